@@ -1,0 +1,464 @@
+/**
+ * Fault proxies for tests. They stand before the embedded stand-ins and before independent servers alike.
+ * `tcpProxy` knows connections and bytes (its terms are Toxiproxy's), `s3Proxy` knows S3 operations.
+ * 'up' is the way from the client to the server, 'down' the way back.
+ */
+import { once } from 'node:events'
+import http from 'node:http'
+import net, { type AddressInfo, type Socket } from 'node:net'
+import type { Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export type Direction = 'up' | 'down'
+
+export interface TcpProxy {
+  readonly host: string
+  readonly port: number
+  /** Connections open through the proxy now. */
+  connections (): number
+  /** Bytes that `blackhole` has swallowed so far. */
+  swallowed (): number
+  /** Heals: listens again and forgets every fault. Connections that lost bytes to `blackhole` are reset. */
+  up (): Promise<void>
+  /** Refuses new connections and resets those there are. */
+  down (): Promise<void>
+  /** Accepts connections and swallows what either side sends, on those there are too. */
+  blackhole (): void
+  /** Resets the connections there are, once. */
+  reset (): void
+  /** Holds back each chunk for so many milliseconds. 0: no more. */
+  latency (ms: number, direction?: Direction): void
+  /**
+   * Every connection counts from now on and is reset once it has passed so many bytes; `times` connections at most (default: all).
+   * None beyond pass; of those before, the reset may overtake what its receiver has not read.
+   */
+  cutAfter (bytes: number, direction: Direction, times?: number): void
+  /** Passes so many bytes a second for each connection, by back-pressure. 0: holds everything, loses nothing. Infinity: no more. */
+  throttle (bytesPerSecond: number, direction: Direction): void
+  /** Resets all and stops listening for good. */
+  close (): Promise<void>
+}
+
+interface Link { lossy: boolean, reset: () => void }
+interface Cut { after: number, times: number }
+interface Faults { latency: number, rate: number, cut: Cut | undefined }
+
+const noFaults = (): Record<Direction, Faults> => ({
+  up: { latency: 0, rate: Infinity, cut: undefined },
+  down: { latency: 0, rate: Infinity, cut: undefined }
+})
+
+/** Listens on a free port of 127.0.0.1 for what is to reach `host:port`. */
+export async function tcpProxy (target: { host?: string, port: number }): Promise<TcpProxy> {
+  const links = new Set<Link>()
+  const change = new Change()
+  let faults = noFaults()
+  let swallowing = false
+  let swallowed = 0
+
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    const upstream = net.connect({ host: target.host ?? '127.0.0.1', port: target.port, allowHalfOpen: true, noDelay: true })
+    const link: Link = { lossy: false, reset () { reset(client); reset(upstream) } }
+    links.add(link)
+    for (const socket of [client, upstream]) {
+      socket.on('error', () => {}).on('close', () => {
+        if (client.destroyed && upstream.destroyed) links.delete(link)
+      })
+    }
+    carry(link, client, upstream, 'up')
+    carry(link, upstream, client, 'down')
+  })
+
+  async function carry (link: Link, source: Socket, sink: Socket, direction: Direction): Promise<void> {
+    let counted: Cut | undefined
+    let passed = 0
+    try {
+      for await (const chunk of source as AsyncIterable<Buffer>) {
+        await change.orAfter(faults[direction].latency)
+        for (let rest = chunk; ;) {
+          const { rate, cut } = faults[direction]
+          if (counted !== cut) { counted = cut; passed = 0 }
+          const left = cut && cut.times > 0 ? cut.after - passed : Infinity
+          if (cut && left <= 0) { cut.times--; return link.reset() }
+          if (swallowing) { link.lossy = true; swallowed += rest.length }
+          if (swallowing || rest.length === 0) break
+          const piece = rest.subarray(0, Math.min(left, slice(rate)))
+          if (await change.orAfter(pause(piece.length, rate))) continue
+          await pour(piece, sink)
+          passed += piece.length
+          rest = rest.subarray(piece.length)
+        }
+      }
+      if (swallowing) link.lossy = true
+      else sink.end()
+    } catch { link.reset() }
+  }
+
+  const resetAll = () => { for (const link of links) link.reset() }
+  await listen(server, 0)
+  const { port } = server.address() as AddressInfo
+
+  async function down (): Promise<void> {
+    const closed = server.listening && new Promise((resolve) => server.close(resolve))
+    resetAll()
+    change.happened()
+    await closed
+  }
+
+  return {
+    host: '127.0.0.1',
+    port,
+    connections: () => links.size,
+    swallowed: () => swallowed,
+    async up () {
+      faults = noFaults()
+      swallowing = false
+      for (const link of links) if (link.lossy) link.reset()
+      change.happened()
+      if (!server.listening) await listen(server, port)
+    },
+    down,
+    blackhole () { swallowing = true; change.happened() },
+    reset: resetAll,
+    latency (ms, direction = 'down') { faults[direction].latency = ms; change.happened() },
+    cutAfter (bytes, direction, times = Infinity) { faults[direction].cut = { after: bytes, times }; change.happened() },
+    throttle (bytesPerSecond, direction) { faults[direction].rate = bytesPerSecond; change.happened() },
+    close: down
+  }
+}
+
+/** A TCP proxy before the server of a `mongodb://` address (its first host), and the address that leads through it. */
+export async function mongoProxy (uri: string): Promise<TcpProxy & { readonly uri: string }> {
+  const address = new URL(uri.replace(/^(mongodb:\/\/[^/,]+),[^/?]*/, '$1'))
+  const proxy = await tcpProxy({ host: address.hostname, port: Number(address.port || 27017) })
+  address.host = `${proxy.host}:${proxy.port}`
+  if (address.pathname === '') address.pathname = '/'
+  address.searchParams.delete('replicaSet')
+  address.searchParams.set('directConnection', 'true') // or the driver goes round the proxy to the address that the server announces
+  return { ...proxy, uri: address.href }
+}
+
+export interface S3Request {
+  readonly method: string
+  /** As sent, still percent-encoded, without the query. */
+  readonly path: string
+  readonly query: URLSearchParams
+  readonly operation: S3Operation
+  readonly bucket: string | undefined
+  /** Decoded; undefined for requests to a bucket or the service. */
+  readonly key: string | undefined
+  readonly headers: http.IncomingHttpHeaders
+  /** Of the request's body, so far. */
+  readonly bytes: number
+  /** What was answered; undefined as long as nothing is. */
+  readonly status: number | undefined
+}
+
+export type S3Action =
+  /** An S3 error document instead of the server's answer, once `after` bytes of the body have come (default 0: at once). */
+  | { do: 'answer', status: number, code: string, after?: number }
+  /** 200 with an `<Error>` body, as CompleteMultipartUpload may answer. The server does not hear of the request. */
+  | { do: 'error200', code: string }
+  /** 200 with XML that breaks off. The server does not hear of the request. */
+  | { do: 'broken' }
+  /** Passes so many bytes of the body to the server, then resets both connections. A shorter body passes. */
+  | { do: 'reset', after: number }
+  /** The server does it, and its answer is lost: the client's connection is reset. */
+  | { do: 'lose' }
+  /** Swallows the request and never answers. */
+  | { do: 'silence' }
+  /** Passes the request on after so many milliseconds. */
+  | { do: 'delay', ms: number }
+  /** Takes so many bytes of the body a second, by back-pressure. 0: none until `clear`. */
+  | { do: 'throttle', bytesPerSecond: number }
+
+export interface S3Fault {
+  /** Which requests; both must hold where both are given, and all requests match where none is. */
+  operation?: S3Operation | readonly S3Operation[]
+  match?: (request: S3Request) => boolean
+  action: S3Action
+  /** How many requests it hits (default: all until `clear`). */
+  times?: number
+}
+
+export interface S3Proxy {
+  readonly host: string
+  readonly port: number
+  readonly endpoint: string
+  /** Every request in the order of arrival. Empty it with `requests.length = 0`. */
+  readonly requests: S3Request[]
+  /** Adds a fault; of those that match a request the one added first acts. `hit` resolves when a request meets it. */
+  fault (fault: S3Fault): { readonly hits: number, readonly hit: Promise<S3Request> }
+  /** Forgets all faults. What was throttled or delayed goes on at full speed, what was silenced is reset. */
+  clear (): void
+  /** Resets every connection and stops listening. */
+  close (): Promise<void>
+}
+
+/**
+ * A reverse proxy before a path-style S3 server on plain HTTP. Method, target, headers (Host too: SigV4 signs it),
+ * `100 Continue`, bodies and trailers pass unchanged and streamed.
+ */
+export async function s3Proxy (target: { endpoint: string }): Promise<S3Proxy> {
+  const { hostname, port: targetPort } = new URL(target.endpoint)
+  const agent = new http.Agent({ keepAlive: false }) // a reused connection could be one that the server is closing
+  const change = new Change()
+  const requests: S3Request[] = []
+  const silenced = new Set<Socket>()
+  let faults: Array<S3Fault & { left: number, onHit: (request: S3Request) => void }> = []
+
+  const server = http.createServer({ requestTimeout: 0, keepAliveTimeout: 0 }, handle).on('checkContinue', handle)
+
+  async function handle (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const seen = describe(request)
+    requests.push(seen)
+    request.on('error', () => {})
+    response.on('error', () => {})
+    const fault = faults.find((each) => each.left > 0 && matches(each, seen))
+    if (fault) { fault.left--; fault.onHit(seen) }
+    try {
+      await act(fault?.action, request, response, seen)
+    } catch { reset(request.socket) }
+  }
+
+  async function act (action: S3Action | undefined, request: http.IncomingMessage, response: http.ServerResponse, seen: Seen): Promise<void> {
+    switch (action?.do) {
+      case 'answer':
+        if (action.after) await swallow(request, response, seen, action.after)
+        return answer(seen, response, action.status, errorXml(action.code, seen))
+      case 'error200':
+        await swallow(request, response, seen)
+        return answer(seen, response, 200, errorXml(action.code, seen))
+      case 'broken':
+        await swallow(request, response, seen)
+        return answer(seen, response, 200, `${XML}<${seen.operation}Result><Bucket>`)
+      case 'silence':
+        silenced.add(request.socket)
+        request.socket.once('close', () => silenced.delete(request.socket))
+        return await swallow(request, response, seen)
+      case 'delay':
+        await change.orAfter(action.ms)
+        break
+    }
+    await forward(action, request, response, seen)
+  }
+
+  async function forward (action: S3Action | undefined, request: http.IncomingMessage, response: http.ServerResponse, seen: Seen): Promise<void> {
+    if (request.socket.destroyed) return
+    const upstream = http.request({ host: hostname, port: targetPort || 80, method: request.method, path: request.url, headers: headersFor(request), agent })
+    upstream.on('error', () => {}).on('continue', () => response.writeContinue())
+    response.on('close', () => { if (!response.writableFinished) upstream.destroy() })
+    await Promise.all([
+      once(upstream, 'response').then(([answered]: http.IncomingMessage[]) => back(action, answered!, response, seen)),
+      send(action, request, upstream, seen).catch((error: unknown) => {
+        if (!response.headersSent) throw error
+        request.resume() // the server answered before it had read the whole body
+      })
+    ])
+  }
+
+  async function send (action: S3Action | undefined, request: http.IncomingMessage, upstream: http.ClientRequest, seen: Seen): Promise<void> {
+    const cut = action?.do === 'reset' ? action.after : Infinity
+    let rate = action?.do === 'throttle' ? action.bytesPerSecond : Infinity
+    if (cut > 0) upstream.flushHeaders()
+    else return cutOff(request, upstream)
+    for await (const chunk of bodyOf(request)) {
+      for (let rest = chunk; rest.length > 0;) {
+        const piece = rest.subarray(0, Math.min(cut - seen.bytes, slice(rate)))
+        if (await change.orAfter(pause(piece.length, rate))) { rate = Infinity; continue }
+        await pour(piece, upstream)
+        seen.bytes += piece.length
+        rest = rest.subarray(piece.length)
+        if (seen.bytes >= cut) return cutOff(request, upstream)
+      }
+    }
+    upstream.addTrailers(request.trailers)
+    upstream.end()
+  }
+
+  async function back (action: S3Action | undefined, answered: http.IncomingMessage, response: http.ServerResponse, seen: Seen): Promise<void> {
+    if (action?.do === 'lose') {
+      await once(answered.resume(), 'end')
+      return reset(response.socket)
+    }
+    seen.status = answered.statusCode
+    response.writeHead(answered.statusCode!, answered.statusMessage, answered.rawHeaders)
+    for await (const chunk of answered as AsyncIterable<Buffer>) await pour(chunk, response)
+    response.addTrailers(answered.trailers)
+    response.end()
+  }
+
+  await listen(server, 0)
+  const { port } = server.address() as AddressInfo
+
+  function clear (): void {
+    faults = []
+    reset(...silenced)
+    change.happened()
+  }
+
+  return {
+    host: '127.0.0.1',
+    port,
+    endpoint: `http://127.0.0.1:${port}`,
+    requests,
+    fault (fault) {
+      let hits = 0
+      const hit = new Promise<S3Request>((resolve) => {
+        faults.push({ ...fault, left: fault.times ?? Infinity, onHit (request) { hits++; resolve(request) } })
+      })
+      return { get hits () { return hits }, hit }
+    },
+    clear,
+    async close () {
+      clear()
+      const closed = new Promise((resolve) => server.close(resolve))
+      server.closeAllConnections()
+      agent.destroy()
+      await closed
+    }
+  }
+}
+
+export type S3Operation = 'ListBuckets' | 'HeadBucket' | 'CreateBucket' | 'DeleteBucket' | 'GetBucketPolicy' | 'PutBucketPolicy' | 'DeleteBucketPolicy' |
+  'ListObjects' | 'ListObjectsV2' | 'ListMultipartUploads' | 'DeleteObjects' | 'PostObject' |
+  'GetObject' | 'HeadObject' | 'PutObject' | 'CopyObject' | 'DeleteObject' |
+  'CreateMultipartUpload' | 'UploadPart' | 'UploadPartCopy' | 'CompleteMultipartUpload' | 'AbortMultipartUpload' | 'ListParts' | 'Other'
+
+// The first row of a level and method whose query parameter is there (or that asks for none) names the operation.
+const operations: Record<'service' | 'bucket' | 'key', Record<string, Array<[parameter: string | undefined, S3Operation]>>> = {
+  service: { GET: [[undefined, 'ListBuckets']] },
+  bucket: {
+    HEAD: [[undefined, 'HeadBucket']],
+    GET: [['policy', 'GetBucketPolicy'], ['uploads', 'ListMultipartUploads'], ['list-type', 'ListObjectsV2'], [undefined, 'ListObjects']],
+    PUT: [['policy', 'PutBucketPolicy'], [undefined, 'CreateBucket']],
+    DELETE: [['policy', 'DeleteBucketPolicy'], [undefined, 'DeleteBucket']],
+    POST: [['delete', 'DeleteObjects'], [undefined, 'PostObject']]
+  },
+  key: {
+    HEAD: [[undefined, 'HeadObject']],
+    GET: [['uploadId', 'ListParts'], [undefined, 'GetObject']],
+    PUT: [['partNumber', 'UploadPart'], [undefined, 'PutObject']],
+    DELETE: [['uploadId', 'AbortMultipartUpload'], [undefined, 'DeleteObject']],
+    POST: [['uploads', 'CreateMultipartUpload'], ['uploadId', 'CompleteMultipartUpload']]
+  }
+}
+
+const subresources = ['accelerate', 'acl', 'attributes', 'cors', 'encryption', 'legal-hold', 'lifecycle', 'location', 'logging', 'notification', 'object-lock', 'ownershipControls',
+  'policyStatus', 'publicAccessBlock', 'replication', 'requestPayment', 'restore', 'retention', 'tagging', 'torrent', 'versioning', 'versions', 'website']
+
+/** Names the S3 operation of a path-style request, as the S3 API reference does; `Other` for what no test asks about. */
+export function operationOf (method: string, target: string, headers: http.IncomingHttpHeaders = {}): S3Operation {
+  const { bucket, key, query } = address(target)
+  if (subresources.some((name) => query.has(name))) return 'Other'
+  const level = key !== undefined ? 'key' : bucket !== undefined ? 'bucket' : 'service'
+  const operation = operations[level][method]?.find(([parameter]) => parameter === undefined || query.has(parameter))?.[1] ?? 'Other'
+  const copies = headers['x-amz-copy-source'] !== undefined
+  return copies && operation === 'PutObject' ? 'CopyObject' : copies && operation === 'UploadPart' ? 'UploadPartCopy' : operation
+}
+
+const XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+type Seen = { -readonly [member in keyof S3Request]: S3Request[member] }
+
+function describe (request: http.IncomingMessage): Seen {
+  const { method = '', url = '/', headers } = request
+  return { method, ...address(url), operation: operationOf(method, url, headers), headers, bytes: 0, status: undefined }
+}
+
+function address (target: string): Pick<S3Request, 'path' | 'query' | 'bucket' | 'key'> {
+  const [path = '/', query] = target.split(/\?(.*)/s)
+  const [, bucket, ...key] = path.split('/')
+  return { path, query: new URLSearchParams(query), bucket: bucket || undefined, key: decode(key.join('/')) || undefined }
+}
+
+function decode (text: string): string {
+  try { return decodeURIComponent(text) } catch { return text }
+}
+
+function matches ({ operation, match }: S3Fault, request: S3Request): boolean {
+  return (operation === undefined || [operation].flat().includes(request.operation)) && (match === undefined || match(request))
+}
+
+function errorXml (code: string, { path }: S3Request): string {
+  return `${XML}<Error><Code>${code}</Code><Message>A fault on demand</Message><Resource>${path.replaceAll('&', '&amp;')}</Resource><RequestId>FAULT</RequestId></Error>`
+}
+
+function answer (seen: Seen, response: http.ServerResponse, status: number, xml: string): void {
+  seen.status = status
+  response.writeHead(status, {
+    'content-type': 'application/xml',
+    'content-length': Buffer.byteLength(xml),
+    'x-amz-request-id': 'FAULT',
+    // A client that waits for 100 Continue now never sends its body, so nothing can follow on this connection.
+    ...(response.req.headers.expect && !seen.bytes && { connection: 'close' })
+  }).end(xml)
+}
+
+async function swallow (request: http.IncomingMessage, response: http.ServerResponse, seen: Seen, bytes = Infinity): Promise<void> {
+  if (request.headers.expect) response.writeContinue()
+  for await (const chunk of bodyOf(request)) {
+    seen.bytes += chunk.length
+    if (seen.bytes >= bytes) return
+  }
+}
+
+const bodyOf = (request: http.IncomingMessage): AsyncIterable<Buffer> => request.iterator({ destroyOnReturn: false })
+
+/** All headers as they came. A length is added where none is told, or Node would announce a chunked body. */
+function headersFor ({ headers, rawHeaders }: http.IncomingMessage): string[] {
+  const told = 'content-length' in headers || 'transfer-encoding' in headers
+  return told ? rawHeaders : [...rawHeaders, 'Content-Length', '0']
+}
+
+function cutOff (request: http.IncomingMessage, upstream: http.ClientRequest): void {
+  upstream.destroy()
+  reset(request.socket)
+}
+
+function reset (...sockets: Array<Socket | null>): void {
+  for (const socket of sockets) {
+    if (socket?.connecting) socket.destroy()
+    else socket?.resetAndDestroy()
+  }
+}
+
+/** Waits that end early when the faults change. */
+class Change {
+  private next = new AbortController()
+
+  happened (): void {
+    this.next.abort()
+    this.next = new AbortController()
+  }
+
+  /** @returns whether a change came first; `Infinity` waits for one. */
+  async orAfter (ms: number): Promise<boolean> {
+    if (ms <= 0) return false
+    const { signal } = this.next
+    await sleep(Math.min(ms, 2 ** 31 - 1), undefined, { signal, ref: false }).catch(() => {})
+    return signal.aborted
+  }
+}
+
+// Throttled bytes go in a twentieth of a second's worth at a time.
+const slice = (rate: number) => Math.max(1, Math.ceil(rate / 20))
+const pause = (bytes: number, rate: number) => rate === Infinity ? 0 : bytes / rate * 1000
+
+/** Writes and waits until the sink wants more, so that a slow sink holds its source back. */
+async function pour (chunk: Buffer, sink: Writable): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    sink.write(chunk, (error) => error ? reject(error) : resolve())
+  })
+}
+
+async function listen (server: net.Server, port: number, tries = 50): Promise<void> {
+  try {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+  } catch (error) {
+    if (tries === 0) throw error
+    await sleep(20) // while the port was given up, an outgoing connection may have borrowed it
+    await listen(server, port, tries - 1)
+  }
+}
