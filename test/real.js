@@ -26,6 +26,8 @@ const VERSITYGW = 'v1.8.0'
 const BUCKET = 'hookaba' // as in deploy/public-read-policy.json
 const SETTINGS = ['MONGO_URI', 'S3_ENDPOINT', 'S3_BUCKET', 'S3_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']
 
+class CannotTry extends Error {}
+
 const root = fileURLToPath(new URL('..', import.meta.url))
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'hookaba-api')
 const interruption = new AbortController()
@@ -118,8 +120,6 @@ async function testFiles () {
     .map((file) => join('test', file))
     .filter((file) => file.endsWith('.test.ts') && !file.startsWith(join('test', 'embedded')) && file !== join('test', 'process.test.ts'))
 }
-
-class CannotTry extends Error {}
 
 /** Does the steps once for each `home`. Throws CannotTry when a program is missing or a step fails. */
 async function install (what, home, steps) {
