@@ -1,0 +1,59 @@
+import { randomUUID } from 'node:crypto'
+import type { ServerOptions } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import autoload from '@fastify/autoload'
+import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { answerError, refuseConnection } from './plugins/error-handler.js'
+import type { Config } from './schemas/env.js'
+import { parseTrustProxy } from './services/config.js'
+import { toFieldError, type ValidationFault } from './services/field-errors.js'
+import type { Clock, SendSms } from './services/ports.js'
+
+export interface AppOptions {
+  config: Config
+  logger?: FastifyServerOptions['logger']
+  /** The time; default: the system's. */
+  now?: Clock
+  /** Sends texts in place of the providers of SMS_PROVIDER. */
+  sendSms?: SendSms
+  /** How long a provider of texts may take, in milliseconds. */
+  smsTimeoutMs?: number
+  /** How long the media store may be silent before it counts as gone, in milliseconds. */
+  storeSilenceMs?: number
+}
+
+const JSON_LIMIT = 16 * 1024
+const BOOT_MS = 25_000
+const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+
+/** The service, connected to its database and its bucket, and listening nowhere yet. Rejects with one clear sentence when it cannot be. */
+export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
+  const { config, logger = { level: config.LOG_LEVEL } } = options
+  const app = fastify({
+    logger,
+    disableRequestLogging: true,
+    genReqId: () => randomUUID(),
+    trustProxy: parseTrustProxy(config.TRUST_PROXY) ?? false,
+    bodyLimit: JSON_LIMIT,
+    pluginTimeout: BOOT_MS,
+    requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
+    http: { headersTimeout: 15_000, requireHostHeader: false } satisfies ServerOptions,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 16 * 1024 },
+    ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
+    schemaErrorFormatter: faults => toFieldError(faults as ValidationFault[]),
+    frameworkErrors: (error, request, reply) => { answerError(error, request, reply.header('x-request-id', request.id).header('connection', 'close')) },
+    clientErrorHandler: refuseConnection
+  })
+
+  try {
+    await app.register(autoload, { dir: folder('plugins'), options, forceESM: true })
+    await app.register(autoload, { dir: folder('routes'), forceESM: true })
+    await app.ready()
+    return app
+  } catch (error) {
+    await app.close().catch(() => {})
+    throw error
+  }
+}

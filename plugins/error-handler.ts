@@ -1,0 +1,75 @@
+import { STATUS_CODES, METHODS } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import fp from 'fastify-plugin'
+import { FieldError, ServiceError } from '../services/errors.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The sentence for a path parameter that is malformed. */
+    invalidParams?: string
+  }
+}
+
+/** What Node's HTTP parser refuses, by its own code. */
+const STATUS: Record<string, number> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
+
+/** Every refusal and failure in the contract's shape; what went wrong inside goes to the log, once, and no further. */
+export default fp(async function errorHandler (app) {
+  app.setErrorHandler<FastifyError>(answerError)
+  app.setNotFoundHandler((request, reply) => {
+    const allowed = allowedMethods(request)
+    if (allowed.length === 0) return reply.code(404).send({ error: 'Not found' })
+    return reply.code(405).header('allow', allowed.join(', ')).send({ error: 'Method not allowed' })
+  })
+
+  function allowedMethods ({ raw, method }: FastifyRequest): string[] {
+    const url = raw.url!.split('?')[0]!
+    return METHODS.filter(candidate => candidate !== method && app.findRoute({ method: candidate as HTTPMethods, url }) !== null)
+  }
+}, { name: 'error-handler' })
+
+/** Answers `error`; also what Fastify refuses before a route is found. */
+export function answerError (error: FastifyError | ServiceError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const statusCode = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 600 ? error.statusCode : 500
+  if (statusCode >= 500) request.log.error({ err: error, reqId: request.id }, 'request failed')
+  if (error instanceof ServiceError) headers(error, reply)
+  return reply.code(statusCode).type('application/json; charset=utf-8').send(body(error, statusCode, request))
+}
+
+function headers ({ statusCode, retryAfter, cause }: ServiceError, reply: FastifyReply): void {
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
+  if (statusCode === 401) reply.header('www-authenticate', cause === undefined ? 'Bearer' : 'Bearer error="invalid_token"')
+}
+
+function body (error: FastifyError | ServiceError, statusCode: number, request: FastifyRequest): object {
+  const details = `The request could not be completed. Quote request id ${request.id} when you ask about it.`
+  if ('validationContext' in error && error.validationContext === 'params') return { error: request.routeOptions.config.invalidParams ?? 'Not found' }
+  if (error instanceof FieldError) return { errors: error.errors }
+  if (error instanceof ServiceError) return error.detailed ? { error: error.message, details } : { error: error.message }
+  if (statusCode >= 500) return { error: 'Internal server error', details }
+  if (statusCode === 413) return { error: `Request body is larger than ${request.routeOptions.bodyLimit} bytes` }
+  if (statusCode === 415) return { error: 'Unsupported media type' }
+  if (error.code?.startsWith('FST_ERR_CTP_')) return { errors: { _schema: ['Invalid input.'] } }
+  return { error: STATUS_CODES[statusCode] ?? 'Bad request' }
+}
+
+/** Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the connection. */
+export function refuseConnection (error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const status = STATUS[error.code ?? ''] ?? 400
+  const body = JSON.stringify({ error: STATUS_CODES[status] })
+  socket.end([
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Cache-Control: no-store',
+    'X-Content-Type-Options: nosniff',
+    'Connection: close',
+    '',
+    body
+  ].join('\r\n'))
+}

@@ -1,0 +1,26 @@
+import fp from 'fastify-plugin'
+import { invalidBody, ServiceError } from '../services/errors.js'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** JSON bodies (RFC 8259): UTF-8 without a byte order mark, no prototype members; and no other content type. */
+export default fp(async function json (app) {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    if (!isUtf8(request.headers['content-type'] ?? '')) return done(new ServiceError(415, 'Unsupported media type'))
+    const text = decode(body)
+    if (text === undefined || text.startsWith('\uFEFF')) return done(invalidBody())
+    parse(request, text, (error, value) => done(error && invalidBody(), value))
+  })
+}, { name: 'json' })
+
+const isUtf8 = (contentType: string) => /^"?utf-?8"?$/i.test(/;\s*charset\s*=\s*([^;\s]*)/i.exec(contentType)?.[1] ?? 'utf-8')
+
+function decode (body: Buffer): string | undefined {
+  try {
+    return utf8.decode(body)
+  } catch {
+    return undefined
+  }
+}

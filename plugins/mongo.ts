@@ -1,0 +1,55 @@
+import mongodb from '@fastify/mongodb'
+import fp from 'fastify-plugin'
+import type { Collection, Db, MongoClientOptions } from 'mongodb'
+import type { LibraryDocument, OtpDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
+
+export interface Collections {
+  otps: Collection<OtpDocument>
+  users: Collection<UserDocument>
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    collections: Collections
+  }
+}
+
+const DEFAULT_DATABASE = 'hookaba'
+
+/** A request fails within 5 s of a database that went away, and works again within 5 s of its return. */
+const TIMEOUTS: MongoClientOptions = { timeoutMS: 4000, serverSelectionTimeoutMS: 3000, connectTimeoutMS: 2000, heartbeatFrequencyMS: 2000 }
+
+/** `app.mongo` and `app.collections`: connected, and with every index the rules rely on. */
+export default fp(async function mongo (app) {
+  const { MONGO_URI: url } = app.config
+  try {
+    await app.register(mongodb, { url, database: databaseOf(url), forceClose: true, maxPoolSize: 50, ...TIMEOUTS })
+  } catch (cause) {
+    throw new Error('MongoDB cannot be reached at MONGO_URI', { cause })
+  }
+  const { db } = app.mongo
+  if (!db) throw new Error('MONGO_URI names no database')
+  try {
+    await ensureIndexes(db)
+  } catch (cause) {
+    throw new Error('MongoDB at MONGO_URI refuses an index that this service relies on', { cause })
+  }
+  app.decorate('collections', {
+    otps: db.collection<OtpDocument>('otps', { promoteBuffers: true }),
+    users: db.collection<UserDocument>('users'),
+    uploads: db.collection<UploadDocument>('uploads'),
+    library: db.collection<LibraryDocument>('library')
+  })
+}, { name: 'mongo', dependencies: ['env'] })
+
+const databaseOf = (url: string) => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec(url)?.[1] ?? DEFAULT_DATABASE
+
+async function ensureIndexes (db: Db): Promise<void> {
+  await db.collection('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
+  await db.collection('users').createIndex({ number: 1 }, { unique: true, partialFilterExpression: { number: { $type: 'string' } } })
+  await db.collection('users').createIndex({ username_key: 1 }, { unique: true, partialFilterExpression: { username_key: { $type: 'string' } } })
+  await db.collection('uploads').createIndex({ started_at: 1 })
+  await db.collection('library').createIndex({ created_at: -1, _id: -1 })
+}

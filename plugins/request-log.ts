@@ -1,0 +1,9 @@
+import fp from 'fastify-plugin'
+
+/** One line for each request, by its route: a path or a query that somebody typed may hold a number or a token. */
+export default fp(async function requestLog (app) {
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, routeOptions: { url: route = 'unknown' } } = request
+    request.log.info({ event: 'request', method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) })
+  })
+}, { name: 'request-log' })

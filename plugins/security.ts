@@ -1,0 +1,34 @@
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import fp from 'fastify-plugin'
+import { listOf } from '../services/config.js'
+import { ServiceError } from '../services/errors.js'
+
+const LONGEST_URL = 8192
+const MOST_HEADERS = 200
+
+/** What every answer carries and no request may exceed. */
+export default fp(async function security (app) {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id).header('cache-control', 'no-store')
+    const refusal = refuse(request.raw)
+    if (refusal) {
+      reply.header('connection', 'close')
+      throw refusal
+    }
+  })
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: true },
+    crossOriginResourcePolicy: { policy: 'cross-origin' }
+  })
+  const origin = listOf(app.config.CORS_ORIGINS)
+  if (origin.length > 0) await app.register(cors, { origin, exposedHeaders: ['x-request-id', 'retry-after'], maxAge: 600 })
+}, { name: 'security', dependencies: ['env', 'error-handler'] })
+
+function refuse ({ url = '', rawHeaders, headers, httpVersion }: { url?: string, rawHeaders: string[], headers: { host?: string }, httpVersion: string }): ServiceError | undefined {
+  if (url.length > LONGEST_URL) return new ServiceError(414, 'URI too long')
+  if (rawHeaders.length / 2 > MOST_HEADERS) return new ServiceError(431, 'Request header fields too large')
+  if (headers.host === undefined && httpVersion === '1.1') return new ServiceError(400, 'Bad request')
+  return undefined
+}

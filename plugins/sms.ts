@@ -1,0 +1,44 @@
+import fp from 'fastify-plugin'
+import type { Config } from '../schemas/env.js'
+import type { AppOptions } from '../app.js'
+import { smsProviders } from '../services/config.js'
+import { NumberRefused, type SendSms } from '../services/ports.js'
+import { createConsoleSms } from '../services/sms-console.js'
+import { createHttpSms } from '../services/sms-http.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    sendSms: SendSms
+  }
+}
+
+const TIMEOUT_MS = 4000
+
+/** `app.sendSms`: the providers of SMS_PROVIDER, the next one where one failed. */
+export default fp<AppOptions>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS }) {
+  app.decorate('sendSms', sendSms ?? inOrder(await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsTimeoutMs)))))
+}, { name: 'sms', dependencies: ['env'] })
+
+async function provider (name: string, config: Config, timeoutMs: number): Promise<SendSms> {
+  if (name === 'http') return createHttpSms({ url: config.SMS_HTTP_URL!, token: config.SMS_HTTP_TOKEN, timeoutMs })
+  if (name === 'console') return createConsoleSms(line => process.stdout.write(line))
+  const { createTwilioSms } = await import('../services/sms-twilio.js')
+  return createTwilioSms({
+    accountSid: config.TWILIO_ACCOUNT_SID!,
+    authToken: config.TWILIO_AUTH_TOKEN!,
+    from: config.TWILIO_PHONE_NUMBER!,
+    channel: config.TWILIO_CHANNEL,
+    apiUrl: config.TWILIO_API_URL,
+    timeoutMs
+  })
+}
+
+function inOrder ([first, ...rest]: SendSms[]): SendSms {
+  if (!first) throw new Error('SMS_PROVIDER names no provider')
+  if (rest.length === 0) return first
+  const others = inOrder(rest)
+  return text => first(text).catch((error: unknown) => {
+    if (error instanceof NumberRefused) throw error
+    return others(text)
+  })
+}

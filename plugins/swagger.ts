@@ -1,0 +1,47 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import fp from 'fastify-plugin'
+import type { AppOptions } from '../app.js'
+import * as auth from '../schemas/auth.js'
+import * as common from '../schemas/common.js'
+import * as health from '../schemas/health.js'
+import * as library from '../schemas/library.js'
+import * as users from '../schemas/users.js'
+
+const shared = [auth, common, health, library, users].flatMap(module => Object.values(module)).filter(isShared)
+
+/** The API's own description (OpenAPI 3.1), its named schemas, and, where DOCS is on, `/openapi.json`, `/openapi.yaml` and `/docs`. */
+export default fp<AppOptions>(async function openapi (app) {
+  for (const schema of shared) app.addSchema(schema)
+  const { DOCS, NODE_ENV, PUBLIC_URL } = app.config
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'hookaba-api',
+        version: '1.0.0',
+        summary: 'Phone-number login, a user directory and a shared library of images and GIFs',
+        description: 'Sign in with a code that comes by text message, then send the access token as a bearer token.',
+        license: { name: 'MIT', identifier: 'MIT' }
+      },
+      servers: [{ url: PUBLIC_URL ?? '/' }],
+      tags: [
+        { name: 'auth', description: 'Sign in' },
+        { name: 'users', description: 'The user directory' },
+        { name: 'library', description: 'The shared library of images and GIFs' },
+        { name: 'health', description: 'For load balancers and orchestrators' }
+      ],
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } }
+    },
+    refResolver: { buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `schema${index}` }
+  })
+  if (!(DOCS ?? NODE_ENV !== 'production')) return
+
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })))
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformSpecificationClone: false })
+}, { name: 'swagger', dependencies: ['env', 'security'] })
+
+function isShared (value: unknown): value is { $id: string } {
+  return typeof value === 'object' && value !== null && '$id' in value
+}

@@ -1,0 +1,45 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { anyOperation, BadRequest, BadRequestEither, ref, TooLarge, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
+import { FileUploaded, LibraryPage, LibraryQuery } from '../../schemas/library.js'
+import { createLibrary } from '../../services/library.js'
+import { createUploads } from '../../services/upload.js'
+
+const refusals = { ...anyOperation, 401: Unauthorized }
+const security = [{ bearer: [] }]
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { config, collections, mediaStore: media, now } = app
+  const library = createLibrary({ library: collections.library, media })
+  const uploads = createUploads({ uploads: collections.uploads, library: collections.library, media, limit: config.UPLOAD_MAX_BYTES, now })
+  app.addHook('onRequest', app.authenticate)
+  app.addHook('onClose', uploads.close)
+  app.removeContentTypeParser('application/json')
+
+  app.post('/upload', {
+    schema: {
+      operationId: 'uploadFile',
+      tags: ['library'],
+      summary: 'Upload an image or GIF',
+      description: 'One file and its fields as `multipart/form-data`, in any order. GIF, PNG, JPEG or WebP, by its bytes; nothing is kept of an upload that is refused.',
+      security,
+      consumes: ['multipart/form-data'],
+      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library' }, ...refusals, 400: BadRequestEither, 413: TooLarge, 415: UnsupportedMediaType }
+    }
+  }, async (request, reply) => {
+    reply.code(201)
+    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.phone, request.log)) }
+  })
+
+  app.get('', {
+    schema: {
+      operationId: 'listLibrary',
+      tags: ['library'],
+      summary: 'List the library, newest first',
+      security,
+      querystring: LibraryQuery,
+      response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty' }, ...refusals, 400: BadRequest }
+    }
+  }, ({ query }) => library.list(query))
+}
+
+export default routes

@@ -1,0 +1,76 @@
+import { resolve } from 'node:path'
+import { loadEnvFile } from 'node:process'
+import closeWithGrace from 'close-with-grace'
+import type { FastifyServerOptions } from 'fastify'
+import { buildApp } from './app.js'
+import type { Env } from './schemas/env.js'
+import { completeConfig, readConfig } from './services/config.js'
+
+const GRACE_MS = 10_000
+
+/** The process: environment, stand-ins for what it does not name, the app, and an orderly end. */
+async function start (): Promise<void> {
+  readEnvFile()
+  const env = readConfig(process.env)
+  const standIns = await startStandIns(env)
+  try {
+    const app = await buildApp({ config: completeConfig(env, standIns.env), logger: logger(env) })
+    app.addHook('onClose', standIns.close)
+    closeWithGrace({ delay: GRACE_MS, logger: app.log }, async ({ err }) => {
+      if (err) app.log.fatal({ err }, 'stopping after an error')
+      await app.close()
+    })
+    const address = await app.listen({ port: env.PORT, host: env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1') })
+    if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
+  } catch (error) {
+    await standIns.close()
+    throw error
+  }
+}
+
+function readEnvFile (): void {
+  try {
+    loadEnvFile()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}
+
+/** What the environment leaves out, on a machine where nothing is set up: a database, a bucket and secrets that stay in DATA_DIR. Never in production. */
+async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () => Promise<void> }> {
+  if (env.NODE_ENV === 'production') return { env: {}, close: async () => {} }
+  const dataDir = resolve(env.DATA_DIR)
+  const { keepSecrets } = await import('./embedded/secrets.js')
+  const secrets = await keepSecrets(dataDir)
+  const { startEmbedded } = await import('./embedded/start.js')
+  const { mongo, s3, close } = await startEmbedded({
+    dataDir,
+    mongo: env.MONGO_URI === undefined,
+    s3: env.S3_BUCKET === undefined,
+    mongoPort: env.EMBEDDED_MONGO_PORT,
+    s3Port: env.EMBEDDED_S3_PORT
+  })
+  return {
+    env: {
+      JWT_SECRET_KEY: env.JWT_SECRET_KEY ?? secrets.jwt,
+      OTP_SECRET: env.OTP_SECRET ?? secrets.otp,
+      ...(mongo && { MONGO_URI: mongo.uri }),
+      ...(s3 && { S3_ENDPOINT: s3.endpoint, S3_BUCKET: s3.bucket, S3_REGION: s3.region, S3_FORCE_PATH_STYLE: true, AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey })
+    },
+    close
+  }
+}
+
+/** JSON lines, or something to read on a terminal. */
+const logger = ({ LOG_LEVEL: level }: Env): FastifyServerOptions['logger'] => ({
+  level,
+  ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' } } })
+})
+
+try {
+  await start()
+} catch (error) {
+  const { message, cause } = error as Error
+  process.stderr.write(`${message}${cause instanceof Error ? `: ${cause.name}` : ''}\n`)
+  process.exit(1)
+}

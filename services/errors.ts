@@ -1,0 +1,68 @@
+/** A refusal or failure that a client may read: the status and the sentence are the contract's, the cause is for the log only. */
+export class ServiceError extends Error {
+  readonly statusCode: number
+  /** Seconds, for `Retry-After`. */
+  readonly retryAfter?: number
+  /** Whether the answer also carries `details`, a sentence that names the request id. */
+  readonly detailed: boolean
+
+  constructor (statusCode: number, sentence: string, options: { cause?: unknown, retryAfter?: number, detailed?: boolean } = {}) {
+    super(sentence, { cause: options.cause })
+    this.name = new.target.name
+    this.statusCode = statusCode
+    this.retryAfter = options.retryAfter
+    this.detailed = options.detailed ?? false
+  }
+}
+
+/** 400 with sentences by field. */
+export class FieldError extends ServiceError {
+  readonly errors: Record<string, string[]>
+
+  constructor (errors: Record<string, string[]>) {
+    super(400, 'Bad request')
+    this.errors = errors
+  }
+}
+
+/** The sentences of `errors`, as in the contract's table. */
+export const sentences = {
+  missing: 'Missing data for required field.',
+  type: (type: string) => `Not a valid ${type}.`,
+  oneOf: (values: readonly string[]) => `Must be one of: ${values.join(', ')}.`,
+  length: (least: number, most: number) => `Length must be between ${least} and ${most}.`,
+  phone: 'Not a valid phone number.',
+  value: 'Not a valid value.'
+}
+
+export const invalidBody = () => new FieldError({ _schema: ['Invalid input.'] })
+export const invalidField = (field: string, sentence: string) => new FieldError({ [field]: [sentence] })
+
+export const unauthorized = (sentence = 'Invalid access token', cause?: unknown) => new ServiceError(401, sentence, { cause })
+export const foreignNumber = () => new ServiceError(403, 'Phone number is not your own')
+export const userNotFound = () => new ServiceError(404, 'User not found')
+export const numberTaken = () => new ServiceError(409, 'Phone number already in use')
+export const usernameTaken = () => new ServiceError(409, 'Username already in use')
+export const tooManyTexts = (retryAfter: number) => new ServiceError(429, 'Too many codes requested', { retryAfter })
+export const tooManyGuesses = (retryAfter: number) => new ServiceError(429, 'Too many wrong codes', { retryAfter })
+
+export const notMultipart = () => new ServiceError(415, 'Unsupported media type')
+export const invalidMultipart = (cause?: unknown) => new ServiceError(400, 'Invalid multipart body', { cause })
+export const noFilePart = () => new ServiceError(400, 'No file part')
+export const noSelectedFile = () => new ServiceError(400, 'No selected file')
+export const missingUserId = () => new ServiceError(400, 'Missing user_id')
+export const unsupportedFileType = () => new ServiceError(400, 'Unsupported file type')
+export const fileTooLarge = (limit: number) => new ServiceError(413, `File is larger than ${limit} bytes`)
+
+/**
+ * Awaits `work`; what fails in it and is no refusal of its own becomes a 500 with the contract's sentence for it.
+ * `detailed`: the contract shows `details` beside that sentence.
+ */
+export async function orFail<T> (sentence: string, detailed: boolean, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    if (cause instanceof ServiceError) throw cause
+    throw new ServiceError(500, sentence, { cause, detailed })
+  }
+}

@@ -1,0 +1,33 @@
+import { FieldError, invalidBody, sentences } from './errors.js'
+
+/** What a JSON Schema validator (Ajv) says of one fault. */
+export interface ValidationFault {
+  keyword: string
+  instancePath: string
+  params: Record<string, unknown>
+  schema?: unknown
+  parentSchema?: { minLength?: number, maxLength?: number }
+}
+
+/** The contract's sentences for a validator's faults, by field; for a field of the wrong type no other sentence. */
+export function toFieldError (faults: ValidationFault[]): FieldError {
+  if (faults.some(({ keyword, instancePath }) => instancePath === '' && keyword !== 'required')) return invalidBody()
+  const errors: Record<string, string[]> = {}
+  for (const fault of [...faults].sort((a, b) => Number(b.keyword === 'type') - Number(a.keyword === 'type'))) {
+    const field = fieldOf(fault)
+    if (!errors[field]) errors[field] = [sentence(fault)]
+  }
+  return new FieldError(errors)
+}
+
+const fieldOf = ({ keyword, instancePath, params }: ValidationFault) =>
+  keyword === 'required' ? String(params.missingProperty) : instancePath.split('/')[1] ?? '_schema'
+
+function sentence ({ keyword, params }: ValidationFault): string {
+  switch (keyword) {
+    case 'required': return sentences.missing
+    case 'type': return sentences.type(String(params.type))
+    case 'enum': return sentences.oneOf(params.allowedValues as string[])
+    default: return sentences.value
+  }
+}

@@ -1,0 +1,39 @@
+import type { Collection } from 'mongodb'
+import type { LibraryDocument } from '../schemas/documents.js'
+import type { LibraryItem, LibraryPage, LibraryQuery } from '../schemas/library.js'
+import { orFail } from './errors.js'
+import type { MediaStore } from './ports.js'
+
+const MOST_PER_PAGE = 100
+
+export function createLibrary ({ library, media }: { library: Collection<LibraryDocument>, media: MediaStore }) {
+  return { list, present }
+
+  /** One page, newest first, ties broken by id; a page past the end is empty. 500. */
+  function list ({ page = 1, per_page: asked = 10 }: LibraryQuery): Promise<LibraryPage> {
+    return orFail('Failed to fetch library items', true, read(page, Math.min(asked, MOST_PER_PAGE)))
+  }
+
+  async function read (page: number, perPage: number): Promise<LibraryPage> {
+    const total = await library.countDocuments()
+    const skip = (page - 1) * perPage
+    const items = skip >= total ? [] : await library.find().sort({ created_at: -1, _id: -1 }).skip(skip).limit(perPage).toArray()
+    return { items: items.map(present), page, per_page: perPage, total, total_pages: Math.ceil(total / perPage) }
+  }
+
+  /** An item as the world sees it; a row of the replaced system gets defaults for what it lacks. */
+  function present (row: LibraryDocument): LibraryItem {
+    const url = row.key ? media.url(row.key) : String(row.url ?? '')
+    const type = row.type ?? (/\.gif($|\?)/i.test(url) ? 'gif' : 'image')
+    return {
+      id: row._id.toHexString(),
+      url,
+      user_id: String(row.user_id ?? ''),
+      created_at: new Date(row.created_at ?? row._id.getTimestamp()).toISOString(),
+      type,
+      category: row.category ?? (type === 'gif' ? 'GIF' : 'Images'),
+      ...(row.title !== undefined && { title: row.title }),
+      ...(row.content_type !== undefined && { content_type: row.content_type, size: row.size, sha256: row.sha256 })
+    }
+  }
+}

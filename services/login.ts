@@ -1,0 +1,86 @@
+import { randomBytes } from 'node:crypto'
+import { MongoServerError, type Collection } from 'mongodb'
+import type { OtpDocument } from '../schemas/documents.js'
+import { invalidField, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
+import { initial, isOtpCode, next, otpCode, sameCode, type OtpEvent, type OtpOutcome, type OtpState } from './otp.js'
+import { maskPhone, requirePhone } from './phone.js'
+import { NumberRefused, type Clock, type Log, type SendSms } from './ports.js'
+import { smsMessage, type Platform, type Wording } from './sms-message.js'
+
+const DUPLICATE_KEY = 11000
+const KEPT_MS = 48 * 3600 * 1000
+
+export interface LoginOptions {
+  otps: Collection<OtpDocument>
+  sendSms: SendSms
+  secret: string
+  lifeSeconds: number
+  region: string
+  wording: Wording
+  now: Clock
+}
+
+export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wording, now }: LoginOptions) {
+  return { requestOtp, verifyOtp }
+
+  /** Sends the phone its code, or does nothing while a text is on its way. 400 a number that is none or that takes no texts, 429 budgets, 500 provider. */
+  async function requestOtp (text: string, platform: Platform, log: Log): Promise<void> {
+    const phone = requirePhone(text, region, 'phone')
+    const at = now()
+    const outcome = await orFail('Failed to send OTP', true, apply(phone, { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000 }, at))
+    log.info({ event: `otp.${outcome.type === 'send' ? 'requested' : outcome.type}`, phone: maskPhone(phone) })
+    if (outcome.type === 'limited') throw tooManyTexts(outcome.retryAfter)
+    if (outcome.type !== 'send') return
+
+    const body = smsMessage(otpCode(secret, outcome.nonce, phone), platform, wording)
+    try {
+      await sendSms({ to: phone, body })
+      log.info({ event: 'otp.sent', phone: maskPhone(phone) })
+    } catch (cause) {
+      await takeBack(phone, { type: 'unsent', sentAt: at, nonce: outcome.nonce, before: outcome.before, counted: cause instanceof NumberRefused }, log)
+      if (cause instanceof NumberRefused) throw invalidField('phone', sentences.phone)
+      throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
+    }
+  }
+
+  async function takeBack (phone: string, event: OtpEvent & { type: 'unsent' }, log: Log): Promise<void> {
+    log.warn({ event: event.counted ? 'otp.refused' : 'otp.failed', phone: maskPhone(phone) })
+    await apply(phone, event, now()).catch((err: unknown) => log.error({ event: 'otp.unrestored', phone: maskPhone(phone), err }))
+  }
+
+  /** The phone, when the code is right and this is the one request that used it; undefined for every wrong one alike. 400 no phone number, 429 while the phone waits. */
+  async function verifyOtp (text: string, code: string, log: Log): Promise<string | undefined> {
+    const phone = requirePhone(text, region, 'phone')
+    const guessedAt = now()
+    const guess = await apply(phone, { type: 'guess', wellFormed: isOtpCode(code) }, guessedAt)
+    const outcome = guess.type === 'compare' && sameCode(code, otpCode(secret, guess.nonce, phone))
+      ? await apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now())
+      : guess
+    log.info({ event: outcome.type === 'accepted' ? 'otp.verified' : 'otp.rejected', phone: maskPhone(phone) })
+    if (outcome.type === 'locked') throw tooManyGuesses(outcome.retryAfter)
+    return outcome.type === 'accepted' ? phone : undefined
+  }
+
+  /** Applies `event` to the phone's document by compare-and-set on its version, anew each time somebody else was first. */
+  async function apply (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
+    for (;;) {
+      const stored = await otps.findOne({ _id: phone })
+      const state: OtpState = stored ?? initial
+      const result = next(state, event, at)
+      if (result.state === state || await write(phone, stored?.version ?? 0, result.state, at)) return result.outcome
+    }
+  }
+
+  async function write (phone: string, version: number, state: OtpState, at: Date): Promise<boolean> {
+    const { challenge, sends, failures, locked_until: lockedUntil } = state
+    const document: OtpDocument = { _id: phone, version: version + 1, challenge, sends, failures, locked_until: lockedUntil, purge_at: new Date(at.getTime() + KEPT_MS) }
+    if (version > 0) return (await otps.replaceOne({ _id: phone, version }, document)).matchedCount === 1
+    try {
+      await otps.insertOne(document)
+      return true
+    } catch (error) {
+      if (error instanceof MongoServerError && error.code === DUPLICATE_KEY) return false
+      throw error
+    }
+  }
+}

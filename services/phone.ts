@@ -1,0 +1,26 @@
+import { parsePhoneNumberFromString, isSupportedCountry, type CountryCode } from 'libphonenumber-js/max'
+import { invalidField, sentences } from './errors.js'
+
+const notation = /^[\s\p{Nd}+＋().\-‐-―−－/·]{1,64}$/u
+
+export const isRegion = (code: string): code is CountryCode => isSupportedCountry(code)
+
+/**
+ * The one place where a number becomes its normal form, E.164. Undefined unless the whole text is a possible
+ * phone number: no words around it, no extension. A national number is read as one of `region`.
+ */
+export function normalizePhone (text: string, region: string): string | undefined {
+  if (!notation.test(text) || !isRegion(region)) return undefined
+  const phone = parsePhoneNumberFromString(text, { defaultCountry: region, extract: false })
+  return phone?.isPossible() && phone.ext === undefined ? phone.number : undefined
+}
+
+/** As normalizePhone; throws the 400 that names `field`. */
+export function requirePhone (text: string, region: string, field: string): string {
+  const phone = normalizePhone(text, region)
+  if (phone === undefined) throw invalidField(field, sentences.phone)
+  return phone
+}
+
+/** For people who may not see it, and for logs: every digit but the last four is `*`. */
+export const maskPhone = (phone: string) => phone.replace(/\d(?=\d{4})/g, '*')

@@ -1,0 +1,29 @@
+import type { Readable } from 'node:stream'
+
+/** The time, so that a test can pass its own. */
+export type Clock = () => Date
+
+/** Sends one text. Rejects with NumberRefused when the provider says that this number takes none, else with whatever went wrong. */
+export type SendSms = (text: { to: string, body: string }) => Promise<void>
+
+/** The provider accepts no texts for this number (not mobile, blocked, unsubscribed): asking again will not help. */
+export class NumberRefused extends Error {}
+
+/** Where the bytes of the library live. */
+export interface MediaStore {
+  /** Streams `body` to `key`, bounded in memory. Rejects with the body's own error, or with the store's; the object may then exist in part: `remove` it. */
+  put (key: string, body: Readable, contentType: string): Promise<void>
+  /** Removes the object and every unfinished multipart upload of `key`; resolves when neither was there. */
+  remove (key: string): Promise<void>
+  /** Rejects when the bucket cannot be reached. */
+  ping (): Promise<void>
+  /** Where anybody can fetch `key`. */
+  url (key: string): string
+}
+
+/** What the services need of a logger; pino's own shape. */
+export interface Log {
+  info (fields: object, message?: string): void
+  warn (fields: object, message?: string): void
+  error (fields: object, message?: string): void
+}

@@ -1,0 +1,79 @@
+import type { Readable } from 'node:stream'
+import { FieldError, fileTooLarge, invalidMultipart, missingUserId, noFilePart, noSelectedFile, sentences, ServiceError, unsupportedFileType } from './errors.js'
+
+/** One part of a multipart form, in the order of the wire; a file must be read to its end before the next part comes. */
+export type FormPart =
+  | { type: 'field', name: string, value: unknown, truncated: boolean }
+  | { type: 'file', name: string, filename: string, file: Readable & { truncated?: boolean } }
+
+/** What came of the one file: stored, or why not. Nothing is stored of one that is not. */
+export type FileOutcome<Stored> = { stored: Stored } | { refused: 'unsupported' | 'too large' }
+
+export interface UploadFields {
+  user_id: string
+  category?: string
+  title?: string
+}
+
+const LONGEST = 255
+const OPTIONAL = ['category', 'title'] as const
+type FieldValues = Map<string, unknown>
+
+/**
+ * Reads an upload's form: its fields in any order around one `file`, which goes to `store` as it arrives.
+ * Of several faults the first of the contract's list wins: malformed, no file part, no selected file, `user_id`,
+ * other fields, unsupported, too large; what stands before the file is judged at the file's start.
+ * Rejects with that fault, or with what `store` rejects with; then `onStored`'s caller has to remove what was stored.
+ */
+export async function readUploadForm<Stored> (
+  form: AsyncIterable<FormPart>,
+  limit: number,
+  store: (file: Readable & { truncated?: boolean }) => Promise<FileOutcome<Stored>>
+): Promise<{ fields: UploadFields, stored: Stored }> {
+  const values: FieldValues = new Map()
+  let files = 0
+  let outcome: FileOutcome<Stored> | undefined
+  for await (const part of untilTooLong(form, () => outcome !== undefined && 'refused' in outcome)) {
+    if (part.type === 'field') {
+      values.set(part.name, part.truncated ? undefined : part.value)
+      continue
+    }
+    if (++files > 1) throw invalidMultipart()
+    if (part.name !== 'file') {
+      part.file.resume()
+      continue
+    }
+    if (part.filename === '') throw noSelectedFile()
+    judgeFields(values, values.has('user_id'))
+    outcome = await store(part.file)
+  }
+  if (!outcome) throw noFilePart()
+  const fields = judgeFields(values, true)
+  if ('stored' in outcome) return { fields, stored: outcome.stored }
+  throw outcome.refused === 'unsupported' ? unsupportedFileType() : fileTooLarge(limit)
+}
+
+/** Passes the parts on; a form too long to be read to its end, 413, just ends once the file's own refusal is known. */
+async function * untilTooLong (form: AsyncIterable<FormPart>, isRefused: () => boolean): AsyncGenerator<FormPart> {
+  try {
+    yield * form
+  } catch (error) {
+    if (!(isRefused() && error instanceof ServiceError && error.statusCode === 413)) throw error
+  }
+}
+
+function judgeFields (values: FieldValues, complete: boolean): UploadFields {
+  const userId = values.get('user_id')
+  if (complete && !isLabel(userId)) throw missingUserId()
+  const wrong = OPTIONAL.filter(name => values.has(name) && !isLabel(values.get(name)))
+  if (wrong.length > 0) throw new FieldError(Object.fromEntries(wrong.map(name => [name, [fault(values.get(name))]])))
+  return { user_id: String(userId), ...Object.fromEntries(OPTIONAL.filter(name => values.has(name)).map(name => [name, values.get(name)])) }
+}
+
+const isLabel = (value: unknown): value is string =>
+  typeof value === 'string' && value.trim() !== '' && [...value].length <= LONGEST && !/\p{Cs}/u.test(value)
+
+function fault (value: unknown): string {
+  if (value !== undefined && typeof value !== 'string') return sentences.type('string')
+  return sentences.length(1, LONGEST)
+}

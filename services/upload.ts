@@ -1,0 +1,140 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { setTimeout as wait } from 'node:timers/promises'
+import { ObjectId, type Collection } from 'mongodb'
+import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import { fileTooLarge, invalidMultipart, orFail, ServiceError } from './errors.js'
+import { detectFileType, SIGNATURE_BYTES, type FileType } from './file-type.js'
+import type { Clock, Log, MediaStore } from './ports.js'
+import { readUploadForm, type FileOutcome, type FormPart, type UploadFields } from './upload-form.js'
+
+/** How long a refusal waits for its clean-up before it is answered; the clean-up goes on. */
+const PATIENCE_MS = 1000
+const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
+const CLEAN_UP_ATTEMPTS = 100
+
+export interface UploadsOptions {
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  media: MediaStore
+  limit: number
+  now: Clock
+}
+
+interface Stored extends FileType {
+  size: number
+  sha256: string
+}
+
+type UploadedFile = Readable & { truncated?: boolean }
+
+export function createUploads ({ uploads, library, media, limit, now }: UploadsOptions) {
+  const stopping = new AbortController()
+  const cleaning = new Set<Promise<void>>()
+  return { upload, close }
+
+  /**
+   * Streams the file of a form to the media store and makes it an item of the library, owned by `owner`: whole, or not at all.
+   * Whatever goes wrong, the object, its parts and its rows are removed. 400, 413, or 500 when the store or the database failed.
+   */
+  async function upload (form: AsyncIterable<FormPart>, owner: string, log: Log): Promise<LibraryDocument> {
+    const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
+    try {
+      const { fields, stored } = await readUploadForm(form, limit, file => store(file, row))
+      const item = await orFail('Failed to save library item', true, commit(row, fields, stored))
+      log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: stored.contentType, size: stored.size })
+      return item
+    } catch (error) {
+      if (row.key !== '') await Promise.race([cleanUp(row, log), wait(PATIENCE_MS, undefined, { ref: false })])
+      throw error
+    }
+  }
+
+  async function store (file: UploadedFile, row: UploadDocument): Promise<FileOutcome<Stored>> {
+    const chunks = file.iterator({ destroyOnReturn: false })
+    const head = await orMalformed(readHead(chunks))
+    const type = detectFileType(head)
+    if (!type) {
+      file.resume()
+      return { refused: 'unsupported' }
+    }
+    row.key = `library/${randomUUID()}/original.${type.extension}`
+    await orFail('Failed to save library item', true, uploads.insertOne(row))
+    const facts = { size: 0, sha256: '' }
+    try {
+      await orFail('Failed to upload file to S3', true, media.put(row.key, Readable.from(guard(head, chunks, file, facts)), type.contentType))
+      return { stored: { ...type, ...facts } }
+    } catch (error) {
+      file.resume()
+      if (error instanceof ServiceError && error.statusCode === 413) return { refused: 'too large' }
+      throw error
+    }
+  }
+
+  /** Passes the file on, counted and hashed. Throws at the first byte over the limit, and when the file ended before its time. */
+  async function * guard (head: Buffer, chunks: AsyncIterable<Buffer>, file: UploadedFile, facts: { size: number, sha256: string }): AsyncGenerator<Buffer> {
+    const hash = createHash('sha256')
+    const counted = (chunk: Buffer) => {
+      facts.size += chunk.length
+      if (facts.size > limit || file.truncated) throw fileTooLarge(limit)
+      hash.update(chunk)
+      return chunk
+    }
+    try {
+      yield counted(head)
+      for await (const chunk of chunks) yield counted(chunk)
+    } catch (error) {
+      throw error instanceof ServiceError ? error : invalidMultipart(error)
+    }
+    facts.sha256 = hash.digest('hex')
+  }
+
+  async function commit (row: UploadDocument, fields: UploadFields, { contentType, size, sha256 }: Stored): Promise<LibraryDocument> {
+    const type = contentType === 'image/gif' ? 'gif' : 'image'
+    const category = type === 'gif' ? 'GIF' : 'Images'
+    const item: LibraryDocument = { _id: row._id, key: row.key, owner: row.owner, category, ...fields, type, content_type: contentType, size, sha256, created_at: now() }
+    const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'open' }, { $set: { state: 'committing' } })
+    if (matchedCount === 0) throw new Error('the upload was given up for dead before it ended')
+    await library.insertOne(item)
+    const { deletedCount } = await uploads.deleteOne({ _id: row._id, state: 'committing' })
+    if (deletedCount === 0) throw new Error('the upload was given up for dead while it was committed')
+    return item
+  }
+
+  /** Removes what an upload left, row last, trying again while the store or the database is away. */
+  function cleanUp (row: UploadDocument, log: Log): Promise<void> {
+    const work = (async () => {
+      for (let attempt = 0; attempt < CLEAN_UP_ATTEMPTS && !stopping.signal.aborted; attempt++) {
+        try {
+          await library.deleteOne({ _id: row._id })
+          await media.remove(row.key)
+          await uploads.deleteOne({ _id: row._id })
+          return
+        } catch (err) {
+          log.warn({ event: 'library.unclean', key: row.key, err })
+          await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, { ref: false, signal: stopping.signal }).catch(() => {})
+        }
+      }
+    })().finally(() => cleaning.delete(work))
+    cleaning.add(work)
+    return work
+  }
+
+  /** Lets what is being cleaned up end its present attempt. */
+  async function close (): Promise<void> {
+    stopping.abort()
+    await Promise.all(cleaning)
+  }
+}
+
+async function readHead (chunks: AsyncIterator<Buffer>): Promise<Buffer> {
+  let head = Buffer.alloc(0)
+  while (head.length < SIGNATURE_BYTES) {
+    const { done, value } = await chunks.next()
+    if (done) break
+    head = Buffer.concat([head, value])
+  }
+  return head
+}
+
+const orMalformed = <T> (work: Promise<T>) => work.catch((cause: unknown) => { throw invalidMultipart(cause) })
