@@ -2,16 +2,19 @@ import { randomUUID } from 'node:crypto'
 import type { ServerOptions } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import autoload from '@fastify/autoload'
-import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import fastify, { LogController, type FastifyInstance, type FastifyLoggerOptions } from 'fastify'
+import type { PinoLoggerOptions } from 'fastify/types/logger.js'
 import { answerError, refuseConnection } from './plugins/error-handler.js'
 import type { Config } from './schemas/env.js'
 import { parseTrustProxy } from './services/config.js'
 import { toFieldError, type ValidationFault } from './services/field-errors.js'
+import { maskPhones } from './services/phone.js'
 import type { Clock, SendSms } from './services/ports.js'
 
 export interface AppOptions {
   config: Config
-  logger?: FastifyServerOptions['logger']
+  /** Pino's options; default: JSON lines on stdout at LOG_LEVEL. */
+  logger?: FastifyLoggerOptions & PinoLoggerOptions
   /** The time; default: the system's. */
   now?: Clock
   /** Sends texts in place of the providers of SMS_PROVIDER. */
@@ -30,8 +33,8 @@ const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   const { config, logger = { level: config.LOG_LEVEL } } = options
   const app = fastify({
-    logger,
-    disableRequestLogging: true,
+    logger: { ...logger, serializers: { err: serializeError } },
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     trustProxy: parseTrustProxy(config.TRUST_PROXY) ?? false,
     bodyLimit: JSON_LIMIT,
@@ -55,5 +58,16 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   } catch (error) {
     await app.close().catch(() => {})
     throw error
+  }
+}
+
+/** An error for the log, its cause too, without the phone number that a driver may quote in it. */
+function serializeError ({ name, message, stack, code, cause }: Error & { code?: unknown }): { type: string, message: string, stack: string, [key: string]: unknown } {
+  return {
+    type: name,
+    message: maskPhones(message),
+    ...(code !== undefined && { code }),
+    stack: maskPhones(stack ?? ''),
+    ...(cause instanceof Error && { cause: serializeError(cause) })
   }
 }

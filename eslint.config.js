@@ -1,11 +1,37 @@
 import neostandard from 'neostandard'
 
+/** Data flows one way: schemas ← services ← plugins, routes ← app ← server. The stand-ins know nothing of the app. */
+const mayNotImport = {
+  schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server'],
+  services: ['plugins', 'routes', 'embedded', 'app', 'server'],
+  plugins: ['routes', 'embedded', 'server'],
+  routes: ['plugins', 'embedded', 'app', 'server'],
+  embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server']
+}
+
+const importDirection = Object.entries(mayNotImport).map(([folder, others]) => ({
+  files: [`${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': ['error', {
+      patterns: [
+        { regex: `^(\\.\\./)+(${others.join('|')})(/|\\.js$)`, message: `${folder}/ may not import that: see the import direction in CONTRIBUTING.md.` },
+        ...(folder === 'services' || folder === 'embedded' ? [{ regex: '^(fastify$|fastify-plugin|@fastify/(?!busboy))', message: `${folder}/ knows no Fastify.` }] : []),
+        ...(folder === 'schemas' || folder === 'embedded' ? [] : [{ regex: '^@sinclair/typebox', message: 'Schemas are written in schemas/.' }])
+      ]
+    }]
+  }
+}))
+
 export default [
-  ...neostandard({ ts: true, ignores: ['dist', '.tap', 'node_modules'] }),
+  ...neostandard({ ts: true, ignores: ['dist', '.tap', 'node_modules', '.data'] }),
   {
     files: ['**/*.ts'],
     rules: {
-      '@typescript-eslint/no-explicit-any': 'error'
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/no-redeclare': 'off',
+      '@typescript-eslint/no-shadow': 'off',
+      '@stylistic/object-property-newline': ['error', { allowAllPropertiesOnSameLine: true }]
     }
-  }
+  },
+  ...importDirection
 ]

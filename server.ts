@@ -1,8 +1,7 @@
 import { resolve } from 'node:path'
 import { loadEnvFile } from 'node:process'
 import closeWithGrace from 'close-with-grace'
-import type { FastifyServerOptions } from 'fastify'
-import { buildApp } from './app.js'
+import { buildApp, type AppOptions } from './app.js'
 import type { Env } from './schemas/env.js'
 import { completeConfig, readConfig } from './services/config.js'
 
@@ -62,7 +61,7 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
 }
 
 /** JSON lines, or something to read on a terminal. */
-const logger = ({ LOG_LEVEL: level }: Env): FastifyServerOptions['logger'] => ({
+const logger = ({ LOG_LEVEL: level }: Env): AppOptions['logger'] => ({
   level,
   ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' } } })
 })

@@ -24,3 +24,6 @@ export function requirePhone (text: string, region: string, field: string): stri
 
 /** For people who may not see it, and for logs: every digit but the last four is `*`. */
 export const maskPhone = (phone: string) => phone.replace(/\d(?=\d{4})/g, '*')
+
+/** Text that may quote a whole number, such as a driver's error, with every such number masked. */
+export const maskPhones = (text: string) => text.replace(/\+?\d{8,15}/g, maskPhone)

@@ -9,7 +9,7 @@ import type { Clock, Log, MediaStore } from './ports.js'
 import { readUploadForm, type FileOutcome, type FormPart, type UploadFields } from './upload-form.js'
 
 /** How long a refusal waits for its clean-up before it is answered; the clean-up goes on. */
-const PATIENCE_MS = 1000
+const PATIENCE_MS = 500
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
 const CLEAN_UP_ATTEMPTS = 100
 

@@ -1,0 +1,194 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
+import type { FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
+import { buildApp, type AppOptions } from '../app.js'
+import type { Config, Env } from '../schemas/env.js'
+import { completeConfig, readConfig } from '../services/config.js'
+import { openApiCheck, type OpenApiDocument } from './openapi.js'
+
+export interface Services {
+  mongoUri: string
+  s3: { endpoint: string, region: string, accessKeyId: string, secretAccessKey: string, bucket: string }
+}
+
+/**
+ * A database and a bucket of this test's own, on the servers that MONGO_URI and S3_ENDPOINT name, else on the embedded stand-ins.
+ * They are gone when `t` ends.
+ */
+export async function startServices (t: Test): Promise<Services> {
+  const name = `hookaba-test-${randomBytes(5).toString('hex')}`
+  const path = await mkdtemp(join(tmpdir(), `${name}-`))
+  t.teardown(() => rm(path, { recursive: true, force: true }))
+  const base = process.env.MONGO_URI ?? await embeddedMongo(t, path)
+  const mongo = new URL(base)
+  mongo.pathname = `/${name}`
+  const s3 = await startS3(t, path)
+  const client = s3Client({ mongoUri: '', s3: { ...s3, bucket: name } })
+  await client.send(new CreateBucketCommand({ Bucket: name }))
+  await client.send(new PutBucketPolicyCommand({
+    Bucket: name,
+    Policy: JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${name}/library/*` }] })
+  }))
+  t.teardown(() => emptyAndDelete(client, name))
+  return { mongoUri: mongo.href, s3: { ...s3, bucket: name } }
+}
+
+async function embeddedMongo (t: Test, path: string): Promise<string> {
+  const { startMongo } = await import('../embedded/mongo/server.js')
+  const server = await startMongo({ path: join(path, 'mongo') })
+  t.teardown(server.close)
+  return server.uri
+}
+
+async function startS3 (t: Test, path: string): Promise<Omit<Services['s3'], 'bucket'>> {
+  const { S3_ENDPOINT: endpoint, S3_REGION: region = 'us-east-1', AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = process.env
+  if (endpoint && accessKeyId && secretAccessKey) return { endpoint, region, accessKeyId, secretAccessKey }
+  const { startS3: start } = await import('../embedded/s3/server.js')
+  const credentials = { accessKeyId: 'test', secretAccessKey: randomBytes(20).toString('hex') }
+  const server = await start({ path: join(path, 's3'), credentials })
+  t.teardown(server.close)
+  return { endpoint: server.endpoint, region: 'us-east-1', ...credentials }
+}
+
+export const s3Client = ({ s3: { endpoint, region, accessKeyId, secretAccessKey } }: Services) => new S3Client({
+  endpoint, region, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true, requestChecksumCalculation: 'WHEN_REQUIRED', responseChecksumValidation: 'WHEN_REQUIRED'
+})
+
+async function emptyAndDelete (client: S3Client, Bucket: string): Promise<void> {
+  for (;;) {
+    const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket }))
+    if (Contents.length === 0) break
+    await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: Contents.map(({ Key }) => ({ Key })) } }))
+  }
+  await client.send(new DeleteBucketCommand({ Bucket }))
+  client.destroy()
+}
+
+/** The environment of a service that stands on `services`, as an operator would write it. */
+export function environment ({ mongoUri, s3 }: Services): Record<string, string> {
+  return {
+    NODE_ENV: 'test',
+    MONGO_URI: mongoUri,
+    S3_ENDPOINT: s3.endpoint,
+    S3_BUCKET: s3.bucket,
+    S3_REGION: s3.region,
+    AWS_ACCESS_KEY_ID: s3.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+    JWT_SECRET_KEY: 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c',
+    OTP_SECRET: 'Hq7Vn2Zx9Lk4Jf1Gs8Da3Pe6Rt0Yw5Ub'
+  }
+}
+
+export interface CallOptions { token?: string, json?: unknown, body?: RequestInit['body'], headers?: Record<string, string>, signal?: AbortSignal, duplex?: 'half' }
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export interface Reply { status: number, headers: Headers, body: any, text: string }
+
+export interface Service {
+  app: FastifyInstance
+  url: string
+  config: Config
+  services: Services
+  /** Every line that was logged, as text. */
+  logs: string[]
+  /** The texts that were sent, oldest first. */
+  texts: Array<{ to: string, body: string }>
+  /** The service's clock; `advance` moves it on. */
+  clock: { now: Date, advance: (seconds: number) => void }
+  /** One request over HTTP; the answer is held against the OpenAPI document, and one that departs from it rejects. */
+  call: (method: string, path: string, options?: CallOptions) => Promise<Reply>
+  /** Signs a phone in, with the code of its text. */
+  signIn: (phone?: string) => Promise<{ phone: string, token: string }>
+  /** The code of the last text to a phone. */
+  lastCode: (phone: string) => string
+  /** Uploads one file, with `user_id` unless `fields` says otherwise. */
+  upload: (token: string, file: Uint8Array, options?: { filename?: string, fields?: Record<string, string> }) => Promise<Reply>
+  /** What lies in the bucket and the collections an upload writes to. */
+  remains: () => Promise<{ objects: string[], multipartUploads: string[], uploads: number, library: number }>
+}
+
+let nextPhone = randomInt(1_000_000) * 100
+/** A possible Indian mobile number that nobody used before in this process. */
+export const freshPhone = () => `+9198${String(nextPhone++ % 100_000_000).padStart(8, '0')}`
+
+/** The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and texts that are kept. Closes itself. */
+export async function startService (t: Test, { env, ...options }: Partial<AppOptions> & { env?: Record<string, string>, services?: Services } = {}): Promise<Service> {
+  const services = options.services ?? await startServices(t)
+  const config = completeConfig(readConfig({ ...environment(services), ...env }) as Env, {})
+  const logs: string[] = []
+  const texts: Service['texts'] = []
+  const clock = { now: new Date('2026-05-04T10:00:00.000Z'), advance: (seconds: number) => { clock.now = new Date(clock.now.getTime() + seconds * 1000) } }
+  const app = await buildApp({
+    config,
+    now: () => clock.now,
+    sendSms: async text => { texts.push(text) },
+    logger: { level: 'info', stream: { write: (line: string) => { logs.push(line) } } },
+    ...options
+  })
+  t.teardown(() => app.close())
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const check = openApiCheck(app.swagger() as unknown as OpenApiDocument)
+  const client = s3Client(services)
+  t.teardown(() => client.destroy())
+
+  const service: Service = {
+    app,
+    url,
+    config,
+    services,
+    logs,
+    texts,
+    clock,
+    async call (method, path, { token, json, body, headers, ...rest } = {}) {
+      const response = await fetch(url + path, {
+        method,
+        headers: { ...(token && { authorization: `Bearer ${token}` }), ...(json !== undefined && { 'content-type': 'application/json' }), ...headers },
+        body: json === undefined ? body : JSON.stringify(json),
+        ...rest
+      })
+      const text = await response.text()
+      const contentType = response.headers.get('content-type')
+      const reply: Reply = { status: response.status, headers: response.headers, text, body: contentType?.startsWith('application/json') && text !== '' ? JSON.parse(text) : text }
+      const fault = check({ method, path, status: reply.status, contentType, body: reply.body })
+      if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}\n${reply.status} ${text}`)
+      return reply
+    },
+    async signIn (phone = freshPhone()) {
+      await service.call('POST', '/auth/request-otp', { json: { phone } })
+      const { body } = await service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone) } })
+      return { phone, token: body.access_token }
+    },
+    lastCode: phone => /\d{6}/.exec(texts.findLast(({ to }) => to === phone)?.body ?? '')?.[0] ?? '',
+    upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {
+      const form = new FormData()
+      for (const [name, value] of Object.entries(fields)) form.append(name, value)
+      form.append('file', new Blob([file]), filename)
+      return service.call('POST', '/library/upload', { token, body: form })
+    },
+    async remains () {
+      const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: services.s3.bucket }))
+      const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: services.s3.bucket }))
+      return {
+        objects: Contents.map(({ Key }) => Key!),
+        multipartUploads: Uploads.map(({ Key }) => Key!),
+        uploads: await app.collections.uploads.countDocuments(),
+        library: await app.collections.library.countDocuments()
+      }
+    }
+  }
+  return service
+}
+
+/** Resolves once `probe` gives something true; rejects after 20 s. For what is known to happen, but not when. */
+export async function eventually<T> (probe: () => Promise<T> | T): Promise<T> {
+  const giveUp = Date.now() + 20_000
+  for (;;) {
+    const value = await probe()
+    if (value) return value
+    if (Date.now() > giveUp) throw new Error('it did not happen')
+    await new Promise(resolve => setTimeout(resolve, 25))
+  }
+}

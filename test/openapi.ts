@@ -1,0 +1,43 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+
+interface Operation { responses: Record<string, { content?: Record<string, { schema: object }> }> }
+export interface OpenApiDocument { paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, object> } }
+
+export interface Answer { method: string, path: string, status: number, contentType: string | null, body: unknown }
+
+/**
+ * Holds answers against an OpenAPI document: their operation, status, media type and body must be described there.
+ * What matches no operation has to be 404 or 405, and an error. The returned function gives what is wrong, or undefined.
+ */
+export function openApiCheck (document: OpenApiDocument): (answer: Answer) => string | undefined {
+  const ajv = new Ajv2020({ strict: false, allErrors: true })
+  addFormats.default(ajv)
+  ajv.addSchema({ $id: 'doc', ...document })
+  const compiled = new Map<string, ValidateFunction>()
+  const templates = Object.keys(document.paths).map(template => ({ template, pattern: new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`) }))
+    .sort((a, b) => a.template.split('{').length - b.template.split('{').length)
+
+  const validator = (pointer: string) => {
+    if (!compiled.has(pointer)) compiled.set(pointer, ajv.compile({ $ref: `doc#${pointer}` }))
+    return compiled.get(pointer)!
+  }
+  const verdict = (pointer: string, body: unknown) => {
+    const validate = validator(pointer)
+    return validate(body) ? undefined : ajv.errorsText(validate.errors)
+  }
+
+  return ({ method, path, status, contentType, body }) => {
+    const template = templates.find(({ pattern }) => pattern.test(path.split('?')[0]!))?.template
+    const verb = method.toLowerCase() === 'head' ? 'get' : method.toLowerCase()
+    const operation = template && document.paths[template]?.[verb]
+    if (!operation) return [404, 405, 414, 431, 503].includes(status) ? verdict('/components/schemas/ErrorMessage', body) : `${status} for no operation`
+    const response = operation.responses[status]
+    if (!response) return `${status} is not described`
+    if (method === 'HEAD' || !response.content) return undefined
+    const type = contentType?.split(';')[0] ?? ''
+    if (!response.content[type]) return `${type || 'no content type'} is not described for ${status}`
+    const escaped = (text: string) => text.replaceAll('~', '~0').replaceAll('/', '~1')
+    return verdict(`/paths/${escaped(template)}/${verb}/responses/${status}/content/${escaped(type)}/schema`, body)
+  }
+}
