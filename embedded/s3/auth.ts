@@ -1,0 +1,178 @@
+import { S3Error } from './errors.js'
+import { canonicalRequest, ChunkSigner, equalText, scopeText, sign, signingKey, stringToSign, type Scope } from './signature.js'
+import { queryValue, type Target } from './target.js'
+
+const SKEW_MS = 15 * 60 * 1000
+const WEEK_SECONDS = 7 * 24 * 3600
+const QUERY_FIELDS = ['X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Date', 'X-Amz-Expires', 'X-Amz-SignedHeaders', 'X-Amz-Signature'] as const
+
+export interface Credentials { accessKeyId: string, secretAccessKey: string }
+
+export interface AuthOptions { credentials: Credentials, region: string, now: () => Date }
+
+/** How the body was promised to look: `x-amz-content-sha256`. */
+export type Payload =
+  | { kind: 'plain', sha256?: string }
+  | { kind: 'chunks', signer?: ChunkSigner, trailer: boolean }
+
+export interface Identity { principal: 'owner' | 'anonymous', presigned: boolean, payload: Payload }
+
+/**
+ * Says who signed the request, in its Authorization header or its query, and refuses every signature that does not fit
+ * (AWS Signature Version 4, "Authenticating Requests"). No signature at all makes it anonymous.
+ */
+export function authenticate (target: Target, options: AuthOptions): Identity {
+  const header = target.headers.get('authorization')
+  const inQuery = target.query.some(([name]) => name === 'X-Amz-Algorithm' || name === 'X-Amz-Signature' || name === 'X-Amz-Credential')
+  if (header !== undefined && inQuery) {
+    throw new S3Error('InvalidArgument', 'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified')
+  }
+  if (header !== undefined) return byHeader(target, header, options)
+  if (inQuery) return byQuery(target, options)
+  if (queryValue(target, 'Signature') !== undefined && queryValue(target, 'AWSAccessKeyId') !== undefined) throw onlyVersion4()
+  return { principal: 'anonymous', presigned: false, payload: payloadOf(target.headers.get('x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD') }
+}
+
+function byHeader (target: Target, header: string, options: AuthOptions): Identity {
+  const space = header.indexOf(' ')
+  const scheme = header.slice(0, space)
+  if (scheme === 'AWS') throw onlyVersion4()
+  if (scheme !== 'AWS4-HMAC-SHA256') throw new S3Error('InvalidArgument', 'Unsupported Authorization Type', { ArgumentName: 'Authorization' })
+  const fields = new Map(header.slice(space).split(',').map(field => {
+    const [name = '', ...value] = field.trim().split('=')
+    return [name, value.join('=')]
+  }))
+  const [credential, signed, signature] = [fields.get('Credential'), fields.get('SignedHeaders'), fields.get('Signature')]
+  if (!credential || !signed || !signature || fields.size !== 3) throw new S3Error('AuthorizationHeaderMalformed', 'The authorization header is malformed; it must hold Credential, SignedHeaders and Signature.')
+  const time = headerTime(target)
+  const { accessKeyId, scope } = parseCredential(credential, 'AuthorizationHeaderMalformed', 'The authorization header is malformed')
+  checkAccessKey(accessKeyId, options)
+  checkScope(scope, time.stamp, options, 'AuthorizationHeaderMalformed', 'The authorization header is malformed')
+  if (Math.abs(options.now().getTime() - time.date.getTime()) > SKEW_MS) throw tooSkewed(time.stamp, options)
+  const payloadHash = target.headers.get('x-amz-content-sha256')
+  if (payloadHash === undefined) throw new S3Error('InvalidRequest', 'Missing required header for this request: x-amz-content-sha256')
+  const payload = payloadOf(payloadHash)
+  checkToken(target.headers.get('x-amz-security-token'))
+  const key = checkSignature({ target, signed, signature, payloadHash, stamp: time.stamp, scope, accessKeyId }, options)
+  if (payload.kind === 'chunks' && !payloadHash.startsWith('STREAMING-UNSIGNED')) {
+    payload.signer = new ChunkSigner(key, time.stamp, scope, signature)
+  }
+  return { principal: 'owner', presigned: false, payload }
+}
+
+function byQuery (target: Target, options: AuthOptions): Identity {
+  const [algorithm, credential, stamp, expires, signed, signature] = QUERY_FIELDS.map(name => queryValue(target, name))
+  if (!algorithm || !credential || !stamp || !expires || !signed || !signature) {
+    throw badQuery('Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.')
+  }
+  if (algorithm !== 'AWS4-HMAC-SHA256') throw badQuery('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"')
+  const date = parseStamp(stamp)
+  if (date === undefined) throw badQuery('X-Amz-Date must be in the ISO8601 Long Format "yyyyMMdd\'T\'HHmmss\'Z\'"')
+  if (!/^-?\d+$/.test(expires)) throw badQuery('X-Amz-Expires should be a number')
+  if (Number(expires) < 0) throw badQuery('X-Amz-Expires must be non-negative')
+  if (Number(expires) > WEEK_SECONDS) throw badQuery('X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds')
+  const { accessKeyId, scope } = parseCredential(credential, 'AuthorizationQueryParametersError', 'Error parsing the X-Amz-Credential parameter')
+  checkAccessKey(accessKeyId, options)
+  checkScope(scope, stamp, options, 'AuthorizationQueryParametersError', 'Error parsing the X-Amz-Credential parameter')
+  const now = options.now().getTime()
+  const end = date.getTime() + Number(expires) * 1000
+  if (date.getTime() > now + SKEW_MS) throw new S3Error('AccessDenied', 'Request is not valid yet', { 'X-Amz-Date': stamp, ServerTime: new Date(now).toISOString() })
+  if (now > end) throw new S3Error('AccessDenied', 'Request has expired', { 'X-Amz-Expires': expires, Expires: isoSeconds(end), ServerTime: isoSeconds(now) })
+  checkToken(queryValue(target, 'X-Amz-Security-Token'))
+  const payloadHash = queryValue(target, 'X-Amz-Content-Sha256') ?? target.headers.get('x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD'
+  const payload = payloadOf(payloadHash)
+  checkSignature({ target, signed, signature, payloadHash, stamp, scope, accessKeyId }, options)
+  adoptHoistedHeaders(target)
+  return { principal: 'owner', presigned: true, payload }
+}
+
+interface Claim { target: Target, signed: string, signature: string, payloadHash: string, stamp: string, scope: Scope, accessKeyId: string }
+
+function checkSignature ({ target, signed, signature, payloadHash, stamp, scope, accessKeyId }: Claim, { credentials }: AuthOptions): Buffer {
+  const signedHeaders = signed.toLowerCase().split(';')
+  const required = [...target.headers.keys()].filter(name => name === 'host' || (name.startsWith('x-amz-') && name !== 'x-amz-content-sha256'))
+  const unsigned = required.filter(name => !signedHeaders.includes(name))
+  if (unsigned.length > 0) throw new S3Error('AccessDenied', 'There were headers present in the request which were not signed', { HeadersNotSigned: unsigned.join(', ') })
+  const request = canonicalRequest(target, signedHeaders, payloadHash)
+  const text = stringToSign(stamp, scope, request)
+  const key = signingKey(credentials.secretAccessKey, scope)
+  if (!equalText(signature, sign(key, text))) {
+    throw new S3Error('SignatureDoesNotMatch', undefined, { AWSAccessKeyId: accessKeyId, StringToSign: text, SignatureProvided: signature, CanonicalRequest: request })
+  }
+  return key
+}
+
+/** Used for forms too, whose signature covers a policy in place of a request. */
+export function parseCredential (text: string, code: string, prefix: string): { accessKeyId: string, scope: Scope } {
+  const parts = text.split('/')
+  const [terminal, service, region, date] = parts.splice(-4).reverse()
+  if (parts.length === 0 || date === undefined || terminal !== 'aws4_request' || !/^\d{8}$/.test(date)) {
+    throw new S3Error(code, `${prefix}; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`)
+  }
+  return { accessKeyId: parts.join('/'), scope: { date, region: region ?? '', service: service ?? '' } }
+}
+
+export function checkAccessKey (accessKeyId: string, { credentials }: AuthOptions): void {
+  if (!equalText(accessKeyId, credentials.accessKeyId)) throw new S3Error('InvalidAccessKeyId', undefined, { AWSAccessKeyId: accessKeyId })
+}
+
+export function checkScope (scope: Scope, stamp: string, { region }: AuthOptions, code: string, prefix: string): void {
+  if (scope.region !== region) throw new S3Error(code, `${prefix}; the region '${scope.region}' is wrong; expecting '${region}'`, { Region: region })
+  if (scope.service !== 's3') throw new S3Error(code, `${prefix}; incorrect service "${scope.service}". This endpoint belongs to "s3".`)
+  if (!stamp.startsWith(scope.date)) throw new S3Error(code, `${prefix}; the date in the credential scope, ${scopeText(scope)}, is not that of the request, ${stamp}.`)
+}
+
+function payloadOf (declared: string): Payload {
+  switch (declared) {
+    case 'UNSIGNED-PAYLOAD': return { kind: 'plain' }
+    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD': return { kind: 'chunks', trailer: false }
+    case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER': return { kind: 'chunks', trailer: true }
+    case 'STREAMING-UNSIGNED-PAYLOAD-TRAILER': return { kind: 'chunks', trailer: true }
+  }
+  if (/^[0-9a-f]{64}$/.test(declared)) return { kind: 'plain', sha256: declared }
+  throw new S3Error('InvalidArgument', 'x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.', { ArgumentName: 'x-amz-content-sha256', ArgumentValue: declared })
+}
+
+function headerTime (target: Target): { date: Date, stamp: string } {
+  const given = target.headers.get('x-amz-date') ?? target.headers.get('date') ?? ''
+  const date = parseStamp(given) ?? new Date(given)
+  if (Number.isNaN(date.getTime())) throw new S3Error('AccessDenied', 'AWS authentication requires a valid Date or x-amz-date header')
+  return { date, stamp: isoSeconds(date.getTime()).replace(/[-:]/g, '') }
+}
+
+export function parseStamp (stamp: string): Date | undefined {
+  const fields = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(stamp)
+  if (fields === null) return undefined
+  const [, year, month, day, hour, minute, second] = fields
+  const date = new Date(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
+  return Number.isNaN(date.getTime()) ? undefined : date
+}
+
+/** A presigner moves `x-amz-*` headers into the query, where they mean the same. */
+function adoptHoistedHeaders (target: Target): void {
+  const own = new Set<string>(QUERY_FIELDS)
+  for (const [name, value] of target.query) {
+    const header = name.toLowerCase()
+    if (header.startsWith('x-amz-') && !own.has(name) && !target.headers.has(header)) target.headers.set(header, value)
+  }
+}
+
+function checkToken (token: string | undefined): void {
+  if (token !== undefined) throw new S3Error('InvalidToken')
+}
+
+function tooSkewed (stamp: string, { now }: AuthOptions): S3Error {
+  return new S3Error('RequestTimeTooSkewed', undefined, { RequestTime: stamp, ServerTime: isoSeconds(now().getTime()), MaxAllowedSkewMilliseconds: SKEW_MS })
+}
+
+function badQuery (message: string): S3Error {
+  return new S3Error('AuthorizationQueryParametersError', message)
+}
+
+function onlyVersion4 (): S3Error {
+  return new S3Error('InvalidRequest', 'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.')
+}
+
+function isoSeconds (time: number): string {
+  return new Date(time).toISOString().replace(/\.\d+Z$/, 'Z')
+}

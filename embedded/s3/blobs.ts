@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto'
+import { createReadStream, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { open, unlink, type FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Piece } from './records.js'
+
+const READ_CHUNK = 256 * 1024
+
+/**
+ * Immutable files under names of the server's own making. A file means nothing until metadata names it, so a crash
+ * leaves at most files without a name, which `sweep` removes.
+ */
+export class Blobs {
+  readonly #directory: string
+  readonly #readers = new Map<string, number>()
+  readonly #condemned = new Set<string>()
+  readonly #removals = new Set<Promise<void>>()
+
+  constructor (directory: string) {
+    this.#directory = directory
+    mkdirSync(directory, { recursive: true })
+  }
+
+  /** Writes the whole source and makes it durable. Fails as the source fails, and then leaves no file. */
+  async write (source: AsyncIterable<Uint8Array>): Promise<{ blob: string, size: number }> {
+    const blob = randomUUID()
+    const path = join(this.#directory, blob)
+    const file = await open(path, 'wx')
+    try {
+      const size = await drainInto(file, source)
+      await file.sync()
+      await file.close()
+      await this.#syncDirectory()
+      return { blob, size }
+    } catch (error) {
+      await file.close().catch(() => {})
+      await unlink(path).catch(() => {})
+      throw error
+    }
+  }
+
+  /** The bytes [start, end) of the pieces laid end to end. The caller holds them meanwhile. */
+  async * read (pieces: readonly Piece[], start: number, end: number): AsyncGenerator<Buffer> {
+    let offset = 0
+    for (const { blob, size } of pieces) {
+      const from = Math.max(start - offset, 0)
+      const to = Math.min(end - offset, size)
+      offset += size
+      if (from < to) {
+        yield * createReadStream(join(this.#directory, blob), { start: from, end: to - 1, highWaterMark: READ_CHUNK }) as AsyncIterable<Buffer>
+      }
+    }
+  }
+
+  /** Keeps the pieces' files until the returned function is called, whatever is discarded meanwhile. */
+  hold (pieces: readonly Piece[]): () => void {
+    for (const { blob } of pieces) this.#readers.set(blob, (this.#readers.get(blob) ?? 0) + 1)
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      for (const { blob } of pieces) this.#letGo(blob)
+    }
+  }
+
+  /** Removes files that no metadata names any more: now, or when their last reader has ended. */
+  discard (blobs: Iterable<string>): void {
+    for (const blob of blobs) {
+      if (this.#readers.has(blob)) this.#condemned.add(blob)
+      else this.#remove(blob)
+    }
+  }
+
+  /** Removes every file but the named ones. Only for the start, before anything is written or read. */
+  sweep (keep: ReadonlySet<string>): void {
+    for (const name of readdirSync(this.#directory)) {
+      if (!keep.has(name)) rmSync(join(this.#directory, name), { recursive: true, force: true })
+    }
+  }
+
+  async close (): Promise<void> {
+    await Promise.all(this.#removals)
+  }
+
+  #letGo (blob: string): void {
+    const readers = (this.#readers.get(blob) ?? 1) - 1
+    if (readers > 0) {
+      this.#readers.set(blob, readers)
+      return
+    }
+    this.#readers.delete(blob)
+    if (this.#condemned.delete(blob)) this.#remove(blob)
+  }
+
+  #remove (blob: string): void {
+    const removal = unlink(join(this.#directory, blob)).catch(() => {}).finally(() => { this.#removals.delete(removal) })
+    this.#removals.add(removal)
+  }
+
+  async #syncDirectory (): Promise<void> {
+    // A new name is durable once its directory is (fsync(2)); Windows has no such call and needs none.
+    if (process.platform === 'win32') return
+    const directory = await open(this.#directory, 'r')
+    try { await directory.sync() } finally { await directory.close() }
+  }
+}
+
+async function drainInto (file: FileHandle, source: AsyncIterable<Uint8Array>): Promise<number> {
+  let size = 0
+  for await (const chunk of source) {
+    for (let written = 0; written < chunk.length;) {
+      written += (await file.write(chunk, written)).bytesWritten
+    }
+    size += chunk.length
+  }
+  return size
+}

@@ -1,0 +1,70 @@
+const EMPTY = Buffer.alloc(0)
+
+/** Reads lines, counted bytes and delimited bytes from a stream of chunks, keeping at most a chunk and a line. */
+export class ByteReader {
+  readonly #source: AsyncIterator<Buffer>
+  #buffer: Buffer = EMPTY
+  #ended = false
+
+  constructor (source: AsyncIterable<Buffer>) {
+    this.#source = source[Symbol.asyncIterator]()
+  }
+
+  /** The next line without its CRLF (or LF); undefined when the source ends first or the line exceeds the limit. */
+  async line (limit: number): Promise<string | undefined> {
+    for (;;) {
+      const end = this.#buffer.indexOf('\n')
+      if (end > limit || (end === -1 && this.#buffer.length > limit)) return undefined
+      if (end !== -1) return this.#take(end + 1).toString('latin1').replace(/\r?\n$/, '')
+      if (!await this.#fill()) return undefined
+    }
+  }
+
+  /** Exactly `count` bytes; returns false at the end when the source ended first. */
+  async * bytes (count: number): AsyncGenerator<Buffer, boolean> {
+    for (let left = count; left > 0;) {
+      if (this.#buffer.length === 0 && !await this.#fill()) return false
+      const chunk = this.#take(Math.min(left, this.#buffer.length))
+      left -= chunk.length
+      yield chunk
+    }
+    return true
+  }
+
+  /** Everything before the delimiter, which is passed over; returns false at the end when it never came. */
+  async * until (delimiter: Buffer): AsyncGenerator<Buffer, boolean> {
+    for (;;) {
+      const at = this.#buffer.indexOf(delimiter)
+      if (at !== -1) {
+        if (at > 0) yield this.#take(at)
+        this.#take(delimiter.length)
+        return true
+      }
+      const safe = this.#buffer.length - delimiter.length + 1
+      if (safe > 0) yield this.#take(safe)
+      if (!await this.#fill()) return false
+    }
+  }
+
+  /** Reads to the end of the source and forgets it. */
+  async skip (): Promise<void> {
+    do { this.#buffer = EMPTY } while (await this.#fill())
+  }
+
+  #take (count: number): Buffer {
+    const taken = this.#buffer.subarray(0, count)
+    this.#buffer = this.#buffer.subarray(count)
+    return taken
+  }
+
+  async #fill (): Promise<boolean> {
+    if (this.#ended) return false
+    const { done, value } = await this.#source.next()
+    if (done === true) {
+      this.#ended = true
+      return false
+    }
+    this.#buffer = this.#buffer.length === 0 ? value : Buffer.concat([this.#buffer, value])
+    return true
+  }
+}

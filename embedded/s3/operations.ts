@@ -1,0 +1,88 @@
+import * as buckets from './buckets.js'
+import type { Call, Reply } from './call.js'
+import { completeMultipartUpload } from './complete.js'
+import { S3Error } from './errors.js'
+import { listObjects, listObjectsV2 } from './list-objects.js'
+import { listMultipartUploads, listParts } from './list-uploads.js'
+import * as multipart from './multipart.js'
+import * as objects from './objects.js'
+import { postObject } from './post-object.js'
+import * as read from './read.js'
+import type { Target } from './target.js'
+
+export interface Operation {
+  name: string
+  method: string
+  level: 'service' | 'bucket' | 'object'
+  /** Query names that select it; the first operation that has them all is it. */
+  when?: readonly string[]
+  /** A header that selects it. */
+  header?: string
+  /** What a bucket policy calls it. */
+  action: string
+  /** Whether the operation reads the request's body; for the others it is read and checked before. */
+  takesBody?: true
+  /** Whether the form in its body says who may do it, in place of the request. */
+  byForm?: true
+  run: (call: Call) => Promise<Reply>
+}
+
+/** Query names that mean another resource than the plain one, whether it is served here or not. */
+const SUBRESOURCES = new Set(['accelerate', 'acl', 'analytics', 'attributes', 'cors', 'delete', 'encryption', 'intelligent-tiering', 'inventory',
+  'legal-hold', 'lifecycle', 'location', 'logging', 'metadataConfiguration', 'metadataInventoryTable', 'metadataJournalTable', 'metadataTable', 'metrics', 'notification', 'object-lock',
+  'ownershipControls', 'policy', 'policyStatus', 'publicAccessBlock', 'renameObject', 'replication', 'requestPayment', 'restore', 'retention', 'select',
+  'select-type', 'session', 'tagging', 'torrent', 'uploadId', 'uploads', 'versioning', 'versions', 'website', 'abac'])
+
+const OPERATIONS: readonly Operation[] = [
+  { name: 'ListBuckets', method: 'GET', level: 'service', action: 's3:ListAllMyBuckets', run: buckets.listBuckets },
+
+  { name: 'GetBucketLocation', method: 'GET', level: 'bucket', when: ['location'], action: 's3:GetBucketLocation', run: buckets.getBucketLocation },
+  { name: 'GetBucketVersioning', method: 'GET', level: 'bucket', when: ['versioning'], action: 's3:GetBucketVersioning', run: buckets.getBucketVersioning },
+  { name: 'GetBucketPolicy', method: 'GET', level: 'bucket', when: ['policy'], action: 's3:GetBucketPolicy', run: buckets.getBucketPolicy },
+  { name: 'PutBucketPolicy', method: 'PUT', level: 'bucket', when: ['policy'], action: 's3:PutBucketPolicy', takesBody: true, run: buckets.putBucketPolicy },
+  { name: 'DeleteBucketPolicy', method: 'DELETE', level: 'bucket', when: ['policy'], action: 's3:DeleteBucketPolicy', run: buckets.deleteBucketPolicy },
+  { name: 'ListMultipartUploads', method: 'GET', level: 'bucket', when: ['uploads'], action: 's3:ListBucketMultipartUploads', run: listMultipartUploads },
+  { name: 'DeleteObjects', method: 'POST', level: 'bucket', when: ['delete'], action: 's3:DeleteObject', takesBody: true, run: objects.deleteObjects },
+  { name: 'ListObjectsV2', method: 'GET', level: 'bucket', when: ['list-type'], action: 's3:ListBucket', run: listObjectsV2 },
+  { name: 'ListObjects', method: 'GET', level: 'bucket', action: 's3:ListBucket', run: listObjects },
+  { name: 'HeadBucket', method: 'HEAD', level: 'bucket', action: 's3:ListBucket', run: buckets.headBucket },
+  { name: 'CreateBucket', method: 'PUT', level: 'bucket', action: 's3:CreateBucket', takesBody: true, run: buckets.createBucket },
+  { name: 'DeleteBucket', method: 'DELETE', level: 'bucket', action: 's3:DeleteBucket', run: buckets.deleteBucket },
+  { name: 'PostObject', method: 'POST', level: 'bucket', action: 's3:PutObject', takesBody: true, byForm: true, run: postObject },
+
+  { name: 'ListParts', method: 'GET', level: 'object', when: ['uploadId'], action: 's3:ListMultipartUploadParts', run: listParts },
+  { name: 'GetObjectAttributes', method: 'GET', level: 'object', when: ['attributes'], action: 's3:GetObjectAttributes', run: read.getObjectAttributes },
+  { name: 'GetObject', method: 'GET', level: 'object', action: 's3:GetObject', run: read.getObject },
+  { name: 'HeadObject', method: 'HEAD', level: 'object', action: 's3:GetObject', run: read.getObject },
+  { name: 'UploadPartCopy', method: 'PUT', level: 'object', when: ['uploadId', 'partNumber'], header: 'x-amz-copy-source', action: 's3:PutObject', run: multipart.uploadPartCopy },
+  { name: 'UploadPart', method: 'PUT', level: 'object', when: ['uploadId', 'partNumber'], action: 's3:PutObject', takesBody: true, run: multipart.uploadPart },
+  { name: 'CopyObject', method: 'PUT', level: 'object', header: 'x-amz-copy-source', action: 's3:PutObject', run: objects.copyObject },
+  { name: 'PutObject', method: 'PUT', level: 'object', action: 's3:PutObject', takesBody: true, run: objects.putObject },
+  { name: 'CreateMultipartUpload', method: 'POST', level: 'object', when: ['uploads'], action: 's3:PutObject', run: multipart.createMultipartUpload },
+  { name: 'CompleteMultipartUpload', method: 'POST', level: 'object', when: ['uploadId'], action: 's3:PutObject', takesBody: true, run: completeMultipartUpload },
+  { name: 'AbortMultipartUpload', method: 'DELETE', level: 'object', when: ['uploadId'], action: 's3:AbortMultipartUpload', run: multipart.abortMultipartUpload },
+  { name: 'DeleteObject', method: 'DELETE', level: 'object', action: 's3:DeleteObject', run: objects.deleteObject }
+]
+
+/** Throws NotImplemented for what S3 has and this has not, MethodNotAllowed for what neither has. */
+export function findOperation (target: Target): Operation {
+  const level = target.bucket === '' ? 'service' : target.key === '' ? 'bucket' : 'object'
+  const names = new Set(target.query.map(([name]) => name))
+  const subresources = [...names].filter(name => SUBRESOURCES.has(name))
+  const candidates = OPERATIONS.filter(operation => operation.level === level && operation.method === target.method)
+  const found = candidates.find(({ when = [], header }) => when.every(name => names.has(name)) &&
+    subresources.every(name => when.includes(name)) &&
+    (header === undefined || target.headers.has(header)))
+  if (found !== undefined) {
+    refuseVersions(target)
+    return found
+  }
+  if (subresources.length > 0) throw new S3Error('NotImplemented', undefined, { Query: subresources.join(', ') })
+  throw new S3Error('MethodNotAllowed', undefined, { Method: target.method, ResourceType: level.toUpperCase() })
+}
+
+/** Nothing is versioned here: `null` is the only version there is. */
+function refuseVersions (target: Target): void {
+  const version = target.query.find(([name]) => name === 'versionId')?.[1]
+  if (version !== undefined && version !== 'null') throw new S3Error('InvalidArgument', 'Invalid version id specified', { ArgumentName: 'versionId', ArgumentValue: version })
+}

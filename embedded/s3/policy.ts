@@ -1,0 +1,89 @@
+import { S3Error } from './errors.js'
+
+interface Statement { effect: 'Allow' | 'Deny', actions: string[], resources: string[], everyone: boolean }
+
+const STATEMENT_FIELDS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource']
+
+export function publicReadPolicy (bucket: string): string {
+  return JSON.stringify({
+    Version: '2012-10-17',
+    Statement: [{ Sid: 'PublicRead', Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${bucket}/*` }]
+  })
+}
+
+/**
+ * Reads a bucket policy (IAM JSON policy reference). Throws MalformedPolicy, and NotImplemented for elements that are
+ * not evaluated here, so that nothing is granted or kept open by a condition nobody looks at.
+ */
+export function parsePolicy (text: string, bucket: string): Statement[] {
+  const document = asRecord(parseJson(text))
+  if (document === undefined) throw new S3Error('MalformedPolicy')
+  const statements = listOf(document.Statement).map(item => parseStatement(item, bucket))
+  if (statements.length === 0) throw new S3Error('MalformedPolicy', 'Could not parse the policy: Statement is empty!')
+  return statements
+}
+
+/** Explicit denial wins, then permission; the owner needs none. */
+export function isAllowed (policy: string | undefined, bucket: string, request: { principal: 'owner' | 'anonymous', action: string, resource: string }): boolean {
+  const applicable = policy === undefined
+    ? []
+    : parsePolicy(policy, bucket).filter(statement => statement.everyone &&
+      statement.actions.some(pattern => matches(pattern.toLowerCase(), request.action.toLowerCase())) &&
+      statement.resources.some(pattern => matches(pattern, request.resource)))
+  if (applicable.some(statement => statement.effect === 'Deny')) return false
+  return request.principal === 'owner' || applicable.length > 0
+}
+
+function parseStatement (item: unknown, bucket: string): Statement {
+  const statement = asRecord(item)
+  if (statement === undefined) throw new S3Error('MalformedPolicy')
+  const unknown = Object.keys(statement).find(name => !STATEMENT_FIELDS.includes(name))
+  if (unknown !== undefined) throw new S3Error('NotImplemented', `Policy element ${unknown} is not implemented`)
+  const effect = statement.Effect
+  if (effect !== 'Allow' && effect !== 'Deny') throw new S3Error('MalformedPolicy', `Invalid effect: ${String(effect)}`)
+  const actions = texts(statement.Action, 'Action')
+  if (actions.some(action => !/^(\*|s3:[\w*?]+)$/i.test(action))) throw new S3Error('MalformedPolicy', 'Policy has invalid action')
+  const resources = texts(statement.Resource, 'Resource')
+  const arn = `arn:aws:s3:::${bucket}`
+  if (resources.some(resource => resource !== arn && !resource.startsWith(`${arn}/`) && resource !== `${arn}*`)) throw new S3Error('MalformedPolicy', 'Policy has invalid resource')
+  return { effect, actions, resources, everyone: principals(statement.Principal).includes('*') }
+}
+
+function principals (principal: unknown): string[] {
+  return texts(typeof principal === 'string' ? principal : asRecord(principal)?.AWS, 'Principal')
+}
+
+function texts (value: unknown, name: string): string[] {
+  const list = listOf(value)
+  const strings = list.filter(item => typeof item === 'string')
+  if (strings.length === 0 || strings.length !== list.length) throw new S3Error('MalformedPolicy', `Missing required field ${name}`)
+  return strings
+}
+
+function listOf (value: unknown): unknown[] {
+  return value === undefined ? [] : Array.isArray(value) ? value : [value]
+}
+
+function parseJson (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new S3Error('MalformedPolicy')
+  }
+}
+
+function asRecord (value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
+}
+
+/** `*` is any text, `?` any character; linear in the text for each star. */
+function matches (pattern: string, text: string): boolean {
+  let [p, t, star, mark] = [0, 0, -1, 0]
+  while (t < text.length) {
+    if (pattern[p] === '*') [star, mark] = [p++, t]
+    else if (pattern[p] === '?' || pattern[p] === text[t]) { p++; t++ } else if (star !== -1) [p, t] = [star + 1, ++mark]
+    else return false
+  }
+  while (pattern[p] === '*') p++
+  return p === pattern.length
+}

@@ -1,0 +1,52 @@
+import { randomBytes } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { Reply } from './call.js'
+import { S3Error } from './errors.js'
+import { xmlDocument } from './xml.js'
+
+export interface ReplyContext { method: string, requestId: string, resource: string, now: Date }
+
+export function newRequestId (): string {
+  return randomBytes(8).toString('hex').toUpperCase()
+}
+
+/** The `<Error>` document of an S3Error; anything else is an InternalError that tells nothing. */
+export function errorReply (error: unknown, { requestId, resource }: Pick<ReplyContext, 'requestId' | 'resource'>): Reply {
+  const known = error instanceof S3Error ? error : new S3Error('InternalError')
+  const body = xmlDocument('Error', { Code: known.code, Message: known.message, ...known.details, Resource: resource, RequestId: requestId, HostId: hostId(requestId) }, false)
+  return { status: known.status, headers: { 'content-type': 'application/xml', ...known.headers }, body }
+}
+
+/** Sends the reply and resolves when the last byte has left; fails when the client has gone or the source fails. */
+export async function sendReply (response: ServerResponse, reply: Reply, { method, requestId, now }: ReplyContext): Promise<void> {
+  const { body } = reply
+  response.statusCode = reply.status
+  response.sendDate = false
+  const headers = { 'x-amz-id-2': hostId(requestId), 'x-amz-request-id': requestId, date: now.toUTCString(), ...reply.headers, server: 'AmazonS3' }
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) response.setHeader(name, headerText(String(value)))
+  }
+  if (body !== undefined) response.setHeader('content-length', typeof body === 'string' ? Buffer.byteLength(body) : body.length)
+  if (body === undefined || method === 'HEAD' || typeof body === 'string') {
+    await new Promise<void>((resolve, reject) => {
+      response.once('error', reject)
+      response.once('close', resolve)
+      response.end(method === 'HEAD' || typeof body !== 'string' ? undefined : body, resolve)
+    })
+  } else {
+    await pipeline(Readable.from(body.bytes), response)
+  }
+}
+
+function hostId (requestId: string): string {
+  return Buffer.from(`${requestId}${requestId}`).toString('base64')
+}
+
+/** Header values are bytes: UTF-8 where the text is wider, and no control characters. */
+function headerText (value: string): string {
+  const isWide = [...value].some(char => char > '\xff')
+  const bytes = isWide ? Buffer.from(value).toString('latin1') : value
+  return Array.from(bytes, byte => byte < ' ' || byte === '\x7f' ? ' ' : byte).join('')
+}

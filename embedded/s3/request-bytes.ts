@@ -1,0 +1,49 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+const MAX_DRAIN = 64 * 1024 * 1024
+
+/**
+ * The body as it comes over the wire, with back-pressure. The first read of a request that said `Expect: 100-continue`
+ * asks the client to go on (RFC 9110 §10.1.1). Stopping early ends neither the request nor the connection.
+ */
+export class RequestBytes implements AsyncIterable<Buffer> {
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #chunks: AsyncIterator<Buffer>
+  #awaited: boolean
+
+  constructor (request: IncomingMessage, response: ServerResponse) {
+    this.#request = request
+    this.#response = response
+    this.#chunks = request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+    this.#awaited = request.headers.expect?.toLowerCase() === '100-continue' && request.httpVersion !== '1.0'
+  }
+
+  [Symbol.asyncIterator] (): AsyncIterator<Buffer> {
+    return { next: async () => await this.#next() }
+  }
+
+  /** False while the client still waits to be told to send: then nobody can tell where its next request begins. */
+  canContinue (): boolean {
+    return !this.#awaited
+  }
+
+  /** Throws away what is left of the body, so that the client can finish sending and read its answer. */
+  async drain (): Promise<void> {
+    if (this.#awaited) return
+    for (let left = MAX_DRAIN; left > 0;) {
+      const { done, value } = await this.#next()
+      if (done === true) return
+      left -= value.length
+    }
+    this.#request.destroy()
+  }
+
+  async #next (): Promise<IteratorResult<Buffer>> {
+    if (this.#awaited) {
+      this.#awaited = false
+      this.#response.writeContinue()
+    }
+    return await this.#chunks.next()
+  }
+}

@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Settings } from './call.js'
+import { Faults, type Fault } from './faults.js'
+import { handle } from './handler.js'
+import { publicReadPolicy } from './policy.js'
+import { Store } from './store.js'
+
+export interface S3Options {
+  /** A folder of this server's own. */
+  path: string
+  /** A free one when left out. */
+  port?: number
+  host?: string
+  bucket?: string
+  region?: string
+  credentials: { accessKeyId: string, secretAccessKey: string }
+  now?: () => Date
+}
+
+export interface S3Server {
+  port: number
+  endpoint: string
+  bucket: string
+  /** Makes requests fail; returns how to clear it. */
+  fault: (fault: Fault) => () => void
+  clearFaults: () => void
+  /** Cuts what is under way and resolves when nothing is open any more. */
+  close: () => Promise<void>
+}
+
+const HEADERS_TIMEOUT_MS = 60_000
+const IDLE_TIMEOUT_MS = 120_000
+const KEEP_ALIVE_MS = 65_000
+const MAX_HEADER_BYTES = 16 * 1024
+
+/**
+ * An S3 server on one folder: one account, which the credentials open, and a bucket whose objects anybody may read.
+ * What it has acknowledged is on disk. Rejects when the port is taken, before it touches the folder.
+ * Two servers must not share a folder.
+ */
+export async function startS3 (options: S3Options): Promise<S3Server> {
+  const { path, port = 0, host = '127.0.0.1', bucket = 'hookaba', region = 'us-east-1', credentials, now = () => new Date() } = options
+  const server = createServer({
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    // Uploads may last: a connection is given up for silence, not for slowness.
+    requestTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    noDelay: true
+  })
+  server.timeout = IDLE_TIMEOUT_MS
+  await listen(server, port, host)
+
+  const faults = new Faults()
+  const running = new Set<Promise<void>>()
+  const settings: Settings = { region, now, credentials, ownerId: createHash('sha256').update(credentials.accessKeyId).digest('hex') }
+  // No request can arrive between here and the end of this turn of the event loop.
+  const store = openStore(server, path)
+  store.createBucket({ name: bucket, createdAt: Math.floor(now().getTime() / 1000) * 1000, policy: publicReadPolicy(bucket) })
+  for (const event of ['request', 'checkContinue'] as const) {
+    server.on(event, (request, response) => {
+      const work = handle(request, response, { store, faults, settings }).finally(() => { running.delete(work) })
+      running.add(work)
+    })
+  }
+  server.on('clientError', refuse)
+
+  const { port: bound } = server.address() as AddressInfo
+  let closing: Promise<void> | undefined
+  async function close (): Promise<void> {
+    const closed = once(server, 'close')
+    server.close()
+    server.closeAllConnections()
+    await closed
+    await Promise.all(running)
+    await store.close()
+  }
+  return {
+    port: bound,
+    endpoint: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
+    bucket,
+    fault: fault => faults.add(fault),
+    clearFaults: () => { faults.clear() },
+    close: async () => await (closing ??= close())
+  }
+}
+
+async function listen (server: Server, port: number, host: string): Promise<void> {
+  try {
+    const listening = once(server, 'listening')
+    server.listen(port, host)
+    await listening
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    throw Object.assign(new Error(`The embedded S3 server cannot listen: port ${port} on ${host} is taken`, { cause: error }), { code: 'EADDRINUSE' })
+  }
+}
+
+function openStore (server: Server, path: string): Store {
+  try {
+    return new Store(path)
+  } catch (error) {
+    server.close()
+    throw error
+  }
+}
+
+/** Answers what is no HTTP request (RFC 9112 §2.2) and hangs up. */
+function refuse (error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
+  const body = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>BadRequest</Code><Message>An error occurred when parsing the HTTP request.</Message></Error>'
+  socket.end(`HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`)
+}

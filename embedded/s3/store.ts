@@ -1,0 +1,194 @@
+import { join } from 'node:path'
+import { open, type Database, type RootDatabase } from 'lmdb'
+import { Blobs } from './blobs.js'
+import { S3Error } from './errors.js'
+import type { BucketRecord, ObjectRecord, PartRecord, UploadRecord } from './records.js'
+
+const NUL = '\0'
+const AFTER_NUL = '\x01'
+
+/**
+ * What is stored, and nothing about requests. Every change is one transaction that is on disk when the method returns;
+ * a `check` runs inside it and refuses by throwing. Keys compare as bytes (S3: "UTF-8 binary order").
+ */
+export class Store {
+  readonly blobs: Blobs
+  readonly #root: RootDatabase
+  readonly #buckets: Database<BucketRecord, Buffer>
+  readonly #objects: Database<ObjectRecord, Buffer>
+  readonly #uploads: Database<UploadRecord, Buffer>
+  readonly #parts: Database<PartRecord, Buffer>
+
+  constructor (path: string) {
+    this.blobs = new Blobs(join(path, 'blobs'))
+    this.#root = open({ path: join(path, 'meta'), maxDbs: 8 })
+    const options = { keyEncoding: 'binary' } as const
+    this.#buckets = this.#root.openDB('buckets', options)
+    this.#objects = this.#root.openDB('objects', options)
+    this.#uploads = this.#root.openDB('uploads', options)
+    this.#parts = this.#root.openDB('parts', options)
+    this.blobs.sweep(this.#namedBlobs())
+  }
+
+  buckets (): BucketRecord[] {
+    return [...this.#buckets.getRange({})].map(entry => entry.value)
+  }
+
+  /** Throws NoSuchBucket. */
+  bucket (name: string): BucketRecord {
+    const record = this.#buckets.get(Buffer.from(name))
+    if (record === undefined) throw new S3Error('NoSuchBucket', undefined, { BucketName: name })
+    return record
+  }
+
+  /** False when it was there already; it is then left as it is. */
+  createBucket (record: BucketRecord): boolean {
+    return this.#root.transactionSync(() => {
+      if (this.#buckets.doesExist(Buffer.from(record.name))) return false
+      this.#buckets.putSync(Buffer.from(record.name), record)
+      return true
+    })
+  }
+
+  setPolicy (name: string, policy: string | undefined): void {
+    this.#root.transactionSync(() => {
+      const { policy: _, ...record } = this.bucket(name)
+      this.#buckets.putSync(Buffer.from(name), policy === undefined ? record : { ...record, policy })
+    })
+  }
+
+  /** Throws BucketNotEmpty while it holds objects; unfinished uploads go with it, as in S3. */
+  deleteBucket (name: string): void {
+    const blobs = this.#root.transactionSync(() => {
+      this.bucket(name)
+      if (this.objects(name).next().done !== true) throw new S3Error('BucketNotEmpty', undefined, { BucketName: name })
+      const dropped = [...this.uploads(name)].flatMap(upload => this.#dropUpload(upload))
+      this.#buckets.removeSync(Buffer.from(name))
+      return dropped
+    })
+    this.blobs.discard(blobs)
+  }
+
+  object (bucket: string, key: string): ObjectRecord | undefined {
+    return this.#objects.get(path(bucket, key))
+  }
+
+  /** Objects in key order, from the given key on. */
+  * objects (bucket: string, from: Buffer = Buffer.alloc(0)): Generator<ObjectRecord> {
+    const start = Buffer.concat([Buffer.from(bucket + NUL), from])
+    for (const { value } of this.#objects.getRange({ start, end: Buffer.from(bucket + AFTER_NUL) })) yield value
+  }
+
+  /** Makes the object visible whole, in place of any earlier one. */
+  putObject (bucket: string, record: ObjectRecord, check: (current: ObjectRecord | undefined) => void): void {
+    const replaced = this.#root.transactionSync(() => this.#swapObject(bucket, record, check))
+    this.blobs.discard(replaced)
+  }
+
+  deleteObject (bucket: string, key: string, check: (current: ObjectRecord) => void = () => {}): void {
+    const blobs = this.#root.transactionSync(() => {
+      this.bucket(bucket)
+      const current = this.object(bucket, key)
+      if (current === undefined) return []
+      check(current)
+      this.#objects.removeSync(path(bucket, key))
+      return current.pieces.map(piece => piece.blob)
+    })
+    this.blobs.discard(blobs)
+  }
+
+  createUpload (record: UploadRecord): void {
+    this.#root.transactionSync(() => {
+      this.bucket(record.bucket)
+      this.#uploads.putSync(uploadPath(record), record)
+    })
+  }
+
+  /** Throws NoSuchUpload. */
+  upload (bucket: string, key: string, uploadId: string): UploadRecord {
+    const record = Buffer.byteLength(uploadId) > 256 ? undefined : this.#uploads.get(uploadPath({ bucket, key, uploadId }))
+    if (record === undefined) throw new S3Error('NoSuchUpload', undefined, { UploadId: uploadId })
+    return record
+  }
+
+  /** Unfinished uploads by key, then by age, from the given key on. */
+  * uploads (bucket: string, from: Buffer = Buffer.alloc(0)): Generator<UploadRecord> {
+    const start = Buffer.concat([Buffer.from(bucket + NUL), from])
+    for (const { value } of this.#uploads.getRange({ start, end: Buffer.from(bucket + AFTER_NUL) })) yield value
+  }
+
+  parts (uploadId: string): PartRecord[] {
+    return [...this.#parts.getRange({ start: partPath(uploadId, 0), end: partPath(uploadId, 0xFFFFFFFF) })].map(entry => entry.value)
+  }
+
+  /** Adds the part or replaces the one of that number. Throws NoSuchUpload when the upload has ended meanwhile. */
+  putPart (upload: UploadRecord, part: PartRecord): void {
+    const replaced = this.#root.transactionSync(() => {
+      this.upload(upload.bucket, upload.key, upload.uploadId)
+      const at = partPath(upload.uploadId, part.partNumber)
+      const earlier = this.#parts.get(at)
+      this.#parts.putSync(at, part)
+      return earlier === undefined ? [] : [earlier.blob]
+    })
+    this.blobs.discard(replaced)
+  }
+
+  abortUpload (bucket: string, key: string, uploadId: string): void {
+    const blobs = this.#root.transactionSync(() => this.#dropUpload(this.upload(bucket, key, uploadId)))
+    this.blobs.discard(blobs)
+  }
+
+  /** Ends the upload and shows its object at once; parts that `build` did not take are dropped. */
+  completeUpload (upload: UploadRecord, build: (parts: PartRecord[]) => ObjectRecord, check: (current: ObjectRecord | undefined) => void): ObjectRecord {
+    const { record, dropped } = this.#root.transactionSync(() => {
+      const record = build(this.parts(this.upload(upload.bucket, upload.key, upload.uploadId).uploadId))
+      const kept = new Set(record.pieces.map(piece => piece.blob))
+      const replaced = this.#swapObject(upload.bucket, record, check)
+      const unlisted = this.#dropUpload(upload).filter(blob => !kept.has(blob))
+      return { record, dropped: [...replaced, ...unlisted] }
+    })
+    this.blobs.discard(dropped)
+    return record
+  }
+
+  async close (): Promise<void> {
+    await this.blobs.close()
+    await this.#root.close()
+  }
+
+  #swapObject (bucket: string, record: ObjectRecord, check: (current: ObjectRecord | undefined) => void): string[] {
+    this.bucket(bucket)
+    const current = this.object(bucket, record.key)
+    check(current)
+    this.#objects.putSync(path(bucket, record.key), record)
+    return current?.pieces.map(piece => piece.blob) ?? []
+  }
+
+  #dropUpload (upload: UploadRecord): string[] {
+    const parts = this.parts(upload.uploadId)
+    for (const part of parts) this.#parts.removeSync(partPath(upload.uploadId, part.partNumber))
+    this.#uploads.removeSync(uploadPath(upload))
+    return parts.map(part => part.blob)
+  }
+
+  #namedBlobs (): Set<string> {
+    const named = new Set<string>()
+    for (const { value } of this.#objects.getRange({})) for (const piece of value.pieces) named.add(piece.blob)
+    for (const { value } of this.#parts.getRange({})) named.add(value.blob)
+    return named
+  }
+}
+
+function path (bucket: string, key: string): Buffer {
+  return Buffer.from(bucket + NUL + key)
+}
+
+function uploadPath ({ bucket, key, uploadId }: Pick<UploadRecord, 'bucket' | 'key' | 'uploadId'>): Buffer {
+  return Buffer.from(bucket + NUL + key + NUL + uploadId)
+}
+
+function partPath (uploadId: string, partNumber: number): Buffer {
+  const number = Buffer.alloc(4)
+  number.writeUInt32BE(partNumber)
+  return Buffer.concat([Buffer.from(uploadId + NUL), number])
+}
