@@ -1,0 +1,185 @@
+import { BSONRegExp, MaxKey, MinKey } from 'bson'
+import { bracketOf } from './compare.js'
+import { bracketBounds, cutBound, encodeComponent, invert } from './key-encoding.js'
+import type { Index } from './catalog.js'
+import type { Filter, Leaf } from './match.js'
+import { literalPrefix } from './regex.js'
+import { uint32, type KeyRange } from './storage.js'
+import { isNumeric, toNumber, UNDEFINED, type Value } from './values.js'
+
+/** A place between encoded values: before everything that begins with `bytes`, or after it. */
+interface Bound { bytes: Buffer, after: boolean }
+
+interface Interval { lower: Bound, upper: Bound, point: boolean }
+
+/** The encoded values a condition may hold for; `exact` when it holds for all of them, so that documents need not be looked at. */
+interface Intervals { list: Interval[], exact: boolean }
+
+/** What of an index a conjunction of conditions leads to. */
+export interface IndexBounds {
+  ranges: KeyRange[]
+  /** The number of leading fields fixed to points, and whether the next one is bounded. */
+  points: number
+  bounded: boolean
+  /** For each leading field: the one value it is fixed to. */
+  fixed: (Buffer | undefined)[]
+  exact: boolean
+}
+
+const MAX_PREFIXES = 1000
+const before = (bytes: Buffer): Bound => ({ bytes, after: false })
+const after = (bytes: Buffer): Bound => ({ bytes, after: true })
+const boundBytes = ({ bytes, after }: Bound): Buffer => after ? Buffer.concat([bytes, Buffer.of(0xff)]) : bytes
+const compareBounds = (a: Bound, b: Bound): number => Buffer.compare(boundBytes(a), boundBytes(b))
+
+/** The ranges of an index in which every document is found that satisfies all the conditions. */
+export function indexBounds (index: Index, conditions: Filter[]): IndexBounds {
+  let prefixes: Buffer[] = [Buffer.alloc(0)]
+  const used = new Set<Filter>()
+  const fixed: (Buffer | undefined)[] = []
+  const roots = new Set<string>()
+  let exact = true
+  let last: Interval[] | undefined
+  for (const [at, { path, descending }] of index.fields.entries()) {
+    const multikey = index.multikey[at] === true
+    const root = path.split('.')[0] ?? path
+    const intervals = multikey && roots.has(root) ? undefined : fieldIntervals(conditions, path, multikey, used)
+    if (intervals === undefined) break
+    if (multikey) roots.add(root)
+    exact &&= intervals.exact
+    const directed = descending ? intervals.list.map(reversed) : intervals.list
+    if (!directed.every(({ point }) => point) || prefixes.length * directed.length > MAX_PREFIXES) {
+      last = directed
+      break
+    }
+    fixed.push(directed.length === 1 ? directed[0]?.lower.bytes : undefined)
+    prefixes = prefixes.flatMap(prefix => directed.map(({ lower }) => Buffer.concat([prefix, lower.bytes])))
+  }
+  const ends = last ?? [{ lower: before(Buffer.alloc(0)), upper: after(Buffer.alloc(0)), point: false }]
+  const ranges = prefixes.flatMap(prefix => ends.map(({ lower, upper }) => keyRange(index, prefix, lower, upper)))
+  return {
+    ranges: mergeRanges(ranges),
+    points: fixed.length,
+    bounded: last !== undefined,
+    fixed,
+    exact: exact && !index.inexact && conditions.every(condition => used.has(condition))
+  }
+}
+
+function keyRange (index: Index, prefix: Buffer, lower: Bound, upper: Bound): KeyRange {
+  const id = uint32(index.id)
+  const [start, cutStart] = cutBound(Buffer.concat([prefix, lower.bytes]))
+  const [end, cutEnd] = cutBound(Buffer.concat([prefix, upper.bytes]))
+  return {
+    start: Buffer.concat([id, boundBytes({ bytes: start, after: lower.after && !cutStart })]),
+    end: Buffer.concat([id, boundBytes({ bytes: end, after: upper.after || cutEnd })])
+  }
+}
+
+/** Sorts ranges and joins those that touch, so that a scan meets every key once and in order. */
+export function mergeRanges (ranges: KeyRange[]): KeyRange[] {
+  const merged: KeyRange[] = []
+  for (const range of [...ranges].sort((a, b) => Buffer.compare(a.start, b.start))) {
+    const previous = merged.at(-1)
+    if (Buffer.compare(range.start, range.end) >= 0) continue
+    if (previous !== undefined && Buffer.compare(range.start, previous.end) <= 0) {
+      if (Buffer.compare(range.end, previous.end) > 0) previous.end = range.end
+    } else merged.push({ ...range })
+  }
+  return merged
+}
+
+const reversed = ({ lower, upper, point }: Interval): Interval => ({ lower: flipped(upper), upper: flipped(lower), point })
+const flipped = ({ bytes, after }: Bound): Bound => ({ bytes: invert(bytes), after: !after })
+
+/** All conditions on a field taken together; where it holds arrays only one of them, as different members may satisfy each. */
+function fieldIntervals (conditions: Filter[], path: string, multikey: boolean, used: Set<Filter>): Intervals | undefined {
+  let result: Intervals | undefined
+  const found = conditions.flatMap(condition => {
+    const intervals = conditionIntervals(condition, path, multikey)
+    return intervals === undefined ? [] : [{ condition, intervals }]
+  }).sort((a, b) => Number(isPoints(b.intervals)) - Number(isPoints(a.intervals)))
+  for (const { condition, intervals } of multikey ? found.slice(0, 1) : found) {
+    used.add(condition)
+    result = result === undefined ? intervals : intersect(result, intervals)
+  }
+  return result
+}
+
+const isPoints = ({ list }: Intervals): boolean => list.every(({ point }) => point)
+
+function intersect (a: Intervals, b: Intervals): Intervals {
+  const list = a.list.flatMap(left => b.list.flatMap(right => {
+    const lower = compareBounds(left.lower, right.lower) >= 0 ? left.lower : right.lower
+    const upper = compareBounds(left.upper, right.upper) <= 0 ? left.upper : right.upper
+    return compareBounds(lower, upper) < 0 ? [{ lower, upper, point: left.point || right.point }] : []
+  }))
+  return { list, exact: a.exact && b.exact }
+}
+
+function conditionIntervals (condition: Filter, path: string, multikey: boolean): Intervals | undefined {
+  if (condition.kind === 'not' && condition.child.kind === 'leaf' && condition.child.path === path && condition.child.operator === '$exists') {
+    return { list: [point(null)], exact: false }
+  }
+  if (condition.kind !== 'leaf' || condition.path !== path) return undefined
+  const intervals = leafIntervals(condition)
+  return intervals === undefined || !multikey ? intervals : { ...intervals, exact: intervals.exact && condition.operator === '$eq' }
+}
+
+function leafIntervals ({ operator, operand }: Leaf): Intervals | undefined {
+  switch (operator) {
+    case '$eq': return equal(operand)
+    case '$in': return Array.isArray(operand) ? anyOf(operand) : undefined
+    case '$regex': return operand instanceof BSONRegExp ? regex(operand) : undefined
+    case '$lt': case '$lte': case '$gt': case '$gte': return range(operator, operand)
+    default: return undefined
+  }
+}
+
+function point (value: Value): Interval {
+  const { bytes } = encodeComponent(value)
+  return { lower: before(bytes), upper: after(bytes), point: true }
+}
+
+function equal (operand: Value): Intervals {
+  if (Array.isArray(operand)) return { list: union([point(operand[0] ?? UNDEFINED), point(operand)]), exact: false }
+  return { list: [point(operand)], exact: operand !== null && encodeComponent(operand).exact }
+}
+
+function anyOf (operands: Value[]): Intervals | undefined {
+  const parts = operands.map(operand => operand instanceof BSONRegExp ? regex(operand) : equal(operand))
+  if (parts.some(part => part === undefined)) return undefined
+  return { list: union(parts.flatMap(part => part?.list ?? [])), exact: parts.every(part => part?.exact === true) }
+}
+
+function union (intervals: Interval[]): Interval[] {
+  const seen = new Set<string>()
+  return intervals
+    .filter(({ lower, point }) => !point || (!seen.has(lower.bytes.toString('latin1')) && seen.add(lower.bytes.toString('latin1')) !== undefined))
+    .sort((a, b) => compareBounds(a.lower, b.lower))
+}
+
+/** An anchored pattern is a range of strings; a stored regex may equal the pattern too. */
+function regex (operand: BSONRegExp): Intervals | undefined {
+  const literal = literalPrefix(operand)
+  if (literal === undefined || literal.prefix.includes('\0')) return undefined
+  const [strings] = bracketBounds(bracketOf(''))
+  const bytes = Buffer.concat([strings, Buffer.from(literal.prefix)])
+  const [first, end] = bracketBounds(bracketOf(operand))
+  return { list: [{ lower: before(bytes), upper: after(bytes), point: false }, { lower: before(first), upper: before(end), point: false }], exact: false }
+}
+
+function range (operator: '$lt' | '$lte' | '$gt' | '$gte', operand: Value): Intervals | undefined {
+  if (operand instanceof MinKey || operand instanceof MaxKey || Array.isArray(operand)) return undefined
+  const inclusive = operator === '$lte' || operator === '$gte'
+  if (operand === null || (isNumeric(operand) && Number.isNaN(toNumber(operand)))) {
+    return { list: inclusive ? [point(operand)] : [], exact: false }
+  }
+  const { bytes, exact } = encodeComponent(operand)
+  const [first, end] = bracketBounds(bracketOf(operand))
+  const lowest = isNumeric(operand) ? encodeComponent(-Infinity).bytes : first
+  const interval = operator === '$lt' || operator === '$lte'
+    ? { lower: before(lowest), upper: inclusive || !exact ? after(bytes) : before(bytes), point: false }
+    : { lower: inclusive || !exact ? before(bytes) : after(bytes), upper: before(end), point: false }
+  return { list: compareBounds(interval.lower, interval.upper) < 0 ? [interval] : [], exact }
+}

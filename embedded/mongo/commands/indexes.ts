@@ -1,0 +1,181 @@
+import { Int32 } from 'bson'
+import { namespaceOf, parseIndex, type Collection, type Index } from '../catalog.js'
+import { describe } from '../describe.js'
+import { encode } from '../encode.js'
+import { CommandError } from '../errors.js'
+import { createEnvironment } from '../expressions/types.js'
+import type { Filter } from '../match.js'
+import { parseFilter } from '../match-parse.js'
+import { sameKeys } from '../planner.js'
+import { isDoc, isNumeric, toNumber, type Doc, type Value } from '../values.js'
+import { batchSizeOf, existing } from './collections.js'
+import { checkCollation, checkFields, collectionName, requiredArray } from './fields.js'
+import type { Command, CommandTable } from './types.js'
+
+const cannotCreate = (message: string): CommandError => new CommandError(67, message)
+
+const options = new Set(['v', 'key', 'name', 'unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds', 'background', 'ns', 'collation',
+  'hidden', 'storageEngine', 'weights', 'default_language', 'language_override', 'textIndexVersion', '2dsphereIndexVersion', 'bits', 'min', 'max',
+  'bucketSize', 'wildcardProjection', 'prepareUnique', 'clustered'])
+
+/** Options that say what an index is; two indexes with the same key must agree in them. */
+const defining = ['unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds'] as const
+
+const createIndexes: Command = {
+  fields: ['indexes', 'commitQuorum', 'ignoreUnknownIndexOptions'],
+  writes: true,
+  run: (request, { catalog, records, cursors }) => {
+    const name = collectionName(request)
+    const specs = requiredArray(request, 'indexes').map(checkSpec)
+    if (specs.length === 0) throw new CommandError(2, 'Must specify at least one index to create')
+    const created = catalog.find(request.database, name) === undefined
+    const collection = catalog.findOrCreate(request.database, name)
+    const numIndexesBefore = collection.indexes.length
+    for (const spec of specs) {
+      if (alreadyThere(collection, spec)) continue
+      const index = parseIndex(spec, catalog.allocate())
+      records.buildIndex(collection, index)
+      collection.indexes.push(index)
+      catalog.changed(collection)
+    }
+    const numIndexesAfter = collection.indexes.length
+    if (numIndexesAfter > 64) throw cannotCreate(`add index fails, too many indexes for ${namespaceOf(collection)}`)
+    if (numIndexesAfter > numIndexesBefore) cursors.killNamespace(`${namespaceOf(collection)}.$cmd.listIndexes`)
+    return {
+      numIndexesBefore,
+      numIndexesAfter,
+      createdCollectionAutomatically: created,
+      ...(numIndexesAfter === numIndexesBefore ? { note: 'all indexes already exist' } : {})
+    }
+  }
+}
+
+/** Checks an index specification and puts it into the form `listIndexes` shows. */
+function checkSpec (spec: Value): Doc {
+  if (!isDoc(spec)) throw new CommandError(14, 'The elements of the "indexes" array must be objects')
+  const key = spec.get('key')
+  const name = spec.get('name')
+  for (const option of spec.keys()) {
+    if (!options.has(option)) throw new CommandError(197, `The field '${option}' is not valid for an index specification. Specification: ${describe(spec)}`)
+  }
+  if (!isDoc(key)) throw new CommandError(9, "The 'key' field is a required property of an index specification")
+  if (typeof name !== 'string') throw new CommandError(9, "The 'name' field is a required property of an index specification")
+  if (name === '') throw cannotCreate('Error in specification: index name cannot be empty')
+  checkKey(key)
+  checkOptions(spec, key)
+  const shown: Doc = new Map<string, Value>([['v', new Int32(2)], ['key', key], ['name', name]])
+  for (const option of defining) {
+    const value = spec.get(option)
+    if (value !== undefined && value !== false) shown.set(option, value)
+  }
+  return shown
+}
+
+function checkKey (key: Doc): void {
+  if (key.size === 0) throw cannotCreate('Index keys cannot be an empty object.')
+  if (key.size > 32) throw new CommandError(13103, 'too many compound keys')
+  for (const [path, direction] of key) {
+    if (path === '' || path.split('.').includes('')) throw cannotCreate(`Index key contains an illegal field name: '${path}'`)
+    if (path.includes('$**')) throw cannotCreate('wildcard indexes are not supported by this server')
+    if (path.startsWith('$')) throw cannotCreate('Index key contains an illegal field name: field name starts with \'$\'.')
+    if (typeof direction === 'string') throw cannotCreate(`'${direction}' indexes are not supported by this server`)
+    if (!isNumeric(direction) || toNumber(direction) === 0 || Number.isNaN(toNumber(direction))) {
+      throw cannotCreate(`Values in v:2 index key pattern cannot be of type ${describe(direction)}. Only numbers > 0, numbers < 0, and strings are allowed.`)
+    }
+  }
+}
+
+function checkOptions (spec: Doc, key: Doc): void {
+  checkCollation(spec.get('collation'))
+  for (const option of ['hidden', 'prepareUnique', 'clustered', 'wildcardProjection']) {
+    if (spec.get(option) !== undefined && spec.get(option) !== false) throw new CommandError(72, `the index option '${option}' is not supported by this server`)
+  }
+  for (const option of ['unique', 'sparse']) {
+    const value = spec.get(option)
+    if (value !== undefined && typeof value !== 'boolean' && !isNumeric(value)) throw new CommandError(14, `The field '${option}' has value ${option}: ${describe(value)}, which is not convertible to bool`)
+    if (isNumeric(value)) spec.set(option, toNumber(value) !== 0)
+  }
+  const isId = key.size === 1 && key.has('_id')
+  const partial = spec.get('partialFilterExpression')
+  if (partial !== undefined) {
+    if (!isDoc(partial)) throw new CommandError(14, "The field 'partialFilterExpression' must be an object")
+    if (spec.get('sparse') === true) throw cannotCreate('cannot mix "partialFilterExpression" and "sparse" options')
+    if (isId) throw new CommandError(197, "The field 'partialFilterExpression' is not valid for an _id index specification.")
+    checkPartial(parseFilter(partial, createEnvironment(new Date(0))))
+  }
+  const seconds = spec.get('expireAfterSeconds')
+  if (seconds === undefined) return
+  if (!isNumeric(seconds)) throw new CommandError(14, "The field 'expireAfterSeconds' must be a number")
+  if (!(toNumber(seconds) >= 0 && toNumber(seconds) <= 2 ** 31 - 1)) throw cannotCreate(`TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different number. Index spec: ${describe(spec)}`)
+  if (key.size > 1) throw cannotCreate('TTL indexes are single-field indexes, compound indexes do not support TTL. Index spec: ' + describe(spec))
+  if (isId) throw new CommandError(197, "The field 'expireAfterSeconds' is not valid for an _id index specification.")
+}
+
+/** The operators MongoDB allows in a partial filter. */
+const partialOperators = new Set(['$eq', '$gt', '$gte', '$lt', '$lte', '$exists', '$type', '$in'])
+
+function checkPartial (filter: Filter): void {
+  if (filter.kind === 'and' || filter.kind === 'or') filter.children.forEach(checkPartial)
+  else if (filter.kind !== 'leaf' || !partialOperators.has(filter.operator)) throw cannotCreate('Expression not supported in partial index')
+}
+
+/** True for the same index again. Throws CommandError 85 or 86 for one that differs under the same name or key. */
+function alreadyThere (collection: Collection, spec: Doc): boolean {
+  const sameName = collection.indexes.find(({ name }) => name === spec.get('name'))
+  const sameKey = collection.indexes.find(index => sameKeys(spec.get('key') ?? null, index.spec.get('key')) && encodedKey(spec) === encodedKey(index.spec) && sameOption(spec, index, 'partialFilterExpression'))
+  if (sameKey !== undefined && spec.get('name') === '_id_') return true
+  if (sameName !== undefined && (sameName !== sameKey || !sameOptions(spec, sameName))) {
+    if (sameName === sameKey && sameOption(spec, sameName, 'unique') && sameOption(spec, sameName, 'sparse')) {
+      throw new CommandError(85, `An equivalent index already exists with the same name but different options. Requested index: ${describe(spec)}, existing index: ${describe(sameName.spec)}`)
+    }
+    throw new CommandError(86, `An existing index has the same name as the requested index. When index names are not specified, they are auto generated and can cause conflicts. Please refer to our documentation. Requested index: ${describe(spec)}, existing index: ${describe(sameName.spec)}`)
+  }
+  if (sameKey === undefined) return false
+  if (sameKey === sameName) return true
+  if (sameOptions(spec, sameKey)) throw new CommandError(85, `Index already exists with a different name: ${sameKey.name}`)
+  throw new CommandError(85, `An equivalent index already exists with a different name and options. Requested index: ${describe(spec)}, existing index: ${describe(sameKey.spec)}`)
+}
+
+const encodedKey = (spec: Doc): string => {
+  const key = spec.get('key')
+  return isDoc(key) ? [...key].map(([path, direction]) => `${path}:${isNumeric(direction) && toNumber(direction) < 0 ? -1 : 1}`).join() : ''
+}
+
+const sameOption = (spec: Doc, index: Index, option: string): boolean =>
+  encode(new Map([['', spec.get(option) ?? null]])).equals(encode(new Map([['', index.spec.get(option) ?? null]])))
+
+const sameOptions = (spec: Doc, index: Index): boolean => defining.every(option => sameOption(spec, index, option))
+
+const dropIndexes: Command = {
+  fields: ['index'],
+  writes: true,
+  run: (request, services) => {
+    const collection = existing(request, services)
+    const which = request.body.get('index')
+    const nIndexesWas = collection.indexes.length
+    const dropped = which === '*' ? collection.indexes.slice(1) : (Array.isArray(which) ? which : [which]).map(item => named(collection, item))
+    for (const index of dropped) services.catalog.dropIndexEntries(index)
+    collection.indexes = collection.indexes.filter(index => !dropped.includes(index))
+    services.catalog.changed(collection)
+    services.cursors.killNamespace(namespaceOf(collection))
+    return { nIndexesWas, ...(which === '*' ? { msg: 'non-_id indexes dropped for collection' } : {}) }
+  }
+}
+
+function named (collection: Collection, which: Value | undefined): Index {
+  const index = collection.indexes.find(({ name, spec }) => isDoc(which) ? sameKeys(which, spec.get('key')) : name === which)
+  if (index === undefined) throw new CommandError(27, isDoc(which) ? `can't find index with key: ${describe(which)}` : `index not found with name [${String(which)}]`)
+  if (index === collection.indexes[0]) throw new CommandError(72, 'cannot drop _id index')
+  return index
+}
+
+const listIndexes: Command = {
+  fields: ['cursor', 'includeBuildUUIDs', 'includeIndexBuildInfo'],
+  run: (request, services) => {
+    checkFields(request.body.get('cursor') instanceof Map ? request.body.get('cursor') as Doc : new Map(), 'listIndexes.cursor', new Set(['batchSize']))
+    const collection = existing(request, services)
+    return { cursor: services.cursors.first(namespaceOf(collection), collection.indexes.map(({ spec }) => encode(spec)), { batchSize: batchSizeOf(request) }) }
+  }
+}
+
+export const indexCommands: CommandTable = { createIndexes, dropIndexes, deleteIndexes: dropIndexes, listIndexes }

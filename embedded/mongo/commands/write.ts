@@ -1,0 +1,163 @@
+import { Int32 } from 'bson'
+import { CommandError, failedToParse } from '../errors.js'
+import type { Source } from '../execute.js'
+import type { Environment } from '../expressions/types.js'
+import { filterOf } from '../match-parse.js'
+import type { Query } from '../queries.js'
+import { retryableWriteOf } from '../sessions.js'
+import { deleteMatching, insertDocument, updateMatching } from '../statements.js'
+import { parseUpdate } from '../update/parse.js'
+import { codeName } from '../errors.js'
+import { fromInteger, isDoc, isNumeric, isTruthy, toDoc, toNumber, typeName, type Doc, type Plain, type Value } from '../values.js'
+import { checkCollation, checkFields, collectionName, environmentOf, flagField, missingField, requiredArray } from './fields.js'
+import type { Command, CommandTable, Reply, Request, Services } from './types.js'
+
+const MAX_BATCH = 100_000
+
+/** Finds the collection written to; one that is not there yet is made only for what inserts. */
+type Locate = (create: boolean) => Source | undefined
+
+type Execute = (statement: Doc, locate: Locate, environment: Environment) => Doc
+
+interface Outcome { results: Map<number, Doc>, errors: Plain[], retried: number[] }
+
+/**
+ * Runs the statements of a write command. A statement that fails is listed under `writeErrors`, and ends an ordered batch;
+ * one that was done before under the same `txnNumber` is answered from memory.
+ */
+function runStatements (request: Request, services: Services, field: string, execute: Execute): Outcome {
+  const statements = requiredArray(request, field)
+  if (statements.length === 0 || statements.length > MAX_BATCH) throw new CommandError(16, `Write batch sizes must be between 1 and ${MAX_BATCH}. Got ${statements.length} operations.`)
+  const environment = environmentOf(request, services.now())
+  const retryable = retryableWriteOf(request.body)
+  const done = retryable === undefined ? new Map<string, Value>() : services.sessions.done(retryable)
+  const locate: Locate = create => locateSource(request, services, create)
+  const outcome: Outcome = { results: new Map(), errors: [], retried: [] }
+  for (const [at, statement] of statements.entries()) {
+    if (!isDoc(statement)) throw new CommandError(14, `BSON field '${request.name}.${field}.${at}' is the wrong type '${typeName(statement)}', expected type 'object'`)
+    const id = statementId(request, at)
+    const before = done.get(String(id))
+    try {
+      const result = isDoc(before) ? before : execute(statement, locate, environment)
+      if (isDoc(before)) outcome.retried.push(id)
+      outcome.results.set(at, result)
+      done.set(String(id), result)
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error
+      outcome.errors.push(writeError(at, error))
+      if (flagField(request, 'ordered', true)) break
+    }
+  }
+  if (retryable !== undefined && outcome.retried.length < outcome.results.size) services.sessions.record(retryable, done)
+  return outcome
+}
+
+export function locateSource (request: Request, { catalog, records, storage }: Services, create: boolean): Source | undefined {
+  const name = collectionName(request)
+  const collection = create ? catalog.findOrCreate(request.database, name) : catalog.find(request.database, name)
+  return collection === undefined ? undefined : { storage, records, collection }
+}
+
+function statementId (request: Request, at: number): number {
+  const ids = request.body.get('stmtIds')
+  const first = request.body.get('stmtId')
+  const id = Array.isArray(ids) ? ids[at] : undefined
+  return isNumeric(id) ? toNumber(id) : (isNumeric(first) ? toNumber(first) : 0) + at
+}
+
+const writeError = (index: number, { code, message, details }: CommandError): Plain =>
+  new Map<string, Value>([['index', fromInteger(index)], ['code', new Int32(code)], ...details ?? [], ['errmsg', message]])
+
+const sum = ({ results }: Outcome, field: string): number => [...results.values()].reduce((total, result) => total + Number(result.get(field) ?? 0), 0)
+
+const common = ({ errors, retried }: Outcome): Reply => ({
+  ...(errors.length === 0 ? {} : { writeErrors: errors }),
+  ...(retried.length === 0 ? {} : { retriedStmtIds: retried })
+})
+
+const insert: Command = {
+  fields: ['documents', 'ordered', 'bypassDocumentValidation', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
+  writes: true,
+  run: (request, services) => {
+    const outcome = runStatements(request, services, 'documents', (doc, locate, { now }) => {
+      const source = locate(true)
+      if (source !== undefined) insertDocument(source.records, source.collection, doc, now)
+      return new Map([['n', new Int32(1)]])
+    })
+    return { n: sum(outcome, 'n'), ...common(outcome) }
+  }
+}
+
+/** The query part of an update or delete statement. */
+export function statementQuery (request: Request, filter: Value | undefined, hint: Value | undefined, environment: Environment): Query {
+  if (filter === undefined) throw missingField(request, 'q')
+  return { filter: filterOf(filter, `${request.name}.q`, environment), sort: [], skip: 0, limit: Infinity, hint, projection: undefined, environment }
+}
+
+const updateFields = new Set(['q', 'u', 'c', 'multi', 'upsert', 'arrayFilters', 'hint', 'collation'])
+
+const executeUpdate = (request: Request): Execute => (statement, locate, environment) => {
+  checkFields(statement, 'update.updates', updateFields)
+  checkCollation(statement.get('collation'))
+  const multi = isTruthy(statement.get('multi'))
+  if (multi && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with multi=true')
+  const constants = statement.get('c')
+  const update = parseUpdate(statement.get('u'), statement.get('arrayFilters'), isDoc(constants) ? withConstants(environment, constants) : environment)
+  if (multi && update.kind === 'replacement') throw failedToParse('multi update is not supported for replacement-style update')
+  const query = statementQuery(request, statement.get('q'), statement.get('hint'), environment)
+  const upsert = isTruthy(statement.get('upsert'))
+  const source = locate(upsert)
+  if (source === undefined) return toDoc({ n: 0, nModified: 0 })
+  const { matched, modified, upserted } = updateMatching(source, query, update, { multi, upsert })
+  return toDoc({ n: upserted === undefined ? matched : 1, nModified: modified, ...(upserted === undefined ? {} : { upserted }) })
+}
+
+const withConstants = (environment: Environment, constants: Doc): Environment => {
+  const variables = new Map([...environment.variables, ...constants])
+  return { ...environment, variables, scope: root => [...constants].reduce((outer, [name, value]) => ({ name, value, outer }), environment.scope(root)) }
+}
+
+const update: Command = {
+  fields: ['updates', 'ordered', 'bypassDocumentValidation', 'let', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
+  writes: true,
+  run: (request, services) => {
+    const outcome = runStatements(request, services, 'updates', executeUpdate(request))
+    const upserted = [...outcome.results].flatMap(([index, result]) => result.has('upserted') ? [{ index, _id: result.get('upserted') }] : [])
+    return { n: sum(outcome, 'n'), nModified: sum(outcome, 'nModified'), ...(upserted.length === 0 ? {} : { upserted }), ...common(outcome) }
+  }
+}
+
+const deleteFields = new Set(['q', 'limit', 'hint', 'collation'])
+
+const executeDelete = (request: Request): Execute => (statement, locate, environment) => {
+  checkFields(statement, 'delete.deletes', deleteFields)
+  checkCollation(statement.get('collation'))
+  const limit = statement.get('limit')
+  if (limit === undefined) throw missingField(request, 'deletes.limit')
+  const count = isNumeric(limit) ? toNumber(limit) : NaN
+  if (count !== 0 && count !== 1) throw failedToParse(`The limit field in delete objects must be 0 or 1. Got ${String(limit)}`)
+  if (count === 0 && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with limit=0')
+  const query = statementQuery(request, statement.get('q'), statement.get('hint'), environment)
+  const source = locate(false)
+  return toDoc({ n: source === undefined ? 0 : deleteMatching(source, query, count === 0).deleted })
+}
+
+const deleteCommand: Command = {
+  fields: ['deletes', 'ordered', 'let', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
+  writes: true,
+  run: (request, services) => {
+    const outcome = runStatements(request, services, 'deletes', executeDelete(request))
+    return { n: sum(outcome, 'n'), ...common(outcome) }
+  }
+}
+
+export const writeCommands: CommandTable = { insert, update, delete: deleteCommand }
+
+/** Refuses what a set of one member cannot acknowledge, in the form a write's reply carries it. */
+export function writeConcernError (body: Doc): Plain | undefined {
+  const concern = body.get('writeConcern')
+  const w = isDoc(concern) ? concern.get('w') : undefined
+  if (isNumeric(w) && toNumber(w) > 1) return { code: 100, codeName: codeName(100), errmsg: 'Not enough data-bearing nodes', errInfo: {} }
+  if (typeof w === 'string' && w !== 'majority') return { code: 79, codeName: codeName(79), errmsg: `No write concern mode named '${w}' found in replica set configuration`, errInfo: {} }
+  return undefined
+}

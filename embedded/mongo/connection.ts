@@ -1,0 +1,89 @@
+import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Request, Services } from './commands/types.js'
+import { MalformedBson } from './decode.js'
+import { dispatch } from './dispatch.js'
+import { CommandError, codeName } from './errors.js'
+import { isDoc, toDoc, type Doc, type Value } from './values.js'
+import { encodeReply, MalformedMessage, parseMessage, readMessages, type Message } from './wire.js'
+
+/**
+ * Serves one client until it leaves. Its commands run one after the other; bytes that are not the protocol,
+ * and a connection that breaks, end this client's service only.
+ */
+export async function serve (socket: Socket, connectionId: number, services: Services): Promise<void> {
+  const closed = new AbortController()
+  const client: Client = { connectionId, appName: undefined, services, signal: closed.signal }
+  socket.setNoDelay(true)
+  socket.on('close', () => { closed.abort() })
+  socket.on('error', () => { socket.destroy() })
+  try {
+    for await (const bytes of readMessages(socket)) {
+      const reply = await answer(bytes, client)
+      if (reply === 'close') break
+      if (reply !== undefined && !socket.write(reply)) await once(socket, 'drain', { signal: closed.signal })
+    }
+  } catch (error) {
+    if (!isExpected(error, socket)) throw error
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** A request that can be answered with its error only. */
+type Unanswerable = Omit<Message, 'body'> & { error: Doc }
+
+interface Client { connectionId: number, appName: string | undefined, services: Services, signal: AbortSignal }
+
+const isExpected = (error: unknown, socket: Socket): boolean =>
+  error instanceof MalformedMessage || error instanceof MalformedBson || socket.destroyed
+
+async function answer (bytes: Buffer, client: Client): Promise<Buffer | 'close' | undefined> {
+  const message = parse(bytes)
+  if (!('body' in message)) return encodeReply(message, message.error)
+  const request = requestOf(message, client)
+  const failure = client.services.failPoints.hit(request.name, client.appName)
+  if (failure !== undefined && failure.blockMs > 0) await wait(failure.blockMs, undefined, { signal: client.signal, ref: false })
+  if (failure?.closeConnection === true) return 'close'
+  const reply = dispatch(request, client.services, failure)
+  return message.expectsReply ? encodeReply(message, reply) : undefined
+}
+
+/** A message that is well-formed but too deeply nested gets an error for an answer. */
+function parse (bytes: Buffer): Message | Unanswerable {
+  try {
+    return parseMessage(bytes)
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return {
+      requestId: bytes.readInt32LE(4),
+      legacy: false,
+      expectsReply: true,
+      error: toDoc({ ok: 0, errmsg: error.message, code: error.code, codeName: codeName(error.code) })
+    }
+  }
+}
+
+function requestOf ({ body }: Message, client: Client): Request {
+  const command = unwrapped(body)
+  const [name = ''] = command.keys()
+  const database = command.get('$db')
+  client.appName ??= appNameOf(command)
+  return { name, database: typeof database === 'string' ? database : '', body: command, connectionId: client.connectionId }
+}
+
+/** Legacy handshakes may wrap the command to carry a read preference. */
+function unwrapped (body: Doc): Doc {
+  const inner = body.get('$query') ?? body.get('query')
+  const [first] = body.keys()
+  if (!isDoc(inner) || (first !== '$query' && first !== 'query')) return body
+  return new Map<string, Value>([...inner, ['$db', body.get('$db') ?? '']])
+}
+
+function appNameOf (command: Doc): string | undefined {
+  const client = command.get('client')
+  const application = isDoc(client) ? client.get('application') : undefined
+  const name = isDoc(application) ? application.get('name') : undefined
+  return typeof name === 'string' ? name : undefined
+}

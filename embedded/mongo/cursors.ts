@@ -1,0 +1,92 @@
+import { CommandError } from './errors.js'
+import { RawDocument, type Plain } from './values.js'
+
+/** As in MongoDB: a cursor nobody asked for ten minutes is closed. */
+const IDLE_MS = 10 * 60 * 1000
+const FIRST_BATCH = 101
+const MAX_BATCH_BYTES = 16 * 1024 * 1024
+
+interface Cursor { namespace: string, results: Iterator<Buffer>, pending: Buffer | undefined, usedAt: number, session: string | undefined }
+
+/** Open cursors: result streams that are read a batch at a time. */
+export class Cursors {
+  readonly #open = new Map<bigint, Cursor>()
+  #last = BigInt(Math.floor(Math.random() * 2 ** 40)) << 20n
+
+  get size (): number {
+    return this.#open.size
+  }
+
+  /** Answers with the first batch, and keeps the rest when there is any (unless `single`). */
+  first (namespace: string, results: Iterable<Buffer>, options: { batchSize?: number | undefined, single?: boolean, session?: string | undefined }): Plain {
+    const cursor: Cursor = { namespace, results: results[Symbol.iterator](), pending: undefined, usedAt: Date.now(), session: options.session }
+    const { batch, done } = fill(cursor, options.batchSize ?? FIRST_BATCH)
+    if (done || options.single === true) {
+      cursor.results.return?.()
+      return { firstBatch: batch, id: 0n, ns: namespace }
+    }
+    const id = ++this.#last
+    this.#open.set(id, cursor)
+    return { firstBatch: batch, id, ns: namespace }
+  }
+
+  /** Answers `getMore`. Throws CommandError 43 for a cursor that is not open, 13 for one of another session or collection. */
+  next (id: bigint, namespace: string, batchSize: number | undefined, session: string | undefined): Plain {
+    const cursor = this.#open.get(id)
+    if (cursor === undefined) throw new CommandError(43, `cursor id ${id} not found`)
+    if (cursor.namespace !== namespace) throw new CommandError(13, `Requested getMore on namespace '${namespace}', but cursor belongs to a different namespace ${cursor.namespace}`)
+    if (cursor.session !== session) throw new CommandError(13, `Cannot run getMore on cursor ${id}, which was ${cursor.session === undefined ? 'not ' : ''}created in a session, in session ${session ?? 'none'}`)
+    cursor.usedAt = Date.now()
+    const { batch, done } = this.#fillOrClose(id, cursor, batchSize)
+    if (done) this.#close(id)
+    return { nextBatch: batch, id: done ? 0n : id, ns: namespace }
+  }
+
+  #fillOrClose (id: bigint, cursor: Cursor, batchSize: number | undefined): { batch: RawDocument[], done: boolean } {
+    try {
+      return fill(cursor, batchSize ?? Infinity)
+    } catch (error) {
+      this.#close(id)
+      throw error
+    }
+  }
+
+  kill (id: bigint): boolean {
+    return this.#close(id)
+  }
+
+  killSession (session: string): void {
+    for (const [id, cursor] of this.#open) if (cursor.session === session) this.#close(id)
+  }
+
+  killNamespace (namespace: string): void {
+    for (const [id, cursor] of this.#open) if (cursor.namespace === namespace) this.#close(id)
+  }
+
+  closeIdle (): void {
+    const oldest = Date.now() - IDLE_MS
+    for (const [id, { usedAt }] of this.#open) if (usedAt < oldest) this.#close(id)
+  }
+
+  #close (id: bigint): boolean {
+    this.#open.get(id)?.results.return?.()
+    return this.#open.delete(id)
+  }
+}
+
+/** Takes up to `size` documents, and no more than fit into a reply. */
+function fill (cursor: Cursor, size: number): { batch: RawDocument[], done: boolean } {
+  const batch: RawDocument[] = []
+  let bytes = 0
+  while (true) {
+    const next = cursor.pending === undefined ? cursor.results.next() : { value: cursor.pending, done: false }
+    cursor.pending = undefined
+    if (next.done === true) return { batch, done: true }
+    if (batch.length >= size || (batch.length > 0 && bytes + next.value.length > MAX_BATCH_BYTES)) {
+      cursor.pending = next.value
+      return { batch, done: false }
+    }
+    batch.push(new RawDocument(next.value))
+    bytes += next.value.length
+  }
+}

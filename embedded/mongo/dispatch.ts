@@ -1,0 +1,75 @@
+import { Binary, Timestamp } from 'bson'
+import { commands, genericFields } from './commands/table.js'
+import { explainAggregate } from './commands/explain.js'
+import { writeConcernError } from './commands/write.js'
+import type { Command, Reply, Request, Services } from './commands/types.js'
+import { CommandError, codeName } from './errors.js'
+import type { Failure } from './fail-points.js'
+import { retryableWriteOf } from './sessions.js'
+import { toDoc, type Doc, type Value } from './values.js'
+
+/**
+ * Runs one command and answers with MongoDB's document for it, an error included; never throws.
+ * A command that writes is one transaction: on return all it did is on disk, or nothing of it is there.
+ */
+export function dispatch (request: Request, services: Services, failure: Failure | undefined): Doc {
+  try {
+    const command = commandOf(request)
+    if (failure?.error !== undefined) throw failure.error
+    const reply = toDoc(runCommand(command, request, services))
+    const concern = failure?.writeConcernError ?? (command.writes === true ? writeConcernError(request.body) : undefined)
+    if (concern !== undefined) reply.set('writeConcernError', concern instanceof Map ? concern : toDoc({ concern }).get('concern') ?? null)
+    return finished(reply, 1, services)
+  } catch (error) {
+    return finished(errorReply(error), 0, services)
+  }
+}
+
+function runCommand (command: Command, request: Request, services: Services): Reply {
+  checkRequest(command, request)
+  if (request.name === 'aggregate' && request.body.get('explain') === true) return explainAggregate(request, services)
+  if (command.writes !== true) return command.run(request, services)
+  return services.catalog.transaction(() => command.run(request, services))
+}
+
+function commandOf ({ name }: Request): Command {
+  const command = commands.get(name)
+  if (command === undefined) throw new CommandError(59, `no such command: '${name}'`)
+  return command
+}
+
+function checkRequest ({ fields, adminOnly }: Command, request: Request): void {
+  const { name, database, body } = request
+  if (adminOnly === true && database !== 'admin') throw new CommandError(13, `${name} may only be run against the admin database.`)
+  if (fields !== undefined) {
+    for (const field of body.keys()) {
+      if (field !== name && !fields.includes(field) && !genericFields.has(field)) throw new CommandError(40415, `BSON field '${name}.${field}' is an unknown field.`)
+    }
+  }
+  const version = body.get('apiVersion')
+  if (version !== undefined && version !== '1') throw new CommandError(322, `API version must be "1", found ${String(version)}`)
+  if (name !== 'commitTransaction' && name !== 'abortTransaction') retryableWriteOf(body)
+}
+
+function errorReply (error: unknown): Doc {
+  const known = error instanceof CommandError ? error : new CommandError(1, error instanceof Error ? error.message : String(error))
+  const details = new Map(known.details ?? [])
+  const labels = details.get('errorLabels')
+  details.delete('errorLabels')
+  const reply = toDoc({ errmsg: known.message, code: known.code, codeName: codeName(known.code) })
+  for (const [name, value] of details) reply.set(name, value)
+  if (labels !== undefined) reply.set('errorLabels', labels)
+  return reply
+}
+
+/** Adds what every reply of a replica set member carries; `ok` is a double. */
+function finished (reply: Doc, ok: number, { now }: Services): Doc {
+  const time = new Timestamp({ t: Math.floor(now().getTime() / 1000), i: 1 })
+  reply.set('ok', ok)
+  reply.set('$clusterTime', new Map<string, Value>([
+    ['clusterTime', time],
+    ['signature', new Map<string, Value>([['hash', new Binary(Buffer.alloc(20))], ['keyId', 0n]])]
+  ]))
+  reply.set('operationTime', time)
+  return reply
+}

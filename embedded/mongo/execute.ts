@@ -1,0 +1,63 @@
+import type { Collection } from './catalog.js'
+import { matches, type Filter, type MatchDetails } from './match.js'
+import type { Plan } from './planner.js'
+import type { Records, StoredRecord } from './records.js'
+import { sortDocs, type SortField } from './sort.js'
+import { countKeys, readKeys, recordOf, type Storage } from './storage.js'
+
+/** What a query looked at, for `explain`. */
+export interface Examined { keys: number, docs: number }
+
+export interface Found extends StoredRecord { details: MatchDetails }
+
+export interface Source { storage: Storage, records: Records, collection: Collection }
+
+/** The documents a plan finds that satisfy the filter, in the order asked for, each once. */
+export function run (source: Source, plan: Plan, filter: Filter, sort: SortField[], limit: number, examined: Examined): Iterable<Found> {
+  const found = matching(source, plan, filter, examined)
+  return plan.sorted ? found : sortDocs(found, ({ doc }) => doc, sort, limit)
+}
+
+function * matching ({ storage, records, collection }: Source, plan: Plan, filter: Filter, examined: Examined): Generator<Found> {
+  for (const record of scan(storage, plan, examined)) {
+    const stored = records.read(collection, record)
+    examined.docs++
+    const details: MatchDetails = {}
+    if (stored !== undefined && matches(filter, stored.doc, details)) yield { ...stored, details }
+  }
+}
+
+/** Record numbers in the order of the plan; one that several keys lead to is named once. */
+function * scan (storage: Storage, plan: Plan, examined: Examined): Generator<number> {
+  const seen = plan.branches.length > 0 || plan.index?.multikey.includes(true) === true ? new Set<number>() : undefined
+  for (const record of candidates(storage, plan, examined)) {
+    if (seen?.has(record) === true) continue
+    seen?.add(record)
+    yield record
+  }
+}
+
+function * candidates (storage: Storage, plan: Plan, examined: Examined): Generator<number> {
+  for (const branch of plan.branches) yield * candidates(storage, branch, examined)
+  const map = plan.index === undefined ? storage.documents : storage.indexes
+  for (const range of plan.reverse ? [...plan.ranges].reverse() : plan.ranges) {
+    for (const key of readKeys(map, range, plan.reverse)) {
+      if (plan.index !== undefined) examined.keys++
+      yield recordOf(key)
+    }
+  }
+}
+
+/** How many documents satisfy the filter; from the index alone where its keys say so. */
+export function count (source: Source, plan: Plan, filter: Filter, examined: Examined): number {
+  if (filter.kind === 'and' && filter.children.length === 0) return source.collection.count
+  if (plan.index !== undefined && plan.exact) {
+    if (plan.index.multikey.includes(true)) return [...scan(source.storage, plan, examined)].length
+    const keys = plan.ranges.reduce((total, range) => total + countKeys(source.storage.indexes, range), 0)
+    examined.keys += keys
+    return keys
+  }
+  let total = 0
+  for (const _found of matching(source, plan, filter, examined)) total++
+  return total
+}

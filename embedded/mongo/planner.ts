@@ -1,0 +1,165 @@
+import { indexBounds, mergeRanges, type IndexBounds } from './bounds.js'
+import type { Collection, Index } from './catalog.js'
+import { equalValues } from './compare.js'
+import { badValue } from './errors.js'
+import type { Filter, Leaf } from './match.js'
+import type { SortField } from './sort.js'
+import { countKeys, prefixRange, uint32, type KeyRange, type Storage } from './storage.js'
+import { isDoc, type Value } from './values.js'
+
+/** How a query will find its documents. The filter is applied to each of them again, so ranges may be too wide, never too narrow. */
+export interface Plan {
+  /** Undefined for a scan of the collection. */
+  index: Index | undefined
+  ranges: KeyRange[]
+  reverse: boolean
+  /** The scan yields the order asked for. */
+  sorted: boolean
+  /** Every key in the ranges belongs to a document that satisfies the filter. */
+  exact: boolean
+  /** One plan for each branch of an `$or` that no single index serves. */
+  branches: Plan[]
+}
+
+interface Candidate extends Plan { index: Index, score: number, bounded: boolean }
+
+/** `$or` is multiplied out as far as this many branches. */
+const MAX_BRANCHES = 64
+/** A filter that leaves fewer keys than this is worth a sort in memory rather than a scan in order. */
+const FEW_KEYS = 1000
+
+/**
+ * Chooses a plan: the index that leaves the fewest keys, or one that has the order asked for when the rest is not selective.
+ * Throws BadValue for a hint that names no index.
+ */
+export function plan (storage: Storage, collection: Collection, filter: Filter, sort: SortField[], hint?: Value): Plan {
+  const scan = collectionScan(collection, sort)
+  const branches = disjuncts(filter)
+  const hinted = hint === undefined ? undefined : hintedIndex(collection, hint)
+  if (hinted === 'natural') return hint instanceof Map && isDescending(hint.get('$natural')) ? { ...scan, reverse: true } : scan
+  if (hinted !== undefined) return candidate(hinted, branches, sort)
+  const candidates = collection.indexes.filter(index => usable(index, branches)).map(index => candidate(index, branches, sort))
+  return choose(storage, candidates, sort) ?? unionPlan(storage, collection, branches, sort) ??
+    candidates.find(({ sorted }) => sorted && sort.length > 0) ?? scan
+}
+
+const collectionScan = (collection: Collection, sort: SortField[]): Plan =>
+  ({ index: undefined, ranges: [prefixRange(uint32(collection.id))], reverse: false, sorted: sort.length === 0, exact: false, branches: [] })
+
+const isDescending = (value: Value | undefined): boolean => Number(value?.toString()) < 0
+
+function hintedIndex (collection: Collection, hint: Value): Index | 'natural' | undefined {
+  if (isDoc(hint) && hint.has('$natural')) return 'natural'
+  if (isDoc(hint) && hint.size === 0) return undefined
+  const found = collection.indexes.find(({ name, spec }) => isDoc(hint) ? sameKeys(hint, spec.get('key')) : name === hint)
+  if (found === undefined) throw badValue('error processing query: planner returned error :: caused by :: hint provided does not correspond to an existing index')
+  return found
+}
+
+export const sameKeys = (a: Value, b: Value | undefined): boolean => b !== undefined && equalValues(a, b)
+
+/** The filter as alternatives of conjunctions; an `$or` that would make too many stays a condition of its own. */
+function disjuncts (filter: Filter): Filter[][] {
+  if (filter.kind === 'or' && filter.children.length > 0) {
+    const branches = filter.children.flatMap(disjuncts)
+    return branches.length > MAX_BRANCHES ? [[filter]] : branches
+  }
+  if (filter.kind !== 'and') return [[filter]]
+  return filter.children.reduce<Filter[][]>((so, child) => {
+    const branches = disjuncts(child)
+    if (so.length * branches.length > MAX_BRANCHES) return so.map(conditions => [...conditions, child])
+    return so.flatMap(conditions => branches.map(branch => [...conditions, ...branch]))
+  }, [[]])
+}
+
+/** Sparse and partial indexes serve only filters that ask for nothing they leave out. */
+const usable = (index: Index, branches: Filter[][]): boolean =>
+  branches.every(conditions =>
+    (!index.sparse || index.fields.some(({ path }) => conditions.some(condition => impliesExistence(condition, path)))) &&
+    (index.partial === undefined || implies(conditions, index.partial)))
+
+function impliesExistence (condition: Filter, path: string): boolean {
+  return condition.kind === 'leaf' && condition.path === path && condition.operator !== '$elemMatch' && !condition.test(undefined)
+}
+
+function implies (conditions: Filter[], needed: Filter): boolean {
+  if (needed.kind === 'and') return needed.children.every(child => implies(conditions, child))
+  if (needed.kind === 'or') return needed.children.some(child => implies(conditions, child))
+  if (needed.kind !== 'leaf') return false
+  return conditions.some(condition => condition.kind === 'leaf' && condition.path === needed.path && leafImplies(condition, needed))
+}
+
+function leafImplies (given: Leaf, needed: Leaf): boolean {
+  if (needed.operator === '$exists') return !given.test(undefined)
+  if (given.operator === '$eq') return needed.test(given.operand)
+  if (given.operator === '$in' && Array.isArray(given.operand)) return given.operand.every(value => needed.test(value))
+  if (given.operator === needed.operator && equalValues(given.operand, needed.operand)) return true
+  const upward = (operator: string) => operator === '$gt' || operator === '$gte'
+  const downward = (operator: string) => operator === '$lt' || operator === '$lte'
+  if ((upward(given.operator) && upward(needed.operator)) || (downward(given.operator) && downward(needed.operator))) {
+    return needed.test(given.operand) || (given.operator.length === 3 && equalValues(given.operand, needed.operand))
+  }
+  return false
+}
+
+function candidate (index: Index, branches: Filter[][], sort: SortField[]): Candidate {
+  const bounds = branches.map(conditions => indexBounds(index, conditions))
+  const { sorted, reverse } = order(index, bounds, sort)
+  return {
+    index,
+    ranges: mergeRanges(bounds.flatMap(({ ranges }) => ranges)),
+    sorted,
+    reverse,
+    exact: bounds.every(({ exact }) => exact),
+    bounded: bounds.every(({ points, bounded }) => points > 0 || bounded),
+    score: Math.min(...bounds.map(({ points, bounded }) => points * 2 + Number(bounded))),
+    branches: []
+  }
+}
+
+/** Whether an index, read forwards or backwards, has the order asked for: fields fixed to one value do not count. */
+function order (index: Index, bounds: IndexBounds[], sort: SortField[]): { sorted: boolean, reverse: boolean } {
+  if (sort.length === 0) return { sorted: true, reverse: false }
+  const isFixed = (at: number): boolean => {
+    const first = bounds[0]?.fixed[at]
+    return first !== undefined && index.multikey[at] !== true && bounds.every(({ fixed }) => fixed[at]?.equals(first) === true)
+  }
+  const fixedPaths = new Set(index.fields.filter((_field, at) => isFixed(at)).map(({ path }) => path))
+  const wanted = sort.filter(({ path }) => !fixedPaths.has(path))
+  let reverse: boolean | undefined
+  let next = 0
+  for (const [at, { path, descending }] of index.fields.entries()) {
+    const field = wanted[next]
+    if (field === undefined) break
+    if (isFixed(at)) continue
+    if (field.path !== path || index.multikey[at] === true) return { sorted: false, reverse: false }
+    reverse ??= field.descending !== descending
+    if (reverse !== (field.descending !== descending)) return { sorted: false, reverse: false }
+    next++
+  }
+  return { sorted: next === wanted.length && !index.inexact, reverse: reverse ?? false }
+}
+
+function choose (storage: Storage, candidates: Candidate[], sort: SortField[]): Plan | undefined {
+  const bounded = candidates.filter(candidate => candidate.bounded)
+  const keys = new Map(bounded.map(candidate => [candidate, bounded.length === 1 && candidate.sorted ? 0 : probe(storage, candidate)]))
+  const best = bounded.sort((a, b) => (keys.get(a) ?? 0) - (keys.get(b) ?? 0) || Number(b.sorted) - Number(a.sorted) || b.score - a.score)[0]
+  if (best === undefined || best.sorted || (keys.get(best) ?? 0) < FEW_KEYS) return best
+  return bounded.filter(({ sorted }) => sorted).sort((a, b) => b.score - a.score)[0] ?? candidates.find(({ sorted }) => sorted && sort.length > 0) ?? best
+}
+
+function probe (storage: Storage, { ranges }: Plan): number {
+  let keys = 0
+  for (const range of ranges) {
+    keys += countKeys(storage.indexes, range, FEW_KEYS - keys)
+    if (keys >= FEW_KEYS) break
+  }
+  return keys
+}
+
+function unionPlan (storage: Storage, collection: Collection, branches: Filter[][], sort: SortField[]): Plan | undefined {
+  if (branches.length < 2) return undefined
+  const plans = branches.map(conditions => plan(storage, collection, { kind: 'and', children: conditions }, []))
+  if (plans.some(({ index }) => index === undefined)) return undefined
+  return { index: undefined, ranges: [], reverse: false, sorted: sort.length === 0, exact: false, branches: plans }
+}

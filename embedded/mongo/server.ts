@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { Catalog } from './catalog.js'
+import type { Services } from './commands/types.js'
+import { serve } from './connection.js'
+import { Cursors } from './cursors.js'
+import { FailPoints } from './fail-points.js'
+import { Records } from './records.js'
+import { Sessions } from './sessions.js'
+import { Storage } from './storage.js'
+import { startMonitor } from './ttl.js'
+
+export interface MongoOptions {
+  /** The directory the data lives in; made when it is not there. */
+  path: string
+  /** 0, the default, takes any free port. */
+  port?: number
+  host?: string
+  /** The clock of TTL indexes, `$currentDate`, `$$NOW` and sessions. */
+  now?: () => Date
+  ttlIntervalMs?: number
+}
+
+export interface MongoServer {
+  port: number
+  uri: string
+  /** Ends every connection and resolves when all is on disk and nothing is left open. */
+  close: () => Promise<void>
+}
+
+/**
+ * Starts a stand-in for MongoDB: its wire protocol over an LMDB store, one command at a time.
+ * The port is bound before the store is opened. Rejects with one clear sentence when the port is taken or the store cannot be opened.
+ */
+export async function startMongo ({ path, port = 0, host = '127.0.0.1', now = () => new Date(), ttlIntervalMs = 60_000 }: MongoOptions): Promise<MongoServer> {
+  const sockets = new Set<Socket>()
+  const server = createServer()
+  await listen(server, port, host)
+  const bound = (server.address() as AddressInfo).port
+  const address = `${host.includes(':') ? `[${host}]` : host === '0.0.0.0' ? '127.0.0.1' : host}:${bound}`
+  const services = await openServices(server, path, { now, address, openConnections: () => sockets.size })
+  accept(server, sockets, services)
+  const monitor = startMonitor(services, ttlIntervalMs)
+  return {
+    port: bound,
+    uri: `mongodb://${address}/hookaba?directConnection=true`,
+    close: async () => {
+      monitor.stop()
+      for (const socket of sockets) socket.destroy()
+      if (server.listening) await new Promise(resolve => server.close(resolve))
+      await services.storage.close()
+    }
+  }
+}
+
+async function listen (server: Server, port: number, host: string): Promise<void> {
+  try {
+    server.listen(port, host)
+    await once(server, 'listening')
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE' ? 'the port is already in use' : String(error)
+    throw new Error(`Embedded MongoDB cannot listen on ${host}:${port}: ${reason}`, { cause: error })
+  }
+}
+
+async function openServices (server: Server, path: string, outside: Pick<Services, 'now' | 'address' | 'openConnections'>): Promise<Services> {
+  try {
+    mkdirSync(path, { recursive: true })
+    const storage = new Storage(path)
+    const catalog = new Catalog(storage)
+    return {
+      ...outside,
+      storage,
+      catalog,
+      records: new Records(storage, catalog),
+      cursors: new Cursors(),
+      sessions: new Sessions(storage, outside.now),
+      failPoints: new FailPoints(),
+      startedAt: new Date()
+    }
+  } catch (error) {
+    await new Promise(resolve => server.close(resolve))
+    throw new Error(`Embedded MongoDB cannot open its store in ${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+function accept (server: Server, sockets: Set<Socket>, services: Services): void {
+  let connections = 0
+  server.on('connection', socket => {
+    sockets.add(socket)
+    socket.on('close', () => { sockets.delete(socket) })
+    void serve(socket, ++connections, services).catch(() => { socket.destroy() })
+  })
+}

@@ -1,0 +1,65 @@
+import { compareValues } from './compare.js'
+import { badValue, CommandError } from './errors.js'
+import { visitPath } from './paths.js'
+import { isDoc, isNumeric, toNumber, UNDEFINED, type Doc, type Value } from './values.js'
+
+/** One field of a sort specification. */
+export interface SortField { path: string, parts: string[], descending: boolean }
+
+/** Parses `{ field: 1 | -1 }`. Throws BadValue for anything else; `$natural` is the caller's matter. */
+export function parseSort (spec: Doc): SortField[] {
+  return [...spec].map(([path, direction]) => {
+    if (path === '') throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
+    if (isDoc(direction) && direction.has('$meta')) throw badValue('$meta sort is not supported by this server')
+    const sign = isNumeric(direction) ? toNumber(direction) : NaN
+    if (sign !== 1 && sign !== -1) throw new CommandError(15975, '$sort key ordering must be 1 (for ascending) or -1 (for descending)')
+    if (path.startsWith('$')) throw new CommandError(16410, `FieldPath field names may not start with '$'. Consider using $getField or $setField.`)
+    return { path, parts: path.split('.'), descending: sign < 0 }
+  })
+}
+
+/** What a document is sorted by: of an array its least member ascending, its greatest descending; missing as null. */
+function sortKey (value: Value, { parts, descending }: SortField): Value {
+  let best: Value | undefined
+  const offer = (candidate: Value) => {
+    if (best === undefined || (compareValues(candidate, best) < 0) !== descending) best = candidate
+  }
+  visitPath(value, parts, false, found => {
+    if (!Array.isArray(found)) offer(found ?? null)
+    else if (found.length === 0) offer(UNDEFINED)
+    else found.forEach(offer)
+    return false
+  })
+  return best ?? null
+}
+
+export function sortKeys (value: Value, fields: SortField[]): Value[] {
+  return fields.map(field => sortKey(value, field))
+}
+
+export function compareKeys (a: Value[], b: Value[], fields: SortField[]): number {
+  for (const [at, { descending }] of fields.entries()) {
+    const order = compareValues(a[at] ?? null, b[at] ?? null)
+    if (order !== 0) return descending ? -order : order
+  }
+  return 0
+}
+
+/** A comparison of values by a sort specification, for `$sortArray` and `$push` with `$sort`. */
+export const sortValues = (fields: SortField[]) => (a: Value, b: Value): number =>
+  compareKeys(sortKeys(a, fields), sortKeys(b, fields), fields)
+
+/** Sorts stably, in memory; with a limit only that many are kept. */
+export function sortDocs<T> (items: Iterable<T>, docOf: (item: T) => Doc, fields: SortField[], limit = Infinity): T[] {
+  let entries: { item: T, keys: Value[] }[] = []
+  const shrink = () => {
+    entries.sort((a, b) => compareKeys(a.keys, b.keys, fields))
+    if (entries.length > limit) entries = entries.slice(0, limit)
+  }
+  for (const item of items) {
+    entries.push({ item, keys: sortKeys(docOf(item), fields) })
+    if (entries.length > 2 * limit + 1000) shrink()
+  }
+  shrink()
+  return entries.map(({ item }) => item)
+}

@@ -1,0 +1,30 @@
+import type { Services } from './commands/types.js'
+import type { Collection, Index } from './catalog.js'
+import { createEnvironment } from './expressions/types.js'
+import { operators } from './match-operators.js'
+import { deleteMatching } from './statements.js'
+
+/** The work a server does by the clock: expired documents, forgotten cursors, old sessions. */
+export function startMonitor (services: Services, intervalMs: number): { stop: () => void } {
+  const timer = setInterval(() => { sweep(services) }, intervalMs)
+  timer.unref()
+  return { stop: () => { clearInterval(timer) } }
+}
+
+function sweep (services: Services): void {
+  services.cursors.closeIdle()
+  services.catalog.transaction(() => {
+    for (const collection of services.catalog.all()) {
+      for (const index of collection.indexes) expire(services, collection, index)
+    }
+    services.sessions.expire()
+  })
+}
+
+/** Deletes what a TTL index dates at least `expireAfterSeconds` back; of an array the earliest date counts. */
+function expire ({ storage, records, now }: Services, collection: Collection, { fields, name, expireAfterSeconds }: Index): void {
+  const path = fields[0]?.path
+  if (expireAfterSeconds === undefined || path === undefined) return
+  const filter = operators.$lte(path, new Date(now().getTime() - expireAfterSeconds * 1000))
+  deleteMatching({ storage, records, collection }, { filter, sort: [], skip: 0, limit: Infinity, hint: name, projection: undefined, environment: createEnvironment(now()) }, true)
+}

@@ -1,0 +1,44 @@
+import { BSONRegExp, ObjectId } from 'bson'
+import { CommandError } from '../errors.js'
+import type { Filter } from '../match.js'
+import { isPrefix } from '../paths.js'
+import type { Doc, Value } from '../values.js'
+import type { Update } from './parse.js'
+import { setAt } from './paths.js'
+
+/**
+ * The document an upsert inserts: the filter's equality conditions (a replacement takes only `_id`), then the update.
+ * Throws CommandError 54 when two conditions set the same path.
+ */
+export function upsertDocument (filter: Filter, update: Update): Doc {
+  const seed: Doc = new Map()
+  const seen: string[] = []
+  for (const [path, value] of equalities(filter)) {
+    if (update.kind === 'replacement' && path !== '_id') continue
+    const other = seen.find(earlier => isPrefix(earlier, path) || isPrefix(path, earlier))
+    if (other === path) throw new CommandError(54, `cannot infer query fields to set, path '${path}' is matched twice`)
+    if (other !== undefined) throw new CommandError(54, `cannot infer query fields to set, both paths '${path}' and '${other}' are matched`)
+    seen.push(path)
+    setAt(seed, path.split('.'), value)
+  }
+  return idFirst(update.apply(seed, {}, true))
+}
+
+function equalities (filter: Filter): [string, Value][] {
+  if (filter.kind === 'and' || (filter.kind === 'or' && filter.children.length === 1)) return filter.children.flatMap(equalities)
+  if (filter.kind !== 'leaf') return []
+  if (filter.operator === '$eq') return [[filter.path, filter.operand]]
+  if (filter.operator !== '$in' || !Array.isArray(filter.operand) || filter.operand.length !== 1) return []
+  const [only = null] = filter.operand
+  return only instanceof BSONRegExp ? [] : [[filter.path, only]]
+}
+
+/** Puts `_id` first, making one when it is missing. */
+export function idFirst (doc: Doc): Doc {
+  const [first] = doc.keys()
+  if (first === '_id') return doc
+  const id = doc.get('_id') ?? new ObjectId()
+  const rest = new Map(doc)
+  rest.delete('_id')
+  return new Map([['_id', id], ...rest])
+}
