@@ -25,7 +25,8 @@ export default fp(async function errorHandler (app) {
 
   function allowedMethods ({ raw, method }: FastifyRequest): string[] {
     const url = raw.url!.split('?')[0]!
-    return METHODS.filter(candidate => candidate !== method && app.findRoute({ method: candidate as HTTPMethods, url }) !== null)
+    if (app.findRoute({ method: method as HTTPMethods, url })) return []
+    return METHODS.filter(candidate => app.findRoute({ method: candidate as HTTPMethods, url }))
   }
 }, { name: 'error-handler' })
 
@@ -51,8 +52,11 @@ function body (error: FastifyError | ServiceError, statusCode: number, request: 
   if (statusCode === 413) return { error: `Request body is larger than ${request.routeOptions.bodyLimit} bytes` }
   if (statusCode === 415) return { error: 'Unsupported media type' }
   if (error.code?.startsWith('FST_ERR_CTP_')) return { errors: { _schema: ['Invalid input.'] } }
-  return { error: STATUS_CODES[statusCode] ?? 'Bad request' }
+  return { error: reason(statusCode) }
 }
+
+/** The status in words, as a sentence. */
+const reason = (status: number) => (STATUS_CODES[status] ?? 'Bad Request').replace(/ [A-Z](?=[a-z])/g, letter => letter.toLowerCase())
 
 /** Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the connection. */
 export function refuseConnection (error: Error & { code?: string }, socket: Socket): void {
@@ -61,7 +65,7 @@ export function refuseConnection (error: Error & { code?: string }, socket: Sock
     return
   }
   const status = STATUS[error.code ?? ''] ?? 400
-  const body = JSON.stringify({ error: STATUS_CODES[status] })
+  const body = JSON.stringify({ error: reason(status) })
   socket.end([
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Content-Type: application/json; charset=utf-8',

@@ -11,19 +11,21 @@ const MOST_HEADERS = 200
 export default fp(async function security (app) {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store')
-    const refusal = refuse(request.raw)
-    if (refusal) {
-      reply.header('connection', 'close')
-      throw refusal
-    }
   })
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: true },
-    crossOriginResourcePolicy: { policy: 'cross-origin' }
+    crossOriginResourcePolicy: { policy: 'cross-origin' },
+    xFrameOptions: { action: 'deny' }
   })
   const origin = listOf(app.config.CORS_ORIGINS)
   if (origin.length > 0) await app.register(cors, { origin, exposedHeaders: ['x-request-id', 'retry-after'], maxAge: 600 })
+  app.addHook('onRequest', async (request, reply) => {
+    const refusal = refuse(request.raw)
+    if (!refusal) return
+    reply.header('connection', 'close')
+    throw refusal
+  })
 }, { name: 'security', dependencies: ['env', 'error-handler'] })
 
 function refuse ({ url = '', rawHeaders, headers, httpVersion }: { url?: string, rawHeaders: string[], headers: { host?: string }, httpVersion: string }): ServiceError | undefined {

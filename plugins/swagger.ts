@@ -10,6 +10,18 @@ import * as users from '../schemas/users.js'
 
 const shared = [auth, common, health, library, users].flatMap(module => Object.values(module)).filter(isShared)
 
+/** The page needs its own scripts, styles and pictures, this server's answers, and nothing else. */
+const PAGE_POLICY = {
+  'default-src': "'none'",
+  'script-src': "'self'",
+  'style-src': "'self'",
+  'img-src': "'self' data:",
+  'connect-src': "'self'",
+  'base-uri': "'none'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'"
+}
+
 /** The API's own description (OpenAPI 3.1), its named schemas, and, where DOCS is on, `/openapi.json`, `/openapi.yaml` and `/docs`. */
 export default fp<AppOptions>(async function openapi (app) {
   for (const schema of shared) app.addSchema(schema)
@@ -24,7 +36,7 @@ export default fp<AppOptions>(async function openapi (app) {
         description: 'Sign in with a code that comes by text message, then send the access token as a bearer token.',
         license: { name: 'MIT', identifier: 'MIT' }
       },
-      servers: [{ url: PUBLIC_URL ?? '/' }],
+      servers: [{ url: PUBLIC_URL ?? '/', description: 'This server' }],
       tags: [
         { name: 'auth', description: 'Sign in' },
         { name: 'users', description: 'The user directory' },
@@ -39,7 +51,7 @@ export default fp<AppOptions>(async function openapi (app) {
 
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })))
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformSpecificationClone: false })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: PAGE_POLICY, transformSpecificationClone: false })
 }, { name: 'swagger', dependencies: ['env', 'security'] })
 
 function isShared (value: unknown): value is { $id: string } {

@@ -11,7 +11,7 @@ export type OtpRequest = Static<typeof OtpRequest>
 
 export const OtpSent = Type.Object({
   message: Type.String({ examples: ['OTP sent'] })
-}, { $id: 'OtpSent', additionalProperties: false })
+}, { $id: 'OtpSent', additionalProperties: false, examples: [{ message: 'OTP sent' }] })
 
 export const OtpVerification = Type.Object({
   phone: PhoneNumber,
@@ -25,9 +25,9 @@ export const OtpVerified = Type.Object({
   access_token: Type.String({ description: 'A JSON Web Token for `Authorization: Bearer`' }),
   token_type: Type.Literal('Bearer'),
   expires_in: Type.Integer({ description: 'Seconds', examples: [2592000] })
-}, { $id: 'OtpVerified', additionalProperties: false })
+}, { $id: 'OtpVerified', additionalProperties: false, examples: [{ success: true, message: 'OTP verified', access_token: 'eyJhbGciOiJIUzI1NiIs…', token_type: 'Bearer', expires_in: 2592000 }] })
 
 export const OtpRejected = Type.Object({
   success: Type.Literal(false),
   message: Type.String({ examples: ['Invalid OTP'] })
-}, { $id: 'OtpRejected', additionalProperties: false })
+}, { $id: 'OtpRejected', additionalProperties: false, examples: [{ success: false, message: 'Invalid OTP' }] })

@@ -19,22 +19,31 @@ export const ErrorMessage = Type.Object({
 }, { $id: 'ErrorMessage', additionalProperties: false, examples: [{ error: 'Not found' }] })
 export type ErrorMessage = Static<typeof ErrorMessage>
 
-const described = <T extends TSchema>(schema: T, description: string, headers?: Record<string, unknown>) =>
-  Type.Unsafe<Static<T>>({ ...ref(schema), description, ...(headers && { headers }) })
-const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds to wait' } }
+/** A response: its schema by name, what it means, and what it may look like. */
+const response = (schema: TSchema, description: string, example: object, headers?: Record<string, unknown>) =>
+  ({ description, ...(headers && { headers }), content: { 'application/json': { schema, examples: { example: { value: example } } } } })
+const refusal = (description: string, error: string, headers?: Record<string, unknown>) => response(ref(ErrorMessage), description, { error }, headers)
 
-export const BadRequest = described(FieldErrors, 'A field is missing or wrong')
-export const BadRequestEither = Type.Unsafe<FieldErrors | ErrorMessage>({ description: 'A field or the request as a whole is wrong', anyOf: [ref(FieldErrors), ref(ErrorMessage)] })
-export const BadRequestMessage = described(ErrorMessage, 'The request is malformed')
-export const Unauthorized = described(ErrorMessage, 'No, a bad or an expired access token', { 'WWW-Authenticate': { type: 'string' } })
-export const Forbidden = described(ErrorMessage, 'Not the caller\'s to do')
-export const NotFound = described(ErrorMessage, 'There is no such thing')
-export const Conflict = described(ErrorMessage, 'Somebody else has it')
-export const TooLarge = described(ErrorMessage, 'The request is larger than the limit in the sentence')
-export const UnsupportedMediaType = described(ErrorMessage, 'The content type is not one this endpoint reads')
-export const TooMany = described(ErrorMessage, 'Too many requests of this kind', retryAfter)
-export const InternalError = described(ErrorMessage, 'A dependency failed, or the service has a bug')
-export const Unavailable = described(ErrorMessage, 'Stopping, or not ready', retryAfter)
+const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds to wait' } }
+const fieldErrors = { errors: { page: ['Not a valid integer.'] } }
+
+export const BadRequest = response(ref(FieldErrors), 'A field is missing or wrong', { errors: { phone: ['Missing data for required field.'] } })
+export const BadQuery = response(ref(FieldErrors), 'A query parameter is wrong', fieldErrors)
+export const BadUpload = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The form or its file is not taken', { error: 'Unsupported file type' })
+export const BadUserId = refusal('The id is malformed', 'Invalid user id')
+export const Unauthorized = refusal('No, a bad or an expired access token', 'Invalid access token', { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 §3' } })
+export const Forbidden = refusal('Not the caller\'s to do', 'Phone number is not your own')
+export const UserNotFound = refusal('There is no such user', 'User not found')
+export const Conflict = refusal('Somebody else has it', 'Username already in use')
+export const TooLarge = refusal('Larger than the limit in the sentence', 'Request body is larger than 16384 bytes')
+export const UnsupportedMediaType = refusal('The content type is not one that this operation reads', 'Unsupported media type')
+export const TooMany = refusal('Too many requests of this kind', 'Too many codes requested', retryAfter)
 
 /** What every operation can answer, whatever it does. */
-export const anyOperation = { 400: BadRequestMessage, 414: described(ErrorMessage, 'The URL is too long'), 431: described(ErrorMessage, 'The header fields are too large'), 500: InternalError, 503: Unavailable }
+export const anyOperation = {
+  400: refusal('The request is malformed', 'Bad request'),
+  414: refusal('The URL is too long', 'URI too long'),
+  431: refusal('The header fields are too large', 'Request header fields too large'),
+  500: response(ref(ErrorMessage), 'A dependency failed, or the service has a bug', { error: 'Internal server error', details: 'The request could not be completed. Quote request id 7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e when you ask about it.' }),
+  503: refusal('Stopping, or not ready', 'Server is stopping', retryAfter)
+}

@@ -39,9 +39,9 @@ export type LibraryPage = Static<typeof LibraryPage>
 
 /** The multipart form of an upload, for the OpenAPI document; the bytes are read as a stream, so nothing validates against it. */
 export const UploadForm = Type.Object({
-  file: Type.String({ contentMediaType: 'application/octet-stream', description: 'A GIF, PNG, JPEG or WebP, recognised by its bytes' }),
+  file: Type.String({ format: 'binary', contentMediaType: 'application/octet-stream', description: 'A GIF, PNG, JPEG or WebP, recognised by its bytes' }),
   user_id: Type.String({ minLength: 1, maxLength: 255, description: 'A label of your choosing, listed as sent' }),
   category: Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: 'Default: `GIF` or `Images`' })),
   title: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
   type: Type.Optional(Type.String({ description: 'Ignored: the bytes decide' }))
-}, { $id: 'UploadForm' })
+}, { $id: 'UploadForm', examples: [{ file: '(the bytes)', user_id: 'meera', title: 'Dancing fox' }] })

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, BadRequestMessage, Conflict, Forbidden, NotFound, ref, TooLarge, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
+import { anyOperation, BadRequest, BadUserId, Conflict, Forbidden, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../schemas/common.js'
 import { CurrentUser, User, UserCreated, UserCreation, UserId } from '../../schemas/users.js'
 import { createUsers } from '../../services/users.js'
 
@@ -33,7 +33,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'The caller',
       security,
-      response: { 200: { ...ref(CurrentUser), description: 'The user whose number the token was issued to' }, ...refusals, 404: NotFound }
+      response: { 200: { ...ref(CurrentUser), description: 'The user whose number the token was issued to' }, ...refusals, 404: UserNotFound }
     }
   }, ({ phone }) => users.getByPhone(phone))
 
@@ -45,7 +45,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'One user',
       security,
       params: UserId,
-      response: { 200: { ...ref(User), description: 'The user; the number is masked unless it is the caller\'s own' }, ...refusals, 400: BadRequestMessage, 404: NotFound }
+      response: { 200: { ...ref(User), description: 'The user; the number is masked unless it is the caller\'s own' }, ...refusals, 400: BadUserId, 404: UserNotFound }
     }
   }, ({ params, phone }) => users.get(params.id, phone))
 }

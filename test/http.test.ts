@@ -1,0 +1,231 @@
+import http from 'node:http'
+import net from 'node:net'
+import fc from 'fast-check'
+import t from 'tap'
+import { freshPhone, startService, type Service } from './helper.js'
+
+const jsonRoutes = ['/auth/request-otp', '/auth/verify-otp', '/users'] as const
+const invalidBody = { errors: { _schema: ['Invalid input.'] } }
+
+t.test('HTTP', async t => {
+  const service = await startService(t)
+  const { token } = await service.signIn()
+  const authorization = `Bearer ${token}`
+
+  t.test('D1: a content type that is not JSON, or only looks like it, never gets a body past its schema', async t => {
+    const types = ['text/plain', 'text/html', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonp', 'application/json+x', 'application/json garbage',
+      'application/json,text/plain', 'application', '/', 'json', '*/*', 'application/json; charset=utf-16', 'application/json; charset=iso-8859-1', 'a'.repeat(300)]
+    const lookAlikes = ['Application/JSON', 'application/json ;x', 'application/json\t;a=b', ' application/json', 'application/json;', 'application/json; charset=UTF-8', 'application/json; charset="utf-8"', 'APPLICATION/JSON; a=b']
+    for (const path of jsonRoutes) {
+      for (const type of types) t.match(await raw(service, { method: 'POST', path, headers: { authorization, 'content-type': type }, body: '{"phone":5}' }), { status: 415, body: { error: 'Unsupported media type' } }, `${path} ${type}`)
+      for (const type of lookAlikes) t.match(await raw(service, { method: 'POST', path, headers: { authorization, 'content-type': type }, body: '{"phone":5,"username":5}' }), { status: 400, body: { errors: Object } }, `${path} ${type}`)
+      t.match(await raw(service, { method: 'POST', path, headers: { authorization }, body: '{"phone":5}' }), { status: 415 }, `${path} with none`)
+    }
+    t.match(await raw(service, { method: 'POST', path: '/library/upload', headers: { authorization, 'content-type': 'application/json' }, body: '{"a":' }), { status: 415, body: { error: 'Unsupported media type' } })
+  })
+
+  t.test('D2: a body that is no JSON object in UTF-8 is 400', async t => {
+    const bodies: Array<[string, string | Buffer]> = [['nothing', ''], ['white space', '  \n'], ['a byte order mark', '\uFEFF{"phone":"+919876543210"}'], ['cut off', '{"phone":"+9198'], ['trailing bytes', '{"phone":"+919876543210"}x'],
+      ['two values', '{}{}'], ['NaN', '{"phone":NaN}'], ['single quotes', "{'phone':'1'}"], ['a comment', '{/**/"phone":"1"}'], ['utf-16', Buffer.from('{"phone":"+919876543210"}', 'utf16le')], ['broken utf-8', Buffer.from('7b2270686f6e65223a22ff227d', 'hex')],
+      ['a number', '1'], ['a string', '"x"'], ['true', 'true'], ['null', 'null'], ['an array', '[]'], ['an array of objects', '[{"phone":"+919876543210"}]'], ['a NUL', '{"phone":\u0000"1"}']]
+    for (const path of jsonRoutes) {
+      for (const [name, body] of bodies) t.match(await raw(service, { method: 'POST', path, headers: { authorization, 'content-type': 'application/json' }, body }), { status: 400, body: invalidBody }, `${path} ${name}`)
+      t.match(await raw(service, { method: 'POST', path, headers: { authorization } }), { status: 400, body: invalidBody }, `${path} with no body at all`)
+    }
+    for (const number of ['1e999', '9007199254740993', '-0', '1'.repeat(4000), '0.1e-7']) {
+      const { status, body } = await raw(service, { method: 'POST', path: '/auth/request-otp', headers: { 'content-type': 'application/json' }, body: `{"phone":${number}}` })
+      t.match({ status, body }, { status: 400, body: { errors: { phone: ['Not a valid string.'] } } }, number.slice(0, 20))
+    }
+  })
+
+  t.test('D3: depth and breadth cannot exceed a small body', async t => {
+    for (const depth of [100, 1_000, 5_000]) {
+      t.match(await service.call('POST', '/auth/request-otp', { headers: { 'content-type': 'application/json' }, body: `{"phone":${'['.repeat(depth)}${']'.repeat(depth)}}` }), { status: 400, body: { errors: { phone: ['Not a valid string.'] } } })
+    }
+    for (const depth of [10_000, 500_000]) {
+      const { status, body } = await raw(service, { method: 'POST', path: '/auth/request-otp', headers: { 'content-type': 'application/json' }, body: `{"phone":${'['.repeat(depth)}${']'.repeat(depth)}}` })
+      t.match({ status, body }, { status: 413, body: { error: 'Request body is larger than 16384 bytes' } })
+    }
+    const keys = (n: number) => JSON.stringify(Object.fromEntries(Array.from({ length: n }, (_, i) => [String(i), 0])))
+    t.match(await raw(service, { method: 'POST', path: '/auth/request-otp', headers: { 'content-type': 'application/json' }, body: keys(1_500) }), { status: 400, body: { errors: { phone: ['Missing data for required field.'] } } })
+    t.match(await raw(service, { method: 'POST', path: '/auth/request-otp', headers: { 'content-type': 'application/json' }, body: keys(100_000) }), { status: 413 })
+  })
+
+  t.test('D4: prototype members are refused or ignored, wherever they come', async t => {
+    for (const body of ['{"__proto__":{"phone":"+919876543210","admin":true}}', '{"phone":"+919876543210","__proto__":null}', '{"constructor":{"prototype":{"admin":true}}}', '{"phone":"1","\\u005f_proto__":{"x":1}}']) {
+      for (const path of jsonRoutes) t.equal((await raw(service, { method: 'POST', path, headers: { authorization, 'content-type': 'application/json' }, body })).status, 400, body)
+    }
+    for (const query of ['__proto__=1', '__proto__[admin]=1', 'constructor=1', 'constructor.prototype.x=1', 'page[__proto__]=1', 'toString=1', 'hasOwnProperty=1&page=1']) {
+      t.equal((await service.call('GET', `/library?${query}`, { token })).status, 200, query)
+    }
+    t.equal((await raw(service, { method: 'GET', path: '/library', headers: { authorization, ['__proto__']: 'x', constructor: 'x' } })).status, 200)
+    t.same(Object.keys(Object.prototype), [])
+    t.equal(({} as Record<string, unknown>).admin, undefined)
+  })
+
+  t.test('D5: a page number is a plain positive integer, given once', async t => {
+    const notIntegers = ['1.5', 'NaN', 'Infinity', '1e9', '1_0', '１', '٣', ' 5', '5 ', '+3', '0x10', '01', '1,000', 'true', 'null', '', '[]', '{}']
+    for (const name of ['page', 'per_page']) {
+      for (const value of notIntegers) t.match(await service.call('GET', `/library?${name}=${encodeURIComponent(value)}`, { token }), { status: 400, body: { errors: { [name]: ['Not a valid integer.'] } } }, `${name}=${value}`)
+      for (const value of ['0', '-1', '1000000000', '99999999999999999999']) t.match(await service.call('GET', `/library?${name}=${value}`, { token }), { status: 400, body: { errors: { [name]: ['Not a valid value.'] } } }, `${name}=${value}`)
+      t.match(await service.call('GET', `/library?${name}=1&${name}=2`, { token }), { status: 400, body: { errors: { [name]: ['Not a valid integer.'] } } }, `${name} twice`)
+    }
+    t.match(await service.call('GET', '/library?page=999999999&per_page=999999999', { token }), { status: 200, body: { items: [], page: 999999999, per_page: 100, total: 0, total_pages: 0 } })
+    await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 12 }).filter(value => !/\p{Cs}/u.test(value)), async value => {
+      const { status } = await service.call('GET', `/library?page=${encodeURIComponent(value)}`, { token })
+      return status === (/^[1-9][0-9]{0,8}$/.test(value) ? 200 : 400)
+    }), { numRuns: 300, seed: 5 })
+  })
+
+  t.test('D6: wrong methods and paths, and what is too long', async t => {
+    const routes: Array<[string, string]> = [['/auth/request-otp', 'POST'], ['/auth/verify-otp', 'POST'], ['/users', 'POST'], ['/users/me', 'GET, HEAD'], ['/users/0123456789abcdef01234567', 'GET, HEAD'],
+      ['/library', 'GET, HEAD'], ['/library/upload', 'POST'], ['/health/live', 'GET, HEAD'], ['/health/ready', 'GET, HEAD']]
+    for (const [path, allow] of routes) {
+      for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND']) {
+        if (allow.split(', ').includes(method)) continue
+        const answer = await raw(service, { method, path, headers: { authorization } })
+        t.match(answer, { status: 405, headers: { allow } }, `${method} ${path}`)
+        if (method !== 'HEAD') t.same(answer.body, { error: 'Method not allowed' })
+      }
+    }
+    for (const path of ['/', '/nothing', '/library/', '//library', '/Library', '/library;x', '/auth', '/users/me/', '/library/../nothing', '/%2e%2e/x', '/docs/static/package.json', '/docs/static/..%2f..%2fpackage.json', '/metrics']) {
+      t.match(await raw(service, { method: 'GET', path, headers: { authorization } }), { status: 404, body: { error: 'Not found' } }, path)
+    }
+    t.match(await raw(service, { method: 'GET', path: '/users/%zz', headers: { authorization } }), { status: 400, headers: { connection: 'close' }, body: { error: 'Bad request' } })
+    t.match(await raw(service, { method: 'GET', path: `/library?x=${'a'.repeat(9_000)}`, headers: { authorization } }), { status: 414, headers: { connection: 'close' }, body: { error: 'URI too long' } })
+    t.match(await raw(service, { method: 'GET', path: `/${'a'.repeat(9_000)}` }), { status: 414 })
+    t.match(await raw(service, { method: 'GET', path: '/library', headers: { 'x-long': 'a'.repeat(17_000) } }), { status: 431, headers: { connection: 'close' }, body: { error: 'Request header fields too large' } })
+    t.match(await raw(service, { method: 'GET', path: '/health/live', headers: Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`h${i}`, '1'])) }), { status: 431, headers: { connection: 'close' } })
+  })
+
+  t.test('what never becomes a request is answered in JSON, and the connection ends', async t => {
+    const host = 'Host: x\r\n'
+    const cases: Array<[string, string]> = [['FOO / HTTP/1.1\r\n' + host + '\r\n', '400'], ['nonsense\r\n\r\n', '400'], ['GET / HTTP/9.9\r\n' + host + '\r\n', '400'], ['GET /health/live HTTP/1.1\r\n\r\n', '400'],
+      ['GET / HTTP/1.1\r\n' + host + 'no colon\r\n\r\n', '400'], ['POST /users HTTP/1.1\r\n' + host + 'Content-Length: x\r\n\r\n', '400'], ['GET / HTTP/1.1\r\n' + host + `X: ${'a'.repeat(20_000)}\r\n\r\n`, '431']]
+    for (const [request, status] of cases) {
+      const answer = await exchange(service, request)
+      const name = JSON.stringify(request.slice(0, 40))
+      t.ok(answer.startsWith(`HTTP/1.1 ${status} `), name)
+      for (const part of [/^content-type: application\/json/im, /^connection: close/im, /^\{"error":"[A-Z][^"]+"\}$/m]) t.match(answer, part, name)
+    }
+  })
+
+  t.test('D11: every answer carries the protective headers and its request id, and no name of a product', async t => {
+    const form = new FormData()
+    form.append('file', new Blob([Buffer.alloc(10)]), 'x')
+    const answers = await Promise.all([
+      service.call('GET', '/health/live'), service.call('GET', '/library', { token }), service.call('GET', '/library'), service.call('GET', '/library?page=0', { token }), service.call('GET', '/nothing'), service.call('DELETE', '/users'),
+      service.call('POST', '/auth/request-otp', { json: {} }), service.call('POST', '/auth/request-otp', { body: 'x', headers: { 'content-type': 'text/plain' } }), service.call('POST', '/auth/request-otp', { json: { phone: 'x'.repeat(20_000) } }),
+      service.call('POST', '/library/upload', { token, body: form }), service.call('GET', '/users/nobody', { token }), service.call('GET', `/users/${'0'.repeat(24)}`, { token })
+    ])
+    t.same([...new Set(answers.map(({ status }) => status))].sort(), [200, 400, 401, 404, 405, 413, 415])
+    for (const { status, headers } of answers) {
+      t.match(Object.fromEntries(headers), {
+        'x-request-id': /^[0-9a-f-]{36}$/,
+        'x-content-type-options': 'nosniff',
+        'strict-transport-security': /^max-age=31536000/,
+        'cache-control': 'no-store',
+        'content-security-policy': /^default-src 'none'/,
+        'referrer-policy': 'no-referrer',
+        'content-type': 'application/json; charset=utf-8'
+      }, String(status))
+      t.notOk(headers.get('server') ?? headers.get('x-powered-by') ?? headers.get('access-control-allow-origin'))
+    }
+    t.equal(new Set(answers.map(({ headers }) => headers.get('x-request-id'))).size, answers.length)
+    const forged = await service.call('GET', '/health/live', { headers: { 'x-request-id': 'mine' } })
+    t.not(forged.headers.get('x-request-id'), 'mine')
+  })
+
+  t.test('D13: what a client types cannot forge or break a log line', async t => {
+    const nasty = 'a\r\n{"level":60,"msg":"forged"}\u001b[2J\u0000\u2028'
+    service.logs.length = 0
+    await service.call('POST', '/auth/request-otp', { json: { phone: nasty, platform: nasty } })
+    await service.call('POST', '/users', { token, json: { username: nasty, number: nasty } })
+    await service.call('GET', `/users/${encodeURIComponent(nasty)}`, { token })
+    await service.call('GET', `/${encodeURIComponent(nasty)}?q=${encodeURIComponent(nasty)}`)
+    t.ok(service.logs.length >= 4)
+    for (const line of service.logs) {
+      t.match(JSON.parse(line), { level: Number, time: Number })
+      t.notMatch(line.trimEnd(), /[\u0000-\u001f\u2028]|forged/) // eslint-disable-line no-control-regex
+    }
+  })
+})
+
+t.test('D12: whatever throws inside is one 500, one log line, and the process lives on', async t => {
+  const secret = 'mongodb://10.1.2.3/hidden'
+  let broken = false
+  const service = await startService(t, { now: () => { if (broken) throw new TypeError(secret); return new Date() }, sendSms: () => { throw new Error(secret) } })
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => { unhandled.push(error) }
+  process.on('unhandledRejection', note).on('uncaughtException', note)
+  t.teardown(() => { process.off('unhandledRejection', note).off('uncaughtException', note) })
+  const { token } = service.app.issueToken(freshPhone())
+
+  const failed = await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })
+  t.match(failed, { status: 500, body: { error: 'Failed to send OTP', details: new RegExp(failed.headers.get('x-request-id')!) } })
+  broken = true
+  const answers = [
+    await service.call('POST', '/auth/verify-otp', { json: { phone: freshPhone(), otp: '123456' } }),
+    await service.upload(token, Buffer.from('GIF89a..........')),
+    await service.call('POST', '/users', { token, json: { username: 'x', number: freshPhone() } })
+  ]
+  broken = false
+  t.match(answers[0], { status: 500, body: { error: 'Internal server error', details: new RegExp(answers[0]!.headers.get('x-request-id')!) } })
+  t.match(answers[1], { status: 500, body: { error: 'Internal server error' } })
+  t.equal(answers[2]!.status, 403)
+  for (const { text, headers } of [failed, answers[0]!, answers[1]!]) {
+    t.notMatch(text, /10\.1\.2\.3|TypeError|at /)
+    const lines = service.logs.map(line => JSON.parse(line)).filter(({ level, reqId }) => level >= 50 && reqId === headers.get('x-request-id'))
+    t.equal(lines.length, 1, 'logged once')
+    t.match(JSON.stringify(lines[0]), secret)
+  }
+  t.equal((await service.call('GET', '/health/live')).status, 200)
+  t.same(unhandled, [])
+})
+
+t.test('D14: in production the API\'s own description is there only when asked for, and health says nothing more than its answer', async t => {
+  const production = { NODE_ENV: 'production', SMS_CONSOLE_IN_PRODUCTION: 'true', SMS_PROVIDER: 'console' }
+  const closed = await startService(t, { env: production })
+  for (const path of ['/docs', '/docs/', '/docs/json', '/docs/static/swagger-ui.css', '/openapi.json', '/openapi.yaml', '/metrics']) t.equal((await fetch(closed.url + path)).status, 404, path)
+  t.same((await closed.call('GET', '/health/ready')).body, { status: 'ok' })
+  const open = await startService(t, { env: { ...production, DOCS: 'true' }, services: closed.services })
+  for (const path of ['/docs', '/openapi.json', '/openapi.yaml']) t.equal((await fetch(open.url + path)).status, 200, path)
+  const shut = await startService(t, { env: { DOCS: 'false' }, services: closed.services })
+  t.equal((await fetch(shut.url + '/docs')).status, 404)
+})
+
+t.test('CORS: origins on the list may read answers, others get no leave', async t => {
+  const service = await startService(t, { env: { CORS_ORIGINS: 'https://app.example.com, https://other.example.com' } })
+  const preflight = (origin: string) => service.call('OPTIONS', '/library', { headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } })
+    .catch(() => fetch(`${service.url}/library`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } }))
+  t.equal((await preflight('https://app.example.com')).headers.get('access-control-allow-origin'), 'https://app.example.com')
+  t.equal((await preflight('https://evil.example.com')).headers.get('access-control-allow-origin'), null)
+  t.equal((await service.call('GET', '/library', { headers: { origin: 'https://other.example.com' } })).headers.get('access-control-allow-origin'), 'https://other.example.com')
+})
+
+interface RawAnswer { status: number, headers: http.IncomingHttpHeaders, body: unknown }
+
+/** One request with headers exactly as given, which fetch would tidy up. */
+function raw ({ url }: Service, { method, path, headers = {}, body }: { method: string, path: string, headers?: Record<string, string>, body?: string | Buffer }): Promise<RawAnswer> {
+  return new Promise((resolve, reject) => {
+    const { port, hostname } = new URL(url)
+    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
+    const request = http.request({ method, path, port, hostname, headers: { ...headers, ...length }, agent: false }, response => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject).on('end', () => {
+        const text = Buffer.concat(chunks).toString()
+        resolve({ status: response.statusCode!, headers: response.headers, body: response.headers['content-type']?.startsWith('application/json') && text !== '' ? JSON.parse(text) : text })
+      })
+    })
+    request.on('error', reject).end(body)
+  })
+}
+
+/** What the server says to `text`, until it ends the connection. */
+function exchange ({ url }: Service, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = ''
+    const socket = net.connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text))
+    socket.on('data', chunk => { answer += chunk }).on('error', reject).on('close', () => resolve(answer))
+  })
+}
