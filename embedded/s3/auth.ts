@@ -148,12 +148,16 @@ export function parseStamp (stamp: string): Date | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date
 }
 
-/** A presigner moves `x-amz-*` headers into the query, where they mean the same. */
+/**
+ * A presigner moves `x-amz-*` headers into the query, where they mean the same; but for checksums, which S3 ignores there
+ * (the official SDK puts that of an empty body into each presigned PUT).
+ */
 function adoptHoistedHeaders (target: Target): void {
   const own = new Set<string>(QUERY_FIELDS)
   for (const [name, value] of target.query) {
     const header = name.toLowerCase()
-    if (header.startsWith('x-amz-') && !own.has(name) && !target.headers.has(header)) target.headers.set(header, value)
+    const counts = header.startsWith('x-amz-') && !/^x-amz-(checksum-(?!mode$|algorithm$|type$)|sdk-checksum-)/.test(header)
+    if (counts && !own.has(name) && !target.headers.has(header)) target.headers.set(header, value)
   }
 }
 

@@ -1,0 +1,111 @@
+import { once } from 'node:events'
+import { extname, join, resolve } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { readKept, writeKept, type Kept } from './keep.js'
+import { lockFolder } from './lock.js'
+import type { Report, Task } from './worker.js'
+
+export interface EmbeddedOptions {
+  dataDir: string
+  mongo?: boolean
+  s3?: boolean
+  /** In place of the kept port, and not kept itself. */
+  mongoPort?: number | undefined
+  s3Port?: number | undefined
+}
+
+export interface Embedded {
+  mongo?: { uri: string }
+  s3?: { endpoint: string, bucket: string, region: string, accessKeyId: string, secretAccessKey: string }
+  /**
+   * Rejects when a stand-in ends by itself; nobody listening, that is an unhandled rejection, which ends a process.
+   * Resolves after `close`.
+   */
+  exited: Promise<void>
+  close: () => Promise<void>
+}
+
+const BUCKET = 'hookaba'
+const REGION = 'us-east-1'
+
+interface Launched { port: number, address: string, exited: Promise<void>, close: () => Promise<void> }
+
+/**
+ * Starts the asked-for stand-ins, each in a worker, on data that stays in `dataDir`; ports and credentials are chosen
+ * once and kept there in `embedded.json`. One process at a time has the folder. Rejects with one clear sentence when
+ * another has it, when a port is taken, and with NODE_ENV=production.
+ */
+export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongoPort, s3Port }: EmbeddedOptions): Promise<Embedded> {
+  if (process.env.NODE_ENV === 'production') {
+    throw new Error('The embedded stand-ins are for trying and for tests, and refuse to run with NODE_ENV=production: set MONGO_URI and S3_BUCKET')
+  }
+  if (!mongo && !s3) return { exited: Promise.resolve(), close: async () => {} }
+  const folder = resolve(dataDir)
+  const unlock = lockFolder(folder)
+  const launched: Launched[] = []
+  async function end (): Promise<void> {
+    await Promise.all(launched.map(async stand => { await stand.close() }))
+    await unlock()
+  }
+  try {
+    const kept = readKept(folder)
+    const { accessKeyId, secretAccessKey } = kept
+    const embedded: Pick<Embedded, 'mongo' | 's3'> = {}
+    if (mongo) {
+      const stand = await launch('MongoDB', 'EMBEDDED_MONGO_PORT', { kind: 'mongo', options: { path: join(folder, 'mongo'), port: mongoPort ?? kept.mongoPort ?? 0 } })
+      launched.push(stand)
+      kept.mongoPort ??= keepable(stand, mongoPort)
+      embedded.mongo = { uri: stand.address }
+    }
+    if (s3) {
+      const credentials = { accessKeyId, secretAccessKey }
+      const options = { path: join(folder, 's3'), port: s3Port ?? kept.s3Port ?? 0, bucket: BUCKET, region: REGION, credentials }
+      const stand = await launch('S3', 'EMBEDDED_S3_PORT', { kind: 's3', options })
+      launched.push(stand)
+      kept.s3Port ??= keepable(stand, s3Port)
+      embedded.s3 = { endpoint: stand.address, bucket: BUCKET, region: REGION, ...credentials }
+    }
+    writeKept(folder, kept)
+    let ending: Promise<void> | undefined
+    return {
+      ...embedded,
+      exited: Promise.all(launched.map(stand => stand.exited)).then(() => {}),
+      close: async () => await (ending ??= end())
+    }
+  } catch (error) {
+    await end()
+    throw error
+  }
+}
+
+function keepable ({ port }: Launched, given: number | undefined): Kept['s3Port'] {
+  return given === undefined ? port : undefined
+}
+
+async function launch (name: string, variable: string, task: Task): Promise<Launched> {
+  // Compiled or under a TypeScript loader, which the worker inherits: its file is a neighbour of the same kind.
+  const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), { workerData: task })
+  const exit = new Promise<Error>(resolve => {
+    worker.once('error', error => { resolve(new Error(`The embedded ${name} has failed: ${error.message}`, { cause: error })) })
+    worker.once('exit', () => { resolve(new Error(`The embedded ${name} has ended by itself`)) })
+  })
+  const report = await Promise.race([exit, once(worker, 'message').then(([message]) => message as Report)])
+  if (report instanceof Error) throw report
+  if ('failed' in report) {
+    await exit
+    const { port } = task.options
+    throw new Error(report.failed.portTaken
+      ? `Port ${port} of the embedded ${name} is taken by another process: stop that one, or set ${variable} to a free port`
+      : report.failed.message)
+  }
+  let closing = false
+  return {
+    ...report.ready,
+    exited: exit.then(error => { if (!closing) throw error }),
+    close: async () => {
+      closing = true
+      worker.postMessage('close')
+      await exit
+    }
+  }
+}
