@@ -14,10 +14,10 @@ async function start (): Promise<void> {
   const standIns = await startStandIns(env)
   try {
     const app = await buildApp({ config: completeConfig(env, standIns.env), logger: logger(env) })
-    app.addHook('onClose', standIns.close)
     closeWithGrace({ delay: GRACE_MS, logger: app.log }, async ({ err }) => {
       if (err) app.log.fatal({ err }, 'stopping after an error')
       await app.close()
+      await standIns.close()
     })
     const address = await app.listen({ port: env.PORT, host: env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1') })
     if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
