@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { extname, join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { readKept, writeKept, type Kept } from './keep.js'
+import { readKept, writeKept } from './keep.js'
 import { lockFolder } from './lock.js'
 import type { Report, Task } from './worker.js'
 
@@ -50,26 +50,21 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
   try {
     const kept = readKept(folder)
     const { accessKeyId, secretAccessKey } = kept
-    const embedded: Pick<Embedded, 'mongo' | 's3'> = {}
-    if (mongo) {
-      const stand = await launch('MongoDB', 'EMBEDDED_MONGO_PORT', { kind: 'mongo', options: { path: join(folder, 'mongo'), port: mongoPort ?? kept.mongoPort ?? 0 } })
-      launched.push(stand)
-      kept.mongoPort ??= keepable(stand, mongoPort)
-      embedded.mongo = { uri: stand.address }
-    }
-    if (s3) {
-      const credentials = { accessKeyId, secretAccessKey }
-      const options = { path: join(folder, 's3'), port: s3Port ?? kept.s3Port ?? 0, bucket: BUCKET, region: REGION, credentials }
-      const stand = await launch('S3', 'EMBEDDED_S3_PORT', { kind: 's3', options })
-      launched.push(stand)
-      kept.s3Port ??= keepable(stand, s3Port)
-      embedded.s3 = { endpoint: stand.address, bucket: BUCKET, region: REGION, ...credentials }
-    }
+    const credentials = { accessKeyId, secretAccessKey }
+    const starting = await Promise.allSettled([
+      mongo ? launch('MongoDB', 'EMBEDDED_MONGO_PORT', { kind: 'mongo', options: { path: join(folder, 'mongo'), port: mongoPort ?? kept.mongoPort ?? 0 } }) : undefined,
+      s3 ? launch('S3', 'EMBEDDED_S3_PORT', { kind: 's3', options: { path: join(folder, 's3'), port: s3Port ?? kept.s3Port ?? 0, bucket: BUCKET, region: REGION, credentials } }) : undefined
+    ])
+    launched.push(...starting.flatMap(outcome => outcome.status === 'fulfilled' && outcome.value !== undefined ? [outcome.value] : []))
+    const [mongoStand, s3Stand] = starting.map(orThrow)
+    if (mongoPort === undefined && mongoStand !== undefined) kept.mongoPort = mongoStand.port
+    if (s3Port === undefined && s3Stand !== undefined) kept.s3Port = s3Stand.port
     writeKept(folder, kept)
     let ending: Promise<void> | undefined
     return {
-      ...embedded,
-      exited: Promise.all(launched.map(stand => stand.exited)).then(() => {}),
+      ...(mongoStand && { mongo: { uri: mongoStand.address } }),
+      ...(s3Stand && { s3: { endpoint: s3Stand.address, bucket: BUCKET, region: REGION, ...credentials } }),
+      exited: Promise.all(launched.map(async stand => { await stand.exited })).then(() => {}),
       close: async () => await (ending ??= end())
     }
   } catch (error) {
@@ -78,8 +73,9 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
   }
 }
 
-function keepable ({ port }: Launched, given: number | undefined): Kept['s3Port'] {
-  return given === undefined ? port : undefined
+function orThrow<T> (outcome: PromiseSettledResult<T>): T {
+  if (outcome.status === 'rejected') throw outcome.reason
+  return outcome.value
 }
 
 async function launch (name: string, variable: string, task: Task): Promise<Launched> {

@@ -1,0 +1,153 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { ListBucketsCommand, S3Client } from '@aws-sdk/client-s3'
+import { MongoClient } from 'mongodb'
+import t, { type Test } from 'tap'
+import { ModuleKind, ScriptTarget, transpileModule } from 'typescript'
+import { startEmbedded as startFromSource, type Embedded } from '../../embedded/start.js'
+
+/** The stand-ins as `npm run build` makes them: workers start in a fraction of the time that a loader takes. */
+const compiled = await compile(t.testdir())
+const { startEmbedded } = await import(pathToFileURL(join(compiled, 'start.js')).href) as { startEmbedded: typeof startFromSource }
+
+async function compile (target: string): Promise<string> {
+  const source = fileURLToPath(new URL('../../embedded', import.meta.url))
+  const compilerOptions = { module: ModuleKind.ESNext, target: ScriptTarget.ES2022, verbatimModuleSyntax: true }
+  await Promise.all((await readdir(source, { recursive: true })).filter(name => name.endsWith('.ts')).map(async name => {
+    const { outputText } = transpileModule(await readFile(join(source, name), 'utf8'), { compilerOptions })
+    const file = join(target, name.replace(/\.ts$/, '.js'))
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, outputText)
+  }))
+  return target
+}
+
+function s3Of (embedded: Pick<Embedded, 's3'>): S3Client {
+  const { endpoint, region, accessKeyId = '', secretAccessKey = '' } = embedded.s3 ?? {}
+  return new S3Client({ endpoint, region, credentials: { accessKeyId, secretAccessKey } })
+}
+
+async function bucketNames (embedded: Pick<Embedded, 's3'>): Promise<(string | undefined)[] | undefined> {
+  const client = s3Of(embedded)
+  const { Buckets } = await client.send(new ListBucketsCommand({}))
+  client.destroy()
+  return Buckets?.map(({ Name }) => Name)
+}
+
+/** Runs the command line in a process of its own and waits for its first lines. */
+async function run (t: Test, env: Record<string, string>): Promise<{ child: ChildProcess, lines: Record<string, string>, stderr: () => string }> {
+  const child = spawn(process.execPath, [join(compiled, 'main.js')], { env: { PATH: process.env.PATH, EMBEDDED_MONGO_PORT: '', EMBEDDED_S3_PORT: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  let [out, err] = ['', '']
+  child.stderr.on('data', chunk => { err += chunk })
+  child.stdout.on('data', chunk => { out += chunk })
+  while (!out.includes('S3_FORCE_PATH_STYLE') && child.exitCode === null) await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
+  return { child, lines: Object.fromEntries(out.trim().split('\n').map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)])), stderr: () => err }
+}
+
+t.test('startEmbedded', async t => {
+  t.test('data, ports and credentials stay, whoever starts it next and however the last one ended', async t => {
+    const dataDir = t.testdir()
+    const first = await startEmbedded({ dataDir, mongo: true, s3: true })
+    const mongo = new MongoClient(first.mongo?.uri ?? '')
+    await mongo.db().collection('things').insertOne({ name: 'kept' })
+    await mongo.close()
+    t.same(await bucketNames(first), ['hookaba'])
+    await t.rejects(startEmbedded({ dataDir, s3: true }), { message: /in use by process \d+.*DATA_DIR/ }, 'one holder in this process')
+    t.same(await bucketNames(first), ['hookaba'], 'the holder is not disturbed')
+    await first.close()
+    await t.resolves(first.exited)
+    t.equal((await stat(join(dataDir, 'embedded.json'))).mode & 0o777, 0o600)
+
+    const second = await run(t, { DATA_DIR: dataDir })
+    t.same(Object.entries(second.lines), Object.entries({
+      MONGO_URI: first.mongo?.uri,
+      S3_ENDPOINT: first.s3?.endpoint,
+      S3_BUCKET: 'hookaba',
+      AWS_ACCESS_KEY_ID: first.s3?.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: first.s3?.secretAccessKey,
+      S3_REGION: 'us-east-1',
+      S3_FORCE_PATH_STYLE: 'true'
+    }))
+    t.same(await bucketNames(first), ['hookaba'])
+    await t.rejects(startEmbedded({ dataDir, s3: true }), { message: new RegExp(`in use by process ${second.child.pid}`) }, 'one holder among processes')
+    const killed = once(second.child, 'close')
+    second.child.kill('SIGKILL')
+    await killed
+
+    const third = await run(t, { DATA_DIR: dataDir })
+    t.same(third.lines, second.lines, 'the lock of a killed holder is free')
+    const again = new MongoClient(first.mongo?.uri ?? '')
+    t.equal((await again.db().collection('things').findOne({}))?.name, 'kept')
+    await again.close()
+    const ended = once(third.child, 'close')
+    third.child.kill('SIGTERM')
+    t.same(await ended, [0, null])
+  })
+
+  t.test('starts only what is asked for, from TypeScript sources too', async t => {
+    const embedded = await startFromSource({ dataDir: t.testdir(), s3: true })
+    t.teardown(embedded.close)
+    t.notOk(embedded.mongo)
+    t.same(await bucketNames(embedded), ['hookaba'])
+  })
+
+  t.test('names the port and its variable when a port is taken; a given port is used and not kept', async t => {
+    const squatter = createServer().listen(0, '127.0.0.1')
+    await once(squatter, 'listening')
+    const { port } = squatter.address() as AddressInfo
+    const dataDir = t.testdir()
+    await t.rejects(startEmbedded({ dataDir, mongo: true, mongoPort: port }), { message: new RegExp(`^Port ${port} of the embedded MongoDB is taken.*EMBEDDED_MONGO_PORT`) })
+    await t.rejects(startEmbedded({ dataDir, s3: true, s3Port: port }), { message: new RegExp(`^Port ${port} of the embedded S3 is taken.*EMBEDDED_S3_PORT`) })
+    t.notOk(existsSync(join(dataDir, 's3')), 'nothing was touched')
+    squatter.close()
+    await once(squatter, 'close')
+    const embedded = await startEmbedded({ dataDir, s3: true, s3Port: port })
+    t.equal(embedded.s3?.endpoint, `http://127.0.0.1:${port}`)
+    await embedded.close()
+    t.same(Object.keys(JSON.parse(await readFile(join(dataDir, 'embedded.json'), 'utf8'))), ['accessKeyId', 'secretAccessKey'])
+  })
+
+  t.test('says when a stand-in has ended by itself', async t => {
+    const dataDir = t.testdir()
+    const script = join(compiled, 'die.js')
+    await writeFile(script, `import { Worker } from 'node:worker_threads'
+      let worker
+      const once = Worker.prototype.once
+      Worker.prototype.once = function (...args) { worker = this; return once.apply(this, args) }
+      const { startEmbedded } = await import('./start.js')
+      const embedded = await startEmbedded({ dataDir: ${JSON.stringify(dataDir)}, s3: true })
+      worker.terminate()
+      await embedded.exited.catch(error => console.log(error.message))
+      process.exit()`)
+    const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const [text] = await once(child.stdout, 'data')
+    t.equal(String(text), 'The embedded S3 has ended by itself\n')
+  })
+
+  t.test('says so when embedded.json is damaged', async t => {
+    const dataDir = t.testdir({ 'embedded.json': '{"s3Port":' })
+    await t.rejects(startEmbedded({ dataDir, s3: true }), { message: /embedded\.json is damaged/ })
+  })
+
+  t.test('refuses production, and touches nothing', async t => {
+    const before = process.env.NODE_ENV
+    process.env.NODE_ENV = 'production'
+    t.teardown(() => { before === undefined ? delete process.env.NODE_ENV : process.env.NODE_ENV = before })
+    const dataDir = join(t.testdir(), 'data')
+    await t.rejects(startEmbedded({ dataDir, mongo: true }), { message: /NODE_ENV=production.*MONGO_URI/ })
+    t.notOk(existsSync(dataDir))
+  })
+
+  t.test('the command says one sentence and exits with 1 for a bad port', async t => {
+    const { child, stderr } = await run(t, { DATA_DIR: t.testdir(), EMBEDDED_S3_PORT: '99999' })
+    if (child.exitCode === null) await once(child, 'close')
+    t.equal(child.exitCode, 1)
+    t.equal(stderr(), 'EMBEDDED_S3_PORT must be a port number from 1 to 65535\n')
+  })
+})
