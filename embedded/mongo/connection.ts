@@ -43,7 +43,7 @@ async function answer (bytes: Buffer, client: Client): Promise<Buffer | 'close' 
   const message = parse(bytes)
   if (!('body' in message)) return encodeReply(message, message.error)
   const request = requestOf(message, client)
-  const failure = client.services.failPoints.hit(request.name, client.appName)
+  const failure = client.services.failPoints.hit(request.name, client.appName, request.body.has('txnNumber'))
   if (failure !== undefined && failure.blockMs > 0) await wait(failure.blockMs, undefined, { signal: client.signal, ref: false })
   if (failure?.closeConnection === true) return 'close'
   const reply = dispatch(request, client.services, failure)

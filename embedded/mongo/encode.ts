@@ -27,31 +27,30 @@ class Writer {
     if (depth > MAX_DEPTH) throw new CommandError(15, `BSONObj exceeded maximum nested object depth: ${MAX_DEPTH}`)
     const start = this.#reserve(4)
     for (const [name, value] of entries) {
-      const type = this.#reserve(1)
-      this.#buffer[type] = typeNumber(value)
+      this.#byte(typeNumber(value))
       this.#cstring(String(name))
       this.#value(value, depth)
     }
-    this.#buffer[this.#reserve(1)] = 0
+    this.#byte(0)
     this.#buffer.writeInt32LE(this.#at - start, start)
   }
 
   #value (value: Value, depth: number): void {
-    if (typeof value === 'number') this.#buffer.writeDoubleLE(value, this.#reserve(8))
-    else if (typeof value === 'bigint') this.#buffer.writeBigInt64LE(value, this.#reserve(8))
+    if (typeof value === 'number') this.#write(8, at => this.#buffer.writeDoubleLE(value, at))
+    else if (typeof value === 'bigint') this.#write(8, at => this.#buffer.writeBigInt64LE(value, at))
     else if (typeof value === 'string') this.#string(value)
-    else if (typeof value === 'boolean') this.#buffer[this.#reserve(1)] = value ? 1 : 0
+    else if (typeof value === 'boolean') this.#byte(value ? 1 : 0)
     else if (isDoc(value)) this.#elements(value, depth + 1)
     else if (Array.isArray(value)) this.#elements(value.entries(), depth + 1)
     else if (value instanceof ObjectId) this.#bytes(value.id)
-    else if (value instanceof Date) this.#buffer.writeBigInt64LE(BigInt(value.getTime()), this.#reserve(8))
-    else if (value instanceof Int32) this.#buffer.writeInt32LE(value.value, this.#reserve(4))
+    else if (value instanceof Date) this.#write(8, at => this.#buffer.writeBigInt64LE(BigInt(value.getTime()), at))
+    else if (value instanceof Int32) this.#write(4, at => this.#buffer.writeInt32LE(value.value, at))
     else this.#rare(value)
   }
 
   #rare (value: Value): void {
     if (value instanceof RawDocument || value instanceof Opaque || value instanceof Decimal128) this.#bytes(value.bytes)
-    else if (value instanceof Timestamp) this.#buffer.writeBigUInt64LE(BigInt.asUintN(64, value.toBigInt()), this.#reserve(8))
+    else if (value instanceof Timestamp) this.#write(8, at => this.#buffer.writeBigUInt64LE(BigInt.asUintN(64, value.toBigInt()), at))
     else if (value instanceof BSONRegExp) {
       this.#cstring(value.pattern)
       this.#cstring(value.options)
@@ -76,6 +75,15 @@ class Writer {
     const at = this.#reserve(length + 1)
     this.#buffer.write(text, at)
     this.#buffer[at + length] = 0
+  }
+
+  #byte (byte: number): void {
+    this.#write(1, at => this.#buffer.writeUInt8(byte, at))
+  }
+
+  /** Reserving may move the buffer, so it comes before the buffer is looked at. */
+  #write (length: number, write: (at: number) => void): void {
+    write(this.#reserve(length))
   }
 
   #bytes (bytes: Uint8Array): void {

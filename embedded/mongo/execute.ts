@@ -1,4 +1,5 @@
 import type { Collection } from './catalog.js'
+import { lengthOf } from './iterate.js'
 import { matches, type Filter, type MatchDetails } from './match.js'
 import type { Plan } from './planner.js'
 import type { Records, StoredRecord } from './records.js'
@@ -57,7 +58,5 @@ export function count (source: Source, plan: Plan, filter: Filter, examined: Exa
     examined.keys += keys
     return keys
   }
-  let total = 0
-  for (const _found of matching(source, plan, filter, examined)) total++
-  return total
+  return lengthOf(matching(source, plan, filter, examined))
 }

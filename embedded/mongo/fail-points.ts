@@ -31,8 +31,8 @@ export class FailPoints {
     return entered
   }
 
-  /** What is to happen to a command now, if anything; counts as one of its times. */
-  hit (name: string, appName: string | undefined): Failure | undefined {
+  /** What is to happen to a command now, if anything; counts as one of its times. Only retryable writes are labelled so. */
+  hit (name: string, appName: string | undefined, retryableWrite: boolean): Failure | undefined {
     if (this.#mode.times === 0 || !this.#applies(name, appName)) return undefined
     if (this.#mode.skip > 0) {
       this.#mode.skip--
@@ -40,7 +40,7 @@ export class FailPoints {
     }
     this.#mode.times--
     this.#entered++
-    return this.#failure()
+    return this.#failure(retryableWrite)
   }
 
   #applies (name: string, appName: string | undefined): boolean {
@@ -49,19 +49,19 @@ export class FailPoints {
     return name !== 'configureFailPoint' && Array.isArray(commands) && commands.includes(name) && (wanted === undefined || wanted === appName)
   }
 
-  #failure (): Failure {
+  #failure (retryableWrite: boolean): Failure {
     const code = this.#data.get('errorCode')
     const block = this.#data.get('blockTimeMS')
     return {
       blockMs: this.#data.get('blockConnection') === true && isNumeric(block) ? toNumber(block) : 0,
       closeConnection: this.#data.get('closeConnection') === true,
-      error: isNumeric(code) ? this.#error(toNumber(code)) : undefined,
+      error: isNumeric(code) ? this.#error(toNumber(code), retryableWrite) : undefined,
       writeConcernError: this.#data.get('writeConcernError')
     }
   }
 
-  #error (code: number): CommandError {
-    const labels = this.#data.get('errorLabels') ?? (retryable.has(code) ? ['RetryableWriteError'] : [])
+  #error (code: number, retryableWrite: boolean): CommandError {
+    const labels = this.#data.get('errorLabels') ?? (retryableWrite && retryable.has(code) ? ['RetryableWriteError'] : [])
     const details: Doc = Array.isArray(labels) && labels.length > 0 ? new Map([['errorLabels', labels]]) : new Map()
     return new CommandError(code, "Failing command via 'failCommand' failpoint", details)
   }

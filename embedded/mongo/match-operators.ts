@@ -1,6 +1,7 @@
 import { Binary, BSONRegExp, MaxKey, MinKey } from 'bson'
 import { bracketOf, compareValues, equalValues } from './compare.js'
-import { badValue, failedToParse } from './errors.js'
+import { describe } from './describe.js'
+import { badValue, CommandError, failedToParse } from './errors.js'
 import type { Filter, Leaf, LeafOperator } from './match.js'
 import { toSafeInteger } from './numbers.js'
 import { compileRegex } from './regex.js'
@@ -26,13 +27,19 @@ function range (operator: '$lt' | '$lte' | '$gt' | '$gte', accepts: (order: numb
     const bracket = bracketOf(operand)
     const nan = Number.isNaN(isNumeric(operand) ? toNumber(operand) : 0)
     return leaf(path, operator, operand, value => {
-      if (value === undefined) return operand === null && accepts(0)
+      if (value === undefined) return acceptsMissing(operand, accepts)
       if (any) return accepts(compareValues(value, operand))
       if (bracketOf(value) !== bracket) return false
       if (nan || (isNumeric(value) && Number.isNaN(toNumber(value)))) return accepts(0) && compareValues(value, operand) === 0
       return accepts(compareValues(value, operand))
     })
   }
+}
+
+/** A missing field is as good as null, and lies between MinKey and MaxKey. */
+function acceptsMissing (operand: Value, accepts: (order: number) => boolean): boolean {
+  if (operand === null) return accepts(0)
+  return operand instanceof MinKey ? accepts(1) : operand instanceof MaxKey && accepts(-1)
 }
 
 function inTest (path: string, operand: Value, name = '$in'): Leaf {
@@ -69,6 +76,9 @@ function regexTest (regex: BSONRegExp): Test {
 
 function regexLeaf (path: string, operand: Value, options?: Value): Leaf {
   if (options !== undefined && typeof options !== 'string') throw badValue('$options has to be a string')
+  for (const flag of options ?? '') {
+    if (!'imsxu'.includes(flag)) throw new CommandError(51108, ` invalid flag in regex options: ${flag}`)
+  }
   const regex = typeof operand === 'string'
     ? new BSONRegExp(operand, options ?? '')
     : operand instanceof BSONRegExp ? new BSONRegExp(operand.pattern, options ?? operand.options) : undefined
@@ -110,8 +120,8 @@ function modTest (path: string, operand: Value): Leaf {
 
 function sizeTest (path: string, operand: Value): Leaf {
   const size = isNumeric(operand) ? toSafeInteger(operand) : undefined
-  if (size === undefined) throw failedToParse(`Failed to parse $size. Expected an integer: $size: ${String(operand)}`)
-  if (size < 0) throw failedToParse(`Failed to parse $size. Expected a non-negative number in: $size: ${size}`)
+  if (size === undefined) throw badValue(`Failed to parse $size. Expected ${isNumeric(operand) ? 'an integer' : 'a number in'}: $size: ${describe(operand)}`)
+  if (size < 0) throw badValue(`Failed to parse $size. Expected a non-negative number in: $size: ${size}`)
   return leaf(path, '$size', operand, value => Array.isArray(value) && value.length === size, false)
 }
 
@@ -136,7 +146,7 @@ function bitsOf (value: Value | undefined): bigint | undefined {
   if (!isNumeric(value)) return undefined
   if (typeof value === 'bigint') return BigInt.asUintN(64, value)
   const number = toNumber(value)
-  return Number.isSafeInteger(number) ? BigInt.asUintN(64, BigInt(number)) : undefined
+  return Number.isInteger(number) && Math.abs(number) < 2 ** 63 ? BigInt.asUintN(64, BigInt(number)) : undefined
 }
 
 function bitMask (name: string, operand: Value): bigint {

@@ -47,7 +47,7 @@ function agreed (path: string, includes: boolean, including: boolean | undefined
 
 function leaves (path: string, value: Value, environment: Environment, find: boolean): [string, Leaf][] {
   if (path === '') throw new CommandError(40352, 'FieldPath cannot be constructed with empty string')
-  if (path.startsWith('$') && !path.startsWith('$id')) throw new CommandError(16410, `FieldPath field names may not start with '$'. Consider using $getField or $setField.`)
+  if (path.startsWith('$') && !path.startsWith('$id')) throw new CommandError(16410, 'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.')
   if (path.split('.').includes('')) throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
   if (typeof value === 'boolean' || isNumeric(value)) {
     const keep = typeof value === 'boolean' ? value : toNumber(value) !== 0
@@ -57,17 +57,24 @@ function leaves (path: string, value: Value, environment: Environment, find: boo
     }
     return [[path, { kind: keep ? 'keep' : 'drop' }]]
   }
-  if (!isDoc(value)) return [[path, compute(value, environment)]]
+  if (!isDoc(value)) return [[path, compute(value, environment, find)]]
   const [operator] = value.keys()
   if (operator === undefined) throw new CommandError(51270, 'An empty sub-projection is not a valid value. Found empty object at path')
   if (!operator.startsWith('$')) return [...value].flatMap(([name, inner]) => leaves(`${path}.${name}`, inner, environment, find))
   if (operator === '$meta') throw badValue('$meta projection is not supported by this server')
   if (find && operator === '$elemMatch') return [[path, elemMatch(value.get(operator) ?? null, environment)]]
-  if (find && operator === '$slice') return [[path, slice(value.get(operator) ?? null) ?? compute(value, environment)]]
-  return [[path, compute(value, environment)]]
+  if (find && operator === '$slice') return [[path, slice(value.get(operator) ?? null) ?? compute(value, environment, find)]]
+  return [[path, compute(value, environment, find)]]
 }
 
-const compute = (value: Value, environment: Environment): Leaf => ({ kind: 'compute', evaluate: compileExpression(value, environment) })
+function compute (value: Value, environment: Environment, find: boolean): Leaf {
+  try {
+    return { kind: 'compute', evaluate: compileExpression(value, environment) }
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.code !== 168) throw error
+    throw new CommandError(31325, `${find ? '' : 'Invalid $project :: caused by :: '}${error.message.replace('Unrecognized expression', 'Unknown expression').replaceAll("'", '')}`)
+  }
+}
 
 function elemMatch (value: Value, environment: Environment): Leaf {
   if (!isDoc(value)) throw new CommandError(31274, 'elemMatch: Invalid argument, object required')
@@ -165,8 +172,8 @@ function addBelow (value: Value | undefined, node: Node, scope: Scope): Value {
 export function compileAddFields (spec: Doc, environment: Environment): (doc: Doc) => Doc {
   const root: Node = { children: new Map() }
   for (const [path, value] of spec) {
-    if (path === '' || path.startsWith('$')) throw new CommandError(16410, `FieldPath field names may not start with '$'. Consider using $getField or $setField.`)
-    for (const [full, expression] of flatten(path, value)) insert(root, full, compute(expression, environment))
+    if (path === '' || path.startsWith('$')) throw new CommandError(16410, 'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.')
+    for (const [full, expression] of flatten(path, value)) insert(root, full, { kind: 'compute', evaluate: compileExpression(expression, environment) })
   }
   return doc => addComputed(new Map(doc), root, bind(environment.scope(doc), 'ROOT', doc))
 }

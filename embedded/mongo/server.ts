@@ -90,6 +90,6 @@ function accept (server: Server, sockets: Set<Socket>, services: Services): void
   server.on('connection', socket => {
     sockets.add(socket)
     socket.on('close', () => { sockets.delete(socket) })
-    void serve(socket, ++connections, services).catch(() => { socket.destroy() })
+    serve(socket, ++connections, services).catch(() => { socket.destroy() })
   })
 }

@@ -1,5 +1,6 @@
 import { Binary, BSONRegExp, Timestamp } from 'bson'
 import type { Collection } from './catalog.js'
+import { describe } from './describe.js'
 import { CommandError } from './errors.js'
 import type { Source } from './execute.js'
 import type { Environment } from './expressions/types.js'
@@ -64,7 +65,7 @@ function succeed ({ doc }: StoredRecord, update: Update, details: MatchDetails):
   if (id === undefined || newId === undefined || !equalValues(id, newId) || !sameType(id, newId)) {
     throw update.kind === 'modifiers'
       ? new CommandError(66, "Performing an update on the path '_id' would modify the immutable field '_id'")
-      : new CommandError(66, `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${String(newId)}`)
+      : new CommandError(66, `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(newId)}`)
   }
   checkSize(successor)
   return successor

@@ -1,6 +1,7 @@
 import { CommandError } from '../errors.js'
 import type { Examined } from '../execute.js'
 import type { Plan } from '../planner.js'
+import { lengthOf } from '../iterate.js'
 import { countMatching, findRecords, planQuery, type Query } from '../queries.js'
 import { isDoc, type Doc, type Plain, type Value } from '../values.js'
 import { splitPipeline } from './aggregate.js'
@@ -58,9 +59,7 @@ function execute (request: Request, services: Services, query: Query, plan: Plan
   const source = sourceOf(request, services)
   if (source === undefined) return { returned: 0, examined }
   if (request.name === 'count') return { returned: countMatching(source, query, examined), examined }
-  let returned = 0
-  for (const _found of findRecords(source, query, examined, plan)) returned++
-  return { returned, examined }
+  return { returned: lengthOf(findRecords(source, query, examined, plan)), examined }
 }
 
 const eof: Plan = { index: undefined, ranges: [], reverse: false, sorted: true, exact: false, branches: [] }

@@ -1,4 +1,3 @@
-import { compareValues, equalValues } from '../compare.js'
 import { CommandError } from '../errors.js'
 import type { Examined, Source } from '../execute.js'
 import { filterOf } from '../match-parse.js'
@@ -8,7 +7,8 @@ import { compileProjection } from '../projection.js'
 import { countMatching, findEncoded, findRecords, planQuery, type Query } from '../queries.js'
 import { sessionOf } from '../sessions.js'
 import { parseSort } from '../sort.js'
-import { isDoc, isNumeric, type Value } from '../values.js'
+import { ValueSet } from '../value-set.js'
+import { isDoc, isNumeric } from '../values.js'
 import { checkCollation, collectionName, countField, docField, environmentOf, flagField, requiredArray } from './fields.js'
 import type { Command, CommandTable, Request, Services } from './types.js'
 
@@ -124,14 +124,12 @@ const distinct: Command = {
     if (typeof key !== 'string') throw new CommandError(14, "BSON field 'distinct.key' is the wrong type, expected type 'string'")
     const query = countQuery(request, services.now())
     const source = sourceOf(request, services)
-    const values: Value[] = []
+    const values = new ValueSet()
     for (const { doc } of source === undefined ? [] : findRecords(source, query, nothing())) {
-      values.push(...valuesAt(doc, key.split('.')).flatMap(value => Array.isArray(value) ? value : [value]))
+      for (const value of valuesAt(doc, key.split('.'))) (Array.isArray(value) ? value : [value]).forEach(item => { values.add(item) })
     }
-    values.sort(compareValues)
-    return { values: values.filter((value, at) => at === 0 || !equalValues(value, values[at - 1] ?? null)) }
+    return { values: values.list }
   }
 }
 
 export const findCommands: CommandTable = { find, getMore, killCursors, count, distinct }
-

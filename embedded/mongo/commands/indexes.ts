@@ -150,7 +150,8 @@ const dropIndexes: Command = {
   fields: ['index'],
   writes: true,
   run: (request, services) => {
-    const collection = existing(request, services)
+    const collection = services.catalog.find(request.database, collectionName(request))
+    if (collection === undefined) throw new CommandError(26, `ns not found ${request.database}.${collectionName(request)}`)
     const which = request.body.get('index')
     const nIndexesWas = collection.indexes.length
     const dropped = which === '*' ? collection.indexes.slice(1) : (Array.isArray(which) ? which : [which]).map(item => named(collection, item))

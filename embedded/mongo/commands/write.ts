@@ -22,19 +22,23 @@ type Execute = (statement: Doc, locate: Locate, environment: Environment) => Doc
 interface Outcome { results: Map<number, Doc>, errors: Plain[], retried: number[] }
 
 /**
- * Runs the statements of a write command. A statement that fails is listed under `writeErrors`, and ends an ordered batch;
+ * Runs the statements of a write command, once `check` found all of them well-formed. A statement that fails is listed under `writeErrors`, and ends an ordered batch;
  * one that was done before under the same `txnNumber` is answered from memory.
  */
-function runStatements (request: Request, services: Services, field: string, execute: Execute): Outcome {
+function runStatements (request: Request, services: Services, field: string, check: (statement: Doc) => void, execute: Execute): Outcome {
   const statements = requiredArray(request, field)
   if (statements.length === 0 || statements.length > MAX_BATCH) throw new CommandError(16, `Write batch sizes must be between 1 and ${MAX_BATCH}. Got ${statements.length} operations.`)
+  const checked = statements.map((statement, at) => {
+    if (!isDoc(statement)) throw new CommandError(14, `BSON field '${request.name}.${field}.${at}' is the wrong type '${typeName(statement)}', expected type 'object'`)
+    check(statement)
+    return statement
+  })
   const environment = environmentOf(request, services.now())
   const retryable = retryableWriteOf(request.body)
   const done = retryable === undefined ? new Map<string, Value>() : services.sessions.done(retryable)
   const locate: Locate = create => locateSource(request, services, create)
   const outcome: Outcome = { results: new Map(), errors: [], retried: [] }
-  for (const [at, statement] of statements.entries()) {
-    if (!isDoc(statement)) throw new CommandError(14, `BSON field '${request.name}.${field}.${at}' is the wrong type '${typeName(statement)}', expected type 'object'`)
+  for (const [at, statement] of checked.entries()) {
     const id = statementId(request, at)
     const before = done.get(String(id))
     try {
@@ -79,7 +83,7 @@ const insert: Command = {
   fields: ['documents', 'ordered', 'bypassDocumentValidation', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
   writes: true,
   run: (request, services) => {
-    const outcome = runStatements(request, services, 'documents', (doc, locate, { now }) => {
+    const outcome = runStatements(request, services, 'documents', () => {}, (doc, locate, { now }) => {
       const source = locate(true)
       if (source !== undefined) insertDocument(source.records, source.collection, doc, now)
       return new Map([['n', new Int32(1)]])
@@ -90,17 +94,20 @@ const insert: Command = {
 
 /** The query part of an update or delete statement. */
 export function statementQuery (request: Request, filter: Value | undefined, hint: Value | undefined, environment: Environment): Query {
-  if (filter === undefined) throw missingField(request, 'q')
   return { filter: filterOf(filter, `${request.name}.q`, environment), sort: [], skip: 0, limit: Infinity, hint, projection: undefined, environment }
 }
 
 const updateFields = new Set(['q', 'u', 'c', 'multi', 'upsert', 'arrayFilters', 'hint', 'collation'])
 
-const executeUpdate = (request: Request): Execute => (statement, locate, environment) => {
+const checkUpdate = (request: Request) => (statement: Doc): void => {
   checkFields(statement, 'update.updates', updateFields)
   checkCollation(statement.get('collation'))
+  for (const field of ['q', 'u']) if (!statement.has(field)) throw missingField(request, `updates.${field}`)
+  if (isTruthy(statement.get('multi')) && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with multi=true')
+}
+
+const executeUpdate = (request: Request): Execute => (statement, locate, environment) => {
   const multi = isTruthy(statement.get('multi'))
-  if (multi && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with multi=true')
   const constants = statement.get('c')
   const update = parseUpdate(statement.get('u'), statement.get('arrayFilters'), isDoc(constants) ? withConstants(environment, constants) : environment)
   if (multi && update.kind === 'replacement') throw failedToParse('multi update is not supported for replacement-style update')
@@ -121,7 +128,7 @@ const update: Command = {
   fields: ['updates', 'ordered', 'bypassDocumentValidation', 'let', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
   writes: true,
   run: (request, services) => {
-    const outcome = runStatements(request, services, 'updates', executeUpdate(request))
+    const outcome = runStatements(request, services, 'updates', checkUpdate(request), executeUpdate(request))
     const upserted = [...outcome.results].flatMap(([index, result]) => result.has('upserted') ? [{ index, _id: result.get('upserted') }] : [])
     return { n: sum(outcome, 'n'), nModified: sum(outcome, 'nModified'), ...(upserted.length === 0 ? {} : { upserted }), ...common(outcome) }
   }
@@ -129,24 +136,31 @@ const update: Command = {
 
 const deleteFields = new Set(['q', 'limit', 'hint', 'collation'])
 
-const executeDelete = (request: Request): Execute => (statement, locate, environment) => {
+const limitOf = (statement: Doc): number => {
+  const limit = statement.get('limit')
+  return isNumeric(limit) ? toNumber(limit) : NaN
+}
+
+const checkDelete = (request: Request) => (statement: Doc): void => {
   checkFields(statement, 'delete.deletes', deleteFields)
   checkCollation(statement.get('collation'))
-  const limit = statement.get('limit')
-  if (limit === undefined) throw missingField(request, 'deletes.limit')
-  const count = isNumeric(limit) ? toNumber(limit) : NaN
-  if (count !== 0 && count !== 1) throw failedToParse(`The limit field in delete objects must be 0 or 1. Got ${String(limit)}`)
-  if (count === 0 && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with limit=0')
+  for (const field of ['q', 'limit']) if (!statement.has(field)) throw missingField(request, `deletes.${field}`)
+  const limit = limitOf(statement)
+  if (limit !== 0 && limit !== 1) throw failedToParse(`The limit field in delete objects must be 0 or 1. Got ${limit}`)
+  if (limit === 0 && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with limit=0')
+}
+
+const executeDelete = (request: Request): Execute => (statement, locate, environment) => {
   const query = statementQuery(request, statement.get('q'), statement.get('hint'), environment)
   const source = locate(false)
-  return toDoc({ n: source === undefined ? 0 : deleteMatching(source, query, count === 0).deleted })
+  return toDoc({ n: source === undefined ? 0 : deleteMatching(source, query, limitOf(statement) === 0).deleted })
 }
 
 const deleteCommand: Command = {
   fields: ['deletes', 'ordered', 'let', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
   writes: true,
   run: (request, services) => {
-    const outcome = runStatements(request, services, 'deletes', executeDelete(request))
+    const outcome = runStatements(request, services, 'deletes', checkDelete(request), executeDelete(request))
     return { n: sum(outcome, 'n'), ...common(outcome) }
   }
 }

@@ -18,7 +18,19 @@ const substring = arity(3, 3, (value, from, count) => {
   return start < 0 ? '' : bytes.subarray(start, length < 0 ? undefined : start + length).toString()
 })
 
+const indexOf = (name: string, split: (text: string) => string[]) => arity(2, 4, (value, search, from, to) => {
+  if (isNullish(value)) return null
+  const [units, wanted] = [split(string(value, name)), split(string(search, name))]
+  const end = isNumeric(to) ? Math.min(toNumber(to), units.length) : units.length
+  for (let at = isNumeric(from) ? toNumber(from) : 0; at + wanted.length <= end; at++) {
+    if (wanted.every((unit, offset) => units[at + offset] === unit)) return fromInteger(at)
+  }
+  return fromInteger(-1)
+})
+
 export const strings = {
+  $indexOfCP: indexOf('$indexOfCP', text => [...text]),
+  $indexOfBytes: indexOf('$indexOfBytes', text => [...Buffer.from(text).toString('latin1')]),
   $concat: variadic(values => values.some(isNullish)
     ? null
     : values.map(value => {

@@ -11,13 +11,13 @@ interface Group { id: Value, fields: Map<string, Accumulator> }
 
 /** `$group`: equal keys are one group whatever their number type; a missing key counts as null. */
 export function group (spec: Value, environment: Environment): Stage {
-  if (!isDoc(spec)) throw new CommandError(15947, `a group's fields must be specified in an object`)
-  if (!spec.has('_id')) throw new CommandError(15955, 'a group specification must include an _id')
-  const key = compileExpression(spec.get('_id') ?? null, environment)
+  if (!isDoc(spec)) throw new CommandError(15947, 'a group\'s fields must be specified in an object')
   const fields = [...spec].filter(([name]) => name !== '_id').map(([name, operand]) => {
     if (name.includes('.')) throw new CommandError(40235, `The field name '${name}' cannot contain '.'`)
     return [name, compileAccumulator(name, operand, environment)] as const
   })
+  if (!spec.has('_id')) throw new CommandError(15955, 'a group specification must include an _id')
+  const key = compileExpression(spec.get('_id') ?? null, environment)
   return function * (input) {
     const groups = new Map<string, Group[]>()
     for (const doc of input) {

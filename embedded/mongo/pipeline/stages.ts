@@ -1,5 +1,6 @@
 import { badValue, CommandError } from '../errors.js'
 import { compileExpression } from '../expressions/compile.js'
+import { drop, lengthOf, take } from '../iterate.js'
 import { matches } from '../match.js'
 import { parseFilter } from '../match-parse.js'
 import { compileAddFields, compileProjection, compileUnset } from '../projection.js'
@@ -22,23 +23,6 @@ function whole (operand: Value, stage: string, code: number, least: number): num
   const number = isNumeric(operand) ? toSafeInteger(operand) : undefined
   if (number === undefined || number < least) throw new CommandError(code, `invalid argument to ${stage} stage: Expected ${least === 0 ? 'a non-negative' : 'a positive'} number in: ${stage}: ${String(operand)}`)
   return number
-}
-
-export function * take<T> (items: Iterable<T>, count: number): Iterable<T> {
-  if (count === 0) return
-  let left = count
-  for (const item of items) {
-    yield item
-    if (--left === 0) return
-  }
-}
-
-export function * drop<T> (items: Iterable<T>, count: number): Iterable<T> {
-  let left = count
-  for (const item of items) {
-    if (left > 0) left--
-    else yield item
-  }
 }
 
 function * map (items: Iterable<Doc>, apply: (doc: Doc) => Doc): Iterable<Doc> {
@@ -92,8 +76,7 @@ const facet: Factory = (operand, context) => {
 const count: Factory = operand => {
   if (typeof operand !== 'string' || operand === '' || operand.startsWith('$') || operand.includes('.')) throw new CommandError(40156, 'the count field must be a non-empty string')
   return function * (input) {
-    let total = 0
-    for (const _doc of input) total++
+    const total = lengthOf(input)
     if (total > 0) yield new Map([[operand, fromInteger(total)]])
   }
 }

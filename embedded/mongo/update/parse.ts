@@ -34,12 +34,15 @@ export function parseUpdate (update: Value | undefined, arrayFilters: Value | un
 function replacement (update: Doc, arrayFilters: Value | undefined): Update {
   for (const name of update.keys()) {
     if (name.startsWith('$')) {
-      throw new CommandError(52, `The dollar ($) prefixed field '${name}' in '${name}' is not allowed in the context of an update's replacement document. Consider using an aggregation pipeline with $replaceWith.`)
+      throw dollarPrefixed(name)
     }
   }
   if (Array.isArray(arrayFilters) && arrayFilters.length > 0) throw failedToParse('Cannot specify arrayFilters with a replacement-style update')
   return { kind: 'replacement', apply: doc => withId(cloneDoc(update), doc) }
 }
+
+const dollarPrefixed = (name: string): CommandError =>
+  new CommandError(52, `The dollar ($) prefixed field '${name}' in '${name}' is not allowed in the context of an update's replacement document. Consider using an aggregation pipeline with $replaceWith.`)
 
 /** A successor keeps the `_id` of its document unless it brings its own, and has it first. */
 function withId (successor: Doc, doc: Doc): Doc {
@@ -109,10 +112,11 @@ function changesOf (operator: string, operand: Value, environment: Environment):
 }
 
 function pathParts (path: string): string[] {
-  if (path === '') throw new CommandError(56, "An empty update path is not valid.")
+  if (path === '') throw new CommandError(56, 'An empty update path is not valid.')
   const parts = path.split('.')
   if (parts.includes('')) throw new CommandError(56, `The update path '${path}' contains an empty field name, which is not allowed.`)
   if (parts[0] === '$') throw badValue(`Cannot have positional (i.e. '$') element in the first position in path '${path}'`)
+  if (parts[0]?.startsWith('$') === true) throw dollarPrefixed(parts[0])
   if (parts.filter(part => part === '$').length > 1) throw badValue(`Too many positional (i.e. '$') elements found in path '${path}'`)
   return parts
 }

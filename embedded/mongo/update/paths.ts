@@ -10,9 +10,11 @@ const MAX_PADDING = 1_500_000
 /** What the positional operators need: where the filter matched, and the array filters by identifier. */
 export interface Positions { details: MatchDetails, arrayFilters: Map<string, Filter> }
 
+const isPositional = (part: string): boolean => part === '$' || (part.startsWith('$[') && part.endsWith(']'))
+
 /** Replaces `$`, `$[]` and `$[identifier]` by the positions they stand for in this document. */
 export function concretePaths (doc: Doc, parts: string[], positions: Positions): string[][] {
-  const at = parts.findIndex(part => part.startsWith('$'))
+  const at = parts.findIndex(isPositional)
   if (at < 0) return [parts]
   const before = parts.slice(0, at)
   return indexes(valueAtParts(doc, before), before.join('.'), parts[at] ?? '', positions)

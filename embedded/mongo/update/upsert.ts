@@ -1,4 +1,6 @@
 import { BSONRegExp, ObjectId } from 'bson'
+import { equalValues } from '../compare.js'
+import { describe } from '../describe.js'
 import { CommandError } from '../errors.js'
 import type { Filter } from '../match.js'
 import { isPrefix } from '../paths.js'
@@ -21,7 +23,12 @@ export function upsertDocument (filter: Filter, update: Update): Doc {
     seen.push(path)
     setAt(seed, path.split('.'), value)
   }
-  return idFirst(update.apply(seed, {}, true))
+  const id = seed.get('_id')
+  const doc = idFirst(update.apply(seed, {}, true))
+  if (id !== undefined && !equalValues(id, doc.get('_id') ?? null)) {
+    throw new CommandError(66, `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(doc.get('_id'))}`)
+  }
+  return doc
 }
 
 function equalities (filter: Filter): [string, Value][] {

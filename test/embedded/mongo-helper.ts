@@ -1,0 +1,42 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { MongoClient, type Db, type MongoClientOptions } from 'mongodb'
+import type { Test } from 'tap'
+import { startMongo, type MongoOptions, type MongoServer } from '../../embedded/mongo/server.js'
+
+/** A directory that is gone when the test ends. */
+export function scratch (t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'embedded-mongo-'))
+  t.teardown(() => { rmSync(path, { recursive: true, force: true }) })
+  return path
+}
+
+/** A server of this test's own and the official driver connected to it; both are closed when the test ends. */
+export async function start (t: Test, options: Partial<MongoOptions> = {}, clientOptions: MongoClientOptions = {}): Promise<{ server: MongoServer, client: MongoClient, db: Db }> {
+  const server = await startMongo({ path: scratch(t), ...options })
+  const client = await connect(t, server.uri, clientOptions)
+  t.teardown(() => server.close())
+  return { server, client, db: client.db('test') }
+}
+
+export async function connect (t: Test, uri: string, options: MongoClientOptions = {}): Promise<MongoClient> {
+  const client = new MongoClient(uri, { serverSelectionTimeoutMS: 5000, ...options })
+  t.teardown(() => client.close())
+  return await client.connect()
+}
+
+/** What `explain` says of a query: the stages from the top, and what was looked at. */
+export async function explained (cursor: { explain: () => Promise<unknown> }): Promise<{ stages: string[], index: string | undefined, docs: number, keys: number }> {
+  const reply = await cursor.explain() as { queryPlanner: { winningPlan: Stage }, executionStats: { totalDocsExamined: number, totalKeysExamined: number } }
+  const stages: Stage[] = []
+  for (let stage: Stage | undefined = reply.queryPlanner.winningPlan; stage !== undefined; stage = stage.inputStage) stages.push(stage)
+  return {
+    stages: stages.map(({ stage }) => stage),
+    index: stages.at(-1)?.indexName,
+    docs: reply.executionStats.totalDocsExamined,
+    keys: reply.executionStats.totalKeysExamined
+  }
+}
+
+interface Stage { stage: string, indexName?: string, inputStage?: Stage }

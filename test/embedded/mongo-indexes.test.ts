@@ -1,0 +1,277 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { Decimal128, Double, Int32, Long, MongoServerError, ObjectId, type Collection, type CreateIndexesOptions, type Document } from 'mongodb'
+import t, { type Test } from 'tap'
+import { connect, explained, scratch, start } from './mongo-helper.js'
+
+const codeOf = async (promise: Promise<unknown>): Promise<unknown> => {
+  try {
+    await promise
+    return 'none'
+  } catch (error) {
+    return error instanceof MongoServerError ? error.code : error
+  }
+}
+
+t.test('pages, counts and lookups on indexed fields touch only what they answer with', async t => {
+  const { db } = await start(t)
+  const items = db.collection<Document>('items')
+  const total = 100_000
+  await items.createIndexes([{ key: { created_at: -1, _id: -1 } }, { key: { owner: 1, created_at: -1 } }, { key: { tags: 1 } }])
+  for (let from = 0; from < total; from += 10_000) {
+    await items.insertMany(Array.from({ length: 10_000 }, (_none, at) => ({
+      _id: from + at, created_at: new Date(Math.floor((from + at) / 3)), owner: `user${(from + at) % 100}`, tags: [`t${(from + at) % 1000}`], name: `name${from + at}`
+    })) as unknown as Document[])
+  }
+  const page = { created_at: -1, _id: -1 } as const
+
+  const first = items.find().sort(page).limit(10)
+  t.same(await explained(first), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], index: 'created_at_-1__id_-1', docs: 10, keys: 10 })
+  const last = (await first.clone().toArray()).at(-1)
+  const after = { $or: [{ created_at: { $lt: last?.created_at } }, { created_at: last?.created_at, _id: { $lt: last?._id } }] }
+  const second = items.find(after).sort(page).limit(10)
+  t.same(await explained(second), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], index: 'created_at_-1__id_-1', docs: 10, keys: 10 })
+  t.same((await second.toArray()).map(({ _id }) => _id), Array.from({ length: 10 }, (_none, at) => total - 11 - at))
+  t.ok((await explained(items.find({ $and: [after, { owner: { $ne: 'user7' } }] }).sort(page).limit(10))).docs <= 12, 'a further filter costs what it refuses')
+  t.same((await explained(items.find().sort({ created_at: 1, _id: 1 }).limit(10))).docs, 10, 'backwards as well')
+  t.match(await explained(items.find({ owner: 'user5' }).sort({ created_at: -1 }).limit(10)), { index: 'owner_1_created_at_-1', docs: 10 })
+  t.match(await explained(items.find({ owner: 'user5', created_at: { $gte: new Date(30_000) } }).sort({ created_at: 1 }).limit(10)), { index: 'owner_1_created_at_-1', docs: 10 })
+  t.match(await explained(items.find({ _id: 77 as unknown as ObjectId })), { index: '_id_', docs: 1 })
+  t.match(await explained(items.find({ _id: { $in: [1, 2, 3] } as Document })), { index: '_id_', docs: 3 })
+  t.match(await explained(items.find({ tags: 't5' }).limit(5)), { index: 'tags_1', docs: 5 })
+  t.match(await explained(items.find({ owner: /^user99/ }).limit(5)), { index: 'owner_1_created_at_-1', docs: 5 })
+  t.match(await explained(items.find({ name: 'name5' })), { stages: ['COLLSCAN'], docs: total })
+  t.equal((await explained(items.find().skip(20).limit(5).sort(page))).docs, 25)
+
+  const counted = await db.command({ explain: { count: 'items', query: { owner: 'user5' } } })
+  t.match(counted.executionStats, { nReturned: 1000, totalDocsExamined: 0, totalKeysExamined: 1000 })
+  const all = await db.command({ explain: { count: 'items' } })
+  t.match(all.executionStats, { nReturned: total, totalDocsExamined: 0, totalKeysExamined: 0 })
+  t.equal(await items.countDocuments({ owner: 'user5' }), 1000)
+})
+
+t.test('indexes hold what they promise', async t => {
+  const { db } = await start(t)
+  const fresh = async (options: CreateIndexesOptions, key: Document = { a: 1 }): Promise<Collection> => {
+    const collection = db.collection(new ObjectId().toHexString())
+    await collection.createIndex(key as { [field: string]: 1 | -1 }, options)
+    return collection
+  }
+
+  t.test('unique: compound, multikey, across number types, and for values longer than a key', async t => {
+    const compound = await fresh({ unique: true }, { a: 1, b: -1 })
+    await compound.insertMany([{ a: 1, b: 1 }, { a: 1, b: 2 }])
+    t.equal(await codeOf(compound.insertOne({ a: new Double(1), b: Long.fromNumber(2) })), 11000)
+    const multikey = await fresh({ unique: true })
+    await multikey.insertOne({ a: [1, 2, 2] })
+    t.equal(await codeOf(multikey.insertOne({ a: [3, 2] })), 11000)
+    const long = await fresh({ unique: true })
+    await long.insertMany(['x', 'y'].map(end => ({ a: 'l'.repeat(5000) + end })))
+    t.equal(await codeOf(long.insertOne({ a: 'l'.repeat(5000) + 'y' })), 11000)
+    t.equal(await long.countDocuments({ a: 'l'.repeat(5000) + 'y' }), 1)
+    t.same((await long.find().sort({ a: -1 }).toArray()).map(({ a }) => a.at(-1)), ['y', 'x'])
+    const large = await fresh({ unique: true })
+    await large.insertMany(['9007199254740992', '9007199254740993'].map(text => ({ a: Long.fromString(text) })))
+    t.equal(await codeOf(large.insertOne({ a: 9007199254740992 })), 11000)
+    await large.insertMany(['1E-400', '2E-400', '1E+400'].map(text => ({ a: Decimal128.fromString(text) })))
+    t.equal(await codeOf(large.insertOne({ a: Decimal128.fromString('10E-401') })), 11000)
+  })
+
+  t.test('sparse and partial leave documents out, and are not used for queries that want those', async t => {
+    const sparse = await fresh({ unique: true, sparse: true })
+    await sparse.insertMany([{}, {}, { a: null }])
+    t.equal(await codeOf(sparse.insertOne({ a: null })), 11000)
+    t.equal(await sparse.countDocuments({ a: null }), 3)
+    t.equal((await sparse.find().sort({ a: 1 }).toArray()).length, 3)
+    const partial = await fresh({ unique: true, partialFilterExpression: { live: true } })
+    await partial.insertMany([{ a: 1 }, { a: 1 }, { a: 1, live: true }])
+    t.equal(await codeOf(partial.insertOne({ a: 1, live: true })), 11000)
+    t.equal(await codeOf(partial.updateMany({}, { $set: { live: true } })), 11000)
+    t.equal(await partial.countDocuments({ a: 1 }), 3)
+    t.equal((await explained(partial.find({ a: 1, live: true }))).stages.at(-1), 'IXSCAN')
+    t.equal((await explained(partial.find({ a: 1 }))).stages.at(-1), 'COLLSCAN')
+  })
+
+  t.test('changes and deletions take their keys along', async t => {
+    const collection = await fresh({ unique: true })
+    await collection.insertOne({ a: 1 })
+    await collection.updateOne({ a: 1 }, { $set: { a: 2 } })
+    await collection.insertOne({ a: 1 })
+    await collection.deleteOne({ a: 2 })
+    await collection.insertOne({ a: 2 })
+    t.equal(await collection.countDocuments({ a: { $in: [1, 2] } }), 2)
+  })
+
+  t.test('they are listed, refused and dropped as in MongoDB', async t => {
+    const collection = await fresh({ unique: true, name: 'mine' })
+    t.same(await collection.listIndexes().toArray(), [{ v: 2, key: { _id: 1 }, name: '_id_' }, { v: 2, key: { a: 1 }, name: 'mine', unique: true }])
+    t.equal(await collection.createIndex({ b: 1, c: -1 }), 'b_1_c_-1')
+    t.equal(await collection.createIndex({ a: 1 }, { unique: true, name: 'mine' }), 'mine')
+    t.equal(await codeOf(collection.createIndex({ a: 1 }, { unique: true, name: 'other' })), 85)
+    t.equal(await codeOf(collection.createIndex({ z: 1 }, { name: 'mine' })), 86)
+    t.equal(await codeOf(collection.createIndex({ a: 'text' })), 67)
+    t.equal(await codeOf(collection.createIndex({ a: 1, b: 1 }, { expireAfterSeconds: 5 })), 67)
+    t.equal(await codeOf(collection.dropIndex('_id_')), 72)
+    t.equal(await codeOf(collection.dropIndex('none')), 27)
+    await collection.insertMany([{ d: 1, a: 1 }, { d: 1, a: 2 }])
+    t.equal(await codeOf(collection.createIndex({ d: 1 }, { unique: true })), 11000)
+    t.notOk((await collection.indexes()).some(({ name }) => name === 'd_1'), 'an index that cannot be built is not there')
+    await collection.dropIndex('mine')
+    await collection.insertOne({ a: 1 })
+    await collection.createIndex({ x: 1, y: 1 })
+    t.equal(await codeOf(collection.insertOne({ x: [1], y: [1] })), 171)
+  })
+})
+
+t.test('documents past their time are deleted by the monitor, by the server\'s clock', async t => {
+  let now = new Date('2030-01-01T00:00:00Z')
+  const { db } = await start(t, { now: () => now, ttlIntervalMs: 10 })
+  const collection = db.collection('expiring')
+  await collection.createIndex({ at: 1 }, { expireAfterSeconds: 60 })
+  await collection.insertMany([{ n: 1, at: now }, { n: 2, at: [new Date('2031-01-01'), now] }, { n: 3, at: new Date('2031-01-01') }, { n: 4, at: 'never' }, { n: 5 }])
+  const gone = async (count: number): Promise<void> => {
+    while (await collection.countDocuments() > count) await db.command({ ping: 1 })
+  }
+  now = new Date('2030-01-01T00:01:00Z')
+  await gone(3)
+  t.same((await collection.find().toArray()).map(({ n }) => n), [3, 4, 5])
+  await db.command({ collMod: 'expiring', index: { keyPattern: { at: 1 }, expireAfterSeconds: 0 } })
+  now = new Date('2031-01-01T00:00:00Z')
+  await gone(2)
+  t.same((await collection.find({ at: { $type: 'date' } }).toArray()), [])
+})
+
+t.test('an index changes how a query is answered, never the answer', async t => {
+  const { db } = await start(t)
+  const scalar = fc.oneof(
+    fc.constantFrom<unknown>(null, true, false, new Int32(1), new Double(1), new Double(1.5), Long.fromNumber(2), Decimal128.fromString('1.5'), new Date(0), '', 'a', 'ab', 'b'),
+    fc.integer({ min: -3, max: 3 }).map(value => new Int32(value))
+  )
+  const value = fc.oneof({ weight: 4, arbitrary: scalar }, fc.array(scalar, { maxLength: 3 }), fc.record({ x: scalar }), fc.array(fc.record({ x: scalar }), { maxLength: 2 }))
+  const document = fc.record({ a: value, b: value, c: scalar }, { requiredKeys: [] })
+  const condition = fc.oneof(
+    scalar,
+    fc.tuple(fc.constantFrom('$gt', '$gte', '$lt', '$lte', '$eq', '$ne'), scalar).map(([operator, operand]) => ({ [operator]: operand })),
+    fc.array(scalar, { maxLength: 3 }).map(list => ({ $in: list })),
+    fc.tuple(scalar, scalar).map(([low, high]) => ({ $gte: low, $lt: high })),
+    fc.constantFrom<unknown>({ $exists: true }, { $exists: false }, /^a/, [], { $type: 'array' })
+  )
+  const field = fc.constantFrom('a', 'b', 'c', 'a.x', 'b.x')
+  const simple = fc.array(fc.tuple(field, condition), { minLength: 1, maxLength: 3 }).map(entries => Object.fromEntries(entries) as Document)
+  const filter = fc.oneof(simple, fc.tuple(simple, fc.array(simple, { minLength: 1, maxLength: 2 })).map(([all, any]) => ({ ...all, $or: any })))
+  const sort = fc.constantFrom<Document>({}, { a: 1 }, { a: -1 }, { a: 1, b: -1 }, { a: -1, b: 1 }, { c: 1 }, { c: -1, a: 1 }, { 'a.x': 1 })
+  const keys: Document[] = [{ a: 1 }, { a: 1, b: -1 }, { c: -1, a: 1 }, { 'a.x': 1, c: 1 }]
+
+  await fc.assert(fc.asyncProperty(fc.array(document, { maxLength: 25 }), fc.array(fc.tuple(filter, sort), { minLength: 5, maxLength: 8 }), async (documents, queries) => {
+    const [plain, indexed] = [db.collection('plain'), db.collection('indexed')]
+    await Promise.all([plain.drop(), indexed.drop()])
+    const accepted = documents.map((doc, _id) => ({ _id, ...doc })) as unknown as Document[]
+    for (const key of keys) await indexed.createIndex(key as { [field: string]: 1 | -1 })
+    await indexed.insertMany([{ _id: -1 } as Document, ...accepted], { ordered: false }).catch(() => {})
+    const stored = await indexed.find({}, { promoteValues: false }).sort({ $natural: 1 }).toArray()
+    await plain.insertMany(stored)
+    for (const [filter, sort] of queries) {
+      const order = { ...sort, _id: 1 } as { [field: string]: 1 | -1 }
+      const expected = (await plain.find(filter, { hint: { $natural: 1 } }).sort(order).toArray()).map(({ _id }) => _id)
+      t.strictSame((await indexed.find(filter).sort(order).toArray()).map(({ _id }) => _id), expected)
+      for (const hint of keys) t.strictSame((await indexed.find(filter, { hint }).sort(order).toArray()).map(({ _id }) => _id), expected)
+      if (await indexed.countDocuments(filter) !== expected.length || (await db.command({ count: 'indexed', query: filter })).n !== expected.length) throw new Error(`count of ${JSON.stringify(filter)}`)
+      const paged = await indexed.find(filter).sort(sort as { [field: string]: 1 | -1 }).limit(3).toArray()
+      if (paged.length !== Math.min(3, expected.length)) throw new Error(`limit of ${JSON.stringify(filter)}`)
+    }
+    return t.passing()
+  }), { seed: 20240607, numRuns: 25 })
+})
+
+t.test('an index orders values as the manual says', async t => {
+  const { db } = await start(t)
+  const rank = (value: unknown): number => [value === null, typeof value === 'number' || value instanceof Long || value instanceof Decimal128, typeof value === 'string',
+    value instanceof ObjectId, typeof value === 'boolean', value instanceof Date].indexOf(true)
+  const compare = (a: unknown, b: unknown): number => {
+    if (rank(a) !== rank(b)) return rank(a) - rank(b)
+    if (typeof a === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(String(b)))
+    if (a instanceof ObjectId) return Buffer.compare(a.id, (b as ObjectId).id)
+    if (rank(a) === 1) {
+      const [x, y] = [scaled(a), scaled(b)]
+      return x < y ? -1 : x > y ? 1 : 0
+    }
+    return Number(a) - Number(b)
+  }
+  /** Thousandths of a number, exactly. */
+  const scaled = (value: unknown): bigint => {
+    const text = value instanceof Long || value instanceof Decimal128 ? value.toString() : String(value)
+    const [whole = '', fraction = ''] = text.split('.')
+    return BigInt(whole + fraction.padEnd(3, '0'))
+  }
+  const scalar = fc.oneof(
+    fc.constant(null), fc.boolean(), fc.string({ unit: 'grapheme' }), fc.string({ unit: fc.constantFrom('a', '\0', '\u{1F600}', '\uffee') }),
+    fc.integer(), fc.integer({ min: -4000, max: 4000 }).map(value => value / 8),
+    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(value => Long.fromBigInt(value)),
+    fc.bigInt({ min: 2n ** 53n - 3n, max: 2n ** 53n + 3n }).map(value => Long.fromBigInt(value)),
+    fc.integer({ min: -5000, max: 5000 }).map(value => Decimal128.fromString(`${(value / 1000).toFixed(3)}`)),
+    fc.date({ noInvalidDate: true }), fc.uint8Array({ minLength: 12, maxLength: 12 }).map(bytes => new ObjectId(bytes))
+  )
+  await fc.assert(fc.asyncProperty(fc.array(scalar, { maxLength: 60 }), async values => {
+    const collection = db.collection('ordered')
+    await collection.drop()
+    await collection.createIndexes([{ key: { v: 1 } }, { key: { v: -1, w: 1 } }])
+    await collection.insertMany([{ v: null }, ...values.map(v => ({ v }))])
+    const read = async (sort: Document, hint: Document) => (await collection.find({}, { hint, promoteLongs: false }).sort(sort as { [field: string]: 1 | -1 }).toArray()).map(({ v }) => v as unknown)
+    const expected = [null, ...values].sort(compare)
+    const check = (found: unknown[], wanted: unknown[]) => {
+      found.forEach((value, at) => { if (compare(value, wanted[at]) !== 0) throw new Error(`${String(value)} in place of ${String(wanted[at])}`) })
+    }
+    check(await read({ v: 1 }, { v: 1 }), expected)
+    check(await read({ v: 1 }, { v: -1, w: 1 }), expected)
+    check(await read({ v: -1 }, { v: 1 }), [...expected].reverse())
+  }), { seed: 7, numRuns: 40 })
+})
+
+async function spawnServer (t: Test, path: string): Promise<{ uri: string, kill: () => Promise<void> }> {
+  const child = spawn(process.execPath, [...process.execArgv, fileURLToPath(new URL('./mongo-child.ts', import.meta.url)), path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const [line] = await once(child.stdout, 'data') as [Buffer]
+  return {
+    uri: line.toString().trim(),
+    kill: async () => {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }
+  }
+}
+
+t.test('a server killed amid writes has every acknowledged one, and indexes that agree', async t => {
+  const path = scratch(t)
+  const first = await spawnServer(t, path)
+  const client = await connect(t, first.uri, { retryWrites: false })
+  const collection = client.db('test').collection<Document>('log')
+  await collection.createIndexes([{ key: { n: 1 }, unique: true }, { key: { group: 1, n: -1 } }])
+  const acknowledged: number[] = []
+  const writer = async (from: number): Promise<void> => {
+    for (let n = from; ; n += 4) {
+      await collection.insertOne({ n, group: n % 3, twin: [n, -n] })
+      await collection.updateOne({ n }, { $set: { done: true, group: n % 5 } })
+      acknowledged.push(n)
+      if (acknowledged.length === 300) await first.kill()
+    }
+  }
+  await Promise.allSettled([0, 1, 2, 3].map(writer))
+  await client.close(true)
+
+  const second = await spawnServer(t, path)
+  const again = (await connect(t, second.uri)).db('test').collection<Document>('log')
+  const documents = await again.find({}, { hint: { $natural: 1 } }).toArray()
+  const byN = new Map(documents.map(document => [document.n as number, document]))
+  t.ok(acknowledged.length >= 300)
+  t.same(acknowledged.filter(n => byN.get(n)?.done !== true), [], 'nothing acknowledged is missing')
+  t.equal(await again.estimatedDocumentCount(), documents.length)
+  t.same((await again.find({ n: { $gte: 0 } }, { hint: { n: 1 } }).sort({ n: 1 }).toArray()).map(({ n }) => n as number), [...byN.keys()].sort((a, b) => a - b))
+  for (let group = 0; group < 5; group++) {
+    const expected = documents.filter(document => document.group === group).length
+    t.equal((await again.find({ group }, { hint: 'group_1_n_-1' }).toArray()).length, expected)
+    t.equal(await again.countDocuments({ group }), expected)
+  }
+  await second.kill()
+})
