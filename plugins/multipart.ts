@@ -2,11 +2,12 @@ import multipart, { type Multipart } from '@fastify/multipart'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { fileTooLarge, invalidMultipart, notMultipart, ServiceError } from '../services/errors.js'
+import { boundaryOf, createDelimiterScan } from '../services/multipart-wire.js'
 import type { FormPart } from '../services/upload-form.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The parts of a multipart form as they arrive. 415 when the request is none; 400 when it is malformed, unfinished, or beyond the limits. */
+    /** The parts of a multipart form as they arrive. 415 when the request is none; 400 when it is malformed, unfinished, or beyond the limits; 413 when it is too long to be read to its end. */
     formParts: () => AsyncGenerator<FormPart, void, undefined>
   }
 }
@@ -15,9 +16,6 @@ const MAX_PARTS = 20
 const MAX_BYTES_AFTER_FILE = 64 * 1024
 /** Bytes around the file and beyond its limit that are still read, to learn which refusal comes first. */
 const MAX_BYTES_AROUND_FILE = 2 * 1024 * 1024
-/** Bytes of a refused request that are read and thrown away, so that a client that still writes gets to read the answer. */
-const DRAINED_BYTES = 16 * 1024 * 1024
-const PART_OVERHEAD = Buffer.byteLength('\r\n--\r\nContent-Disposition: form-data; name=""\r\n\r\n')
 
 /** `request.formParts()`: multipart/form-data (RFC 7578) in the order of the wire, within the contract's limits. */
 export default fp(async function forms (app) {
@@ -31,18 +29,18 @@ export default fp(async function forms (app) {
 
   app.decorateRequest('formParts', async function * (this: FastifyRequest) {
     if (!this.isMultipart()) throw notMultipart()
-    const watch = watchBytes(this, maxBytes)
+    const boundary = boundaryOf(this.headers['content-type']!)
+    if (boundary === undefined) throw invalidMultipart()
+    const wire = watchWire(this, boundary, maxBytes)
     const parts = this.parts()
     try {
-      for (let next = await watch.race(parts.next()); !next.done; next = await watch.race(parts.next())) {
-        watch.count(next.value)
+      for (let next = await wire.race(parts.next()); !next.done; next = await wire.race(parts.next())) {
+        wire.count(next.value)
         yield shaped(next.value)
       }
-      watch.end()
+      await wire.race(wire.ended())
     } catch (error) {
       throw error instanceof ServiceError ? error : invalidMultipart(error)
-    } finally {
-      drain(this)
     }
   })
 }, { name: 'multipart', dependencies: ['env'] })
@@ -53,51 +51,43 @@ function shaped (part: Multipart): FormPart {
     : { type: 'field', name: part.fieldname, value: part.value, truncated: part.valueTruncated }
 }
 
-/** Watches how much of the request is no file: what follows the file, and what comes when no file can be taken any more. */
-function watchBytes ({ raw }: FastifyRequest, maxBytes: number) {
+/** Watches the bytes of a form: how many there are, how many follow its file, and whether all of its parts were understood. */
+function watchWire ({ raw }: FastifyRequest, boundary: string, maxBytes: number) {
+  const scan = createDelimiterScan(boundary)
   let received = 0
-  let receivedAtFileEnd: number | undefined
-  let parsedAfterFile = 0
-  let seen = 0
-  const tooLong = new Promise<never>((_resolve, reject) => {
+  let parts = 0
+  let filePart: number | undefined
+  const broken = new Promise<never>((_resolve, reject) => {
     raw.on('data', (chunk: Buffer) => {
+      scan.push(chunk)
       received += chunk.length
-      if (received > maxBytes + MAX_BYTES_AROUND_FILE) reject(receivedAtFileEnd === undefined ? fileTooLarge(maxBytes) : invalidMultipart())
+      if (scan.offsets.length > MAX_PARTS + 1 || bytesAfterFile() > MAX_BYTES_AFTER_FILE) reject(invalidMultipart())
+      if (received > maxBytes + MAX_BYTES_AROUND_FILE) reject(fileTooLarge(maxBytes))
     })
+    raw.once('close', () => { if (!raw.complete) reject(invalidMultipart()) })
   })
-  tooLong.catch(() => {})
+  broken.catch(() => {})
 
   return {
-    /** Settles as `work` does, or rejects once more has come than any form that is taken can have: 413 while the file goes on, else 400. */
-    race: <T> (work: Promise<T>) => Promise.race([work, tooLong]),
+    /** Settles as `work` does, or rejects once it is known that no more of the form will be of use. */
+    race: <T> (work: Promise<T>) => Promise.race([work, broken]),
 
     count (part: Multipart): void {
-      seen++
-      if (part.type === 'file') part.file.once('end', () => { receivedAtFileEnd = received })
-      else if (receivedAtFileEnd !== undefined) parsedAfterFile += PART_OVERHEAD + Buffer.byteLength(part.fieldname ?? '') + Buffer.byteLength(String(part.value))
-      check()
+      parts++
+      if (part.type === 'file') filePart ??= parts
+      if (bytesAfterFile() > MAX_BYTES_AFTER_FILE) throw invalidMultipart()
     },
 
-    end (): void {
-      if (seen === 0 && received === 0) throw invalidMultipart()
-      check()
+    /** Reads what follows the last part, and rejects when there was a part that the parser passed over. */
+    async ended (): Promise<void> {
+      raw.resume()
+      if (!raw.readableEnded) await new Promise(resolve => raw.once('end', resolve))
+      if (scan.offsets.length !== parts + 1) throw invalidMultipart()
     }
   }
 
-  function check (): void {
-    const after = Math.max(parsedAfterFile, receivedAtFileEnd === undefined ? 0 : received - receivedAtFileEnd)
-    if (after > MAX_BYTES_AFTER_FILE) throw invalidMultipart()
+  /** From the delimiter that ends the file on. */
+  function bytesAfterFile (): number {
+    return filePart === undefined ? 0 : received - (scan.offsets[filePart] ?? received)
   }
-}
-
-/** Lets what is left of the body flow away, up to a bound; then the connection ends. */
-function drain ({ raw }: FastifyRequest): void {
-  if (raw.readableEnded || raw.destroyed) return
-  let drained = 0
-  raw.unpipe()
-  raw.on('data', (chunk: Buffer) => {
-    drained += chunk.length
-    if (drained > DRAINED_BYTES) raw.socket.destroy()
-  })
-  raw.resume()
 }

@@ -16,7 +16,9 @@ export interface MediaStoreOptions {
 export function createMediaStore ({ s3, bucket: Bucket, publicUrl }: MediaStoreOptions): MediaStore {
   return {
     async put (Key, Body, ContentType) {
-      await new Upload({ client: s3, params: { Bucket, Key, Body, ContentType, CacheControl: 'public, max-age=31536000, immutable' }, partSize: PART_SIZE, queueSize: 1 }).done()
+      const params = { Bucket, Key, Body, ContentType, CacheControl: 'public, max-age=31536000, immutable' }
+      const { ETag } = await new Upload({ client: s3, params, partSize: PART_SIZE, queueSize: 1, leavePartsOnError: true }).done()
+      if (!ETag) throw new Error('the store did not confirm the object')
     },
 
     async remove (Key) {

@@ -33,7 +33,7 @@ export async function readUploadForm<Stored> (
   const values: FieldValues = new Map()
   let files = 0
   let outcome: FileOutcome<Stored> | undefined
-  for await (const part of untilTooLong(form, () => outcome !== undefined && 'refused' in outcome)) {
+  for await (const part of untilTooLong(form, () => files > 0 && !(outcome && 'stored' in outcome))) {
     if (part.type === 'field') {
       values.set(part.name, part.truncated ? undefined : part.value)
       continue
@@ -53,7 +53,7 @@ export async function readUploadForm<Stored> (
   throw outcome.refused === 'unsupported' ? unsupportedFileType() : fileTooLarge(limit)
 }
 
-/** Passes the parts on; a form too long to be read to its end, 413, just ends once the file's own refusal is known. */
+/** Passes the parts on; a form too long to be read to its end, 413, just ends when the file's own refusal is known. */
 async function * untilTooLong (form: AsyncIterable<FormPart>, isRefused: () => boolean): AsyncGenerator<FormPart> {
   try {
     yield * form

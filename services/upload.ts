@@ -35,12 +35,14 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
 
   /**
    * Streams the file of a form to the media store and makes it an item of the library, owned by `owner`: whole, or not at all.
-   * Whatever goes wrong, the object, its parts and its rows are removed. 400, 413, or 500 when the store or the database failed.
+   * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is one, that nobody waits for it any more.
+   * 400, 413, or 500 when the store or the database failed.
    */
-  async function upload (form: AsyncIterable<FormPart>, owner: string, log: Log): Promise<LibraryDocument> {
+  async function upload (form: AsyncIterable<FormPart>, owner: string, gone: AbortSignal, log: Log): Promise<LibraryDocument> {
     const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
     try {
       const { fields, stored } = await readUploadForm(form, limit, file => store(file, row))
+      if (gone.aborted) throw invalidMultipart(gone.reason)
       const item = await orFail('Failed to save library item', true, commit(row, fields, stored))
       log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: stored.contentType, size: stored.size })
       return item
@@ -52,22 +54,22 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
 
   async function store (file: UploadedFile, row: UploadDocument): Promise<FileOutcome<Stored>> {
     const chunks = file.iterator({ destroyOnReturn: false })
-    const head = await orMalformed(readHead(chunks))
-    const type = detectFileType(head)
-    if (!type) {
-      file.resume()
-      return { refused: 'unsupported' }
-    }
-    row.key = `library/${randomUUID()}/original.${type.extension}`
-    await orFail('Failed to save library item', true, uploads.insertOne(row))
-    const facts = { size: 0, sha256: '' }
     try {
-      await orFail('Failed to upload file to S3', true, media.put(row.key, Readable.from(guard(head, chunks, file, facts)), type.contentType))
+      const head = await orMalformed(readHead(chunks))
+      const type = detectFileType(head)
+      if (!type) return { refused: 'unsupported' }
+      row.key = `library/${randomUUID()}/original.${type.extension}`
+      await orFail('Failed to save library item', true, uploads.insertOne(row))
+      const facts = { size: 0, sha256: '' }
+      const body = Readable.from(guard(head, chunks, file, facts), { objectMode: false })
+      await orFail('Failed to upload file to S3', true, media.put(row.key, body, type.contentType))
       return { stored: { ...type, ...facts } }
     } catch (error) {
-      file.resume()
       if (error instanceof ServiceError && error.statusCode === 413) return { refused: 'too large' }
       throw error
+    } finally {
+      chunks.return?.()
+      file.resume()
     }
   }
 

@@ -9,3 +9,26 @@ export const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAA
 
 /** A lossless WebP of 2×2 pixels. */
 export const webp = Buffer.from('UklGRhwAAABXRUJQVlA4TA8AAAAvAUAAAAcQ/Y/+ByKi/wEA', 'base64')
+
+/** A GIF of so many bytes: zeros follow its end. */
+export const gifOf = (size: number) => Buffer.concat([gif, Buffer.alloc(size - gif.length)])
+
+export const BOUNDARY = '----hookaba7MA4YWxkTrZu0gW'
+export const FORM_TYPE = `multipart/form-data; boundary=${BOUNDARY}`
+
+/** One part: its header lines, and its content. */
+export type Part = { headers: Array<string | Buffer>, content: string | Buffer }
+
+export const field = (name: string, value: string | Buffer, ...headers: string[]): Part =>
+  ({ headers: [`Content-Disposition: form-data; name="${name}"`, ...headers], content: value })
+
+export const file = (content: string | Buffer, { name = 'file', filename = 'fox.gif', type = 'image/gif' } = {}): Part =>
+  ({ headers: [`Content-Disposition: form-data; name="${name}"; filename="${filename}"`, `Content-Type: ${type}`], content })
+
+/** A multipart body on the wire. */
+export function form (parts: Part[], { boundary = BOUNDARY, preamble = '', end = `\r\n--${boundary}--\r\n` } = {}): Buffer {
+  const bytes = parts.flatMap(({ headers, content }, i) => [
+    `${i > 0 || preamble !== '' ? '\r\n' : ''}--${boundary}\r\n`, ...headers.flatMap(header => [header, '\r\n']), '\r\n', content
+  ])
+  return Buffer.concat([preamble, ...bytes, end].map(piece => typeof piece === 'string' ? Buffer.from(piece) : piece))
+}

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply } from 'fastify'
 import { anyOperation, BadQuery, BadUpload, ref, TooLarge, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
 import { FileUploaded, LibraryPage, LibraryQuery, UploadForm } from '../../schemas/library.js'
 import { createLibrary } from '../../services/library.js'
@@ -30,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.phone, request.log)) }
+    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.phone, closed(reply), request.log)) }
   })
 
   app.get('', {
@@ -46,3 +47,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 }
 
 export default routes
+
+/** Aborted when the connection ends; `request.signal` would be when the request's body ends. */
+function closed (reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once('close', () => controller.abort())
+  return controller.signal
+}

@@ -1,0 +1,44 @@
+/** RFC 2046 §5.1.1: 1 to 70 of these, a space not last. */
+const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/
+
+/** The boundary that a content type names (RFC 2046 §5.1.1), quoted or not; undefined without one, or with one that is none. */
+export function boundaryOf (contentType: string): string | undefined {
+  const value = contentType.split(';').slice(1).map(parameter => parameter.trim()).find(parameter => /^boundary=/i.test(parameter))?.slice('boundary='.length)
+  const boundary = value?.replace(/^"(.*)"$/, '$1')
+  return boundary !== undefined && BOUNDARY.test(boundary) ? boundary : undefined
+}
+
+/** Finds where the delimiters of a multipart body begin, in bytes from its start, as its chunks pass; the line break before one is part of it. */
+export function createDelimiterScan (boundary: string) {
+  const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
+  const overlap = delimiter.length - 1
+  const offsets: number[] = []
+  let received = 0
+  let tail = Buffer.from('\r\n') // at the very start the line break may be left out
+
+  return {
+    offsets: offsets as readonly number[],
+
+    push (chunk: Buffer): void {
+      const seam = Buffer.concat([tail, chunk.subarray(0, overlap)])
+      const inSeam = find(seam, 0, received - tail.length)
+      const inChunk = find(chunk, Math.max(0, inSeam - tail.length), received)
+      tail = chunk.length < overlap ? last(seam, inSeam) : last(chunk, inChunk)
+      received += chunk.length
+    }
+  }
+
+  /** Notes every delimiter in `bytes` from `from` on; returns where the last of them ends, or `from`. */
+  function find (bytes: Buffer, from: number, base: number): number {
+    for (let at = bytes.indexOf(delimiter, from); at !== -1; at = bytes.indexOf(delimiter, from)) {
+      offsets.push(base + at)
+      from = at + delimiter.length
+    }
+    return from
+  }
+
+  /** The end of `bytes`, where the next delimiter may have begun. */
+  function last (bytes: Buffer, from: number): Buffer<ArrayBuffer> {
+    return Buffer.from(bytes.subarray(Math.max(from, bytes.length - overlap)))
+  }
+}

@@ -1,0 +1,231 @@
+import { createHash } from 'node:crypto'
+import http from 'node:http'
+import { ObjectId, type Document } from 'mongodb'
+import t from 'tap'
+import { createLibrary } from '../../services/library.js'
+import { field, file, form, FORM_TYPE, gif, gifOf, jpeg, png, webp, type Part } from '../fixtures.js'
+import { startService, startServices, type Reply, type Service } from '../helper.js'
+import { mongoProxy } from '../proxy.js'
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+t.test('GET /library', async t => {
+  const service = await startService(t)
+  const { token } = await service.signIn()
+  const list = (query = '') => service.call('GET', `/library${query}`, { token })
+  const rows = service.app.collections.library
+  t.beforeEach(async () => { await rows.deleteMany({}) })
+
+  t.test('an empty library is an empty page', async t => {
+    t.strictSame((await list()).body, { items: [], page: 1, per_page: 10, total: 0, total_pages: 0 })
+    t.strictSame((await list('?page=7&per_page=3')).body, { items: [], page: 7, per_page: 3, total: 0, total_pages: 0 })
+  })
+
+  t.test('the newest come first, and of one moment the one with the greater id', async t => {
+    const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second))
+    const documents = [3, 1, 2, 2, 2, 0, 3].map((second, i) => row(at(second), `u${i}`))
+    await rows.insertMany(documents)
+    const expected = documents.toSorted((a, b) => b.created_at.getTime() - a.created_at.getTime() || b._id.toHexString().localeCompare(a._id.toHexString())).map(({ _id }) => _id.toHexString())
+    t.strictSame((await list()).body.items.map(({ id }: { id: string }) => id), expected)
+    const pages = await Promise.all([1, 2, 3, 4].map(page => list(`?page=${page}&per_page=2`)))
+    t.strictSame(pages.flatMap(({ body }) => body.items.map(({ id }: { id: string }) => id)), expected, 'page after page gives each once')
+    for (const { body } of pages) t.match(body, { per_page: 2, total: 7, total_pages: 4 })
+  })
+
+  t.test('a page tells what it is, and past the end it is empty', async t => {
+    await rows.insertMany(Array.from({ length: 101 }, (_, i) => row(new Date(i))))
+    const told = async (query: string) => {
+      const { status, body: { items, ...rest } } = await list(query)
+      return { status, items: items.length, ...rest }
+    }
+    t.strictSame(await told(''), { status: 200, items: 10, page: 1, per_page: 10, total: 101, total_pages: 11 })
+    t.strictSame(await told('?page=11'), { status: 200, items: 1, page: 11, per_page: 10, total: 101, total_pages: 11 })
+    t.strictSame(await told('?page=12'), { status: 200, items: 0, page: 12, per_page: 10, total: 101, total_pages: 11 })
+    t.strictSame(await told('?page=999999999&per_page=100'), { status: 200, items: 0, page: 999999999, per_page: 100, total: 101, total_pages: 2 })
+    for (const asked of [100, 101, 500, 999_999_999]) t.strictSame(await told(`?per_page=${asked}`), { status: 200, items: 100, page: 1, per_page: 100, total: 101, total_pages: 2 })
+    t.strictSame(await told('?per_page=1&page=101'), { status: 200, items: 1, page: 101, per_page: 1, total: 101, total_pages: 101 })
+  })
+
+  t.test('D5: a page number that is no positive integer in plain notation, or is given twice, is 400', async t => {
+    const bad = ['0', '-1', '1.5', '1.0', 'NaN', '1e9', '1000000000', '1_0', '%EF%BC%91', '%205', '5%20', '+3', '%2B3', '0x10', '007', '', 'Infinity', 'null', 'true', '1,2', "'1'", '%00']
+    for (const name of ['page', 'per_page']) {
+      const queries = [...bad.map(value => `${name}=${value}`), `${name}=1&${name}=2`, `${name}=1&${name}=1`, `${name}[]=1`, `${name}[$gt]=1`, `${name}%5B%24gt%5D=1`, `${name}=1&${name}[]=2`, name]
+      for (const query of queries) {
+        const { status, body } = await list(`?${query}`)
+        t.equal(status, 400, query)
+        t.strictSame(Object.keys(body.errors), [name], query)
+      }
+    }
+    t.strictSame((await list('?page=x&per_page=0')).body, { errors: { page: ['Not a valid integer.'], per_page: ['Not a valid value.'] } })
+    t.equal((await list('?page=1&per_page=1&pagers[]=1&other=x')).status, 200, 'what is not known is ignored')
+  })
+
+  t.test('rows of the replaced system are listed as they are, with defaults for what they lack', async t => {
+    const url = (name: string) => `https://hookaba-media.s3.amazonaws.com/${name}`
+    const id = (second: number) => ObjectId.createFromTime(Date.UTC(2024, 4, 1, 10, 0, second) / 1000)
+    const old: Array<[row: Document, listed: object]> = [
+      [{ _id: id(9), url: url('a.gif'), user_id: 'u', type: 'gif', category: 'Cats', created_at: new Date('2024-05-01T10:00:09.123Z') }, { url: url('a.gif'), user_id: 'u', type: 'gif', category: 'Cats', created_at: '2024-05-01T10:00:09.123Z' }],
+      [{ _id: id(8), url: url('b.gif'), user_id: 'u', created_at: new Date('2024-05-01T10:00:08Z') }, { url: url('b.gif'), type: 'gif', category: 'GIF', created_at: '2024-05-01T10:00:08.000Z' }],
+      [{ _id: id(7), url: url('c.jpg'), user_id: 'u', type: null, category: null, created_at: new Date('2024-05-01T10:00:07Z') }, { url: url('c.jpg'), type: 'image', category: 'Images' }],
+      [{ _id: id(6), url: url('d.png'), user_id: 77, created_at: '2024-05-01T10:00:06.500000' }, { user_id: '77', created_at: '2024-05-01T10:00:06.500Z' }],
+      [{ _id: id(5), url: url('e.png'), user_id: 'u', created_at: '2024-05-01T12:00:05+02:00' }, { created_at: '2024-05-01T10:00:05.000Z' }],
+      [{ _id: id(4), url: url('f.png'), user_id: 'u', created_at: 'yesterday' }, { created_at: '2024-05-01T10:00:04.000Z' }],
+      [{ _id: id(3), url: url('g.png'), user_id: 'u', created_at: null }, { created_at: '2024-05-01T10:00:03.000Z' }],
+      [{ _id: id(2), url: url('h.png') }, { user_id: '', created_at: '2024-05-01T10:00:02.000Z', type: 'image', category: 'Images' }]
+    ]
+    await service.app.mongo.db!.collection('library').insertMany(old.map(([document]) => document))
+    const { status, body } = await list()
+    t.equal(status, 200)
+    t.equal(body.items.length, old.length)
+    for (const [{ _id }, listed] of old) t.match(body.items.find((item: { id: string }) => item.id === _id.toHexString()), listed)
+  })
+
+  t.test('nothing of the account that uploaded is listed', async t => {
+    await service.upload(token, gif, { fields: { user_id: 'meera' } })
+    const { text, body } = await list()
+    t.equal(body.items.length, 1)
+    t.notMatch(text, /owner|\+91|9198/)
+  })
+
+  t.test('a page is read in the order of an index', async t => {
+    await rows.insertMany(Array.from({ length: 50 }, (_, i) => row(new Date(i))))
+    const cursors: Array<{ clone: () => { explain: (verbosity: 'queryPlanner') => Promise<Document> } }> = []
+    const watched = new Proxy(rows, {
+      get (collection, name) {
+        if (name !== 'find') return Reflect.get(collection, name, collection).bind(collection)
+        return () => { cursors.push(collection.find()); return cursors.at(-1) }
+      }
+    })
+    await createLibrary({ library: watched, media: service.app.mediaStore }).list({ page: 2, per_page: 10 })
+    t.equal(cursors.length, 1)
+    const plan = JSON.stringify((await cursors[0]!.clone().explain('queryPlanner')).queryPlanner.winningPlan)
+    t.match(plan, /"IXSCAN"/)
+    t.match(plan, /"created_at":-1,"_id":-1/)
+    t.notMatch(plan, /"SORT"|COLLSCAN/)
+  })
+
+  t.test('without a good token it is 401', async t => {
+    for (const headers of [undefined, { authorization: 'Bearer' }, { authorization: 'Bearer x.y.z' }, { authorization: `Basic ${token}` }]) {
+      const { status, headers: answered, body } = await service.call('GET', '/library', { headers })
+      t.equal(status, 401)
+      t.match(answered.get('www-authenticate'), /^Bearer/)
+      t.type(body.error, 'string')
+    }
+  })
+})
+
+t.test('GET /library while the database is away', async t => {
+  const services = await startServices(t)
+  const mongo = await mongoProxy(services.mongoUri)
+  t.teardown(() => mongo.close())
+  const service = await startService(t, { services: { ...services, mongoUri: mongo.uri } })
+  const { token } = await service.signIn()
+  await mongo.down()
+  const { status, headers, body, text } = await service.call('GET', '/library', { token })
+  t.equal(status, 500)
+  t.strictSame(body, { error: 'Failed to fetch library items', details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.` })
+  t.notMatch(text, /mongo|127\.0\.0\.1|ECONN|topology/i)
+  await mongo.up()
+  t.equal((await service.call('GET', '/library', { token })).status, 200, 'and is back with it')
+})
+
+t.test('POST /library/upload', async t => {
+  const service = await startService(t)
+  const { token } = await service.signIn()
+  const kinds: Array<[name: string, bytes: Buffer, type: string, extension: string, kind: string, category: string]> = [
+    ['an animated GIF', gif, 'image/gif', 'gif', 'gif', 'GIF'],
+    ['a PNG', png, 'image/png', 'png', 'image', 'Images'],
+    ['a JPEG', jpeg, 'image/jpeg', 'jpg', 'image', 'Images'],
+    ['a WebP', webp, 'image/webp', 'webp', 'image', 'Images']
+  ]
+
+  for (const [name, bytes, type, extension, kind, category] of kinds) {
+    t.test(`${name} is answered, listed and served to anybody as what it is, wherever the fields stand`, async t => {
+      for (const fileFirst of [false, true]) {
+        service.clock.advance(1)
+        const picture = file(bytes, { filename: 'lie.txt', type: 'text/plain' })
+        const user = field('user_id', 'मीरा')
+        const { status, body: answered } = await post(service, token, fileFirst ? [picture, user] : [user, picture], { chunked: fileFirst })
+        t.equal(status, 201)
+        const { id, url } = answered
+        const item = { id, url, user_id: 'मीरा', created_at: service.clock.now.toISOString(), type: kind, category, content_type: type, size: bytes.length, sha256: sha256(bytes) }
+        t.strictSame(answered, { message: 'File uploaded', ...item })
+        t.match(new URL(url).pathname, new RegExp(`/library/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/original\\.${extension}$`))
+        t.strictSame((await service.call('GET', '/library?per_page=1', { token })).body.items, [item])
+        const served = await fetch(url)
+        t.equal(served.status, 200)
+        t.equal(served.headers.get('content-type'), type)
+        t.equal(sha256(new Uint8Array(await served.arrayBuffer())), sha256(bytes))
+      }
+    })
+  }
+
+  t.test('what is sent beside the file is stored as sent; a type is ignored', async t => {
+    const long = '𝒳'.repeat(255)
+    for (const fields of [{ user_id: ' meera ', category: 'Cats & Dogs', title: '<b>"Fox"</b> ✨' }, { user_id: long, category: long, title: long }]) {
+      const { status, body } = await service.upload(token, png, { fields: { ...fields, type: 'gif', unknown: 'x' } })
+      t.equal(status, 201)
+      t.match(body, { ...fields, type: 'image' })
+      t.notOk('unknown' in body)
+    }
+  })
+
+  t.test('the owner is the one who signed in, whatever the form says', async t => {
+    const { phone, token } = await service.signIn()
+    const { body } = await post(service, token, [field('user_id', 'somebody else'), field('owner', '+911234567890'), field('_id', '1'), field('key', '../x'), file(gif)])
+    t.match(await service.app.collections.library.findOne({ _id: new ObjectId(body.id) }), { owner: phone, user_id: 'somebody else', key: /^library\/[0-9a-f-]{36}\/original\.gif$/ })
+  })
+
+  t.test('a file name has no say: not in the key, not in the type', async t => {
+    const names = ['a/b/c.gif', '../../etc/passwd', '..\\\\..\\\\boot.ini', 'C:\\\\fake\\\\x.gif', '%2e%2e%2f', '.', '..', 'con', '\u202Efig.exe', 'a\u0000b.gif', '%00.php', '😀'.repeat(50), 'x'.repeat(10_000), 'fox.svg', 'fox.html', '日本', ' ', '*', '$where', '{"$gt":""}']
+    for (const filename of names) {
+      const { status, body } = await post(service, token, [field('user_id', 'meera'), file(gif, { filename })])
+      t.equal(status, 201, JSON.stringify(filename.slice(0, 20)))
+      t.match(body.url, /\/library\/[0-9a-f-]{36}\/original\.gif$/)
+    }
+    const encoded: Part = { headers: ['Content-Disposition: form-data; name="file"; filename*=UTF-8\'\'f%C3%B6x.gif'], content: gif }
+    t.equal((await post(service, token, [field('user_id', 'meera'), encoded])).status, 201, 'filename*')
+  })
+
+  t.test('a part without a file name is a field, whatever its type', async t => {
+    const { status, body } = await post(service, token, [field('user_id', 'meera', 'Content-Type: application/octet-stream'), field('title', 'Fox', 'Content-Type: text/plain; charset=utf-8'), file(gif)])
+    t.equal(status, 201)
+    t.match(body, { user_id: 'meera', title: 'Fox' })
+  })
+
+  t.test('the same file and name, sent 20 times at once by two, becomes 20 objects', async t => {
+    const { token: other } = await service.signIn()
+    const before = await service.remains()
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => service.upload(i % 2 ? token : other, gif, { filename: 'same.gif' })))
+    t.equal(new Set(answers.map(({ body }) => body.url)).size, 20)
+    const after = await service.remains()
+    t.strictSame(after, { ...before, library: before.library + 20, objects: after.objects })
+    t.equal(after.objects.length, before.objects.length + 20)
+  })
+
+  t.test('a file that takes several parts in the store comes back whole', async t => {
+    const bytes = Buffer.concat([gif, Buffer.from(Array.from({ length: 256 }, (_, i) => i)), gifOf(7 * 1024 * 1024)])
+    const { status, body } = await service.upload(token, bytes)
+    t.equal(status, 201)
+    t.equal(body.sha256, sha256(bytes))
+    t.equal(sha256(new Uint8Array(await (await fetch(body.url)).arrayBuffer())), sha256(bytes))
+  })
+
+  t.test('no row of what is in flight outlives its upload', async t => {
+    t.match(await service.remains(), { uploads: 0, multipartUploads: [] })
+  })
+})
+
+const row = (createdAt: Date, userId = 'u') =>
+  ({ _id: new ObjectId(), key: `library/${createdAt.getTime()}/original.gif`, user_id: userId, type: 'gif', category: 'GIF', created_at: createdAt })
+
+/** Posts a form as its bytes stand, with a length or in chunks. */
+async function post (service: Service, token: string, parts: Part[], { chunked = false } = {}): Promise<Pick<Reply, 'status' | 'body'>> {
+  const body = form(parts)
+  const headers = { authorization: `Bearer ${token}`, 'content-type': FORM_TYPE, ...(!chunked && { 'content-length': body.length }) }
+  const request = http.request(`${service.url}/library/upload`, { method: 'POST', headers })
+  if (chunked) for (let i = 0; i < body.length; i += 50) request.write(body.subarray(i, i + 50))
+  request.end(chunked ? undefined : body)
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
+  return { status: response.statusCode!, body: JSON.parse(Buffer.concat(await response.toArray()).toString()) }
+}
