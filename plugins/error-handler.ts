@@ -33,7 +33,7 @@ export default fp(async function errorHandler (app) {
 /** Answers `error`; also what Fastify refuses before a route is found. */
 export function answerError (error: FastifyError | ServiceError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const statusCode = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 600 ? error.statusCode : 500
-  if (statusCode >= 500) request.log.error({ err: error, reqId: request.id }, 'request failed')
+  if (statusCode >= 500) request.log.error({ err: error }, 'request failed')
   if (error instanceof ServiceError) headers(error, reply)
   return reply.code(statusCode).type('application/json; charset=utf-8').send(body(error, statusCode, request))
 }

@@ -13,7 +13,7 @@ declare module 'fastify' {
 }
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
-const SILENCE_MS = 4000
+const SILENCE_MS = 3500
 
 /** `app.s3` and `app.mediaStore`: the bucket is there and may be used. */
 export default fp<AppOptions>(async function s3 (app, { storeSilenceMs = SILENCE_MS }) {
@@ -43,9 +43,9 @@ export default fp<AppOptions>(async function s3 (app, { storeSilenceMs = SILENCE
   app.decorate('mediaStore', mediaStore)
 }, { name: 's3', dependencies: ['env'] })
 
-/** A store that says nothing is not asked again: whoever waits for an answer would wait for three. */
+/** A store that says nothing is not asked again: whoever waits for an answer would wait for three. (The SDK would, if it found its own error as the cause.) */
 function neverRetrySilence (error: unknown): never {
-  if (error instanceof Error && error.name === 'TimeoutError') throw new Error('the store did not answer in time', { cause: error })
+  if (error instanceof Error && error.name === 'TimeoutError') throw new Error('the store did not answer in time')
   throw error
 }
 

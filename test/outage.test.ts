@@ -1,0 +1,113 @@
+import t, { type Test } from 'tap'
+import { buildApp } from '../app.js'
+import { completeConfig, readConfig } from '../services/config.js'
+import { gif } from './fixtures.js'
+import { environment, eventually, freshPhone, startService, startServices, type CallOptions, type Reply, type Service, type Services } from './helper.js'
+import { mongoProxy, tcpProxy } from './proxy.js'
+
+t.test('boot', async t => {
+  const services = await startServices(t)
+  const boot = (env: Record<string, string>) => buildApp({ config: completeConfig(readConfig({ ...environment(services), ...env }), {}), logger: { level: 'silent' } })
+
+  t.test('without its database or its bucket → rejects with one clear sentence that names the variable', async t => {
+    const silent = await tcpProxy({ port: 1 })
+    t.teardown(silent.close)
+    silent.blackhole()
+    const database = /^MongoDB cannot be reached at MONGO_URI$/
+    const bucket = /^The bucket S3_BUCKET cannot be reached/
+    await t.rejects(boot({ MONGO_URI: 'mongodb://127.0.0.1:1/hookaba' }), { message: database }, 'refused')
+    await t.rejects(boot({ MONGO_URI: `mongodb://127.0.0.1:${silent.port}/hookaba` }), { message: database }, 'silent')
+    await t.rejects(boot({ S3_ENDPOINT: 'http://127.0.0.1:1' }), { message: bucket }, 'refused')
+    await t.rejects(boot({ S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }), { message: bucket }, 'silent')
+    await t.rejects(boot({ S3_BUCKET: 'there-is-no-such-bucket' }), { message: bucket }, 'missing')
+    await t.rejects(boot({ AWS_SECRET_ACCESS_KEY: 'wrong' }), { message: bucket }, 'refused by its credentials')
+  })
+
+  t.test('with rows that contradict an index → rejects, and says which rule', async t => {
+    const service = await startService(t, { services })
+    const users = service.app.collections.users
+    await users.dropIndexes()
+    const row = { username: 'twin', number: freshPhone(), admin: false, created_on: new Date() }
+    await users.insertMany([{ ...row }, { ...row }] as never)
+    await t.rejects(boot({}), { message: /^MongoDB at MONGO_URI refuses an index/ })
+    await users.deleteMany({ username: 'twin' })
+    const again = await boot({})
+    t.equal((await again.inject('/health/ready')).statusCode, 200)
+    await again.close()
+  })
+})
+
+t.test('while the database is gone', async t => {
+  const services = await startServices(t)
+  const proxy = await mongoProxy(services.mongoUri)
+  t.teardown(proxy.close)
+  const service = await startService(t, { services: { ...services, mongoUri: proxy.uri } })
+  const { token, phone } = await service.signIn()
+  const id = (await service.call('POST', '/users', { token, json: { username: 'Meera', number: phone } })).body.user_id
+
+  for (const outage of ['down', 'blackhole'] as const) {
+    t.test(`${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`, async t => {
+      await proxy[outage]()
+      const { status, body, headers } = await patient(service, 'GET', '/health/ready')
+      t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Not ready' }, wait: /^[1-9]\d*$/ })
+      t.match(await patient(service, 'GET', '/health/live'), { status: 200, body: { status: 'ok' } })
+      t.match(await patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }), failed('Failed to send OTP', true))
+      t.match(await patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }), failed('Internal server error', true))
+      t.match(await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }), failed('User creation failed', false))
+      t.match(await patient(service, 'GET', `/users/${id}`, { token }), failed('Internal server error', true))
+      t.match(await patient(service, 'GET', '/library', { token }), failed('Failed to fetch library items', true))
+      t.match(await upload(service, token), failed('Failed to save library item', true))
+      await proxy.up()
+      await healed(t, service, token)
+    })
+  }
+})
+
+t.test('while the store is gone', async t => {
+  const services = await startServices(t)
+  const proxy = await tcpProxy({ port: Number(new URL(services.s3.endpoint).port) })
+  t.teardown(proxy.close)
+  const through: Services = { ...services, s3: { ...services.s3, endpoint: `http://127.0.0.1:${proxy.port}` } }
+  const service = await startService(t, { services: through })
+  const { token, phone } = await service.signIn()
+
+  for (const outage of ['down', 'blackhole'] as const) {
+    t.test(`${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`, async t => {
+      await proxy[outage]()
+      const { status, body, headers } = await patient(service, 'GET', '/health/ready')
+      t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Not ready' }, wait: /^[1-9]\d*$/ })
+      t.match(await patient(service, 'GET', '/health/live'), { status: 200 })
+      t.match(await upload(service, token), failed('Failed to upload file to S3', true))
+      t.match(await patient(service, 'GET', '/library', { token }), { status: 200 })
+      t.match(await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }), { status: 201 })
+      await proxy.up()
+      await healed(t, service, token)
+    })
+  }
+})
+
+const failed = (error: string, detailed: boolean) => ({ status: 500, body: detailed ? { error, details: /^The request could not be completed\. Quote request id [0-9a-f-]{36} / } : { error } })
+
+/** One request that gives up where a client would. */
+const patient = (service: Service, method: string, path: string, options: CallOptions = {}): Promise<Reply> =>
+  service.call(method, path, { ...options, signal: AbortSignal.timeout(10_000) })
+
+async function upload (service: Service, token: string): Promise<Reply> {
+  const form = new FormData()
+  form.append('user_id', 'meera')
+  form.append('file', new Blob([gif]), 'fox.gif')
+  return patient(service, 'POST', '/library/upload', { token, body: form })
+}
+
+/** Everything works again, and the failed uploads have left nothing. */
+async function healed (t: Test, service: Service, token: string): Promise<void> {
+  await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
+  const before = (await service.call('GET', '/library', { token })).body.total
+  t.equal((await upload(service, token)).status, 201)
+  t.equal((await service.call('GET', '/library', { token })).body.total, before + 1)
+  const remains = await eventually(async () => {
+    const found = await service.remains()
+    return found.uploads === 0 && found.objects.length === before + 1 ? found : undefined
+  })
+  t.same(remains.multipartUploads, [])
+}
