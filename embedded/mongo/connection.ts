@@ -5,7 +5,8 @@ import type { Request, Services } from './commands/types.js'
 import { MalformedBson } from './decode.js'
 import { dispatch } from './dispatch.js'
 import { CommandError, codeName } from './errors.js'
-import { isDoc, toDoc, type Doc, type Value } from './values.js'
+import type { Failure } from './fail-points.js'
+import { isDoc, isNumeric, toDoc, toNumber, type Doc, type Value } from './values.js'
 import { encodeReply, MalformedMessage, parseMessage, readMessages, type Message } from './wire.js'
 
 /**
@@ -44,10 +45,18 @@ async function answer (bytes: Buffer, client: Client): Promise<Buffer | 'close' 
   if (!('body' in message)) return encodeReply(message, message.error)
   const request = requestOf(message, client)
   const failure = client.services.failPoints.hit(request.name, client.appName, request.body.has('txnNumber'))
-  if (failure !== undefined && failure.blockMs > 0) await wait(failure.blockMs, undefined, { signal: client.signal, ref: false })
+  if (failure !== undefined && failure.blockMs > 0) await block(request.body, failure, client.signal)
   if (failure?.closeConnection === true) return 'close'
   const reply = dispatch(request, client.services, failure)
   return message.expectsReply ? encodeReply(message, reply) : undefined
+}
+
+/** Holds a command up for as long as its fail point says, or until its `maxTimeMS` is over. */
+async function block (command: Doc, failure: Failure, signal: AbortSignal): Promise<void> {
+  const maxTime = command.get('maxTimeMS')
+  const limit = isNumeric(maxTime) && toNumber(maxTime) > 0 ? toNumber(maxTime) : Infinity
+  await wait(Math.min(limit, failure.blockMs), undefined, { signal, ref: false })
+  if (limit < failure.blockMs) failure.error = new CommandError(50, 'operation exceeded time limit')
 }
 
 /** A message that is well-formed but too deeply nested gets an error for an answer. */

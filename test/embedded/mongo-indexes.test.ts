@@ -18,7 +18,7 @@ const codeOf = async (promise: Promise<unknown>): Promise<unknown> => {
 t.test('pages, counts and lookups on indexed fields touch only what they answer with', async t => {
   const { db } = await start(t)
   const items = db.collection<Document>('items')
-  const total = 100_000
+  const total = 30_000
   await items.createIndexes([{ key: { created_at: -1, _id: -1 } }, { key: { owner: 1, created_at: -1 } }, { key: { tags: 1 } }])
   for (let from = 0; from < total; from += 10_000) {
     await items.insertMany(Array.from({ length: 10_000 }, (_none, at) => ({
@@ -37,7 +37,7 @@ t.test('pages, counts and lookups on indexed fields touch only what they answer 
   t.ok((await explained(items.find({ $and: [after, { owner: { $ne: 'user7' } }] }).sort(page).limit(10))).docs <= 12, 'a further filter costs what it refuses')
   t.same((await explained(items.find().sort({ created_at: 1, _id: 1 }).limit(10))).docs, 10, 'backwards as well')
   t.match(await explained(items.find({ owner: 'user5' }).sort({ created_at: -1 }).limit(10)), { index: 'owner_1_created_at_-1', docs: 10 })
-  t.match(await explained(items.find({ owner: 'user5', created_at: { $gte: new Date(30_000) } }).sort({ created_at: 1 }).limit(10)), { index: 'owner_1_created_at_-1', docs: 10 })
+  t.match(await explained(items.find({ owner: 'user5', created_at: { $gte: new Date(5_000) } }).sort({ created_at: 1 }).limit(10)), { index: 'owner_1_created_at_-1', docs: 10 })
   t.match(await explained(items.find({ _id: 77 as unknown as ObjectId })), { index: '_id_', docs: 1 })
   t.match(await explained(items.find({ _id: { $in: [1, 2, 3] } as Document })), { index: '_id_', docs: 3 })
   t.match(await explained(items.find({ tags: 't5' }).limit(5)), { index: 'tags_1', docs: 5 })
@@ -46,10 +46,10 @@ t.test('pages, counts and lookups on indexed fields touch only what they answer 
   t.equal((await explained(items.find().skip(20).limit(5).sort(page))).docs, 25)
 
   const counted = await db.command({ explain: { count: 'items', query: { owner: 'user5' } } })
-  t.match(counted.executionStats, { nReturned: 1000, totalDocsExamined: 0, totalKeysExamined: 1000 })
+  t.match(counted.executionStats, { nReturned: total / 100, totalDocsExamined: 0, totalKeysExamined: total / 100 })
   const all = await db.command({ explain: { count: 'items' } })
   t.match(all.executionStats, { nReturned: total, totalDocsExamined: 0, totalKeysExamined: 0 })
-  t.equal(await items.countDocuments({ owner: 'user5' }), 1000)
+  t.equal(await items.countDocuments({ owner: 'user5' }), total / 100)
 })
 
 t.test('indexes hold what they promise', async t => {
@@ -182,7 +182,7 @@ t.test('an index changes how a query is answered, never the answer', async t => 
       if (paged.length !== Math.min(3, expected.length)) throw new Error(`limit of ${JSON.stringify(filter)}`)
     }
     return t.passing()
-  }), { seed: 20240607, numRuns: 25 })
+  }), { seed: 20240607, numRuns: 12 })
 })
 
 t.test('an index orders values as the manual says', async t => {
@@ -226,7 +226,7 @@ t.test('an index orders values as the manual says', async t => {
     check(await read({ v: 1 }, { v: 1 }), expected)
     check(await read({ v: 1 }, { v: -1, w: 1 }), expected)
     check(await read({ v: -1 }, { v: 1 }), [...expected].reverse())
-  }), { seed: 7, numRuns: 40 })
+  }), { seed: 7, numRuns: 25 })
 })
 
 async function spawnServer (t: Test, path: string): Promise<{ uri: string, kill: () => Promise<void> }> {
@@ -245,7 +245,7 @@ async function spawnServer (t: Test, path: string): Promise<{ uri: string, kill:
 t.test('a server killed amid writes has every acknowledged one, and indexes that agree', async t => {
   const path = scratch(t)
   const first = await spawnServer(t, path)
-  const client = await connect(t, first.uri, { retryWrites: false })
+  const client = await connect(t, first.uri, { retryWrites: false, serverSelectionTimeoutMS: 200 })
   const collection = client.db('test').collection<Document>('log')
   await collection.createIndexes([{ key: { n: 1 }, unique: true }, { key: { group: 1, n: -1 } }])
   const acknowledged: number[] = []
@@ -254,7 +254,7 @@ t.test('a server killed amid writes has every acknowledged one, and indexes that
       await collection.insertOne({ n, group: n % 3, twin: [n, -n] })
       await collection.updateOne({ n }, { $set: { done: true, group: n % 5 } })
       acknowledged.push(n)
-      if (acknowledged.length === 300) await first.kill()
+      if (acknowledged.length === 150) await first.kill()
     }
   }
   await Promise.allSettled([0, 1, 2, 3].map(writer))
@@ -264,7 +264,7 @@ t.test('a server killed amid writes has every acknowledged one, and indexes that
   const again = (await connect(t, second.uri)).db('test').collection<Document>('log')
   const documents = await again.find({}, { hint: { $natural: 1 } }).toArray()
   const byN = new Map(documents.map(document => [document.n as number, document]))
-  t.ok(acknowledged.length >= 300)
+  t.ok(acknowledged.length >= 150)
   t.same(acknowledged.filter(n => byN.get(n)?.done !== true), [], 'nothing acknowledged is missing')
   t.equal(await again.estimatedDocumentCount(), documents.length)
   t.same((await again.find({ n: { $gte: 0 } }, { hint: { n: 1 } }).sort({ n: 1 }).toArray()).map(({ n }) => n as number), [...byN.keys()].sort((a, b) => a - b))

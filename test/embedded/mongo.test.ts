@@ -161,7 +161,7 @@ t.test('updates change what they name and nothing else', async t => {
     await collection.deleteMany({})
     await collection.insertOne({ _id: 1, ...before } as Document)
     await collection.updateOne(filter as Document, update as Document, rest)
-    return await collection.findOne({ _id: 1 }, { ...exact, projection: { _id: 0 } })
+    return await collection.findOne({ _id: 1 } as Document, { ...exact, projection: { _id: 0 } })
   }
   const cases: [Document, Document | Document[], Document, Document?][] = [
     [{ a: 1 }, { $set: { 'b.c': 'x' } }, { a: 1, b: { c: 'x' } }],
