@@ -56,7 +56,7 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
     const outcome = guess.type === 'compare' && sameCode(code, otpCode(secret, guess.nonce, phone))
       ? await apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now())
       : guess
-    log.info({ event: outcome.type === 'accepted' ? 'otp.verified' : 'otp.rejected', phone: maskPhone(phone) })
+    log.info({ event: outcome.type === 'accepted' ? 'otp.verified' : `otp.${outcome.type === 'locked' ? 'locked' : 'rejected'}`, phone: maskPhone(phone) })
     if (outcome.type === 'locked') throw tooManyGuesses(outcome.retryAfter)
     return outcome.type === 'accepted' ? phone : undefined
   }

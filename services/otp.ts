@@ -81,12 +81,16 @@ function untilBelow (dates: Date[], most: number, window: number, now: number): 
   return oldest ? oldest.getTime() + window - now : 0
 }
 
-/** A text that was not sent leaves the earlier challenge as it was, but for the guesses that were spent on it meanwhile. */
+/**
+ * A text that was not sent leaves the earlier challenge as it was, but for the guesses that were spent on it meanwhile;
+ * a challenge that a later text repeats or replaced stays.
+ */
 function unsent (state: OtpState, { sentAt, nonce, before, counted }: OtpEvent & { type: 'unsent' }): ReturnType<typeof next> {
   const { challenge } = state
   const index = state.sends.findLastIndex(date => date.getTime() === sentAt.getTime())
   const sends = counted ? state.sends : state.sends.filter((_, i) => i !== index)
-  if (!challenge?.nonce.equals(nonce) || challenge.used_at !== null) return { state: { ...state, sends }, outcome: { type: 'restored' } }
+  const sentLater = sends.some(date => date > sentAt)
+  if (sentLater || !challenge?.nonce.equals(nonce) || challenge.used_at !== null) return { state: { ...state, sends }, outcome: { type: 'restored' } }
   const restored = before?.nonce.equals(nonce) ? { ...before, tries: challenge.tries } : before
   return { state: { ...state, challenge: restored, sends }, outcome: { type: 'restored' } }
 }

@@ -5,12 +5,21 @@ const notation = /^[\s\p{Nd}+＋().\-‐-―−－/·]{1,64}$/u
 
 export const isRegion = (code: string): code is CountryCode => isSupportedCountry(code)
 
+const separators = /[^\p{Nd}+＋]/gu
+const e164 = /^\+[1-9][0-9]{1,14}$/
+
 /**
  * The one place where a number becomes its normal form, E.164. Undefined unless the whole text is a possible
  * phone number: no words around it, no extension. A national number is read as one of `region`.
+ * What has been through here once comes back the same, so that one phone never has two forms.
  */
 export function normalizePhone (text: string, region: string): string | undefined {
   if (!notation.test(text) || !isRegion(region)) return undefined
+  const number = possible(text.replace(separators, ''), region)
+  return number !== undefined && e164.test(number) && possible(number, region) === number ? number : undefined
+}
+
+function possible (text: string, region: CountryCode): string | undefined {
   const phone = parsePhoneNumberFromString(text, { defaultCountry: region, extract: false })
   return phone?.isPossible() && phone.ext === undefined ? phone.number : undefined
 }

@@ -37,7 +37,7 @@ class RelayClient extends twilio.RequestClient {
   }
 
   override request<T> (options: RequestClient.RequestOptions<T>) {
-    return super.request({ ...options, uri: options.uri.replace(TWILIO_URL, this.base) })
+    return super.request({ ...options, uri: options.uri.replace(TWILIO_URL, this.base.replace(/\/+$/, '')) })
   }
 }
 

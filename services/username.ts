@@ -17,8 +17,9 @@ export function parseUsername (text: string): { username: string, key: string } 
   return { username, key }
 }
 
-const usernameKey = (username: string) =>
+/** What makes a name unique, of any text: rows of the replaced system may hold names that are refused today. */
+export const usernameKey = (username: string) =>
   withoutCase(username.normalize('NFKC').replace(invisible, '')).normalize('NFKC').trim()
 
-/** Letter by letter, so that a final sigma is no other letter. */
-const withoutCase = (text: string) => Array.from(text.toUpperCase(), letter => letter.toLowerCase()).join('')
+/** Letter by letter, so that a final sigma is no other letter; by way of the small letters, so that ẞ is ss. */
+const withoutCase = (text: string) => Array.from(text.toLowerCase().toUpperCase(), letter => letter.toLowerCase()).join('')

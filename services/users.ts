@@ -4,7 +4,7 @@ import type { CurrentUser, User, UserCreation } from '../schemas/users.js'
 import { foreignNumber, numberTaken, orFail, userNotFound, usernameTaken } from './errors.js'
 import { maskPhone, normalizePhone, requirePhone } from './phone.js'
 import type { Clock } from './ports.js'
-import { parseUsername } from './username.js'
+import { parseUsername, usernameKey } from './username.js'
 
 const DUPLICATE_KEY = 11000
 
@@ -62,7 +62,7 @@ export function createUsers ({ users, region, requireOwnNumber, now }: UsersOpti
   async function sameNumber (key: string, phone: string): Promise<string | undefined> {
     const user = await users.findOne({ number: phone })
     if (!user) return undefined
-    if ((user.username_key ?? parseUsername(user.username).key) !== key) throw numberTaken()
+    if ((user.username_key ?? usernameKey(user.username)) !== key) throw numberTaken()
     return user._id.toHexString()
   }
 }
