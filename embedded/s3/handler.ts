@@ -75,7 +75,7 @@ function authorize (context: Context, operation: Operation, call: Call): void {
 }
 
 function permits ({ store }: Context, { bucket, key }: Target, { principal }: Identity, action: string): boolean {
-  const policy = bucket === '' ? undefined : store.buckets().find(({ name }) => name === bucket)?.policy
+  const policy = bucket === '' ? undefined : store.findBucket(bucket)?.policy
   // The owner can always mend the policy, or nobody could.
   if (principal === 'owner' && action.endsWith('BucketPolicy')) return true
   const ofBucket = key === '' || action === 's3:ListBucket'

@@ -31,12 +31,21 @@ export class RequestBytes implements AsyncIterable<Buffer> {
   /** Throws away what is left of the body, so that the client can finish sending and read its answer. */
   async drain (): Promise<void> {
     if (this.#awaited) return
-    for (let left = MAX_DRAIN; left > 0;) {
-      const { done, value } = await this.#next()
-      if (done === true) return
-      left -= value.length
+    // An answered request does not hear of its connection's end by itself.
+    const { socket } = this.#request
+    const stop = (): void => { this.#request.destroy() }
+    if (socket.destroyed) stop()
+    socket.once('close', stop)
+    try {
+      for (let left = MAX_DRAIN; left > 0;) {
+        const { done, value } = await this.#next()
+        if (done === true) return
+        left -= value.length
+      }
+      stop()
+    } finally {
+      socket.off('close', stop)
     }
-    this.#request.destroy()
   }
 
   async #next (): Promise<IteratorResult<Buffer>> {

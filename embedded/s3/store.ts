@@ -34,9 +34,13 @@ export class Store {
     return [...this.#buckets.getRange({})].map(entry => entry.value)
   }
 
+  findBucket (name: string): BucketRecord | undefined {
+    return this.#buckets.get(Buffer.from(name))
+  }
+
   /** Throws NoSuchBucket. */
   bucket (name: string): BucketRecord {
-    const record = this.#buckets.get(Buffer.from(name))
+    const record = this.findBucket(name)
     if (record === undefined) throw new S3Error('NoSuchBucket', undefined, { BucketName: name })
     return record
   }
