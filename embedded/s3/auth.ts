@@ -1,14 +1,11 @@
+import { checkAccessKey, checkScope, checkToken, isoSeconds, parseCredential, parseStamp, type AuthOptions } from './credential.js'
 import { S3Error } from './errors.js'
-import { canonicalRequest, ChunkSigner, equalText, scopeText, sign, signingKey, stringToSign, type Scope } from './signature.js'
+import { canonicalRequest, ChunkSigner, equalText, sign, signingKey, stringToSign, type Scope } from './signature.js'
 import { queryValue, type Target } from './target.js'
 
 const SKEW_MS = 15 * 60 * 1000
 const WEEK_SECONDS = 7 * 24 * 3600
 const QUERY_FIELDS = ['X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Date', 'X-Amz-Expires', 'X-Amz-SignedHeaders', 'X-Amz-Signature'] as const
-
-export interface Credentials { accessKeyId: string, secretAccessKey: string }
-
-export interface AuthOptions { credentials: Credentials, region: string, now: () => Date }
 
 /** How the body was promised to look: `x-amz-content-sha256`. */
 export type Payload =
@@ -102,26 +99,6 @@ function checkSignature ({ target, signed, signature, payloadHash, stamp, scope,
   return key
 }
 
-/** Used for forms too, whose signature covers a policy in place of a request. */
-export function parseCredential (text: string, code: string, prefix: string): { accessKeyId: string, scope: Scope } {
-  const parts = text.split('/')
-  const [terminal, service, region, date] = parts.splice(-4).reverse()
-  if (parts.length === 0 || date === undefined || terminal !== 'aws4_request' || !/^\d{8}$/.test(date)) {
-    throw new S3Error(code, `${prefix}; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`)
-  }
-  return { accessKeyId: parts.join('/'), scope: { date, region: region ?? '', service: service ?? '' } }
-}
-
-export function checkAccessKey (accessKeyId: string, { credentials }: AuthOptions): void {
-  if (!equalText(accessKeyId, credentials.accessKeyId)) throw new S3Error('InvalidAccessKeyId', undefined, { AWSAccessKeyId: accessKeyId })
-}
-
-export function checkScope (scope: Scope, stamp: string, { region }: AuthOptions, code: string, prefix: string): void {
-  if (scope.region !== region) throw new S3Error(code, `${prefix}; the region '${scope.region}' is wrong; expecting '${region}'`, { Region: region })
-  if (scope.service !== 's3') throw new S3Error(code, `${prefix}; incorrect service "${scope.service}". This endpoint belongs to "s3".`)
-  if (!stamp.startsWith(scope.date)) throw new S3Error(code, `${prefix}; the date in the credential scope, ${scopeText(scope)}, is not that of the request, ${stamp}.`)
-}
-
 function payloadOf (declared: string): Payload {
   switch (declared) {
     case 'UNSIGNED-PAYLOAD': return { kind: 'plain' }
@@ -140,14 +117,6 @@ function headerTime (target: Target): { date: Date, stamp: string } {
   return { date, stamp: isoSeconds(date.getTime()).replace(/[-:]/g, '') }
 }
 
-export function parseStamp (stamp: string): Date | undefined {
-  const fields = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(stamp)
-  if (fields === null) return undefined
-  const [, year, month, day, hour, minute, second] = fields
-  const date = new Date(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
-  return Number.isNaN(date.getTime()) ? undefined : date
-}
-
 /**
  * A presigner moves `x-amz-*` headers into the query, where they mean the same; but for checksums, which S3 ignores there
  * (the official SDK puts that of an empty body into each presigned PUT).
@@ -161,10 +130,6 @@ function adoptHoistedHeaders (target: Target): void {
   }
 }
 
-function checkToken (token: string | undefined): void {
-  if (token !== undefined) throw new S3Error('InvalidToken')
-}
-
 function tooSkewed (stamp: string, { now }: AuthOptions): S3Error {
   return new S3Error('RequestTimeTooSkewed', undefined, { RequestTime: stamp, ServerTime: isoSeconds(now().getTime()), MaxAllowedSkewMilliseconds: SKEW_MS })
 }
@@ -175,8 +140,4 @@ function badQuery (message: string): S3Error {
 
 function onlyVersion4 (): S3Error {
   return new S3Error('InvalidRequest', 'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.')
-}
-
-function isoSeconds (time: number): string {
-  return new Date(time).toISOString().replace(/\.\d+Z$/, 'Z')
 }

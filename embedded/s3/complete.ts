@@ -4,6 +4,7 @@ import { checksumHeader, compositeChecksum, createDigest, type Algorithm } from 
 import { quoted, writeCondition } from './conditions.js'
 import { S3Error } from './errors.js'
 import { announcedChecksum } from './ingest.js'
+import { encodeUri } from './names.js'
 import type { Checksum, ObjectRecord, PartRecord, Piece, UploadRecord } from './records.js'
 import { queryValue } from './target.js'
 import { childText, parseXml, xmlDocument, type XmlElement } from './xml.js'
@@ -54,7 +55,7 @@ function repeated (call: Call, uploadId: string, listed: Listed[]): Reply {
 
 function completed (call: Call, { etag, checksum }: ObjectRecord): Reply {
   return xmlReply(xmlDocument('CompleteMultipartUploadResult', {
-    Location: `http://${call.headers.get('host') ?? ''}/${call.bucket}/${call.key}`,
+    Location: `http://${call.headers.get('host') ?? ''}/${call.bucket}/${encodeUri(call.key)}`,
     Bucket: call.bucket,
     Key: call.key,
     ETag: quoted(etag),

@@ -74,15 +74,18 @@ export function findOperation (target: Target): Operation {
     subresources.every(name => when.includes(name)) &&
     (header === undefined || target.headers.has(header)))
   if (found !== undefined) {
-    refuseVersions(target)
+    refuseStray(target)
     return found
   }
   if (subresources.length > 0) throw new S3Error('NotImplemented', undefined, { Query: subresources.join(', ') })
   throw new S3Error('MethodNotAllowed', undefined, { Method: target.method, ResourceType: level.toUpperCase() })
 }
 
-/** Nothing is versioned here: `null` is the only version there is. */
-function refuseVersions (target: Target): void {
+/** Nothing is versioned here: `null` is the only version there is. And a part without an upload is no object. */
+function refuseStray (target: Target): void {
+  if (target.method === 'PUT' && target.query.some(([name]) => name === 'partNumber') && !target.query.some(([name]) => name === 'uploadId')) {
+    throw new S3Error('InvalidArgument', 'This operation does not accept a query-string.', { ArgumentName: 'partNumber' })
+  }
   const version = target.query.find(([name]) => name === 'versionId')?.[1]
   if (version !== undefined && version !== 'null') throw new S3Error('InvalidArgument', 'Invalid version id specified', { ArgumentName: 'versionId', ArgumentValue: version })
 }

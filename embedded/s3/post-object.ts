@@ -1,6 +1,6 @@
-import { checkAccessKey, checkScope, parseCredential, parseStamp } from './auth.js'
 import { secondsNow, xmlReply, type Call, type Reply } from './call.js'
 import { quoted, writeCondition } from './conditions.js'
+import { checkAccessKey, checkScope, checkToken, parseCredential, parseStamp } from './credential.js'
 import { describe, refuseUnsupported } from './describe.js'
 import { S3Error } from './errors.js'
 import { readForm } from './form-data.js'
@@ -41,7 +41,7 @@ function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>)
   const policy = fields.get('policy')
   if (policy === undefined) throw new S3Error('AccessDenied')
   const [algorithm, credential, stamp, signature] = ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].map(name => fields.get(name))
-  if (fields.has('x-amz-security-token')) throw new S3Error('InvalidToken')
+  checkToken(fields.get('x-amz-security-token'))
   if (algorithm === undefined || credential === undefined || stamp === undefined || signature === undefined) {
     throw new S3Error('InvalidArgument', 'Bucket POST must contain the fields x-amz-algorithm, x-amz-credential, x-amz-date and x-amz-signature beside a policy.')
   }
@@ -73,7 +73,7 @@ async function * limited (file: AsyncIterable<Buffer>, range: SizeRange | undefi
 }
 
 function answer ({ bucket, headers }: Call, fields: ReadonlyMap<string, string>, key: string, md5: string, extra: Record<string, string>): Reply {
-  const location = `http://${headers.get('host') ?? ''}/${bucket}/${encodeUri(key, true)}`
+  const location = `http://${headers.get('host') ?? ''}/${bucket}/${encodeUri(key)}`
   const common = { etag: quoted(md5), location, ...extra }
   const redirect = redirectTarget(fields.get('success_action_redirect') ?? fields.get('redirect'))
   if (redirect !== undefined) {

@@ -198,6 +198,9 @@ t.test('what is no proper request is refused, and the next one is answered', asy
   t.match(await raw(port, 'PUT /hookaba/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n', () => false), /^HTTP\/1\.1 403[^]*Connection: close/i, 'refused before the body is sent')
   const keepAlive = await raw(port, 'PUT /hookaba/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nbytesGET /hookaba/y HTTP/1.1\r\nHost: x\r\n\r\n', text => text.split('HTTP/1.1 403').length === 3)
   t.equal(keepAlive.split('HTTP/1.1 403').length, 3, 'a refused body is read away')
+  t.match(await send(port, { path: '/hookaba/x?partNumber=1', body: 'x' }), { status: 400, code: 'InvalidArgument' }, 'a part of nothing')
+  t.match(await send(port, { path: '/hookaba/x?uploadId=1', body: 'x' }), { status: 501, code: 'NotImplemented' })
+  t.match(await send(port, { method: 'DELETE', path: '/hookaba/x?tagging=' }), { status: 501, code: 'NotImplemented' })
   t.match(await send(port, { method: 'POST', path: '/hookaba?delete=', body: '<Delete/>' }), { status: 400, code: 'InvalidRequest' })
   for (const body of ['<Delete>', '<Delete/>', '<!DOCTYPE x [<!ENTITY a "b">]><Delete/>', '<Delete><Object><Key>&a;</Key></Object></Delete>', 'x', '']) {
     t.match(await send(port, { method: 'POST', path: '/hookaba?delete=', body, headers: { 'content-md5': createHash('md5').update(body).digest('base64') } }), { status: 400, code: 'MalformedXML' }, body)
