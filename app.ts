@@ -40,7 +40,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     bodyLimit: JSON_LIMIT,
     pluginTimeout: BOOT_MS,
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
-    http: { headersTimeout: 15_000, requireHostHeader: false } satisfies ServerOptions,
+    http: { headersTimeout: 15_000, connectionsCheckingInterval: 5_000, requireHostHeader: false } satisfies ServerOptions,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 16 * 1024 },

@@ -1,13 +1,32 @@
+import type { Socket } from 'node:net'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../services/errors.js'
 
-/** While the process stops, requests on connections that are still open get 503 instead of a cut; those under way are finished. */
+const IDLE_CHECK_MS = 100
+
+/** While the process stops, those requests that are under way are finished, new ones on open connections get 503, and a connection ends with its last answer. */
 export default fp(async function closing (app) {
+  const sockets = new Set<Socket>()
   let stopping = false
-  app.addHook('preClose', async () => { stopping = true })
-  app.addHook('onRequest', async (_request, reply) => {
-    if (!stopping) return
-    reply.header('connection', 'close')
-    throw new ServiceError(503, 'Server is stopping', { retryAfter: 5 })
+  app.server.on('connection', socket => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
   })
+  app.addHook('preClose', async () => {
+    stopping = true
+    const idle = setInterval(closeIdle, IDLE_CHECK_MS)
+    app.server.once('close', () => clearInterval(idle))
+  })
+  app.addHook('onRequest', async () => {
+    if (stopping) throw new ServiceError(503, 'Server is stopping', { retryAfter: 5 })
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (stopping) reply.header('connection', 'close')
+  })
+
+  /** Node does not count a connection as idle before its first request; browsers open such ahead of need. */
+  function closeIdle (): void {
+    app.server.closeIdleConnections()
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()
+  }
 }, { name: 'closing', dependencies: ['error-handler', 'security'] })

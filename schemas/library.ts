@@ -1,6 +1,8 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { ObjectIdHex, PageNumber, Timestamp } from './common.js'
 
+const example = { id: '665f1c2ab7e4d90012ab34cd', url: 'https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/original.gif', user_id: 'meera', created_at: '2026-05-04T10:11:12.345Z', type: 'gif', category: 'GIF', content_type: 'image/gif', size: 48213, sha256: '6c63cc5063ac82d8bbc925f9a31adf3a87f1510c021e0fde51854d60484b5019' }
+
 const item = {
   id: ObjectIdHex,
   url: Type.String({ format: 'uri', description: 'Where anybody fetches the bytes, without a header; never changes', examples: ['https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/original.gif'] }),
@@ -14,13 +16,13 @@ const item = {
   sha256: Type.Optional(Type.String({ description: 'Of the bytes at `url`, hexadecimal', pattern: '^[0-9a-f]{64}$' }))
 }
 
-export const LibraryItem = Type.Object(item, { $id: 'LibraryItem', additionalProperties: false })
+export const LibraryItem = Type.Object(item, { $id: 'LibraryItem', additionalProperties: false, examples: [example] })
 export type LibraryItem = Static<typeof LibraryItem>
 
 export const FileUploaded = Type.Object({
   message: Type.String({ examples: ['File uploaded'] }),
   ...item
-}, { $id: 'FileUploaded', additionalProperties: false })
+}, { $id: 'FileUploaded', additionalProperties: false, examples: [{ message: 'File uploaded', ...example }] })
 
 export const LibraryQuery = Type.Object({
   page: Type.Optional(PageNumber(1)),
@@ -34,7 +36,7 @@ export const LibraryPage = Type.Object({
   per_page: Type.Integer({ minimum: 1, maximum: 100 }),
   total: Type.Integer({ minimum: 0 }),
   total_pages: Type.Integer({ minimum: 0 })
-}, { $id: 'LibraryPage', additionalProperties: false })
+}, { $id: 'LibraryPage', additionalProperties: false, examples: [{ items: [example], page: 1, per_page: 10, total: 1, total_pages: 1 }] })
 export type LibraryPage = Static<typeof LibraryPage>
 
 /** The multipart form of an upload, for the OpenAPI document; the bytes are read as a stream, so nothing validates against it. */

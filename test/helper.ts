@@ -183,11 +183,11 @@ export async function startService (t: Test, { env, ...options }: Partial<AppOpt
 }
 
 /** Resolves once `probe` gives something true; rejects after 20 s. For what is known to happen, but not when. */
-export async function eventually<T> (probe: () => Promise<T> | T): Promise<T> {
+export async function eventually<T> (probe: () => Promise<T> | T): Promise<Exclude<T, false | undefined | null>> {
   const giveUp = Date.now() + 20_000
   for (;;) {
     const value = await probe()
-    if (value) return value
+    if (value) return value as Exclude<T, false | undefined | null>
     if (Date.now() > giveUp) throw new Error('it did not happen')
     await new Promise(resolve => setTimeout(resolve, 25))
   }

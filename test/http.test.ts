@@ -1,8 +1,10 @@
+import { once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { freshPhone, startService, type Service } from './helper.js'
+import { gif } from './fixtures.js'
+import { eventually, freshPhone, startService, type Service } from './helper.js'
 
 const jsonRoutes = ['/auth/request-otp', '/auth/verify-otp', '/users'] as const
 const invalidBody = { errors: { _schema: ['Invalid input.'] } }
@@ -201,6 +203,38 @@ t.test('CORS: origins on the list may read answers, others get no leave', async 
   t.equal((await preflight('https://app.example.com')).headers.get('access-control-allow-origin'), 'https://app.example.com')
   t.equal((await preflight('https://evil.example.com')).headers.get('access-control-allow-origin'), null)
   t.equal((await service.call('GET', '/library', { headers: { origin: 'https://other.example.com' } })).headers.get('access-control-allow-origin'), 'https://other.example.com')
+})
+
+t.test('stopping: what is under way is finished, what comes new is 503, and no connection keeps the process', async t => {
+  const service = await startService(t)
+  const { token } = await service.signIn()
+  const { port, hostname } = new URL(service.url)
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  const boundary = 'b'
+  const request = http.request({ method: 'POST', path: '/library/upload', port, hostname, agent, headers: { authorization: `Bearer ${token}`, 'content-type': `multipart/form-data; boundary=${boundary}` } })
+  request.write(`--${boundary}\r\nContent-Disposition: form-data; name="user_id"\r\n\r\nmeera\r\n--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.gif"\r\n\r\n`)
+  request.write(gif)
+  await eventually(async () => (await service.remains()).uploads === 1)
+  const waiting = net.connect(Number(port), hostname)
+  await once(waiting, 'connect')
+  waiting.write('GET /health/live HTTP/1.1\r\nHost: x\r\n')
+  await eventually(() => new Promise<boolean>(resolve => service.app.server.getConnections((_error, count) => resolve(count >= 2))))
+
+  await once(net.connect(Number(port), hostname), 'connect')
+
+  const closed = service.app.close()
+  await eventually(() => !service.app.server.listening)
+  waiting.write('\r\n')
+  const [refusal] = await once(waiting, 'data')
+  for (const part of [/^HTTP\/1\.1 503 /, /^retry-after: 5/im, /^connection: close/im, /\{"error":"Server is stopping"\}$/]) t.match(String(refusal), part)
+  const answered = once(request, 'response')
+  request.end(`\r\n--${boundary}--\r\n`)
+  const [response] = await answered as [http.IncomingMessage]
+  t.equal(response.statusCode, 201)
+  t.equal(response.headers.connection, 'close')
+  response.resume()
+  await closed
 })
 
 interface RawAnswer { status: number, headers: http.IncomingHttpHeaders, body: unknown }

@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises'
+import t from 'tap'
+import { parse } from 'yaml'
+import { startService } from './helper.js'
+import { openApiCheck, type OpenApiDocument } from './openapi.js'
+
+interface Operation { operationId?: string, tags?: string[], summary?: string, security?: object[], requestBody?: { content: Record<string, { schema: { $ref?: string } }> }, responses: Record<string, { description?: string, content?: Record<string, { schema: { $ref?: string, anyOf?: object[] }, examples?: object }> }> }
+type Served = OpenApiDocument & { openapi: string, tags: Array<{ name: string }>, paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, { examples?: unknown[] }>, securitySchemes: object } }
+
+t.test('the OpenAPI document', async t => {
+  const service = await startService(t)
+  const response = await fetch(`${service.url}/openapi.json`)
+  const served = await response.json() as Served
+  const operations = Object.entries(served.paths).flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })))
+
+  t.test('GET /openapi.json → what is committed, and the same as YAML', async t => {
+    t.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
+    t.same(served, JSON.parse(await readFile(new URL('../openapi.json', import.meta.url), 'utf8')), 'run `npm run openapi` and commit the file')
+    const yaml = await fetch(`${service.url}/openapi.yaml`)
+    t.match(yaml.headers.get('content-type'), 'application/yaml')
+    t.same(parse(await yaml.text()), served)
+  })
+
+  t.test('every operation → id, tags, summary, security, all its statuses, named schemas and examples', async t => {
+    t.match(served.openapi, /^3\.1\./)
+    t.same(operations.map(({ name }) => name).sort(), ['GET /health/live', 'GET /health/ready', 'GET /library', 'GET /users/me', 'GET /users/{id}', 'POST /auth/request-otp', 'POST /auth/verify-otp', 'POST /library/upload', 'POST /users'])
+    t.equal(new Set(operations.map(({ operation }) => operation.operationId)).size, operations.length)
+    const tags = served.tags.map(({ name }) => name)
+    for (const { name, operation } of operations) {
+      t.match(operation, { operationId: /^[a-z][A-Za-z]+$/, summary: String, security: Array }, name)
+      t.ok(operation.tags?.length && operation.tags.every(tag => tags.includes(tag)), `${name} has known tags`)
+      const open = /auth|health/.test(name)
+      t.equal(operation.security?.length, open ? 0 : 1, `${name} says whether it wants a token`)
+      t.equal('401' in operation.responses, !open, `${name} answers 401`)
+      for (const status of ['400', '414', '431', '500', '503']) t.ok(status in operation.responses, `${name} ${status}`)
+      for (const status of operation.requestBody ? ['413', '415'] : []) t.ok(status in operation.responses, `${name} ${status}`)
+      for (const [status, { description, content = {} }] of Object.entries(operation.responses)) {
+        t.ok(description && description !== 'Default Response', `${name} ${status} is described`)
+        for (const { schema, examples } of Object.values(content)) {
+          t.ok(schema.$ref ?? schema.anyOf, `${name} ${status} has named schemas`)
+          t.ok(status < '300' || examples, `${name} ${status} has an example`)
+        }
+      }
+    }
+    for (const [name, schema] of Object.entries(served.components.schemas)) t.ok(schema.examples?.length, `${name} has an example`)
+  })
+
+  t.test('an answer that departs from the document is noticed', async t => {
+    const check = openApiCheck(served)
+    const answer = { method: 'GET', path: '/library?page=1', status: 200, contentType: 'application/json; charset=utf-8', body: { items: [], page: 1, per_page: 10, total: 0, total_pages: 0 } }
+    t.equal(check(answer), undefined)
+    t.match(check({ ...answer, body: { items: [] } }), /required/)
+    t.match(check({ ...answer, body: { ...answer.body, extra: 1 } }), /additional/)
+    t.match(check({ ...answer, status: 418 }), /not described/)
+    t.match(check({ ...answer, contentType: 'text/html' }), /not described/)
+    t.match(check({ ...answer, path: '/nowhere' }), /no operation/)
+  })
+
+  t.test('GET /docs → a page with its own assets only, under a policy that allows no others', async t => {
+    const page = await fetch(`${service.url}/docs`)
+    const html = await page.text()
+    t.match(page.headers.get('content-security-policy'), /^default-src 'none'; script-src 'self'; style-src 'self';/)
+    t.notMatch(page.headers.get('content-security-policy'), /unsafe|https?:|upgrade/)
+    const assets = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, asset]) => asset!)
+    t.ok(assets.length >= 5)
+    for (const asset of assets) {
+      t.notMatch(asset, /^https?:|^\/\//)
+      const { status, body } = await fetch(new URL(asset, `${service.url}/docs/`))
+      t.equal(status, 200, asset)
+      await body?.cancel()
+    }
+    t.notMatch(html, /<script>[^<]|style="|onload=/)
+  })
+})
