@@ -1,0 +1,53 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import openapiTS, { astToString } from 'openapi-typescript'
+import t from 'tap'
+import { gif } from './fixtures.js'
+import { freshPhone, startService } from './helper.js'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** What somebody writes against the generated types: if the document lies about a member, this does not compile. */
+const program = `
+import createClient from 'openapi-fetch'
+import type { paths } from './hookaba.js'
+
+const [baseUrl = '', token = '', number = ''] = process.argv.slice(2)
+const client = createClient<paths>({ baseUrl, headers: { authorization: \`Bearer \${token}\` } })
+const user = await client.POST('/users', { body: { username: 'generated', number } })
+const id: string = user.data?.user_id ?? ''
+const shown = await client.GET('/users/{id}', { params: { path: { id } } })
+const name: string | undefined = shown.data?.username
+const uploaded = await client.POST('/library/upload', {
+  body: { file: '', user_id: 'generated' },
+  bodySerializer: () => { const form = new FormData(); form.append('user_id', 'generated'); form.append('file', new Blob([Buffer.from('${gif.toString('base64')}', 'base64')]), 'a.gif'); return form }
+})
+const page = await client.GET('/library', { params: { query: { page: 1, per_page: 5 } } })
+const total: number = page.data?.total ?? 0
+const refused = await client.GET('/users/{id}', { params: { path: { id: 'nobody' } } })
+const sentence: string | undefined = refused.error?.error
+console.log(JSON.stringify({ name, url: uploaded.data?.url, listed: page.data?.items[0]?.url, total, sentence }))
+`
+
+t.test('a client generated from openapi.json → compiles in strict mode, and works', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'hookaba-client-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'dir')
+  await writeFile(join(folder, 'hookaba.d.ts'), astToString(await openapiTS(new URL('../openapi.json', import.meta.url))))
+  await writeFile(join(folder, 'client.ts'), program)
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', '--target', 'es2022', '--module', 'nodenext', '--types', 'node', '--typeRoots', join(root, 'node_modules/@types'), '--outDir', folder, join(folder, 'client.ts')])
+
+  const service = await startService(t)
+  const { token, phone } = await service.signIn(freshPhone())
+  const { stdout } = await run(process.execPath, [join(folder, 'client.js'), service.url, token, phone])
+  const { name, url, listed, total, sentence } = JSON.parse(stdout)
+  t.match({ name, total, sentence }, { name: 'generated', total: 1, sentence: 'Invalid user id' })
+  t.match(url, /^http.*\/original\.gif$/)
+  t.equal(listed, url)
+})
