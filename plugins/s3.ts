@@ -43,9 +43,12 @@ export default fp<AppOptions>(async function s3 (app, { storeSilenceMs = SILENCE
   app.decorate('mediaStore', mediaStore)
 }, { name: 's3', dependencies: ['env'] })
 
-/** A store that says nothing is not asked again: whoever waits for an answer would wait for three. (The SDK would, if it found its own error as the cause.) */
+/**
+ * A store that says nothing is not asked again: whoever waits for an answer would wait for three. (The SDK would ask, if it found its own error as the cause;
+ * it gives the same name to a connection that was reset, which has a code and may be tried again.)
+ */
 function neverRetrySilence (error: unknown): never {
-  if (error instanceof Error && error.name === 'TimeoutError') throw new Error('the store did not answer in time')
+  if (error instanceof Error && error.name === 'TimeoutError' && !('code' in error)) throw new Error('the store did not answer in time')
   throw error
 }
 

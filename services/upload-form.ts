@@ -33,34 +33,35 @@ export async function readUploadForm<Stored> (
   const values: FieldValues = new Map()
   let files = 0
   let outcome: FileOutcome<Stored> | undefined
-  for await (const part of untilTooLong(form, () => files > 0 && !(outcome && 'stored' in outcome))) {
-    if (part.type === 'field') {
-      values.set(part.name, part.truncated ? undefined : part.value)
-      continue
+  let whole = true
+  try {
+    for await (const part of form) {
+      if (part.type === 'field') {
+        values.set(part.name, part.truncated ? undefined : part.value)
+        continue
+      }
+      if (++files > 1) throw invalidMultipart()
+      if (part.name !== 'file') {
+        part.file.resume()
+        continue
+      }
+      if (part.filename === '') throw noSelectedFile()
+      judgeFields(values, values.has('user_id'))
+      outcome = await store(part.file)
     }
-    if (++files > 1) throw invalidMultipart()
-    if (part.name !== 'file') {
-      part.file.resume()
-      continue
-    }
-    if (part.filename === '') throw noSelectedFile()
-    judgeFields(values, values.has('user_id'))
-    outcome = await store(part.file)
+  } catch (error) {
+    const refused = files > 0 && !(outcome && 'stored' in outcome)
+    if (!(refused && isTooLong(error))) throw error
+    whole = false
   }
   if (!outcome) throw noFilePart()
-  const fields = judgeFields(values, true)
+  const fields = judgeFields(values, whole || values.has('user_id'))
   if ('stored' in outcome) return { fields, stored: outcome.stored }
   throw outcome.refused === 'unsupported' ? unsupportedFileType() : fileTooLarge(limit)
 }
 
-/** Passes the parts on; a form too long to be read to its end, 413, just ends when the file's own refusal is known. */
-async function * untilTooLong (form: AsyncIterable<FormPart>, isRefused: () => boolean): AsyncGenerator<FormPart> {
-  try {
-    yield * form
-  } catch (error) {
-    if (!(isRefused() && error instanceof ServiceError && error.statusCode === 413)) throw error
-  }
-}
+/** Whether a form is too long to be read to its end; then what is known of it decides. */
+const isTooLong = (error: unknown) => error instanceof ServiceError && error.statusCode === 413
 
 function judgeFields (values: FieldValues, complete: boolean): UploadFields {
   const userId = values.get('user_id')

@@ -68,8 +68,7 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
       if (error instanceof ServiceError && error.statusCode === 413) return { refused: 'too large' }
       throw error
     } finally {
-      chunks.return?.()
-      file.resume()
+      skipRest(file, chunks)
     }
   }
 
@@ -137,6 +136,11 @@ async function readHead (chunks: AsyncIterator<Buffer>): Promise<Buffer> {
     head = Buffer.concat([head, value])
   }
   return head
+}
+
+/** Lets the rest of a file flow away, once its reader has let go of it: before that it would not flow. */
+function skipRest (file: UploadedFile, chunks: AsyncIterator<Buffer>): void {
+  Promise.resolve(chunks.return?.()).catch(() => {}).finally(() => file.resume())
 }
 
 const orMalformed = <T> (work: Promise<T>) => work.catch((cause: unknown) => { throw invalidMultipart(cause) })

@@ -26,7 +26,7 @@ export const file = (content: string | Buffer, { name = 'file', filename = 'fox.
   ({ headers: [`Content-Disposition: form-data; name="${name}"; filename="${filename}"`, `Content-Type: ${type}`], content })
 
 /** A multipart body on the wire. */
-export function form (parts: Part[], { boundary = BOUNDARY, preamble = '', end = `\r\n--${boundary}--\r\n` } = {}): Buffer {
+export function form (parts: Part[], { boundary = BOUNDARY, preamble = '', end = `\r\n--${boundary}--\r\n` }: { boundary?: string, preamble?: string | Buffer, end?: string | Buffer } = {}): Buffer {
   const bytes = parts.flatMap(({ headers, content }, i) => [
     `${i > 0 || preamble !== '' ? '\r\n' : ''}--${boundary}\r\n`, ...headers.flatMap(header => [header, '\r\n']), '\r\n', content
   ])
