@@ -5,24 +5,14 @@ import autoload from '@fastify/autoload'
 import fastify, { LogController, type FastifyInstance, type FastifyLoggerOptions } from 'fastify'
 import type { PinoLoggerOptions } from 'fastify/types/logger.js'
 import { answerError, refuseConnection } from './plugins/error-handler.js'
-import type { Config } from './schemas/env.js'
 import { parseTrustProxy } from './services/config.js'
 import { toFieldError, type ValidationFault } from './services/field-errors.js'
 import { maskPhones } from './services/phone.js'
-import type { Clock, SendSms } from './services/ports.js'
+import type { AppSettings } from './services/ports.js'
 
-export interface AppOptions {
-  config: Config
+export interface AppOptions extends AppSettings {
   /** Pino's options; default: JSON lines on stdout at LOG_LEVEL. */
   logger?: FastifyLoggerOptions & PinoLoggerOptions
-  /** The time; default: the system's. */
-  now?: Clock
-  /** Sends texts in place of the providers of SMS_PROVIDER. */
-  sendSms?: SendSms
-  /** How long a provider of texts may take, in milliseconds. */
-  smsTimeoutMs?: number
-  /** How long the media store may be silent before it counts as gone, in milliseconds. */
-  storeSilenceMs?: number
 }
 
 const JSON_LIMIT = 16 * 1024

@@ -4,7 +4,7 @@ import neostandard from 'neostandard'
 const mayNotImport = {
   schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server'],
   services: ['plugins', 'routes', 'embedded', 'app', 'server'],
-  plugins: ['routes', 'embedded', 'server'],
+  plugins: ['routes', 'embedded', 'app', 'server'],
   routes: ['plugins', 'embedded', 'app', 'server'],
   embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server']
 }

@@ -1,6 +1,5 @@
 import fp from 'fastify-plugin'
-import type { AppOptions } from '../app.js'
-import type { Clock } from '../services/ports.js'
+import type { AppSettings, Clock } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -9,6 +8,6 @@ declare module 'fastify' {
 }
 
 /** `app.now`: the one clock of this process. */
-export default fp<AppOptions>(async function clock (app, { now = () => new Date() }) {
+export default fp<AppSettings>(async function clock (app, { now = () => new Date() }) {
   app.decorate('now', now)
 }, { name: 'clock' })

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
-import type { AppOptions } from '../app.js'
+import type { AppSettings } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -9,6 +9,6 @@ declare module 'fastify' {
 }
 
 /** `app.config`: the environment, already checked by whoever built the app. */
-export default fp<AppOptions>(async function env (app, { config }) {
+export default fp<AppSettings>(async function env (app, { config }) {
   app.decorate('config', config)
 }, { name: 'env' })

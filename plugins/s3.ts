@@ -1,9 +1,8 @@
 import { S3Client } from '@aws-sdk/client-s3'
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
-import type { AppOptions } from '../app.js'
 import { createMediaStore } from '../services/media-store.js'
-import type { MediaStore } from '../services/ports.js'
+import type { AppSettings, MediaStore } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -16,7 +15,7 @@ declare module 'fastify' {
 const SILENCE_MS = 3500
 
 /** `app.s3` and `app.mediaStore`: the bucket is there and may be used. */
-export default fp<AppOptions>(async function s3 (app, { storeSilenceMs = SILENCE_MS }) {
+export default fp<AppSettings>(async function s3 (app, { storeSilenceMs = SILENCE_MS }) {
   const { config } = app
   const client = new S3Client({
     region: config.S3_REGION,

@@ -1,8 +1,7 @@
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
-import type { AppOptions } from '../app.js'
 import { smsProviders } from '../services/config.js'
-import { NumberRefused, type SendSms } from '../services/ports.js'
+import { type AppSettings, NumberRefused, type SendSms } from '../services/ports.js'
 import { createConsoleSms } from '../services/sms-console.js'
 import { createHttpSms } from '../services/sms-http.js'
 
@@ -15,7 +14,7 @@ declare module 'fastify' {
 const TIMEOUT_MS = 4000
 
 /** `app.sendSms`: the providers of SMS_PROVIDER, the next one where one failed. */
-export default fp<AppOptions>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS }) {
+export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS }) {
   app.decorate('sendSms', sendSms ?? inOrder(await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsTimeoutMs)))))
 }, { name: 'sms', dependencies: ['env'] })
 

@@ -1,12 +1,12 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
-import type { AppOptions } from '../app.js'
 import * as auth from '../schemas/auth.js'
 import * as common from '../schemas/common.js'
 import * as health from '../schemas/health.js'
 import * as library from '../schemas/library.js'
 import * as users from '../schemas/users.js'
+import type { AppSettings } from '../services/ports.js'
 
 const shared = [auth, common, health, library, users].flatMap(module => Object.values(module)).filter(isShared)
 
@@ -23,7 +23,7 @@ const PAGE_POLICY = {
 }
 
 /** The API's own description (OpenAPI 3.1), its named schemas, and, where DOCS is on, `/openapi.json`, `/openapi.yaml` and `/docs`. */
-export default fp<AppOptions>(async function openapi (app) {
+export default fp<AppSettings>(async function openapi (app) {
   for (const schema of shared) app.addSchema(schema)
   const { DOCS, NODE_ENV, PUBLIC_URL } = app.config
   await app.register(swagger, {

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Config } from '../schemas/env.js'
 
 /** The time, so that a test can pass its own. */
 export type Clock = () => Date
@@ -26,4 +27,17 @@ export interface Log {
   info (fields: object, message?: string): void
   warn (fields: object, message?: string): void
   error (fields: object, message?: string): void
+}
+
+/** What whoever builds the app decides: its environment, and what a test or an embedder puts in the place of the world. */
+export interface AppSettings {
+  config: Config
+  /** The time; default: the system's. */
+  now?: Clock
+  /** Sends texts in place of the providers of SMS_PROVIDER. */
+  sendSms?: SendSms
+  /** How long a provider of texts may take, in milliseconds. */
+  smsTimeoutMs?: number
+  /** How long the media store may be silent before it counts as gone, in milliseconds. */
+  storeSilenceMs?: number
 }

@@ -70,6 +70,17 @@ t.test('production without its variables → refuses, naming each and no value',
   t.notMatch(stderr + stdout, /dev-secret-value|many/)
 })
 
+t.test('a database or a store that cannot be reached at the start → exit code 1 and one sentence that names the variable', async t => {
+  const dataDir = await temporaryFolder(t)
+  const store = { S3_BUCKET: 'hookaba', S3_ENDPOINT: 'http://127.0.0.1:1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'hidden-key' }
+  for (const [env, sentence] of [[{ MONGO_URI: 'mongodb://user:hidden@127.0.0.1:1/hookaba' }, /^MongoDB cannot be reached at MONGO_URI/], [store, /^The bucket S3_BUCKET cannot be reached/]] as const) {
+    const { code, stderr, stdout } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()), ...env })
+    t.equal(code, 1)
+    t.match(lastLine(stderr), sentence)
+    t.notMatch(stderr + stdout, /hidden/)
+  }
+})
+
 async function allThere (t: Test, service: Running, token: string, uploaded: Map<string, { type: string, sha256: string }>): Promise<void> {
   const pages = [await service.json('GET', '/library?per_page=5', { token }), await service.json('GET', '/library?per_page=5&page=2', { token })]
   t.match(pages[0]!.body, { page: 1, per_page: 5, total: 8, total_pages: 2 })
