@@ -21,6 +21,7 @@ export interface LoginOptions {
 }
 
 export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wording, now }: LoginOptions) {
+  const turns = new Map<string, Promise<unknown>>()
   return { requestOtp, verifyOtp }
 
   /** Sends the phone its code, or does nothing while a text is on its way. 400 a number that is none or that takes no texts, 429 budgets, 500 provider. */
@@ -61,8 +62,24 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
     return outcome.type === 'accepted' ? phone : undefined
   }
 
-  /** Applies `event` to the phone's document by compare-and-set on its version, anew each time somebody else was first. */
-  async function apply (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
+  function apply (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
+    return inTurn(phone, () => compareAndSet(phone, event, at))
+  }
+
+  /**
+   * One at a time for each phone in this process: a flood of guesses would else lose race after race against itself, and take every
+   * connection meanwhile. What fails, fails for those that wait too, so that a database that is gone keeps nobody waiting in line.
+   */
+  function inTurn<T> (phone: string, work: () => Promise<T>): Promise<T> {
+    const turn = (turns.get(phone) ?? Promise.resolve()).then(work)
+    const leave = () => { if (turns.get(phone) === turn) turns.delete(phone) }
+    turns.set(phone, turn)
+    turn.then(leave, leave)
+    return turn
+  }
+
+  /** Applies `event` to the phone's document, anew each time another process was first. */
+  async function compareAndSet (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
     for (;;) {
       const stored = await otps.findOne({ _id: phone })
       const state: OtpState = stored ?? initial

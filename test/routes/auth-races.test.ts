@@ -1,0 +1,61 @@
+import t from 'tap'
+import { burstOf, type Answer, type Post } from '../burst.js'
+import { freshPhone, startService, startServices } from '../helper.js'
+
+/** Independent servers may be slow: fewer rounds there. */
+const ROUNDS = process.env.TEST_REAL ? 10 : 100
+const REQUEST = '/auth/request-otp'
+const VERIFY = '/auth/verify-otp'
+const INVALID = JSON.stringify({ success: false, message: 'Invalid OTP' })
+
+t.setTimeout(400_000)
+const services = await startServices(t)
+const instances = await Promise.all([1, 2].map(async () => {
+  const service = await startService(t, { services })
+  service.clock.now = new Date('2126-05-04T10:00:00.000Z')
+  return { service, burst: burstOf(t, service) }
+}))
+const { service, burst } = instances[0]!
+
+t.test(`POST ${VERIFY}`, async t => {
+  t.test(`50 verifies of one right code at once, over two instances, give exactly one token, ${ROUNDS} times`, async t => {
+    const strays: unknown[] = []
+    for (const phone of await phonesWithCode()) {
+      const otp = service.lastCode(phone)
+      const answers = await everywhere(Array.from({ length: 50 }, () => ({ path: VERIFY, json: { phone, otp } })))
+      const tokens = answers.filter(({ body }) => body.success === true && typeof body.access_token === 'string')
+      const seen = [tokens.length, invalid(answers)]
+      if (seen.join() !== '1,49') strays.push(seen)
+    }
+    t.same(strays, [])
+  })
+
+  t.test(`of 500 wrong guesses at once, over two instances, five are compared, ${ROUNDS} times`, async t => {
+    const strays: unknown[] = []
+    for (const phone of await phonesWithCode()) {
+      const code = Number(service.lastCode(phone))
+      const answers = await everywhere(Array.from({ length: 500 }, (_, i) => ({ path: VERIFY, json: { phone, otp: String((code + i + 1) % 1_000_000).padStart(6, '0') } })))
+      const stored = await service.app.collections.otps.findOne({ _id: phone })
+      const after = await burst([{ path: VERIFY, json: { phone, otp: service.lastCode(phone) } }])
+      const seen = [invalid(answers), stored?.challenge?.tries, stored?.failures.row, stored?.failures.dates.length, invalid(after)]
+      if (seen.join() !== '500,5,5,5,1') strays.push(seen)
+    }
+    t.same(strays, [])
+  })
+})
+
+async function phonesWithCode (): Promise<string[]> {
+  const phones = Array.from({ length: ROUNDS }, freshPhone)
+  await burst(phones.map(phone => ({ path: REQUEST, json: { phone } })))
+  return phones
+}
+
+/** All at once, by turns to each instance. */
+async function everywhere (posts: Post[]): Promise<Answer[]> {
+  const shares = await Promise.all(instances.map(({ burst }, share) => burst(posts.filter((_, i) => i % instances.length === share))))
+  return shares.flat()
+}
+
+function invalid (answers: Answer[]): number {
+  return answers.filter(({ status, body }) => status === 200 && JSON.stringify(body) === INVALID).length
+}

@@ -1,0 +1,574 @@
+import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import { burstOf } from '../burst.js'
+import { freshPhone, startService, startServices, type Reply, type Service } from '../helper.js'
+
+const REQUEST = '/auth/request-otp'
+const VERIFY = '/auth/verify-otp'
+const INVALID = { success: false, message: 'Invalid OTP' }
+const SMS_TIMEOUT_MS = 400
+
+const services = await startServices(t)
+const service = await start()
+const { call, clock, texts } = service
+const burst = burstOf(t, service)
+
+for (const [path, valid] of [[REQUEST, { phone: '+919876500000' }], [VERIFY, { phone: '+919876500000', otp: '123456' }]] as const) {
+  t.test(`POST ${path}`, async t => {
+    const missing = Object.fromEntries(Object.keys(valid).map(name => [name, ['Missing data for required field.']]))
+
+    t.test('names every missing member', async t => {
+      refused(t, await call('POST', path, { json: {} }), missing)
+      for (const name of Object.keys(valid)) refused(t, await call('POST', path, { json: { ...valid, [name]: undefined } }), { [name]: missing[name]! }, name)
+    })
+
+    t.test('a member of another type is no string, null included, and is not made one', async t => {
+      for (const name of Object.keys(valid)) {
+        for (const value of [null, 9876543210, 0, 1.5, true, false, [], ['9876543210'], {}, { $ne: '' }, { $gt: '' }]) {
+          refused(t, await call('POST', path, { json: { ...valid, [name]: value } }), { [name]: ['Not a valid string.'] }, `${name}: ${JSON.stringify(value)}`)
+        }
+      }
+    })
+
+    t.test('refuses what is no phone number', async t => {
+      for (const phone of ['', ' ', 'x', '12', 'tel:+919876500000', '+919876500000 ext 1', '9876500000\0', '\u200f9876500000', '1234567890123456', '+0', '9'.repeat(10_000), '\ud800']) {
+        refused(t, await call('POST', path, { json: { ...valid, phone } }), { phone: ['Not a valid phone number.'] }, JSON.stringify(phone.slice(0, 30)).replace(/[^ -~]/g, '?'))
+      }
+    })
+
+    t.test('wants a JSON object', async t => {
+      const headers = { 'content-type': 'application/json' }
+      const documents = ['', ' ', '[]', '"x"', '1', 'null', 'true', `[${JSON.stringify(valid)}]`, '{', '{"phone":', `${JSON.stringify(valid)}x`, "{'phone':'1'}", '{"__proto__":{"phone":"+919876500000"}}', `\ufeff${JSON.stringify(valid)}`, '\u0000', 'NaN']
+      for (const body of documents) refused(t, await call('POST', path, { body, headers }), { _schema: ['Invalid input.'] }, JSON.stringify(body).replace(/[^ -~]/g, '?'))
+      refused(t, await call('POST', path, { body: Buffer.from('{"phone":"\xff"}', 'latin1'), headers }), { _schema: ['Invalid input.'] }, 'no UTF-8')
+      refused(t, await call('POST', path), { _schema: ['Invalid input.'] }, 'no body')
+    })
+
+    t.test('reads JSON in UTF-8 and nothing else', async t => {
+      const body = JSON.stringify(valid)
+      for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/xml', 'application/jsonp', 'application/json-patch+json', 'application/json; charset=utf-16', 'application', ';', 'text/json']) {
+        const { status, body: answer } = await call('POST', path, { body, headers: { 'content-type': type } })
+        t.same([status, answer], [415, { error: 'Unsupported media type' }], type)
+      }
+      const { status, body: answer } = await call('POST', path, { body: Buffer.from(body) })
+      t.same([status, answer], [415, { error: 'Unsupported media type' }], 'no content type')
+      for (const type of ['application/json', 'Application/JSON', 'application/json; charset=utf-8', 'application/json;charset="UTF-8"']) {
+        t.equal((await call('POST', path, { body, headers: { 'content-type': type } })).status, 200, type)
+      }
+    })
+
+    t.test('reads 16 KiB at most', async t => {
+      const json = (bytes: number) => ({ ...valid, padding: 'x'.repeat(bytes - JSON.stringify({ ...valid, padding: '' }).length) })
+      t.equal((await call('POST', path, { json: json(16 * 1024) })).status, 200)
+      const { status, body } = await call('POST', path, { json: json(16 * 1024 + 1) })
+      t.same([status, body], [413, { error: 'Request body is larger than 16384 bytes' }])
+    })
+
+    t.test('ignores members it does not know', async t => {
+      t.equal((await call('POST', path, { json: { ...valid, admin: true, code: 1, $where: 'x', constructor: 'x' } })).status, 200)
+    })
+
+    t.test('answers no other method', async t => {
+      for (const method of ['GET', 'PUT', 'PATCH', 'DELETE']) {
+        const { status, headers, body } = await call(method, path)
+        t.equal(status, 405, method)
+        t.equal(headers.get('allow'), 'POST', method)
+        t.same(body, { error: 'Method not allowed' })
+      }
+    })
+  })
+}
+
+t.test(`POST ${REQUEST}`, async t => {
+  t.test('sends one text with a code, and says so', async t => {
+    const phone = freshPhone()
+    const { status, body, headers } = await requestOtp(phone)
+    t.same([status, body], [200, { message: 'OTP sent' }])
+    t.match(headers.get('x-request-id'), /^[0-9a-f-]{36}$/)
+    t.equal(headers.get('cache-control'), 'no-store')
+    t.same(textsTo(phone).length, 1)
+  })
+
+  t.test('words the text for the platform', async t => {
+    const { call, texts } = await start({ SMS_WEB_ORIGIN: 'app.hookaba.com' })
+    for (const [platform, wording] of [
+      [undefined, /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/],
+      ['other', /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/],
+      ['android', /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/],
+      ['ios', /^\d{6} is your Hookaba verification code\.$/],
+      ['web', /^Your Hookaba code is: (\d{6})\n@app\.hookaba\.com #\1$/]
+    ] as const) {
+      const phone = freshPhone()
+      t.equal((await call('POST', REQUEST, { json: { phone, platform } })).status, 200)
+      t.match(texts.at(-1), { to: phone, body: wording }, String(platform))
+    }
+  })
+
+  t.test('takes the platforms it knows', async t => {
+    for (const platform of ['', 'Android', 'windows', 'web ', '__proto__', 'toString']) {
+      refused(t, await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }), { platform: ['Must be one of: android, ios, web, other.'] }, platform)
+    }
+    for (const platform of [null, 1, true, [], ['ios'], {}]) {
+      refused(t, await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }), { platform: ['Not a valid string.'] }, JSON.stringify(platform))
+    }
+  })
+
+  t.test('names everything that is wrong at once', async t => {
+    refused(t, await call('POST', REQUEST, { json: { phone: 1, platform: 'x' } }), { phone: ['Not a valid string.'], platform: ['Must be one of: android, ios, web, other.'] })
+  })
+
+  t.test('knows one number in every notation', async t => {
+    const phone = freshPhone()
+    const national = phone.slice(3)
+    for (const way of [national, `0${national}`, `+91 ${national.slice(0, 5)}-${national.slice(5)}`, `0091${national}`, national.replace(/\d/g, digit => String.fromCharCode(digit.charCodeAt(0) + 0xfee0))]) {
+      t.equal((await requestOtp(way)).status, 200)
+    }
+    t.same(textsTo(phone).length, 1, 'the gap holds for all of them')
+    t.match((await verify(`(0) ${national}`, service.lastCode(phone))).body, { success: true })
+  })
+
+  t.test('answers a known and an unknown phone alike', async t => {
+    const { phone, token } = await service.signIn()
+    t.equal((await call('POST', '/users', { token, json: { username: `known ${phone}`, number: phone } })).status, 201)
+    const known = await requestOtp(phone)
+    const unknown = await requestOtp(freshPhone())
+    t.same([known.status, known.text], [unknown.status, unknown.text])
+    const names = (reply: Reply) => [...reply.headers.keys()]
+    t.same(names(known), names(unknown))
+    const wrong = await Promise.all([verify(phone, wrongCode(phone)), verify(freshPhone(), '123456')])
+    t.same([wrong[0].status, wrong[0].text, names(wrong[0])], [wrong[1].status, wrong[1].text, names(wrong[1])])
+  })
+
+  t.test('a second request within the gap answers the same and sends nothing', async t => {
+    const phone = freshPhone()
+    for (const [seconds, sent] of [[0, 1], [14.999, 1], [0.001, 2], [29.999, 2], [0.001, 3], [59.999, 3], [0.001, 4], [119.999, 4], [0.001, 5]] as const) {
+      clock.advance(seconds)
+      t.same((await requestOtp(phone)).body, { message: 'OTP sent' })
+      t.same(textsTo(phone).length, sent)
+    }
+    t.equal(new Set(textsTo(phone)).size, 1, 'a resend repeats the code')
+  })
+
+  t.test('five texts in ten minutes are enough, and ten in a day', async t => {
+    const phone = freshPhone()
+    for (let text = 1; text <= 5; text++) await spend(phone)
+    const sixth = await requestOtp(phone)
+    t.same([sixth.status, sixth.body], [429, { error: 'Too many codes requested' }])
+    t.equal(sixth.headers.get('retry-after'), '600')
+    clock.advance(600)
+    for (let text = 6; text <= 10; text++) await spend(phone)
+    clock.advance(3600)
+    const eleventh = await requestOtp(phone)
+    t.equal(eleventh.status, 429)
+    t.equal(eleventh.headers.get('retry-after'), String(86_400 - 600 - 3600))
+    clock.advance(86_400 - 600 - 3600)
+    t.equal((await requestOtp(phone)).status, 200)
+    t.same(textsTo(phone).length, 11)
+  })
+
+  t.test('however many ask at once, one text goes out', async t => {
+    const phone = freshPhone()
+    const answers = await burst(Array.from({ length: 50 }, () => ({ path: REQUEST, json: { phone } })))
+    t.ok(answers.every(({ status, body }) => status === 200 && body.message === 'OTP sent'))
+    t.same(textsTo(phone).length, 1)
+  })
+})
+
+t.test(`POST ${VERIFY}`, async t => {
+  t.test('gives a token for the right code, once', async t => {
+    const phone = freshPhone()
+    await requestOtp(phone)
+    const otp = service.lastCode(phone)
+    const { status, body } = await verify(phone, otp)
+    t.equal(status, 200)
+    t.same({ ...body, access_token: '' }, { success: true, message: 'OTP verified', access_token: '', token_type: 'Bearer', expires_in: 2_592_000 })
+    const claims = JSON.parse(Buffer.from(body.access_token.split('.')[1], 'base64url').toString())
+    t.match(claims, { sub: phone, iss: 'hookaba', aud: 'hookaba', iat: Number, exp: Number })
+    t.equal(claims.exp - claims.iat, body.expires_in)
+    t.equal((await call('GET', '/users/me', { token: body.access_token })).status, 404, 'the token is taken; there is no user yet')
+    t.same((await verify(phone, otp)).body, INVALID)
+  })
+
+  t.test('answers wrong, expired, used, exhausted and never requested alike', async t => {
+    const [wrong, expired, used, exhausted] = [freshPhone(), freshPhone(), freshPhone(), freshPhone()]
+    await requestOtp(expired)
+    clock.advance(300)
+    for (const phone of [wrong, used, exhausted]) await requestOtp(phone)
+    await verify(used, service.lastCode(used))
+    for (let tries = 1; tries <= 5; tries++) await verify(exhausted, wrongCode(exhausted))
+    const answers = [
+      await verify(wrong, wrongCode(wrong)),
+      await verify(expired, service.lastCode(expired)),
+      await verify(used, service.lastCode(used)),
+      await verify(exhausted, service.lastCode(exhausted)),
+      await verify(freshPhone(), '123456')
+    ]
+    for (const { status, text } of answers) t.same([status, text], [200, JSON.stringify(INVALID)])
+  })
+
+  t.test('a code lives 300 s, to the millisecond', async t => {
+    const phone = freshPhone()
+    await requestOtp(phone)
+    clock.advance(299.999)
+    t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
+  })
+
+  t.test('the fifth guess may be the right one', async t => {
+    const phone = freshPhone()
+    await requestOtp(phone)
+    for (let tries = 1; tries <= 4; tries++) t.same((await verify(phone, wrongCode(phone))).body, INVALID)
+    t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
+  })
+
+  t.test('a resend refills no tries', async t => {
+    const phone = freshPhone()
+    await requestOtp(phone)
+    for (let tries = 1; tries <= 3; tries++) await verify(phone, wrongCode(phone))
+    clock.advance(15)
+    await requestOtp(phone)
+    for (let tries = 4; tries <= 5; tries++) await verify(phone, wrongCode(phone))
+    t.same(textsTo(phone).length, 2)
+    t.same((await verify(phone, service.lastCode(phone))).body, INVALID)
+  })
+
+  t.test('what is not exactly six digits is no try', async t => {
+    const phone = freshPhone()
+    await requestOtp(phone)
+    const code = service.lastCode(phone)
+    for (const otp of ['', ' ', '12345', '1234567', 'abcdef', ` ${code}`, `${code} `, `${code}\n`, `${code}\0`, code.replace(/\d/g, digit => String.fromCharCode(digit.charCodeAt(0) + 0xfee0)), '9'.repeat(10_000), '\ud800', '$ne']) {
+      const { status, body } = await verify(phone, otp)
+      t.same([status, body], [200, INVALID])
+    }
+    t.match((await verify(phone, code)).body, { success: true })
+  })
+
+  t.test('a code is for the phone it was sent to', async t => {
+    const [mine, yours] = [freshPhone(), freshPhone()]
+    await requestOtp(mine)
+    await requestOtp(yours)
+    if (service.lastCode(mine) !== service.lastCode(yours)) t.same((await verify(yours, service.lastCode(mine))).body, INVALID)
+    t.match((await verify(yours, service.lastCode(yours))).body, { success: true })
+  })
+
+  t.test('the tenth failure in a row makes the phone wait, also with the right code', async t => {
+    const phone = freshPhone()
+    await requestOtp(phone)
+    for (let failure = 1; failure <= 5; failure++) await verify(phone, wrongCode(phone))
+    await requestOtp(phone)
+    for (let failure = 6; failure <= 9; failure++) await verify(phone, wrongCode(phone))
+    t.same((await verify(phone, wrongCode(phone))).body, INVALID, 'the tenth answers like the others')
+    await requestOtp(phone)
+    for (const otp of [service.lastCode(phone), wrongCode(phone), 'x']) {
+      const { status, body, headers } = await verify(phone, otp)
+      t.same([status, body, headers.get('retry-after')], [429, { error: 'Too many wrong codes' }, '1'])
+    }
+    clock.advance(1)
+    t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
+  })
+
+  t.test('nothing stored tells the code', async t => {
+    const phone = freshPhone()
+    await requestOtp(phone)
+    const stored = JSON.stringify(await service.app.collections.otps.findOne({ _id: phone }))
+    t.match(stored, /"nonce"/)
+    t.notMatch(stored.replaceAll(/"[^"]*Z"|"\+\d+"/g, ''), service.lastCode(phone))
+  })
+})
+
+t.test('texts by providers', async t => {
+  t.test('twilio: a form with basic authentication', async t => {
+    const { service, gateway, providerTexts } = await withGateway(t, 'twilio')
+    const phone = freshPhone()
+    t.equal((await service.call('POST', REQUEST, { json: { phone, platform: 'ios' } })).status, 200)
+    const [sent] = gateway.requests
+    t.equal(gateway.requests.length, 1)
+    t.match(sent, { method: 'POST', url: '/2010-04-01/Accounts/AC00000000000000000000000000000001/Messages.json', headers: { 'content-type': /^application\/x-www-form-urlencoded/ } })
+    t.equal(sent?.headers.authorization, `Basic ${Buffer.from('AC00000000000000000000000000000001:twilio-auth-token').toString('base64')}`)
+    const form = Object.fromEntries(new URLSearchParams(sent?.body))
+    t.match(form, { To: phone, From: '+15005550006', Body: /^\d{6} is your Hookaba verification code\.$/ })
+    t.match((await service.call('POST', VERIFY, { json: { phone, otp: providerTexts().at(-1)!.code } })).body, { success: true })
+  })
+
+  t.test('twilio: WhatsApp, where that is the channel', async t => {
+    const { service, gateway } = await withGateway(t, 'twilio', { TWILIO_CHANNEL: 'whatsapp' })
+    const phone = freshPhone()
+    t.equal((await service.call('POST', REQUEST, { json: { phone } })).status, 200)
+    t.match(Object.fromEntries(new URLSearchParams(gateway.requests[0]?.body)), { To: `whatsapp:${phone}`, From: 'whatsapp:+15005550006' })
+  })
+
+  for (const code of [21211, 21408, 21610, 21614]) {
+    t.test(`twilio: ${code} is the number's fault, and counts as a text`, async t => {
+      const { service, gateway } = await withGateway(t, 'twilio')
+      gateway.behave(refusing(400, code))
+      const phone = freshPhone()
+      for (let text = 1; text <= 5; text++) refused(t, await service.call('POST', REQUEST, { json: { phone } }), { phone: ['Not a valid phone number.'] })
+      t.equal(gateway.requests.length, 5, 'there is no live code, so no gap')
+      const sixth = await service.call('POST', REQUEST, { json: { phone } })
+      t.same([sixth.status, sixth.headers.get('retry-after')], [429, '600'])
+      t.equal(gateway.requests.length, 5)
+      noLeak(t, service, phone, gateway.requests.map(codeIn))
+    })
+  }
+
+  const failures: Array<[name: string, behaviour: Behaviour]> = [
+    ['twilio answers 429', refusing(429, 20429)],
+    ['twilio answers 500', refusing(500, 20500)],
+    ['twilio answers 400 for another reason', refusing(400, 21606)],
+    ['twilio answers 401', refusing(401, 20003)],
+    ['twilio answers no JSON', response => { response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad gateway</h1>') }],
+    ['twilio resets', response => { response.socket?.resetAndDestroy() }],
+    ['twilio is silent', () => {}],
+    ['http answers 400', response => { response.writeHead(400).end() }],
+    ['http answers 429', response => { response.writeHead(429).end() }],
+    ['http answers 500', response => { response.writeHead(500).end('oops') }],
+    ['http redirects', response => { response.writeHead(307, { location: '/elsewhere' }).end() }],
+    ['http resets', response => { response.socket?.resetAndDestroy() }],
+    ['http is silent', () => {}]
+  ]
+  for (const [name, behaviour] of failures) {
+    t.test(`${name}: 500, the code that was live stays live, and neither gap nor budget is used`, async t => {
+      const { service, gateway, providerTexts } = await withGateway(t, name.split(' ')[0]!)
+      const phone = freshPhone()
+      const request = () => service.call('POST', REQUEST, { json: { phone } })
+
+      gateway.behave(behaviour)
+      for (let attempt = 1; attempt <= 2; attempt++) failed(t, await request())
+      t.equal(gateway.requests.length, 2, 'no gap after a failed first text')
+      t.match(await service.app.collections.otps.findOne({ _id: phone }), { challenge: null, sends: [] })
+
+      gateway.behave()
+      t.equal((await request()).status, 200)
+      const { code } = providerTexts().at(-1)!
+      const before = await service.app.collections.otps.findOne({ _id: phone })
+      service.clock.advance(15)
+      gateway.behave(behaviour)
+      for (let attempt = 1; attempt <= 2; attempt++) failed(t, await request())
+      const after = await service.app.collections.otps.findOne({ _id: phone })
+      t.same([after?.challenge, after?.sends], [before?.challenge, before?.sends])
+      t.match((await service.call('POST', VERIFY, { json: { phone, otp: code } })).body, { success: true })
+      noLeak(t, service, phone, gateway.requests.map(codeIn))
+      t.ok(events(service, 'otp.failed').length >= 4)
+    })
+  }
+
+  t.test('http: JSON with a bearer token', async t => {
+    const { service, gateway, providerTexts } = await withGateway(t, 'http')
+    const phone = freshPhone()
+    t.equal((await service.call('POST', REQUEST, { json: { phone, platform: 'android' } })).status, 200)
+    const [sent] = gateway.requests
+    t.match(sent, { method: 'POST', url: '/send?to=sms', headers: { 'content-type': 'application/json', authorization: 'Bearer gateway-token' } })
+    const code = providerTexts()[0]?.code
+    t.same(JSON.parse(sent!.body), { to: phone, body: `<#> Your Hookaba code is: ${code}\nFA+9qCX9VSu` })
+    noLeak(t, service, phone, [code!])
+  })
+
+  t.test('a list is an order of fallback', async t => {
+    const second = await startGateway(t)
+    const { service, gateway } = await withGateway(t, 'twilio,http', { SMS_HTTP_URL: second.url })
+    const phones = [freshPhone(), freshPhone(), freshPhone(), freshPhone()] as const
+    const request = (phone: string) => service.call('POST', REQUEST, { json: { phone } })
+
+    t.equal((await request(phones[0])).status, 200)
+    t.same([gateway.requests.length, second.requests.length], [1, 0], 'the first one does it')
+    gateway.behave(refusing(500, 20500))
+    t.equal((await request(phones[1])).status, 200)
+    t.same([gateway.requests.length, second.requests.length], [2, 1], 'the second one where the first failed')
+    t.equal(codeIn(gateway.requests[1]!), codeIn(second.requests[0]!), 'with the same code')
+    gateway.behave(refusing(400, 21211))
+    t.equal((await request(phones[2])).status, 400)
+    t.same([gateway.requests.length, second.requests.length], [3, 1], 'a refused number is not tried again')
+    gateway.behave(() => {})
+    second.behave(response => { response.writeHead(500).end() })
+    failed(t, await request(phones[3]))
+    t.same([gateway.requests.length, second.requests.length], [4, 2])
+  })
+
+  t.test('console: nothing but its one line', async t => {
+    const written: string[] = []
+    t.intercept(process.stdout, 'write', { value: (line: string) => { written.push(line); return true } })
+    const { call } = await start({ SMS_PROVIDER: 'console' }, t)
+    const phone = freshPhone()
+    await call('POST', REQUEST, { json: { phone } })
+    const [line, ...others] = written.filter(line => line.startsWith('SMS '))
+    t.same(others, [])
+    t.match(line, new RegExp(`^SMS \\{"to":"\\${phone}","body":"<#> Your Hookaba code is: \\d{6}\\\\nFA\\+9qCX9VSu"\\}\\n$`))
+  })
+})
+
+t.test('logs', async t => {
+  t.test('every event of a login is logged with a masked number, and never a code, a number or a token', async t => {
+    const service = await start({}, t)
+    const { call } = service
+    const phone = freshPhone()
+    const codes: string[] = []
+    const tokens: string[] = []
+    const request = () => call('POST', REQUEST, { json: { phone } })
+    const guess = async (otp: string) => {
+      codes.push(otp)
+      const { body } = await call('POST', VERIFY, { json: { phone, otp } })
+      if (body.access_token) tokens.push(body.access_token)
+    }
+    await request()
+    await request()
+    await guess(wrongCode(phone, service))
+    await guess(service.lastCode(phone))
+    for (let text = 2; text <= 4; text++) {
+      await request()
+      for (let tries = 1; tries <= 5; tries++) await guess(wrongCode(phone, service))
+    }
+    service.clock.advance(900)
+    for (let text = 1; text <= 5; text++) {
+      await request()
+      await guess(service.lastCode(phone))
+    }
+    await request()
+
+    for (const event of ['otp.requested', 'otp.sent', 'otp.quiet', 'otp.rejected', 'otp.verified', 'otp.locked', 'otp.limited']) {
+      const lines = events(service, event)
+      t.ok(lines.length > 0, event)
+      t.ok(lines.every(({ phone: masked, reqId }) => masked === `+********${phone.slice(-4)}` && typeof reqId === 'string'), `${event} names the phone, masked, and the request`)
+    }
+    t.ok(tokens.length >= 2)
+    noLeak(t, service, phone, [...codes, ...texts.map(({ body }) => codeIn({ body }))].filter(code => /^\d{6}$/.test(code)), tokens)
+  })
+
+  t.test('a failing database is a 500, logged once with its request, and gives nothing away', async t => {
+    const appName = `auth-${Math.random().toString(36).slice(2)}`
+    const service = await start({ MONGO_URI: withAppName(services.mongoUri, appName) }, t)
+    const phone = freshPhone()
+    await service.call('POST', REQUEST, { json: { phone } })
+    const otp = service.lastCode(phone)
+    await whileFailing(service, appName, ['find', 'update', 'insert'], async () => {
+      const asked = await service.call('POST', REQUEST, { json: { phone } })
+      failed(t, asked)
+      const tried = await service.call('POST', VERIFY, { json: { phone, otp } })
+      t.same([tried.status, tried.body.error], [500, 'Internal server error'])
+      t.match(tried.body.details, tried.headers.get('x-request-id'))
+      for (const { text, headers } of [asked, tried]) {
+        t.notMatch(text, /mongo|failpoint|127\.0\.0\.1| at /i)
+        t.equal(service.logs.filter(line => JSON.parse(line).level >= 50 && line.includes(headers.get('x-request-id')!)).length, 1)
+      }
+    })
+    noLeak(t, service, phone, [otp])
+    t.match((await service.call('POST', VERIFY, { json: { phone, otp } })).body, { success: true }, 'all is well again')
+  })
+})
+
+/** A service on the file's own database. Its clock is far from the database's, whose TTL index would else remove what a test stored. */
+async function start (env: Record<string, string> = {}, test: Test = t): Promise<Service> {
+  const { SMS_PROVIDER: provider } = env
+  const service = await startService(test, { services, env, ...(provider && { sendSms: undefined, smsTimeoutMs: SMS_TIMEOUT_MS }) })
+  service.clock.now = new Date('2126-05-04T10:00:00.000Z')
+  return service
+}
+
+function requestOtp (phone: string): Promise<Reply> {
+  return call('POST', REQUEST, { json: { phone } })
+}
+
+function verify (phone: string, otp: string): Promise<Reply> {
+  return call('POST', VERIFY, { json: { phone, otp } })
+}
+
+/** Has a text sent and uses its code up, so that the next request meets no gap. */
+async function spend (phone: string): Promise<void> {
+  await requestOtp(phone)
+  await verify(phone, service.lastCode(phone))
+}
+
+function textsTo (phone: string): string[] {
+  return texts.filter(({ to }) => to === phone).map(codeIn)
+}
+
+function wrongCode (phone: string, { lastCode } = service): string {
+  return String((Number(lastCode(phone)) + 1) % 1_000_000).padStart(6, '0')
+}
+
+function refused (t: Test, { status, body }: Reply, errors: Record<string, string[]>, name = 'the fields and their sentences'): void {
+  t.same([status, body], [400, { errors }], name)
+}
+
+function failed (t: Test, { status, body, headers }: Reply): void {
+  t.same([status, body.error], [500, 'Failed to send OTP'])
+  t.equal(body.details, `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`)
+}
+
+function events ({ logs }: Service, name: string): Array<{ phone: string, reqId: string }> {
+  return logs.map(line => JSON.parse(line)).filter(({ event }) => event === name)
+}
+
+function noLeak (t: Test, { logs }: Service, phone: string, codes: string[], others: string[] = []): void {
+  const all = logs.join('')
+  t.ok(codes.length > 0)
+  t.notOk(all.includes(phone.slice(3)), 'no whole number in the logs')
+  t.same(codes.filter(code => new RegExp(`(?<![0-9a-z])${code}(?![0-9a-z])`, 'i').test(all)), [], 'no code in the logs')
+  t.same(others.filter(secret => all.includes(secret)), [])
+}
+
+type Behaviour = (response: ServerResponse) => void
+interface Sent { method?: string, url?: string, headers: IncomingHttpHeaders, body: string }
+interface Gateway { url: string, requests: Sent[], behave: (behaviour?: Behaviour) => void }
+
+/** Plays a gateway for texts; takes every text unless told to behave otherwise. */
+async function startGateway (t: Test): Promise<Gateway> {
+  const requests: Sent[] = []
+  const taking: Behaviour = response => { response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify({ sid: 'SM1', status: 'queued' })) }
+  let behaviour = taking
+  const server = createServer(async (request, response) => {
+    const { method, url, headers } = request
+    requests.push({ method, url, headers, body: await text(request) })
+    behaviour(response)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests, behave: (next = taking) => { behaviour = next } }
+}
+
+async function withGateway (t: Test, provider: string, env: Record<string, string> = {}) {
+  const gateway = await startGateway(t)
+  const service = await start({
+    SMS_PROVIDER: provider,
+    TWILIO_ACCOUNT_SID: 'AC00000000000000000000000000000001',
+    TWILIO_AUTH_TOKEN: 'twilio-auth-token',
+    TWILIO_PHONE_NUMBER: '+15005550006',
+    TWILIO_API_URL: `${gateway.url}/`,
+    SMS_HTTP_URL: `${gateway.url}/send?to=sms`,
+    SMS_HTTP_TOKEN: 'gateway-token',
+    ...env
+  }, t)
+  return { service, gateway, providerTexts: () => gateway.requests.map(request => ({ code: codeIn(request) })) }
+}
+
+/** As Twilio refuses (https://www.twilio.com/docs/usage/requests-to-twilio). */
+function refusing (status: number, code: number): Behaviour {
+  return response => { response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ code, message: `The number +919800000000 and the code 123456: ${code}`, more_info: `https://www.twilio.com/docs/errors/${code}`, status })) }
+}
+
+/** The code in a text as it was sent: in the test's own list, in JSON, or in a form. */
+function codeIn ({ body }: { body: string }): string {
+  return /(?:code is: |^|Body=|code\+is%3A\+|code%20is%3A%20)(\d{6})(?!\d)/.exec(body.startsWith('{') ? JSON.parse(body).body : body)?.[1] ?? ''
+}
+
+function withAppName (uri: string, appName: string): string {
+  const url = new URL(uri)
+  url.searchParams.set('appName', appName)
+  return url.href
+}
+
+/** Makes the database fail these commands of one client while `work` runs. */
+async function whileFailing ({ app }: Service, appName: string, failCommands: string[], work: () => Promise<void>): Promise<void> {
+  const admin = app.mongo.client.db('admin')
+  await admin.command({ configureFailPoint: 'failCommand', mode: 'alwaysOn', data: { failCommands, appName, errorCode: 8000 } })
+  try {
+    await work()
+  } finally {
+    await admin.command({ configureFailPoint: 'failCommand', mode: 'off' })
+  }
+}
