@@ -1,0 +1,278 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Document } from 'mongodb'
+import t from 'tap'
+import { BOUNDARY, file, form, gif, gifOf } from '../fixtures.js'
+import { environment, eventually } from '../helper.js'
+import type { S3Fault, S3Operation } from '../proxy.js'
+import { failed, faultBed, hangUp, KIB, MIB, open, picture, send, tooLarge, unhandled, user, zeros } from '../uploads.js'
+
+t.test('POST /library/upload: a client that goes away', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start()
+  const { token } = await service.signIn()
+
+  for (const size of [gif.length, 6 * MIB]) {
+    for (const percent of [0, 1, 50, 99]) {
+      t.test(`leaves nothing when ${percent} % of a form with ${size} bytes have come`, async t => {
+        const body = form([user, file(gifOf(size))])
+        const come = Math.floor(body.length * percent / 100)
+        const fileHasBegun = come > body.indexOf(gif) + 12
+        const request = open(service, token, { 'content-length': body.length })
+        request.flushHeaders()
+        if (come > 0) await new Promise(resolve => request.write(body.subarray(0, come), resolve))
+        await eventually(async () => (await bed.left()).uploads === Number(fileHasBegun))
+        if (come > 5 * MIB + KIB) await eventually(async () => (await bed.left()).multipartUploads === 1)
+        await hangUp(service, request)
+        t.strictSame(await bed.settled(), bed.empty)
+      })
+    }
+  }
+
+  for (const operation of ['CreateMultipartUpload', 'UploadPart'] as const) {
+    t.test(`leaves nothing when it is gone at ${operation}`, async t => {
+      const { hit } = bed.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
+      const request = open(service, token)
+      request.write(form([user, file(gifOf(6 * MIB))], { end: '' }))
+      await hit
+      t.equal((await bed.left()).uploads, 1)
+      request.destroy()
+      bed.s3.clear()
+      t.strictSame(await bed.settled(), bed.empty)
+    })
+  }
+
+  for (const [operation, size] of [['PutObject', gif.length], ['CompleteMultipartUpload', 6 * MIB]] as const) {
+    t.test(`leaves nothing when it has sent all and is gone at ${operation}`, async t => {
+      const { hit } = bed.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
+      const request = open(service, token)
+      request.end(form([user, file(gifOf(size))]))
+      await hit
+      t.equal((await bed.left()).uploads, 1)
+      await hangUp(service, request)
+      bed.s3.clear()
+      t.strictSame(await bed.settled(), bed.empty)
+    })
+  }
+
+  t.test('while the item is being saved leaves it whole, or nothing', async t => {
+    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const request = open(service, token)
+    request.end(form([user, picture]))
+    await hit
+    bed.mongo.throttle(0, 'up')
+    const held = bed.s3.requests.length
+    bed.s3.clear()
+    await eventually(() => bed.s3.requests[held - 1]?.status === 200)
+    await hangUp(service, request)
+    await bed.mongo.up()
+    const { objects, library } = await bed.settled()
+    t.equal(objects, library)
+  })
+})
+
+t.test('POST /library/upload: a store that fails', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start({ storeSilenceMs: 700 })
+  const { token } = await service.signIn()
+  const toStore = (operation: S3Operation, action: S3Fault['action'], times = Infinity): S3Fault => ({ operation, action, times })
+  const small = gif.length
+  const big = 5 * MIB + KIB
+
+  const faults: Array<[name: string, size: number, faults: S3Fault[], status: number]> = [
+    ['PutObject: 403', small, [toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' })], 500],
+    ['PutObject: 503 SlowDown once', small, [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' }, 1)], 201],
+    ['PutObject: 503 SlowDown always', small, [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' })], 500],
+    ['PutObject: 500 once', small, [toStore('PutObject', { do: 'answer', status: 500, code: 'InternalError' }, 1)], 201],
+    ['PutObject: reset once', small, [toStore('PutObject', { do: 'reset', after: 40 }, 1)], 201],
+    ['PutObject: reset always', small, [toStore('PutObject', { do: 'reset', after: 40 })], 500],
+    ['PutObject: reset in the middle of 1 MiB', MIB, [toStore('PutObject', { do: 'reset', after: MIB / 2 })], 500],
+    ['PutObject: done, but its answer lost', small, [toStore('PutObject', { do: 'lose' }, 1)], 201],
+    ['PutObject: its answer lost always', small, [toStore('PutObject', { do: 'lose' })], 500],
+    ['PutObject: 200 with an error', small, [toStore('PutObject', { do: 'error200', code: 'InternalError' })], 500],
+    ['PutObject: broken XML', small, [toStore('PutObject', { do: 'broken' })], 500],
+    ['PutObject: silence', small, [toStore('PutObject', { do: 'silence' })], 500],
+    ['CreateMultipartUpload: 403', big, [toStore('CreateMultipartUpload', { do: 'answer', status: 403, code: 'AccessDenied' })], 500],
+    ['CreateMultipartUpload: broken XML', big, [toStore('CreateMultipartUpload', { do: 'broken' })], 500],
+    ['CreateMultipartUpload: its answer lost always', big, [toStore('CreateMultipartUpload', { do: 'lose' })], 500],
+    ['CreateMultipartUpload: silence', big, [toStore('CreateMultipartUpload', { do: 'silence' })], 500],
+    ['UploadPart: 503 SlowDown once', big, [toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1)], 201],
+    ['UploadPart: 403 for the last one', big, [{ ...toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }), match: ({ query }) => query.get('partNumber') === '2' }], 500],
+    ['UploadPart: reset in the middle, once', big, [toStore('UploadPart', { do: 'reset', after: MIB }, 1)], 201],
+    ['UploadPart: reset in the middle, always', big, [toStore('UploadPart', { do: 'reset', after: MIB })], 500],
+    ['UploadPart: 200 with an error', big, [toStore('UploadPart', { do: 'error200', code: 'InternalError' })], 500],
+    ['UploadPart: silence', big, [toStore('UploadPart', { do: 'silence' })], 500],
+    ['CompleteMultipartUpload: reset', big, [toStore('CompleteMultipartUpload', { do: 'reset', after: 0 })], 500],
+    ['CompleteMultipartUpload: 200 with an error', big, [toStore('CompleteMultipartUpload', { do: 'error200', code: 'InternalError' })], 500],
+    ['CompleteMultipartUpload: broken XML', big, [toStore('CompleteMultipartUpload', { do: 'broken' })], 500],
+    ['CompleteMultipartUpload: silence', big, [toStore('CompleteMultipartUpload', { do: 'silence' })], 500],
+    ['everything reset', small, [{ action: { do: 'reset', after: 0 } }], 500],
+    ['everything silent', big, [{ action: { do: 'silence' } }], 500],
+    ['PutObject refused, and no clean-up either', small, [toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' }), { operation: ['DeleteObject', 'ListMultipartUploads'], action: { do: 'answer', status: 500, code: 'InternalError' } }], 500],
+    ['PutObject done but its answer lost, and the deletion silent', small, [toStore('PutObject', { do: 'lose' }), toStore('DeleteObject', { do: 'silence' })], 500],
+    ['UploadPart refused, and aborting too', big, [toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }), toStore('AbortMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })], 500]
+  ]
+  for (const [name, size, list, status] of faults) {
+    t.test(name, async t => {
+      const { library } = await bed.settled()
+      const set = list.map(fault => bed.s3.fault(fault))
+      const answer = await service.upload(token, gifOf(size))
+      t.ok(set[0]!.hits >= 1)
+      if (status === 201) t.match(answer, { status: 201, body: { size } })
+      else failed(t, answer, 'Failed to upload file to S3')
+      bed.s3.clear()
+      t.match(await bed.settled(), { library: library + Number(status === 201) })
+      t.equal((await service.upload(token, gif)).status, 201, 'afterwards an upload works')
+    })
+  }
+
+  t.test('CompleteMultipartUpload done, but its answer lost: an item or nothing, never half of it', async t => {
+    const { library } = await bed.settled()
+    bed.s3.fault(toStore('CompleteMultipartUpload', { do: 'lose' }, 1))
+    const answer = await service.upload(token, gifOf(big))
+    if (answer.status !== 201) failed(t, answer, 'Failed to upload file to S3')
+    t.equal((await bed.settled()).library, library + Number(answer.status === 201))
+  })
+
+  t.test('what a refused file left is removed later when the store is away then', async t => {
+    const { library } = await bed.settled()
+    bed.s3.fault(toStore('PutObject', { do: 'lose' }))
+    bed.s3.fault({ operation: ['DeleteObject'], action: { do: 'answer', status: 403, code: 'AccessDenied' } })
+    failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
+    t.match(await bed.left(), { objects: library + 1, uploads: 1, library }, 'its row says what is to be removed')
+    bed.s3.clear()
+    t.match(await bed.settled(), { library })
+  })
+
+  t.test('a file beyond the limit is 413, also when its remains cannot be removed at once', async t => {
+    const { library } = await bed.settled()
+    bed.s3.fault({ operation: ['AbortMultipartUpload', 'ListMultipartUploads'], action: { do: 'silence' } })
+    t.match(await service.upload(token, gifOf(10 * MIB + 1)), tooLarge(10 * MIB))
+    bed.s3.clear()
+    t.match(await bed.settled(), { library })
+  })
+
+  t.test('the store down, and up again', async t => {
+    const { library } = await bed.settled()
+    await bed.s3Wire.down()
+    failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
+    await bed.s3Wire.up()
+    t.match(await bed.settled(), { library })
+    t.equal((await service.upload(token, gif)).status, 201)
+  })
+})
+
+t.test('POST /library/upload: a database that fails', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start()
+  const { token } = await service.signIn()
+  const db = bed.client.db()
+
+  const refusals: Array<[name: string, collection: string, field: string, blocking: Document]> = [
+    ['the row of what is in flight', 'uploads', 'state', { state: 'open' }],
+    ['its move to committing', 'uploads', 'state', { state: 'committing' }],
+    ['the item', 'library', 'title', { title: 'taken', key: 'none' }]
+  ]
+  for (const [name, collection, member, blocking] of refusals) {
+    t.test(`${name} is refused`, async t => {
+      const before = await bed.settled()
+      const index = await db.collection(collection).createIndex({ [member]: 1 }, { unique: true, partialFilterExpression: { [member]: { $type: 'string' } } })
+      const { insertedId } = await db.collection(collection).insertOne({ ...blocking })
+      const upload = () => service.upload(token, gif, { fields: { user_id: 'meera', ...(collection === 'library' && { title: 'taken' }) } })
+      failed(t, await upload(), 'Failed to save library item')
+      await db.collection(collection).deleteOne({ _id: insertedId })
+      t.strictSame(await bed.settled(), before)
+      await db.collection(collection).dropIndex(index)
+      t.equal((await upload()).status, 201)
+    })
+  }
+
+  t.test('the deletion of the row is refused', async t => {
+    const before = await bed.settled()
+    await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'alwaysOn', data: { failCommands: ['delete'], errorCode: 8, appName: bed.appName } })
+    const answer = await service.upload(token, gif)
+    const stuck = await bed.left()
+    await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
+    failed(t, answer, 'Failed to save library item')
+    t.strictSame(stuck, { ...before, uploads: 1, objects: before.objects + 1, library: before.library + 1 })
+    t.strictSame(await bed.settled(), before)
+  })
+
+  t.test('the row was claimed by somebody who clears away what is stale', async t => {
+    const before = await bed.settled()
+    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const answer = service.upload(token, gif)
+    await hit
+    await db.collection('uploads').updateMany({}, { $set: { state: 'sweeping' } })
+    bed.s3.clear()
+    failed(t, await answer, 'Failed to save library item')
+    t.strictSame(await bed.settled(), before)
+  })
+
+  t.test('it goes away after the file is stored', async t => {
+    const before = await bed.settled()
+    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const answer = service.upload(token, gif)
+    await hit
+    await bed.mongo.down()
+    bed.s3.clear()
+    failed(t, await answer, 'Failed to save library item')
+    await bed.mongo.up()
+    t.strictSame(await bed.settled(), before)
+    t.equal((await eventually(async () => { const reply = await service.upload(token, gif); return reply.status === 201 ? reply : undefined })).status, 201, 'and all is well with it')
+  })
+
+  t.test('it is away before the file is stored', async t => {
+    const before = await bed.settled()
+    await bed.mongo.down()
+    bed.s3.requests.length = 0
+    failed(t, await service.upload(token, gif), 'Failed to save library item')
+    t.notOk(bed.s3.requests.some(({ operation }) => operation === 'PutObject'), 'nothing was stored')
+    await bed.mongo.up()
+    t.strictSame(await bed.settled(), before)
+  })
+
+  t.test('a connection that is cut once costs nothing', async t => {
+    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const answer = service.upload(token, gif)
+    await hit
+    bed.mongo.reset()
+    bed.s3.clear()
+    t.equal((await answer).status, 201)
+  })
+})
+
+t.test('POST /library/upload: 20 uploads to a slow store take memory for their parts, not for their files', async t => {
+  const PART = 5 * MIB
+  const bed = await faultBed(t)
+  const child = fork(fileURLToPath(new URL('../service-process.ts', import.meta.url)), {
+    env: { ...process.env, ...environment({ ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }), UPLOAD_MAX_BYTES: String(40 * MIB), LOG_LEVEL: 'silent', STORE_SILENCE_MS: '60000' }
+  })
+  t.teardown(() => { child.kill() })
+  const ask = async (question: string) => {
+    child.send(question)
+    const [answer] = await once(child, 'message')
+    return answer
+  }
+  const [{ url, token }] = await once(child, 'message') as [{ url: string, token: string }]
+  const uploads = async (count: number, size: number) => {
+    const before = await ask('peak') as number
+    const slow = bed.s3.fault({ operation: 'UploadPart', action: { do: 'throttle', bytesPerSecond: 3 * MIB }, times: count })
+    const start = form([user, file(gif)], { end: '' })
+    const rest = [...Array.from({ length: Math.floor((size - gif.length) / (256 * KIB)) }, () => zeros), Buffer.alloc((size - gif.length) % (256 * KIB))]
+    const answers = await Promise.all(Array.from({ length: count }, () => send({ url }, token, [start, ...rest, `\r\n--${BOUNDARY}--\r\n`])))
+    t.strictSame(answers.map(({ status }) => status), answers.map(() => 201))
+    t.equal(slow.hits, count)
+    return (await ask('peak') as number) - before
+  }
+  await uploads(2, 6 * MIB)
+  const bound = 20 * 4 * PART
+  const small = await uploads(20, 10 * MIB)
+  const large = await uploads(12, 40 * MIB)
+  t.comment(`grew by ${Math.round(small / MIB)} MiB for 20 × 10 MiB, by ${Math.round(large / MIB)} MiB more for 12 × 40 MiB; bound ${bound / MIB} MiB`)
+  t.ok(small <= bound)
+  t.ok(small + large <= bound, 'less than the 480 MiB that the larger files hold')
+})
+
+t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))

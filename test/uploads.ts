@@ -1,0 +1,146 @@
+/** What the tests of uploads share: requests byte by byte, and a service whose store and database can be made to fail. */
+import { once } from 'node:events'
+import http from 'node:http'
+import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { MongoClient } from 'mongodb'
+import type { Test } from 'tap'
+import { field, file, FORM_TYPE, gif } from './fixtures.js'
+import { eventually, s3Client, startService, startServices, type Reply, type Service, type Services } from './helper.js'
+import { openApiCheck, type OpenApiDocument } from './openapi.js'
+import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
+
+export const KIB = 1024
+export const MIB = 1024 * KIB
+
+export type Answer = Pick<Reply, 'status' | 'body'>
+export const tooLarge = (limit: number): Answer => ({ status: 413, body: { error: `File is larger than ${limit} bytes` } })
+
+export const user = field('user_id', 'meera')
+export const picture = file(gif)
+
+/** Rejections in this process that nobody handled. */
+export const unhandled: unknown[] = []
+process.on('unhandledRejection', reason => unhandled.push(reason))
+
+export const zeros = Buffer.alloc(256 * KIB)
+
+interface FaultBed {
+  s3: Awaited<ReturnType<typeof s3Proxy>>
+  s3Wire: Awaited<ReturnType<typeof tcpProxy>>
+  mongo: Awaited<ReturnType<typeof mongoProxy>>
+  /** To the database itself. */
+  client: MongoClient
+  appName: string
+  throughProxies: Services
+  start: (options?: { storeSilenceMs?: number }) => Promise<Service>
+  empty: Left
+  left: () => Promise<Left>
+  /** What there is once nothing is in flight any more and every object has its item. */
+  settled: () => Promise<Left>
+}
+interface Left { objects: number, multipartUploads: number, uploads: number, library: number }
+
+/** A service whose store and database are behind proxies, and a way round them to see what is there. */
+export async function faultBed (t: Test): Promise<FaultBed> {
+  const services = await startServices(t)
+  const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
+  const s3Wire = await tcpProxy({ port: s3.port })
+  const mongo = await mongoProxy(services.mongoUri)
+  const appName = services.s3.bucket
+  const client = await new MongoClient(services.mongoUri).connect()
+  const direct = s3Client(services)
+  t.teardown(async () => {
+    s3.clear()
+    await Promise.all([s3Wire.close(), s3.close(), mongo.close(), client.close()])
+    direct.destroy()
+  })
+  const throughProxies = { mongoUri: `${mongo.uri}&appName=${appName}`, s3: { ...services.s3, endpoint: `http://127.0.0.1:${s3Wire.port}` } }
+  const Bucket = services.s3.bucket
+
+  const left = async (): Promise<Left> => {
+    const { Contents = [] } = await direct.send(new ListObjectsV2Command({ Bucket }))
+    const { Uploads = [] } = await direct.send(new ListMultipartUploadsCommand({ Bucket }))
+    const [uploads, library] = await Promise.all(['uploads', 'library'].map(name => client.db().collection(name).countDocuments()))
+    return { objects: Contents.length, multipartUploads: Uploads.length, uploads: uploads!, library: library! }
+  }
+  return {
+    s3,
+    s3Wire,
+    mongo,
+    client,
+    appName,
+    throughProxies,
+    start: options => startService(t, { ...options, services: throughProxies }),
+    empty: { objects: 0, multipartUploads: 0, uploads: 0, library: 0 },
+    left,
+    settled: () => eventually(async () => {
+      const now = await left()
+      return now.uploads === 0 && now.multipartUploads === 0 && now.objects === now.library ? now : undefined
+    })
+  }
+}
+
+/** A 500 in the seed's sentence, with the request id and nothing internal. */
+export function failed (t: Test, { status, headers, body }: Reply, sentence: string): void {
+  t.equal(status, 500)
+  t.strictSame(body, { error: sentence, details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.` })
+}
+
+/** What there is once nothing is in flight any more. */
+export async function quiet (service: Service): Promise<Awaited<ReturnType<Service['remains']>> | undefined> {
+  const remains = await service.remains()
+  return remains.uploads === 0 && remains.multipartUploads.length === 0 && remains.objects.length === remains.library ? remains : undefined
+}
+
+export const requestHead = (token: string, headers: Record<string, string | number>) => [
+  'POST /library/upload HTTP/1.1',
+  ...Object.entries({ Host: 'x', Authorization: `Bearer ${token}`, 'Content-Type': FORM_TYPE, ...headers }).map(([name, value]) => `${name}: ${value}`),
+  '',
+  ''
+].join('\r\n')
+
+export function open ({ url }: { url: string }, token: string, headers: http.OutgoingHttpHeaders = {}): http.ClientRequest {
+  return http.request(`${url}/library/upload`, { method: 'POST', agent: false, headers: { authorization: `Bearer ${token}`, 'content-type': FORM_TYPE, ...headers } }).on('error', () => {})
+}
+
+/** Resolves once the service has noticed. */
+export async function hangUp ({ app }: Service, request: http.ClientRequest): Promise<void> {
+  const connections = () => new Promise<number>((resolve, reject) => app.server.getConnections((error, count) => error ? reject(error) : resolve(count)))
+  const before = await eventually(connections)
+  request.destroy()
+  await eventually(async () => (await connections()) < before)
+}
+
+export function pieces (bytes: Buffer, size: number): Buffer[] {
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size))
+}
+
+interface SendOptions { agent?: http.Agent, method?: string, path?: string, headers?: Record<string, string | number | undefined> }
+
+/** One request, byte by byte; in chunks unless a length is among its headers. Its answer is held against the OpenAPI document. */
+export async function send (service: Pick<Service, 'url'> & Partial<Service>, token: string, body: Array<string | Buffer>, { agent, method = 'POST', path = '/library/upload', headers = {} }: SendOptions = {}) {
+  const all = { authorization: `Bearer ${token}`, ...(method === 'POST' && { 'content-type': FORM_TYPE }), ...headers }
+  const request = http.request(service.url + path, { agent, method, headers: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as http.OutgoingHttpHeaders })
+  const answered = new Promise<http.IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
+  answered.catch(() => {})
+  for (const chunk of body) {
+    if (chunk.length > 0 && !request.write(chunk) && !request.destroyed) await Promise.race([once(request, 'drain'), answered.catch(() => {}), once(request, 'close')])
+  }
+  request.end()
+  const response = await answered
+  const reply = { status: response.statusCode!, headers: response.headers, body: await json(response) }
+  const fault = service.app && checkFor(service.app)({ method, path, status: reply.status, contentType: response.headers['content-type'] ?? null, body: reply.body })
+  if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}`)
+  return reply
+}
+
+const checks = new WeakMap<Service['app'], ReturnType<typeof openApiCheck>>()
+function checkFor (app: Service['app']): ReturnType<typeof openApiCheck> {
+  const check = checks.get(app) ?? openApiCheck(app.swagger() as unknown as OpenApiDocument)
+  checks.set(app, check)
+  return check
+}
+
+export async function json (response: http.IncomingMessage): Promise<Reply['body']> {
+  return JSON.parse(Buffer.concat(await response.toArray()).toString())
+}
