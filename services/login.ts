@@ -20,8 +20,11 @@ export interface LoginOptions {
   now: Clock
 }
 
+/** An event and whoever waits for its outcome. */
+interface Waiting { event: OtpEvent, at: Date, resolve: (outcome: OtpOutcome) => void, reject: (error: unknown) => void }
+
 export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wording, now }: LoginOptions) {
-  const turns = new Map<string, Promise<unknown>>()
+  const lines = new Map<string, Waiting[]>()
   return { requestOtp, verifyOtp }
 
   /** Sends the phone its code, or does nothing while a text is on its way. 400 a number that is none or that takes no texts, 429 budgets, 500 provider. */
@@ -62,29 +65,47 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
     return outcome.type === 'accepted' ? phone : undefined
   }
 
-  function apply (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
-    return inTurn(phone, () => compareAndSet(phone, event, at))
-  }
-
   /**
-   * One at a time for each phone in this process: a flood of guesses would else lose race after race against itself, and take every
-   * connection meanwhile. What fails, fails for those that wait too, so that a database that is gone keeps nobody waiting in line.
+   * Applies `event` to the phone's document. Events that arrive while one is under way wait and are applied together, by one read and
+   * one write: a flood of guesses would else lose race after race against itself, and take every connection meanwhile.
+   * What fails, fails for all that wait, so that a database that is gone keeps nobody waiting in line.
    */
-  function inTurn<T> (phone: string, work: () => Promise<T>): Promise<T> {
-    const turn = (turns.get(phone) ?? Promise.resolve()).then(work)
-    const leave = () => { if (turns.get(phone) === turn) turns.delete(phone) }
-    turns.set(phone, turn)
-    turn.then(leave, leave)
-    return turn
+  function apply (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
+    return new Promise((resolve, reject) => {
+      const line = lines.get(phone)
+      line?.push({ event, at, resolve, reject })
+      if (line) return
+      lines.set(phone, [{ event, at, resolve, reject }])
+      serve(phone)
+    })
   }
 
-  /** Applies `event` to the phone's document, anew each time another process was first. */
-  async function compareAndSet (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
+  async function serve (phone: string): Promise<void> {
+    const line = lines.get(phone)!
+    while (line.length > 0) {
+      const batch = line.splice(0)
+      try {
+        const outcomes = await compareAndSet(phone, batch)
+        batch.forEach(({ resolve }, i) => resolve(outcomes[i]!))
+      } catch (error) {
+        for (const { reject } of [...batch, ...line.splice(0)]) reject(error)
+      }
+    }
+    lines.delete(phone)
+  }
+
+  /** Applies the events in their order, all anew each time another process was first. */
+  async function compareAndSet (phone: string, batch: Waiting[]): Promise<OtpOutcome[]> {
     for (;;) {
       const stored = await otps.findOne({ _id: phone })
-      const state: OtpState = stored ?? initial
-      const result = next(state, event, at)
-      if (result.state === state || await write(phone, stored?.version ?? 0, result.state, at)) return result.outcome
+      const before: OtpState = stored ?? initial
+      let state = before
+      const outcomes = batch.map(({ event, at }) => {
+        const result = next(state, event, at)
+        state = result.state
+        return result.outcome
+      })
+      if (state === before || await write(phone, stored?.version ?? 0, state, batch.at(-1)!.at)) return outcomes
     }
   }
 
