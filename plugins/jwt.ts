@@ -35,7 +35,7 @@ export default fp(async function tokens (app) {
   const expiresIn = parseDuration(config.ACCESS_TOKEN_TTL)!
   await app.register(jwt, {
     secret: keysOf(config),
-    sign: { algorithm, iss: ISSUER, aud: ISSUER, expiresIn: expiresIn * 1000 },
+    sign: { algorithm, iss: ISSUER, aud: ISSUER, expiresIn },
     verify: { algorithms: [algorithm], allowedIss: ISSUER, allowedAud: ISSUER, requiredClaims: ['sub', 'iat', 'exp', 'iss', 'aud'] }
   })
 

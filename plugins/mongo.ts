@@ -19,13 +19,13 @@ declare module 'fastify' {
 const DEFAULT_DATABASE = 'hookaba'
 
 /** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
-const TIMEOUTS: MongoClientOptions = { socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 2000, heartbeatFrequencyMS: 2000 }
+const TIMEOUTS: MongoClientOptions = { socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
 
 /** `app.mongo` and `app.collections`: connected, and with every index the rules rely on. */
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
   try {
-    await app.register(mongodb, { url, database: databaseOf(url), forceClose: true, maxPoolSize: 50, ...TIMEOUTS })
+    await app.register(mongodb, { url, database: databaseOf(url), forceClose: true, maxPoolSize: 100, ...TIMEOUTS })
   } catch (cause) {
     throw new Error('MongoDB cannot be reached at MONGO_URI', { cause })
   }

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
 import { smsProviders } from '../services/config.js'
-import { type AppSettings, NumberRefused, type SendSms } from '../services/ports.js'
+import { type AppSettings, type Log, NumberRefused, type SendSms } from '../services/ports.js'
 import { createConsoleSms } from '../services/sms-console.js'
 import { createHttpSms } from '../services/sms-http.js'
 
@@ -15,7 +15,7 @@ const TIMEOUT_MS = 4000
 
 /** `app.sendSms`: the providers of SMS_PROVIDER, the next one where one failed. */
 export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS }) {
-  app.decorate('sendSms', sendSms ?? inOrder(await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsTimeoutMs)))))
+  app.decorate('sendSms', sendSms ?? inOrder(app.log, await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsTimeoutMs)))))
 }, { name: 'sms', dependencies: ['env'] })
 
 async function provider (name: string, config: Config, timeoutMs: number): Promise<SendSms> {
@@ -32,12 +32,13 @@ async function provider (name: string, config: Config, timeoutMs: number): Promi
   })
 }
 
-function inOrder ([first, ...rest]: SendSms[]): SendSms {
+function inOrder (log: Log, [first, ...rest]: SendSms[]): SendSms {
   if (!first) throw new Error('SMS_PROVIDER names no provider')
   if (rest.length === 0) return first
-  const others = inOrder(rest)
-  return text => first(text).catch((error: unknown) => {
-    if (error instanceof NumberRefused) throw error
+  const others = inOrder(log, rest)
+  return text => first(text).catch((err: unknown) => {
+    if (err instanceof NumberRefused) throw err
+    log.warn({ event: 'sms.fallback', err })
     return others(text)
   })
 }

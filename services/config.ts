@@ -57,6 +57,7 @@ const rules: Rule[] = [
   ['SMS_ANDROID_HASH', env => !/^[A-Za-z0-9+/]{11}$/.test(env.SMS_ANDROID_HASH), 'must be the 11-character hash of the Android app'],
   ['SMS_WEB_ORIGIN', env => env.SMS_WEB_ORIGIN !== undefined && !/^(?=.{1,60}$)[a-z0-9-]+(\.[a-z0-9-]+)*$/i.test(env.SMS_WEB_ORIGIN), 'must be a host name such as app.example.com'],
   ['SMS_ALLOWED_COUNTRIES', env => list(env.SMS_ALLOWED_COUNTRIES).length === 0 || !list(env.SMS_ALLOWED_COUNTRIES).every(isRegion), 'must be a list of ISO 3166 country codes'],
+  ['SMS_WEB_ORIGIN', env => Buffer.byteLength(env.SMS_BRAND) + (env.SMS_WEB_ORIGIN?.length ?? 0) > 109, 'must leave room for SMS_BRAND: together at most 109 bytes, or a text is longer than 140'],
   neededBy('http', 'SMS_HTTP_URL'),
   url('SMS_HTTP_URL'),
   neededBy('twilio', 'TWILIO_ACCOUNT_SID'),

@@ -96,7 +96,7 @@ export interface Service {
   logs: string[]
   /** The texts that were sent, oldest first. */
   texts: Array<{ to: string, body: string }>
-  /** The service's clock; `advance` moves it on. */
+  /** The service's clock; `advance` moves it on. It stands far ahead of the database's own, or TTL indexes would take rows away. */
   clock: { now: Date, advance: (seconds: number) => void }
   /** One request over HTTP; the answer is held against the OpenAPI document, and one that departs from it rejects. */
   call: (method: string, path: string, options?: CallOptions) => Promise<Reply>
@@ -120,7 +120,7 @@ export async function startService (t: Test, { env, ...options }: Partial<AppOpt
   const config = completeConfig(readConfig({ ...environment(services), ...env }) as Env, {})
   const logs: string[] = []
   const texts: Service['texts'] = []
-  const clock = { now: new Date('2026-05-04T10:00:00.000Z'), advance: (seconds: number) => { clock.now = new Date(clock.now.getTime() + seconds * 1000) } }
+  const clock = { now: new Date('2126-05-04T10:00:00.000Z'), advance: (seconds: number) => { clock.now = new Date(clock.now.getTime() + seconds * 1000) } }
   const app = await buildApp({
     config,
     now: () => clock.now,

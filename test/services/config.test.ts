@@ -23,7 +23,7 @@ t.test('readConfig → every bad configuration is refused by its name, and no va
     ['JWT_ACCEPT_LEGACY', 'maybe'], ['ACCESS_TOKEN_TTL', '30 days'], ['ACCESS_TOKEN_TTL', '0d'],
     ['OTP_SECRET', 'dev-secret'], ['OTP_SECRET', 'ab'.repeat(16)], ['OTP_EXPIRY_SECONDS', '5'], ['OTP_EXPIRY_SECONDS', '86400'], ['OTP_TEST_NUMBERS', '+919999900000'], ['OTP_TEST_NUMBERS', 'nobody:123456'], ['OTP_TEST_NUMBERS_UNTIL', 'tomorrow'],
     ['DEFAULT_REGION', 'India'], ['SMS_PROVIDER', 'pigeon'], ['SMS_PROVIDER', ','], ['SMS_BRAND', 'Brand 12345'], ['SMS_BRAND', 'x'.repeat(80)], ['SMS_ANDROID_HASH', 'short'], ['SMS_WEB_ORIGIN', 'https://app.example.com'], ['SMS_ALLOWED_COUNTRIES', 'IN,Nowhere'],
-    ['SMS_HTTP_URL', 'ftp://gateway.example.com'], ['TWILIO_ACCOUNT_SID', 'SK0123'], ['TWILIO_PHONE_NUMBER', 'me'], ['TWILIO_CHANNEL', 'fax'], ['TWILIO_API_URL', 'twilio'],
+    ['SMS_WEB_ORIGIN', `${'a'.repeat(55)}.com`, { SMS_BRAND: 'é'.repeat(30) }], ['SMS_HTTP_URL', 'ftp://gateway.example.com'], ['TWILIO_ACCOUNT_SID', 'SK0123'], ['TWILIO_PHONE_NUMBER', 'me'], ['TWILIO_CHANNEL', 'fax'], ['TWILIO_API_URL', 'twilio'],
     ['S3_BUCKET', 'No_Bucket'], ['S3_REGION', 'US East'], ['S3_ENDPOINT', 'localhost:9000'], ['S3_PUBLIC_URL', '/media'], ['S3_FORCE_PATH_STYLE', 'perhaps'],
     ['UPLOAD_MAX_BYTES', '10MB'], ['UPLOAD_MAX_BYTES', '0'], ['UPLOAD_MAX_SECONDS', '0'], ['RENDITION_SIZES', '64'], ['LIBRARY_URL_RENDITION', '128x128'], ['ADMIN_NUMBERS', 'root'], ['USERS_REQUIRE_OWN_NUMBER', '2']
   ]
