@@ -1,3 +1,4 @@
+import { checkQueryV2 } from './auth-v2.js'
 import { checkAccessKey, checkScope, checkToken, isoSeconds, parseCredential, parseStamp, type AuthOptions } from './credential.js'
 import { S3Error } from './errors.js'
 import { canonicalRequest, ChunkSigner, equalText, sign, signingKey, stringToSign, type Scope } from './signature.js'
@@ -16,7 +17,7 @@ export interface Identity { principal: 'owner' | 'anonymous', presigned: boolean
 
 /**
  * Says who signed the request, in its Authorization header or its query, and refuses every signature that does not fit
- * (AWS Signature Version 4, "Authenticating Requests"). No signature at all makes it anonymous.
+ * (AWS Signature Version 4, "Authenticating Requests"; in a query Version 2 too). No signature at all makes it anonymous.
  */
 export function authenticate (target: Target, options: AuthOptions): Identity {
   const header = target.headers.get('authorization')
@@ -26,7 +27,7 @@ export function authenticate (target: Target, options: AuthOptions): Identity {
   }
   if (header !== undefined) return byHeader(target, header, options)
   if (inQuery) return byQuery(target, options)
-  if (queryValue(target, 'Signature') !== undefined && queryValue(target, 'AWSAccessKeyId') !== undefined) throw onlyVersion4()
+  if (queryValue(target, 'Signature') !== undefined || queryValue(target, 'AWSAccessKeyId') !== undefined) return byQueryV2(target, options)
   return { principal: 'anonymous', presigned: false, payload: payloadOf(target.headers.get('x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD') }
 }
 
@@ -81,6 +82,13 @@ function byQuery (target: Target, options: AuthOptions): Identity {
   checkSignature({ target, signed, signature, payloadHash, stamp, scope, accessKeyId }, options)
   adoptHoistedHeaders(target)
   return { principal: 'owner', presigned: true, payload }
+}
+
+function byQueryV2 (target: Target, options: AuthOptions): Identity {
+  checkQueryV2(target, options)
+  adoptHoistedHeaders(target)
+  checkToken(target.headers.get('x-amz-security-token'))
+  return { principal: 'owner', presigned: true, payload: payloadOf(target.headers.get('x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD') }
 }
 
 interface Claim { target: Target, signed: string, signature: string, payloadHash: string, stamp: string, scope: Scope, accessKeyId: string }

@@ -6,15 +6,23 @@ import { queryValue } from './target.js'
 import { childText, parseXml, xmlDocument } from './xml.js'
 
 const MAX_POLICY = 20 * 1024
+const MAX_BUCKETS = 10_000
 
+/** By name, in pages: `max-buckets` up to 10,000. */
 export async function listBuckets ({ store, settings, query }: Call): Promise<Reply> {
-  const prefix = queryValue({ query }, 'prefix')
+  const [prefix, token, region] = ['prefix', 'continuation-token', 'bucket-region'].map(name => queryValue({ query }, name))
+  const limit = bucketLimit(queryValue({ query }, 'max-buckets'))
+  const after = Buffer.from(token ?? '', 'base64url').toString()
+  const rest = region !== undefined && region !== settings.region
+    ? []
+    : store.buckets().filter(({ name }) => name.startsWith(prefix ?? '') && name > after)
+  const page = rest.slice(0, limit)
   return xmlReply(xmlDocument('ListAllMyBucketsResult', {
     Owner: { ID: settings.ownerId },
     Buckets: {
-      Bucket: store.buckets().filter(({ name }) => name.startsWith(prefix ?? ''))
-        .map(({ name, createdAt }) => ({ Name: name, CreationDate: new Date(createdAt).toISOString() }))
+      Bucket: page.map(({ name, createdAt }) => ({ Name: name, CreationDate: new Date(createdAt).toISOString() }))
     },
+    ContinuationToken: rest.length > page.length ? Buffer.from(page.at(-1)?.name ?? '').toString('base64url') : undefined,
     Prefix: prefix
   }))
 }
@@ -66,4 +74,12 @@ export async function putBucketPolicy ({ store, bucket, body, headers }: Call): 
 export async function deleteBucketPolicy ({ store, bucket }: Call): Promise<Reply> {
   store.setPolicy(bucket, undefined)
   return { status: 204 }
+}
+
+function bucketLimit (text: string | undefined): number {
+  if (text === undefined) return MAX_BUCKETS
+  if (!/^\d{1,5}$/.test(text) || Number(text) < 1 || Number(text) > MAX_BUCKETS) {
+    throw new S3Error('InvalidArgument', `Argument max-buckets must be an integer between 1 and ${MAX_BUCKETS}`, { ArgumentName: 'max-buckets', ArgumentValue: text })
+  }
+  return Number(text)
 }

@@ -41,6 +41,15 @@ export function writeCondition (headers: Headers): (current: ObjectRecord | unde
   }
 }
 
+/** S3 user guide, "Conditional deletes"; size and time are those of directory buckets and cost nothing here. */
+export function deleteCondition ({ etag, size, modifiedAt }: { etag?: string | undefined, size?: string | undefined, modifiedAt?: string | undefined }): (current: ObjectRecord) => void {
+  return current => {
+    if (etag !== undefined && !listsTag(etag, current.etag)) throw failed('If-Match')
+    if (size !== undefined && Number(size) !== current.size) throw failed('x-amz-if-match-size')
+    if (modifiedAt !== undefined && Date.parse(modifiedAt) !== current.modifiedAt) throw failed('x-amz-if-match-last-modified-time')
+  }
+}
+
 /** RFC 9110 §14.2 with one range, as S3 has it: others and malformed ones are ignored. Throws InvalidRange. */
 export function parseRange (header: string | undefined, size: number): { start: number, end: number } | undefined {
   const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(header ?? '')
@@ -54,7 +63,7 @@ export function parseRange (header: string | undefined, size: number): { start: 
   return { start: first, end: last + 1 }
 }
 
-export function listsTag (list: string, etag: string): boolean {
+function listsTag (list: string, etag: string): boolean {
   return list.split(',').map(tag => tag.trim().replace(/^W\//, '').replace(/^"(.*)"$/, '$1')).some(tag => tag === '*' || tag === etag)
 }
 

@@ -13,8 +13,8 @@ export function describe (headers: ReadonlyMap<string, string>): Description {
     const value = headers.get(name)
     if (value !== undefined && value !== '') kept[name] = value
   }
-  const encoding = withoutAwsChunked(kept['content-encoding'])
-  if (encoding === undefined) delete kept['content-encoding']
+  const encoding = withoutAwsChunked(kept['content-encoding'] ?? '')
+  if (encoding === '') delete kept['content-encoding']
   else kept['content-encoding'] = encoding
   kept['content-type'] ??= DEFAULT_TYPE
   return { headers: kept, metadata: userMetadata(headers) }
@@ -26,7 +26,7 @@ export function describe (headers: ReadonlyMap<string, string>): Description {
  */
 export function refuseUnsupported (headers: Call['headers']): void {
   for (const [name, value] of headers) {
-    if (/^x-amz-(server-side-encryption-|copy-source-server-side|tagging|object-lock-|bypass-|website-redirect|expected-bucket-owner$|source-expected-bucket-owner$|write-offset|mfa$|grant-|rename-)/.test(name) ||
+    if (/^x-amz-(server-side-encryption-|copy-source-server-side|tagging|object-lock-|website-redirect|expected-bucket-owner$|source-expected-bucket-owner$|write-offset|mfa$|grant-|rename-)/.test(name) ||
       (name === 'x-amz-server-side-encryption' && value !== 'AES256')) {
       throw new S3Error('NotImplemented', undefined, { Header: name })
     }
@@ -37,9 +37,8 @@ export function refuseUnsupported (headers: Call['headers']): void {
   if (storageClass !== undefined && storageClass !== 'STANDARD') throw new S3Error('InvalidStorageClass', undefined, { StorageClassRequested: storageClass })
 }
 
-function withoutAwsChunked (encoding: string | undefined): string | undefined {
-  const codings = encoding?.split(',').map(coding => coding.trim()).filter(coding => coding !== '' && coding !== 'aws-chunked')
-  return codings === undefined || codings.length === 0 ? undefined : codings.join(',')
+function withoutAwsChunked (encoding: string): string {
+  return encoding.replace(/(^|,)\s*aws-chunked\s*(?=,|$)/gi, '').replace(/^\s*,?\s*/, '')
 }
 
 function userMetadata (headers: ReadonlyMap<string, string>): Record<string, string> {

@@ -6,7 +6,7 @@ export const MAX_KEY_BYTES = 1024
 /** Bucket naming rules of the S3 user guide (general purpose buckets). */
 export function isBucketName (name: string): boolean {
   return /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(name) &&
-    !name.includes('..') && !/^\d+\.\d+\.\d+\.\d+$/.test(name) &&
+    !/\.[.-]|-\./.test(name) && !/^\d+\.\d+\.\d+\.\d+$/.test(name) &&
     !/^(xn--|sthree-)/.test(name) && !/(-s3alias|--ol-s3)$/.test(name)
 }
 
@@ -44,7 +44,7 @@ export function encodeUri (text: string, keepSlash = false): string {
   return keepSlash ? encoded.replaceAll('%2F', '/') : encoded
 }
 
-/** The form of `encoding-type=url` in listings. */
+/** The form of `encoding-type=url` in listings: every decoder reads it, whether it takes `+` for a space or not. */
 export function encodeListed (text: string): string {
-  return encodeUri(text, true).replaceAll('%20', '+').replaceAll('%2A', '*')
+  return encodeUri(text, true)
 }

@@ -1,5 +1,5 @@
 import { secondsNow, xmlReply, type Call, type Reply } from './call.js'
-import { listsTag, quoted, readCondition, writeCondition } from './conditions.js'
+import { deleteCondition, quoted, readCondition, writeCondition } from './conditions.js'
 import { requireLength } from './body.js'
 import { isAlgorithm, type Algorithm } from './checksums.js'
 import { copySource } from './copy-source.js'
@@ -57,10 +57,8 @@ export async function copyObject (call: Call): Promise<Reply> {
 }
 
 export async function deleteObject (call: Call): Promise<Reply> {
-  const match = call.headers.get('if-match')
-  call.store.deleteObject(call.bucket, call.key, current => {
-    if (match !== undefined && !listsTag(match, current.etag)) throw new S3Error('PreconditionFailed', undefined, { Condition: 'If-Match' })
-  })
+  const [etag, size, modifiedAt] = ['if-match', 'x-amz-if-match-size', 'x-amz-if-match-last-modified-time'].map(name => call.headers.get(name))
+  call.store.deleteObject(call.bucket, call.key, deleteCondition({ etag, size, modifiedAt }))
   return { status: 204 }
 }
 
@@ -82,14 +80,12 @@ export async function deleteObjects (call: Call): Promise<Reply> {
 function deleteOne (call: Call, object: XmlElement): { deleted: Content } | { error: Content } {
   const key = childText(object, 'Key')
   const version = childText(object, 'VersionId')
-  const etag = childText(object, 'ETag')
+  const [etag, size, modifiedAt] = ['ETag', 'Size', 'LastModifiedTime'].map(name => childText(object, name))
   if (key === undefined || key === '') throw new S3Error('MalformedXML')
   try {
     checkKey(key)
     if (version !== undefined && version !== '' && version !== 'null') throw new S3Error('NoSuchVersion', 'The specified version does not exist.')
-    call.store.deleteObject(call.bucket, key, current => {
-      if (etag !== undefined && !listsTag(etag, current.etag)) throw new S3Error('PreconditionFailed')
-    })
+    call.store.deleteObject(call.bucket, key, deleteCondition({ etag, size, modifiedAt }))
     return { deleted: { Key: key, VersionId: version === '' ? undefined : version } }
   } catch (error) {
     if (!(error instanceof S3Error)) throw error

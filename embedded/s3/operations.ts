@@ -4,6 +4,7 @@ import { completeMultipartUpload } from './complete.js'
 import { S3Error } from './errors.js'
 import { listObjects, listObjectsV2 } from './list-objects.js'
 import { listMultipartUploads, listParts } from './list-uploads.js'
+import { listObjectVersions } from './list-versions.js'
 import * as multipart from './multipart.js'
 import * as objects from './objects.js'
 import { postObject } from './post-object.js'
@@ -43,6 +44,7 @@ const OPERATIONS: readonly Operation[] = [
   { name: 'DeleteBucketPolicy', method: 'DELETE', level: 'bucket', when: ['policy'], action: 's3:DeleteBucketPolicy', run: buckets.deleteBucketPolicy },
   { name: 'ListMultipartUploads', method: 'GET', level: 'bucket', when: ['uploads'], action: 's3:ListBucketMultipartUploads', run: listMultipartUploads },
   { name: 'DeleteObjects', method: 'POST', level: 'bucket', when: ['delete'], action: 's3:DeleteObject', takesBody: true, run: objects.deleteObjects },
+  { name: 'ListObjectVersions', method: 'GET', level: 'bucket', when: ['versions'], action: 's3:ListBucketVersions', run: listObjectVersions },
   { name: 'ListObjectsV2', method: 'GET', level: 'bucket', when: ['list-type'], action: 's3:ListBucket', run: listObjectsV2 },
   { name: 'ListObjects', method: 'GET', level: 'bucket', action: 's3:ListBucket', run: listObjects },
   { name: 'HeadBucket', method: 'HEAD', level: 'bucket', action: 's3:ListBucket', run: buckets.headBucket },

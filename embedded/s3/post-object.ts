@@ -1,3 +1,4 @@
+import { signV2 } from './auth-v2.js'
 import { secondsNow, xmlReply, type Call, type Reply } from './call.js'
 import { quoted, writeCondition } from './conditions.js'
 import { checkAccessKey, checkScope, checkToken, parseCredential, parseStamp } from './credential.js'
@@ -40,6 +41,7 @@ function formKey (fields: ReadonlyMap<string, string>, filename: string): string
 function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>): string {
   const policy = fields.get('policy')
   if (policy === undefined) throw new S3Error('AccessDenied')
+  if (fields.has('awsaccesskeyid')) return signedV2(settings, fields, policy)
   const [algorithm, credential, stamp, signature] = ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].map(name => fields.get(name))
   checkToken(fields.get('x-amz-security-token'))
   if (algorithm === undefined || credential === undefined || stamp === undefined || signature === undefined) {
@@ -50,6 +52,18 @@ function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>)
   checkAccessKey(accessKeyId, settings)
   checkScope(scope, stamp, settings, 'InvalidArgument', 'Error parsing the X-Amz-Credential field')
   if (!equalText(signature, sign(signingKey(settings.credentials.secretAccessKey, scope), policy))) {
+    throw new S3Error('SignatureDoesNotMatch', undefined, { AWSAccessKeyId: accessKeyId, StringToSign: policy, SignatureProvided: signature })
+  }
+  return policy
+}
+
+/** Signature Version 2, as boto3 signs forms unless it is told otherwise. */
+function signedV2 (settings: Call['settings'], fields: ReadonlyMap<string, string>, policy: string): string {
+  const [accessKeyId = '', signature = ''] = ['awsaccesskeyid', 'signature'].map(name => fields.get(name))
+  if (signature === '') throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'signature\'.', { ArgumentName: 'signature', ArgumentValue: '' })
+  checkToken(fields.get('x-amz-security-token'))
+  checkAccessKey(accessKeyId, settings)
+  if (!equalText(signature, signV2(settings.credentials.secretAccessKey, policy))) {
     throw new S3Error('SignatureDoesNotMatch', undefined, { AWSAccessKeyId: accessKeyId, StringToSign: policy, SignatureProvided: signature })
   }
   return policy

@@ -2,7 +2,7 @@ import { S3Error } from './errors.js'
 
 export interface SizeRange { min: number, max: number }
 
-const UNCOVERED = /^(x-amz-signature|policy|file|x-ignore-.*)$/
+const UNCOVERED = /^(x-amz-signature|awsaccesskeyid|signature|policy|file|x-ignore-.*)$/
 
 /**
  * Holds a form against its policy (S3 API reference, "POST policy"): every condition must be met, and every field but
@@ -47,6 +47,7 @@ function parsePolicyDocument (encoded: string): { expiration: number, conditions
 function parseCondition (condition: unknown): (Match | SizeRange)[] {
   if (!Array.isArray(condition)) {
     if (typeof condition !== 'object' || condition === null) throw invalid('Invalid condition.')
+    if (Object.keys(condition).length === 0) throw invalid('Empty condition.')
     return Object.entries(condition).map(([field, value]) => match('eq', field, value))
   }
   const [operator, first, second]: unknown[] = condition

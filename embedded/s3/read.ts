@@ -3,11 +3,13 @@ import { parseRange, quoted, readCondition } from './conditions.js'
 import { SYSTEM_HEADERS } from './describe.js'
 import { S3Error } from './errors.js'
 import { checksumHeaders } from './ingest.js'
-import type { ObjectRecord, Piece } from './records.js'
+import type { Checksum, ObjectRecord, Piece } from './records.js'
 import { queryValue } from './target.js'
 import { xmlDocument, type Content } from './xml.js'
 
-interface Stretch { start: number, end: number, status: 200 | 206, headers: Record<string, string | number> }
+const MAX_PARTS_PAGE = 1000
+
+interface Stretch { start: number, end: number, status: 200 | 206, headers: Record<string, string | number>, checksum?: Checksum | undefined }
 
 /** GetObject and HeadObject: conditions, then one range or one part, then the bytes as a stream. */
 export async function getObject (call: Call): Promise<Reply> {
@@ -18,7 +20,7 @@ export async function getObject (call: Call): Promise<Reply> {
   if (readCondition(headers, record) === 'not-modified') return { status: 304, headers: { ...tags, 'cache-control': record.headers['cache-control'] } }
   const stretch = stretchOf(call, record)
   const metadata = Object.entries(record.metadata).map(([name, value]) => [`x-amz-meta-${name}`, value])
-  const wantsChecksum = headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED' && stretch.status === 200
+  const wantsChecksum = headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED'
   return {
     status: stretch.status,
     headers: {
@@ -26,7 +28,7 @@ export async function getObject (call: Call): Promise<Reply> {
       'accept-ranges': 'bytes',
       ...record.headers,
       ...Object.fromEntries(metadata),
-      ...(wantsChecksum ? checksumHeaders(record.checksum) : {}),
+      ...(wantsChecksum ? checksumHeaders(stretch.checksum) : {}),
       ...stretch.headers,
       ...overrides
     },
@@ -41,13 +43,36 @@ export async function getObjectAttributes (call: Call): Promise<Reply> {
   const known: Record<string, Content> = {
     ETag: record.etag,
     Checksum: record.checksum && { [`Checksum${record.checksum.algorithm}`]: record.checksum.value, ChecksumType: record.checksum.type },
-    ObjectParts: record.uploadId === undefined ? undefined : { PartsCount: record.pieces.length },
+    ObjectParts: record.uploadId === undefined ? undefined : objectParts(call, record),
     StorageClass: 'STANDARD',
     ObjectSize: record.size
   }
   if (wanted.some(name => !(name in known))) throw new S3Error('InvalidArgument', 'Invalid attribute name specified.', { ArgumentName: 'x-amz-object-attributes' })
   const chosen = Object.fromEntries(Object.entries(known).filter(([name]) => wanted.includes(name)))
   return xmlReply(xmlDocument('GetObjectAttributesResponse', chosen), { 'last-modified': new Date(record.modifiedAt).toUTCString() })
+}
+
+/** The parts themselves are told of objects that have checksums only, as in S3. */
+function objectParts ({ headers }: Call, { pieces, checksum }: ObjectRecord): Content {
+  const [limit, marker] = [attributeNumber(headers, 'x-amz-max-parts', MAX_PARTS_PAGE), attributeNumber(headers, 'x-amz-part-number-marker', 0)]
+  if (checksum === undefined) return { PartsCount: pieces.length }
+  const rest = pieces.filter(({ partNumber = 1 }) => partNumber > marker)
+  const page = rest.slice(0, Math.min(limit, MAX_PARTS_PAGE))
+  return {
+    PartsCount: pieces.length,
+    PartNumberMarker: marker,
+    NextPartNumberMarker: page.at(-1)?.partNumber ?? 0,
+    MaxParts: limit,
+    IsTruncated: rest.length > page.length,
+    Part: page.map(piece => ({ PartNumber: piece.partNumber, Size: piece.size, [`Checksum${checksum.algorithm}`]: piece.checksum }))
+  }
+}
+
+function attributeNumber (headers: Call['headers'], name: string, otherwise: number): number {
+  const text = headers.get(name)
+  if (text === undefined) return otherwise
+  if (!/^\d{1,9}$/.test(text)) throw new S3Error('InvalidArgument', `Provided ${name} not an integer or within integer range`, { ArgumentName: name, ArgumentValue: text })
+  return Number(text)
 }
 
 /** Who may not list learns nothing about which keys exist. */
@@ -65,7 +90,7 @@ function stretchOf (call: Call, record: ObjectRecord): Stretch {
     return partStretch(record, partNumber)
   }
   const part = parseRange(range, record.size)
-  return part === undefined ? { start: 0, end: record.size, status: 200, headers: {} } : partial(part, record.size)
+  return part === undefined ? { start: 0, end: record.size, status: 200, headers: {}, checksum: record.checksum } : partial(part, record.size)
 }
 
 function partStretch (record: ObjectRecord, text: string): Stretch {
@@ -77,9 +102,11 @@ function partStretch (record: ObjectRecord, text: string): Stretch {
   if (piece === undefined) throw new S3Error('InvalidPartNumber', undefined, { PartNumberRequested: number, ActualPartCount: record.pieces.length })
   const start = record.pieces.slice(0, at).reduce((sum, { size }) => sum + size, 0)
   const count: Record<string, number> = record.uploadId === undefined ? {} : { 'x-amz-mp-parts-count': record.pieces.length }
-  if (record.size === 0) return { start: 0, end: 0, status: 200, headers: count }
+  const value = piece.partNumber === undefined ? record.checksum?.value : piece.checksum
+  const checksum = record.checksum && value !== undefined ? { ...record.checksum, value } : undefined
+  if (record.size === 0) return { start: 0, end: 0, status: 200, headers: count, checksum }
   const stretch = partial({ start, end: start + piece.size }, record.size)
-  return { ...stretch, headers: { ...stretch.headers, ...count } }
+  return { ...stretch, headers: { ...stretch.headers, ...count }, checksum }
 }
 
 function partial ({ start, end }: { start: number, end: number }, size: number): Stretch {

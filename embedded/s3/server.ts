@@ -60,7 +60,7 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   // No request can arrive between here and the end of this turn of the event loop.
   const store = openStore(server, path)
   store.createBucket({ name: bucket, createdAt: Math.floor(now().getTime() / 1000) * 1000, policy: publicReadPolicy(bucket) })
-  for (const event of ['request', 'checkContinue'] as const) {
+  for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) {
     server.on(event, (request, response) => {
       const work = handle(request, response, { store, faults, settings }).finally(() => { running.delete(work) })
       running.add(work)

@@ -7,7 +7,7 @@ import {
   AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, DeleteBucketCommand,
   DeleteBucketPolicyCommand, DeleteObjectCommand, DeleteObjectsCommand, GetBucketAclCommand, GetBucketLocationCommand, GetBucketPolicyCommand,
   GetBucketVersioningCommand, GetObjectAttributesCommand, GetObjectCommand, GetObjectTaggingCommand, HeadBucketCommand, HeadObjectCommand, ListBucketsCommand,
-  ListMultipartUploadsCommand, ListObjectsCommand, ListObjectsV2Command, ListPartsCommand, paginateListObjectsV2, PutBucketPolicyCommand, PutObjectCommand,
+  ListObjectVersionsCommand, type ListObjectVersionsCommandOutput, ListMultipartUploadsCommand, ListObjectsCommand, ListObjectsV2Command, ListPartsCommand, paginateListObjectsV2, PutBucketPolicyCommand, PutObjectCommand,
   S3Client, UploadPartCommand, UploadPartCopyCommand, type ListMultipartUploadsCommandOutput, type S3ClientConfig
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
@@ -181,10 +181,16 @@ for (const [mode, extra] of Object.entries(modes)) {
       await client.send(new CreateBucketCommand({ Bucket: Other }))
       await client.send(new CreateBucketCommand({ Bucket: Other }))
       t.same((await client.send(new ListBucketsCommand({}))).Buckets?.map(({ Name }) => Name), [Other, Bucket])
+      const page = await client.send(new ListBucketsCommand({ MaxBuckets: 1 }))
+      t.match(page, { Buckets: [{ Name: Other }], ContinuationToken: String })
+      const rest = await client.send(new ListBucketsCommand({ MaxBuckets: 1, ContinuationToken: page.ContinuationToken }))
+      t.same([rest.Buckets?.map(({ Name }) => Name), rest.ContinuationToken], [[Bucket], undefined])
+      t.same((await client.send(new ListBucketsCommand({ BucketRegion: 'eu-west-1' }))).Buckets, [])
+      await t.rejects(client.send(new ListBucketsCommand({ MaxBuckets: 10_001 })), failure('InvalidArgument', 400))
       t.equal((await client.send(new HeadBucketCommand({ Bucket: Other }))).BucketRegion, 'us-east-1')
       t.equal((await client.send(new GetBucketLocationCommand({ Bucket: Other }))).LocationConstraint, undefined)
       await t.rejects(client.send(new HeadBucketCommand({ Bucket: 'missing' })), failure('NotFound', 404))
-      await t.rejects(client.send(new CreateBucketCommand({ Bucket: 'Bad_Name' })), failure('InvalidBucketName', 400))
+      for (const name of ['Bad_Name', 'foo.-bar', 'foo-.bar', 'foo..bar', '1.2.3.4']) await t.rejects(client.send(new CreateBucketCommand({ Bucket: name })), failure('InvalidBucketName', 400), name)
       await client.send(new PutObjectCommand({ Bucket: Other, Key: 'full', Body: 'x' }))
       await t.rejects(client.send(new DeleteBucketCommand({ Bucket: Other })), failure('BucketNotEmpty', 409))
       await client.send(new DeleteObjectCommand({ Bucket: Other, Key: 'full' }))
@@ -263,6 +269,12 @@ t.test('multipart uploads', async t => {
     const sum = createHash('sha256').update('x').digest()
     const done = await complete('sums', composite, [{ ...one, ChecksumSHA256: sum.toString('base64') } as typeof one])
     t.equal(done.ChecksumSHA256, `${createHash('sha256').update(sum).digest('base64')}-1`)
+    t.match(await client.send(new GetObjectCommand({ Bucket, Key: 'sums', PartNumber: 1, ChecksumMode: 'ENABLED' })), { ChecksumSHA256: sum.toString('base64'), ChecksumType: 'COMPOSITE', PartsCount: 1 })
+    t.match(await client.send(new GetObjectCommand({ Bucket, Key: 'sums', Range: 'bytes=0-0', ChecksumMode: 'ENABLED' })), { ChecksumSHA256: undefined })
+    const attributes = async (extra = {}) => (await client.send(new GetObjectAttributesCommand({ Bucket, Key: 'sums', ObjectAttributes: ['ObjectParts'], ...extra }))).ObjectParts
+    t.match(await attributes(), { TotalPartsCount: 1, IsTruncated: false, MaxParts: 1000, Parts: [{ PartNumber: 1, Size: 1, ChecksumSHA256: sum.toString('base64') }] })
+    t.match(await attributes({ MaxParts: 0 }), { TotalPartsCount: 1, IsTruncated: true, Parts: undefined })
+    t.match(await attributes({ PartNumberMarker: '1' }), { TotalPartsCount: 1, IsTruncated: false, Parts: undefined })
   })
 
   t.test('a part copied from an object', async t => {
@@ -358,6 +370,47 @@ t.test('anonymous callers read what the policy shows, and nothing else', async t
   await t.rejects(client.send(new GetBucketPolicyCommand({ Bucket })), failure('NoSuchBucketPolicy', 404))
 })
 
+t.test('every object is its own only version, as suites that clean up ask for', async t => {
+  const { client } = await start(t)
+  const Keys = ['a b+c', 'dir/1', 'dir/2', 'é']
+  for (const Key of Keys) await client.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
+  const seen: string[] = []
+  let [KeyMarker, VersionIdMarker]: (string | undefined)[] = []
+  do {
+    const page: ListObjectVersionsCommandOutput = await client.send(new ListObjectVersionsCommand({ Bucket, MaxKeys: 1, EncodingType: 'url', KeyMarker, VersionIdMarker }))
+    t.match(page.Versions, [{ VersionId: 'null', IsLatest: true, Size: Number, ETag: String }])
+    seen.push(...(page.Versions ?? []).map(({ Key = '' }) => decodeURIComponent(Key)));
+    [KeyMarker, VersionIdMarker] = page.IsTruncated ? [decodeURIComponent(page.NextKeyMarker ?? ''), page.NextVersionIdMarker] : []
+  } while (KeyMarker !== undefined)
+  t.same(seen, Keys)
+  t.match(await client.send(new ListObjectVersionsCommand({ Bucket, Delimiter: '/', Prefix: 'd' })), { Versions: undefined, CommonPrefixes: [{ Prefix: 'dir/' }] })
+  await t.rejects(client.send(new ListObjectVersionsCommand({ Bucket, VersionIdMarker: 'null' })), failure('InvalidArgument', 400))
+  const { Deleted = [] } = await client.send(new DeleteObjectsCommand({ Bucket, BypassGovernanceRetention: true, Delete: { Objects: Keys.map(Key => ({ Key, VersionId: 'null' })) } }))
+  t.equal(Deleted.length, 4)
+  t.same((await client.send(new ListObjectVersionsCommand({ Bucket }))).Versions, undefined)
+})
+
+t.test('deletes on a condition', async t => {
+  const { client } = await start(t)
+  await client.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'four' }))
+  const { LastModified } = await client.send(new HeadObjectCommand({ Bucket, Key: 'k' }))
+  for (const refused of [{ IfMatch: '"other"' }, { IfMatchSize: 5 }, { IfMatchLastModifiedTime: new Date(0) }]) {
+    await t.rejects(client.send(new DeleteObjectCommand({ Bucket, Key: 'k', ...refused })), failure('PreconditionFailed', 412))
+  }
+  const { Errors } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [{ Key: 'k', Size: 5 }, { Key: 'k', LastModifiedTime: new Date(0) }, { Key: 'k', ETag: 'other' }] } }))
+  t.same(Errors?.map(({ Code }) => Code), Array(3).fill('PreconditionFailed'))
+  await client.send(new DeleteObjectCommand({ Bucket, Key: 'k', IfMatch: `"${md5('four')}"`, IfMatchSize: 4, IfMatchLastModifiedTime: LastModified }))
+  await t.rejects(client.send(new HeadObjectCommand({ Bucket, Key: 'k' })), failure('NotFound', 404))
+})
+
+t.test('the coding of a transfer is taken off, other codings stay as they were written', async t => {
+  const { client } = await start(t)
+  for (const [given, kept] of [['deflate, gzip', 'deflate, gzip'], ['aws-chunked, deflate, gzip', 'deflate, gzip'], ['deflate, aws-chunked,gzip', 'deflate,gzip'], ['gzip,aws-chunked', 'gzip'], ['aws-chunked', undefined]]) {
+    await client.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x', ContentEncoding: given }))
+    t.equal((await client.send(new HeadObjectCommand({ Bucket, Key: 'k' }))).ContentEncoding, kept, `${given}`)
+  }
+})
+
 t.test('presigned POST', async t => {
   const { client, endpoint, blobs } = await start(t)
   type Options = Parameters<typeof createPresignedPost>[1]
@@ -392,6 +445,7 @@ t.test('presigned POST', async t => {
   t.match(await post({ Conditions: [['starts-with', '$Content-Type', 'image/']] }, fields => { fields['Content-Type'] = 'text/html' }), { status: 403 })
   t.match(await post({ Conditions: [['starts-with', '$Content-Type', 'image/']] }), { status: 403 }, 'a condition wants its field')
   t.match(await post({ Conditions: [{ bucket: 'another' }] }), { status: 403, message: /\$bucket/ })
+  t.match(await post({ Conditions: [{} as { bucket: string }] }), { status: 400, code: 'InvalidPolicyDocument' })
   t.match(await post({ Expires: -1 }), { status: 403, message: /Policy expired/ })
   t.match(await post({}, fields => { fields.Policy = Buffer.from('{}').toString('base64') }), { status: 403, code: 'SignatureDoesNotMatch' })
   t.match(await post({}, fields => { fields['X-Amz-Signature'] = '0'.repeat(64) }), { status: 403, code: 'SignatureDoesNotMatch' })
