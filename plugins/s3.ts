@@ -1,4 +1,5 @@
 import { S3Client } from '@aws-sdk/client-s3'
+import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler'
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
 import { createMediaStore } from '../services/media-store.js'
@@ -13,6 +14,9 @@ declare module 'fastify' {
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
 const SILENCE_MS = 3500
+/** So many times longer for bodies of more than so many bytes. */
+const PATIENCE = 2.5
+const LARGE_BODY = 256 * 1024
 
 /** `app.s3` and `app.mediaStore`: the bucket is there and may be used. */
 export default fp<AppSettings>(async function s3 (app, { storeSilenceMs = SILENCE_MS }) {
@@ -27,7 +31,7 @@ export default fp<AppSettings>(async function s3 (app, { storeSilenceMs = SILENC
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     maxAttempts: 3,
-    requestHandler: { connectionTimeout: 2000, socketTimeout: storeSilenceMs, httpAgent: { maxSockets: 200 }, httpsAgent: { maxSockets: 200 } }
+    requestHandler: new PatientHandler({ connectionTimeout: 2000, socketTimeout: storeSilenceMs, httpAgent: { maxSockets: 200 }, httpsAgent: { maxSockets: 200 } })
   })
   client.middlewareStack.add(next => args => next(args).catch(neverRetrySilence), { step: 'deserialize', priority: 'low', name: 'neverRetrySilence' })
   app.addHook('onClose', async () => client.destroy())
@@ -41,6 +45,28 @@ export default fp<AppSettings>(async function s3 (app, { storeSilenceMs = SILENC
   app.decorate('s3', client)
   app.decorate('mediaStore', mediaStore)
 }, { name: 's3', dependencies: ['env'] })
+
+/**
+ * Gives requests with a large body more time to be silent: what the operating system has taken for sending is progress that nobody here sees,
+ * some 4 MB of it, so a store that takes less than a megabyte a second would look dead.
+ */
+class PatientHandler extends NodeHttpHandler {
+  readonly #large: NodeHttpHandler
+
+  constructor (options: NodeHttpHandlerOptions & { socketTimeout: number }) {
+    super(options)
+    this.#large = new NodeHttpHandler({ ...options, socketTimeout: options.socketTimeout * PATIENCE })
+  }
+
+  override handle (...[request, options]: Parameters<NodeHttpHandler['handle']>): ReturnType<NodeHttpHandler['handle']> {
+    return Number(request.headers['content-length'] ?? 0) > LARGE_BODY ? this.#large.handle(request, options) : super.handle(request, options)
+  }
+
+  override destroy (): void {
+    super.destroy()
+    this.#large.destroy()
+  }
+}
 
 /**
  * A store that says nothing is not asked again: whoever waits for an answer would wait for three. (The SDK would ask, if it found its own error as the cause;
