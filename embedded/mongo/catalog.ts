@@ -108,6 +108,16 @@ export class Catalog {
     this.changed(collection)
   }
 
+  /** Gives a collection another name, also in another database. Throws CommandError 73 for a name MongoDB does not allow. */
+  rename (collection: Collection, database: string, name: string): void {
+    checkNames(database, name)
+    this.changed(collection)
+    this.#collections.delete(namespaceOf(collection))
+    Object.assign(collection, { database, name })
+    this.#collections.set(namespaceOf(collection), collection)
+    this.changed(collection)
+  }
+
   dropIndexEntries (index: Index): void {
     removeRange(this.#storage.indexes, prefixRange(uint32(index.id)))
   }

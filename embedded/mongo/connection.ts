@@ -6,6 +6,7 @@ import { MalformedBson } from './decode.js'
 import { dispatch } from './dispatch.js'
 import { CommandError, codeName } from './errors.js'
 import type { Failure } from './fail-points.js'
+import { pendingStatements } from './sessions.js'
 import { isDoc, isNumeric, toDoc, toNumber, type Doc, type Value } from './values.js'
 import { encodeReply, MalformedMessage, parseMessage, readMessages, type Message } from './wire.js'
 
@@ -44,10 +45,11 @@ async function answer (bytes: Buffer, client: Client): Promise<Buffer | 'close' 
   const message = parse(bytes)
   if (!('body' in message)) return encodeReply(message, message.error)
   const request = requestOf(message, client)
-  const failure = client.services.failPoints.hit(request.name, client.appName, request.body.has('txnNumber'))
+  const failure = client.services.failPoints.hit(request, client.appName, () => pendingStatements(request.body, client.services.sessions))
   if (failure !== undefined && failure.blockMs > 0) await block(request.body, failure, client.signal)
-  if (failure?.closeConnection === true) return 'close'
+  if (failure?.closeConnection === 'before') return 'close'
   const reply = dispatch(request, client.services, failure)
+  if (failure?.closeConnection === 'after') return 'close'
   return message.expectsReply ? encodeReply(message, reply) : undefined
 }
 

@@ -1,3 +1,4 @@
+import { timeLeft, within } from './deadline.js'
 import { CommandError } from './errors.js'
 import { RawDocument, type Plain } from './values.js'
 
@@ -6,7 +7,15 @@ const IDLE_MS = 10 * 60 * 1000
 const FIRST_BATCH = 101
 const MAX_BATCH_BYTES = 16 * 1024 * 1024
 
-interface Cursor { namespace: string, results: Iterator<Buffer>, pending: Buffer | undefined, usedAt: number, session: string | undefined }
+interface Cursor {
+  namespace: string
+  results: Iterator<Buffer>
+  pending: Buffer | undefined
+  usedAt: number
+  session: string | undefined
+  /** What its batches together may still take of the `maxTimeMS` it was opened with. */
+  timeLeft: number | undefined
+}
 
 /** Open cursors: result streams that are read a batch at a time. */
 export class Cursors {
@@ -19,13 +28,14 @@ export class Cursors {
 
   /** Answers with the first batch, and keeps the rest when there is any (unless `single`). */
   first (namespace: string, results: Iterable<Buffer>, options: { batchSize?: number | undefined, single?: boolean, session?: string | undefined }): Plain {
-    const cursor: Cursor = { namespace, results: results[Symbol.iterator](), pending: undefined, usedAt: Date.now(), session: options.session }
+    const cursor: Cursor = { namespace, results: results[Symbol.iterator](), pending: undefined, usedAt: Date.now(), session: options.session, timeLeft: undefined }
     const { batch, done } = fill(cursor, options.batchSize ?? FIRST_BATCH)
     if (done || options.single === true) {
       cursor.results.return?.()
       return { firstBatch: batch, id: 0n, ns: namespace }
     }
     const id = ++this.#last
+    cursor.timeLeft = timeLeft()
     this.#open.set(id, cursor)
     return { firstBatch: batch, id, ns: namespace }
   }
@@ -44,7 +54,11 @@ export class Cursors {
 
   #fillOrClose (id: bigint, cursor: Cursor, batchSize: number | undefined): { batch: RawDocument[], done: boolean } {
     try {
-      return fill(cursor, batchSize ?? Infinity)
+      return within(cursor.timeLeft, () => {
+        const filled = fill(cursor, batchSize ?? Infinity)
+        if (cursor.timeLeft !== undefined) cursor.timeLeft = timeLeft()
+        return filled
+      })
     } catch (error) {
       this.#close(id)
       throw error

@@ -3,10 +3,11 @@ import { commands, genericFields } from './commands/table.js'
 import { explainAggregate } from './commands/explain.js'
 import { writeConcernError } from './commands/write.js'
 import type { Command, Reply, Request, Services } from './commands/types.js'
+import { maxTimeOf, within } from './deadline.js'
 import { CommandError, codeName } from './errors.js'
 import type { Failure } from './fail-points.js'
 import { retryableWriteOf } from './sessions.js'
-import { toDoc, type Doc, type Value } from './values.js'
+import { isDoc, toDoc, type Doc, type Value } from './values.js'
 
 /**
  * Runs one command and answers with MongoDB's document for it, an error included; never throws.
@@ -16,7 +17,8 @@ export function dispatch (request: Request, services: Services, failure: Failure
   try {
     const command = commandOf(request)
     if (failure?.error !== undefined) throw failure.error
-    const reply = toDoc(runCommand(command, request, services))
+    const reply = toDoc(within(maxTimeOf(request.body.get('maxTimeMS')), () => runCommand(command, request, services)))
+    if (failure !== undefined && failure.labels.length > 0) reply.set('errorLabels', failure.labels)
     const concern = failure?.writeConcernError ?? (command.writes === true ? writeConcernError(request.body) : undefined)
     if (concern !== undefined) reply.set('writeConcernError', concern instanceof Map ? concern : toDoc({ concern }).get('concern') ?? null)
     return finished(reply, 1, services)
@@ -48,7 +50,17 @@ function checkRequest ({ fields, adminOnly }: Command, request: Request): void {
   }
   const version = body.get('apiVersion')
   if (version !== undefined && version !== '1') throw new CommandError(322, `API version must be "1", found ${String(version)}`)
+  checkReadConcern(name, body.get('readConcern'))
   if (name !== 'commitTransaction' && name !== 'abortTransaction') retryableWriteOf(body)
+}
+
+const readConcerns = new Set<Value | undefined>([undefined, 'local', 'available', 'majority', 'linearizable'])
+
+/** On a set of one that acknowledges what is on disk, all levels but `snapshot` are the same. Throws CommandError 72 for that one, 2 for one there is not. */
+function checkReadConcern (name: string, concern: Value | undefined): void {
+  const level = isDoc(concern) ? concern.get('level') : undefined
+  if (level === 'snapshot') throw new CommandError(72, `read concern snapshot is not supported by this server (${name})`)
+  if (!readConcerns.has(level)) throw new CommandError(2, `Enumeration value '${String(level)}' for field 'readConcern.level' is not a valid value.`)
 }
 
 function errorReply (error: unknown): Doc {

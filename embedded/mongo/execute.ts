@@ -1,4 +1,5 @@
 import type { Collection } from './catalog.js'
+import { checkDeadline } from './deadline.js'
 import { lengthOf } from './iterate.js'
 import { matches, type Filter, type MatchDetails } from './match.js'
 import type { Plan } from './planner.js'
@@ -21,6 +22,7 @@ export function run (source: Source, plan: Plan, filter: Filter, sort: SortField
 
 function * matching ({ storage, records, collection }: Source, plan: Plan, filter: Filter, examined: Examined): Generator<Found> {
   for (const record of scan(storage, plan, examined)) {
+    checkDeadline()
     const stored = records.read(collection, record)
     examined.docs++
     const details: MatchDetails = {}

@@ -1,73 +1,119 @@
 import { badValue, CommandError, failedToParse } from './errors.js'
+import type { Request } from './commands/types.js'
 import { isDoc, isNumeric, toNumber, type Doc, type Value } from './values.js'
 
 /** Codes after which MongoDB itself lets drivers retry a write. */
 const retryable = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436])
 
+const writes = new Set(['insert', 'update', 'delete', 'findAndModify', 'findandmodify'])
+
 /** What an active fail point does to a command. */
 export interface Failure {
   blockMs: number
-  closeConnection: boolean
+  /** `before` the command ran, or after it is done and its answer was made. */
+  closeConnection: 'before' | 'after' | undefined
   error: CommandError | undefined
   writeConcernError: Value | undefined
+  /** The labels of a reply with the `writeConcernError`. */
+  labels: Value[]
 }
 
-interface Mode { skip: number, times: number }
+interface FailPoint { skip: number, times: number, entered: number, data: Doc }
 
-/** The `failCommand` fail point of MongoDB's test commands. */
+const off = (): FailPoint => ({ skip: 0, times: 0, entered: 0, data: new Map() })
+
+/** Fail points of MongoDB's test commands: `failCommand`, `onPrimaryTransactionalWrite` and `maxTimeAlwaysTimeOut`. */
 export class FailPoints {
-  #mode: Mode = { skip: 0, times: 0 }
-  #data: Doc = new Map()
-  #entered = 0
+  readonly #points = new Map([['failCommand', off()], ['onPrimaryTransactionalWrite', off()], ['maxTimeAlwaysTimeOut', off()]])
 
   /** Answers `configureFailPoint`; returns how often the fail point was hit before. */
   configure (command: Doc): number {
-    if (command.get('configureFailPoint') !== 'failCommand') throw failedToParse(`${String(command.get('configureFailPoint'))} not found`)
-    const entered = this.#entered
+    const name = String(command.get('configureFailPoint'))
+    const point = this.#points.get(name)
+    if (point === undefined) throw failedToParse(`${name} not found`)
     const data = command.get('data')
-    const mode = parseMode(command.get('mode'))
-    this.#data = isDoc(data) ? data : new Map()
-    this.#mode = mode
-    return entered
+    this.#points.set(name, { ...parseMode(command.get('mode')), entered: point.entered, data: isDoc(data) ? data : new Map() })
+    return point.entered
   }
 
-  /** What is to happen to a command now, if anything; counts as one of its times. Only retryable writes are labelled so. */
-  hit (name: string, appName: string | undefined, retryableWrite: boolean): Failure | undefined {
-    if (this.#mode.times === 0 || !this.#applies(name, appName)) return undefined
-    if (this.#mode.skip > 0) {
-      this.#mode.skip--
-      return undefined
-    }
-    this.#mode.times--
-    this.#entered++
-    return this.#failure(retryableWrite)
+  /**
+   * What is to happen to a command now, if anything; counts as one of its times. Only retryable writes are labelled so.
+   * `pending` tells how many statements of a retryable write were not done before: `onPrimaryTransactionalWrite` counts those.
+   */
+  hit (request: Request, appName: string | undefined, pending: () => number): Failure | undefined {
+    const { name, body } = request
+    const retryableWrite = body.has('txnNumber')
+    if (this.#enter('failCommand', data => applies(data, request, appName))) return failureOf(this.#data('failCommand'), retryableWrite)
+    if (this.#enter('onPrimaryTransactionalWrite', () => retryableWrite && writes.has(name), pending)) return lostWrite(this.#data('onPrimaryTransactionalWrite'))
+    if (this.#enter('maxTimeAlwaysTimeOut', () => timed(body))) return { ...nothing, error: new CommandError(50, 'operation exceeded time limit') }
+    return undefined
   }
 
-  #applies (name: string, appName: string | undefined): boolean {
-    const commands = this.#data.get('failCommands')
-    const wanted = this.#data.get('appName')
-    return name !== 'configureFailPoint' && Array.isArray(commands) && commands.includes(name) && (wanted === undefined || wanted === appName)
+  #data (name: string): Doc {
+    return this.#points.get(name)?.data ?? new Map()
   }
 
-  #failure (retryableWrite: boolean): Failure {
-    const code = this.#data.get('errorCode')
-    const block = this.#data.get('blockTimeMS')
-    return {
-      blockMs: this.#data.get('blockConnection') === true && isNumeric(block) ? toNumber(block) : 0,
-      closeConnection: this.#data.get('closeConnection') === true,
-      error: isNumeric(code) ? this.#error(toNumber(code), retryableWrite) : undefined,
-      writeConcernError: this.#data.get('writeConcernError')
-    }
-  }
-
-  #error (code: number, retryableWrite: boolean): CommandError {
-    const labels = this.#data.get('errorLabels') ?? (retryableWrite && retryable.has(code) ? ['RetryableWriteError'] : [])
-    const details: Doc = Array.isArray(labels) && labels.length > 0 ? new Map([['errorLabels', labels]]) : new Map()
-    return new CommandError(code, "Failing command via 'failCommand' failpoint", details)
+  #enter (name: string, meant: (data: Doc) => boolean, count = () => 1): boolean {
+    const point = this.#points.get(name)
+    if (point === undefined || point.times === 0 || !meant(point.data)) return false
+    const occasions = count()
+    const skipped = Math.min(point.skip, occasions)
+    const hits = Math.min(point.times, occasions - skipped)
+    point.skip -= skipped
+    point.times -= hits
+    point.entered += hits
+    return hits > 0
   }
 }
 
-function parseMode (mode: Value | undefined): Mode {
+const nothing: Failure = { blockMs: 0, closeConnection: undefined, error: undefined, writeConcernError: undefined, labels: [] }
+
+const timed = (body: Doc): boolean => {
+  const time = body.get('maxTimeMS')
+  return isNumeric(time) && toNumber(time) > 0
+}
+
+function applies (data: Doc, { name, database, body }: Request, appName: string | undefined): boolean {
+  const commands = data.get('failCommands')
+  const wanted = data.get('appName')
+  const namespace = data.get('namespace')
+  return name !== 'configureFailPoint' && Array.isArray(commands) && commands.some(command => String(command).toLowerCase() === name.toLowerCase()) && (wanted === undefined || wanted === appName) &&
+    (namespace === undefined || namespace === `${database}.${String(body.get(name === 'getMore' ? 'collection' : name))}`)
+}
+
+function failureOf (data: Doc, retryableWrite: boolean): Failure {
+  const code = data.get('errorCode')
+  const block = data.get('blockTimeMS')
+  const concern = data.get('writeConcernError')
+  const concernCode = isDoc(concern) ? concern.get('code') : undefined
+  const labels = (cause: Value | undefined): Value[] => {
+    const given = data.get('errorLabels')
+    if (Array.isArray(given)) return given
+    return retryableWrite && isNumeric(cause) && retryable.has(toNumber(cause)) ? ['RetryableWriteError'] : []
+  }
+  return {
+    blockMs: data.get('blockConnection') === true && isNumeric(block) ? toNumber(block) : 0,
+    closeConnection: data.get('closeConnection') === true ? 'before' : undefined,
+    error: isNumeric(code) ? failing(toNumber(code), labels(code)) : undefined,
+    writeConcernError: concern,
+    labels: concern === undefined ? [] : labels(concernCode)
+  }
+}
+
+const failing = (code: number, labels: Value[]): CommandError =>
+  new CommandError(code, "Failing command via 'failCommand' failpoint", labels.length > 0 ? new Map([['errorLabels', labels]]) : new Map())
+
+/** A retryable write whose answer is lost: after it was done, or, with `failBeforeCommitExceptionCode`, with nothing done. */
+function lostWrite (data: Doc): Failure {
+  const code = data.get('failBeforeCommitExceptionCode')
+  return {
+    ...nothing,
+    closeConnection: data.get('closeConnection') === false ? undefined : 'after',
+    error: isNumeric(code) ? new CommandError(toNumber(code), 'Failing write due to failpoint. The write must not be reflected.') : undefined
+  }
+}
+
+function parseMode (mode: Value | undefined): { skip: number, times: number } {
   if (mode === 'off') return { skip: 0, times: 0 }
   if (mode === 'alwaysOn') return { skip: 0, times: Infinity }
   if (!isDoc(mode)) throw badValue(`unknown mode: ${String(mode)}`)

@@ -1,5 +1,6 @@
 import { namespaceOf, type Catalog, type Collection, type Index } from './catalog.js'
 import { equalValues } from './compare.js'
+import { checkDeadline } from './deadline.js'
 import { decode } from './decode.js'
 import { describe } from './describe.js'
 import { encode } from './encode.js'
@@ -76,6 +77,7 @@ export class Records {
   /** Files every document of the collection under a new index. Throws CommandError 11000 over duplicates. */
   buildIndex (collection: Collection, index: Index): void {
     for (const key of readKeys(this.#storage.documents, prefixRange(uint32(collection.id)), false)) {
+      checkDeadline()
       const stored = this.read(collection, recordOf(key))
       if (stored === undefined) continue
       const added = this.#entries(index, stored.doc)

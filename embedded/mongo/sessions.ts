@@ -76,3 +76,14 @@ export function retryableWriteOf (command: Doc): RetryableWrite | undefined {
   if (typeof txnNumber !== 'bigint' || session === undefined) throw new CommandError(72, 'Transaction number requires a session ID to also be specified')
   return { session, txnNumber }
 }
+
+/** How many statements of a retryable write are still to be done; those sent again are not. */
+export function pendingStatements (command: Doc, sessions: Sessions): number {
+  try {
+    const write = retryableWriteOf(command)
+    const statements = ['documents', 'updates', 'deletes'].map(field => command.get(field)).find(Array.isArray)
+    return write === undefined ? 0 : Math.max(0, (statements?.length ?? 1) - sessions.done(write).size)
+  } catch {
+    return 0
+  }
+}

@@ -334,7 +334,7 @@ t.test('collections and databases', async t => {
   await db.collection('full').insertOne({})
   t.same((await db.listCollections().toArray()).map(({ name }) => name).sort(), ['empty', 'full'])
   t.same((await db.listCollections({ name: 'full' }, { nameOnly: true }).toArray()), [{ name: 'full', type: 'collection' }])
-  t.same((await client.db('admin').admin().listDatabases()).databases.map(({ name }) => name), ['test'])
+  t.same((await client.db('admin').admin().listDatabases()).databases.map(({ name }) => name), ['admin', 'config', 'local', 'test'])
   await db.collection('absent').updateOne({}, { $set: { a: 1 } })
   await db.collection('absent').deleteOne({})
   t.equal((await db.listCollections().toArray()).length, 2, 'only what inserts makes a collection')

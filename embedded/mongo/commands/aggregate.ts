@@ -1,5 +1,6 @@
 import { encode } from '../encode.js'
 import { CommandError, failedToParse } from '../errors.js'
+import { compileExpression } from '../expressions/compile.js'
 import type { Environment } from '../expressions/types.js'
 import { parseFilter } from '../match-parse.js'
 import { compilePipeline, stageOf } from '../pipeline/compile.js'
@@ -97,6 +98,32 @@ function results (request: Request, services: Services, pipeline: Value[]): Iter
   return isCount(rest) ? counted(request, services, query, rest) : runRest(docsOf(request, services, collectionName(request), query))
 }
 
+/** The documents of the stages that can begin a pipeline over no collection. */
+function sourceStage (name: string, operand: Value, request: Request, services: Services, environment: Environment): Doc[] {
+  const lsid = request.body.get('lsid')
+  switch (name) {
+    case '$documents': return documents(operand, environment)
+    case '$listLocalSessions': return isDoc(lsid) ? [toDoc({ _id: lsid, lastUse: services.now() })] : []
+    case '$currentOp':
+      return [toDoc({ type: 'op', host: services.address, connectionId: request.connectionId, active: true, op: 'command', ns: `${request.database}.$cmd.aggregate` })]
+    case '$changeStream': throw new CommandError(40573, 'change streams are not supported by this server')
+  }
+  throw new CommandError(73, `{aggregate: 1} is not valid for '${name}'; a collection is required.`)
+}
+
+function documents (operand: Value, environment: Environment): Doc[] {
+  const made = compileExpression(operand, environment)(environment.scope(new Map()))
+  if (!Array.isArray(made) || !made.every(isDoc)) throw new CommandError(5858203, 'an array is expected for $documents: its members must be objects')
+  return made
+}
+
+function databaseResults (request: Request, services: Services, pipeline: Value[]): Iterable<Doc> {
+  const environment = environmentOf(request, services.now())
+  const [name, operand] = stageOf(pipeline[0] ?? null)
+  const run = compilePipeline(pipeline.slice(1), contextOf(request, services, environment))
+  return run(sourceStage(name, operand, request, services, environment))
+}
+
 function * encoded (docs: Iterable<Doc>): Generator<Buffer> {
   for (const doc of docs) yield encode(doc)
 }
@@ -105,11 +132,13 @@ const aggregate: Command = {
   fields: ['pipeline', 'cursor', 'explain', 'allowDiskUse', 'bypassDocumentValidation', 'collation', 'hint', 'let'],
   run: (request, services) => {
     if (!request.body.has('cursor')) throw failedToParse("The 'cursor' option is required, except for aggregate with the explain argument")
-    if (typeof request.body.get('aggregate') !== 'string') throw new CommandError(115, 'aggregations over a database are not supported by this server')
     checkCollation(request.body.get('collation'))
-    const docs = results(request, services, requiredArray(request, 'pipeline'))
+    const pipeline = requiredArray(request, 'pipeline')
+    const overDatabase = typeof request.body.get('aggregate') !== 'string'
+    const name = overDatabase ? '$cmd.aggregate' : collectionName(request)
+    const docs = overDatabase ? databaseResults(request, services, pipeline) : results(request, services, pipeline)
     return {
-      cursor: services.cursors.first(`${request.database}.${collectionName(request)}`, encoded(docs), { batchSize: batchSizeOf(request), session: sessionOf(request.body) })
+      cursor: services.cursors.first(`${request.database}.${name}`, encoded(docs), { batchSize: batchSizeOf(request), session: sessionOf(request.body) })
     }
   }
 }

@@ -4,6 +4,7 @@ import { createEnvironment } from '../expressions/types.js'
 import { matches } from '../match.js'
 import { filterOf } from '../match-parse.js'
 import { encode } from '../encode.js'
+import { sessionOf } from '../sessions.js'
 import { isDoc, isNumeric, isTruthy, toDoc, toNumber, type Value } from '../values.js'
 import { collectionName, countField, docField, flagField } from './fields.js'
 import type { Command, CommandTable, Reply, Request, Services } from './types.js'
@@ -16,16 +17,19 @@ export function existing ({ database, body, name }: Request, { catalog }: Servic
   return collection
 }
 
+/** What every replica set has. */
+const systemDatabases = ['admin', 'config', 'local']
+
 const listDatabases: Command = {
   fields: ['filter', 'nameOnly', 'authorizedDatabases'],
   adminOnly: true,
   run: (request, { catalog, now }) => {
     const filter = filterOf(docField(request, 'filter'), 'listDatabases.filter', createEnvironment(now()))
     const nameOnly = flagField(request, 'nameOnly')
-    const sizes = new Map<string, number>()
+    const sizes = new Map(systemDatabases.map(name => [name, 0]))
     for (const { database, bytes } of catalog.all()) sizes.set(database, (sizes.get(database) ?? 0) + bytes)
     const databases = [...sizes].sort(([a], [b]) => a < b ? -1 : 1)
-      .map(([name, size]) => toDoc({ name, ...(nameOnly ? {} : { sizeOnDisk: BigInt(size), empty: false }) }))
+      .map(([name, size]) => toDoc({ name, ...(nameOnly ? {} : { sizeOnDisk: BigInt(size), empty: size === 0 }) }))
       .filter(doc => matches(filter, doc))
     const totalSize = [...sizes.values()].reduce((a, b) => a + b, 0)
     return nameOnly ? { databases } : { databases, totalSize: BigInt(totalSize), totalSizeMb: BigInt(Math.floor(totalSize / 2 ** 20)) }
@@ -38,7 +42,7 @@ const listCollections: Command = {
     const filter = filterOf(docField(request, 'filter'), 'listCollections.filter', createEnvironment(now()))
     const nameOnly = flagField(request, 'nameOnly')
     const entries = catalog.in(request.database).map(collection => describeCollection(collection, nameOnly)).filter(doc => matches(filter, doc))
-    return { cursor: cursors.first(`${request.database}.$cmd.listCollections`, entries.map(encode), { batchSize: batchSizeOf(request) }) }
+    return { cursor: cursors.first(`${request.database}.$cmd.listCollections`, entries.map(encode), { batchSize: batchSizeOf(request), session: sessionOf(request.body) }) }
   }
 }
 

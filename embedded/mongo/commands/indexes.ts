@@ -7,6 +7,7 @@ import { createEnvironment } from '../expressions/types.js'
 import type { Filter } from '../match.js'
 import { parseFilter } from '../match-parse.js'
 import { sameKeys } from '../planner.js'
+import { sessionOf } from '../sessions.js'
 import { isDoc, isNumeric, toNumber, type Doc, type Value } from '../values.js'
 import { batchSizeOf, existing } from './collections.js'
 import { checkCollation, checkFields, collectionName, requiredArray } from './fields.js'
@@ -16,7 +17,7 @@ const cannotCreate = (message: string): CommandError => new CommandError(67, mes
 
 const options = new Set(['v', 'key', 'name', 'unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds', 'background', 'ns', 'collation',
   'hidden', 'storageEngine', 'weights', 'default_language', 'language_override', 'textIndexVersion', '2dsphereIndexVersion', 'bits', 'min', 'max',
-  'bucketSize', 'wildcardProjection', 'prepareUnique', 'clustered'])
+  'bucketSize', 'wildcardProjection', 'prepareUnique', 'clustered', 'dropDups'])
 
 /** Options that say what an index is; two indexes with the same key must agree in them. */
 const defining = ['unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds'] as const
@@ -64,9 +65,9 @@ function checkSpec (spec: Value): Doc {
   checkKey(key)
   checkOptions(spec, key)
   const shown: Doc = new Map<string, Value>([['v', new Int32(2)], ['key', key], ['name', name]])
-  for (const option of defining) {
+  for (const option of [...defining, 'background']) {
     const value = spec.get(option)
-    if (value !== undefined && value !== false) shown.set(option, value)
+    if (value !== undefined && (value !== false || option === 'background')) shown.set(option, value)
   }
   return shown
 }
@@ -175,7 +176,7 @@ const listIndexes: Command = {
   run: (request, services) => {
     checkFields(request.body.get('cursor') instanceof Map ? request.body.get('cursor') as Doc : new Map(), 'listIndexes.cursor', new Set(['batchSize']))
     const collection = existing(request, services)
-    return { cursor: services.cursors.first(namespaceOf(collection), collection.indexes.map(({ spec }) => encode(spec)), { batchSize: batchSizeOf(request) }) }
+    return { cursor: services.cursors.first(namespaceOf(collection), collection.indexes.map(({ spec }) => encode(spec)), { batchSize: batchSizeOf(request), session: sessionOf(request.body) }) }
   }
 }
 

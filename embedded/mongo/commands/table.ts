@@ -5,13 +5,15 @@ import { findAndModifyCommands } from './find-and-modify.js'
 import { findCommands } from './find.js'
 import { handshake } from './handshake.js'
 import { indexCommands } from './indexes.js'
+import { maintenanceCommands } from './maintenance.js'
 import { sessionCommands } from './sessions.js'
 import type { Command } from './types.js'
 import { writeCommands } from './write.js'
 
 /** Every command there is, by name. */
 export const commands = new Map<string, Command>([
-  handshake, sessionCommands, collectionCommands, indexCommands, findCommands, writeCommands, findAndModifyCommands, aggregateCommands, explainCommands
+  handshake, sessionCommands, collectionCommands, indexCommands, findCommands, writeCommands, findAndModifyCommands, aggregateCommands, explainCommands,
+  maintenanceCommands
 ].flatMap(table => Object.entries(table)))
 
 /** Fields any command may carry. */

@@ -8,6 +8,7 @@ export function compilePipeline (pipeline: Value[], context: PipelineContext): S
   const compiled = pipeline.map(stage => {
     const [name, operand] = stageOf(stage)
     const factory = Object.hasOwn(stages, name) ? stages[name] : undefined
+    if (name === '$changeStream') throw new CommandError(40573, 'change streams are not supported by this server')
     if (factory === undefined) throw new CommandError(40324, `Unrecognized pipeline stage name: '${name}'`)
     return factory(operand, { ...context, compile: compilePipeline })
   })
