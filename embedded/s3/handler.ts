@@ -51,7 +51,7 @@ export async function handle (request: IncomingMessage, response: ServerResponse
 async function perform (request: IncomingMessage, context: Context): Promise<Reply> {
   const target = parseTarget(request)
   if (target.bucket === FAULTS_BUCKET) return await administerFaults(target, context)
-  if (target.method === 'OPTIONS') throw new S3Error('AccessForbidden')
+  if (target.method === 'OPTIONS') throw target.headers.has('origin') ? new S3Error('AccessForbidden') : new S3Error('BadRequest', 'Insufficient information. Origin request header needed.')
   const identity = authenticate(target, context.settings)
   const operation = findOperation(target)
   if (target.bucket !== '' && !isBucketName(target.bucket)) throw new S3Error('InvalidBucketName', undefined, { BucketName: target.bucket })

@@ -229,7 +229,8 @@ t.test('what is no proper request is refused, and the next one is answered', asy
   t.match(await raw(port, 'PUT /hookaba/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n'), /^HTTP\/1\.1 400/)
   for (const path of ['/hookaba/%', '/hookaba/%zz', '/hookaba/%ff', 'http://x/', '*', '/?%=1']) t.match(await raw(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`), /^HTTP\/1\.1 400[^]*InvalidURI|^HTTP\/1\.1 400/, path)
   t.match(await raw(port, 'PATCH /hookaba/x HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1\.1 405[^]*MethodNotAllowed/)
-  t.match(await raw(port, 'OPTIONS /hookaba/x HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1\.1 403[^]*AccessForbidden/)
+  t.match(await raw(port, 'OPTIONS /hookaba/x HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\n\r\n'), /^HTTP\/1\.1 403[^]*AccessForbidden/)
+  t.match(await raw(port, 'OPTIONS /hookaba/x HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1\.1 400[^]*BadRequest/)
   t.match(await raw(port, 'HEAD /hookaba/missing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', () => false), /^HTTP\/1\.1 403[^]*\r\n\r\n$/, 'no body')
   const headers = sign({ path: '/hookaba/x', hash: UNSIGNED }, port).headers
   const head = `PUT /hookaba/x HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}`
