@@ -10,7 +10,7 @@ const MOST_BYTES = 16 * 1024 * 1024
  */
 export default fp(async function leftovers (app) {
   app.addHook('onSend', async ({ raw }) => {
-    if (raw.complete) return
+    if (raw.complete !== false) return // undefined for a request that was injected
     const { socket } = raw
     const destroySoon = socket.destroySoon.bind(socket)
     socket.destroySoon = () => {
@@ -19,13 +19,13 @@ export default fp(async function leftovers (app) {
     }
   })
   app.addHook('onResponse', async ({ raw }) => {
-    flowAway(raw).then(() => { if (!raw.complete) raw.socket.destroy() })
+    flowAway(raw).then(() => { if (raw.complete === false) raw.socket.destroy() })
   })
 }, { name: 'leftovers' })
 
 /** Resolves when the request has ended, was cut, or has passed the bound. */
 async function flowAway (raw: IncomingMessage): Promise<void> {
-  if (raw.complete || raw.destroyed) return
+  if (raw.complete !== false || raw.destroyed) return
   await new Promise<void>(resolve => {
     let passed = 0
     raw.once('end', resolve).once('close', resolve)
