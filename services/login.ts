@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import type { Collection } from 'mongodb'
+import { MongoServerError, type Collection } from 'mongodb'
 import type { OtpDocument } from '../schemas/documents.js'
-import { invalidField, isDuplicateKey, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
+import { invalidField, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
 import { initial, isOtpCode, next, otpCode, sameCode, type OtpEvent, type OtpOutcome, type OtpState } from './otp.js'
 import { maskPhone, requirePhone } from './phone.js'
 import { NumberRefused, type Clock, type Log, type SendSms } from './ports.js'
 import { smsMessage, type Platform, type Wording } from './sms-message.js'
 
-/** A race is lost only to somebody who won it; to lose this many in a row, something else must be wrong. */
-const MOST_RACES = 100
+const DUPLICATE_KEY = 11000
 const KEPT_MS = 48 * 3600 * 1000
 
 export interface LoginOptions {
@@ -97,7 +96,7 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
 
   /** Applies the events in their order, all anew each time another process was first. */
   async function compareAndSet (phone: string, batch: Waiting[]): Promise<OtpOutcome[]> {
-    for (let race = 0; race < MOST_RACES; race++) {
+    for (;;) {
       const stored = await otps.findOne({ _id: phone })
       const before: OtpState = stored ?? initial
       let state = before
@@ -108,7 +107,6 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
       })
       if (state === before || await write(phone, stored?.version ?? 0, state, batch.at(-1)!.at)) return outcomes
     }
-    throw new Error('the document of a phone changed at every attempt')
   }
 
   async function write (phone: string, version: number, state: OtpState, at: Date): Promise<boolean> {
@@ -119,7 +117,7 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
       await otps.insertOne(document)
       return true
     } catch (error) {
-      if (isDuplicateKey(error)) return false
+      if (error instanceof MongoServerError && error.code === DUPLICATE_KEY) return false
       throw error
     }
   }
