@@ -23,7 +23,7 @@ const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   const { config, logger = { level: config.LOG_LEVEL } } = options
   const app = fastify({
-    logger: { ...logger, serializers: { err: serializeError } },
+    logger: { ...logger, serializers: { err: serializeError, busboyOptions: () => undefined } }, // the form parser's options hold the request's headers
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     trustProxy: parseTrustProxy(config.TRUST_PROXY) ?? false,
