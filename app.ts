@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import autoload from '@fastify/autoload'
 import fastify, { LogController, type FastifyInstance, type FastifyLoggerOptions } from 'fastify'
 import type { PinoLoggerOptions } from 'fastify/types/logger.js'
-import { answerError, refuseConnection } from './plugins/error-handler.js'
+import { answerError, PROTECTION, refuseConnection } from './plugins/error-handler.js'
 import { parseTrustProxy } from './services/config.js'
 import { toFieldError, type ValidationFault } from './services/field-errors.js'
 import { maskPhones } from './services/phone.js'
@@ -30,13 +30,13 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     bodyLimit: JSON_LIMIT,
     pluginTimeout: BOOT_MS,
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
-    http: { headersTimeout: 15_000, connectionsCheckingInterval: 5_000, requireHostHeader: false } satisfies ServerOptions,
+    http: { headersTimeout: Math.min(15_000, config.UPLOAD_MAX_SECONDS * 1000), connectionsCheckingInterval: 5_000, requireHostHeader: false } satisfies ServerOptions,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 16 * 1024 },
     ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
     schemaErrorFormatter: faults => toFieldError(faults as ValidationFault[]),
-    frameworkErrors: (error, request, reply) => { answerError(error, request, reply.header('x-request-id', request.id).header('connection', 'close')) },
+    frameworkErrors: (error, request, reply) => { answerError(error, request, reply.headers({ ...PROTECTION, 'x-request-id': request.id, connection: 'close' })) },
     clientErrorHandler: refuseConnection
   })
 

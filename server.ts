@@ -9,13 +9,14 @@ const GRACE_MS = 10_000
 
 /** The process: environment, stand-ins for what it does not name, the app, and an orderly end. */
 async function start (): Promise<void> {
+  process.stdout.on('error', () => {}) // a log that nobody reads any more is no reason to stop
   readEnvFile()
   const env = readConfig(process.env)
   const standIns = await startStandIns(env)
   try {
     const app = await buildApp({ config: completeConfig(env, standIns.env), logger: logger(env) })
     closeWithGrace({ delay: GRACE_MS, logger: app.log }, async ({ err }) => {
-      if (err) app.log.fatal({ err }, 'stopping after an error')
+      if (err) app.log.error({ err }, 'stopping after an error')
       await app.close()
       await standIns.close()
     })

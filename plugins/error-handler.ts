@@ -11,6 +11,15 @@ declare module 'fastify' {
   }
 }
 
+/** For answers that no hook sees; all others get theirs from the security plugin. */
+export const PROTECTION = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+  'strict-transport-security': 'max-age=31536000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer'
+}
+
 /** What Node's HTTP parser refuses, by its own code. */
 const STATUS: Record<string, number> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
 
@@ -33,7 +42,8 @@ export default fp(async function errorHandler (app) {
 /** Answers `error`; also what Fastify refuses before a route is found. */
 export function answerError (error: FastifyError | ServiceError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const statusCode = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 600 ? error.statusCode : 500
-  if (statusCode >= 500) request.log.error({ err: error }, 'request failed')
+  if (statusCode === 503) request.log.warn({ err: error }, 'request refused')
+  else if (statusCode >= 500) request.log.error({ err: error }, 'request failed')
   if (error instanceof ServiceError) headers(error, reply)
   return reply.code(statusCode).type('application/json; charset=utf-8').send(body(error, statusCode, request))
 }
@@ -58,7 +68,7 @@ function body (error: FastifyError | ServiceError, statusCode: number, request: 
 /** The status in words, as a sentence. */
 const reason = (status: number) => (STATUS_CODES[status] ?? 'Bad Request').replace(/ [A-Z](?=[a-z])/g, letter => letter.toLowerCase())
 
-/** Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the connection. */
+/** Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the connection, with whatever was under way on it. */
 export function refuseConnection (error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
@@ -70,10 +80,9 @@ export function refuseConnection (error: Error & { code?: string }, socket: Sock
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(body)}`,
-    'Cache-Control: no-store',
-    'X-Content-Type-Options: nosniff',
+    ...Object.entries(PROTECTION).map(([name, value]) => `${name}: ${value}`),
     'Connection: close',
     '',
     body
-  ].join('\r\n'))
+  ].join('\r\n'), () => socket.destroy())
 }

@@ -37,7 +37,7 @@ export default fp(async function mongo (app) {
     throw new Error('MongoDB at MONGO_URI refuses an index that this service relies on', { cause })
   }
   app.decorate('collections', {
-    otps: db.collection<OtpDocument>('otps', { promoteBuffers: true }),
+    otps: db.collection<OtpDocument>('otps', { promoteBuffers: true, readPreference: 'primary' }), // a compare-and-set on a stale read loses for ever
     users: db.collection<UserDocument>('users'),
     uploads: db.collection<UploadDocument>('uploads'),
     library: db.collection<LibraryDocument>('library')

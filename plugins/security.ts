@@ -12,6 +12,10 @@ export default fp(async function security (app) {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store')
   })
+  app.server.on('checkExpectation', (request, response) => {
+    delete request.headers.expect // RFC 9110 §10.1.1: what is not understood may be overlooked
+    app.server.emit('request', request, response)
+  })
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: true },

@@ -20,7 +20,7 @@ export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs 
 
 async function provider (name: string, config: Config, timeoutMs: number): Promise<SendSms> {
   if (name === 'http') return createHttpSms({ url: config.SMS_HTTP_URL!, token: config.SMS_HTTP_TOKEN, timeoutMs })
-  if (name === 'console') return createConsoleSms(line => process.stdout.write(line))
+  if (name === 'console') return createConsoleSms(print)
   const { createTwilioSms } = await import('../services/sms-twilio.js')
   return createTwilioSms({
     accountSid: config.TWILIO_ACCOUNT_SID!,
@@ -31,6 +31,8 @@ async function provider (name: string, config: Config, timeoutMs: number): Promi
     timeoutMs
   })
 }
+
+const print = (line: string) => new Promise<void>((resolve, reject) => { process.stdout.write(line, error => error ? reject(error) : resolve()) })
 
 function inOrder (log: Log, [first, ...rest]: SendSms[]): SendSms {
   if (!first) throw new Error('SMS_PROVIDER names no provider')

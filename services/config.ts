@@ -16,50 +16,53 @@ export class ConfigError extends Error {
 type Rule = [name: keyof Env, broken: (env: Env) => boolean, rule: string]
 
 const PLACEHOLDER = /^(.+?)\1{3,}$|(change|replace)[-_ ]?(me|this)|placeholder|your[-_ ](own|jwt|otp|secret|super)|super[-_ ]?secret|(jwt|dev)-secret$/i
-const list = (text: string | undefined) => (text ?? '').split(',').map(item => item.trim()).filter(item => item !== '')
+/** The values of a comma-separated variable. */
+export const listOf = (text: string | undefined) => (text ?? '').split(',').map(item => item.trim()).filter(item => item !== '')
 const parses = (parse: () => unknown) => { try { parse(); return true } catch { return false } }
-const isUrl = (text: string) => /^https?:\/\//i.test(text) && parses(() => new URL(text))
+const isUrl = (text: string) => isUrlWithQuery(text) && !text.includes('?')
+const isUrlWithQuery = (text: string) => /^https?:\/\/[^/?#@]+([/?][^#]*)?$/i.test(text) && parses(() => new URL(text))
 const isOrigin = (text: string) => isUrl(text) && new URL(text).origin === text
 const isWeak = (secret: string | undefined) => secret === undefined || Buffer.byteLength(secret) < 32 || PLACEHOLDER.test(secret)
 const isSize = (text: string) => /^[1-9]\d{0,3}x[1-9]\d{0,3}$/.test(text)
-const providers = (env: Env) => list(env.SMS_PROVIDER).map(name => name === 'mock' ? 'console' : name)
-const uses = (env: Env, provider: string) => providers(env).includes(provider)
+/** The providers of SMS_PROVIDER in order, `mock` by its new name. */
+export const smsProviders = (env: Env) => listOf(env.SMS_PROVIDER).map(name => name === 'mock' ? 'console' : name)
+const uses = (env: Env, provider: string) => smsProviders(env).includes(provider)
 const inProduction = (env: Env) => env.NODE_ENV === 'production'
 const isPhone = (text: string, env: Env) => normalizePhone(text, env.DEFAULT_REGION) !== undefined
-const url = (name: keyof Env & ('PUBLIC_URL' | 'SMS_HTTP_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' | 'S3_PUBLIC_URL')): Rule =>
-  [name, env => env[name] !== undefined && !isUrl(env[name]), 'must be an http or https URL']
+const url = (name: keyof Env & ('PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' | 'S3_PUBLIC_URL')): Rule =>
+  [name, env => env[name] !== undefined && !isUrl(env[name]), 'must be an http or https URL without credentials, query or fragment']
 const neededBy = (provider: string, name: keyof Env): Rule =>
   [name, env => uses(env, provider) && env[name] === undefined, `must be set with SMS_PROVIDER=${provider}`]
 
 const rules: Rule[] = [
   ['TRUST_PROXY', env => parseTrustProxy(env.TRUST_PROXY) === undefined, 'must be off, true for private networks, or a list of addresses and networks'],
   url('PUBLIC_URL'),
-  ['CORS_ORIGINS', env => !list(env.CORS_ORIGINS).every(isOrigin), 'must be a list of origins such as https://app.example.com'],
+  ['CORS_ORIGINS', env => !listOf(env.CORS_ORIGINS).every(isOrigin), 'must be a list of origins such as https://app.example.com'],
   ['METRICS_TOKEN', env => env.METRICS_TOKEN !== undefined && env.METRICS_TOKEN.length < 16, 'must have at least 16 characters'],
 
   ['MONGO_URI', env => inProduction(env) && env.MONGO_URI === undefined, 'must be set in production'],
   ['MONGO_URI', env => env.MONGO_URI !== undefined && !/^mongodb(\+srv)?:\/\/[^/?#]+/.test(env.MONGO_URI), 'must begin with mongodb:// or mongodb+srv:// and name a host'],
 
   ['JWT_SECRET_KEY', env => inProduction(env) && env.JWT_ALGORITHM === 'HS256' && env.JWT_SECRET_KEY === undefined, 'must be set in production'],
-  ['JWT_SECRET_KEY', env => env.JWT_SECRET_KEY !== undefined && isWeak(list(env.JWT_SECRET_KEY)[0]), 'must begin with a secret of at least 32 bytes that is no placeholder'],
+  ['JWT_SECRET_KEY', env => env.JWT_SECRET_KEY !== undefined && isWeak(listOf(env.JWT_SECRET_KEY)[0]), 'must begin with a secret of at least 32 bytes that is no placeholder'],
   ['JWT_PRIVATE_KEY', env => env.JWT_ALGORITHM !== 'HS256' && env.JWT_PRIVATE_KEY === undefined, 'must be set with JWT_ALGORITHM ES256 or EdDSA'],
   ['JWT_PRIVATE_KEY', env => env.JWT_PRIVATE_KEY !== undefined && !areKeysFor(env.JWT_PRIVATE_KEY, env.JWT_ALGORITHM), 'must hold PEM private keys, the first of the kind that JWT_ALGORITHM signs with'],
   ['ACCESS_TOKEN_TTL', env => parseDuration(env.ACCESS_TOKEN_TTL) === undefined, 'must be a number and one of s, m, h, d, such as 30d'],
 
   ['OTP_SECRET', env => inProduction(env) && env.OTP_SECRET === undefined, 'must be set in production'],
   ['OTP_SECRET', env => env.OTP_SECRET !== undefined && isWeak(env.OTP_SECRET), 'must have at least 32 bytes and be no placeholder'],
-  ['OTP_TEST_NUMBERS', env => !list(env.OTP_TEST_NUMBERS).every(entry => /^[^:]+:\d{6}$/.test(entry) && isPhone(entry.split(':')[0]!, env)), 'must be a list of number:code with six digits'],
+  ['OTP_TEST_NUMBERS', env => !listOf(env.OTP_TEST_NUMBERS).every(entry => /^[^:]+:\d{6}$/.test(entry) && isPhone(entry.split(':')[0]!, env)), 'must be a list of number:code with six digits'],
   ['OTP_TEST_NUMBERS_UNTIL', env => env.OTP_TEST_NUMBERS_UNTIL !== undefined && !isIsoDate(env.OTP_TEST_NUMBERS_UNTIL), 'must be an ISO 8601 date'],
   ['DEFAULT_REGION', env => !isRegion(env.DEFAULT_REGION), 'must be an ISO 3166 country code such as IN'],
-  ['SMS_PROVIDER', env => providers(env).length === 0 || !providers(env).every(name => ['console', 'twilio', 'http'].includes(name)), 'must be console, twilio, http, or a list of them'],
+  ['SMS_PROVIDER', env => smsProviders(env).length === 0 || !smsProviders(env).every(name => ['console', 'twilio', 'http'].includes(name)), 'must be console, twilio, http, or a list of them'],
   ['SMS_PROVIDER', env => inProduction(env) && uses(env, 'console') && !env.SMS_CONSOLE_IN_PRODUCTION, 'must not be console in production unless SMS_CONSOLE_IN_PRODUCTION=true'],
   ['SMS_BRAND', env => !/^[^\p{Cc}]{1,40}$/u.test(env.SMS_BRAND) || Buffer.byteLength(env.SMS_BRAND) > 60 || /\d{4}/.test(env.SMS_BRAND), 'must have 1 to 40 characters and no four digits in a row'],
   ['SMS_ANDROID_HASH', env => !/^[A-Za-z0-9+/]{11}$/.test(env.SMS_ANDROID_HASH), 'must be the 11-character hash of the Android app'],
   ['SMS_WEB_ORIGIN', env => env.SMS_WEB_ORIGIN !== undefined && !/^(?=.{1,60}$)[a-z0-9-]+(\.[a-z0-9-]+)*$/i.test(env.SMS_WEB_ORIGIN), 'must be a host name such as app.example.com'],
-  ['SMS_ALLOWED_COUNTRIES', env => list(env.SMS_ALLOWED_COUNTRIES).length === 0 || !list(env.SMS_ALLOWED_COUNTRIES).every(isRegion), 'must be a list of ISO 3166 country codes'],
+  ['SMS_ALLOWED_COUNTRIES', env => listOf(env.SMS_ALLOWED_COUNTRIES).length === 0 || !listOf(env.SMS_ALLOWED_COUNTRIES).every(isRegion), 'must be a list of ISO 3166 country codes'],
   ['SMS_WEB_ORIGIN', env => Buffer.byteLength(env.SMS_BRAND) + (env.SMS_WEB_ORIGIN?.length ?? 0) > 109, 'must leave room for SMS_BRAND: together at most 109 bytes, or a text is longer than 140'],
   neededBy('http', 'SMS_HTTP_URL'),
-  url('SMS_HTTP_URL'),
+  ['SMS_HTTP_URL', env => env.SMS_HTTP_URL !== undefined && !isUrlWithQuery(env.SMS_HTTP_URL), 'must be an http or https URL without credentials or fragment'],
   neededBy('twilio', 'TWILIO_ACCOUNT_SID'),
   ['TWILIO_ACCOUNT_SID', env => env.TWILIO_ACCOUNT_SID !== undefined && !env.TWILIO_ACCOUNT_SID.startsWith('AC'), 'must begin with AC'],
   neededBy('twilio', 'TWILIO_AUTH_TOKEN'),
@@ -73,9 +76,9 @@ const rules: Rule[] = [
   url('S3_ENDPOINT'),
   url('S3_PUBLIC_URL'),
 
-  ['RENDITION_SIZES', env => list(env.RENDITION_SIZES).length === 0 || !list(env.RENDITION_SIZES).every(isSize), 'must be a list of sizes such as 64x64'],
-  ['LIBRARY_URL_RENDITION', env => env.LIBRARY_URL_RENDITION !== undefined && !list(env.RENDITION_SIZES).includes(env.LIBRARY_URL_RENDITION), 'must be one of RENDITION_SIZES'],
-  ['ADMIN_NUMBERS', env => !list(env.ADMIN_NUMBERS).every(number => isPhone(number, env)), 'must be a list of phone numbers']
+  ['RENDITION_SIZES', env => listOf(env.RENDITION_SIZES).length === 0 || !listOf(env.RENDITION_SIZES).every(isSize), 'must be a list of sizes such as 64x64'],
+  ['LIBRARY_URL_RENDITION', env => env.LIBRARY_URL_RENDITION !== undefined && !listOf(env.RENDITION_SIZES).includes(env.LIBRARY_URL_RENDITION), 'must be one of RENDITION_SIZES'],
+  ['ADMIN_NUMBERS', env => !listOf(env.ADMIN_NUMBERS).every(number => isPhone(number, env)), 'must be a list of phone numbers']
 ]
 
 /** The environment, checked and typed; variables set to nothing count as not set. Throws a ConfigError. */
@@ -110,19 +113,13 @@ function parse (data: Record<string, string | undefined>, bad: Set<string>, prob
   }
 }
 
-/** The values of a comma-separated variable. */
-export const listOf = list
-
-/** The providers of SMS_PROVIDER in order, `mock` by its new name. */
-export const smsProviders = providers
-
 const PRIVATE_NETWORKS = ['loopback', 'linklocal', 'uniquelocal']
 
 /** Whose `X-Forwarded-*` is believed: nobody's, private networks' (`true`), or those listed. Undefined when malformed; a number of hops is, since it cannot tell a proxy from a client that claims to be one. */
 export function parseTrustProxy (text: string): false | string[] | undefined {
   if (/^(off|false|0)$/i.test(text)) return false
   if (/^true$/i.test(text)) return PRIVATE_NETWORKS
-  const networks = list(text)
+  const networks = listOf(text)
   return networks.length > 0 && networks.every(isNetwork) ? networks : undefined
 }
 

@@ -1,3 +1,5 @@
+import { MongoServerError } from 'mongodb'
+
 /** A refusal or failure that a client may read: the status and the sentence are the contract's, the cause is for the log only. */
 export class ServiceError extends Error {
   readonly statusCode: number
@@ -66,3 +68,6 @@ export async function orFail<T> (sentence: string, detailed: boolean, work: Prom
     throw new ServiceError(500, sentence, { cause, detailed })
   }
 }
+
+/** Whether the database refused a write because a unique index has the key already. */
+export const isDuplicateKey = (error: unknown) => error instanceof MongoServerError && error.code === 11000

@@ -5,8 +5,6 @@ export interface ValidationFault {
   keyword: string
   instancePath: string
   params: Record<string, unknown>
-  schema?: unknown
-  parentSchema?: { minLength?: number, maxLength?: number }
 }
 
 /** The contract's sentences for a validator's faults, by field; for a field of the wrong type no other sentence. */

@@ -1,8 +1,9 @@
-import type { Collection, ObjectId } from 'mongodb'
+import type { Collection } from 'mongodb'
 import type { LibraryDocument } from '../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../schemas/library.js'
 import { orFail } from './errors.js'
 import type { MediaStore } from './ports.js'
+import { storedTime } from './stored-time.js'
 
 const MOST_PER_PAGE = 100
 
@@ -29,19 +30,11 @@ export function createLibrary ({ library, media }: { library: Collection<Library
       id: row._id.toHexString(),
       url,
       user_id: String(row.user_id ?? ''),
-      created_at: timeOf(row).toISOString(),
+      created_at: storedTime(row.created_at, row._id).toISOString(),
       type,
       category: row.category ?? (type === 'gif' ? 'GIF' : 'Images'),
       ...(row.title !== undefined && { title: row.title }),
       ...(row.content_type !== undefined && { content_type: row.content_type, size: row.size, sha256: row.sha256 })
     }
   }
-}
-
-/** When an item came: a date, or the text of one, in UTC unless it says otherwise; without either, the time in its id. */
-function timeOf ({ _id, created_at: stored }: { _id: ObjectId, created_at?: unknown }): Date {
-  if (stored instanceof Date) return stored
-  const text = String(stored)
-  const date = new Date(/T[\d:.]+$/.test(text) ? `${text}Z` : text)
-  return Number.isNaN(date.getTime()) ? _id.getTimestamp() : date
 }

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { MongoServerError, type Collection } from 'mongodb'
+import type { Collection } from 'mongodb'
 import type { OtpDocument } from '../schemas/documents.js'
-import { invalidField, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
+import { invalidField, isDuplicateKey, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
 import { initial, isOtpCode, next, otpCode, sameCode, type OtpEvent, type OtpOutcome, type OtpState } from './otp.js'
 import { maskPhone, requirePhone } from './phone.js'
 import { NumberRefused, type Clock, type Log, type SendSms } from './ports.js'
 import { smsMessage, type Platform, type Wording } from './sms-message.js'
 
-const DUPLICATE_KEY = 11000
+/** A race is lost only to somebody who won it; to lose this many in a row, something else must be wrong. */
+const MOST_RACES = 100
 const KEPT_MS = 48 * 3600 * 1000
 
 export interface LoginOptions {
@@ -96,7 +97,7 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
 
   /** Applies the events in their order, all anew each time another process was first. */
   async function compareAndSet (phone: string, batch: Waiting[]): Promise<OtpOutcome[]> {
-    for (;;) {
+    for (let race = 0; race < MOST_RACES; race++) {
       const stored = await otps.findOne({ _id: phone })
       const before: OtpState = stored ?? initial
       let state = before
@@ -107,6 +108,7 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
       })
       if (state === before || await write(phone, stored?.version ?? 0, state, batch.at(-1)!.at)) return outcomes
     }
+    throw new Error('the document of a phone changed at every attempt')
   }
 
   async function write (phone: string, version: number, state: OtpState, at: Date): Promise<boolean> {
@@ -117,7 +119,7 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
       await otps.insertOne(document)
       return true
     } catch (error) {
-      if (error instanceof MongoServerError && error.code === DUPLICATE_KEY) return false
+      if (isDuplicateKey(error)) return false
       throw error
     }
   }

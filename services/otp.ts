@@ -70,7 +70,7 @@ function request (state: OtpState, { nonce, life }: OtpEvent & { type: 'request'
   const renewed: Challenge = repeat
     ? { ...challenge, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + LONGEST_LIFE)) }
     : { nonce, issued_at: at, expires_at: new Date(now + life), tries: 0, used_at: null }
-  return { state: { ...state, challenge: renewed, sends: [...sends, at] }, outcome: { type: 'send', nonce: renewed.nonce, before: challenge } }
+  return { state: { ...state, challenge: renewed, sends: [...sends, at].sort((a, b) => a.getTime() - b.getTime()) }, outcome: { type: 'send', nonce: renewed.nonce, before: challenge } }
 }
 
 const gapAfter = (texts: number) => GAPS[Math.min(texts, GAPS.length) - 1] ?? 0

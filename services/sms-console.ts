@@ -1,6 +1,6 @@
 import type { SendSms } from './ports.js'
 
 /** "Sends" by one line on `write`, for trying the service without a provider: `SMS {"to":…,"body":…}`. */
-export function createConsoleSms (write: (line: string) => void): SendSms {
-  return async text => write(`SMS ${JSON.stringify(text)}\n`)
+export function createConsoleSms (write: (line: string) => Promise<void>): SendSms {
+  return text => write(`SMS ${JSON.stringify(text)}\n`)
 }

@@ -23,7 +23,7 @@ type FieldValues = Map<string, unknown>
  * Reads an upload's form: its fields in any order around one `file`, which goes to `store` as it arrives.
  * Of several faults the first of the contract's list wins: malformed, no file part, no selected file, `user_id`,
  * other fields, unsupported, too large; what stands before the file is judged at the file's start.
- * Rejects with that fault, or with what `store` rejects with; then `onStored`'s caller has to remove what was stored.
+ * Rejects with that fault, or with what `store` rejects with; then the caller has to remove what was stored.
  */
 export async function readUploadForm<Stored> (
   form: AsyncIterable<FormPart>,

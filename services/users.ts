@@ -1,12 +1,11 @@
-import { MongoServerError, ObjectId, type Collection } from 'mongodb'
+import { ObjectId, type Collection } from 'mongodb'
 import type { UserDocument } from '../schemas/documents.js'
 import type { CurrentUser, User, UserCreation } from '../schemas/users.js'
-import { foreignNumber, numberTaken, orFail, userNotFound, usernameTaken } from './errors.js'
+import { foreignNumber, isDuplicateKey, numberTaken, orFail, usernameTaken, userNotFound } from './errors.js'
 import { maskPhone, normalizePhone, requirePhone } from './phone.js'
 import type { Clock } from './ports.js'
+import { storedTime } from './stored-time.js'
 import { parseUsername, usernameKey } from './username.js'
-
-const DUPLICATE_KEY = 11000
 
 export interface UsersOptions {
   users: Collection<UserDocument>
@@ -52,7 +51,7 @@ export function createUsers ({ users, region, requireOwnNumber, now }: UsersOpti
       await users.insertOne(user)
       return user._id.toHexString()
     } catch (error) {
-      if (!(error instanceof MongoServerError && error.code === DUPLICATE_KEY)) throw error
+      if (!isDuplicateKey(error)) throw error
       const winner = await sameNumber(key, phone)
       if (winner) return winner
       throw usernameTaken()
@@ -71,5 +70,5 @@ const shown = ({ _id, username, number, created_on: createdOn }: UserDocument, w
   _id: _id.toHexString(),
   username,
   number: whole ? number : maskPhone(number),
-  created_on: createdOn.toISOString()
+  created_on: storedTime(createdOn, _id).toISOString()
 })

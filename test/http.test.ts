@@ -93,7 +93,8 @@ t.test('HTTP', async t => {
     for (const path of ['/', '/nothing', '/library/', '//library', '/Library', '/library;x', '/auth', '/users/me/', '/library/../nothing', '/%2e%2e/x', '/docs/static/package.json', '/docs/static/..%2f..%2fpackage.json', '/metrics']) {
       t.match(await raw(service, { method: 'GET', path, headers: { authorization } }), { status: 404, body: { error: 'Not found' } }, path)
     }
-    t.match(await raw(service, { method: 'GET', path: '/users/%zz', headers: { authorization } }), { status: 400, headers: { connection: 'close' }, body: { error: 'Bad request' } })
+    t.match(await raw(service, { method: 'GET', path: '/users/%zz', headers: { authorization } }), { status: 400, headers: { connection: 'close', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': String }, body: { error: 'Bad request' } })
+    t.match(await raw(service, { method: 'GET', path: '/health/live', headers: { expect: 'the-unexpected' } }), { status: 200, headers: { 'x-request-id': String } })
     t.match(await raw(service, { method: 'GET', path: `/library?x=${'a'.repeat(9_000)}`, headers: { authorization } }), { status: 414, headers: { connection: 'close' }, body: { error: 'URI too long' } })
     t.match(await raw(service, { method: 'GET', path: `/${'a'.repeat(9_000)}` }), { status: 414 })
     t.match(await raw(service, { method: 'GET', path: '/library', headers: { 'x-long': 'a'.repeat(17_000) } }), { status: 431, headers: { connection: 'close' }, body: { error: 'Request header fields too large' } })
@@ -235,6 +236,56 @@ t.test('stopping: what is under way is finished, what comes new is 503, and no c
   t.equal(response.headers.connection, 'close')
   response.resume()
   await closed
+})
+
+t.test('a request that takes too long is 408, and nothing of it is kept, even if its end comes after all', async t => {
+  const service = await startService(t, { env: { UPLOAD_MAX_SECONDS: '1' } })
+  const { token } = await service.signIn()
+  const socket = net.connect({ port: Number(new URL(service.url).port), host: '127.0.0.1', allowHalfOpen: true })
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {})
+  const head = '--b\r\nContent-Disposition: form-data; name="user_id"\r\n\r\nmeera\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a.gif"\r\n\r\n'
+  const tail = '\r\n--b--\r\n'
+  socket.write(`POST /library/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${head.length + gif.length + tail.length}\r\n\r\n${head}`)
+  socket.write(gif)
+  await eventually(async () => (await service.remains()).uploads === 1)
+  const [answer] = await once(socket, 'data')
+  for (const part of [/^HTTP\/1\.1 408 /, /^x-content-type-options: nosniff/im, /\{"error":"Request timeout"\}$/]) t.match(String(answer), part)
+  socket.write(tail)
+  t.same(await eventually(async () => { const found = await service.remains(); return found.uploads === 0 && found }), { objects: [], multipartUploads: [], uploads: 0, library: 0 })
+})
+
+t.test('a body that nobody wants is read up to a bound, then the connection ends', async t => {
+  const service = await startService(t)
+  const socket = net.connect(Number(new URL(service.url).port), '127.0.0.1')
+  socket.on('error', () => {})
+  const closed = new Promise<void>(resolve => { socket.once('close', () => resolve()) })
+  socket.write(`POST /library/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${500 * 1024 * 1024}\r\n\r\n`)
+  const [answer] = await once(socket, 'data')
+  t.match(String(answer), /^HTTP\/1\.1 401 /)
+  const chunk = Buffer.alloc(1024 * 1024)
+  const write = () => { while (!socket.destroyed && socket.write(chunk)); }
+  socket.on('drain', write)
+  write()
+  await closed
+  t.ok(socket.bytesWritten < 300 * 1024 * 1024, 'long before its announced end')
+})
+
+t.test('at the most talkative level the log still holds no token, code or whole number', async t => {
+  const logs: string[] = []
+  const service = await startService(t, { logger: { level: 'trace', stream: { write: (line: string) => { logs.push(line) } } } })
+  const { token, phone } = await service.signIn()
+  t.equal((await service.upload(token, gif)).status, 201)
+  await service.call('POST', '/users', { token, json: { username: 'Meera', number: phone } })
+  t.ok(logs.some(line => JSON.parse(line).level === 10))
+  t.notMatch(logs.join(''), new RegExp(`${token.slice(0, 30)}|${phone.slice(1)}|${service.lastCode(phone)}`))
+})
+
+t.test('a compare-and-set that can never succeed is given up', async t => {
+  const service = await startService(t)
+  await service.app.collections.otps.createIndex({ version: 1 }, { unique: true })
+  t.equal((await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })).status, 200)
+  t.match(await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } }), { status: 500, body: { error: 'Failed to send OTP' } })
 })
 
 interface RawAnswer { status: number, headers: http.IncomingHttpHeaders, body: unknown }

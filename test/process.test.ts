@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -81,6 +81,26 @@ t.test('a database or a store that cannot be reached at the start → exit code 
   }
 })
 
+t.test('when nobody reads its output any more → texts fail as the contract says, and it still serves and ends in order', async t => {
+  const dataDir = await temporaryFolder(t)
+  const first = await startProcess(t, dataDir)
+  first.deafen()
+  t.match(await first.json('POST', '/auth/request-otp', { json: { phone: '+919876543210' } }), { status: 500, body: { error: 'Failed to send OTP' } })
+  t.match(await first.json('GET', '/health/ready'), { status: 200 })
+  t.equal(await first.kill('SIGTERM'), 0)
+})
+
+t.test('secrets that are damaged → exit code 1 and one sentence that names the file, not what is in it', async t => {
+  const dataDir = await temporaryFolder(t)
+  for (const text of ['', 'HIDDENHIDDENHIDDEN', 'null', '{"otp":"HIDDEN"}', '{"jwt":"a","otp":""}']) {
+    await writeFile(join(dataDir, 'secrets.json'), text)
+    const { code, stderr } = await runToEnd({ DATA_DIR: dataDir })
+    t.equal(code, 1)
+    t.match(lastLine(stderr), /secrets\.json is damaged/)
+    t.notMatch(stderr, /HIDDEN/)
+  }
+})
+
 async function allThere (t: Test, service: Running, token: string, uploaded: Map<string, { type: string, sha256: string }>): Promise<void> {
   const pages = [await service.json('GET', '/library?per_page=5', { token }), await service.json('GET', '/library?per_page=5&page=2', { token })]
   t.match(pages[0]!.body, { page: 1, per_page: 5, total: 8, total_pages: 2 })
@@ -100,6 +120,8 @@ interface Running {
   /** The first line printed, past or to come, that matches. */
   line: (pattern: RegExp) => Promise<string>
   output: () => string[]
+  /** Closes the reading end of its output. */
+  deafen: () => void
   kill: (signal: NodeJS.Signals) => Promise<number | null>
 }
 
@@ -123,6 +145,7 @@ async function startProcess (t: Test, dataDir: string): Promise<Running> {
       }
     },
     output: () => lines,
+    deafen () { child.stdout!.destroy() },
     async json (method, path, { token, json, body } = {}) {
       const response = await fetch(`http://127.0.0.1:${port}${path}`, {
         method,

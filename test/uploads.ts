@@ -121,6 +121,7 @@ interface SendOptions { agent?: http.Agent, method?: string, path?: string, head
 export async function send (service: Pick<Service, 'url'> & Partial<Service>, token: string, body: Array<string | Buffer>, { agent, method = 'POST', path = '/library/upload', headers = {} }: SendOptions = {}) {
   const all = { authorization: `Bearer ${token}`, ...(method === 'POST' && { 'content-type': FORM_TYPE }), ...headers }
   const request = http.request(service.url + path, { agent, method, headers: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as http.OutgoingHttpHeaders })
+  request.setMaxListeners(0)
   const answered = new Promise<http.IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
   answered.catch(() => {})
   for (const chunk of body) {

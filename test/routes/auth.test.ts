@@ -388,7 +388,7 @@ t.test('texts by providers', async t => {
 
   t.test('console: nothing but its one line', async t => {
     const written: string[] = []
-    t.intercept(process.stdout, 'write', { value: (line: string) => { written.push(line); return true } })
+    t.intercept(process.stdout, 'write', { value: (line: string, done?: () => void) => { written.push(line); done?.(); return true } })
     const { call } = await start({ SMS_PROVIDER: 'console' }, t)
     const phone = freshPhone()
     await call('POST', REQUEST, { json: { phone } })

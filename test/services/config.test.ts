@@ -15,7 +15,7 @@ t.test('readConfig → defaults for an empty environment, and nothing that was s
 
 t.test('readConfig → every bad configuration is refused by its name, and no value is repeated', async t => {
   const bad: Array<[string, string, Record<string, string>?]> = [
-    ['NODE_ENV', 'prod'], ['PORT', 'http'], ['PORT', '70000'], ['PORT', '-1'], ['LOG_LEVEL', 'loud'], ['TRUST_PROXY', '3'], ['TRUST_PROXY', 'nearby'], ['TRUST_PROXY', '10.0.0.0/99'], ['PUBLIC_URL', 'api.example.com'], ['CORS_ORIGINS', 'https://a.example.com/path'],
+    ['NODE_ENV', 'prod'], ['PORT', 'http'], ['PORT', '70000'], ['PORT', '-1'], ['LOG_LEVEL', 'loud'], ['TRUST_PROXY', '3'], ['TRUST_PROXY', 'nearby'], ['TRUST_PROXY', '10.0.0.0/99'], ['PUBLIC_URL', 'api.example.com'], ['PUBLIC_URL', 'https://user:pass@api.example.com'], ['PUBLIC_URL', 'https://api.example.com/?a=b'], ['SMS_HTTP_URL', 'http://user:pass@gateway.example.com'], ['S3_ENDPOINT', 'http://key:pass@s3.example.com'], ['CORS_ORIGINS', 'https://a.example.com/path'],
     ['DOCS', 'yes'], ['METRICS_TOKEN', 'short'], ['LIMIT_TEXTS_PER_ADDRESS', '-5'], ['SMS_DAILY_CAP', 'many'], ['FRAUD_MIN_VERIFIED', '1.5'],
     ['MONGO_URI', 'postgres://db/x'], ['MONGO_URI', 'mongodb:///hookaba'], ['EMBEDDED_MONGO_PORT', '0'],
     ['JWT_SECRET_KEY', 'jwt-secret'], ['JWT_SECRET_KEY', 'x'.repeat(40)], ['JWT_SECRET_KEY', 'change-me-change-me-change-me-change-me'], ['JWT_SECRET_KEY', 'your-256-bit-secret-your-secret-here-now'], ['JWT_SECRET_KEY', `tooshort,${strong}`],
