@@ -1,10 +1,13 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
 import type { Collection, Db, MongoClientOptions } from 'mongodb'
-import type { LibraryDocument, OtpDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
+import type { AuditDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
 
 export interface Collections {
   otps: Collection<OtpDocument>
+  sessions: Collection<SessionDocument | RevokedDocument>
+  texts: Collection<TextCountDocument>
+  audit: Collection<AuditDocument>
   users: Collection<UserDocument>
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
@@ -16,6 +19,8 @@ declare module 'fastify' {
   }
 }
 
+/** A compare-and-set on a stale read loses for ever, and a session that was ended must not be found on a secondary. */
+const CURRENT = { readPreference: 'primary' } as const
 const DEFAULT_DATABASE = 'hookaba'
 
 /** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
@@ -34,11 +39,14 @@ export default fp(async function mongo (app) {
   try {
     await ensureIndexes(db)
   } catch (cause) {
-    throw new Error('MongoDB at MONGO_URI refuses an index that this service relies on', { cause })
+    throw new Error('MongoDB at MONGO_URI refuses an index that this service relies on; a database of the replaced system wants `npm run migrate` first', { cause })
   }
   app.decorate('collections', {
-    otps: db.collection<OtpDocument>('otps', { promoteBuffers: true, readPreference: 'primary' }), // a compare-and-set on a stale read loses for ever
-    users: db.collection<UserDocument>('users'),
+    otps: db.collection<OtpDocument>('otps', { promoteBuffers: true, ...CURRENT }),
+    sessions: db.collection<SessionDocument | RevokedDocument>('sessions', CURRENT),
+    texts: db.collection<TextCountDocument>('texts', CURRENT),
+    audit: db.collection<AuditDocument>('audit'),
+    users: db.collection<UserDocument>('users', CURRENT),
     uploads: db.collection<UploadDocument>('uploads'),
     library: db.collection<LibraryDocument>('library')
   })
@@ -48,8 +56,15 @@ const databaseOf = (url: string) => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec
 
 async function ensureIndexes (db: Db): Promise<void> {
   await db.collection('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
+  await db.collection('sessions').createIndex({ expires_at: 1 }, { expireAfterSeconds: 0 })
+  await db.collection('sessions').createIndex({ phone: 1, created_at: -1 })
+  await db.collection('texts').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
+  await db.collection('audit').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
+  await db.collection('audit').createIndex({ subject: 1, at: -1 })
   await db.collection('users').createIndex({ number: 1 }, { unique: true, partialFilterExpression: { number: { $type: 'string' } } })
   await db.collection('users').createIndex({ username_key: 1 }, { unique: true, partialFilterExpression: { username_key: { $type: 'string' } } })
+  await db.collection('users').createIndex({ 'moved.at': 1 }, { sparse: true })
   await db.collection('uploads').createIndex({ started_at: 1 })
+  await db.collection('library').createIndex({ owner: 1, created_at: -1, _id: -1 })
   await db.collection('library').createIndex({ created_at: -1, _id: -1 })
 }

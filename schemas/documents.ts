@@ -7,6 +7,8 @@ export interface Challenge {
   expires_at: Date
   tries: number
   used_at: Date | null
+  /** Where the text was asked for, as a keyed digest, so that a verified one is counted there. */
+  origin?: string
 }
 
 /** Collection `otps`: everything the login counts for one phone, so that one compare-and-set decides. */
@@ -17,17 +19,74 @@ export interface OtpDocument {
   sends: Date[]
   failures: { row: number, dates: Date[] }
   locked_until: Date | null
+  /** The last text, when the provider told that it never arrived. */
+  undelivered_at?: Date | null
   purge_at: Date
 }
 
-/** Collection `users`. Rows of the replaced system have no `username_key`. */
+/**
+ * Collection `users`. Rows of the replaced system may lack `username_key`, until somebody renames them, and `number`: those had the number of an older row, or none that is one.
+ * `moved` is there while what belongs to a changed number is still on its way from the old one.
+ */
 export interface UserDocument {
   _id: ObjectId
   username: string
   username_key?: string
-  number: string
+  number?: string
   admin: boolean
+  blocked?: boolean
   created_on: Date
+  moved?: { from: string, at: Date }
+  duplicate_of?: ObjectId
+  old_number?: string
+}
+
+/** Collection `sessions`: one sign-in of a phone. `_id` is the token's `sid`: 24 hex digits. */
+export interface SessionDocument {
+  _id: string
+  phone: string
+  created_at: Date
+  last_used_at: Date
+  expires_at: Date
+  user_agent: string
+  /** For a client that asked for refresh tokens: how often they were rotated, and when last. */
+  refresh?: { generation: number, rotated_at: Date }
+  /** The token was issued by the replaced system. */
+  legacy?: true
+}
+
+/** Collection `sessions` too: a token of the replaced system that must never open a session again, or (under the digest of a phone) all that were issued to it before `revoked_at`. */
+export interface RevokedDocument {
+  _id: string
+  revoked_at: Date
+  expires_at: Date
+}
+
+/** Collection `texts`: how many texts went to one part of the world in one hour or day, and how many of their codes were used. `_id` is `<window>:<dimension>:<value>:<start of the window>`. */
+export interface TextCountDocument {
+  _id: string
+  sent: number
+  verified: number
+  /** Somebody has logged that the bound is near, or passed. */
+  alarmed?: boolean
+  purge_at: Date
+}
+
+/** Collection `audit`: who did what from where. Equal events of a moment share one row. */
+export interface AuditDocument {
+  _id: ObjectId
+  event: string
+  /** Masked. */
+  phone: string | null
+  /** A keyed digest of the phone, so that what one person did can be found without the number. */
+  subject: string | null
+  /** The network, not the address. */
+  network: string
+  request_id: string
+  at: Date
+  count: number
+  details: Record<string, string | number | boolean>
+  purge_at: Date
 }
 
 /** Collection `uploads`: what is in flight, and what a sweep may have to clean up. */

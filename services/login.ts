@@ -4,7 +4,7 @@ import type { OtpDocument } from '../schemas/documents.js'
 import { invalidField, isDuplicateKey, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
 import { initial, isOtpCode, next, otpCode, sameCode, type OtpEvent, type OtpOutcome, type OtpState } from './otp.js'
 import { maskPhone, requirePhone } from './phone.js'
-import { NumberRefused, type Clock, type Log, type SendSms } from './ports.js'
+import { NumberRefused, type Clock, type SendSms, type Visitor } from './ports.js'
 import { smsMessage, type Platform, type Wording } from './sms-message.js'
 
 /** A race is lost only to somebody who won it; to lose this many in a row, something else must be wrong. */
@@ -29,39 +29,40 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
   return { requestOtp, verifyOtp }
 
   /** Sends the phone its code, or does nothing while a text is on its way. 400 a number that is none or that takes no texts, 429 budgets, 500 provider. */
-  async function requestOtp (text: string, platform: Platform, log: Log): Promise<void> {
+  async function requestOtp (text: string, platform: Platform, visitor: Visitor): Promise<void> {
     const phone = requirePhone(text, region, 'phone')
     const at = now()
     const outcome = await orFail('Failed to send OTP', true, apply(phone, { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000 }, at))
-    log.info({ event: `otp.${outcome.type === 'send' ? 'requested' : outcome.type}`, phone: maskPhone(phone) })
+    if (outcome.type === 'send') visitor.record('otp.requested', phone)
+    else visitor.record(outcome.type === 'limited' ? 'otp.limited' : 'otp.quiet', phone)
     if (outcome.type === 'limited') throw tooManyTexts(outcome.retryAfter)
     if (outcome.type !== 'send') return
 
     const body = smsMessage(otpCode(secret, outcome.nonce, phone), platform, wording)
     try {
-      await sendSms({ to: phone, body })
-      log.info({ event: 'otp.sent', phone: maskPhone(phone) })
+      await sendSms({ to: phone, body, reference: String(at.getTime()) })
+      visitor.record('otp.sent', phone)
     } catch (cause) {
-      await takeBack(phone, { type: 'unsent', sentAt: at, nonce: outcome.nonce, before: outcome.before, counted: cause instanceof NumberRefused }, log)
+      await takeBack(phone, { type: 'unsent', sentAt: at, nonce: outcome.nonce, before: outcome.before, counted: cause instanceof NumberRefused }, visitor)
       if (cause instanceof NumberRefused) throw invalidField('phone', sentences.phone)
       throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
     }
   }
 
-  async function takeBack (phone: string, event: OtpEvent & { type: 'unsent' }, log: Log): Promise<void> {
-    log.warn({ event: event.counted ? 'otp.refused' : 'otp.failed', phone: maskPhone(phone) })
-    await apply(phone, event, now()).catch((err: unknown) => log.error({ event: 'otp.unrestored', phone: maskPhone(phone), err }))
+  async function takeBack (phone: string, event: OtpEvent & { type: 'unsent' }, visitor: Visitor): Promise<void> {
+    visitor.record(event.counted ? 'otp.refused' : 'otp.failed', phone)
+    await apply(phone, event, now()).catch((err: unknown) => visitor.log.error({ event: 'otp.unrestored', phone: maskPhone(phone), err }))
   }
 
   /** The phone, when the code is right and this is the one request that used it; undefined for every wrong one alike. 400 no phone number, 429 while the phone waits. */
-  async function verifyOtp (text: string, code: string, log: Log): Promise<string | undefined> {
+  async function verifyOtp (text: string, code: string, visitor: Visitor): Promise<string | undefined> {
     const phone = requirePhone(text, region, 'phone')
     const guessedAt = now()
     const guess = await apply(phone, { type: 'guess', wellFormed: isOtpCode(code) }, guessedAt)
     const outcome = guess.type === 'compare' && sameCode(code, otpCode(secret, guess.nonce, phone))
       ? await apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now())
       : guess
-    log.info({ event: outcome.type === 'accepted' ? 'otp.verified' : `otp.${outcome.type === 'locked' ? 'locked' : 'rejected'}`, phone: maskPhone(phone) })
+    visitor.record(outcome.type === 'accepted' ? 'otp.verified' : outcome.type === 'locked' ? 'otp.locked' : 'otp.rejected', phone)
     if (outcome.type === 'locked') throw tooManyGuesses(outcome.retryAfter)
     return outcome.type === 'accepted' ? phone : undefined
   }

@@ -4,8 +4,11 @@ import type { Config } from '../schemas/env.js'
 /** The time, so that a test can pass its own. */
 export type Clock = () => Date
 
+/** `reference` comes back with the provider's report of what became of the text, where it reports at all. */
+export interface Text { to: string, body: string, reference: string }
+
 /** Sends one text. Rejects with NumberRefused when the provider says that this number takes none, else with whatever went wrong. */
-export type SendSms = (text: { to: string, body: string }) => Promise<void>
+export type SendSms = (text: Text) => Promise<void>
 
 /** The provider accepts no texts for this number (not mobile, blocked, unsubscribed): asking again will not help. */
 export class NumberRefused extends Error {}
@@ -27,6 +30,22 @@ export interface Log {
   info (fields: object, message?: string): void
   warn (fields: object, message?: string): void
   error (fields: object, message?: string): void
+}
+
+/** What is worth a line in the log, a row in the audit and a count in the metrics. */
+export type AuditEvent =
+  | 'otp.requested' | 'otp.quiet' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
+  | 'session.opened' | 'session.refreshed' | 'session.reused' | 'session.revoked'
+  | 'user.created' | 'user.renamed' | 'user.moved' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
+
+/** Whoever makes a request, as far as the rules care. */
+export interface Visitor {
+  /** The network address, behind trusted proxies the one they name. */
+  address: string
+  userAgent: string
+  log: Log
+  /** Writes down what `phone` did, or what was done to it: masked, in the log, the audit and the metrics. `details` must hold no secret and no whole number. */
+  record (event: AuditEvent, phone: string | null, details?: Record<string, string | number | boolean>): void
 }
 
 /** What whoever builds the app decides: its environment, and what a test or an embedder puts in the place of the world. */

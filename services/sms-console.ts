@@ -2,5 +2,5 @@ import type { SendSms } from './ports.js'
 
 /** "Sends" by one line on `write`, for trying the service without a provider: `SMS {"to":…,"body":…}`. */
 export function createConsoleSms (write: (line: string) => Promise<void>): SendSms {
-  return text => write(`SMS ${JSON.stringify(text)}\n`)
+  return ({ to, body }) => write(`SMS ${JSON.stringify({ to, body })}\n`)
 }

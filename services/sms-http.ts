@@ -8,11 +8,11 @@ export interface HttpSmsOptions {
 
 /** Sends by any gateway that takes a JSON `POST {"to", "body"}` with a bearer token (RFC 6750) and answers 2xx. Rejects on every other answer, and in time. */
 export function createHttpSms ({ url, token, timeoutMs }: HttpSmsOptions): SendSms {
-  return async text => {
+  return async ({ to, body }) => {
     const response = await fetch(url, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
-      body: JSON.stringify(text),
+      body: JSON.stringify({ to, body }),
       redirect: 'error',
       signal: AbortSignal.timeout(timeoutMs)
     })

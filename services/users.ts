@@ -27,7 +27,7 @@ export function createUsers ({ users, region, requireOwnNumber, now }: UsersOpti
     async get (id: string, caller: string): Promise<User> {
       const user = await users.findOne({ _id: new ObjectId(id) })
       if (!user) throw userNotFound()
-      return shown(user, normalizePhone(user.number, region) === caller)
+      return shown(user, user.number !== undefined && normalizePhone(user.number, region) === caller)
     },
 
     /** The user whose number `caller` is. 404 before there is one. */
@@ -66,7 +66,7 @@ export function createUsers ({ users, region, requireOwnNumber, now }: UsersOpti
   }
 }
 
-const shown = ({ _id, username, number, created_on: createdOn }: UserDocument, whole: boolean): User => ({
+const shown = ({ _id, username, old_number: oldNumber = '', number = oldNumber, created_on: createdOn }: UserDocument, whole: boolean): User => ({
   _id: _id.toHexString(),
   username,
   number: whole ? number : maskPhone(number),

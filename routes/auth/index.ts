@@ -28,8 +28,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(OtpRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals }
     }
-  }, async ({ body, log }) => {
-    await login.requestOtp(body.phone, body.platform ?? 'other', log)
+  }, async ({ body, visitor }) => {
+    await login.requestOtp(body.phone, body.platform ?? 'other', visitor)
     return { message: 'OTP sent' }
   })
 
@@ -43,8 +43,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(OtpVerification),
       response: { 200: { description: 'Verified, or not: `success` tells', anyOf: [ref(OtpVerified), ref(OtpRejected)] }, ...refusals }
     }
-  }, async ({ body, log }) => {
-    const phone = await login.verifyOtp(body.phone, body.otp, log)
+  }, async ({ body, visitor }) => {
+    const phone = await login.verifyOtp(body.phone, body.otp, visitor)
     if (phone === undefined) return { success: false, message: 'Invalid OTP' }
     const { token, expiresIn } = app.issueToken(phone)
     return { success: true, message: 'OTP verified', access_token: token, token_type: 'Bearer', expires_in: expiresIn }

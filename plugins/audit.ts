@@ -1,0 +1,39 @@
+import fp from 'fastify-plugin'
+import { createAudit } from '../services/audit.js'
+import { maskPhone } from '../services/phone.js'
+import type { Visitor } from '../services/ports.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    audit: ReturnType<typeof createAudit>
+  }
+  interface FastifyRequest {
+    /** Who makes this request, and where what they do is written down. */
+    visitor: Visitor
+  }
+}
+
+const LONGEST_USER_AGENT = 255
+
+/** `app.audit` and `request.visitor`: one call writes an event to the log, the audit and the metrics. */
+export default fp(async function audit (app) {
+  const { collections, config, now, metrics } = app
+  const book = createAudit({ audit: collections.audit, secret: config.OTP_SECRET, log: app.log, now })
+  app.decorate('audit', book)
+  app.decorateRequest('visitor', {
+    getter () {
+      const { ip: address, id: requestId, log } = this
+      return {
+        address,
+        userAgent: (this.headers['user-agent'] ?? '').slice(0, LONGEST_USER_AGENT),
+        log,
+        record (event, phone, details = {}) {
+          log.info({ event, phone: phone && maskPhone(phone), ...details })
+          metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
+          book.add({ event, phone, address, requestId, details })
+        }
+      }
+    }
+  })
+  app.addHook('onClose', () => book.flush())
+}, { name: 'audit', dependencies: ['env', 'clock', 'mongo', 'metrics'] })

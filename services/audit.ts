@@ -1,0 +1,76 @@
+import { ObjectId, type Collection } from 'mongodb'
+import type { AuditDocument } from '../schemas/documents.js'
+import { maskAddress } from './address.js'
+import { digest } from './digest.js'
+import { maskPhone } from './phone.js'
+import type { AuditEvent, Clock, Log } from './ports.js'
+
+const KEPT_MS = 90 * 24 * 3600 * 1000
+const FLUSH_MS = 200
+/** As many different events wait for the database at most; beyond it they are in the log alone. */
+const MOST_WAITING = 10_000
+
+export interface AuditOptions {
+  audit: Collection<AuditDocument>
+  secret: string
+  log: Log
+  now: Clock
+}
+
+export interface Entry {
+  event: AuditEvent
+  phone: string | null
+  address: string
+  requestId: string
+  details: AuditDocument['details']
+}
+
+/** Who did what from where, for 90 days: masked, and found again by a keyed digest of the number. */
+export function createAudit ({ audit, secret, log, now }: AuditOptions) {
+  let waiting = new Map<string, AuditDocument>()
+  let timer: NodeJS.Timeout | undefined
+  let writing = Promise.resolve()
+  return { add, of, flush }
+
+  /** Notes an event; it is in the database a moment later. Equal ones of a moment become one row with a count, so that a flood of guesses is no flood of writes. */
+  function add ({ event, phone, address, requestId, details }: Entry): void {
+    const subject = phone === null ? null : subjectOf(phone)
+    const network = maskAddress(address)
+    const key = JSON.stringify([event, subject, network, details])
+    const known = waiting.get(key)
+    if (known) known.count++
+    else if (waiting.size < MOST_WAITING) {
+      const at = now()
+      waiting.set(key, { _id: new ObjectId(), event, phone: phone === null ? null : maskPhone(phone), subject, network, request_id: requestId, at, count: 1, details, purge_at: new Date(at.getTime() + KEPT_MS) })
+    }
+    timer ??= setTimeout(flush, FLUSH_MS).unref()
+  }
+
+  /** Resolves when what was noted before is in the database, or could not be written. */
+  function flush (): Promise<void> {
+    clearTimeout(timer)
+    timer = undefined
+    const rows = [...waiting.values()]
+    waiting = new Map()
+    if (rows.length > 0) writing = writing.then(() => write(rows))
+    return writing
+  }
+
+  async function write (rows: AuditDocument[]): Promise<void> {
+    try {
+      await audit.insertMany(rows, { ordered: false })
+    } catch (err) {
+      log.error({ event: 'audit.lost', rows: rows.length, err })
+    }
+  }
+
+  /** What is written down about a phone, newest first. */
+  async function of (phone: string): Promise<AuditDocument[]> {
+    await flush()
+    return audit.find({ subject: subjectOf(phone) }).sort({ at: -1 }).toArray()
+  }
+
+  function subjectOf (phone: string): string {
+    return digest(secret, 'subject', phone)
+  }
+}
