@@ -29,8 +29,8 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
   return { requestOtp, verifyOtp }
 
   /** Sends the phone its code, or does nothing while a text is on its way. 400 a number that is none or that takes no texts, 429 budgets, 500 provider. */
-  async function requestOtp (text: string, platform: Platform, visitor: Visitor): Promise<void> {
-    const phone = requirePhone(text, region, 'phone')
+  async function requestOtp (text: string, platform: Platform, visitor: Visitor, field = 'phone'): Promise<void> {
+    const phone = requirePhone(text, region, field)
     const at = now()
     const outcome = await orFail('Failed to send OTP', true, apply(phone, { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000 }, at))
     if (outcome.type === 'send') visitor.record('otp.requested', phone)
@@ -44,7 +44,7 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
       visitor.record('otp.sent', phone)
     } catch (cause) {
       await takeBack(phone, { type: 'unsent', sentAt: at, nonce: outcome.nonce, before: outcome.before, counted: cause instanceof NumberRefused }, visitor)
-      if (cause instanceof NumberRefused) throw invalidField('phone', sentences.phone)
+      if (cause instanceof NumberRefused) throw invalidField(field, sentences.phone)
       throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
     }
   }
@@ -55,8 +55,8 @@ export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wordi
   }
 
   /** The phone, when the code is right and this is the one request that used it; undefined for every wrong one alike. 400 no phone number, 429 while the phone waits. */
-  async function verifyOtp (text: string, code: string, visitor: Visitor): Promise<string | undefined> {
-    const phone = requirePhone(text, region, 'phone')
+  async function verifyOtp (text: string, code: string, visitor: Visitor, field = 'phone'): Promise<string | undefined> {
+    const phone = requirePhone(text, region, field)
     const guessedAt = now()
     const guess = await apply(phone, { type: 'guess', wellFormed: isOtpCode(code) }, guessedAt)
     const outcome = guess.type === 'compare' && sameCode(code, otpCode(secret, guess.nonce, phone))

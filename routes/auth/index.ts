@@ -1,21 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpRejected, OtpRequest, OtpSent, OtpVerification, OtpVerified } from '../../schemas/auth.js'
 import { anyOperation, BadRequest, ref, TooLarge, TooMany, UnsupportedMediaType } from '../../schemas/common.js'
-import { createLogin } from '../../services/login.js'
 
 const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType, 429: TooMany }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { config, collections, sendSms, now } = app
-  const login = createLogin({
-    otps: collections.otps,
-    sendSms,
-    secret: config.OTP_SECRET,
-    lifeSeconds: config.OTP_EXPIRY_SECONDS,
-    region: config.DEFAULT_REGION,
-    wording: { brand: config.SMS_BRAND, androidHash: config.SMS_ANDROID_HASH, webOrigin: config.SMS_WEB_ORIGIN },
-    now
-  })
+  const { login } = app
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('/request-otp', {
