@@ -1,6 +1,13 @@
 import fp from 'fastify-plugin'
 import { invalidBody, ServiceError } from '../services/errors.js'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** No body at all is an empty object. */
+    optionalBody?: boolean
+  }
+}
+
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** JSON bodies (RFC 8259): UTF-8 without a byte order mark, no prototype members; and no other content type. */
@@ -9,9 +16,13 @@ export default fp(async function json (app) {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
     if (!isUtf8(request.headers['content-type'] ?? '')) return done(new ServiceError(415, 'Unsupported media type'))
+    if (body.length === 0 && request.routeOptions.config.optionalBody) return done(null, {})
     const text = decode(body)
     if (text === undefined || text.startsWith('\uFEFF')) return done(invalidBody())
     parse(request, text, (error, value) => done(error && invalidBody(), value))
+  })
+  app.addHook('preValidation', async request => {
+    if (request.routeOptions.config.optionalBody) request.body ??= {}
   })
 }, { name: 'json' })
 

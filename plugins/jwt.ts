@@ -1,62 +1,97 @@
-import { createPublicKey } from 'node:crypto'
-import jwt, { type FastifyJWTOptions } from '@fastify/jwt'
+import jwt, { type JWT } from '@fastify/jwt'
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Config } from '../schemas/env.js'
-import { listOf, parseDuration, pemBlocks } from '../services/config.js'
-import { unauthorized } from '../services/errors.js'
-import { normalizePhone } from '../services/phone.js'
+import type { SessionDocument } from '../schemas/documents.js'
+import { ISSUER, readClaims, type Claims } from '../services/access-token.js'
+import { parseDuration } from '../services/config.js'
+import { invalidToken, missingToken } from '../services/errors.js'
+import { publicKeys, signingKeys, type SigningKey } from '../services/signing-keys.js'
 
 declare module '@fastify/jwt' {
-  interface FastifyJWT {
-    payload: { sub: string }
-    user: { sub: string, iat: number, exp: number, iss: string, aud: string }
+  interface JWT {
+    [key: `key${number}`]: JWT
   }
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Lets a request with a good access token pass; throws the 401 for every other. */
+    /** Lets a request with a good access token of a living session pass; throws the 401 for every other. */
     authenticate: (request: FastifyRequest) => Promise<void>
-    /** An access token for a phone, and the seconds it lives. */
-    issueToken: (phone: string) => { token: string, expiresIn: number }
+    /** An access token for a session, and the seconds it lives. */
+    issueToken: (session: SessionDocument) => { token: string, expiresIn: number }
+    /** The public keys that verify this service's tokens (RFC 7517). */
+    publicKeys: ReturnType<typeof publicKeys>
   }
   interface FastifyRequest {
-    /** The phone number that the access token was issued to, E.164. */
+    /** The phone number that is signed in, E.164: the session's, whatever the token says. */
     phone: string
+    sessionId: string
   }
 }
 
-const ISSUER = 'hookaba'
+interface Decoded { header: Record<string, unknown>, payload: Record<string, unknown> }
 
-/** `app.jwt`, `app.issueToken`, `app.authenticate`: JSON Web Tokens by one algorithm (RFC 7519, RFC 8725). */
+const REFRESHED_SECONDS = 15 * 60
+const REMEMBERED = 1000
+
+/** `app.issueToken`, `app.authenticate`: JSON Web Tokens of our own keys, each for its own algorithm, and the sessions they name (RFC 7519, RFC 8725). */
 export default fp(async function tokens (app) {
-  const { config } = app
-  const { JWT_ALGORITHM: algorithm, DEFAULT_REGION: region } = config
-  const expiresIn = parseDuration(config.ACCESS_TOKEN_TTL)!
-  await app.register(jwt, {
-    secret: keysOf(config),
-    sign: { algorithm, iss: ISSUER, aud: ISSUER, expiresIn },
-    verify: { algorithms: [algorithm], allowedIss: ISSUER, allowedAud: ISSUER, requiredClaims: ['sub', 'iat', 'exp', 'iss', 'aud'] }
-  })
+  const { config, now, sessions } = app
+  const keys = signingKeys(config)
+  const lifeSeconds = parseDuration(config.ACCESS_TOKEN_TTL)!
+  const legacyRegion = config.JWT_ACCEPT_LEGACY ? config.DEFAULT_REGION : undefined
+  const codecs: Array<JWT & { key: SigningKey }> = []
+  for (const key of keys) {
+    const { algorithm, kid, secret } = key
+    const namespace = `key${codecs.length}` as const
+    await app.register(jwt, {
+      namespace,
+      secret,
+      sign: { algorithm, iss: ISSUER, aud: ISSUER, ...(kid && { kid }) },
+      verify: { algorithms: [algorithm], cache: REMEMBERED, complete: true, ignoreExpiration: true, ignoreNotBefore: true }
+    })
+    codecs.push({ ...app.jwt[namespace]!, key })
+  }
+  const signer = codecs[0]!
 
   app.decorateRequest('phone', '')
-  app.decorate('issueToken', phone => ({ token: app.jwt.sign({ sub: phone }), expiresIn }))
-  app.decorate('authenticate', async request => {
-    if (request.headers.authorization === undefined) throw unauthorized('Missing access token')
-    request.phone = phoneOf(await request.jwtVerify().catch((cause: unknown) => { throw unauthorized(undefined, cause) }), region)
+  app.decorateRequest('sessionId', '')
+  app.decorate('publicKeys', publicKeys(keys))
+  app.decorate('issueToken', ({ _id: sid, phone: sub, expires_at: expiresAt, refresh }) => {
+    const at = now().getTime()
+    const remaining = Math.ceil((expiresAt.getTime() - at) / 1000)
+    const expiresIn = Math.min(remaining, lifeSeconds, refresh ? REFRESHED_SECONDS : Infinity)
+    const iat = Math.floor(at / 1000)
+    return { token: signer.sign({ sub, sid, iat, exp: iat + expiresIn }), expiresIn }
   })
-}, { name: 'jwt', dependencies: ['env'] })
+  app.decorate('authenticate', async request => {
+    if (request.headers.authorization === undefined) throw missingToken()
+    const claims = claimsOf(request)
+    const session = claims && await (claims.legacy ? sessions.adopt({ ...claims, legacy: claims.legacy }, request.visitor) : sessions.find(claims.sid))
+    if (!session) throw invalidToken()
+    request.phone = session.phone
+    request.sessionId = session._id
+  })
 
-function keysOf ({ JWT_ALGORITHM, JWT_SECRET_KEY, JWT_PRIVATE_KEY = '' }: Config): FastifyJWTOptions['secret'] {
-  if (JWT_ALGORITHM === 'HS256') return listOf(JWT_SECRET_KEY)[0]!
-  const pem = pemBlocks(JWT_PRIVATE_KEY)[0]!
-  return { private: pem, public: createPublicKey(pem).export({ type: 'spki', format: 'pem' }).toString() }
-}
+  /** What the request's token says, if one of our keys made it. */
+  function claimsOf (request: FastifyRequest): Claims | undefined {
+    const token = attempt(() => signer.lookupToken(request))
+    if (token === undefined) return undefined
+    const { alg, kid } = attempt(() => signer.decode<Decoded>(token, { complete: true }))?.header ?? {}
+    for (const { key, verify } of codecs) {
+      if (key.algorithm !== alg || (kid !== undefined && key.kid !== kid)) continue
+      const good = attempt(() => verify<Decoded>(token))
+      if (good) return readClaims(token, good.header, good.payload, now(), legacyRegion)
+    }
+    return undefined
+  }
+}, { name: 'jwt', dependencies: ['env', 'clock', 'sessions', 'audit'] })
 
-/** The subject, if the claims are what this service issues: fast-jwt checks that they are there, not their types. */
-function phoneOf (claims: unknown, region: string): string {
-  const { sub, iss, iat } = Object(claims) as Record<string, unknown>
-  const phone = typeof sub === 'string' && normalizePhone(sub, region)
-  if (!phone || iss !== ISSUER || typeof iat !== 'number') throw unauthorized()
-  return phone
+/** What goes wrong with a token is nobody's business but its sender's. */
+function attempt <T> (work: () => T): T | undefined {
+  try {
+    return work()
+  } catch {
+    return undefined
+  }
 }

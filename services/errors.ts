@@ -40,7 +40,12 @@ export const sentences = {
 export const invalidBody = () => new FieldError({ _schema: ['Invalid input.'] })
 export const invalidField = (field: string, sentence: string) => new FieldError({ [field]: [sentence] })
 
-export const unauthorized = (sentence = 'Invalid access token', cause?: unknown) => new ServiceError(401, sentence, { cause })
+export const missingToken = () => new ServiceError(401, 'Missing access token')
+/** A 401 with a cause is answered with `error="invalid_token"` (RFC 6750 §3.1). */
+const INVALID = { cause: 'invalid_token' }
+export const invalidToken = () => new ServiceError(401, 'Invalid access token', INVALID)
+export const invalidRefreshToken = () => new ServiceError(401, 'Invalid refresh token', INVALID)
+export const sessionNotFound = () => new ServiceError(404, 'Session not found')
 export const foreignNumber = () => new ServiceError(403, 'Phone number is not your own')
 export const userNotFound = () => new ServiceError(404, 'User not found')
 export const numberTaken = () => new ServiceError(409, 'Phone number already in use')

@@ -102,6 +102,8 @@ export interface Service {
   call: (method: string, path: string, options?: CallOptions) => Promise<Reply>
   /** Signs a phone in, with the code of its text. */
   signIn: (phone?: string) => Promise<{ phone: string, token: string }>
+  /** An access token of a session that is opened without a code. */
+  tokenFor: (phone: string) => Promise<string>
   /** The code of the last text to a phone. */
   lastCode: (phone: string) => string
   /** Uploads one file, with `user_id` unless `fields` says otherwise. */
@@ -160,6 +162,10 @@ export async function startService (t: Test, { env, ...options }: Partial<AppOpt
       await service.call('POST', '/auth/request-otp', { json: { phone } })
       const { body } = await service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone) } })
       return { phone, token: body.access_token }
+    },
+    async tokenFor (phone) {
+      const opened = await app.sessions.open(phone, { address: '127.0.0.1', userAgent: 'test', log: app.log, record () {} })
+      return app.issueToken(opened!.session).token
     },
     lastCode: phone => /\d{6}/.exec(texts.findLast(({ to }) => to === phone)?.body ?? '')?.[0] ?? '',
     upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {

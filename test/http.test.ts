@@ -81,7 +81,8 @@ t.test('HTTP', async t => {
 
   t.test('D6: wrong methods and paths, and what is too long', async t => {
     const routes: Array<[string, string]> = [['/auth/request-otp', 'POST'], ['/auth/verify-otp', 'POST'], ['/users', 'POST'], ['/users/me', 'GET, HEAD'], ['/users/0123456789abcdef01234567', 'GET, HEAD'],
-      ['/library', 'GET, HEAD'], ['/library/upload', 'POST'], ['/health/live', 'GET, HEAD'], ['/health/ready', 'GET, HEAD']]
+      ['/library', 'GET, HEAD'], ['/library/upload', 'POST'], ['/health/live', 'GET, HEAD'], ['/health/ready', 'GET, HEAD'], ['/metrics', 'GET, HEAD'], ['/.well-known/jwks.json', 'GET, HEAD'],
+      ['/auth/refresh', 'POST'], ['/auth/logout', 'POST'], ['/auth/sessions', 'GET, HEAD'], ['/auth/sessions/0123456789abcdef01234567', 'DELETE']]
     for (const [path, allow] of routes) {
       for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND']) {
         if (allow.split(', ').includes(method)) continue
@@ -90,7 +91,7 @@ t.test('HTTP', async t => {
         if (method !== 'HEAD') t.same(answer.body, { error: 'Method not allowed' })
       }
     }
-    for (const path of ['/', '/nothing', '/library/', '//library', '/Library', '/library;x', '/auth', '/users/me/', '/library/../nothing', '/%2e%2e/x', '/docs/static/package.json', '/docs/static/..%2f..%2fpackage.json', '/metrics']) {
+    for (const path of ['/', '/nothing', '/library/', '//library', '/Library', '/library;x', '/auth', '/users/me/', '/library/../nothing', '/%2e%2e/x', '/docs/static/package.json', '/docs/static/..%2f..%2fpackage.json', '/.well-known', '/metrics/']) {
       t.match(await raw(service, { method: 'GET', path, headers: { authorization } }), { status: 404, body: { error: 'Not found' } }, path)
     }
     t.match(await raw(service, { method: 'GET', path: '/users/%zz', headers: { authorization } }), { status: 400, headers: { connection: 'close', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': String }, body: { error: 'Bad request' } })
@@ -162,7 +163,7 @@ t.test('D12: whatever throws inside is one 500, one log line, and the process li
   const note = (error: unknown) => { unhandled.push(error) }
   process.on('unhandledRejection', note).on('uncaughtException', note)
   t.teardown(() => { process.off('unhandledRejection', note).off('uncaughtException', note) })
-  const { token } = service.app.issueToken(freshPhone())
+  const token = await service.tokenFor(freshPhone())
 
   const failed = await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })
   t.match(failed, { status: 500, body: { error: 'Failed to send OTP', details: new RegExp(failed.headers.get('x-request-id')!) } })

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { OtpRejected, OtpRequest, OtpSent, OtpVerification, OtpVerified } from '../../schemas/auth.js'
-import { anyOperation, BadRequest, ref, TooLarge, TooMany, UnsupportedMediaType } from '../../schemas/common.js'
+import { OtpRejected, OtpRequest, OtpSent, OtpVerification, OtpVerified, Refresh, Refreshed } from '../../schemas/auth.js'
+import { anyOperation, BadRequest, ref, TooLarge, TooMany, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
 
 const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType, 429: TooMany }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { login } = app
+  const { login, sessions } = app
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('/request-otp', {
@@ -35,10 +35,31 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async ({ body, visitor }) => {
     const phone = await login.verifyOtp(body.phone, body.otp, visitor)
-    if (phone === undefined) return { success: false, message: 'Invalid OTP' }
-    const { token, expiresIn } = app.issueToken(phone)
-    return { success: true, message: 'OTP verified', access_token: token, token_type: 'Bearer', expires_in: expiresIn }
+    const opened = phone && await sessions.open(phone, visitor, { refreshable: body.refresh })
+    if (!opened) return { success: false, message: 'Invalid OTP' }
+    const { session, refreshToken } = opened
+    return { success: true, message: 'OTP verified', ...bearer(session), ...(refreshToken && { refresh_token: refreshToken }) }
   })
+
+  app.post('/refresh', {
+    schema: {
+      operationId: 'refreshToken',
+      tags: ['auth'],
+      summary: 'Exchange a refresh token for new tokens',
+      description: 'Every refresh token is used once. For ten seconds a parallel request with the same one gets the same successor; after that it counts as stolen, and its session ends.',
+      security: [],
+      body: ref(Refresh),
+      response: { 200: { ...ref(Refreshed), description: 'New tokens of the same session' }, ...anyOperation, 400: BadRequest, 401: Unauthorized, 413: TooLarge, 415: UnsupportedMediaType }
+    }
+  }, async ({ body, visitor }) => {
+    const { session, refreshToken } = await sessions.refresh(body.refresh_token, visitor)
+    return { ...bearer(session), refresh_token: refreshToken }
+  })
+
+  function bearer (session: Parameters<typeof app.issueToken>[0]) {
+    const { token, expiresIn } = app.issueToken(session)
+    return { access_token: token, token_type: 'Bearer' as const, expires_in: expiresIn }
+  }
 }
 
 export default routes

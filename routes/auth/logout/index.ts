@@ -1,0 +1,29 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Logout } from '../../../schemas/auth.js'
+import { anyOperation, BadRequest, NoContent, ref, TooLarge, Unauthorized, UnsupportedMediaType } from '../../../schemas/common.js'
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { sessions } = app
+  app.addHook('onRequest', app.authenticate)
+  app.removeContentTypeParser('multipart/form-data')
+
+  app.post('', {
+    config: { optionalBody: true },
+    schema: {
+      operationId: 'logOut',
+      tags: ['auth'],
+      summary: 'Sign out: here, everywhere else, or everywhere',
+      description: 'At once for this instance, within ten seconds for all.',
+      security: [{ bearer: [] }],
+      body: ref(Logout),
+      response: { 204: NoContent, ...anyOperation, 400: BadRequest, 401: Unauthorized, 413: TooLarge, 415: UnsupportedMediaType }
+    }
+  }, async ({ body: { scope = 'current' }, phone, sessionId, visitor }, reply) => {
+    if (scope === 'current') await sessions.leave(sessionId, phone, visitor)
+    else if (scope === 'others') await sessions.endOthers(sessionId, phone, visitor)
+    else await sessions.endAll(phone, visitor)
+    return reply.code(204).send()
+  })
+}
+
+export default routes

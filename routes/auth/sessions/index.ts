@@ -1,0 +1,38 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { SessionId, Sessions } from '../../../schemas/auth.js'
+import { anyOperation, NoContent, ref, SessionNotFound, Unauthorized } from '../../../schemas/common.js'
+import { shownSession } from '../../../services/sessions.js'
+
+const refusals = { ...anyOperation, 401: Unauthorized }
+const security = [{ bearer: [] }]
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { sessions } = app
+  app.addHook('onRequest', app.authenticate)
+
+  app.get('', {
+    schema: {
+      operationId: 'listSessions',
+      tags: ['auth'],
+      summary: 'The devices where the caller is signed in',
+      security,
+      response: { 200: { ...ref(Sessions), description: 'At most ten' }, ...refusals }
+    }
+  }, async ({ phone, sessionId }) => ({ sessions: (await sessions.list(phone)).map(session => shownSession(session, sessionId)) }))
+
+  app.delete('/:id', {
+    schema: {
+      operationId: 'endSession',
+      tags: ['auth'],
+      summary: 'Sign one device out',
+      security,
+      params: SessionId,
+      response: { 204: NoContent, ...refusals, 404: SessionNotFound }
+    }
+  }, async ({ params, phone, visitor }, reply) => {
+    await sessions.end(params.id, phone, visitor)
+    return reply.code(204).send()
+  })
+}
+
+export default routes

@@ -1,0 +1,25 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { anyOperation, Unauthorized } from '../../schemas/common.js'
+import { isBearer } from '../../services/bearer.js'
+import { invalidToken } from '../../services/errors.js'
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { metrics, config: { METRICS_TOKEN: secret, NODE_ENV } } = app
+  if (secret === undefined && NODE_ENV === 'production') return
+
+  app.get('', {
+    schema: {
+      operationId: 'getMetrics',
+      tags: ['health'],
+      summary: 'What this process counts, for Prometheus',
+      description: 'With `METRICS_TOKEN` set, that token as a bearer; in production there is no answer without.',
+      security: [],
+      response: { 200: { description: 'Prometheus text format', content: { 'text/plain': { schema: { type: 'string' } } } }, ...anyOperation, 401: Unauthorized }
+    }
+  }, async ({ headers }, reply) => {
+    if (secret !== undefined && !isBearer(headers.authorization, secret)) throw invalidToken()
+    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics())
+  })
+}
+
+export default routes

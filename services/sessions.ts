@@ -1,0 +1,208 @@
+import { randomBytes } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { Collection, WithId } from 'mongodb'
+import type { Session } from '../schemas/auth.js'
+import type { RevokedDocument, SessionDocument } from '../schemas/documents.js'
+import type { Claims } from './access-token.js'
+import { digest } from './digest.js'
+import { invalidRefreshToken, isDuplicateKey, sessionNotFound } from './errors.js'
+import type { Clock, Log, Visitor } from './ports.js'
+import { createRefreshTokens } from './refresh-token.js'
+
+const SECOND = 1000
+/** For how long a process may believe in a session that another one has ended. */
+const TRUST_MS = 10 * SECOND
+const TRUSTED = 10_000
+const TOUCH_MS = 60 * SECOND
+const MOST_PER_PHONE = 10
+const REFRESH_LIFE_MS = 30 * 24 * 3600 * SECOND
+const REFRESH_GRACE_MS = 10 * SECOND
+const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * SECOND
+
+export interface SessionsOptions {
+  sessions: Collection<SessionDocument | RevokedDocument>
+  isBlocked: (phone: string) => Promise<boolean>
+  secret: string
+  lifeSeconds: number
+  now: Clock
+  log: Log
+}
+
+type Reason = 'logout' | 'too many' | 'reused' | 'blocked' | 'deleted' | 'moved'
+
+/** Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every other. */
+export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now, log }: SessionsOptions) {
+  const cache = new LRUCache<string, Promise<SessionDocument | undefined>>({ max: TRUSTED, ttl: TRUST_MS, ttlResolution: 0, perf: { now: () => now().getTime() } })
+  const tokens = createRefreshTokens(secret)
+  const live = () => ({ expires_at: { $gt: now() } })
+  return { open, adopt, find, list, end, leave, endOthers, endAll, refresh, move }
+
+  /** A new session, and its refresh token if one was asked for; the phone's oldest beyond ten end. Undefined for a blocked phone. */
+  async function open (phone: string, visitor: Visitor, { refreshable = false } = {}): Promise<{ session: SessionDocument, refreshToken?: string } | undefined> {
+    const at = now()
+    const session: SessionDocument = {
+      _id: randomBytes(12).toString('hex'),
+      phone,
+      created_at: at,
+      last_used_at: at,
+      expires_at: new Date(at.getTime() + (refreshable ? REFRESH_LIFE_MS : lifeSeconds * SECOND)),
+      user_agent: visitor.userAgent,
+      ...(refreshable && { refresh: { generation: 0, rotated_at: at } })
+    }
+    if (!await insert(session, visitor)) return undefined
+    return { session, ...(refreshable && { refreshToken: tokens.issue(session._id, 0) }) }
+  }
+
+  /** The session of a token of the replaced system, opened on first use. Undefined when it was ended, or its phone is blocked. */
+  async function adopt ({ sid, legacy }: Required<Claims>, visitor: Visitor): Promise<SessionDocument | undefined> {
+    const known = await find(sid)
+    if (known) return known
+    const { phone, issuedAt, expiresAt } = legacy
+    const at = now()
+    try {
+      const opened = await insert({ _id: sid, phone, created_at: at, last_used_at: at, expires_at: expiresAt, user_agent: visitor.userAgent, legacy: true }, visitor, issuedAt)
+      if (!opened) return undefined
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error
+    }
+    cache.delete(sid)
+    return find(sid)
+  }
+
+  /** Whatever would forbid the session is asked after it is there: who forbids it meanwhile ends the sessions that are there, so that one of the two sees the other. */
+  async function insert (session: SessionDocument, visitor: Visitor, issuedAt?: Date): Promise<boolean> {
+    await sessions.insertOne(session)
+    const [blocked, bar] = await Promise.all([isBlocked(session.phone), issuedAt && sessions.findOne({ _id: barOf(session.phone), revoked_at: { $gte: issuedAt } })])
+    if (blocked || bar) {
+      await remove([session])
+      return false
+    }
+    visitor.record('session.opened', session.phone, { session: session._id, ...(session.legacy && { reason: 'legacy' }) })
+    const surplus = await sessions.find({ phone: session.phone, ...live() }).sort({ created_at: -1, _id: -1 }).skip(MOST_PER_PHONE).toArray()
+    await revoke(surplus.filter(isSession), visitor, 'too many')
+    return true
+  }
+
+  /** The session, while it lives. */
+  async function find (sid: string): Promise<SessionDocument | undefined> {
+    const session = await (cache.get(sid) ?? load(sid))
+    return session && session.expires_at > now() ? session : undefined
+  }
+
+  function load (sid: string): Promise<SessionDocument | undefined> {
+    const loading = read(sid)
+    cache.set(sid, loading)
+    loading.catch(() => cache.delete(sid))
+    return loading
+  }
+
+  async function read (sid: string): Promise<SessionDocument | undefined> {
+    const session = await sessions.findOne({ _id: sid })
+    if (!session || !isSession(session)) return undefined
+    const at = now()
+    if (at.getTime() - session.last_used_at.getTime() >= TOUCH_MS) {
+      await sessions.updateOne({ _id: sid, last_used_at: { $lt: at } }, { $set: { last_used_at: at } }).catch((err: unknown) => log.warn({ event: 'session.untouched', err }))
+    }
+    return session
+  }
+
+  /** A phone's sessions, newest first. */
+  async function list (phone: string): Promise<SessionDocument[]> {
+    return (await sessions.find({ phone, ...live() }).sort({ created_at: -1, _id: -1 }).toArray()).filter(isSession)
+  }
+
+  /** Ends one of the phone's own sessions. 404 for every other. */
+  async function end (sid: string, phone: string, visitor: Visitor): Promise<void> {
+    if (!await leave(sid, phone, visitor)) throw sessionNotFound()
+  }
+
+  /** Ends one of the phone's own sessions, if it is still there. */
+  async function leave (sid: string, phone: string, visitor: Visitor): Promise<boolean> {
+    const found = (await list(phone)).filter(({ _id }) => _id === sid)
+    await revoke(found, visitor, 'logout')
+    return found.length > 0
+  }
+
+  /** Ends all of a phone's sessions but one. */
+  async function endOthers (sid: string, phone: string, visitor: Visitor): Promise<void> {
+    await bar(phone)
+    await revoke((await list(phone)).filter(({ _id }) => _id !== sid), visitor, 'logout')
+  }
+
+  /** Ends all of a phone's sessions, also those that tokens of the replaced system have not opened yet. Resolves with their number. */
+  async function endAll (phone: string, visitor: Visitor, reason: Reason = 'logout'): Promise<number> {
+    await bar(phone)
+    const found = await list(phone)
+    await revoke(found, visitor, reason)
+    return found.length
+  }
+
+  /**
+   * Rotates a refresh token (RFC 9700 §4.14.2). The one before the current is answered with the same successor for 10 s, as parallel
+   * requests need it; every older one was stolen from somebody, and ends the session. 401.
+   */
+  async function refresh (token: string, visitor: Visitor): Promise<{ session: SessionDocument, refreshToken: string }> {
+    const presented = tokens.read(token)
+    const found = presented && await sessions.findOne({ _id: presented.sid, ...live() })
+    if (!presented || !found || !isSession(found) || !found.refresh) throw invalidRefreshToken()
+    const { generation, rotated_at: rotatedAt } = found.refresh
+    const at = now()
+    if (presented.generation === generation) {
+      const rotated = { last_used_at: at, expires_at: new Date(at.getTime() + REFRESH_LIFE_MS), refresh: { generation: generation + 1, rotated_at: at } }
+      const { matchedCount } = await sessions.updateOne({ _id: found._id, 'refresh.generation': generation }, { $set: rotated })
+      if (matchedCount === 0) return refresh(token, visitor)
+      cache.delete(found._id)
+      visitor.record('session.refreshed', found.phone, { session: found._id })
+      return { session: { ...found, ...rotated }, refreshToken: tokens.issue(found._id, generation + 1) }
+    }
+    if (presented.generation === generation - 1 && at.getTime() - rotatedAt.getTime() <= REFRESH_GRACE_MS) {
+      return { session: found, refreshToken: tokens.issue(found._id, generation) }
+    }
+    visitor.record('session.reused', found.phone, { session: found._id })
+    await revoke([found], visitor, 'reused')
+    throw invalidRefreshToken()
+  }
+
+  /** What was opened for one phone until `before` belongs to another from now on. Can be repeated. */
+  async function move (from: string, to: string, before: Date): Promise<void> {
+    await bar(from)
+    const moving = (await sessions.find({ phone: from, created_at: { $lte: before } }).toArray()).map(({ _id }) => _id)
+    await sessions.updateMany({ _id: { $in: moving } }, { $set: { phone: to } })
+    for (const sid of moving) cache.delete(sid)
+  }
+
+  async function revoke (found: SessionDocument[], visitor: Visitor, reason: Reason): Promise<void> {
+    await remove(found)
+    for (const { _id, phone } of found) visitor.record('session.revoked', phone, { session: _id, reason })
+  }
+
+  async function remove (found: SessionDocument[]): Promise<void> {
+    const ids = found.map(({ _id }) => _id)
+    await Promise.all(found.filter(({ legacy }) => legacy).map(({ _id, expires_at: expiresAt }) => sessions.replaceOne({ _id }, ended(now(), expiresAt))))
+    if (ids.length > 0) await sessions.deleteMany({ _id: { $in: ids }, phone: { $exists: true }, legacy: { $exists: false } })
+    for (const sid of ids) cache.delete(sid)
+  }
+
+  /** No token that the replaced system has issued to the phone until now opens a session any more. */
+  async function bar (phone: string): Promise<void> {
+    const at = now()
+    await sessions.updateOne({ _id: barOf(phone) }, { $set: { revoked_at: at, expires_at: new Date(at.getTime() + LEGACY_LIFE_MS) } }, { upsert: true })
+  }
+
+  function barOf (phone: string): string {
+    return digest(secret, 'legacy', phone)
+  }
+}
+
+const ended = (revokedAt: Date, expiresAt: Date): Omit<RevokedDocument, '_id'> => ({ revoked_at: revokedAt, expires_at: expiresAt })
+const isSession = (document: WithId<SessionDocument | RevokedDocument>): document is SessionDocument => 'phone' in document
+
+/** A session as its owner may see it, from the one with the id `current`. */
+export const shownSession = ({ _id, created_at: createdAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument, current: string): Session => ({
+  id: _id,
+  created_at: createdAt.toISOString(),
+  last_used_at: lastUsedAt.toISOString(),
+  expires_at: expiresAt.toISOString(),
+  user_agent: userAgent,
+  current: _id === current
+})

@@ -1,0 +1,38 @@
+import { createHash, createPrivateKey, createPublicKey, type JsonWebKey } from 'node:crypto'
+import type { Config, Env } from '../schemas/env.js'
+import type { PublicKey } from '../schemas/keys.js'
+import { listOf, pemBlocks } from './config.js'
+
+/** A key of this service, for one algorithm and no other (RFC 8725 §3.1). Only pairs have a `kid`. */
+export interface SigningKey {
+  algorithm: Env['JWT_ALGORITHM']
+  kid?: string
+  secret: string | { private: string, public: string }
+}
+
+/** All keys that verify; the first of them signs. */
+export function signingKeys ({ JWT_ALGORITHM, JWT_SECRET_KEY, JWT_PRIVATE_KEY = '' }: Pick<Config, 'JWT_ALGORITHM' | 'JWT_SECRET_KEY' | 'JWT_PRIVATE_KEY'>): SigningKey[] {
+  const secrets = [...new Set(listOf(JWT_SECRET_KEY))].map((secret): SigningKey => ({ algorithm: 'HS256', secret }))
+  const pairs = pemBlocks(JWT_PRIVATE_KEY).map(pairOf)
+  return JWT_ALGORITHM === 'HS256' ? [...secrets, ...pairs] : [...pairs, ...secrets]
+}
+
+function pairOf (pem: string): SigningKey {
+  const key = createPublicKey(pem)
+  const algorithm = createPrivateKey(pem).asymmetricKeyType === 'ed25519' ? 'EdDSA' : 'ES256'
+  return { algorithm, kid: thumbprint(key.export({ format: 'jwk' })), secret: { private: pem, public: key.export({ type: 'spki', format: 'pem' }).toString() } }
+}
+
+/** RFC 7638: SHA-256 over the required members in the order of their names. */
+function thumbprint ({ crv, kty, x, y }: JsonWebKey): string {
+  return createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url')
+}
+
+/** The public halves of all pairs, for whoever verifies tokens elsewhere (RFC 7517). */
+export function publicKeys (keys: SigningKey[]): PublicKey[] {
+  return keys.flatMap(({ algorithm, kid, secret }) => {
+    if (typeof secret === 'string' || kid === undefined) return []
+    const { kty = '', crv = '', x = '', y } = createPublicKey(secret.public).export({ format: 'jwk' })
+    return [{ kty, crv, x, ...(y !== undefined && { y }), kid, use: 'sig' as const, alg: algorithm }]
+  })
+}
