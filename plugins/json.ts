@@ -22,7 +22,7 @@ export default fp(async function json (app) {
     parse(request, text, (error, value) => done(error && invalidBody(), value))
   })
   app.addHook('preValidation', async request => {
-    if (request.routeOptions.config.optionalBody) request.body ??= {}
+    if (request.body === undefined && request.routeOptions.config.optionalBody) request.body = {}
   })
 }, { name: 'json' })
 

@@ -46,6 +46,11 @@ export default fp<AppSettings>(async function openapi (app) {
       ],
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } }
     },
+    transformObject: document => {
+      if (!('openapiObject' in document)) return document.swaggerObject
+      markOptionalBodies(document.openapiObject as Described)
+      return document.openapiObject
+    },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `schema${index}` }
   })
   if (!(DOCS ?? NODE_ENV !== 'production')) return
@@ -57,4 +62,19 @@ export default fp<AppSettings>(async function openapi (app) {
 
 function isShared (value: unknown): value is { $id: string } {
   return typeof value === 'object' && value !== null && '$id' in value
+}
+
+interface ObjectSchema { $ref?: string, properties?: object, required?: string[] }
+interface Described {
+  paths?: Record<string, Record<string, { requestBody?: { required?: boolean, content: Record<string, { schema: ObjectSchema }> } }>>
+  components?: { schemas?: Record<string, ObjectSchema> }
+}
+
+/** The library calls every body required; one whose members are all optional may be left out. */
+function markOptionalBodies ({ paths = {}, components }: Described): void {
+  for (const { requestBody } of Object.values(paths).flatMap(path => Object.values(path))) {
+    const schema = requestBody?.content['application/json']?.schema
+    const named = schema?.$ref ? components?.schemas?.[schema.$ref.split('/').at(-1)!] : schema
+    if (requestBody && named?.properties && (named.required ?? []).length === 0) requestBody.required = false
+  }
 }

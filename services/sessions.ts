@@ -10,8 +10,8 @@ import type { Clock, Log, Visitor } from './ports.js'
 import { createRefreshTokens } from './refresh-token.js'
 
 const SECOND = 1000
-/** For how long a process may believe in a session that another one has ended. */
-const TRUST_MS = 10 * SECOND
+/** For how long a process may believe in a session that another one has ended: with the request's own time, less than ten seconds. */
+const TRUST_MS = 9 * SECOND
 const TRUSTED = 10_000
 const TOUCH_MS = 60 * SECOND
 const MOST_PER_PHONE = 10
@@ -35,7 +35,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
   const cache = new LRUCache<string, Promise<SessionDocument | undefined>>({ max: TRUSTED, ttl: TRUST_MS, ttlResolution: 0, perf: { now: () => now().getTime() } })
   const tokens = createRefreshTokens(secret)
   const live = () => ({ expires_at: { $gt: now() } })
-  return { open, adopt, find, list, end, leave, endOthers, endAll, refresh, move }
+  return { open, adopt, find, findNow, list, end, leave, endOthers, endAll, refresh, move }
 
   /** A new session, and its refresh token if one was asked for; the phone's oldest beyond ten end. Undefined for a blocked phone. */
   async function open (phone: string, visitor: Visitor, { refreshable = false } = {}): Promise<{ session: SessionDocument, refreshToken?: string } | undefined> {
@@ -87,6 +87,12 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
   async function find (sid: string): Promise<SessionDocument | undefined> {
     const session = await (cache.get(sid) ?? load(sid))
     return session && session.expires_at > now() ? session : undefined
+  }
+
+  /** The same, by what the database has now. */
+  function findNow (sid: string): ReturnType<typeof find> {
+    cache.delete(sid)
+    return find(sid)
   }
 
   function load (sid: string): Promise<SessionDocument | undefined> {

@@ -79,7 +79,9 @@ export function environment ({ mongoUri, s3 }: Services): Record<string, string>
     AWS_ACCESS_KEY_ID: s3.accessKeyId,
     AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
     JWT_SECRET_KEY: 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c',
-    OTP_SECRET: 'Hq7Vn2Zx9Lk4Jf1Gs8Da3Pe6Rt0Yw5Ub'
+    OTP_SECRET: 'Hq7Vn2Zx9Lk4Jf1Gs8Da3Pe6Rt0Yw5Ub',
+    LIMIT_TEXTS_PER_ADDRESS: '0', // all tests come from one address; those of the limits set their own
+    LIMIT_FAILURES_PER_ADDRESS: '0'
   }
 }
 
@@ -130,7 +132,11 @@ export async function startService (t: Test, { env, ...options }: Partial<AppOpt
     logger: { level: 'info', stream: { write: (line: string) => { logs.push(line) } } },
     ...options
   })
-  t.teardown(() => app.close())
+  t.teardown(async () => {
+    await app.close()
+    const leak = leakIn(logs, { codes: texts.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []), secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey] })
+    if (leak) failProcess(`${t.fullname}: the log holds ${leak}`)
+  })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const check = openApiCheck(app.swagger() as unknown as OpenApiDocument)
   const client = s3Client(services)
@@ -186,6 +192,21 @@ export async function startService (t: Test, { env, ...options }: Partial<AppOpt
     }
   }
   return service
+}
+
+/** Fails the test file; an error thrown here would leave the teardowns that are still to come undone. */
+function failProcess (message: string): void {
+  process.stderr.write(`${message}\n`)
+  process.once('exit', () => { process.exitCode = 1 })
+}
+
+/** Row A11: what must not be in a log, by its kind. The process id and the time of a line are numbers of their own. */
+function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets: string[] }): string | undefined {
+  const text = logs.join('').replace(/"(pid|time|ms)":\d+/g, '')
+  const token = /eyJ[\w-]{8,}\.[\w-]+|\b[0-9a-f]{24}\.\d+\.[\w-]{43}/.exec(text)
+  const number = /\+\d{8,15}/.exec(text)
+  const code = codes.find(code => new RegExp(`(?<![\\w.-])${code}(?![\\w.-])`).test(text))
+  if (token || number || code || secrets.some(secret => text.includes(secret))) return token ? 'a token' : number ? 'a whole number' : code ? 'a code' : 'a secret'
 }
 
 /** Resolves once `probe` gives something true; rejects after 20 s. For what is known to happen, but not when. */

@@ -1,0 +1,268 @@
+import { createHmac, randomUUID } from 'node:crypto'
+import t from 'tap'
+import { eventually, freshPhone, startService, startServices, type Service } from '../helper.js'
+
+const DAY = 24 * 3600
+const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
+const INVALID_REFRESH = { status: 401, body: { error: 'Invalid refresh token' } }
+const LEGACY_SECRET = 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c'
+
+t.setTimeout(200_000)
+const services = await startServices(t)
+const service = await startService(t, { services, env: { JWT_ACCEPT_LEGACY: 'true' } })
+/** Another process, as far as anybody can tell: its own cache, its own clock hand, the same database. */
+const other = await startService(t, { services, env: { JWT_ACCEPT_LEGACY: 'true' }, now: () => service.clock.now })
+const { call, clock } = service
+
+const me = (token: string, at: Pick<Service, 'call'> = service) => at.call('GET', '/auth/sessions', { token })
+const signedIn = async (token: string, at: Pick<Service, 'call'> = service) => (await me(token, at)).status === 200
+const idOf = (token: string): string => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()).sid
+/** A further sign-in of a phone. */
+const signIn = async (phone: string) => { clock.advance(1); return (await service.signIn(phone)).token }
+
+t.test('GET /auth/sessions', async t => {
+  const phone = freshPhone()
+  const [first, second] = [await signIn(phone), await signIn(phone)]
+  const { body } = await call('GET', '/auth/sessions', { token: second, headers: { 'user-agent': 'another' } })
+  t.match(body.sessions, [{ id: idOf(second), current: true }, { id: idOf(first), current: false }])
+  t.same(body.sessions[0], {
+    id: idOf(second),
+    created_at: clock.now.toISOString(),
+    last_used_at: clock.now.toISOString(),
+    expires_at: new Date(clock.now.getTime() + 30 * DAY * 1000).toISOString(),
+    user_agent: 'node',
+    current: true
+  })
+  clock.advance(120)
+  await me(second)
+  clock.advance(120)
+  t.match((await me(first)).body.sessions.map((session: { last_used_at: string }) => (clock.now.getTime() - Date.parse(session.last_used_at)) / 1000), [120, 0], 'when each was used last')
+  t.same((await me(await signIn(freshPhone()))).body.sessions.length, 1, 'nobody sees those of others')
+  t.match(await call('GET', '/auth/sessions'), { status: 401, body: { error: 'Missing access token' } })
+})
+
+t.test('a session ends with its token: 30 days, or what ACCESS_TOKEN_TTL says', async t => {
+  const token = await signIn(freshPhone())
+  clock.advance(30 * DAY - 1)
+  t.ok(await signedIn(token))
+  clock.advance(1)
+  t.match(await me(token), INVALID_TOKEN)
+  const brief = await startService(t, { services, env: { ACCESS_TOKEN_TTL: '1h' } })
+  const { body } = await verify(brief, freshPhone())
+  t.equal(body.expires_in, 3600)
+  brief.clock.advance(3600)
+  t.match(await me(body.access_token, brief), INVALID_TOKEN)
+})
+
+t.test('POST /auth/logout', async t => {
+  t.test('without a body, or with an empty one, ends the session of the request alone', async t => {
+    const phone = freshPhone()
+    const [first, second, third] = [await signIn(phone), await signIn(phone), await signIn(phone)]
+    t.same(await call('POST', '/auth/logout', { token: first }).then(({ status, text }) => [status, text]), [204, ''])
+    t.equal((await call('POST', '/auth/logout', { token: second, body: '', headers: { 'content-type': 'application/json' } })).status, 204)
+    t.same(await Promise.all([first, second, third].map(token => signedIn(token))), [false, false, true])
+    t.match(await call('POST', '/auth/logout', { token: first }), INVALID_TOKEN, 'it is over')
+  })
+
+  for (const [scope, left] of [['current', [false, true, true]], ['others', [true, false, false]], ['all', [false, false, false]]] as const) {
+    t.test(`scope ${scope}`, async t => {
+      const phone = freshPhone()
+      const tokens = [await signIn(phone), await signIn(phone), await signIn(phone)]
+      const stranger = await signIn(freshPhone())
+      t.equal((await call('POST', '/auth/logout', { token: tokens[0], json: { scope } })).status, 204)
+      t.same(await Promise.all(tokens.map(token => signedIn(token))), left)
+      t.ok(await signedIn(stranger))
+    })
+  }
+
+  t.test('refuses what it does not know', async t => {
+    const token = await signIn(freshPhone())
+    t.match(await call('POST', '/auth/logout', { token, json: { scope: 'everywhere' } }), { status: 400, body: { errors: { scope: ['Must be one of: current, others, all.'] } } })
+    for (const body of ['null', '[]', '"all"', '{']) t.match(await call('POST', '/auth/logout', { token, body, headers: { 'content-type': 'application/json' } }), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } }, body)
+    t.match(await call('POST', '/auth/logout', { json: {} }), { status: 401 })
+    t.ok(await signedIn(token))
+  })
+
+  t.test('B5: holds at once here, and within ten seconds in every other process', async t => {
+    const token = await signIn(freshPhone())
+    t.ok(await signedIn(token, other), 'the other one knows it now')
+    await call('POST', '/auth/logout', { token })
+    t.notOk(await signedIn(token))
+    clock.advance(10)
+    t.notOk(await signedIn(token, other))
+  })
+})
+
+t.test('DELETE /auth/sessions/{id}', async t => {
+  const phone = freshPhone()
+  const [mine, lost] = [await signIn(phone), await signIn(phone)]
+  const stranger = await signIn(freshPhone())
+  const notFound = { status: 404, body: { error: 'Session not found' } }
+  t.match(await call('DELETE', `/auth/sessions/${idOf(stranger)}`, { token: mine }), notFound, 'somebody else\'s')
+  for (const id of ['0123456789abcdef01234567', 'me', '%00', idOf(lost).toUpperCase(), '$ne']) t.match(await call('DELETE', `/auth/sessions/${id}`, { token: mine }), notFound, id)
+  t.ok(await signedIn(stranger))
+  t.same(await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }).then(({ status, text }) => [status, text]), [204, ''])
+  t.same([await signedIn(lost), await signedIn(mine)], [false, true])
+  t.match(await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }), notFound, 'only once')
+})
+
+t.test('a phone has at most ten sessions: the oldest goes, also when many sign-ins race', async t => {
+  const phone = freshPhone()
+  const tokens: string[] = []
+  for (let i = 0; i < 12; i++) {
+    clock.advance(1)
+    tokens.push(await service.tokenFor(phone))
+  }
+  t.same(await Promise.all(tokens.map(token => signedIn(token))), tokens.map((_, i) => i >= 2))
+  clock.advance(1)
+  await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 2 ? service : other).tokenFor(phone)))
+  t.equal((await me(await service.tokenFor(phone))).body.sessions.length, 10)
+})
+
+t.test('POST /auth/refresh', async t => {
+  const start = async (phone = freshPhone()) => (await verify(service, phone, { refresh: true })).body
+  const refresh = (token: unknown, at: Pick<Service, 'call'> = service) => at.call('POST', '/auth/refresh', { json: { refresh_token: token } })
+
+  t.test('gives a new short access token and the next refresh token, for as long as somebody comes back within 30 days', async t => {
+    let tokens = await start()
+    t.match(tokens, { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 900, refresh_token: String })
+    for (let month = 0; month < 3; month++) {
+      clock.advance(900)
+      t.match(await me(tokens.access_token), INVALID_TOKEN, 'an access token lives 15 minutes')
+      clock.advance(30 * DAY - 901)
+      const { status, body } = await refresh(tokens.refresh_token)
+      t.same([status, Object.keys(body).sort(), body.expires_in], [200, ['access_token', 'expires_in', 'refresh_token', 'token_type'], 900])
+      t.equal(idOf(body.access_token), idOf(tokens.access_token), 'the session stays')
+      t.ok(await signedIn(body.access_token))
+      tokens = body
+    }
+    clock.advance(30 * DAY)
+    t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
+  })
+
+  t.test('nobody gets one who did not ask', async t => {
+    t.notHas((await verify(service, freshPhone())).body, { refresh_token: String })
+    t.notHas((await verify(service, freshPhone(), { refresh: false })).body, { refresh_token: String })
+    t.match(await call('POST', '/auth/verify-otp', { json: { phone: freshPhone(), otp: '123456', refresh: 'true' } }), { status: 400, body: { errors: { refresh: ['Not a valid boolean.'] } } })
+  })
+
+  t.test('parallel requests with one token get one successor, also over two processes', async t => {
+    for (let round = 0; round < 20; round++) {
+      const { refresh_token: token } = await start()
+      const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => refresh(token, i % 2 ? service : other)))
+      t.same(new Set(answers.map(({ status, body }) => `${status} ${body.refresh_token}`)).size, 1)
+      t.equal((await refresh(answers[0]!.body.refresh_token)).status, 200)
+    }
+  })
+
+  t.test('within ten seconds the token before is answered with the same successor; later, or an older one, is theft, and ends the session', async t => {
+    for (const steal of [async (tokens: string[]) => { clock.advance(10.001); return tokens[2] }, async (tokens: string[]) => tokens[1], async (tokens: string[]) => tokens[0]]) {
+      const first = await start()
+      const second = (await refresh(first.refresh_token)).body
+      const third = (await refresh(second.refresh_token)).body
+      const fourth = (await refresh(third.refresh_token)).body
+      clock.advance(10)
+      t.equal((await refresh(third.refresh_token)).body.refresh_token, fourth.refresh_token)
+      t.ok(await signedIn(fourth.access_token))
+      t.match(await refresh(await steal([first.refresh_token, second.refresh_token, third.refresh_token])), INVALID_REFRESH)
+      t.match(await refresh(fourth.refresh_token), INVALID_REFRESH, 'for the thief and for the owner')
+      t.notOk(await signedIn(fourth.access_token))
+    }
+    const events = await eventually(async () => { await service.app.audit.flush(); const found = await service.app.collections.audit.find({ event: 'session.reused' }).toArray(); return found.length >= 3 && found })
+    t.match(events[0], { phone: /^\+\*{8}\d{4}$/, network: '127.0.0.0/24', details: { session: /^[0-9a-f]{24}$/ } })
+  })
+
+  t.test('a logout ends it', async t => {
+    const tokens = await start()
+    await call('POST', '/auth/logout', { token: tokens.access_token })
+    t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
+  })
+
+  t.test('refuses what was not issued here, and asks nobody about it', async t => {
+    const { refresh_token: token, access_token: accessToken } = await start()
+    const [sid, generation, mac] = token.split('.')
+    for (const forged of ['', 'x', accessToken, `${sid}.1.${mac}`, `${sid}.00.${mac}`, `${sid}.-0.${mac}`, `0123456789abcdef01234567.${generation}.${mac}`, `${sid}.${generation}.`, `${token}A`, token.slice(0, -1), `${token}=`, token.toUpperCase(), ` ${token}`, `${sid}.${generation}.${'A'.repeat(43)}`]) {
+      t.match(await refresh(forged), INVALID_REFRESH, forged.replace(mac!, '…'))
+    }
+    for (const wrong of [null, 1, {}, [token], { $ne: null }]) t.match(await refresh(wrong), { status: 400, body: { errors: { refresh_token: ['Not a valid string.'] } } })
+    t.match(await call('POST', '/auth/refresh', { json: {} }), { status: 400, body: { errors: { refresh_token: ['Missing data for required field.'] } } })
+    t.equal((await refresh(token)).status, 200, 'and none of it did harm')
+  })
+})
+
+t.test('tokens of the system it replaces', async t => {
+  const legacy = (sub: string, changes: object = {}, secret = LEGACY_SECRET) => hs256({ fresh: false, iat: seconds() - 100, jti: randomUUID(), type: 'access', sub, nbf: seconds() - 100, exp: seconds() + 3650 * DAY, ...changes }, secret)
+  const seconds = () => Math.floor(clock.now.getTime() / 1000)
+
+  t.test('are accepted in whatever notation they hold the number, get a session on first use, are listed and can be ended for good', async t => {
+    const phone = freshPhone()
+    const tokens = [phone.slice(3), `0${phone.slice(3)}`, `${phone.slice(0, 3)} ${phone.slice(3, 8)}-${phone.slice(8)}`].map(sub => legacy(sub))
+    for (const token of tokens) t.ok(await signedIn(token))
+    const { body } = await me(tokens[0]!)
+    t.equal(body.sessions.length, 3)
+    t.match(body.sessions.find(({ current }: { current: boolean }) => current), { expires_at: new Date((seconds() + 3650 * DAY) * 1000).toISOString() })
+    await call('DELETE', `/auth/sessions/${body.sessions.find(({ current }: { current: boolean }) => !current).id}`, { token: tokens[0] })
+    t.same((await Promise.all(tokens.map(token => signedIn(token)))).filter(Boolean).length, 2)
+    await call('POST', '/auth/logout', { token: tokens[0] })
+    clock.advance(3600)
+    t.notOk(await signedIn(tokens[0]!), 'it never opens again')
+    t.notOk(await signedIn(tokens[0]!, other), 'anywhere')
+  })
+
+  t.test('many first uses at once, over two processes, are one session', async t => {
+    const phone = freshPhone()
+    const token = legacy(phone)
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => me(token, i % 2 ? service : other)))
+    t.same([...new Set(answers.map(({ status }) => status))], [200])
+    t.equal((await me(token)).body.sessions.length, 1)
+  })
+
+  t.test('that were never used here end as well when their owner signs out everywhere', async t => {
+    for (const [scope, mine] of [['all', false], ['others', true]] as const) {
+      const phone = freshPhone()
+      const [lost, token] = [legacy(phone), await signIn(phone)]
+      await call('POST', '/auth/logout', { token, json: { scope } })
+      t.match(await me(lost), INVALID_TOKEN)
+      t.equal(await signedIn(token), mine)
+    }
+  })
+
+  t.test('are refused with anything wrong about them, and while the switch is off', async t => {
+    const phone = freshPhone()
+    const wrong = { 'another type': { type: 'refresh' }, 'no type': { type: undefined }, 'an issuer': { iss: 'hookaba' }, 'no end': { exp: undefined }, 'at its end': { exp: seconds() }, 'not yet': { nbf: seconds() + 3600 }, 'from the future': { iat: seconds() + 3600 }, 'no number': { sub: 'admin' }, 'no subject': { sub: undefined }, 'an object': { sub: { $ne: null } } }
+    for (const [name, changes] of Object.entries(wrong)) t.match(await me(legacy(phone, changes)), INVALID_TOKEN, name)
+    t.match(await me(legacy(phone, {}, 'another-secret-another-secret-another')), INVALID_TOKEN, 'another secret')
+    const off = await startService(t, { services })
+    t.match(await me(legacy(phone), off), INVALID_TOKEN, 'the switch is off')
+    t.ok(await signedIn(legacy(phone)))
+  })
+
+  t.test('count among the ten', async t => {
+    const phone = freshPhone()
+    const oldest = legacy(phone)
+    t.ok(await signedIn(oldest))
+    for (let i = 0; i < 10; i++) {
+      clock.advance(1)
+      await service.tokenFor(phone)
+    }
+    t.match(await me(oldest), INVALID_TOKEN)
+  })
+})
+
+t.test('a session is no one\'s business: nothing in the log opens it', async t => {
+  const { body } = await verify(service, freshPhone(), { refresh: true })
+  await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })
+  const logs = [...service.logs, ...other.logs].join('')
+  for (const secret of [body.access_token.split('.')[2], body.refresh_token.split('.')[2]]) t.notOk(logs.includes(secret))
+  t.notMatch(logs, /eyJ|\+91\d{10}/)
+})
+
+async function verify (at: Service, phone: string, extra: object = {}) {
+  await at.call('POST', '/auth/request-otp', { json: { phone } })
+  return at.call('POST', '/auth/verify-otp', { json: { phone, otp: at.lastCode(phone), ...extra } })
+}
+
+function hs256 (payload: object, secret: string): string {
+  const body = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`
+}
