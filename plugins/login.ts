@@ -1,5 +1,10 @@
 import fp from 'fastify-plugin'
+import { createAddressLimit } from '../services/address-limits.js'
+import { listOf, sendsRealTexts } from '../services/config.js'
 import { createLogin } from '../services/login.js'
+import { takesTexts } from '../services/phone.js'
+import { createTextCounts } from '../services/text-counts.js'
+import { createTextGuard } from '../services/text-guard.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -7,16 +12,34 @@ declare module 'fastify' {
   }
 }
 
+const HOURLY_CAP = 500
+const DAILY_CAP = 2000
+
 /** `app.login`: codes by text message, and who knows them. */
 export default fp(async function login (app) {
-  const { config, collections, sendSms, now } = app
+  const { config, collections, sendSms, standing, testCode, now } = app
+  const costly = sendsRealTexts(config)
+  const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
+  const guard = createTextGuard({
+    counts: createTextCounts(collections.texts),
+    addresses: createAddressLimit(config.LIMIT_TEXTS_PER_ADDRESS, now),
+    secret: config.OTP_SECRET,
+    caps: { hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0), day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0) },
+    fraud: { minTexts: config.FRAUD_MIN_TEXTS, minVerified: config.FRAUD_MIN_VERIFIED, stop: costly },
+    now
+  })
   app.decorate('login', createLogin({
     otps: collections.otps,
     sendSms,
+    guard,
+    failures: createAddressLimit(config.LIMIT_FAILURES_PER_ADDRESS, now),
+    takesTexts: phone => !costly || takesTexts(phone, countries),
+    isBlocked: standing.isBlocked,
+    testCode,
     secret: config.OTP_SECRET,
     lifeSeconds: config.OTP_EXPIRY_SECONDS,
     region: config.DEFAULT_REGION,
     wording: { brand: config.SMS_BRAND, androidHash: config.SMS_ANDROID_HASH, webOrigin: config.SMS_WEB_ORIGIN },
     now
   }))
-}, { name: 'login', dependencies: ['env', 'clock', 'mongo', 'sms'] })
+}, { name: 'login', dependencies: ['env', 'clock', 'mongo', 'sms', 'standing'] })

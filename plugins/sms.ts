@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
 import { smsProviders } from '../services/config.js'
@@ -11,14 +13,22 @@ declare module 'fastify' {
   }
 }
 
+/** Two providers fit into eight seconds. */
 const TIMEOUT_MS = 4000
+const STATUS_PATH = '/webhooks/twilio/status'
+const RETRY: Retry = {
+  random: () => randomInt(2 ** 32) / 2 ** 32,
+  wait: (ms, signal) => setTimeout(ms, undefined, { signal })
+}
+
+type Retry = NonNullable<AppSettings['smsRetry']>
 
 /** `app.sendSms`: the providers of SMS_PROVIDER, the next one where one failed. */
-export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS }) {
-  app.decorate('sendSms', sendSms ?? inOrder(app.log, await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsTimeoutMs)))))
+export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS, smsRetry = RETRY }) {
+  app.decorate('sendSms', sendSms ?? inOrder(app.log, await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsTimeoutMs, smsRetry)))))
 }, { name: 'sms', dependencies: ['env'] })
 
-async function provider (name: string, config: Config, timeoutMs: number): Promise<SendSms> {
+async function provider (name: string, config: Config, timeoutMs: number, retry: Retry): Promise<SendSms> {
   if (name === 'http') return createHttpSms({ url: config.SMS_HTTP_URL!, token: config.SMS_HTTP_TOKEN, timeoutMs })
   if (name === 'console') return createConsoleSms(print)
   const { createTwilioSms } = await import('../services/sms-twilio.js')
@@ -28,7 +38,9 @@ async function provider (name: string, config: Config, timeoutMs: number): Promi
     from: config.TWILIO_PHONE_NUMBER!,
     channel: config.TWILIO_CHANNEL,
     apiUrl: config.TWILIO_API_URL,
-    timeoutMs
+    statusUrl: config.PUBLIC_URL && config.PUBLIC_URL.replace(/\/+$/, '') + STATUS_PATH,
+    timeoutMs,
+    ...retry
   })
 }
 

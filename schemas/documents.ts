@@ -9,6 +9,8 @@ export interface Challenge {
   used_at: Date | null
   /** Where the text was asked for, as a keyed digest, so that a verified one is counted there. */
   origin?: string
+  /** The nonce of the unused challenge that this one took the place of: a guess at that one may have been under way. */
+  replaces?: Buffer
 }
 
 /** Collection `otps`: everything the login counts for one phone, so that one compare-and-set decides. */

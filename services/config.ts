@@ -26,8 +26,11 @@ const isWeak = (secret: string | undefined) => secret === undefined || Buffer.by
 const isSize = (text: string) => /^[1-9]\d{0,3}x[1-9]\d{0,3}$/.test(text)
 /** The providers of SMS_PROVIDER in order, `mock` by its new name. */
 export const smsProviders = (env: Env) => listOf(env.SMS_PROVIDER).map(name => name === 'mock' ? 'console' : name)
+/** Whether a text may cost money and reach somebody. */
+export const sendsRealTexts = (env: Env) => smsProviders(env).some(name => name !== 'console')
 const uses = (env: Env, provider: string) => smsProviders(env).includes(provider)
 const inProduction = (env: Env) => env.NODE_ENV === 'production'
+const testNumbers = (env: Env) => listOf(env.OTP_TEST_NUMBERS).map(entry => normalizePhone(entry.split(':')[0]!, env.DEFAULT_REGION))
 const isPhone = (text: string, env: Env) => normalizePhone(text, env.DEFAULT_REGION) !== undefined
 const url = (name: keyof Env & ('PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' | 'S3_PUBLIC_URL')): Rule =>
   [name, env => env[name] !== undefined && !isUrl(env[name]), 'must be an http or https URL without credentials, query or fragment']
@@ -52,6 +55,8 @@ const rules: Rule[] = [
   ['OTP_SECRET', env => inProduction(env) && env.OTP_SECRET === undefined, 'must be set in production'],
   ['OTP_SECRET', env => env.OTP_SECRET !== undefined && isWeak(env.OTP_SECRET), 'must have at least 32 bytes and be no placeholder'],
   ['OTP_TEST_NUMBERS', env => !listOf(env.OTP_TEST_NUMBERS).every(entry => /^[^:]+:\d{6}$/.test(entry) && isPhone(entry.split(':')[0]!, env)), 'must be a list of number:code with six digits'],
+  ['OTP_TEST_NUMBERS', env => new Set(testNumbers(env)).size < testNumbers(env).length, 'must name every number once'],
+  ['OTP_TEST_NUMBERS', env => listOf(env.ADMIN_NUMBERS).some(number => testNumbers(env).includes(normalizePhone(number, env.DEFAULT_REGION))), 'must hold no number of ADMIN_NUMBERS'],
   ['OTP_TEST_NUMBERS_UNTIL', env => env.OTP_TEST_NUMBERS_UNTIL !== undefined && !isIsoDate(env.OTP_TEST_NUMBERS_UNTIL), 'must be an ISO 8601 date'],
   ['DEFAULT_REGION', env => !isRegion(env.DEFAULT_REGION), 'must be an ISO 3166 country code such as IN'],
   ['SMS_PROVIDER', env => smsProviders(env).length === 0 || !smsProviders(env).every(name => ['console', 'twilio', 'http'].includes(name)), 'must be console, twilio, http, or a list of them'],

@@ -47,6 +47,7 @@ export const invalidToken = () => new ServiceError(401, 'Invalid access token', 
 export const invalidRefreshToken = () => new ServiceError(401, 'Invalid refresh token', INVALID)
 export const sessionNotFound = () => new ServiceError(404, 'Session not found')
 export const foreignNumber = () => new ServiceError(403, 'Phone number is not your own')
+export const unsigned = () => new ServiceError(403, 'Signature does not match')
 export const userNotFound = () => new ServiceError(404, 'User not found')
 export const numberTaken = () => new ServiceError(409, 'Phone number already in use')
 export const usernameTaken = () => new ServiceError(409, 'Username already in use')

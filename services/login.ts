@@ -1,19 +1,26 @@
 import { randomBytes } from 'node:crypto'
 import type { Collection } from 'mongodb'
 import type { OtpDocument } from '../schemas/documents.js'
-import { invalidField, isDuplicateKey, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
-import { initial, isOtpCode, next, otpCode, sameCode, type OtpEvent, type OtpOutcome, type OtpState } from './otp.js'
-import { maskPhone, requirePhone } from './phone.js'
+import type { AddressLimit } from './address-limits.js'
+import { invalidField, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
+import { createOtpStates } from './otp-states.js'
+import { isOtpCode, otpCode, sameCode, type OtpEvent, type OtpOutcome, type Stop } from './otp.js'
+import { maskPhone, normalizePhone, requirePhone } from './phone.js'
 import { NumberRefused, type Clock, type SendSms, type Visitor } from './ports.js'
 import { smsMessage, type Platform, type Wording } from './sms-message.js'
-
-/** A race is lost only to somebody who won it; to lose this many in a row, something else must be wrong. */
-const MOST_RACES = 100
-const KEPT_MS = 48 * 3600 * 1000
+import type { TextGuard } from './text-guard.js'
 
 export interface LoginOptions {
   otps: Collection<OtpDocument>
   sendSms: SendSms
+  guard: TextGuard
+  /** Failed verifies for each client address. */
+  failures: AddressLimit
+  /** Whether a text may go to this number at all. */
+  takesTexts: (phone: string) => boolean
+  isBlocked: (phone: string) => Promise<boolean>
+  /** The fixed code of a test number; undefined for every other. */
+  testCode: (phone: string) => string | undefined
   secret: string
   lifeSeconds: number
   region: string
@@ -21,107 +28,110 @@ export interface LoginOptions {
   now: Clock
 }
 
-/** An event and whoever waits for its outcome. */
-interface Waiting { event: OtpEvent, at: Date, resolve: (outcome: OtpOutcome) => void, reject: (error: unknown) => void }
+const LONGEST_ERROR_CODE = 10
 
-export function createLogin ({ otps, sendSms, secret, lifeSeconds, region, wording, now }: LoginOptions) {
-  const lines = new Map<string, Waiting[]>()
-  return { requestOtp, verifyOtp }
+type Sending = Extract<OtpOutcome, { type: 'send' }>
 
-  /** Sends the phone its code, or does nothing while a text is on its way. 400 a number that is none or that takes no texts, 429 budgets, 500 provider. */
+export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlocked, testCode, secret, lifeSeconds, region, wording, now }: LoginOptions) {
+  const apply = createOtpStates(otps)
+  return { requestOtp, verifyOtp, undelivered }
+
+  /**
+   * Sends the phone its code, or does nothing while a text is on its way; nor does it for a blocked phone or a test number.
+   * 400 in the name of `field` for a number that is none or that takes no texts, 429 budgets, caps and guard, 500 provider.
+   */
   async function requestOtp (text: string, platform: Platform, visitor: Visitor, field = 'phone'): Promise<void> {
     const phone = requirePhone(text, region, field)
+    const isTest = testCode(phone) !== undefined
+    if (!isTest && !takesTexts(phone)) throw invalidField(field, sentences.phone)
     const at = now()
-    const outcome = await orFail('Failed to send OTP', true, apply(phone, { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000 }, at))
-    if (outcome.type === 'send') visitor.record('otp.requested', phone)
-    else visitor.record(outcome.type === 'limited' ? 'otp.limited' : 'otp.quiet', phone)
-    if (outcome.type === 'limited') throw tooManyTexts(outcome.retryAfter)
-    if (outcome.type !== 'send') return
+    const asked = { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000 } as const
+    const { blocked, outcome } = await orFail('Failed to send OTP', true, isTest ? openTest() : open())
+    if (outcome.type === 'limited') throw limited(phone, outcome, visitor)
+    if (outcome.type !== 'send') visitor.record('otp.quiet', phone)
+    else if (isTest) visitor.record('otp.requested', phone, { reason: 'test number' })
+    else if (blocked) visitor.record('otp.requested', phone, { reason: 'blocked' })
+    else await send(phone, platform, at, outcome, visitor, field)
 
-    const body = smsMessage(otpCode(secret, outcome.nonce, phone), platform, wording)
+    async function open () {
+      const [blocked, stop] = await Promise.all([isBlocked(phone), guard.stopOf(phone, visitor)])
+      return { blocked, outcome: await apply(phone, { ...asked, origin: guard.originOf(visitor.address), stop }, at) }
+    }
+
+    async function openTest () {
+      return { blocked: false, outcome: await apply(phone, { ...asked, textless: true }, at) }
+    }
+  }
+
+  async function send (phone: string, platform: Platform, sentAt: Date, { nonce, before }: Sending, visitor: Visitor, field: string): Promise<void> {
+    visitor.record('otp.requested', phone)
+    const takeBack = (counted: boolean) => restore(phone, { type: 'unsent', sentAt, nonce, before, counted }, visitor)
+    const taken = await guard.take(phone, visitor).catch(async (cause: unknown) => {
+      await takeBack(false)
+      throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
+    })
+    if (typeof taken !== 'function') {
+      await takeBack(false)
+      throw limited(phone, taken, visitor)
+    }
     try {
-      await sendSms({ to: phone, body, reference: String(at.getTime()) })
+      await sendSms({ to: phone, body: smsMessage(otpCode(secret, nonce, phone), platform, wording), reference: String(sentAt.getTime()) })
       visitor.record('otp.sent', phone)
     } catch (cause) {
-      await takeBack(phone, { type: 'unsent', sentAt: at, nonce: outcome.nonce, before: outcome.before, counted: cause instanceof NumberRefused }, visitor)
-      if (cause instanceof NumberRefused) throw invalidField(field, sentences.phone)
+      const refused = cause instanceof NumberRefused
+      visitor.record(refused ? 'otp.refused' : 'otp.failed', phone)
+      await Promise.all([takeBack(refused), taken()])
+      if (refused) throw invalidField(field, sentences.phone)
       throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
     }
   }
 
-  async function takeBack (phone: string, event: OtpEvent & { type: 'unsent' }, visitor: Visitor): Promise<void> {
-    visitor.record(event.counted ? 'otp.refused' : 'otp.failed', phone)
+  function limited (phone: string, { reason, retryAfter }: Stop, visitor: Visitor): ServiceError {
+    visitor.record('otp.limited', phone, { reason })
+    return tooManyTexts(retryAfter)
+  }
+
+  async function restore (phone: string, event: OtpEvent & { type: 'unsent' }, visitor: Visitor): Promise<void> {
     await apply(phone, event, now()).catch((err: unknown) => visitor.log.error({ event: 'otp.unrestored', phone: maskPhone(phone), err }))
   }
 
-  /** The phone, when the code is right and this is the one request that used it; undefined for every wrong one alike. 400 no phone number, 429 while the phone waits. */
+  /**
+   * The phone, when the code is right and this is the one request that used it; undefined for every wrong one alike, and for a blocked phone.
+   * 400 in the name of `field` no phone number, 429 while the phone waits or the client address had too many failures.
+   */
   async function verifyOtp (text: string, code: string, visitor: Visitor, field = 'phone'): Promise<string | undefined> {
     const phone = requirePhone(text, region, field)
-    const guessedAt = now()
-    const guess = await apply(phone, { type: 'guess', wellFormed: isOtpCode(code) }, guessedAt)
-    const outcome = guess.type === 'compare' && sameCode(code, otpCode(secret, guess.nonce, phone))
-      ? await apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now())
-      : guess
-    visitor.record(outcome.type === 'accepted' ? 'otp.verified' : outcome.type === 'locked' ? 'otp.locked' : 'otp.rejected', phone)
-    if (outcome.type === 'locked') throw tooManyGuesses(outcome.retryAfter)
-    return outcome.type === 'accepted' ? phone : undefined
-  }
-
-  /**
-   * Applies `event` to the phone's document. Events that arrive while one is under way wait and are applied together, by one read and
-   * one write: a flood of guesses would else lose race after race against itself, and take every connection meanwhile.
-   * What fails, fails for all that wait, so that a database that is gone keeps nobody waiting in line.
-   */
-  function apply (phone: string, event: OtpEvent, at: Date): Promise<OtpOutcome> {
-    return new Promise((resolve, reject) => {
-      const line = lines.get(phone)
-      line?.push({ event, at, resolve, reject })
-      if (line) return
-      lines.set(phone, [{ event, at, resolve, reject }])
-      serve(phone)
-    })
-  }
-
-  async function serve (phone: string): Promise<void> {
-    const line = lines.get(phone)!
-    while (line.length > 0) {
-      const batch = line.splice(0)
-      try {
-        const outcomes = await compareAndSet(phone, batch)
-        batch.forEach(({ resolve }, i) => resolve(outcomes[i]!))
-      } catch (error) {
-        for (const { reject } of [...batch, ...line.splice(0)]) reject(error)
-      }
+    const details: Record<string, string> = testCode(phone) === undefined ? {} : { reason: 'test number' }
+    const giveBack = failures.take(visitor.address)
+    if (typeof giveBack === 'number') {
+      visitor.record('otp.locked', phone, { reason: 'address' })
+      throw tooManyGuesses(giveBack)
     }
-    lines.delete(phone)
-  }
-
-  /** Applies the events in their order, all anew each time another process was first. */
-  async function compareAndSet (phone: string, batch: Waiting[]): Promise<OtpOutcome[]> {
-    for (let race = 0; race < MOST_RACES; race++) {
-      const stored = await otps.findOne({ _id: phone })
-      const before: OtpState = stored ?? initial
-      let state = before
-      const outcomes = batch.map(({ event, at }) => {
-        const result = next(state, event, at)
-        state = result.state
-        return result.outcome
-      })
-      if (state === before || await write(phone, stored?.version ?? 0, state, batch.at(-1)!.at)) return outcomes
-    }
-    throw new Error('the document of a phone changed at every attempt')
-  }
-
-  async function write (phone: string, version: number, state: OtpState, at: Date): Promise<boolean> {
-    const { challenge, sends, failures, locked_until: lockedUntil } = state
-    const document: OtpDocument = { _id: phone, version: version + 1, challenge, sends, failures, locked_until: lockedUntil, purge_at: new Date(at.getTime() + KEPT_MS) }
-    if (version > 0) return (await otps.replaceOne({ _id: phone, version }, document)).matchedCount === 1
-    try {
-      await otps.insertOne(document)
-      return true
-    } catch (error) {
-      if (isDuplicateKey(error)) return false
+    const outcome = await judge(phone, code).catch((error: unknown) => {
+      giveBack()
       throw error
-    }
+    })
+    if (outcome.type === 'accepted' || outcome.type === 'locked') giveBack()
+    visitor.record(outcome.type === 'accepted' ? 'otp.verified' : outcome.type === 'locked' ? 'otp.locked' : 'otp.rejected', phone, details)
+    if (outcome.type === 'locked') throw tooManyGuesses(outcome.retryAfter)
+    if (outcome.type !== 'accepted') return undefined
+    if (testCode(phone) === undefined) await guard.verified(phone, outcome.origin, visitor)
+    return phone
+  }
+
+  async function judge (phone: string, code: string): Promise<OtpOutcome> {
+    const guessedAt = now()
+    const [guess, blocked] = await Promise.all([apply(phone, { type: 'guess', wellFormed: isOtpCode(code) }, guessedAt), isBlocked(phone)])
+    if (guess.type !== 'compare') return guess
+    const right = sameCode(code, testCode(phone) ?? otpCode(secret, guess.nonce, phone)) && !blocked
+    return right ? apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now()) : guess
+  }
+
+  /** The provider reports that the text with this `reference`, else the last one, never arrived: the next request of that phone meets no gap. */
+  async function undelivered (to: string, reference: string | undefined, errorCode: string, visitor: Visitor): Promise<void> {
+    const phone = normalizePhone(to.replace(/^whatsapp:/, ''), region)
+    if (phone === undefined) return
+    const { type } = await apply(phone, { type: 'undelivered', ...(reference !== undefined && { sentAt: new Date(Number(reference)) }) }, now())
+    visitor.record('otp.undelivered', phone, { error_code: errorCode.slice(0, LONGEST_ERROR_CODE), ...(type !== 'freed' && { reason: 'late' }) })
   }
 }

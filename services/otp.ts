@@ -19,25 +19,44 @@ const FAILURES_PER_DAY = 50
 
 export type OtpState = Omit<OtpDocument, '_id' | 'version' | 'purge_at'>
 
+/** Why no text may be sent now, whatever the phone's own budgets say, and for how many seconds. */
+export interface Stop { reason: string, retryAfter: number }
+
+interface RequestEvent {
+  type: 'request'
+  nonce: Buffer
+  /** Milliseconds. */
+  life: number
+  /** Where it is asked for, as a keyed digest. */
+  origin?: string
+  stop?: Stop
+  /** Nothing is sent: no gap, no budget. */
+  textless?: boolean
+}
+
 export type OtpEvent =
-  | { type: 'request', nonce: Buffer, life: number }
+  | RequestEvent
   | { type: 'unsent', sentAt: Date, nonce: Buffer, before: Challenge | null, counted: boolean }
   | { type: 'guess', wellFormed: boolean }
   | { type: 'match', nonce: Buffer, guessedAt: Date }
+  | { type: 'undelivered', sentAt?: Date }
 
 export type OtpOutcome =
   | { type: 'send', nonce: Buffer, before: Challenge | null }
   | { type: 'quiet' }
-  | { type: 'limited', retryAfter: number }
+  | { type: 'limited' } & Stop
   | { type: 'restored' }
   | { type: 'compare', nonce: Buffer }
   | { type: 'rejected' }
   | { type: 'locked', retryAfter: number }
-  | { type: 'accepted' }
+  | { type: 'accepted', origin: string | undefined }
+  | { type: 'freed' }
+  | { type: 'unchanged' }
 
 export const initial: OtpState = { challenge: null, sends: [], failures: { row: 0, dates: [] }, locked_until: null }
 
 const since = (dates: Date[], start: number) => dates.filter(date => date.getTime() > start)
+const sorted = (dates: Date[]) => dates.sort((a, b) => a.getTime() - b.getTime())
 const seconds = (ms: number) => Math.max(1, Math.ceil(ms / SECOND))
 const live = (challenge: Challenge | null, now: number): challenge is Challenge =>
   challenge !== null && challenge.used_at === null && challenge.tries < MAX_TRIES && now < challenge.expires_at.getTime()
@@ -52,25 +71,37 @@ export function next (state: OtpState, event: OtpEvent, now: Date): { state: Otp
     case 'unsent': return unsent(state, event)
     case 'guess': return guess(state, event, now.getTime())
     case 'match': return match(state, event, now)
+    case 'undelivered': return undelivered(state, event)
   }
 }
 
-function request (state: OtpState, { nonce, life }: OtpEvent & { type: 'request' }, now: number): ReturnType<typeof next> {
+function request (state: OtpState, event: RequestEvent, now: number): ReturnType<typeof next> {
+  const { challenge } = state
+  const sending = renewed(challenge, event, now)
+  const outcome: OtpOutcome = { type: 'send', nonce: sending.nonce, before: challenge }
+  if (event.textless) return { state: { ...state, challenge: sending }, outcome }
+
   const sends = since(state.sends, now - DAY)
   const recent = since(sends, now - WINDOW)
   const last = recent.at(-1)
-  const { challenge } = state
-
-  if (last && live(challenge, now) && now < last.getTime() + gapAfter(recent.length)) return { state, outcome: { type: 'quiet' } }
+  const lost = state.undelivered_at?.getTime()
+  if (last && last.getTime() !== lost && live(challenge, now) && now < last.getTime() + gapAfter(recent.length)) return { state, outcome: { type: 'quiet' } }
   const wait = Math.max(untilBelow(recent, TEXTS_PER_WINDOW, WINDOW, now), untilBelow(sends, TEXTS_PER_DAY, DAY, now))
-  if (wait > 0) return { state, outcome: { type: 'limited', retryAfter: seconds(wait) } }
+  if (wait > 0) return { state, outcome: { type: 'limited', reason: 'phone', retryAfter: seconds(wait) } }
+  if (event.stop) return { state, outcome: { type: 'limited', ...event.stop } }
 
-  const at = new Date(now)
-  const repeat = live(challenge, now) && now - challenge.issued_at.getTime() <= REPEATABLE
-  const renewed: Challenge = repeat
-    ? { ...challenge, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + LONGEST_LIFE)) }
-    : { nonce, issued_at: at, expires_at: new Date(now + life), tries: 0, used_at: null }
-  return { state: { ...state, challenge: renewed, sends: [...sends, at].sort((a, b) => a.getTime() - b.getTime()) }, outcome: { type: 'send', nonce: renewed.nonce, before: challenge } }
+  const clockWentBack = lost !== undefined && lost >= now
+  return { state: { ...state, challenge: sending, sends: sorted([...sends, new Date(now)]), ...(clockWentBack && { undelivered_at: null }) }, outcome }
+}
+
+/** What the next text holds: the live code once more, while its first text is not too old; else a new one. */
+function renewed (challenge: Challenge | null, { nonce, life, origin }: RequestEvent, now: number): Challenge {
+  const asked = origin === undefined ? {} : { origin }
+  if (live(challenge, now) && now - challenge.issued_at.getTime() <= REPEATABLE) {
+    return { ...challenge, ...asked, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + LONGEST_LIFE)) }
+  }
+  const replaces = challenge?.used_at === null ? { replaces: challenge.nonce } : {}
+  return { nonce, issued_at: new Date(now), expires_at: new Date(now + life), tries: 0, used_at: null, ...asked, ...replaces }
 }
 
 const gapAfter = (texts: number) => GAPS[Math.min(texts, GAPS.length) - 1] ?? 0
@@ -100,7 +131,7 @@ function guess (state: OtpState, { wellFormed }: OtpEvent & { type: 'guess' }, n
   if (lockedUntil && now < lockedUntil.getTime()) return { state, outcome: { type: 'locked', retryAfter: seconds(lockedUntil.getTime() - now) } }
   if (!wellFormed || !live(challenge, now)) return { state, outcome: { type: 'rejected' } }
 
-  const failures = { row: state.failures.row + 1, dates: [...since(state.failures.dates, now - DAY), new Date(now)] }
+  const failures = { row: state.failures.row + 1, dates: sorted([...since(state.failures.dates, now - DAY), new Date(now)]) }
   return {
     state: { ...state, challenge: { ...challenge, tries: challenge.tries + 1 }, failures, locked_until: waitAfter(failures, now) },
     outcome: { type: 'compare', nonce: challenge.nonce }
@@ -113,18 +144,30 @@ function waitAfter ({ row, dates }: OtpState['failures'], now: number): Date | n
   return wait > 0 ? new Date(now + wait) : null
 }
 
-/** A right guess was counted as a failure before it was compared: that is taken back, and the first of them uses the code up. */
+/**
+ * A right guess was counted as a failure before it was compared: that is taken back, and the first of them uses the code up.
+ * A code that was replaced in between is as good as the one in its place, and uses that up too.
+ */
 function match (state: OtpState, { nonce, guessedAt }: OtpEvent & { type: 'match' }, now: Date): ReturnType<typeof next> {
   const { challenge, failures } = state
   const index = failures.dates.findIndex(date => date.getTime() === guessedAt.getTime())
   const dates = failures.dates.filter((_, i) => i !== index)
-  if (challenge === null || challenge.used_at !== null || !challenge.nonce.equals(nonce)) {
-    return { state: { ...state, failures: { row: Math.max(0, failures.row - 1), dates } }, outcome: { type: 'rejected' } }
+  if (challenge === null || challenge.used_at !== null || !(challenge.nonce.equals(nonce) || challenge.replaces?.equals(nonce))) {
+    return { state: { ...state, failures: { ...failures, dates } }, outcome: { type: 'rejected' } }
   }
+  const succeeded = { row: 0, dates }
   return {
-    state: { ...state, challenge: { ...challenge, used_at: now }, failures: { row: 0, dates }, locked_until: null },
-    outcome: { type: 'accepted' }
+    state: { ...state, challenge: { ...challenge, used_at: now }, failures: succeeded, locked_until: waitAfter(succeeded, now.getTime()) },
+    outcome: { type: 'accepted', origin: challenge.origin }
   }
+}
+
+/** The last text, or the one sent at `sentAt` where that is the last, never arrived: the next request meets no gap. Budgets still count it. */
+function undelivered (state: OtpState, { sentAt }: OtpEvent & { type: 'undelivered' }): ReturnType<typeof next> {
+  const last = state.sends.at(-1)
+  const isLast = last !== undefined && (sentAt === undefined || sentAt.getTime() === last.getTime())
+  if (!isLast || last.getTime() === state.undelivered_at?.getTime()) return { state, outcome: { type: 'unchanged' } }
+  return { state: { ...state, undelivered_at: last }, outcome: { type: 'freed' } }
 }
 
 /** The code of a challenge: HOTP truncation (RFC 4226 §5.3) of HMAC-SHA-256(secret, nonce ‖ phone), 6 digits. Nothing stored reveals it. */

@@ -31,6 +31,23 @@ export function requirePhone (text: string, region: string, field: string): stri
   return phone
 }
 
+const MOBILE = new Set(['MOBILE', 'FIXED_LINE_OR_MOBILE'])
+/** A prefix leaves out as many digits. */
+const SUBSCRIBER_DIGITS = 6
+
+/** Whether a text has a chance to arrive at a normal form: an assigned mobile number of one of `countries`. Others (fixed, VoIP, pager, toll-free, premium) are dearer than useful, and no proof of a person (NIST SP 800-63B §5.1.3.3). */
+export function takesTexts (phone: string, countries: string[]): boolean {
+  const number = parsePhoneNumberFromString(phone)
+  return number?.country !== undefined && countries.includes(number.country) && number.isValid() && MOBILE.has(number.getType() ?? '')
+}
+
+/** Where a normal form belongs: its country, or its calling code where that is nobody's alone; and what it shares with its neighbours, never less than the calling code. */
+export function regionOf (phone: string): { country: string, prefix: string } {
+  const number = parsePhoneNumberFromString(phone)
+  const callingCode = `+${number?.countryCallingCode ?? ''}`
+  return { country: number?.country ?? callingCode, prefix: phone.slice(0, Math.max(callingCode.length, phone.length - SUBSCRIBER_DIGITS)) }
+}
+
 /** For people who may not see it, and for logs: every digit but the last four is `*`. */
 export const maskPhone = (phone: string) => phone.replace(/\d(?=\d{4})/g, '*')
 

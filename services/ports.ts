@@ -55,8 +55,10 @@ export interface AppSettings {
   now?: Clock
   /** Sends texts in place of the providers of SMS_PROVIDER. */
   sendSms?: SendSms
-  /** How long a provider of texts may take, in milliseconds. */
+  /** How long a provider of texts may take for one text, in milliseconds. */
   smsTimeoutMs?: number
+  /** The jitter between retries of a provider: a number from 0 to below 1, and what waits so many milliseconds. */
+  smsRetry?: { random: () => number, wait: (ms: number, signal: AbortSignal) => Promise<void> }
   /** How long the media store may be silent before it counts as gone, in milliseconds. */
   storeSilenceMs?: number
 }

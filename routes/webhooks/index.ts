@@ -1,0 +1,53 @@
+import formbody from '@fastify/formbody'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { anyOperation, BadRequest, Forbidden, TooLarge, UnsupportedMediaType } from '../../schemas/common.js'
+import { TwilioReference, TwilioStatus } from '../../schemas/webhooks.js'
+import { unsigned } from '../../services/errors.js'
+
+const LOST = ['undelivered', 'failed']
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { config, login } = app
+  const isSigned = await signatureCheck()
+  app.removeAllContentTypeParsers()
+  await app.register(formbody)
+  app.addHook('preValidation', async ({ headers, url, body, visitor }) => {
+    const signature = headers['x-twilio-signature']
+    if (typeof signature === 'string' && isSigned(signature, url, (body ?? {}) as Record<string, unknown>)) return
+    visitor.record('access.denied', null, { reason: 'signature' })
+    throw unsigned()
+  })
+
+  app.post('/twilio/status', {
+    schema: {
+      operationId: 'reportTwilioStatus',
+      tags: ['webhooks'],
+      summary: 'Twilio\'s report of what became of a text',
+      description: 'Only for Twilio, which signs it (`X-Twilio-Signature`). Who never got the last text may ask for another at once.',
+      security: [],
+      consumes: ['application/x-www-form-urlencoded'],
+      querystring: TwilioReference,
+      body: TwilioStatus,
+      response: {
+        204: { type: 'null', description: 'Noted' },
+        ...anyOperation,
+        400: BadRequest,
+        403: { ...Forbidden, description: 'Not signed by Twilio, or nothing was asked of it' },
+        413: TooLarge,
+        415: UnsupportedMediaType
+      }
+    }
+  }, async ({ body, query, visitor }, reply) => {
+    if (LOST.includes(body.MessageStatus ?? '')) await login.undelivered(body.To ?? '', query.reference, body.ErrorCode ?? '', visitor)
+    return reply.code(204).send()
+  })
+
+  async function signatureCheck () {
+    const { PUBLIC_URL, TWILIO_AUTH_TOKEN } = config
+    if (PUBLIC_URL === undefined || TWILIO_AUTH_TOKEN === undefined) return () => false
+    const { createSignatureCheck } = await import('../../services/twilio-webhook.js')
+    return createSignatureCheck(TWILIO_AUTH_TOKEN, PUBLIC_URL)
+  }
+}
+
+export default routes

@@ -1,0 +1,54 @@
+import type { AnyBulkWriteOperation, Collection } from 'mongodb'
+import type { TextCountDocument } from '../schemas/documents.js'
+import { isDuplicateKey } from './errors.js'
+
+const MS = { hour: 3_600_000, day: 86_400_000 }
+const KEPT_MS = MS.day
+
+export type Window = keyof typeof MS
+export const WINDOWS: Window[] = ['hour', 'day']
+
+/** One part of the world in one calendar hour or day (UTC). */
+export interface Bucket { _id: string, window: Window, dimension: string, value: string, end: number }
+
+export function bucket (window: Window, dimension: string, value: string, at: Date): Bucket {
+  const start = Math.floor(at.getTime() / MS[window]) * MS[window]
+  return { _id: `${window}:${dimension}:${value}:${new Date(start).toISOString()}`, window, dimension, value, end: start + MS[window] }
+}
+
+/** How many texts went where, and how many of their codes were used; shared by all processes on one database. */
+export function createTextCounts (texts: Collection<TextCountDocument>) {
+  return {
+    async read (buckets: Bucket[]): Promise<Map<string, TextCountDocument>> {
+      const rows = await texts.find({ _id: { $in: buckets.map(({ _id }) => _id) } }).toArray()
+      return new Map(rows.map(row => [row._id, row]))
+    },
+
+    /** Adds to every bucket at once. */
+    async add (buckets: Bucket[], counts: { sent?: number, verified?: number }): Promise<void> {
+      const { sent = 0, verified = 0 } = counts
+      await texts.bulkWrite(buckets.map((bucket): AnyBulkWriteOperation<TextCountDocument> => (
+        { updateOne: { filter: { _id: bucket._id }, update: { $inc: { sent, verified }, ...inserted(bucket) }, upsert: true } }
+      )), { ordered: false })
+    },
+
+    /** Counts one text unless `most` are counted already: by one conditional update, so that no race exceeds it. The count with it, or undefined. */
+    async reserve (bucket: Bucket, most: number): Promise<TextCountDocument | undefined> {
+      for (let firstOfWindow = true; ; firstOfWindow = false) {
+        try {
+          return await texts.findOneAndUpdate({ _id: bucket._id, sent: { $lt: most } }, { $inc: { sent: 1, verified: 0 }, ...inserted(bucket) }, { upsert: true, returnDocument: 'after' }) ?? undefined
+        } catch (error) {
+          if (!isDuplicateKey(error)) throw error
+          if (!firstOfWindow) return undefined
+        }
+      }
+    },
+
+    /** Whether this is the first to raise the alarm for a bucket, of all processes. */
+    async raiseAlarm ({ _id }: Bucket): Promise<boolean> {
+      return (await texts.updateOne({ _id, alarmed: { $ne: true } }, { $set: { alarmed: true } })).modifiedCount === 1
+    }
+  }
+}
+
+const inserted = ({ end }: Bucket) => ({ $setOnInsert: { purge_at: new Date(end + KEPT_MS) } })
