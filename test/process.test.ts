@@ -1,22 +1,13 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { gif, jpeg, png, webp } from './fixtures.js'
-import { openApiCheck, type OpenApiDocument } from './openapi.js'
-
-const server = fileURLToPath(new URL('../dist/server.js', import.meta.url))
-const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|TAP)/
+import { freePort, runToEnd, startProcess, temporaryFolder, type Running } from './running.js'
 
 t.test('the process on its defaults → sign in, upload, list and fetch, and all of it again after SIGKILL', async t => {
   const dataDir = await temporaryFolder(t)
-  const first = await startProcess(t, dataDir)
+  const first = await startProcess(t, { DATA_DIR: dataDir })
   const phone = '+919876543210'
   t.match(await first.json('POST', '/auth/request-otp', { json: { phone } }), { status: 200, body: { message: 'OTP sent' } })
   const text = JSON.parse((await first.line(/^SMS \{/)).slice(4))
@@ -47,7 +38,7 @@ t.test('the process on its defaults → sign in, upload, list and fetch, and all
   t.notMatch(first.output().filter(line => !line.startsWith('SMS ')).join('\n'), new RegExp(`${otp}|${phone.slice(1)}|${token}`), 'no code, number or token in the log')
 
   await first.kill('SIGKILL')
-  const second = await startProcess(t, dataDir)
+  const second = await startProcess(t, { DATA_DIR: dataDir })
   await allThere(t, second, token, uploaded)
   t.match(await second.json('GET', '/users/me', { token }), { status: 200, body: { _id: created.body.user_id, username: 'Meera', number: phone, admin: false } })
   t.match(await second.json('POST', '/users', { token, json: { username: 'Meera', number: phone } }), { status: 201, body: { user_id: created.body.user_id } })
@@ -56,7 +47,7 @@ t.test('the process on its defaults → sign in, upload, list and fetch, and all
 
 t.test('a second process on the same data → refuses with one sentence, and harms nothing', async t => {
   const dataDir = await temporaryFolder(t)
-  const first = await startProcess(t, dataDir)
+  const first = await startProcess(t, { DATA_DIR: dataDir })
   const { code, stderr } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()) })
   t.equal(code, 1)
   t.match(lastLine(stderr), /data|in use|another/i)
@@ -83,7 +74,7 @@ t.test('a database or a store that cannot be reached at the start → exit code 
 
 t.test('when nobody reads its output any more → texts fail as the contract says, and it still serves and ends in order', async t => {
   const dataDir = await temporaryFolder(t)
-  const first = await startProcess(t, dataDir)
+  const first = await startProcess(t, { DATA_DIR: dataDir })
   first.deafen()
   t.match(await first.json('POST', '/auth/request-otp', { json: { phone: '+919876543210' } }), { status: 500, body: { error: 'Failed to send OTP' } })
   t.match(await first.json('GET', '/health/ready'), { status: 200 })
@@ -114,87 +105,4 @@ async function allThere (t: Test, service: Running, token: string, uploaded: Map
   }
 }
 
-interface Running {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  json: (method: string, path: string, options?: { token?: string, json?: unknown, body?: FormData }) => Promise<{ status: number, body: any }>
-  /** The first line printed, past or to come, that matches. */
-  line: (pattern: RegExp) => Promise<string>
-  output: () => string[]
-  /** Closes the reading end of its output. */
-  deafen: () => void
-  kill: (signal: NodeJS.Signals) => Promise<number | null>
-}
-
-function environment (env: Record<string, string>): NodeJS.ProcessEnv {
-  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name) && name !== 'NODE_OPTIONS')), ...env }
-}
-
-/** The built server as `npm start` runs it, listening. */
-async function startProcess (t: Test, dataDir: string): Promise<Running> {
-  const port = await freePort()
-  const child = spawn(process.execPath, ['--enable-source-maps', server], { env: environment({ DATA_DIR: dataDir, PORT: String(port) }), cwd: dataDir, stdio: ['ignore', 'pipe', 'inherit'] })
-  t.teardown(() => { child.kill('SIGKILL') })
-  const lines: string[] = []
-  const reader = createInterface(child.stdout!)
-  reader.on('line', line => lines.push(line))
-  const running: Running = {
-    async line (pattern) {
-      for (let seen = 0; ; seen++) {
-        if (seen === lines.length) await Promise.race([once(reader, 'line'), died(child)])
-        if (pattern.test(lines[seen]!)) return lines[seen]!
-      }
-    },
-    output: () => lines,
-    deafen () { child.stdout!.destroy() },
-    async json (method, path, { token, json, body } = {}) {
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-        method,
-        headers: { ...(token && { authorization: `Bearer ${token}` }), ...(json !== undefined && { 'content-type': 'application/json' }) },
-        body: json === undefined ? body : JSON.stringify(json)
-      })
-      const answer = { status: response.status, body: await response.json() }
-      const fault = check({ method, path, contentType: response.headers.get('content-type'), ...answer })
-      if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}`)
-      return answer
-    },
-    async kill (signal) {
-      child.kill(signal)
-      const [code] = await once(child, 'exit')
-      return code
-    }
-  }
-  await running.line(/API documentation at .*\/docs/)
-  const check = openApiCheck(await (await fetch(`http://127.0.0.1:${port}/openapi.json`)).json() as OpenApiDocument)
-  return running
-}
-
-async function died (child: ChildProcess): Promise<never> {
-  const [code] = await once(child, 'exit')
-  throw new Error(`the process ended with ${code}`)
-}
-
-async function runToEnd (env: Record<string, string>): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(process.execPath, [server], { env: environment(env), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] })
-  const output = { stdout: '', stderr: '' }
-  child.stdout.on('data', chunk => { output.stdout += chunk })
-  child.stderr.on('data', chunk => { output.stderr += chunk })
-  const [code] = await once(child, 'close')
-  return { code, ...output }
-}
-
 const lastLine = (text: string) => text.trimEnd().split('\n').at(-1) ?? ''
-
-async function temporaryFolder (t: Test): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'hookaba-process-'))
-  t.teardown(() => rm(path, { recursive: true, force: true, maxRetries: 5 }))
-  return path
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}

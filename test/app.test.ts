@@ -1,0 +1,49 @@
+import t from 'tap'
+import { gif } from './fixtures.js'
+import { freshPhone, startService } from './helper.js'
+
+/** The mobile app in the shops, as far as a server sees it: it reads no body outside 2xx, submits by itself at the sixth digit, and knows one token. */
+t.test('the app, as it is in the shops', async t => {
+  const service = await startService(t)
+  const { call, texts, clock } = service
+  const phone = freshPhone()
+  const national = phone.slice(3)
+  const formats = [phone, national, `0${national}`, `${phone.slice(0, 3)} ${national.slice(0, 5)}-${national.slice(5)}`]
+  const tokens: string[] = []
+  const ids = new Set<string>()
+
+  for (const number of formats) {
+    clock.advance(3600)
+    const before = texts.length
+    const mounted = await Promise.all([1, 2].map(() => call('POST', '/auth/request-otp', { json: { phone: number } })))
+    t.same(mounted.map(({ status, body }) => [status, body]), [[200, { message: 'OTP sent' }], [200, { message: 'OTP sent' }]], 'the page is mounted twice')
+    t.same(texts.slice(before).map(({ to }) => to), [phone], 'one text, to one number')
+
+    const otp = service.lastCode(phone)
+    const submitted = await Promise.all([1, 2].map(() => call('POST', '/auth/verify-otp', { json: { phone: number, otp } })))
+    t.same(submitted.map(({ status, body }) => [status, body.success]).sort(), [[200, false], [200, true]], 'the form is submitted twice')
+    const { access_token: token } = submitted.find(({ body }) => body.success)!.body
+    t.equal(typeof token, 'string')
+    tokens.push(token)
+
+    const created = await call('POST', '/users', { token, json: { username: 'meera', number } })
+    t.match(created, { status: 201, body: { message: 'User created' } })
+    ids.add(created.body.user_id)
+    t.match(await call('GET', `/users/${created.body.user_id}`, { token }), { status: 200, body: { username: 'meera', number: phone } })
+    t.match(await service.upload(token, gif, { filename: 'fox.gif', fields: { user_id: created.body.user_id } }), { status: 201 })
+  }
+  t.equal(ids.size, 1, 'one person, in whatever notation')
+
+  const items: Array<{ url: string }> = []
+  for (let page = 1, pages = 2; page <= pages; page++) {
+    const { status, body } = await call('GET', `/library?page=${page}&per_page=3`, { token: tokens[0] })
+    t.equal(status, 200, 'the token of the first sign-in is still good')
+    items.push(...body.items)
+    pages = body.total_pages
+  }
+  t.equal(items.length, 4)
+  for (const { url } of items) {
+    const response = await fetch(url)
+    t.same([response.status, response.headers.get('content-type'), Buffer.from(await response.arrayBuffer())], [200, 'image/gif', gif], 'fetched without a header, and shown as it is')
+  }
+})

@@ -1,0 +1,97 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { openApiCheck, type OpenApiDocument } from './openapi.js'
+
+const server = fileURLToPath(new URL('../dist/server.js', import.meta.url))
+const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP)/
+
+export interface Running {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  json: (method: string, path: string, options?: { token?: string, json?: unknown, body?: FormData }) => Promise<{ status: number, body: any }>
+  /** The first line printed, past or to come, that matches. */
+  line: (pattern: RegExp) => Promise<string>
+  output: () => string[]
+  /** Closes the reading end of its output. */
+  deafen: () => void
+  kill: (signal: NodeJS.Signals) => Promise<number | null>
+}
+
+function environment (env: Record<string, string>): NodeJS.ProcessEnv {
+  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name) && name !== 'NODE_OPTIONS')), ...env }
+}
+
+/** The built server as `npm start` runs it, listening. It is killed when `t` ends. */
+export async function startProcess (t: Test, env: Record<string, string>): Promise<Running> {
+  const port = await freePort()
+  const child = spawn(process.execPath, ['--enable-source-maps', server], { env: environment({ ...env, PORT: String(port) }), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const lines: string[] = []
+  const reader = createInterface(child.stdout!)
+  reader.on('line', line => lines.push(line))
+  const running: Running = {
+    async line (pattern) {
+      for (let seen = 0; ; seen++) {
+        if (seen === lines.length) await Promise.race([once(reader, 'line'), died(child)])
+        if (pattern.test(lines[seen]!)) return lines[seen]!
+      }
+    },
+    output: () => lines,
+    deafen () { child.stdout!.destroy() },
+    async json (method, path, { token, json, body } = {}) {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+        method,
+        headers: { ...(token && { authorization: `Bearer ${token}` }), ...(json !== undefined && { 'content-type': 'application/json' }) },
+        body: json === undefined ? body : JSON.stringify(json)
+      })
+      const answer = { status: response.status, body: response.status === 204 ? '' : await response.json() }
+      const fault = check({ method, path, contentType: response.headers.get('content-type'), ...answer })
+      if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}`)
+      return answer
+    },
+    async kill (signal) {
+      child.kill(signal)
+      const [code] = await once(child, 'exit')
+      return code
+    }
+  }
+  await running.line(/API documentation at .*\/docs/)
+  const check = openApiCheck(await (await fetch(`http://127.0.0.1:${port}/openapi.json`)).json() as OpenApiDocument)
+  return running
+}
+
+async function died (child: ChildProcess): Promise<never> {
+  const [code] = await once(child, 'exit')
+  throw new Error(`the process ended with ${code}`)
+}
+
+/** The built server, until it ends by itself. */
+export async function runToEnd (env: Record<string, string>): Promise<{ code: number | null, stdout: string, stderr: string }> {
+  const child = spawn(process.execPath, [server], { env: environment(env), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] })
+  const output = { stdout: '', stderr: '' }
+  child.stdout.on('data', chunk => { output.stdout += chunk })
+  child.stderr.on('data', chunk => { output.stderr += chunk })
+  const [code] = await once(child, 'close')
+  return { code, ...output }
+}
+
+export async function temporaryFolder (t: Test): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'hookaba-process-'))
+  t.teardown(() => rm(path, { recursive: true, force: true, maxRetries: 5 }))
+  return path
+}
+
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
