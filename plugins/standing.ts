@@ -1,4 +1,6 @@
 import fp from 'fastify-plugin'
+import { listOf } from '../services/config.js'
+import { requirePhone } from '../services/phone.js'
 import { createStanding } from '../services/standing.js'
 import { createTestNumbers } from '../services/test-numbers.js'
 
@@ -12,7 +14,12 @@ declare module 'fastify' {
 
 /** `app.standing`: who is blocked, who is an admin; `app.testCode`: who is neither, whatever the database says. */
 export default fp(async function standing (app) {
-  const testCode = createTestNumbers(app.config, app.now)
+  const { config, collections, now } = app
+  const testCode = createTestNumbers(config, now)
   app.decorate('testCode', testCode)
-  app.decorate('standing', createStanding({ users: app.collections.users, isTestNumber: phone => testCode(phone) !== undefined }))
+  app.decorate('standing', createStanding({
+    users: collections.users,
+    isTestNumber: phone => testCode(phone) !== undefined,
+    adminNumbers: listOf(config.ADMIN_NUMBERS).map(number => requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS'))
+  }))
 }, { name: 'standing', dependencies: ['env', 'clock', 'mongo'] })

@@ -31,6 +31,7 @@ export const BadRequest = response(ref(FieldErrors), 'A field is missing or wron
 export const BadQuery = response(ref(FieldErrors), 'A query parameter is wrong', fieldErrors)
 export const BadUpload = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The form or its file is not taken', { error: 'Unsupported file type' })
 export const BadUserId = refusal('The id is malformed', 'Invalid user id')
+export const BadUserChange = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The id is malformed, or a field is wrong', { errors: { blocked: ['Not a valid boolean.'] } })
 export const Unauthorized = refusal('No, a bad or an expired access token', 'Invalid access token', { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 §3' } })
 export const NoContent = { description: 'Done', type: 'null' } as const
 export const SessionNotFound = refusal('The caller has no such session', 'Session not found')

@@ -91,11 +91,11 @@ export interface AuditDocument {
   purge_at: Date
 }
 
-/** Collection `uploads`: what is in flight, and what a sweep may have to clean up. */
+/** Collection `uploads`: what is in flight, and what a sweep may have to clean up. Without `owner`, whoever began it has deleted their account. */
 export interface UploadDocument {
   _id: ObjectId
   key: string
-  owner: string
+  owner?: string
   state: 'open' | 'committing'
   started_at: Date
 }
@@ -113,5 +113,7 @@ export interface LibraryDocument {
   content_type?: string
   size?: number
   sha256?: string
+  /** When its upload began: what a phone number owned before it changed hands is told by this. */
+  started_at?: Date
   created_at: Date
 }

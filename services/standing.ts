@@ -1,21 +1,47 @@
 import type { Collection } from 'mongodb'
 import type { UserDocument } from '../schemas/documents.js'
+import { adminsOnly } from './errors.js'
+import type { Visitor } from './ports.js'
 
 export interface StandingOptions {
   users: Collection<UserDocument>
   /** Whether a number is one of those whose code others know: such a user is never an admin. */
   isTestNumber: (phone: string) => boolean
+  /** E.164. Whoever has one of them is an admin from the start. */
+  adminNumbers: string[]
 }
 
 /** What somebody may do beyond what everybody may; asked of the database each time, so that a change holds at once. */
-export function createStanding ({ users, isTestNumber }: StandingOptions) {
-  return {
-    async isBlocked (phone: string): Promise<boolean> {
-      return await users.findOne({ number: phone, blocked: true }, { projection: { _id: 1 } }) !== null
-    },
+export function createStanding ({ users, isTestNumber, adminNumbers }: StandingOptions) {
+  return { isBlocked, isAdmin, requireAdmin, isAppointed, appoint }
 
-    async isAdmin (phone: string): Promise<boolean> {
-      return !isTestNumber(phone) && await users.findOne({ number: phone, admin: true, blocked: { $ne: true } }, { projection: { _id: 1 } }) !== null
+  async function isBlocked (phone: string): Promise<boolean> {
+    return await users.findOne({ number: phone, blocked: true }, { projection: { _id: 1 } }) !== null
+  }
+
+  async function isAdmin (phone: string): Promise<boolean> {
+    return !isTestNumber(phone) && await users.findOne({ number: phone, admin: true, blocked: { $ne: true } }, { projection: { _id: 1 } }) !== null
+  }
+
+  /** 403 for everybody else. */
+  async function requireAdmin (phone: string, visitor: Visitor): Promise<void> {
+    if (await isAdmin(phone)) return
+    visitor.record('access.denied', phone, { reason: 'not an admin' })
+    throw adminsOnly()
+  }
+
+  /** Whether a new user with this number is an admin from the start. */
+  function isAppointed (phone: string): boolean {
+    return adminNumbers.includes(phone) && !isTestNumber(phone)
+  }
+
+  /** Makes admins of the users whose numbers are on the list, and tells which. Who is to be one no more must leave the list first. */
+  async function appoint (): Promise<string[]> {
+    const appointed: string[] = []
+    for (const phone of adminNumbers.filter(isAppointed)) {
+      const { modifiedCount } = await users.updateOne({ number: phone, admin: { $ne: true } }, { $set: { admin: true } })
+      if (modifiedCount === 1) appointed.push(phone)
     }
+    return appointed
   }
 }

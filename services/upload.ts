@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import { owned, ownership } from './belongings.js'
 import { fileTooLarge, invalidMultipart, orFail, ServiceError } from './errors.js'
 import { detectFileType, SIGNATURE_BYTES, type FileType } from './file-type.js'
 import type { Clock, Log, MediaStore } from './ports.js'
@@ -26,6 +27,12 @@ interface Stored extends FileType {
   sha256: string
 }
 
+/** Who uploads: by what is known, and by what the database has now, which rejects when nobody is signed in any more. */
+export interface Uploader {
+  phone: string
+  phoneNow: () => Promise<string>
+}
+
 type UploadedFile = Readable & { truncated?: boolean }
 
 export function createUploads ({ uploads, library, media, limit, now }: UploadsOptions) {
@@ -34,14 +41,14 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
   return { upload, close }
 
   /**
-   * Streams the file of a form to the media store and makes it an item of the library, owned by `owner`: whole, or not at all.
+   * Streams the file of a form to the media store and makes it an item of the library, owned by the uploader: whole, or not at all.
    * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is one, that nobody waits for it any more.
    * 400, 413, or 500 when the store or the database failed.
    */
-  async function upload (form: AsyncIterable<FormPart>, owner: string, gone: AbortSignal, log: Log): Promise<LibraryDocument> {
-    const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
+  async function upload (form: AsyncIterable<FormPart>, uploader: Uploader, gone: AbortSignal, log: Log): Promise<LibraryDocument> {
+    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, state: 'open', started_at: now() }
     try {
-      const { fields, stored } = await readUploadForm(form, limit, file => store(file, row))
+      const { fields, stored } = await readUploadForm(form, limit, file => store(file, row, uploader))
       if (gone.aborted) throw invalidMultipart(gone.reason)
       const item = await orFail('Failed to save library item', true, commit(row, fields, stored))
       log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: stored.contentType, size: stored.size })
@@ -52,14 +59,14 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
     }
   }
 
-  async function store (file: UploadedFile, row: UploadDocument): Promise<FileOutcome<Stored>> {
+  async function store (file: UploadedFile, row: UploadDocument, uploader: Uploader): Promise<FileOutcome<Stored>> {
     const chunks = file.iterator({ destroyOnReturn: false })
     try {
       const head = await orMalformed(readHead(chunks))
       const type = detectFileType(head)
       if (!type) return { refused: 'unsupported' }
       row.key = `library/${randomUUID()}/original.${type.extension}`
-      await orFail('Failed to save library item', true, uploads.insertOne(row))
+      await orFail('Failed to save library item', true, register(row, uploader))
       const facts = { size: 0, sha256: '' }
       const body = Readable.from(guard(head, chunks, file, facts), { objectMode: false })
       await orFail('Failed to upload file to S3', true, media.put(row.key, body, type.contentType))
@@ -69,6 +76,15 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
       throw error
     } finally {
       skipRest(file, chunks)
+    }
+  }
+
+  /** Whoever changes their number or leaves is looked for only once the row is there: either they find the row, or their change is found here. */
+  async function register (row: UploadDocument, { phoneNow }: Uploader): Promise<void> {
+    await uploads.insertOne(row)
+    for (let owner = await phoneNow(); owner !== row.owner; owner = await phoneNow()) {
+      await uploads.updateOne({ _id: row._id }, { $set: { owner } })
+      row.owner = owner
     }
   }
 
@@ -93,13 +109,22 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
   async function commit (row: UploadDocument, fields: UploadFields, { contentType, size, sha256 }: Stored): Promise<LibraryDocument> {
     const type = contentType === 'image/gif' ? 'gif' : 'image'
     const category = type === 'gif' ? 'GIF' : 'Images'
-    const item: LibraryDocument = { _id: row._id, key: row.key, owner: row.owner, category, ...fields, type, content_type: contentType, size, sha256, created_at: now() }
+    const item: LibraryDocument = { _id: row._id, key: row.key, owner: row.owner, category, ...fields, type, content_type: contentType, size, sha256, started_at: row.started_at, created_at: now() }
     const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'open' }, { $set: { state: 'committing' } })
     if (matchedCount === 0) throw new Error('the upload was given up for dead before it ended')
     await library.insertOne(item)
-    const { deletedCount } = await uploads.deleteOne({ _id: row._id, state: 'committing' })
-    if (deletedCount === 0) throw new Error('the upload was given up for dead while it was committed')
-    return item
+    return release(item)
+  }
+
+  /** Deletes the row of a committed upload, once it and the item have the same owner: one that moved or left meanwhile has changed the row first. */
+  async function release (item: LibraryDocument): Promise<LibraryDocument> {
+    const { _id, owner = { $exists: false } } = item
+    const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing', owner })
+    if (deletedCount === 1) return item
+    const row = await uploads.findOne({ _id, state: 'committing' }, { readPreference: 'primary' })
+    if (!row) throw new Error('the upload was given up for dead while it was committed')
+    await library.updateOne({ _id }, ownership(row.owner))
+    return release(owned(item, row.owner))
   }
 
   /** Removes what an upload left, row last, trying again while the store or the database is away. */

@@ -1,61 +1,69 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { UserDocument } from '../schemas/documents.js'
-import type { CurrentUser, User, UserCreation } from '../schemas/users.js'
-import { foreignNumber, isDuplicateKey, numberTaken, orFail, usernameTaken, userNotFound } from './errors.js'
+import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../schemas/users.js'
+import { foreignNumber, invalidField, isDuplicateKey, numberTaken, orFail, sentences, usernameTaken, userNotFound } from './errors.js'
 import { maskPhone, normalizePhone, requirePhone } from './phone.js'
-import type { Clock } from './ports.js'
+import type { Clock, Visitor } from './ports.js'
+import type { createStanding } from './standing.js'
 import { storedTime } from './stored-time.js'
 import { parseUsername, usernameKey } from './username.js'
 
 export interface UsersOptions {
   users: Collection<UserDocument>
+  standing: Pick<ReturnType<typeof createStanding>, 'isAdmin' | 'isAppointed'>
+  isTestNumber: (phone: string) => boolean
   region: string
   requireOwnNumber: boolean
   now: Clock
 }
 
-export function createUsers ({ users, region, requireOwnNumber, now }: UsersOptions) {
-  return {
-    /** The id of the user with this name and number, made now or long ago. 400, 403 a foreign number, 409 name or number taken. */
-    create ({ username, number }: UserCreation, caller: string): Promise<string> {
-      const name = parseUsername(username)
-      const phone = requirePhone(number, region, 'number')
-      return orFail('User creation failed', false, requireOwnNumber && phone !== caller ? refuseForeign(name.key) : findOrInsert(name, phone))
-    },
+interface NewUser { username: string, key: string, phone: string, admin: boolean }
 
-    /** One user as `caller` may see them. 404. */
-    async get (id: string, caller: string): Promise<User> {
-      const user = await users.findOne({ _id: new ObjectId(id) })
-      if (!user) throw userNotFound()
-      return shown(user, user.number !== undefined && normalizePhone(user.number, region) === caller)
-    },
+export function createUsers ({ users, standing, isTestNumber, region, requireOwnNumber, now }: UsersOptions) {
+  return { create, get, getByPhone, change }
 
-    /** The user whose number `caller` is. 404 before there is one. */
-    async getByPhone (caller: string): Promise<CurrentUser> {
-      const user = await users.findOne({ number: caller })
-      if (!user) throw userNotFound()
-      return { ...shown(user, true), admin: user.admin === true }
-    }
+  /** The id of the user with this name and number, made now or long ago. 400, 403 a foreign number, 409 name or number taken. */
+  async function create ({ username, number, admin }: UserCreation, caller: string, visitor: Visitor): Promise<string> {
+    const name = parseUsername(username)
+    const phone = requirePhone(number, region, 'number')
+    return orFail('User creation failed', false, (async () => {
+      const foreign = requireOwnNumber && phone !== caller
+      const byAdmin = (foreign || admin !== undefined) && await standing.isAdmin(caller)
+      const asAdmin = byAdmin && mayBecomeAdmin(admin, phone)
+      if (foreign && !byAdmin) await refuseForeign(name.key, caller, visitor)
+      return findOrInsert({ ...name, phone, admin: asAdmin || standing.isAppointed(phone) }, caller, visitor)
+    })())
+  }
+
+  /** What an admin sent, if it will do. */
+  function mayBecomeAdmin (admin: unknown, phone: string): boolean {
+    if (admin === undefined) return false
+    if (typeof admin !== 'boolean') throw invalidField('admin', sentences.type('boolean'))
+    if (admin && isTestNumber(phone)) throw invalidField('admin', sentences.value)
+    return admin
   }
 
   /** Nobody learns whether a foreign number is registered: only the name decides between the two refusals. */
-  async function refuseForeign (key: string): Promise<never> {
+  async function refuseForeign (key: string, caller: string, visitor: Visitor): Promise<never> {
+    visitor.record('access.denied', caller, { reason: 'foreign number' })
     throw await users.findOne({ username_key: key }, { projection: { _id: 1 } }) ? usernameTaken() : foreignNumber()
   }
 
-  async function findOrInsert ({ username, key }: ReturnType<typeof parseUsername>, phone: string): Promise<string> {
+  /** An insert whose answer was lost is found again by its name and number, as is one that was quicker. */
+  async function findOrInsert ({ username, key, phone, admin }: NewUser, caller: string, visitor: Visitor): Promise<string> {
     const existing = await sameNumber(key, phone)
     if (existing) return existing
-    const user: UserDocument = { _id: new ObjectId(), username, username_key: key, number: phone, admin: false, created_on: now() }
+    const user: UserDocument = { _id: new ObjectId(), username, username_key: key, number: phone, admin, created_on: now() }
     try {
       await users.insertOne(user)
-      return user._id.toHexString()
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
       const winner = await sameNumber(key, phone)
       if (winner) return winner
       throw usernameTaken()
     }
+    visitor.record('user.created', phone, { ...(phone !== caller && { by: maskPhone(caller) }), ...(admin && { admin }) })
+    return user._id.toHexString()
   }
 
   async function sameNumber (key: string, phone: string): Promise<string | undefined> {
@@ -64,11 +72,48 @@ export function createUsers ({ users, region, requireOwnNumber, now }: UsersOpti
     if ((user.username_key ?? usernameKey(user.username)) !== key) throw numberTaken()
     return user._id.toHexString()
   }
+
+  /** One user as `caller` may see them. 404. */
+  async function get (id: string, caller: string): Promise<User> {
+    const user = await users.findOne({ _id: new ObjectId(id) })
+    if (!user) throw userNotFound()
+    const own = user.number !== undefined && normalizePhone(user.number, region) === caller
+    return shown(user, own || await standing.isAdmin(caller))
+  }
+
+  /** The user whose number `caller` is. 404 before there is one. */
+  async function getByPhone (caller: string): Promise<CurrentUser> {
+    const user = await users.findOne({ number: caller })
+    if (!user) throw userNotFound()
+    return shownToSelf(user)
+  }
+
+  /** Changes what a user may change of their own; a row of the replaced system gets its unique key. 400, 404, 409 the name is taken. */
+  async function change ({ username }: CurrentUserChange, caller: string, visitor: Visitor): Promise<CurrentUser> {
+    if (username === undefined) return getByPhone(caller)
+    const { username: name, key } = parseUsername(username)
+    const user = await rename(caller, name, key)
+    if (!user) throw userNotFound()
+    visitor.record('user.renamed', caller)
+    return shownToSelf(user)
+  }
+
+  async function rename (caller: string, username: string, key: string): Promise<UserDocument | null> {
+    try {
+      return await users.findOneAndUpdate({ number: caller }, { $set: { username, username_key: key } }, { returnDocument: 'after' })
+    } catch (error) {
+      throw isDuplicateKey(error) ? usernameTaken() : error
+    }
+  }
 }
 
-const shown = ({ _id, username, old_number: oldNumber = '', number = oldNumber, created_on: createdOn }: UserDocument, whole: boolean): User => ({
+/** A user as the world sees them; `whole`: with every digit of the number. */
+export const shown = ({ _id, username, old_number: oldNumber = '', number = oldNumber, created_on: createdOn }: UserDocument, whole: boolean): User => ({
   _id: _id.toHexString(),
   username,
   number: whole ? number : maskPhone(number),
   created_on: storedTime(createdOn, _id).toISOString()
 })
+
+/** A user as they see themselves. */
+export const shownToSelf = (user: UserDocument): CurrentUser => ({ ...shown(user, true), admin: user.admin === true })

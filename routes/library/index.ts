@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { anyOperation, BadQuery, BadUpload, ref, TooLarge, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
 import { FileUploaded, LibraryPage, LibraryQuery, UploadForm } from '../../schemas/library.js'
+import { invalidToken } from '../../services/errors.js'
 import { createLibrary } from '../../services/library.js'
 import { createUploads } from '../../services/upload.js'
 
@@ -10,6 +11,7 @@ const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { config, collections, mediaStore: media, now } = app
+  const uploader = ({ phone, sessionId }: FastifyRequest) => ({ phone, phoneNow: () => phoneOf(sessionId) })
   const library = createLibrary({ library: collections.library, media })
   const uploads = createUploads({ uploads: collections.uploads, library: collections.library, media, limit: config.UPLOAD_MAX_BYTES, now })
   app.addHook('onRequest', app.authenticate)
@@ -31,7 +33,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.phone, closed(reply), request.log)) }
+    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), uploader(request), closed(reply), request.log)) }
   })
 
   app.get('', {
@@ -44,6 +46,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty' }, ...refusals, 400: BadQuery }
     }
   }, ({ query }) => library.list(query))
+
+  async function phoneOf (sessionId: string): Promise<string> {
+    const session = await app.sessions.findNow(sessionId)
+    if (!session) throw invalidToken()
+    return session.phone
+  }
 }
 
 export default routes

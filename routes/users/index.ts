@@ -1,14 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, BadUserId, Conflict, Forbidden, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../schemas/common.js'
-import { CurrentUser, User, UserCreated, UserCreation, UserId } from '../../schemas/users.js'
+import { anyOperation, BadQuery, BadRequest, BadUserChange, BadUserId, Conflict, Forbidden, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../schemas/common.js'
+import { ManagedUser, User, UserChange, UserCreated, UserCreation, UserId, UserPage, UserQuery } from '../../schemas/users.js'
+import { createUserAdmin } from '../../services/user-admin.js'
 import { createUsers } from '../../services/users.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { config, collections, now } = app
-  const users = createUsers({ users: collections.users, region: config.DEFAULT_REGION, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
+  const { config, collections, sessions, moves, standing, testCode, now } = app
+  const common = { users: collections.users, isTestNumber: (phone: string) => testCode(phone) !== undefined, region: config.DEFAULT_REGION }
+  const users = createUsers({ ...common, standing, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
 
@@ -17,25 +19,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'createUser',
       tags: ['users'],
       summary: 'Create the caller\'s user, or find it again',
-      description: 'The same username and number answer with the same id, however often.',
+      description: 'The same username and number answer with the same id, however often. An admin may create a user for any number.',
       security,
       body: ref(UserCreation),
       response: { 201: { ...ref(UserCreated), description: 'The user is there' }, ...refusals, 400: BadRequest, 403: Forbidden, 409: Conflict, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, async ({ body, phone }, reply) => {
+  }, async ({ body, phone, visitor }, reply) => {
     reply.code(201)
-    return { message: 'User created', user_id: await users.create(body, phone) }
+    return { message: 'User created', user_id: await users.create(body, phone, visitor) }
   })
-
-  app.get('/me', {
-    schema: {
-      operationId: 'getCurrentUser',
-      tags: ['users'],
-      summary: 'The caller',
-      security,
-      response: { 200: { ...ref(CurrentUser), description: 'The user whose number the token was issued to' }, ...refusals, 404: UserNotFound }
-    }
-  }, ({ phone }) => users.getByPhone(phone))
 
   app.get('/:id', {
     config: { invalidParams: 'Invalid user id' },
@@ -45,9 +37,41 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'One user',
       security,
       params: UserId,
-      response: { 200: { ...ref(User), description: 'The user; the number is masked unless it is the caller\'s own' }, ...refusals, 400: BadUserId, 404: UserNotFound }
+      response: { 200: { ...ref(User), description: 'The user; the number is masked unless it is the caller\'s own, or the caller an admin' }, ...refusals, 400: BadUserId, 404: UserNotFound }
     }
   }, ({ params, phone }) => users.get(params.id, phone))
+
+  await app.register(adminRoutes)
+
+  async function adminRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
+    const admin = createUserAdmin({ ...common, sessions, moves })
+    app.addHook('onRequest', ({ phone, visitor }) => standing.requireAdmin(phone, visitor))
+
+    app.get('', {
+      schema: {
+        operationId: 'listUsers',
+        tags: ['users'],
+        summary: 'List and search the users (admins)',
+        security,
+        querystring: UserQuery,
+        response: { 200: { ...ref(UserPage), description: 'One page, in the order of ids' }, ...refusals, 400: BadQuery, 403: Forbidden }
+      }
+    }, ({ query }) => admin.list(query))
+
+    app.patch('/:id', {
+      config: { invalidParams: 'Invalid user id', optionalBody: true },
+      schema: {
+        operationId: 'changeUser',
+        tags: ['users'],
+        summary: 'Make a user an admin, or block them (admins)',
+        description: 'A block ends the user\'s sessions: at once for this instance, within ten seconds for all. Whoever stands in `ADMIN_NUMBERS` is an admin again at the next start.',
+        security,
+        params: UserId,
+        body: ref(UserChange),
+        response: { 200: { ...ref(ManagedUser), description: 'The user as it is now' }, ...refusals, 400: BadUserChange, 403: Forbidden, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+      }
+    }, ({ params, body, phone, visitor }) => admin.change(params.id, body, phone, visitor))
+  }
 }
 
 export default routes

@@ -34,7 +34,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('the same username and number again are the same user, in whatever notation', async t => {
-    const { phone, token } = caller()
+    const { phone, token } = await caller()
     const username = `Amélie ${freshName()}`
     const first = await create(token, username, phone)
     for (const [name, number] of [[username, phone], [` ${username} `, phone.slice(3)], [username.toUpperCase(), `0${phone.slice(3)}`], [username.normalize('NFD'), `0091 ${phone.slice(3)}`]] as const) {
@@ -46,7 +46,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('another username for the caller\'s number, or a taken one, is a conflict', async t => {
-    const [mine, yours] = [caller(), caller()]
+    const [mine, yours] = await Promise.all([caller(), caller()])
     const [myName, yourName] = [freshName(), freshName()]
     await create(mine.token, myName, mine.phone)
     const both = await create(mine.token, freshName(), mine.phone)
@@ -59,7 +59,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('a foreign number tells nothing but whether the username is taken', async t => {
-    const [mine, yours] = [caller(), caller()]
+    const [mine, yours] = await Promise.all([caller(), caller()])
     const name = freshName()
     await create(yours.token, name, yours.phone)
     for (const [what, number] of [['registered', yours.phone], ['unregistered', freshPhone()]] as const) {
@@ -72,8 +72,8 @@ t.test('POST /users', async t => {
   })
 
   t.test('a bad request is named before anything else', async t => {
-    const { token } = caller()
-    const yours = caller()
+    const { token } = await caller()
+    const yours = await caller()
     const name = freshName()
     await create(yours.token, name, yours.phone)
     refused(t, await create(token, name, 'x'), { number: ['Not a valid phone number.'] })
@@ -82,8 +82,8 @@ t.test('POST /users', async t => {
   })
 
   t.test('any number will do where USERS_REQUIRE_OWN_NUMBER is off', async t => {
-    const { call, app } = await startService(t, { services, env: { USERS_REQUIRE_OWN_NUMBER: 'false' } })
-    const { token } = app.issueToken(freshPhone())
+    const { call, tokenFor } = await startService(t, { services, env: { USERS_REQUIRE_OWN_NUMBER: 'false' } })
+    const token = await tokenFor(freshPhone())
     const [username, number] = [freshName(), freshPhone()]
     const ask = (username: string, number: string) => call('POST', '/users', { token, json: { username, number } })
     const first = await ask(username, number)
@@ -94,7 +94,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('names every missing member, and makes no string of another type', async t => {
-    const { phone, token } = caller()
+    const { phone, token } = await caller()
     const valid = { username: freshName(), number: phone }
     const missing = ['Missing data for required field.']
     refused(t, await call('POST', '/users', { token, json: {} }), { username: missing, number: missing })
@@ -108,7 +108,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('refuses names and numbers that are none', async t => {
-    const { phone, token } = caller()
+    const { phone, token } = await caller()
     for (const username of ['', ' \t', 'x'.repeat(65), '😀'.repeat(65), 'x'.repeat(10_000)]) refused(t, await create(token, username, phone), { username: ['Length must be between 1 and 64.'] })
     for (const username of ['a\0b', 'a\nb', 'a\u202eb', 'a\u2066b', '\u200b', '\u00ad', '\ud800', 'a\udc00b']) refused(t, await create(token, username, phone), { username: ['Not a valid value.'] })
     for (const number of ['', 'x', '12', 'tel:+919876543210', `${phone}x1`, `${phone}\0`, '1234567890123456']) refused(t, await create(token, freshName(), number), { number: ['Not a valid phone number.'] })
@@ -120,10 +120,10 @@ t.test('POST /users', async t => {
 
   t.test('names that look the same are one name', async t => {
     const name = `straße ${freshName()}`
-    const mine = caller()
+    const mine = await caller()
     await create(mine.token, name, mine.phone)
     for (const same of [name.toUpperCase(), name.replace('s', '\u200bs'), name.replace('ß', 'ẞ'), name.replace('st', 'ﬆ'), `${name}\u00ad`]) {
-      const other = caller()
+      const other = await caller()
       const { status, body } = await create(other.token, same, other.phone)
       t.same([status, body], [409, USERNAME_TAKEN])
     }
@@ -131,14 +131,14 @@ t.test('POST /users', async t => {
 
   t.test('makes nobody an admin', async t => {
     for (const member of ['"admin":true', '"admin":"true"', '"admin":1', '"Admin":true,"prototype":{"admin":true}', '"role":"admin","_id":"665f1c2ab7e4d90012ab34cd"']) {
-      const { phone, token } = caller()
+      const { phone, token } = await caller()
       const body = `{"username":"${freshName()}","number":"${phone}",${member}}`
       const { status, body: { user_id: id } } = await call('POST', '/users', { token, body, headers: { 'content-type': 'application/json' } })
       t.equal(status, 201, member)
       t.match(await users.findOne({ number: phone }), { _id: new ObjectId(id as string), admin: false })
       t.match((await call('GET', '/users/me', { token })).body, { admin: false, _id: id })
     }
-    const { phone, token } = caller()
+    const { phone, token } = await caller()
     for (const member of ['"__proto__":{"admin":true}', '"constructor":{"prototype":{"admin":true}}']) {
       const { status } = await call('POST', '/users', { token, body: `{"username":"x","number":"${phone}",${member}}`, headers: { 'content-type': 'application/json' } })
       t.equal(status, 400, member)
@@ -147,7 +147,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('wants a JSON object', async t => {
-    const { token } = caller()
+    const { token } = await caller()
     const headers = { 'content-type': 'application/json' }
     for (const body of ['', '[]', '"x"', '1', 'null', '{', '{"__proto__":{"username":"x"}}']) refused(t, await call('POST', '/users', { token, body, headers }), { _schema: ['Invalid input.'] }, JSON.stringify(body))
     refused(t, await call('POST', '/users', { token }), { _schema: ['Invalid input.'] }, 'no body')
@@ -160,7 +160,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('a row of the replaced system is found by its name, however it is written', async t => {
-    const { phone, token } = caller()
+    const { phone, token } = await caller()
     const _id = new ObjectId()
     const legacy = `Old\u0007 ${freshName()}`
     await users.insertOne({ _id, username: legacy, number: phone, admin: false, created_on: clock.now })
@@ -171,7 +171,7 @@ t.test('POST /users', async t => {
   })
 
   t.test('a failing database is the seed\'s 500, and gives nothing away', async t => {
-    const { phone, token } = caller()
+    const { phone, token } = await caller()
     const name = freshName()
     for (const command of ['insert', 'find']) {
       await whileFailing(command, async () => {
@@ -187,7 +187,7 @@ t.test('POST /users', async t => {
 
   t.test(`50 usernames for one own number at once: one 201 and 49 conflicts, ${ROUNDS} times`, async t => {
     await rounds(t, async () => {
-      const { phone, token } = caller()
+      const { phone, token } = await caller()
       const answers = await burst(many(() => ({ path: '/users', token, json: { username: freshName(), number: phone } })))
       return [created(answers), conflicts(answers, NUMBER_TAKEN), await users.countDocuments({ number: phone })]
     }, [1, 49, 1])
@@ -196,17 +196,15 @@ t.test('POST /users', async t => {
   t.test(`one username from 50 owners at once: one 201 and 49 conflicts, ${ROUNDS} times`, async t => {
     await rounds(t, async () => {
       const username = freshName()
-      const answers = await burst(many(() => {
-        const { phone, token } = caller()
-        return { path: '/users', token, json: { username, number: phone } }
-      }))
+      const owners = await Promise.all(Array.from({ length: 50 }, caller))
+      const answers = await burst(owners.map(({ phone, token }) => ({ path: '/users', token, json: { username, number: phone } })))
       return [created(answers), conflicts(answers, USERNAME_TAKEN), await users.countDocuments({ username_key: username })]
     }, [1, 49, 1])
   })
 
   t.test(`the same pair 50 times at once: 201 with one id, ${ROUNDS} times`, async t => {
     await rounds(t, async () => {
-      const { phone, token } = caller()
+      const { phone, token } = await caller()
       const username = freshName()
       const answers = await burst(many(() => ({ path: '/users', token, json: { username, number: phone } })))
       return [created(answers), new Set(answers.map(({ body }) => body.user_id)).size, await users.countDocuments({ number: phone })]
@@ -215,8 +213,8 @@ t.test('POST /users', async t => {
 })
 
 t.test('GET /users/{id}', async t => {
-  const mine = caller()
-  const yours = caller()
+  const mine = await caller()
+  const yours = await caller()
   const name = freshName()
   const { body: { user_id: id } } = await create(mine.token, name, mine.phone)
 
@@ -250,7 +248,7 @@ t.test('GET /users/{id}', async t => {
 
   t.test('a row of the replaced system is masked too, and whole for its owner', async t => {
     const _id = new ObjectId()
-    const { phone, token } = caller()
+    const { phone, token } = await caller()
     await users.insertOne({ _id, username: freshName(), number: phone.slice(3), admin: false, created_on: clock.now })
     t.equal((await call('GET', `/users/${_id}`, { token })).body.number, phone.slice(3))
     t.equal((await call('GET', `/users/${_id}`, { token: mine.token })).body.number, `******${phone.slice(-4)}`)
@@ -271,7 +269,7 @@ t.test('GET /users/{id}', async t => {
     for (const [method, path] of [['PUT', `/users/${id}`], ['POST', `/users/${id}`], ['PUT', '/users'], ['DELETE', '/users']] as const) {
       const { status, body, headers } = await call(method, path, { token: mine.token })
       t.same([status, body], [405, { error: 'Method not allowed' }], `${method} ${path}`)
-      t.equal(headers.get('allow'), path === '/users' ? 'POST' : 'GET, HEAD')
+      t.equal(headers.get('allow'), path === '/users' ? 'GET, HEAD, POST' : 'GET, HEAD, PATCH')
     }
   })
 })
@@ -290,11 +288,11 @@ t.test('GET /users/me', async t => {
 })
 
 t.test('Authorization', async t => {
-  const { phone } = caller()
-  const { token } = app.issueToken(phone)
+  const { phone, token } = await caller()
   await create(token, freshName(), phone)
-  const now = Math.floor(Date.now() / 1000)
-  const claims = { sub: phone, iat: now, exp: now + 3600, iss: 'hookaba', aud: 'hookaba' }
+  const now = clock.now.getTime() / 1000
+  const [{ _id: sid }] = await app.sessions.list(phone) as [{ _id: string }]
+  const claims = { sub: phone, sid, iat: now, exp: now + 3600, iss: 'hookaba', aud: 'hookaba' }
   const secret = service.config.JWT_SECRET_KEY!
   const without = (name: keyof typeof claims) => Object.fromEntries(Object.entries(claims).filter(([key]) => key !== name))
   const forged = (payload: unknown, header: object = { alg: 'HS256', typ: 'JWT' }, key = secret, hash = 'sha256') => {
@@ -348,7 +346,7 @@ t.test('Authorization', async t => {
     ['sub as an array', `Bearer ${forged({ ...claims, sub: [phone] })}`],
     ['sub empty', `Bearer ${forged({ ...claims, sub: '' })}`],
     ['sub no number', `Bearer ${forged({ ...claims, sub: 'admin' })}`],
-    ...(['sub', 'iat', 'exp', 'iss', 'aud'] as const).map((name): [string, string] => [`no ${name}`, `Bearer ${forged(without(name))}`]),
+    ...(['sub', 'sid', 'iat', 'exp', 'iss', 'aud'] as const).map((name): [string, string] => [`no ${name}`, `Bearer ${forged(without(name))}`]),
     ...[null, [], [claims], 'x', 1, true].map((payload): [string, string] => [`claims ${JSON.stringify(payload).slice(0, 12)}`, `Bearer ${forged(payload)}`])
   ]
   for (const [name, authorization] of bad) {
@@ -374,9 +372,9 @@ t.test('Authorization', async t => {
   })
 })
 
-function caller (): { phone: string, token: string } {
+async function caller (): Promise<{ phone: string, token: string }> {
   const phone = freshPhone()
-  return { phone, token: app.issueToken(phone).token }
+  return { phone, token: await service.tokenFor(phone) }
 }
 
 function freshName (): string {

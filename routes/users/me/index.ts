@@ -1,0 +1,71 @@
+import { Readable } from 'node:stream'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { anyOperation, BadRequest, Conflict, NoContent, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
+import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
+import { createAccount } from '../../../services/account.js'
+import { createLibrary } from '../../../services/library.js'
+import { createUsers } from '../../../services/users.js'
+
+const refusals = { ...anyOperation, 401: Unauthorized }
+const security = [{ bearer: [] }]
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { audit, config, collections, mediaStore, moves, sessions, standing, testCode, now } = app
+  const users = createUsers({ users: collections.users, standing, isTestNumber: phone => testCode(phone) !== undefined, region: config.DEFAULT_REGION, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
+  const { present } = createLibrary({ library: collections.library, media: mediaStore })
+  const account = createAccount({ ...collections, sessions, moves, audit, present, now })
+  app.addHook('onRequest', app.authenticate)
+  app.removeContentTypeParser('multipart/form-data')
+
+  app.get('', {
+    schema: {
+      operationId: 'getCurrentUser',
+      tags: ['users'],
+      summary: 'The caller',
+      security,
+      response: { 200: { ...ref(CurrentUser), description: 'The user whose number is signed in' }, ...refusals, 404: UserNotFound }
+    }
+  }, ({ phone }) => users.getByPhone(phone))
+
+  app.patch('', {
+    config: { optionalBody: true },
+    schema: {
+      operationId: 'changeCurrentUser',
+      tags: ['users'],
+      summary: 'Change the caller\'s username',
+      security,
+      body: ref(CurrentUserChange),
+      response: { 200: { ...ref(CurrentUser), description: 'The user as it is now' }, ...refusals, 400: BadRequest, 404: UserNotFound, 409: Conflict, 413: TooLarge, 415: UnsupportedMediaType }
+    }
+  }, ({ body, phone, visitor }) => users.change(body, phone, visitor))
+
+  app.delete('', {
+    schema: {
+      operationId: 'deleteCurrentUser',
+      tags: ['users'],
+      summary: 'Delete the caller\'s account',
+      description: 'Signs every device out. Items stay in the library, without an owner and with the label `deleted`.',
+      security,
+      response: { 204: NoContent, ...refusals, 404: UserNotFound }
+    }
+  }, async ({ phone, visitor }, reply) => {
+    await account.remove(phone, visitor)
+    return reply.code(204).send()
+  })
+
+  app.get('/export', {
+    schema: {
+      operationId: 'exportCurrentUser',
+      tags: ['users'],
+      summary: 'Everything that is stored about the caller',
+      security,
+      response: { 200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' }, ...refusals }
+    }
+  }, async ({ phone, sessionId, visitor }, reply) => {
+    const { at, text } = await account.exportOf(phone, sessionId, visitor)
+    reply.type('application/json; charset=utf-8').header('content-disposition', `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`)
+    return reply.send(Readable.from(text))
+  })
+}
+
+export default routes

@@ -1,0 +1,52 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { OtpRejected, OtpSent } from '../../../../schemas/auth.js'
+import { anyOperation, BadRequest, Conflict, ref, TooLarge, TooMany, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../../schemas/common.js'
+import { NumberChange, NumberChanged, NumberChangeRequest } from '../../../../schemas/users.js'
+import { invalidToken } from '../../../../services/errors.js'
+import { createNumbers } from '../../../../services/numbers.js'
+
+const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType, 429: TooMany }
+const security = [{ bearer: [] }]
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { collections, config, login, moves, sessions, testCode } = app
+  const numbers = createNumbers({ users: collections.users, login, moves, isTestNumber: phone => testCode(phone) !== undefined, region: config.DEFAULT_REGION })
+  app.addHook('onRequest', app.authenticate)
+  app.removeContentTypeParser('multipart/form-data')
+
+  app.post('', {
+    schema: {
+      operationId: 'requestNumberChange',
+      tags: ['users'],
+      summary: 'Send a code to the caller\'s new phone number',
+      description: 'Under the rules of `POST /auth/request-otp`. Nothing changes before the code came back.',
+      security,
+      body: ref(NumberChangeRequest),
+      response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals }
+    }
+  }, async ({ body, phone, visitor }) => {
+    await numbers.request(body.number, phone, visitor)
+    return { message: 'OTP sent' }
+  })
+
+  app.post('/verify', {
+    schema: {
+      operationId: 'changeNumber',
+      tags: ['users'],
+      summary: 'Move the caller to the new phone number',
+      description: 'Items, sessions and admin rights move along. Under the rules of `POST /auth/verify-otp`. Whether somebody has the number is told only with the right code.',
+      security,
+      body: ref(NumberChange),
+      response: { 200: { description: 'Moved, with a new access token; or `success` is false', anyOf: [ref(NumberChanged), ref(OtpRejected)] }, ...refusals, 409: Conflict }
+    }
+  }, async ({ body, phone, sessionId, visitor }) => {
+    const user = await numbers.verify(body.number, body.otp, phone, visitor)
+    if (!user) return { success: false, message: 'Invalid OTP' }
+    const session = await sessions.find(sessionId)
+    if (!session) throw invalidToken()
+    const { token, expiresIn } = app.issueToken(session)
+    return { ...user, access_token: token, token_type: 'Bearer', expires_in: expiresIn }
+  })
+}
+
+export default routes

@@ -1,0 +1,87 @@
+import type { Collection, WithId } from 'mongodb'
+import type { AuditDocument, LibraryDocument, OtpDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
+import type { LibraryItem } from '../schemas/library.js'
+import type { LoginState, RecordedEvent } from '../schemas/users.js'
+import type { createAudit } from './audit.js'
+import { createBelongings } from './belongings.js'
+import { userNotFound } from './errors.js'
+import { jsonText } from './json-text.js'
+import type { createMoves } from './moves.js'
+import type { Clock, Visitor } from './ports.js'
+import { shownSession, type createSessions } from './sessions.js'
+import { shownToSelf } from './users.js'
+
+export interface AccountOptions {
+  users: Collection<UserDocument>
+  otps: Collection<OtpDocument>
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  sessions: Pick<ReturnType<typeof createSessions>, 'endAll' | 'list'>
+  moves: Pick<ReturnType<typeof createMoves>, 'finish'>
+  audit: Pick<ReturnType<typeof createAudit>, 'each'>
+  present: (row: LibraryDocument) => LibraryItem
+  now: Clock
+}
+
+/** Everything that is stored about somebody: to take away, and to leave behind. */
+export function createAccount ({ users, otps, uploads, library, sessions, moves, audit, present, now }: AccountOptions) {
+  const belongings = createBelongings({ uploads, library })
+  return { remove, exportOf }
+
+  /**
+   * Signs the caller out everywhere, lets their items stay as nobody's, and deletes the user. 404.
+   * The user goes last: after a failure halfway, whoever signs in again finds it and can try once more.
+   * What the login has counted for the phone goes by itself within two days, the masked audit after its 90.
+   */
+  async function remove (caller: string, visitor: Visitor): Promise<void> {
+    const user = await users.findOne({ number: caller })
+    if (!user) throw userNotFound()
+    await moves.finish(user)
+    await sessions.endAll(caller, visitor, 'deleted')
+    await belongings.release(caller)
+    const { deletedCount } = await users.deleteOne({ _id: user._id, number: caller })
+    if (deletedCount === 0) throw userNotFound()
+    visitor.record('user.deleted', caller)
+  }
+
+  /** What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that was. Items and audit are read as the text is taken. */
+  async function exportOf (caller: string, sessionId: string, visitor: Visitor): Promise<{ at: Date, text: AsyncIterable<string> }> {
+    const at = now()
+    const [user, otp, open, inFlight] = await Promise.all([
+      users.findOne({ number: caller }),
+      otps.findOne({ _id: caller }),
+      sessions.list(caller),
+      uploads.find({ owner: caller }).toArray()
+    ])
+    visitor.record('user.exported', caller)
+    const text = jsonText({
+      exported_at: at,
+      user: user && shownToSelf(user),
+      sessions: open.map(session => shownSession(session, sessionId)),
+      login: otp && loginState(otp),
+      uploads: inFlight.map(({ _id, started_at: startedAt }) => ({ id: _id.toHexString(), started_at: startedAt })),
+      items: map(library.find({ owner: caller }).sort({ created_at: -1, _id: -1 }), present),
+      audit: map(audit.each(caller), recordedEvent)
+    })
+    return { at, text }
+  }
+}
+
+function loginState ({ challenge, sends, failures, locked_until: lockedUntil }: WithId<OtpDocument>): LoginState {
+  return {
+    texts: sends.map(toText),
+    failures: failures.dates.map(toText),
+    failures_in_row: failures.row,
+    locked_until: lockedUntil && toText(lockedUntil),
+    code: challenge && { issued_at: toText(challenge.issued_at), expires_at: toText(challenge.expires_at), tries: challenge.tries, used_at: challenge.used_at && toText(challenge.used_at) }
+  }
+}
+
+const recordedEvent = ({ at, event, count, network, request_id: requestId, details }: AuditDocument): RecordedEvent =>
+  ({ at: toText(at), event, count, network, request_id: requestId, details })
+
+const toText = (date: Date) => date.toISOString()
+
+async function * map <T, U> (values: AsyncIterable<T>, change: (value: T) => U): AsyncGenerator<U, void, undefined> {
+  for await (const value of values) yield change(value)
+}

@@ -1,0 +1,43 @@
+import type { Collection } from 'mongodb'
+import type { UserDocument } from '../schemas/documents.js'
+import type { CurrentUser } from '../schemas/users.js'
+import { invalidField, sentences, userNotFound } from './errors.js'
+import type { createLogin } from './login.js'
+import type { createMoves } from './moves.js'
+import { requirePhone } from './phone.js'
+import type { Visitor } from './ports.js'
+import { shownToSelf } from './users.js'
+
+export interface NumbersOptions {
+  users: Collection<UserDocument>
+  login: Pick<ReturnType<typeof createLogin>, 'requestOtp' | 'verifyOtp'>
+  moves: Pick<ReturnType<typeof createMoves>, 'move'>
+  isTestNumber: (phone: string) => boolean
+  region: string
+}
+
+/** A new phone number for a user who can read its texts, under the login's own rules. Whether somebody has the number, only its holder learns. */
+export function createNumbers ({ users, login, moves, isTestNumber, region }: NumbersOptions) {
+  return {
+    /** Sends a code to the new number. 400, 404 the caller is no user yet, 429. */
+    async request (number: string, caller: string, visitor: Visitor): Promise<void> {
+      const phone = await accepted(number, caller)
+      await login.requestOtp(phone, 'other', visitor, 'number')
+    },
+
+    /** The user with their new number, everything of theirs moved; undefined for a wrong code. 400, 404, 409, 429. */
+    async verify (number: string, otp: string, caller: string, visitor: Visitor): Promise<CurrentUser | undefined> {
+      const phone = await accepted(number, caller)
+      if (await login.verifyOtp(phone, otp, visitor, 'number') === undefined) return undefined
+      return shownToSelf(await moves.move(caller, phone, visitor))
+    }
+  }
+
+  /** A number whose code others know is nobody's own. */
+  async function accepted (number: string, caller: string): Promise<string> {
+    const phone = requirePhone(number, region, 'number')
+    if (isTestNumber(phone)) throw invalidField('number', sentences.value)
+    if (!await users.findOne({ number: caller }, { projection: { _id: 1 } })) throw userNotFound()
+    return phone
+  }
+}
