@@ -1,0 +1,57 @@
+import { ObjectId } from 'mongodb'
+import { performance } from 'node:perf_hooks'
+import t from 'tap'
+import { freshPhone, startService } from '../helper.js'
+
+/** Independent servers may be slow: fewer samples there. */
+const SAMPLES = process.env.TEST_REAL ? 200 : 1000
+const WARM_UP = 100
+const SHUFFLES = 200
+const REQUEST = '/auth/request-otp'
+const VERIFY = '/auth/verify-otp'
+
+t.setTimeout(200_000)
+const service = await startService(t)
+const { call, clock, app: { collections } } = service
+
+t.test(`A15: how long an answer takes tells nothing, in 2 × ${SAMPLES} interleaved samples`, async t => {
+  const known = Array.from({ length: SAMPLES + WARM_UP }, freshPhone)
+  await collections.users.insertMany(known.map((number, i) => ({ _id: new ObjectId(), username: `known${i}`, username_key: `known${i}`, number, admin: false, created_on: clock.now })))
+  const unknown = known.map(freshPhone)
+  const dead = freshPhone()
+  await call('POST', REQUEST, { json: { phone: dead } })
+  const right = service.lastCode(dead)
+  const wrong = String((Number(right) + 1) % 1_000_000).padStart(6, '0')
+  for (let i = 0; i < 5; i++) await call('POST', VERIFY, { json: { phone: dead, otp: wrong } })
+
+  const guess = (phone: string, otp: string) => call('POST', VERIFY, { json: { phone, otp } })
+  const pairs: Array<[string, Array<(i: number) => Promise<{ status: number, text: string }>>]> = [
+    ['a guess for a known and for an unknown phone', [i => guess(known[i]!, '123456'), i => guess(unknown[i]!, '123456')]],
+    ['a request for a known and for an unknown phone', [known, unknown].map(phones => (i: number) => call('POST', REQUEST, { json: { phone: phones[i] } }))],
+    ['the right and a wrong code, when neither helps', [() => guess(dead, right), () => guess(dead, wrong)]]
+  ]
+  for (const [name, sides] of pairs) {
+    const answers = new Set<string>()
+    const times: Array<[number, number]> = []
+    for (let i = 0; i < SAMPLES + WARM_UP; i++) {
+      const took: number[] = []
+      for (const side of i % 2 ? [0, 1] : [1, 0]) {
+        const start = performance.now()
+        const { status, text } = await sides[side]!(i)
+        took[side] = performance.now() - start
+        answers.add(`${status} ${text}`)
+      }
+      if (i >= WARM_UP) times.push(took as [number, number])
+    }
+    t.equal(answers.size, 1, `${name}: one answer`)
+    t.ok(difference(times) < 2 * noise(times), `${name}: the same time, but for noise`)
+  }
+})
+
+const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!
+const difference = (pairs: Array<[number, number]>) => Math.abs(median(pairs.map(([a]) => a)) - median(pairs.map(([, b]) => b)))
+
+/** The largest difference that chance makes: of many with the sides of each pair swapped at random. */
+function noise (pairs: Array<[number, number]>): number {
+  return Math.max(...Array.from({ length: SHUFFLES }, () => difference(pairs.map(([a, b]) => Math.random() < 0.5 ? [a, b] : [b, a]))))
+}
