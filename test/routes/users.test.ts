@@ -291,7 +291,7 @@ t.test('Authorization', async t => {
   const { phone, token } = await caller()
   await create(token, freshName(), phone)
   const now = clock.now.getTime() / 1000
-  const [{ _id: sid }] = await app.sessions.list(phone) as [{ _id: string }]
+  const sid = (await app.sessions.list(phone))[0]!._id
   const claims = { sub: phone, sid, iat: now, exp: now + 3600, iss: 'hookaba', aud: 'hookaba' }
   const secret = service.config.JWT_SECRET_KEY!
   const without = (name: keyof typeof claims) => Object.fromEntries(Object.entries(claims).filter(([key]) => key !== name))

@@ -1,0 +1,529 @@
+import { createHmac } from 'node:crypto'
+import http from 'node:http'
+import { ObjectId } from 'mongodb'
+import t, { type Test } from 'tap'
+import { field, file, form, gif } from '../fixtures.js'
+import { eventually, freshPhone, startService, startServices, type Reply, type Service } from '../helper.js'
+import { json, open } from '../uploads.js'
+
+const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
+const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
+const INVALID_OTP = { status: 200, body: { success: false, message: 'Invalid OTP' } }
+const NUMBER_TAKEN = { status: 409, body: { error: 'Phone number already in use' } }
+const TEST_NUMBER = '+919999900000'
+const ROUNDS = process.env.TEST_REAL ? 5 : 20
+
+t.setTimeout(200_000)
+const services = await startServices(t)
+const env = { OTP_TEST_NUMBERS: `${TEST_NUMBER}:123456` }
+const service = await startService(t, { services, env })
+/** Another process on the same database. */
+const other = await startService(t, { services, env, now: () => service.clock.now })
+const { app, call, clock } = service
+const { users, library, uploads, sessions } = app.collections
+let names = 0
+
+t.test('PATCH /users/me', async t => {
+  t.test('changes the username, and frees the old one', async t => {
+    const meera = await person()
+    const name = freshName()
+    const { status, body, headers } = await rename(meera, ` ${name.toUpperCase()} `)
+    t.strictSame([status, body], [200, { _id: meera.id, username: name.toUpperCase(), number: meera.phone, created_on: meera.createdOn, admin: false }])
+    t.equal(headers.get('cache-control'), 'no-store')
+    t.match(await users.findOne({ number: meera.phone }), { username: name.toUpperCase(), username_key: name })
+    const asha = await person()
+    t.match(await rename(asha, name), { status: 409, body: { error: 'Username already in use' } })
+    t.match(await rename(asha, meera.username), { status: 200, body: { username: meera.username } })
+    t.match(await rename(meera, name), { status: 200, body: { username: name } }, 'one\'s own name in another form')
+    t.match((await rename(meera, name)).status, 200, 'again')
+    t.ok((await recorded(meera.phone)).includes('user.renamed'))
+  })
+
+  t.test('of nothing changes nothing, with or without a body', async t => {
+    const meera = await person()
+    const before = await users.findOne({ number: meera.phone })
+    for (const options of [{}, { json: {} }, { headers: { 'content-type': 'application/json' } }]) {
+      t.match(await call('PATCH', '/users/me', { token: meera.token, ...options }), { status: 200, body: { username: meera.username } })
+    }
+    t.same(await users.findOne({ number: meera.phone }), before)
+  })
+
+  t.test('C1: no other member changes anything', async t => {
+    const meera = await person()
+    const before = await users.findOne({ number: meera.phone })
+    const everything = { _id: '665f1c2ab7e4d90012ab34cd', number: freshPhone(), admin: true, blocked: true, created_on: '2001-01-01', username_key: 'x', old_number: '+911', moved: { from: freshPhone(), at: 0 }, duplicate_of: meera.id, $set: { admin: true }, prototype: { admin: true } }
+    t.match(await call('PATCH', '/users/me', { token: meera.token, json: everything }), { status: 200, body: { admin: false } })
+    for (const body of ['{"__proto__":{"admin":true}}', '{"constructor":{"prototype":{"admin":true}}}']) {
+      t.match(await call('PATCH', '/users/me', { token: meera.token, body, headers: { 'content-type': 'application/json' } }), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
+    }
+    t.same(await users.findOne({ number: meera.phone }), before)
+  })
+
+  t.test('gives a row of the replaced system its unique key', async t => {
+    const { phone, token } = await caller()
+    const username = freshName()
+    await users.insertOne({ _id: new ObjectId(), username, number: phone, admin: false, created_on: clock.now })
+    t.equal((await call('PATCH', '/users/me', { token, json: { username } })).status, 200)
+    t.match(await users.findOne({ number: phone }), { username, username_key: username })
+  })
+
+  t.test('C8: refuses what is no name', async t => {
+    const meera = await person()
+    for (const [username, sentence] of [
+      ['', 'Length must be between 1 and 64.'], ['x'.repeat(65), 'Length must be between 1 and 64.'], ['a\u0000b', 'Not a valid value.'], ['\ud800', 'Not a valid value.'], ['a\udc00', 'Not a valid value.'],
+      ...[null, 1, true, [], ['x'], {}, { $gt: '' }, { $ne: null }, { $regex: '.*' }].map(value => [value, 'Not a valid string.'] as const)
+    ] as const) {
+      t.match(await rename(meera, username), { status: 400, body: { errors: { username: [sentence] } } }, JSON.stringify(username))
+    }
+  })
+
+  t.test('404 before there is a user', async t => {
+    const { token } = await caller()
+    t.match(await call('PATCH', '/users/me', { token, json: { username: freshName() } }), USER_NOT_FOUND)
+    t.match(await call('PATCH', '/users/me', { token }), USER_NOT_FOUND)
+  })
+
+  t.test('of twenty who want one name at once, one gets it', async t => {
+    const people = await Promise.all(Array.from({ length: 20 }, person))
+    const name = freshName()
+    const answers = await Promise.all(people.map(someone => rename(someone, name)))
+    t.same([200, 409].map(wanted => answers.filter(({ status }) => status === wanted).length), [1, 19])
+  })
+})
+
+t.test('DELETE /users/me', async t => {
+  t.test('signs out everywhere, lets items stay as nobody\'s, and frees name and number', async t => {
+    const meera = await person()
+    const second = await service.tokenFor(meera.phone)
+    const item = (await service.upload(meera.token, gif)).body
+    const asha = await person()
+    const hers = (await service.upload(asha.token, gif)).body.id
+    t.equal((await other.call('GET', '/users/me', { token: second })).status, 200)
+
+    const { status, text } = await call('DELETE', '/users/me', { token: meera.token })
+    t.same([status, text], [204, ''])
+    for (const token of [meera.token, second]) t.match(await call('GET', '/users/me', { token }), INVALID_TOKEN)
+    clock.advance(10)
+    t.match(await other.call('GET', '/users/me', { token: second }), INVALID_TOKEN, 'in every process after ten seconds')
+    t.match(await call('GET', `/users/${meera.id}`, { token: asha.token }), USER_NOT_FOUND)
+
+    const row = await library.findOne({ _id: new ObjectId(item.id as string) })
+    t.notHas(row, { owner: meera.phone })
+    t.equal(row?.user_id, 'deleted')
+    const listed = (await call('GET', '/library?per_page=100', { token: asha.token })).body.items.find(({ id }: { id: string }) => id === item.id)
+    t.same(listed, { ...Object.fromEntries(Object.entries(item).filter(([name]) => name !== 'message')), user_id: 'deleted' })
+    t.equal((await fetch(item.url)).status, 200)
+    t.equal((await library.findOne({ _id: new ObjectId(hers as string) }))?.owner, asha.phone, 'nobody else\'s')
+
+    const again = await service.signIn(meera.phone)
+    t.match(await call('GET', '/users/me', { token: again.token }), USER_NOT_FOUND)
+    const { body } = await call('POST', '/users', { token: again.token, json: { username: meera.username, number: meera.phone } })
+    t.not(body.user_id, meera.id)
+    const events = await recorded(meera.phone)
+    t.ok(['user.deleted', 'session.revoked'].every(event => events.includes(event)))
+  })
+
+  t.test('404 before there is a user', async t => {
+    t.match(await call('DELETE', '/users/me', { token: (await caller()).token }), USER_NOT_FOUND)
+  })
+
+  t.test('an upload that is under way becomes nobody\'s', async t => {
+    const meera = await person()
+    const upload = await halfAnUpload(meera.token)
+    t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
+    const { status, body } = await upload.finish()
+    t.match([status, body.user_id], [201, 'deleted'])
+    const row = await library.findOne({ _id: new ObjectId(body.id as string) })
+    t.notOk('owner' in row!)
+    t.equal(row!.user_id, 'deleted')
+    t.equal(await uploads.countDocuments(), 0)
+  })
+
+  t.test('an upload that another process still takes for signed in is refused, and leaves nothing', async t => {
+    const meera = await person()
+    t.equal((await other.call('GET', '/users/me', { token: meera.token })).status, 200)
+    t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
+    const before = await service.remains()
+    t.match(await other.upload(meera.token, gif), INVALID_TOKEN)
+    t.same(await eventually(async () => await uploads.countDocuments() === 0 && service.remains()), before)
+  })
+
+  t.test('stopped halfway it can be repeated after signing in again', async t => {
+    const meera = await person()
+    const { body: { id } } = await service.upload(meera.token, gif)
+    await sessions.deleteMany({ phone: meera.phone }) // as far as a process came that ended here
+    const { token } = await service.signIn(meera.phone)
+    t.equal((await call('DELETE', '/users/me', { token })).status, 204)
+    t.match([(await library.findOne({ _id: new ObjectId(id as string) }))?.user_id, await users.countDocuments({ number: meera.phone })], ['deleted', 0])
+  })
+})
+
+t.test('POST /users/me/number', async t => {
+  t.test('with the code of the new number moves the user, the devices, the items and the admin rights', async t => {
+    const meera = await person()
+    const second = await service.tokenFor(meera.phone)
+    await users.updateOne({ number: meera.phone }, { $set: { admin: true } })
+    const { body: { id } } = await service.upload(meera.token, gif)
+    const to = freshPhone()
+    t.match(await ask(meera.token, to.slice(3)), { status: 200, body: { message: 'OTP sent' } })
+    const { status, body, headers } = await confirm(meera.token, ` ${to} `)
+    t.equal(status, 200)
+    t.strictSame(Object.keys(body), ['_id', 'username', 'number', 'created_on', 'admin', 'access_token', 'token_type', 'expires_in'])
+    t.match(body, { _id: meera.id, username: meera.username, number: to, admin: true, token_type: 'Bearer', expires_in: 30 * 24 * 3600 })
+    t.equal(headers.get('cache-control'), 'no-store')
+
+    for (const token of [meera.token, second, body.access_token]) t.match(await call('GET', '/users/me', { token }), { status: 200, body: { _id: meera.id, number: to } })
+    t.equal(claims(body.access_token).sid, claims(meera.token).sid, 'the session is the same')
+    t.equal(claims(body.access_token).sub, to)
+    t.equal((await library.findOne({ _id: new ObjectId(id as string) }))?.owner, to)
+    t.same(await call('GET', `/users/${(await person()).id}`, { token: second }).then(({ body }) => body.number.includes('*')), false, 'an admin still')
+    t.notHas(await users.findOne({ number: to }), { moved: {} })
+    for (const phone of [meera.phone, to]) t.ok((await recorded(phone)).includes('user.moved'))
+    t.same((await call('POST', '/users', { token: meera.token, json: { username: meera.username, number: to } })).body.user_id, meera.id, 'the app signs in as ever')
+  })
+
+  t.test('leaves nothing behind for whoever has the old number next', async t => {
+    const meera = await person()
+    await call('POST', '/auth/request-otp', { json: { phone: meera.phone } })
+    await moved(meera, freshPhone())
+    const next = { phone: meera.phone, token: (await call('POST', '/auth/verify-otp', { json: { phone: meera.phone, otp: service.lastCode(meera.phone) } })).body.access_token as string }
+    t.match(await call('GET', '/users/me', { token: next.token }), USER_NOT_FOUND, 'a code that was out opens nothing of the user')
+    t.equal((await call('GET', '/auth/sessions', { token: next.token })).body.sessions.length, 1)
+    const { body: { user_id: id } } = await call('POST', '/users', { token: next.token, json: { username: freshName(), number: next.phone } })
+    t.not(id, meera.id)
+    t.match(await call('GET', '/users/me', { token: meera.token }), { body: { _id: meera.id } })
+  })
+
+  t.test('a token of the replaced system that was never used opens nothing of the user', async t => {
+    const old = await startService(t, { services, env: { JWT_ACCEPT_LEGACY: 'true' }, now: () => clock.now })
+    const meera = await person()
+    const iat = clock.now.getTime() / 1000 - 1000
+    const token = legacyToken({ sub: meera.phone, type: 'access', iat, exp: iat + 10 * 365 * 24 * 3600 })
+    const seen = legacyToken({ sub: meera.phone, type: 'access', iat: iat + 1, exp: iat + 10 * 365 * 24 * 3600 })
+    t.match(await old.call('GET', '/users/me', { token: seen }), { body: { _id: meera.id } })
+    const to = freshPhone()
+    await moved(meera, to)
+    t.match(await old.call('GET', '/users/me', { token }), INVALID_TOKEN)
+    clock.advance(10)
+    t.match(await old.call('GET', '/users/me', { token: seen }), { body: { _id: meera.id, number: to } }, 'one that was in use moved along')
+  })
+
+  t.test('a wrong code is the login\'s answer, and so is one wrong code too many', async t => {
+    const meera = await person()
+    const to = freshPhone()
+    t.match(await verify(meera.token, to, '123456'), INVALID_OTP, 'never asked for')
+    for (let round = 0; round < 2; round++) {
+      await ask(meera.token, to)
+      const wrong = service.lastCode(to) === '000000' ? '000001' : '000000'
+      for (const otp of ['', '12345', 'abcdef', wrong, wrong, wrong, wrong, wrong]) t.strictSame(pick(await verify(meera.token, to, otp)), INVALID_OTP)
+      t.strictSame(pick(round === 0 ? await confirm(meera.token, to) : INVALID_OTP), INVALID_OTP, 'the code is dead')
+      clock.advance(60)
+    }
+    await ask(meera.token, to)
+    const wrong = service.lastCode(to) === '000000' ? '000001' : '000000'
+    await verify(meera.token, to, wrong)
+    const { status, headers } = await confirm(meera.token, to)
+    t.match([status, headers.get('retry-after')], [429, /^[1-9]\d*$/])
+    t.match(await call('GET', '/users/me', { token: meera.token }), { body: { number: meera.phone } })
+  })
+
+  t.test('the budgets of the login hold', async t => {
+    const meera = await person()
+    const to = freshPhone()
+    for (const gap of [0, 15, 30, 60, 120]) {
+      clock.advance(gap)
+      t.equal((await ask(meera.token, to)).status, 200)
+    }
+    t.equal(service.texts.filter(text => text.to === to).length, 5)
+    clock.advance(301)
+    const { status, headers } = await ask(meera.token, to)
+    t.match([status, headers.get('retry-after')], [429, /^[1-9]\d*$/])
+  })
+
+  t.test('whether somebody has the number is told only with its code', async t => {
+    const [meera, asha] = [await person(), await person()]
+    t.match(await ask(meera.token, asha.phone), { status: 200, body: { message: 'OTP sent' } })
+    t.match(await verify(meera.token, asha.phone, 'x'), INVALID_OTP)
+    t.match(await confirm(meera.token, asha.phone), NUMBER_TAKEN)
+    t.match(await call('GET', '/users/me', { token: meera.token }), { body: { number: meera.phone } })
+    t.match(await call('GET', '/users/me', { token: asha.token }), { body: { _id: asha.id } })
+  })
+
+  t.test('one\'s own number changes nothing', async t => {
+    const meera = await person()
+    const before = await users.findOne({ number: meera.phone })
+    await ask(meera.token, meera.phone)
+    const { status, body } = await confirm(meera.token, meera.phone)
+    t.match([status, body._id, body.number], [200, meera.id, meera.phone])
+    t.same(await users.findOne({ number: meera.phone }), before)
+  })
+
+  t.test('C8: refuses what is no number, and a number whose code others know', async t => {
+    const meera = await person()
+    for (const path of ['/users/me/number', '/users/me/number/verify']) {
+      const send = (number: unknown) => call('POST', path, { token: meera.token, json: { number, otp: '123456' } })
+      for (const number of ['', 'x', '123', '\ud800', '+0', `${freshPhone()} ext. 5`]) t.match(await send(number), { status: 400, body: { errors: { number: ['Not a valid phone number.'] } } }, JSON.stringify(number))
+      for (const number of [null, 919876543210, true, [freshPhone()], { $gt: '' }, { $ne: null }, { $regex: '.*' }]) t.match(await send(number), { status: 400, body: { errors: { number: ['Not a valid string.'] } } }, JSON.stringify(number))
+      t.match(await send(TEST_NUMBER), { status: 400, body: { errors: { number: ['Not a valid value.'] } } })
+      t.match(await call('POST', path, { token: meera.token, json: {} }), { status: 400, body: { errors: { number: ['Missing data for required field.'] } } })
+      t.match(await call('POST', path, { token: meera.token }), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
+      t.match(await call('POST', path, { token: (await caller()).token, json: { number: freshPhone(), otp: '123456' } }), USER_NOT_FOUND)
+    }
+    for (const otp of [null, 123456, [], {}, { $gt: '' }, { $ne: null }]) t.match(await verify(meera.token, freshPhone(), otp), { status: 400, body: { errors: { otp: ['Not a valid string.'] } } })
+    t.match(await call('GET', '/users/me', { token: meera.token }), { body: { number: meera.phone } })
+  })
+
+  t.test(`a number that somebody registers meanwhile is one user's, ${ROUNDS} times`, async t => {
+    for (let round = 0; round < ROUNDS; round++) {
+      const meera = await person()
+      const rival = await caller()
+      clock.advance(60)
+      await ask(meera.token, rival.phone)
+      const [move, creation] = await Promise.all([confirm(meera.token, rival.phone), call('POST', '/users', { token: rival.token, json: { username: freshName(), number: rival.phone } })])
+      t.match([[200, 409], [409, 201]].some(([a, b]) => a === move.status && b === creation.status), true, `${move.status} ${creation.status}`)
+      t.equal(await users.countDocuments({ number: rival.phone }), 1)
+      t.equal(await users.countDocuments({ _id: new ObjectId(meera.id), number: move.status === 200 ? rival.phone : meera.phone }), 1)
+    }
+  })
+
+  t.test('two devices that move to two numbers at once end at one of them, with everything', async t => {
+    const meera = await person()
+    const second = await service.tokenFor(meera.phone)
+    const { body: { id } } = await service.upload(meera.token, gif)
+    const [a, b] = [freshPhone(), freshPhone()]
+    await Promise.all([ask(meera.token, a), ask(second, b)])
+    const answers = await Promise.all([confirm(meera.token, a), other.call('POST', '/users/me/number/verify', { token: second, json: { number: b, otp: service.lastCode(b) } })])
+    t.ok(answers.some(({ status }) => status === 200))
+    t.ok(answers.every(({ status }) => [200, 404].includes(status)))
+    clock.advance(10)
+    const { body: { number } } = await call('GET', '/users/me', { token: meera.token })
+    t.ok([a, b].includes(number))
+    t.match(await call('GET', '/users/me', { token: second }), { body: { _id: meera.id, number } })
+    t.equal((await library.findOne({ _id: new ObjectId(id as string) }))?.owner, number)
+  })
+
+  t.test('an upload that is under way moves along', async t => {
+    const meera = await person()
+    const upload = await halfAnUpload(meera.token)
+    clock.advance(5)
+    const to = freshPhone()
+    await moved(meera, to)
+    clock.advance(5)
+    const { status, body } = await upload.finish()
+    t.match([status, body.user_id], [201, 'meera'])
+    t.equal((await library.findOne({ _id: new ObjectId(body.id as string) }))?.owner, to)
+  })
+
+  t.test('an upload that another process still takes for the old number\'s moves along, too', async t => {
+    const meera = await person()
+    t.equal((await other.call('GET', '/users/me', { token: meera.token })).status, 200)
+    const to = freshPhone()
+    await moved(meera, to)
+    clock.advance(1)
+    t.match(await other.call('GET', '/users/me', { token: meera.token }), USER_NOT_FOUND, 'it does')
+    const { body } = await other.upload(meera.token, gif)
+    t.equal((await library.findOne({ _id: new ObjectId(body.id as string) }))?.owner, to)
+  })
+
+  t.test('uploads and moves at once lose nothing', async t => {
+    const meera = await person()
+    const numbers = Array.from({ length: 4 }, freshPhone)
+    const sent: Array<Promise<Reply>> = []
+    for (const number of numbers) {
+      await ask(meera.token, number)
+      for (let i = 0; i < 5; i++) sent.push(service.upload(meera.token, gif), other.upload(meera.token, gif))
+      t.equal((await confirm(meera.token, number)).status, 200)
+      clock.advance(1)
+    }
+    const ids = (await Promise.all(sent)).map(({ status, body }) => { t.equal(status, 201); return new ObjectId(body.id as string) })
+    t.equal(await library.countDocuments({ _id: { $in: ids }, owner: numbers.at(-1)! }), ids.length)
+  })
+
+  t.test('a move that a crash has stopped is finished at the next start', async t => {
+    const { meera, to, mine, newcomers } = await stoppedMove()
+    await startService(t, { services, env, now: () => clock.now })
+    await whole(t, meera, to, mine, newcomers)
+  })
+
+  t.test('… or from time to time by whoever runs', async t => {
+    const { meera, to, mine, newcomers } = await stoppedMove()
+    await startService(t, { services, env: { SWEEP_INTERVAL_SECONDS: '1' }, now: () => clock.now })
+    const second = await stoppedMove()
+    clock.advance(61)
+    await eventually(async () => await users.countDocuments({ 'moved.at': { $exists: true } }) === 0)
+    await whole(t, meera, to, mine, newcomers)
+    await whole(t, second.meera, second.to, second.mine, second.newcomers)
+  })
+
+  t.test('… or before the next move, and before the account is deleted', async t => {
+    const { meera, to, mine } = await stoppedMove()
+    const { token } = await service.signIn(to)
+    const further = freshPhone()
+    await moved({ token }, further)
+    t.equal((await library.findOne({ _id: mine }))?.owner, further)
+    t.match(await other.call('GET', '/users/me', { token: meera.token }), { body: { number: further } })
+
+    const second = await stoppedMove()
+    const again = await service.signIn(second.to)
+    t.equal((await call('DELETE', '/users/me', { token: again.token })).status, 204)
+    t.equal((await library.findOne({ _id: second.mine }))?.user_id, 'deleted')
+    clock.advance(10)
+    t.match(await call('GET', '/users/me', { token: second.meera.token }), INVALID_TOKEN)
+  })
+
+  /** As a crash right after the one write that decides leaves it: the user has the new number, everything else the old one. Somebody has the old number already. */
+  async function stoppedMove () {
+    const meera = await person()
+    const { body: { id } } = await service.upload(meera.token, gif)
+    const to = freshPhone()
+    await users.updateOne({ number: meera.phone }, { $set: { number: to, moved: { from: meera.phone, at: clock.now } } })
+    clock.advance(20)
+    const token = await service.tokenFor(meera.phone)
+    const newcomers = { token, item: new ObjectId((await service.upload(token, gif)).body.id as string) }
+    return { meera, to, mine: new ObjectId(id as string), newcomers }
+  }
+
+  async function whole (t: Test, meera: Person, to: string, mine: ObjectId, newcomers: { token: string, item: ObjectId }): Promise<void> {
+    clock.advance(10)
+    t.match(await call('GET', '/users/me', { token: meera.token }), { status: 200, body: { _id: meera.id, number: to } })
+    t.equal((await library.findOne({ _id: mine }))?.owner, to)
+    t.equal((await library.findOne({ _id: newcomers.item }))?.owner, meera.phone, 'what was uploaded later is the newcomer\'s')
+    t.match(await call('GET', '/users/me', { token: newcomers.token }), USER_NOT_FOUND)
+    t.notOk('moved' in (await users.findOne({ number: to }))!)
+  }
+})
+
+t.test('GET /users/me/export', async t => {
+  t.test('is everything about the caller, as a file', async t => {
+    const meera = await service.signIn().then(({ phone, token }) => person({ phone, token }))
+    const { body: item } = await service.upload(meera.token, gif, { fields: { user_id: 'meera', title: 'Fox' } })
+    await service.upload((await person()).token, gif)
+    const upload = await halfAnUpload(meera.token)
+    const { status, body, headers, text } = await call('GET', '/users/me/export', { token: meera.token, headers: { 'user-agent': 'tester' } })
+    await upload.finish()
+    t.equal(status, 200)
+    t.equal(headers.get('content-type'), 'application/json; charset=utf-8')
+    t.equal(headers.get('content-disposition'), `attachment; filename="hookaba-${clock.now.toISOString().slice(0, 10)}.json"`)
+    t.equal(headers.get('cache-control'), 'no-store')
+    t.strictSame(Object.keys(body), ['exported_at', 'user', 'sessions', 'login', 'uploads', 'items', 'audit'])
+    t.equal(body.exported_at, clock.now.toISOString())
+    t.strictSame(body.user, { _id: meera.id, username: meera.username, number: meera.phone, created_on: meera.createdOn, admin: false })
+    t.match(body.sessions, [{ id: claims(meera.token).sid, current: true, user_agent: 'node' }])
+    t.match(body.login, { texts: [clock.now.toISOString()], failures: [], failures_in_row: 0, locked_until: null, code: { tries: 1, used_at: clock.now.toISOString() } })
+    t.strictSame(body.items, [Object.fromEntries(Object.entries(item).filter(([name]) => name !== 'message'))])
+    t.match(body.uploads, [{ started_at: clock.now.toISOString() }])
+    const events = body.audit.map(({ event }: { event: string }) => event)
+    for (const event of ['otp.sent', 'otp.verified', 'session.opened', 'user.created', 'user.exported']) t.ok(events.includes(event), event)
+    const otp = await app.collections.otps.findOne({ _id: meera.phone })
+    for (const secret of [service.lastCode(meera.phone), otp!.challenge!.nonce.toString('base64'), otp!.challenge!.nonce.toString('hex'), meera.token.split('.')[2]!, 'nonce', 'subject']) t.notOk(text.includes(`"${secret}"`))
+  })
+
+  t.test('without a user, is what there is', async t => {
+    const { token } = await caller()
+    const { status, body } = await call('GET', '/users/me/export', { token })
+    t.match([status, body.user, body.login, body.items, body.sessions.length], [200, null, null, [], 1])
+  })
+
+  t.test('of a great many items is whole, newest first, and comes in pieces', async t => {
+    const meera = await person()
+    const count = process.env.TEST_REAL ? 500 : 5000
+    await library.insertMany(Array.from({ length: count }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: meera.phone, user_id: 'meera', type: 'gif', category: 'GIF', created_at: new Date(clock.now.getTime() - i) })))
+    const { body, headers } = await call('GET', '/users/me/export', { token: meera.token })
+    t.equal(headers.get('content-length'), null)
+    t.equal(body.items.length, count)
+    t.match([body.items[0].url, body.items.at(-1).url], [/\/library\/0\//, new RegExp(`/library/${count - 1}/`)])
+    t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
+    t.equal(await library.countDocuments({ owner: meera.phone }), 0)
+    await library.deleteMany({ key: { $regex: '^library/[0-9]+/' } })
+  })
+
+  t.test('whoever hangs up halfway harms nobody', async t => {
+    const meera = await person()
+    await library.insertMany(Array.from({ length: 3000 }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: meera.phone, user_id: 'meera'.repeat(50), type: 'gif', category: 'GIF', created_at: clock.now })))
+    await new Promise<void>(resolve => {
+      http.get(`${service.url}/users/me/export`, { headers: { authorization: `Bearer ${meera.token}` }, agent: false }, response => response.once('data', () => response.destroy()).once('close', resolve)).on('error', () => {})
+    })
+    t.equal((await call('GET', '/users/me', { token: meera.token })).status, 200)
+    await library.deleteMany({ key: { $regex: '^library/[0-9]+/' } })
+  })
+})
+
+interface Caller { phone: string, token: string }
+interface Person extends Caller { id: string, username: string, createdOn: string }
+
+async function caller (): Promise<Caller> {
+  const phone = freshPhone()
+  return { phone, token: await service.tokenFor(phone) }
+}
+
+/** Somebody with a user. */
+async function person (who?: Caller): Promise<Person> {
+  const { phone, token } = typeof who === 'object' ? who : await caller()
+  const username = freshName()
+  const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username, number: phone } })
+  return { phone, token, id, username, createdOn: clock.now.toISOString() }
+}
+
+function freshName (): string {
+  return `name ${names++}`
+}
+
+function rename ({ token }: Caller, username: unknown): Promise<Reply> {
+  return call('PATCH', '/users/me', { token, json: { username } })
+}
+
+function ask (token: string, number: string): Promise<Reply> {
+  return call('POST', '/users/me/number', { token, json: { number } })
+}
+
+function verify (token: string, number: string, otp: unknown): Promise<Reply> {
+  return call('POST', '/users/me/number/verify', { token, json: { number, otp } })
+}
+
+/** With the code of the last text. */
+function confirm (token: string, number: string): Promise<Reply> {
+  return verify(token, number, service.lastCode(number.trim()))
+}
+
+async function moved ({ token }: Pick<Caller, 'token'>, to: string): Promise<void> {
+  await ask(token, to)
+  const { status } = await confirm(token, to)
+  if (status !== 200) throw new Error(`the move was answered with ${status}`)
+}
+
+async function recorded (phone: string): Promise<string[]> {
+  return (await app.audit.of(phone)).map(({ event }) => event)
+}
+
+function pick ({ status, body }: Pick<Reply, 'status' | 'body'>): Pick<Reply, 'status' | 'body'> {
+  return { status, body }
+}
+
+function claims (token: string): { sub: string, sid: string } {
+  return JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+}
+
+/** A token as the replaced system made them. */
+function legacyToken (payload: object): string {
+  const text = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  return `${text}.${createHmac('sha256', service.config.JWT_SECRET_KEY!).update(text).digest('base64url')}`
+}
+
+/** An upload whose row is there, and whose file has not ended. */
+async function halfAnUpload (token: string, at: Service = service): Promise<{ finish: () => Promise<{ status: number, body: Reply['body'] }> }> {
+  const body = form([field('user_id', 'meera'), file(gif)])
+  const cut = body.length - 60
+  const request = open(at, token)
+  const answered = new Promise<http.IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
+  answered.catch(() => {})
+  const before = await uploads.countDocuments()
+  request.write(body.subarray(0, cut))
+  await eventually(async () => await uploads.countDocuments() === before + 1)
+  return {
+    async finish () {
+      request.end(body.subarray(cut))
+      const response = await answered
+      return { status: response.statusCode!, body: await json(response) }
+    }
+  }
+}
