@@ -42,6 +42,7 @@ export default fp<AppSettings>(async function openapi (app) {
         { name: 'auth', description: 'Sign in' },
         { name: 'users', description: 'The user directory' },
         { name: 'library', description: 'The shared library of images and GIFs' },
+        { name: 'webhooks', description: 'What other services report' },
         { name: 'health', description: 'For load balancers and orchestrators' }
       ],
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } }
