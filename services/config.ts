@@ -49,7 +49,7 @@ const rules: Rule[] = [
   ['JWT_SECRET_KEY', env => inProduction(env) && env.JWT_ALGORITHM === 'HS256' && env.JWT_SECRET_KEY === undefined, 'must be set in production'],
   ['JWT_SECRET_KEY', env => env.JWT_SECRET_KEY !== undefined && isWeak(listOf(env.JWT_SECRET_KEY)[0]), 'must begin with a secret of at least 32 bytes that is no placeholder'],
   ['JWT_PRIVATE_KEY', env => env.JWT_ALGORITHM !== 'HS256' && env.JWT_PRIVATE_KEY === undefined, 'must be set with JWT_ALGORITHM ES256 or EdDSA'],
-  ['JWT_PRIVATE_KEY', env => env.JWT_PRIVATE_KEY !== undefined && !areKeysFor(env.JWT_PRIVATE_KEY, env.JWT_ALGORITHM), 'must hold PEM private keys, the first of the kind that JWT_ALGORITHM signs with'],
+  ['JWT_PRIVATE_KEY', env => env.JWT_PRIVATE_KEY !== undefined && !areKeysFor(env.JWT_PRIVATE_KEY, env.JWT_ALGORITHM), 'must hold unencrypted PEM private keys for P-256 or Ed25519, the first of the kind that JWT_ALGORITHM signs with'],
   ['ACCESS_TOKEN_TTL', env => parseDuration(env.ACCESS_TOKEN_TTL) === undefined, 'must be a number and one of s, m, h, d, such as 30d'],
 
   ['OTP_SECRET', env => inProduction(env) && env.OTP_SECRET === undefined, 'must be set in production'],
@@ -151,14 +151,21 @@ export function pemBlocks (text: string): string[] {
   return text.replaceAll('\\n', '\n').match(/-----BEGIN [A-Z ]+-----[\s\S]+?-----END [A-Z ]+-----/g) ?? []
 }
 
-const KEY_TYPES = { ES256: 'ec', EdDSA: 'ed25519', HS256: undefined }
+/** The algorithm that a PEM private key signs with (RFC 7518 §3.4, RFC 8037 §3.1); undefined for every other kind of key, and for what is none. */
+function pemAlgorithm (pem: string): 'ES256' | 'EdDSA' | undefined {
+  try {
+    const { asymmetricKeyType, asymmetricKeyDetails } = createPrivateKey(pem)
+    if (asymmetricKeyType === 'ed25519') return 'EdDSA'
+    return asymmetricKeyDetails?.namedCurve === 'prime256v1' ? 'ES256' : undefined
+  } catch {
+    return undefined
+  }
+}
 
-function areKeysFor (pem: string, algorithm: Env['JWT_ALGORITHM']): boolean {
-  const blocks = pemBlocks(pem)
-  if (blocks.length === 0 || !blocks.every(block => parses(() => createPrivateKey(block)))) return false
-  const { asymmetricKeyType, asymmetricKeyDetails } = createPrivateKey(blocks[0]!)
-  if (algorithm === 'ES256' && asymmetricKeyDetails?.namedCurve !== 'prime256v1') return false
-  return algorithm === 'HS256' || asymmetricKeyType === KEY_TYPES[algorithm]
+function areKeysFor (text: string, algorithm: Env['JWT_ALGORITHM']): boolean {
+  const [first, ...others] = pemBlocks(text).map(pemAlgorithm)
+  const whole = text.match(/-----BEGIN/g)?.length === others.length + 1
+  return whole && first !== undefined && !others.includes(undefined) && (algorithm === 'HS256' || algorithm === first)
 }
 
 /** The environment with every service named; throws when neither the operator nor a stand-in named one. */

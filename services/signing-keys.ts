@@ -13,14 +13,18 @@ export interface SigningKey {
 /** All keys that verify; the first of them signs. */
 export function signingKeys ({ JWT_ALGORITHM, JWT_SECRET_KEY, JWT_PRIVATE_KEY = '' }: Pick<Config, 'JWT_ALGORITHM' | 'JWT_SECRET_KEY' | 'JWT_PRIVATE_KEY'>): SigningKey[] {
   const secrets = [...new Set(listOf(JWT_SECRET_KEY))].map((secret): SigningKey => ({ algorithm: 'HS256', secret }))
-  const pairs = pemBlocks(JWT_PRIVATE_KEY).map(pairOf)
+  const pairs = [...new Map(pemBlocks(JWT_PRIVATE_KEY).map(pairOf).map(pair => [pair.kid, pair])).values()]
   return JWT_ALGORITHM === 'HS256' ? [...secrets, ...pairs] : [...pairs, ...secrets]
 }
 
 function pairOf (pem: string): SigningKey {
-  const key = createPublicKey(pem)
-  const algorithm = createPrivateKey(pem).asymmetricKeyType === 'ed25519' ? 'EdDSA' : 'ES256'
-  return { algorithm, kid: thumbprint(key.export({ format: 'jwk' })), secret: { private: pem, public: key.export({ type: 'spki', format: 'pem' }).toString() } }
+  const jwk = createPrivateKey(pem).export({ format: 'jwk' })
+  const key = createPrivateKey({ key: jwk, format: 'jwk' }) // names its curve, which a PEM may spell out instead
+  return {
+    algorithm: jwk.crv === 'Ed25519' ? 'EdDSA' : 'ES256',
+    kid: thumbprint(jwk),
+    secret: { private: key.export({ type: 'pkcs8', format: 'pem' }).toString(), public: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString() }
+  }
 }
 
 /** RFC 7638: SHA-256 over the required members in the order of their names. */
