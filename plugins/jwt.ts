@@ -33,6 +33,8 @@ interface Decoded { header: Record<string, unknown>, payload: Record<string, unk
 
 const REFRESHED_SECONDS = 15 * 60
 const REMEMBERED = 1000
+/** RFC 6750 §2.1 with a token in the compact form of RFC 7515 §7.1, and nothing around or between. */
+const CREDENTIALS = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i
 
 /** `app.issueToken`, `app.authenticate`: JSON Web Tokens of our own keys, each for its own algorithm, and the sessions they name (RFC 7519, RFC 8725). */
 export default fp(async function tokens (app) {
@@ -75,13 +77,13 @@ export default fp(async function tokens (app) {
 
   /** What the request's token says, if one of our keys made it. */
   function claimsOf (request: FastifyRequest): Claims | undefined {
-    const token = attempt(() => signer.lookupToken(request))
+    const token = CREDENTIALS.exec(request.headers.authorization ?? '')?.[1]
     if (token === undefined) return undefined
     const { alg, kid } = attempt(() => signer.decode<Decoded>(token, { complete: true }))?.header ?? {}
     for (const { key, verify } of codecs) {
       if (key.algorithm !== alg || (kid !== undefined && key.kid !== kid)) continue
       const good = attempt(() => verify<Decoded>(token))
-      if (good) return readClaims(token, good.header, good.payload, now(), legacyRegion)
+      if (good) return attempt(() => readClaims(token, good.header, good.payload, now(), legacyRegion))
     }
     return undefined
   }
