@@ -20,7 +20,7 @@ for (const [path, valid] of [[REQUEST, { phone: '+919876500000' }], [VERIFY, { p
       for (const name of Object.keys(valid)) refused(t, await call('POST', path, { json: { ...valid, [name]: undefined } }), { [name]: missing[name]! }, name)
     })
 
-    t.test('a member of another type is no string, null included, and is not made one', async t => {
+    t.test('A14, C8: a member of another type is no string, null included, and is not made one', async t => {
       for (const name of Object.keys(valid)) {
         for (const value of [null, 9876543210, 0, 1.5, true, false, [], ['9876543210'], {}, { $ne: '' }, { $gt: '' }]) {
           refused(t, await call('POST', path, { json: { ...valid, [name]: value } }), { [name]: ['Not a valid string.'] }, `${name}: ${JSON.stringify(value)}`)
@@ -28,7 +28,7 @@ for (const [path, valid] of [[REQUEST, { phone: '+919876500000' }], [VERIFY, { p
       }
     })
 
-    t.test('refuses what is no phone number', async t => {
+    t.test('A13: refuses what is no phone number', async t => {
       for (const phone of ['', ' ', 'x', '12', 'tel:+919876500000', '+919876500000 ext 1', '9876500000\0', '\u200f9876500000', '1234567890123456', '+0', '9'.repeat(10_000), '\ud800']) {
         refused(t, await call('POST', path, { json: { ...valid, phone } }), { phone: ['Not a valid phone number.'] }, JSON.stringify(phone.slice(0, 30)).replace(/[^ -~]/g, '?'))
       }
@@ -115,7 +115,7 @@ t.test(`POST ${REQUEST}`, async t => {
     refused(t, await call('POST', REQUEST, { json: { phone: 1, platform: 'x' } }), { phone: ['Not a valid string.'], platform: ['Must be one of: android, ios, web, other.'] })
   })
 
-  t.test('knows one number in every notation', async t => {
+  t.test('A13: knows one number in every notation', async t => {
     const phone = freshPhone()
     const national = phone.slice(3)
     for (const way of [national, `0${national}`, `+91 ${national.slice(0, 5)}-${national.slice(5)}`, `0091${national}`, national.replace(/\d/g, digit => String.fromCharCode(digit.charCodeAt(0) + 0xfee0))]) {
@@ -125,7 +125,7 @@ t.test(`POST ${REQUEST}`, async t => {
     t.match((await verify(`(0) ${national}`, service.lastCode(phone))).body, { success: true })
   })
 
-  t.test('answers a known and an unknown phone alike', async t => {
+  t.test('A15: answers a known and an unknown phone alike', async t => {
     const { phone, token } = await service.signIn()
     t.equal((await call('POST', '/users', { token, json: { username: `known ${phone}`, number: phone } })).status, 201)
     const known = await requestOtp(phone)
@@ -147,7 +147,7 @@ t.test(`POST ${REQUEST}`, async t => {
     t.equal(new Set(textsTo(phone)).size, 1, 'a resend repeats the code')
   })
 
-  t.test('five texts in ten minutes are enough, and ten in a day', async t => {
+  t.test('A3: five texts in ten minutes are enough, and ten in a day', async t => {
     const phone = freshPhone()
     for (let text = 1; text <= 5; text++) await spend(phone)
     const sixth = await requestOtp(phone)
@@ -173,7 +173,7 @@ t.test(`POST ${REQUEST}`, async t => {
 })
 
 t.test(`POST ${VERIFY}`, async t => {
-  t.test('gives a token for the right code, once', async t => {
+  t.test('A7: gives a token for the right code, once', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     const otp = service.lastCode(phone)
@@ -187,7 +187,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.same((await verify(phone, otp)).body, INVALID)
   })
 
-  t.test('answers wrong, expired, used, exhausted and never requested alike', async t => {
+  t.test('A15: answers wrong, expired, used, exhausted and never requested alike', async t => {
     const [wrong, expired, used, exhausted] = [freshPhone(), freshPhone(), freshPhone(), freshPhone()]
     await requestOtp(expired)
     clock.advance(300)
@@ -204,11 +204,26 @@ t.test(`POST ${VERIFY}`, async t => {
     for (const { status, text } of answers) t.same([status, text], [200, JSON.stringify(INVALID)])
   })
 
-  t.test('a code lives 300 s, to the millisecond', async t => {
+  t.test('A8: a code lives 300 s, to the millisecond', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     clock.advance(299.999)
     t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
+  })
+
+  t.test('A8: of processes whose clocks differ by a minute each takes the other\'s codes, and a clock that steps back ends none', async t => {
+    const late = await startService(t, { services: service.services, now: () => new Date(clock.now.getTime() - 30_000) })
+    const early = await startService(t, { services: service.services, now: () => new Date(clock.now.getTime() + 30_000) })
+    const [first, second, third] = [freshPhone(), freshPhone(), freshPhone()]
+    await late.call('POST', REQUEST, { json: { phone: first } })
+    await early.call('POST', REQUEST, { json: { phone: second } })
+    const answers = [await early.call('POST', VERIFY, { json: { phone: first, otp: late.lastCode(first) } }), await late.call('POST', VERIFY, { json: { phone: second, otp: early.lastCode(second) } })]
+    await requestOtp(third)
+    clock.advance(-300)
+    answers.push(await verify(third, service.lastCode(third)))
+    clock.advance(300)
+    for (const { body } of answers) t.match(body, { success: true })
+    for (const { body } of answers.slice(0, 2)) t.equal((await late.call('GET', '/auth/sessions', { token: body.access_token })).status, 200, 'and the tokens, too')
   })
 
   t.test('the fifth guess may be the right one', async t => {
@@ -218,7 +233,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
   })
 
-  t.test('a resend refills no tries', async t => {
+  t.test('A3: a resend refills no tries', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     for (let tries = 1; tries <= 3; tries++) await verify(phone, wrongCode(phone))
@@ -240,7 +255,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(phone, code)).body, { success: true })
   })
 
-  t.test('a code is for the phone it was sent to', async t => {
+  t.test('A7: a code is for the phone it was sent to', async t => {
     const [mine, yours] = [freshPhone(), freshPhone()]
     await requestOtp(mine)
     await requestOtp(yours)
@@ -248,7 +263,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(yours, service.lastCode(yours))).body, { success: true })
   })
 
-  t.test('the tenth failure in a row makes the phone wait, also with the right code', async t => {
+  t.test('A4: the tenth failure in a row makes the phone wait, also with the right code', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     for (let failure = 1; failure <= 5; failure++) await verify(phone, wrongCode(phone))
@@ -264,7 +279,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
   })
 
-  t.test('nothing stored tells the code', async t => {
+  t.test('A10: nothing stored tells the code', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     const stored = JSON.stringify(await service.app.collections.otps.findOne({ _id: phone }))
@@ -274,7 +289,7 @@ t.test(`POST ${VERIFY}`, async t => {
 })
 
 t.test('logs', async t => {
-  t.test('every event of a login is logged with a masked number, and never a code, a number or a token', async t => {
+  t.test('A11: every event of a login is logged with a masked number, and never a code, a number or a token', async t => {
     const service = await start({}, t)
     const { call } = service
     const phone = freshPhone()

@@ -34,7 +34,7 @@ t.test('readConfig → every bad configuration is refused by its name, and no va
   }
 })
 
-t.test('readConfig → production refuses every default, and names all that is wrong in one message', async t => {
+t.test('A19: readConfig → production refuses every default, and names all that is wrong in one message', async t => {
   t.ok(readConfig(production))
   for (const name of ['MONGO_URI', 'S3_BUCKET', 'OTP_SECRET', 'JWT_SECRET_KEY'] as const) t.match(refusal({ ...production, [name]: '' }), new RegExp(`^Refusing to start: ${name} must be set in production\\.$`))
   t.match(refusal({ ...production, SMS_CONSOLE_IN_PRODUCTION: 'false' }), /^Refusing to start: SMS_PROVIDER must not be console in production/)
