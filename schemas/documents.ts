@@ -18,6 +18,7 @@ export interface OtpDocument {
   _id: string
   version: number
   challenge: Challenge | null
+  /** In the order of sending, which is not that of a clock that was set back. */
   sends: Date[]
   failures: { row: number, dates: Date[] }
   locked_until: Date | null

@@ -56,7 +56,7 @@ export type OtpOutcome =
 export const initial: OtpState = { challenge: null, sends: [], failures: { row: 0, dates: [] }, locked_until: null }
 
 const since = (dates: Date[], start: number) => dates.filter(date => date.getTime() > start)
-const sorted = (dates: Date[]) => dates.sort((a, b) => a.getTime() - b.getTime())
+const sorted = (dates: Date[]) => dates.toSorted((a, b) => a.getTime() - b.getTime())
 const seconds = (ms: number) => Math.max(1, Math.ceil(ms / SECOND))
 const live = (challenge: Challenge | null, now: number): challenge is Challenge =>
   challenge !== null && challenge.used_at === null && challenge.tries < MAX_TRIES && now < challenge.expires_at.getTime()
@@ -90,8 +90,7 @@ function request (state: OtpState, event: RequestEvent, now: number): ReturnType
   if (wait > 0) return { state, outcome: { type: 'limited', reason: 'phone', retryAfter: seconds(wait) } }
   if (event.stop) return { state, outcome: { type: 'limited', ...event.stop } }
 
-  const clockWentBack = lost !== undefined && lost >= now
-  return { state: { ...state, challenge: sending, sends: sorted([...sends, new Date(now)]), ...(clockWentBack && { undelivered_at: null }) }, outcome }
+  return { state: { ...state, challenge: sending, sends: [...sends, new Date(now)], ...(lost === now && { undelivered_at: null }) }, outcome }
 }
 
 /** What the next text holds: the live code once more, while its first text is not too old; else a new one. */
@@ -108,7 +107,7 @@ const gapAfter = (texts: number) => GAPS[Math.min(texts, GAPS.length) - 1] ?? 0
 
 /** Milliseconds until fewer than `most` of `dates` lie within `window`; 0 when that is so now. */
 function untilBelow (dates: Date[], most: number, window: number, now: number): number {
-  const oldest = dates.at(-most)
+  const oldest = sorted(dates).at(-most)
   return oldest ? oldest.getTime() + window - now : 0
 }
 
@@ -120,7 +119,7 @@ function unsent (state: OtpState, { sentAt, nonce, before, counted }: OtpEvent &
   const { challenge } = state
   const index = state.sends.findLastIndex(date => date.getTime() === sentAt.getTime())
   const sends = counted ? state.sends : state.sends.filter((_, i) => i !== index)
-  const sentLater = sends.some(date => date > sentAt)
+  const sentLater = index < state.sends.length - 1
   if (sentLater || !challenge?.nonce.equals(nonce) || challenge.used_at !== null) return { state: { ...state, sends }, outcome: { type: 'restored' } }
   const restored = before?.nonce.equals(nonce) ? { ...before, tries: challenge.tries } : before
   return { state: { ...state, challenge: restored, sends }, outcome: { type: 'restored' } }
@@ -131,7 +130,7 @@ function guess (state: OtpState, { wellFormed }: OtpEvent & { type: 'guess' }, n
   if (lockedUntil && now < lockedUntil.getTime()) return { state, outcome: { type: 'locked', retryAfter: seconds(lockedUntil.getTime() - now) } }
   if (!wellFormed || !live(challenge, now)) return { state, outcome: { type: 'rejected' } }
 
-  const failures = { row: state.failures.row + 1, dates: sorted([...since(state.failures.dates, now - DAY), new Date(now)]) }
+  const failures = { row: state.failures.row + 1, dates: [...since(state.failures.dates, now - DAY), new Date(now)] }
   return {
     state: { ...state, challenge: { ...challenge, tries: challenge.tries + 1 }, failures, locked_until: waitAfter(failures, now) },
     outcome: { type: 'compare', nonce: challenge.nonce }

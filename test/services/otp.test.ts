@@ -1,16 +1,20 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import fc from 'fast-check'
 import { getCountries, getExampleNumber } from 'libphonenumber-js/max'
 import examples from 'libphonenumber-js/mobile/examples'
 import t from 'tap'
 import type { Challenge } from '../../schemas/documents.js'
+import { readConfig } from '../../services/config.js'
 import { FieldError } from '../../services/errors.js'
 import { initial, isOtpCode, next, otpCode, sameCode, type OtpEvent, type OtpState } from '../../services/otp.js'
-import { maskPhone, maskPhones, normalizePhone, requirePhone } from '../../services/phone.js'
-import { smsMessage, type Platform } from '../../services/sms-message.js'
+import { maskPhone, maskPhones, normalizePhone, regionOf, requirePhone, takesTexts } from '../../services/phone.js'
+import { smsMessage, type Platform, type Wording } from '../../services/sms-message.js'
 import { parseUsername, usernameKey } from '../../services/username.js'
 
 const EPOCH = Date.parse('2026-05-04T10:00:00.000Z')
 const DAY = 86_400
+const root = new URL('../..', import.meta.url).pathname
 
 t.test('next', async t => {
   t.test('request', async t => {
@@ -110,6 +114,93 @@ t.test('next', async t => {
     })
   })
 
+  t.test('request, where something stops texts', async t => {
+    const stop = { reason: 'daily cap', retryAfter: 1234 }
+    const stopped = (state: OtpState, now: number) => next(state, { type: 'request', nonce: nonce('b'), life: 300_000, stop }, at(now))
+
+    t.test('changes nothing where it would have sent', async t => {
+      for (const state of [initial, sent(1, { challenge: challenge('a', 0, 300) }), sent(1, { challenge: null })]) {
+        const { state: after, outcome } = stopped(state, 15)
+        t.same(outcome, { type: 'limited', ...stop })
+        t.equal(after, state)
+      }
+    })
+
+    t.test('the gap, and the phone\'s own budgets, are judged before', async t => {
+      t.same(stopped(sent(1, { challenge: challenge('a', 0, 300) }), 14.999).outcome, { type: 'quiet' })
+      t.same(stopped(sent(5, {}), 1).outcome, { type: 'limited', reason: 'phone', retryAfter: 599 })
+    })
+  })
+
+  t.test('request, without a text', async t => {
+    const textless = (state: OtpState, now: number, letter: string) => next(state, { type: 'request', nonce: nonce(letter), life: 300_000, textless: true }, at(now))
+
+    t.test('knows no gap and no budget, and refills no tries', async t => {
+      let { state } = textless(initial, 0, 'a')
+      t.same(state, { ...initial, challenge: challenge('a', 0, 300) })
+      state = guess(state, 1).state
+      for (let times = 1; times <= 20; times++) {
+        const again = textless(state, 1, 'b')
+        t.same(again.outcome, { type: 'send', nonce: nonce('a'), before: state.challenge })
+        state = again.state
+      }
+      t.equal(state.challenge?.tries, 1)
+      t.same(state.sends, [])
+      t.equal(textless(sent(10, {}), 1, 'b').outcome.type, 'send')
+    })
+  })
+
+  t.test('request remembers where it came from, last', async t => {
+    const asked = (state: OtpState, now: number, origin: string) => next(state, { type: 'request', nonce: nonce('a'), life: 300_000, origin }, at(now)).state
+    const first = asked(initial, 0, 'here')
+    t.equal(first.challenge?.origin, 'here')
+    const second = asked(first, 15, 'there')
+    t.equal(second.challenge?.origin, 'there')
+    t.same(match(guess(second, 16).state, 'a', 16).outcome, { type: 'accepted', origin: 'there' })
+  })
+
+  t.test('undelivered', async t => {
+    const told = (state: OtpState, sentAt?: number) => next(state, { type: 'undelivered', ...(sentAt !== undefined && { sentAt: at(sentAt) }) }, at(99))
+
+    t.test('the last text frees its gap: the next request repeats the code, and the gap holds again', async t => {
+      for (const sentAt of [0, undefined]) {
+        const { state, outcome } = told(sent(1, { challenge: challenge('a', 0, 300) }), sentAt)
+        t.same(outcome, { type: 'freed' })
+        t.same(state, { ...sent(1, { challenge: challenge('a', 0, 300) }), undelivered_at: at(0) })
+        const again = request(state, 1, 'b')
+        t.match(again.outcome, { type: 'send', nonce: nonce('a') })
+        t.same(again.state.sends, [at(0), at(1)])
+        t.same(request(again.state, 30.999, 'b').outcome, { type: 'quiet' })
+      }
+    })
+
+    t.test('an earlier text, an unknown one and a second report change nothing', async t => {
+      const state = { ...initial, challenge: challenge('a', 0, 300), sends: [at(0), at(15)] }
+      const freed = told(state, 15).state
+      for (const [before, sentAt] of [[state, 0], [state, 7], [initial, 0], [initial, undefined], [freed, 15], [freed, undefined], [freed, 0]] as const) {
+        const { state: after, outcome } = told(before, sentAt)
+        t.same(outcome, { type: 'unchanged' })
+        t.equal(after, before)
+      }
+    })
+
+    t.test('budgets count it', async t => {
+      t.match(request(told(sent(5, { challenge: challenge('a', 0, 300) }), 0).state, 1, 'b').outcome, { type: 'limited', reason: 'phone' })
+    })
+
+    t.test('when the text after it fails, its gap is free again', async t => {
+      const { state } = told(sent(1, { challenge: challenge('a', 0, 300) }), 0)
+      const failed = unsent(request(state, 1, 'b').state, 1, 'a', state.challenge)
+      t.same(failed, state)
+      t.equal(request(failed, 2, 'b').outcome.type, 'send')
+    })
+
+    t.test('a text of the same millisecond is another text', async t => {
+      const again = request(told(sent(1, { challenge: challenge('a', 0, 300) }), 0).state, 0, 'b')
+      t.equal(request(again.state, 0, 'b').outcome.type, 'quiet')
+    })
+  })
+
   t.test('unsent', async t => {
     t.test('a first text that failed leaves no trace', async t => {
       const { state } = request(initial, 0, 'a')
@@ -147,6 +238,16 @@ t.test('next', async t => {
       const exhausted = { ...first, challenge: { ...first.challenge!, tries: 5 } }
       const replaced = request(exhausted, 5, 'b').state
       t.same(unsent(replaced, 0, 'a', null), { ...replaced, sends: [at(5)] })
+    })
+
+    t.test('what came later is told by the order, not by a clock that was set back', async t => {
+      const first = request(initial, 100, 'a').state
+      const exhausted = { ...first, challenge: { ...first.challenge!, tries: 5 } }
+      const { state, outcome } = request(exhausted, 50, 'b')
+      t.same(state.sends, [at(100), at(50)])
+      t.equal(outcome.type, 'send')
+      t.same(unsent(state, 50, 'b', exhausted.challenge), exhausted)
+      t.same(unsent(state, 100, 'a', null), { ...state, sends: [at(50)] })
     })
 
     t.test('of two texts at the same time only one is taken back', async t => {
@@ -260,6 +361,31 @@ t.test('next', async t => {
       t.same(second.state.challenge, first.state.challenge)
     })
 
+    t.test('a right fifth guess counts, though a new code was asked for before it was compared', async t => {
+      const state = sent(1, { challenge: { ...challenge('a', 0, 300), tries: 3 } })
+      const twice = guess(guess(state, 1).state, 2).state
+      const replaced = request(twice, 3, 'b').state
+      t.same(replaced.challenge?.nonce, nonce('b'))
+      const { state: after, outcome } = match(replaced, 'a', 2)
+      t.match(outcome, { type: 'accepted' })
+      t.same(after.challenge?.used_at, at(2), 'which uses the new code up')
+      t.equal(match(after, 'a', 1).outcome.type, 'rejected', 'once')
+      t.equal(match(guess(after, 4).state, 'b', 4).outcome.type, 'rejected')
+      const used = match(twice, 'a', 1).state
+      t.equal(match(request(used, 3, 'b').state, 'a', 2).outcome.type, 'rejected', 'nor after a success')
+    })
+
+    t.test('a success does not end the wait for the failures of a day', async t => {
+      const dates = Array.from({ length: 49 }, (_, i) => at(i * 100 - 50_000))
+      const state = { ...sent(1, { challenge: challenge('a', 0, 300) }), failures: { row: 0, dates } }
+      const both = guess(next(state, { type: 'guess', wellFormed: true }, at(1)).state, 1)
+      t.equal(both.outcome.type, 'locked')
+      const right = match(guess(state, 1).state, 'a', 1)
+      t.equal(right.state.locked_until, null, 'the right one was no failure')
+      const fifty = { ...state, failures: { row: 0, dates: [...dates, at(0.5)] }, locked_until: at(DAY - 50_000) }
+      t.same(match(fifty, 'a', 1).state.locked_until, at(DAY - 50_000))
+    })
+
     t.test('one of a code that was replaced meanwhile is rejected', async t => {
       const { state, outcome } = match(guess(sent(1, { challenge: challenge('b', 0, 300) }), 1).state, 'a', 1)
       t.same(outcome, { type: 'rejected' })
@@ -294,6 +420,31 @@ t.test('otpCode', async t => {
     t.ok(codes.some(code => code.startsWith('0')))
   })
 
+  t.test('A9: a million of them are as even as chance is', async t => {
+    const codes = new Uint32Array(1_000_000)
+    const noise = randomBytes(16 * codes.length)
+    const [digits, pairs] = [new Uint32Array(60), new Uint32Array(100)]
+    let short = 0
+    for (let i = 0; i < codes.length; i++) {
+      const code = otpCode(secret, noise.subarray(16 * i, 16 * i + 16), phone)
+      if (code.length !== 6) short++
+      for (let place = 0; place < 6; place++) digits[place * 10 + Number(code[place])]!++
+      pairs[Number(code.slice(0, 2))]!++
+      codes[i] = Number(code)
+    }
+    t.equal(short, 0, 'leading zeros are kept')
+    for (let place = 0; place < 6; place++) t.ok(chiSquare(digits.subarray(place * 10, place * 10 + 10)) < 45, `digit ${place + 1}`) // 9 degrees: 1 in 10^6
+    t.ok(chiSquare(pairs) < 187, 'the first two') // 99 degrees: 2 in 10^7
+    const distinct = new Set(codes).size
+    t.ok(Math.abs(distinct - 632_121) < 2500, `${distinct} different ones`) // 10^6 (1 - 1/e), 8 standard deviations
+  })
+
+  t.test('A9: nothing in the service draws from Math.random', async t => {
+    const files = ['services', 'plugins', 'routes', 'schemas'].flatMap(folder => readdirSync(`${root}/${folder}`, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.ts')).map(name => `${folder}/${name}`))
+    t.ok(files.length > 50)
+    t.same([...files, 'app.ts', 'server.ts'].filter(file => /Math\s*\.\s*random/.test(readFileSync(`${root}/${file}`, 'utf8'))), [])
+  })
+
   t.test('depends on the secret, the nonce and the phone', async t => {
     const codes = [otpCode(secret, counted(0), phone), otpCode(`${secret}x`, counted(0), phone), otpCode(secret, counted(1), phone), otpCode(secret, counted(0), '+919876543211')]
     t.equal(new Set(codes).size, 4)
@@ -320,16 +471,35 @@ t.test('smsMessage', async t => {
     t.equal(smsMessage('123456', 'ios', { ...wording, brand: 'Köpi' }), '123456 is your Köpi verification code.')
   })
 
-  t.test('the code is the first run of 4 to 6 digits, and the text has at most 140 bytes', async t => {
-    for (const platform of platforms) {
-      for (const brand of ['Hookaba', '24 Carat 365', 'ß'.repeat(30)]) {
-        for (const code of ['000000', '012345', '999999']) {
-          const text = smsMessage(code, platform, { ...wording, brand, webOrigin: 'a2345.example-0123456789.example.org' })
-          t.equal(/\d{4,6}/.exec(text)?.[0], code, text)
-          t.ok(Buffer.byteLength(text) <= 140, text)
-        }
-      }
-    }
+  t.test('whatever brand and host the configuration lets pass: the code is the first run of 4 to 6 digits, 140 bytes hold the text, and what a phone looks for comes last', async t => {
+    const brand = fc.oneof(fc.string({ minLength: 1, maxLength: 40, unit: 'grapheme' }), fc.string({ minLength: 1, maxLength: 40 }), fc.stringMatching(/^[A-Za-z]{0,10} ?\d{1,3}( \d{1,3}){0,3}$/), fc.string({ minLength: 30, maxLength: 50, unit: fc.constantFrom('ß', 'é', 'x', '1', ' ') }))
+    const host = fc.oneof(fc.domain(), fc.constant('localhost'), fc.stringMatching(/^[a-z0-9-]{1,60}$/))
+    const wordings = fc.sample(fc.record({ brand, webOrigin: host, androidHash: fc.stringMatching(/^[A-Za-z0-9+/]{11}$/) }), { numRuns: 400, seed: 5 }).filter(isTaken)
+    t.ok(wordings.length > 100, `${wordings.length} of them`)
+    const code = fc.integer({ min: 0, max: 999_999 }).map(number => String(number).padStart(6, '0'))
+    fc.assert(fc.property(fc.constantFrom(...wordings), fc.constantFrom(...platforms), code, (wording, platform, code) => {
+      const text = smsMessage(code, platform, wording)
+      const last = text.split('\n').at(-1)
+      return /\d{4,6}/.exec(text)?.[0] === code && Buffer.byteLength(text) <= 140 &&
+        (platform !== 'web' || last === `@${wording.webOrigin} #${code}`) && (platform === 'web' || platform === 'ios' || (last === wording.androidHash && text.startsWith('<#> ')))
+    }), { numRuns: 20_000, seed: 5 })
+  })
+})
+
+t.test('takesTexts and regionOf', async t => {
+  t.test('a text goes to an assigned mobile number of a country on the list', async t => {
+    for (const phone of ['+919876543210', '+12025550123', '+447400123456']) t.ok(takesTexts(phone, ['IN', 'US', 'GB']), phone)
+    for (const phone of ['+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678', '+442071838750', '+445600123456', '+447640123456', '+919']) t.notOk(takesTexts(phone, ['IN', 'US', 'GB']), phone)
+    t.notOk(takesTexts('+919876543210', ['US', 'GB']))
+    t.notOk(takesTexts('+14165550123', ['US']), 'a calling code is no country')
+  })
+
+  t.test('a prefix is all but six digits, and never less than the calling code', async t => {
+    t.same(regionOf('+919876543210'), { country: 'IN', prefix: '+919876' })
+    t.same(regionOf('+12025550123'), { country: 'US', prefix: '+12025' })
+    t.same(regionOf('+2905123'), { country: 'SH', prefix: '+290' })
+    t.same(regionOf('+80012345678'), { country: '+800', prefix: '+80012' })
+    t.equal(regionOf('+15551234567').country, '+1')
   })
 })
 
@@ -488,6 +658,21 @@ function refusal (work: () => unknown): unknown {
   } catch (error) {
     if (error instanceof FieldError) return error.errors
     throw error
+  }
+}
+
+/** Pearson's statistic against an even distribution. */
+function chiSquare (counts: Uint32Array): number {
+  const even = counts.reduce((sum, count) => sum + count, 0) / counts.length
+  return counts.reduce((sum, count) => sum + (count - even) ** 2 / even, 0)
+}
+
+/** Whether a service would start with it. */
+function isTaken ({ brand, androidHash, webOrigin }: Wording): boolean {
+  try {
+    return readConfig({ SMS_BRAND: brand, SMS_ANDROID_HASH: androidHash, SMS_WEB_ORIGIN: webOrigin }).SMS_BRAND === brand
+  } catch {
+    return false
   }
 }
 
