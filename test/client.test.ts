@@ -31,7 +31,14 @@ const page = await client.GET('/library', { params: { query: { page: 1, per_page
 const total: number = page.data?.total ?? 0
 const refused = await client.GET('/users/{id}', { params: { path: { id: 'nobody' } } })
 const sentence: string | undefined = refused.error?.error
-console.log(JSON.stringify({ name, url: uploaded.data?.url, listed: page.data?.items[0]?.url, total, sentence }))
+const renamed = await client.PATCH('/users/me', { body: { username: 'renamed' } })
+const admin: boolean | undefined = renamed.data?.admin
+const devices = await client.GET('/auth/sessions')
+const current: boolean | undefined = devices.data?.sessions[0]?.current
+const verified = await client.POST('/auth/verify-otp', { body: { phone: number, otp: '000000', refresh: true } })
+const tokens: string = verified.data?.success ? verified.data.access_token + (verified.data.refresh_token ?? '') : ''
+const out = await client.POST('/auth/logout')
+console.log(JSON.stringify({ admin, current, tokens, out: out.response.status, name, url: uploaded.data?.url, listed: page.data?.items[0]?.url, total, sentence }))
 `
 
 t.test('a client generated from openapi.json → compiles in strict mode, and works', async t => {
@@ -46,7 +53,8 @@ t.test('a client generated from openapi.json → compiles in strict mode, and wo
   const service = await startService(t)
   const { token, phone } = await service.signIn(freshPhone())
   const { stdout } = await run(process.execPath, [join(folder, 'client.js'), service.url, token, phone])
-  const { name, url, listed, total, sentence } = JSON.parse(stdout)
+  const { name, url, listed, total, sentence, ...others } = JSON.parse(stdout)
+  t.same(others, { admin: false, current: true, tokens: '', out: 204 })
   t.match({ name, total, sentence }, { name: 'generated', total: 1, sentence: 'Invalid user id' })
   t.match(url, /^http.*\/original\.gif$/)
   t.equal(listed, url)
