@@ -1,4 +1,4 @@
-import { Type, type Static } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 
 /** What is read of Twilio's report; it holds much more, and may hold anything new. */
 export const TwilioStatus = Type.Object({
@@ -6,7 +6,6 @@ export const TwilioStatus = Type.Object({
   To: Type.Optional(Type.String({ examples: ['+919876543210', 'whatsapp:+919876543210'] })),
   ErrorCode: Type.Optional(Type.String({ examples: ['30003'] }))
 })
-export type TwilioStatus = Static<typeof TwilioStatus>
 
 export const TwilioReference = Type.Object({
   reference: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}$', description: 'When the text was sent: milliseconds since 1970' }))

@@ -4,6 +4,8 @@ import { isDuplicateKey } from './errors.js'
 
 const MS = { hour: 3_600_000, day: 86_400_000 }
 const KEPT_MS = MS.day
+/** As in services/otp-states.ts. */
+const MOST_RACES = 100
 
 export type Window = keyof typeof MS
 export const WINDOWS: Window[] = ['hour', 'day']
@@ -34,14 +36,17 @@ export function createTextCounts (texts: Collection<TextCountDocument>) {
 
     /** Counts one text unless `most` are counted already: by one conditional update, so that no race exceeds it. The count with it, or undefined. */
     async reserve (bucket: Bucket, most: number): Promise<TextCountDocument | undefined> {
-      for (let firstOfWindow = true; ; firstOfWindow = false) {
+      for (let race = 0; race < MOST_RACES; race++) {
         try {
           return await texts.findOneAndUpdate({ _id: bucket._id, sent: { $lt: most } }, { $inc: { sent: 1, verified: 0 }, ...inserted(bucket) }, { upsert: true, returnDocument: 'after' }) ?? undefined
         } catch (error) {
           if (!isDuplicateKey(error)) throw error
-          if (!firstOfWindow) return undefined
         }
+        // the bucket is full, or somebody else began it just now
+        const row = await texts.findOne({ _id: bucket._id })
+        if (row && row.sent >= most) return undefined
       }
+      throw new Error('the count of a window changed at every attempt')
     },
 
     /** Whether this is the first to raise the alarm for a bucket, of all processes. */
