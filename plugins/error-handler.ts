@@ -8,6 +8,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The sentence for a path parameter that is malformed. */
     invalidParams?: string
+    /** The contract's sentence for a dependency that failed, and whether it shows `details` beside it. */
+    failure?: { sentence: string, detailed: boolean }
   }
 }
 
@@ -58,7 +60,8 @@ function body (error: FastifyError | ServiceError, statusCode: number, request: 
   if ('validationContext' in error && error.validationContext === 'params') return { error: request.routeOptions.config.invalidParams ?? 'Not found' }
   if (error instanceof FieldError) return { errors: error.errors }
   if (error instanceof ServiceError) return error.detailed ? { error: error.message, details } : { error: error.message }
-  if (statusCode >= 500) return { error: 'Internal server error', details }
+  const { sentence, detailed } = request.routeOptions.config.failure ?? { sentence: 'Internal server error', detailed: true }
+  if (statusCode >= 500) return { error: sentence, ...(detailed && { details }) }
   if (statusCode === 413) return { error: `Request body is larger than ${request.routeOptions.bodyLimit} bytes` }
   if (statusCode === 415) return { error: 'Unsupported media type' }
   if (error.code?.startsWith('FST_ERR_CTP_')) return { errors: { _schema: ['Invalid input.'] } }

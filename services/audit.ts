@@ -30,7 +30,7 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
   let waiting = new Map<string, AuditDocument>()
   let timer: NodeJS.Timeout | undefined
   let writing = Promise.resolve()
-  return { add, of, each, flush }
+  return { add, each, flush }
 
   /** Notes an event; it is in the database a moment later. Equal ones of a moment become one row with a count, so that a flood of guesses is no flood of writes. */
   function add ({ event, phone, address, requestId, details }: Entry): void {
@@ -64,16 +64,12 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
     }
   }
 
-  /** What is written down about a phone, newest first. */
-  async function of (phone: string): Promise<AuditDocument[]> {
-    await flush()
-    return audit.find({ subject: subjectOf(phone) }).sort({ at: -1 }).toArray()
-  }
-
-  /** The same, one by one: it can be much. */
+  /** What is written down about a phone since its former holder left it, newest first and one by one: it can be much. */
   async function * each (phone: string): AsyncGenerator<AuditDocument, void, undefined> {
     await flush()
-    yield * audit.find({ subject: subjectOf(phone) }).sort({ at: -1 })
+    const subject = subjectOf(phone)
+    const left = await audit.findOne({ subject, $or: [{ event: 'user.deleted' }, { event: 'user.moved', 'details.to': { $exists: true } }] }, { sort: { at: -1 } })
+    yield * audit.find({ subject, ...(left && { at: { $gt: left.at } }) }).sort({ at: -1 })
   }
 
   function subjectOf (phone: string): string {

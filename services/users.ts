@@ -1,7 +1,7 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { UserDocument } from '../schemas/documents.js'
 import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../schemas/users.js'
-import { foreignNumber, invalidField, isDuplicateKey, numberTaken, orFail, sentences, usernameTaken, userNotFound } from './errors.js'
+import { foreignNumber, invalidField, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from './errors.js'
 import { maskPhone, normalizePhone, requirePhone } from './phone.js'
 import type { Clock, Visitor } from './ports.js'
 import type { createStanding } from './standing.js'
@@ -26,13 +26,11 @@ export function createUsers ({ users, standing, isTestNumber, region, requireOwn
   async function create ({ username, number, admin }: UserCreation, caller: string, visitor: Visitor): Promise<string> {
     const name = parseUsername(username)
     const phone = requirePhone(number, region, 'number')
-    return orFail('User creation failed', false, (async () => {
-      const foreign = requireOwnNumber && phone !== caller
-      const byAdmin = (foreign || admin !== undefined) && await standing.isAdmin(caller)
-      const asAdmin = byAdmin && mayBecomeAdmin(admin, phone)
-      if (foreign && !byAdmin) await refuseForeign(name.key, caller, visitor)
-      return findOrInsert({ ...name, phone, admin: asAdmin || standing.isAppointed(phone) }, caller, visitor)
-    })())
+    const foreign = requireOwnNumber && phone !== caller
+    const byAdmin = (foreign || admin !== undefined) && await standing.isAdmin(caller)
+    const asAdmin = byAdmin && mayBecomeAdmin(admin, phone)
+    if (foreign && !byAdmin) await refuseForeign(name.key, caller, visitor)
+    return findOrInsert({ ...name, phone, admin: asAdmin || standing.isAppointed(phone) }, caller, visitor)
   }
 
   /** What an admin sent, if it will do. */

@@ -6,8 +6,10 @@ import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectsCommand, ListMul
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { buildApp, type AppOptions } from '../app.js'
+import type { AuditDocument } from '../schemas/documents.js'
 import type { Config, Env } from '../schemas/env.js'
 import { completeConfig, readConfig } from '../services/config.js'
+import { digest } from '../services/digest.js'
 import { openApiCheck, type OpenApiDocument } from './openapi.js'
 
 export interface Services {
@@ -207,6 +209,12 @@ function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets:
   const number = /\+\d{8,15}/.exec(text)
   const code = codes.find(code => new RegExp(`(?<![\\w.-])${code}(?![\\w.-])`).test(text))
   if (token || number || code || secrets.some(secret => text.includes(secret))) return token ? 'a token' : number ? 'a whole number' : code ? 'a code' : 'a secret'
+}
+
+/** What the audit holds about a phone, newest first. */
+export async function auditOf ({ audit, collections, config }: FastifyInstance, phone: string): Promise<AuditDocument[]> {
+  await audit.flush()
+  return collections.audit.find({ subject: digest(config.OTP_SECRET, 'subject', phone) }).sort({ at: -1 }).toArray()
 }
 
 /** Resolves once `probe` gives something true; rejects after 20 s. For what is known to happen, but not when. */

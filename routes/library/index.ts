@@ -37,6 +37,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.get('', {
+    config: { failure: { sentence: 'Failed to fetch library items', detailed: true } },
     schema: {
       operationId: 'listLibrary',
       tags: ['library'],

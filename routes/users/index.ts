@@ -15,6 +15,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
+    config: { failure: { sentence: 'User creation failed', detailed: false } },
     schema: {
       operationId: 'createUser',
       tags: ['users'],

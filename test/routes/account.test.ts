@@ -3,7 +3,7 @@ import http from 'node:http'
 import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import { field, file, form, gif } from '../fixtures.js'
-import { eventually, freshPhone, startService, startServices, type Reply, type Service } from '../helper.js'
+import { auditOf, eventually, freshPhone, startService, startServices, type Reply, type Service } from '../helper.js'
 import { json, open } from '../uploads.js'
 
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
@@ -494,7 +494,7 @@ async function moved ({ token }: Pick<Caller, 'token'>, to: string): Promise<voi
 }
 
 async function recorded (phone: string): Promise<string[]> {
-  return (await app.audit.of(phone)).map(({ event }) => event)
+  return (await auditOf(app, phone)).map(({ event }) => event)
 }
 
 function pick ({ status, body }: Pick<Reply, 'status' | 'body'>): Pick<Reply, 'status' | 'body'> {

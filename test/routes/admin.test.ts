@@ -1,7 +1,7 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { gif } from '../fixtures.js'
-import { eventually, freshPhone, startService, startServices, type Reply } from '../helper.js'
+import { auditOf, eventually, freshPhone, startService, startServices, type Reply } from '../helper.js'
 
 const ADMINS_ONLY = { status: 403, body: { error: 'Only an admin may do that' } }
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
@@ -32,7 +32,7 @@ t.test('ADMIN_NUMBERS', async t => {
     await users.insertOne({ _id: new ObjectId(), username: freshName(), number: early, admin: false, created_on: clock.now })
     const next = await startService(t, { services, env, now: () => clock.now })
     t.match(await users.findOne({ number: early }), { admin: true })
-    t.match((await next.app.audit.of(early)).filter(({ event }) => event === 'admin.changed'), [{ details: { by: 'ADMIN_NUMBERS', admin: true } }])
+    t.match((await auditOf(next.app, early)).filter(({ event }) => event === 'admin.changed'), [{ details: { by: 'ADMIN_NUMBERS', admin: true } }])
     t.ok(next.logs.some(line => line.includes('"admin.changed"')))
     await users.deleteOne({ number: early })
   })
@@ -112,7 +112,7 @@ t.test('GET /users', async t => {
     for (const query of ['', '?limit=0', '?cursor=x', `?number=${encodeURIComponent(meera.phone)}`]) t.match(await list(query, meera.token), ADMINS_ONLY)
     t.match(await list('', await service.tokenFor(freshPhone())), ADMINS_ONLY)
     t.match(await call('GET', '/users'), { status: 401 })
-    t.ok((await app.audit.of(meera.phone)).some(({ event, details }) => event === 'access.denied' && details.reason === 'not an admin'))
+    t.ok((await auditOf(app, meera.phone)).some(({ event, details }) => event === 'access.denied' && details.reason === 'not an admin'))
   })
 })
 
@@ -129,7 +129,7 @@ t.test('PATCH /users/{id}', async t => {
     t.equal((await change(meera.id, { admin: false })).status, 200)
     t.match(await call('GET', '/users', { token: meera.token }), ADMINS_ONLY)
     t.match(await other.call('GET', '/users', { token: meera.token }), ADMINS_ONLY)
-    const events = (await app.audit.of(meera.phone)).filter(({ event }) => event === 'admin.changed').map(({ details }) => details)
+    const events = (await auditOf(app, meera.phone)).filter(({ event }) => event === 'admin.changed').map(({ details }) => details)
     t.same(events.sort((a, b) => Number(a.admin) - Number(b.admin)), [false, true].map(admin => ({ by: `+********${chief.slice(-4)}`, id: meera.id, admin })))
   })
 
@@ -241,7 +241,7 @@ t.test('POST /users by an admin', async t => {
       t.match(await users.findOne({ number }), { admin: stored })
       t.match(await create({ username: freshName(), number }), { status: 409, body: { error: 'Phone number already in use' } })
       t.match(await create({ username, number: freshPhone() }), { status: 409, body: { error: 'Username already in use' } })
-      t.ok((await app.audit.of(number)).some(({ event, details }) => event === 'user.created' && details.by === `+********${chief.slice(-4)}`))
+      t.ok((await auditOf(app, number)).some(({ event, details }) => event === 'user.created' && details.by === `+********${chief.slice(-4)}`))
     }
   })
 
