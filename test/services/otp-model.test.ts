@@ -75,12 +75,14 @@ function play (seed: number, saw: (what: string) => void): void {
 
   /** Asks and guesses wherever it may; with texts, the waits leave no time for fifty failures a day. */
   function attack (): void {
+    if (chance(0.3)) guess(false, true)
+    if (chance(0.1)) answerGuess()
     if (now < lockedUntil) now = lockedUntil
     settleText(1)
     const before = texts.length
     if (!isLive()) request()
     if (texts.length === before && !isLive()) now += oneOf([10 * MINUTE, 60 * MINUTE, 6 * 60 * MINUTE])
-    guess(false, true)
+    guess(chance(0.05), true)
     highest = Math.max(highest, now)
   }
 

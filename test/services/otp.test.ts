@@ -107,6 +107,14 @@ t.test('next', async t => {
       t.same(request({ ...initial, sends: sends.slice(5) }, 40_010, 'b').outcome, { type: 'limited', reason: 'phone', retryAfter: 590 })
     })
 
+    t.test('budgets go by dates, the gap by the last text, also after a clock was set back', async t => {
+      const sends = [100, 0, 50, 20, 30].map(at)
+      t.same(request({ ...initial, sends }, 200, 'b').outcome, { type: 'limited', reason: 'phone', retryAfter: 400 })
+      const state = { ...initial, challenge: challenge('a', 0, 599), sends: [at(100), at(50)] }
+      t.equal(request(state, 79.999, 'b').outcome.type, 'quiet')
+      t.equal(request(state, 80, 'b').outcome.type, 'send')
+    })
+
     t.test('the gap is judged before the budgets', async t => {
       const state = sent(5, { challenge: challenge('a', 0, 599) })
       t.equal(request(state, 1, 'b').outcome.type, 'quiet')
