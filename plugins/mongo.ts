@@ -1,7 +1,8 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
-import type { Collection, Db, MongoClientOptions } from 'mongodb'
+import type { Collection, MongoClientOptions } from 'mongodb'
 import type { AuditDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
+import { databaseName, ensureIndexes } from '../services/database.js'
 
 export interface Collections {
   otps: Collection<OtpDocument>
@@ -21,7 +22,6 @@ declare module 'fastify' {
 
 /** A compare-and-set on a stale read loses for ever, and a session that was ended must not be found on a secondary. */
 const CURRENT = { readPreference: 'primary' } as const
-const DEFAULT_DATABASE = 'hookaba'
 
 /** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
 const TIMEOUTS: MongoClientOptions = { socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
@@ -30,7 +30,7 @@ const TIMEOUTS: MongoClientOptions = { socketTimeoutMS: 2000, serverSelectionTim
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
   try {
-    await app.register(mongodb, { url, database: databaseOf(url), forceClose: true, maxPoolSize: 100, ...TIMEOUTS })
+    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, maxPoolSize: 100, ...TIMEOUTS })
   } catch (cause) {
     throw new Error('MongoDB cannot be reached at MONGO_URI', { cause })
   }
@@ -51,20 +51,3 @@ export default fp(async function mongo (app) {
     library: db.collection<LibraryDocument>('library')
   })
 }, { name: 'mongo', dependencies: ['env'] })
-
-const databaseOf = (url: string) => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec(url)?.[1] ?? DEFAULT_DATABASE
-
-async function ensureIndexes (db: Db): Promise<void> {
-  await db.collection('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
-  await db.collection('sessions').createIndex({ expires_at: 1 }, { expireAfterSeconds: 0 })
-  await db.collection('sessions').createIndex({ phone: 1, created_at: -1 })
-  await db.collection('texts').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
-  await db.collection('audit').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
-  await db.collection('audit').createIndex({ subject: 1, at: -1 })
-  await db.collection('users').createIndex({ number: 1 }, { unique: true, partialFilterExpression: { number: { $type: 'string' } } })
-  await db.collection('users').createIndex({ username_key: 1 }, { unique: true, partialFilterExpression: { username_key: { $type: 'string' } } })
-  await db.collection('users').createIndex({ 'moved.at': 1 }, { sparse: true })
-  await db.collection('uploads').createIndex({ started_at: 1 })
-  await db.collection('library').createIndex({ owner: 1, created_at: -1, _id: -1 })
-  await db.collection('library').createIndex({ created_at: -1, _id: -1 })
-}
