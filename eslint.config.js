@@ -2,11 +2,11 @@ import neostandard from 'neostandard'
 
 /** Data flows one way: schemas ← services ← plugins, routes ← app ← server. The stand-ins know nothing of the app. */
 const mayNotImport = {
-  schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server'],
-  services: ['plugins', 'routes', 'embedded', 'app', 'server'],
-  plugins: ['routes', 'embedded', 'app', 'server'],
-  routes: ['plugins', 'embedded', 'app', 'server'],
-  embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server']
+  schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server', 'migrate'],
+  services: ['plugins', 'routes', 'embedded', 'app', 'server', 'migrate'],
+  plugins: ['routes', 'embedded', 'app', 'server', 'migrate'],
+  routes: ['plugins', 'embedded', 'app', 'server', 'migrate'],
+  embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server', 'migrate']
 }
 
 const importDirection = Object.entries(mayNotImport).map(([folder, others]) => ({

@@ -1,0 +1,65 @@
+/** A database as the replaced system left it. */
+import { BSON, Long, ObjectId, type Db, type Document } from 'mongodb'
+
+/** The id of the nth row: the larger, the newer, and all of them of March 2023. */
+export const oldId = (n: number) => new ObjectId(`64000000${n.toString(16).padStart(16, '0')}`)
+
+const created = new Date('2023-03-02T08:00:00.000Z')
+
+export const oldUsers: Document[] = [
+  { _id: oldId(1), username: 'Meera', number: '+919876543210', admin: true, created_on: created },
+  { _id: oldId(2), username: 'Ravi', number: '9876543211', admin: 'true', created_on: created },
+  { _id: oldId(3), username: 'Asha', number: '09876543212', admin: 1, created_on: '2023-03-02T08:00:00' },
+  { _id: oldId(4), username: 'Vikram', number: '+91 98765-43213', admin: 'yes', created_on: 'Thu, 02 Mar 2023 08:00:00 GMT' },
+  { _id: oldId(5), username: 'Priya', number: '00919876543214', created_on: created },
+  { _id: oldId(6), username: 'Kiran', number: '９８７６５４３２１５', admin: false, badge: 'first', created_on: 1677744000 },
+  { _id: oldId(7), username: 'Ravi again', number: '+919876543211', admin: false, created_on: created },
+  { _id: oldId(8), username: 'Meera again', number: '+919876543210', admin: true, created_on: created },
+  { _id: oldId(9), username: 'Asha 2', number: '9876543212', admin: false },
+  { _id: oldId(10), username: 'Asha 3', number: '9876543212', admin: null, created_on: null },
+  { _id: oldId(11), username: 'MEERA', number: '+919876543216', admin: false, created_on: created },
+  { _id: oldId(12), username: 'Zo\u00eb', number: '+919876543217', admin: false, created_on: created },
+  { _id: oldId(13), username: 'Zoe\u0308', number: '9876543218', admin: false, created_on: created },
+  { _id: oldId(14), username: 'Nobody', admin: false, created_on: created },
+  { _id: oldId(15), username: 'Digits', number: Long.fromString('9876543219'), admin: false, created_on: created },
+  { _id: oldId(16), username: 'Words', number: 'ask Ravi', admin: false, created_on: created },
+  { _id: oldId(17), number: '9876543220', admin: false, created_on: created },
+  { _id: oldId(18), username: 42, number: '(98765) 43221', admin: false, created_on: created },
+  { _id: oldId(19), username: ' \u200b', number: '98765 43222', admin: false, created_on: created },
+  { _id: oldId(20), username: 'Null', number: null, admin: false, created_on: created },
+  { _id: 'made-by-hand', username: 'Hand', number: '+919876543223', admin: false, created_on: created }
+]
+
+const url = (name: string) => `https://old-bucket.s3.amazonaws.com/${name}`
+
+export const oldLibrary: Document[] = [
+  { _id: oldId(101), url: url('fox.GIF'), user_id: 'meera', created_at: '2023-03-02T09:00:00.123456' },
+  { _id: oldId(102), url: url('photo.jpg'), user_id: 'ravi', type: 'image', created_at: new Date('2023-03-02T10:00:00.000Z') },
+  { _id: oldId(103), url: url('party.gif?v=2'), user_id: 'ravi', category: 'Party', likes: [1, 2], created_at: new Date('2023-03-02T11:00:00.000Z') },
+  { _id: oldId(104), url: url('sun.png'), user_id: '', type: null, category: null, created_at: new Date('2023-03-02T12:00:00.000Z') },
+  { _id: oldId(105), url: url('moon.gif'), user_id: 'meera', type: 'sticker', category: 'Moons', created_at: new Date('2023-03-02T13:00:00.000Z') }
+]
+
+const oldCodes: Document[] = [1, 2, 3].map(n => ({ _id: oldId(200 + n), phone: `+9198765432${n}0`, otp: '123456', expires_at: created }))
+
+/** Fills an empty database. `shared`: with rows that share a number to the letter, which no unique index lets be. */
+export async function fillOldDatabase (db: Db, { shared = true } = {}): Promise<void> {
+  await db.collection('users').insertMany(shared ? oldUsers : oldUsers.filter(({ _id }) => !_id.equals?.(oldId(8)) && !_id.equals?.(oldId(10))))
+  await db.collection('users').createIndex({ username: 1 }, { unique: true })
+  await db.collection('users').createIndex({ created_on: 1 })
+  await db.collection('otps').insertMany(oldCodes)
+  await db.collection('otps').createIndex({ phone: 1 }, { unique: true })
+  await db.collection('library').insertMany(oldLibrary)
+  await db.collection('library').createIndex({ created_at: -1, _id: -1 }, { name: 'newest' })
+}
+
+/** Everything in a database, rows and indexes, as comparable text. */
+export async function dump (db: Db): Promise<Record<string, string[]>> {
+  const names = (await db.listCollections().toArray()).map(({ name }) => name).sort()
+  const contents = await Promise.all(names.map(async name => {
+    const rows = await db.collection(name).find().sort({ _id: 1 }).toArray()
+    const indexes = await db.collection(name).indexes()
+    return [name, [...rows, ...indexes.sort((a, b) => a.name! < b.name! ? -1 : 1)].map(each => BSON.EJSON.stringify(each))]
+  }))
+  return Object.fromEntries(contents)
+}
