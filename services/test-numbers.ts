@@ -3,10 +3,13 @@ import { listOf } from './config.js'
 import { normalizePhone } from './phone.js'
 import type { Clock } from './ports.js'
 
-/** The numbers of OTP_TEST_NUMBERS with their fixed codes, for the reviewers of an app store, until OTP_TEST_NUMBERS_UNTIL: after it they are numbers like any other. */
+/** The numbers of OTP_TEST_NUMBERS with their fixed codes, for the reviewers of an app store, until OTP_TEST_NUMBERS_UNTIL (a day counts whole, in UTC): after it they are numbers like any other. */
 export function createTestNumbers ({ OTP_TEST_NUMBERS, OTP_TEST_NUMBERS_UNTIL, DEFAULT_REGION }: Pick<Env, 'OTP_TEST_NUMBERS' | 'OTP_TEST_NUMBERS_UNTIL' | 'DEFAULT_REGION'>, now: Clock) {
   const codes = new Map(listOf(OTP_TEST_NUMBERS).map(entry => entry.split(':') as [string, string]).map(([number, code]) => [normalizePhone(number, DEFAULT_REGION), code]))
-  const end = OTP_TEST_NUMBERS_UNTIL === undefined ? Infinity : Date.parse(OTP_TEST_NUMBERS_UNTIL)
+  const end = OTP_TEST_NUMBERS_UNTIL === undefined ? Infinity : endOf(OTP_TEST_NUMBERS_UNTIL)
   /** The fixed code of a test number; undefined for every other. */
   return (phone: string): string | undefined => now().getTime() < end ? codes.get(phone) : undefined
 }
+
+const DAY_MS = 24 * 3600 * 1000
+const endOf = (text: string) => Date.parse(text) + (text.includes('T') ? 0 : DAY_MS)

@@ -325,9 +325,13 @@ t.test('test numbers', async t => {
   })
 
   t.test('are numbers like any other when their time is over', async t => {
+    service.clock.now = new Date('2126-05-20T23:59:59.999Z')
     await requestOtp(service, number)
-    service.clock.advance(30 * DAY)
+    t.match((await verify(service, number, '012345')).body, { success: true })
+    await requestOtp(service, number)
+    service.clock.advance(0.001)
     t.same((await verify(service, number, '012345')).body, INVALID)
+    service.clock.advance(DAY)
     t.equal((await requestOtp(service, number)).status, 200)
     t.equal(service.texts.at(-1)?.to, number)
     t.same(answer(await requestOtp(service, '+15551230000')), [400, NO_PHONE])
