@@ -80,14 +80,15 @@ export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlo
     } catch (cause) {
       const refused = cause instanceof NumberRefused
       visitor.record(refused ? 'otp.refused' : 'otp.failed', phone)
-      await Promise.all([takeBack(refused), taken()])
+      await Promise.all([takeBack(refused), refused || taken()])
       if (refused) throw invalidField(field, sentences.phone)
       throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
     }
   }
 
+  /** What stops every phone alike is written down without one, or a flood of numbers would be a flood of rows. */
   function limited (phone: string, { reason, retryAfter }: Stop, visitor: Visitor): ServiceError {
-    visitor.record('otp.limited', phone, { reason })
+    visitor.record('otp.limited', reason === 'phone' ? phone : null, { reason })
     return tooManyTexts(retryAfter)
   }
 
@@ -104,7 +105,7 @@ export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlo
     const details: Record<string, string> = testCode(phone) === undefined ? {} : { reason: 'test number' }
     const giveBack = failures.take(visitor.address)
     if (typeof giveBack === 'number') {
-      visitor.record('otp.locked', phone, { reason: 'address' })
+      visitor.record('otp.locked', null, { reason: 'address' })
       throw tooManyGuesses(giveBack)
     }
     const outcome = await judge(phone, code).catch((error: unknown) => {

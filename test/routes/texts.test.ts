@@ -59,6 +59,12 @@ t.test('Twilio', async t => {
     gateway.behave(response => { response.writeHead(400, { 'content-type': 'application/problem+json' }).end(JSON.stringify({ type: 'https://www.twilio.com/docs/errors/21211', title: 'Invalid number', status: 400, code: 21211 })) })
     t.same(answer(await request(freshPhone())), [400, NO_PHONE], 'also as a problem of RFC 9457')
     t.same(waits, [])
+
+    const limited = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url, LIMIT_TEXTS_PER_ADDRESS: '2' }, { sendSms: undefined })
+    gateway.behave(refusing(400, 21614))
+    const statuses: number[] = []
+    for (let text = 1; text <= 3; text++) statuses.push((await requestOtp(limited, freshPhone())).status)
+    t.same(statuses, [400, 400, 429], 'for the address too')
   })
 
   t.test('A17: is asked again at most twice after a 429 or 5xx, with full jitter', async t => {
@@ -399,7 +405,7 @@ t.test('limits of a client address', async t => {
     service.clock.advance(0.001)
     t.equal((await from('198.51.100.1')).status, 200, 'as the first one is five minutes old')
     t.equal((await from('198.51.100.1')).headers.get('retry-after'), '10')
-    t.match(events(service, 'otp.limited').at(-1), { reason: 'address' })
+    t.match(events(service, 'otp.limited').at(-1), { reason: 'address', phone: null })
 
     for (let host = 1; host <= 3; host++) t.equal((await from(`2001:db8:1:2::${host}`)).status, 200)
     t.equal((await from('2001:db8:1:2:ffff::9')).status, 429, 'a /64 is one client')
@@ -428,7 +434,12 @@ t.test('limits of a client address', async t => {
     t.same([...answer(right), right.headers.get('retry-after')], [429, TOO_MANY_GUESSES, '300'], 'a right one is refused as well')
     const elsewhere = await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) }, headers: { 'x-forwarded-for': '198.51.100.7' } })
     t.match(elsewhere.body, { success: true }, 'for that address alone')
-    t.match(events(service, 'otp.locked').at(-1), { reason: 'address' })
+    t.match(events(service, 'otp.locked').at(-1), { reason: 'address', phone: null })
+    await service.app.audit.flush()
+    const rows = await service.app.collections.audit.find({ event: 'otp.locked', subject: null }).toArray()
+    t.equal(rows.reduce((sum, { count }) => sum + count, 0), 9901)
+    t.ok(rows.length < 4950, `${rows.length} rows, not one for each phone`)
+    t.equal(await service.app.collections.audit.countDocuments({ event: 'otp.locked', subject: { $ne: null }, 'details.reason': 'address' }), 0)
   })
 
   t.test('a right code is no failure, a malformed one is, and five minutes later all is well', async t => {
