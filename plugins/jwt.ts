@@ -69,21 +69,28 @@ export default fp(async function tokens (app) {
   app.decorate('authenticate', async request => {
     if (request.headers.authorization === undefined) throw missingToken()
     const claims = claimsOf(request)
-    const session = claims && await (claims.legacy ? sessions.adopt({ ...claims, legacy: claims.legacy }, request.visitor) : sessions.find(claims.sid))
+    const session = claims && await sessionOf(claims, request)
     if (!session) throw invalidToken()
     request.phone = session.phone
     request.sessionId = session._id
   })
 
+  /** What only reads may act on a session that another process ended some seconds ago; what changes something must not. */
+  async function sessionOf ({ sid, legacy }: Claims, { method, visitor }: FastifyRequest): Promise<SessionDocument | undefined> {
+    const known = await (method === 'GET' || method === 'HEAD' ? sessions.find(sid) : sessions.findNow(sid))
+    return known ?? (legacy && sessions.adopt({ sid, legacy }, visitor))
+  }
+
   /** What the request's token says, if one of our keys made it. */
   function claimsOf (request: FastifyRequest): Claims | undefined {
     const token = CREDENTIALS.exec(request.headers.authorization ?? '')?.[1]
     if (token === undefined) return undefined
+    const at = now()
     const { alg, kid } = attempt(() => signer.decode<Decoded>(token, { complete: true }))?.header ?? {}
     for (const { key, verify } of codecs) {
       if (key.algorithm !== alg || (kid !== undefined && key.kid !== kid)) continue
       const good = attempt(() => verify<Decoded>(token))
-      if (good) return attempt(() => readClaims(token, good.header, good.payload, now(), legacyRegion))
+      if (good) return attempt(() => readClaims(token, good.header, good.payload, at, legacyRegion))
     }
     return undefined
   }

@@ -1,6 +1,6 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
-import type { Collection, MongoClientOptions } from 'mongodb'
+import { MongoClient, type Collection, type MongoClientOptions } from 'mongodb'
 import type { AuditDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
 import { databaseName, ensureIndexes } from '../services/database.js'
 
@@ -26,6 +26,8 @@ const CURRENT = { readPreference: 'primary' } as const
 /** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
 const TIMEOUTS: MongoClientOptions = { socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
 
+const BUILD_MS = 20_000
+
 /** `app.mongo` and `app.collections`: connected, and with every index the rules rely on. */
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
@@ -37,7 +39,7 @@ export default fp(async function mongo (app) {
   const { db } = app.mongo
   if (!db) throw new Error('MONGO_URI names no database')
   try {
-    await ensureIndexes(db)
+    await buildIndexes(url)
   } catch (cause) {
     throw new Error('MongoDB at MONGO_URI refuses an index that this service relies on; a database of the replaced system wants `npm run migrate` first', { cause })
   }
@@ -51,3 +53,13 @@ export default fp(async function mongo (app) {
     library: db.collection<LibraryDocument>('library')
   })
 }, { name: 'mongo', dependencies: ['env'] })
+
+/** By a connection of its own, which may wait longer than a request for one that takes its time. */
+async function buildIndexes (url: string): Promise<void> {
+  const client = await MongoClient.connect(url, { ...TIMEOUTS, socketTimeoutMS: BUILD_MS, maxPoolSize: 1 })
+  try {
+    await ensureIndexes(client.db(databaseName(url)))
+  } finally {
+    await client.close()
+  }
+}

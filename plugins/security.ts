@@ -23,7 +23,7 @@ export default fp(async function security (app) {
     xFrameOptions: { action: 'deny' }
   })
   const origin = listOf(app.config.CORS_ORIGINS)
-  if (origin.length > 0) await app.register(cors, { origin, exposedHeaders: ['x-request-id', 'retry-after'], maxAge: 600 })
+  if (origin.length > 0) await app.register(cors, { origin, methods: METHODS, exposedHeaders: ['x-request-id', 'retry-after'], maxAge: 600 })
   app.addHook('onRequest', async (request, reply) => {
     const refusal = refuse(request.raw)
     if (!refusal) return
@@ -31,6 +31,9 @@ export default fp(async function security (app) {
     throw refusal
   })
 }, { name: 'security', dependencies: ['env', 'error-handler'] })
+
+/** All that routes are for: a browser asks before it sends what is not a plain form. */
+const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE']
 
 function refuse ({ url = '', rawHeaders, headers, httpVersion }: { url?: string, rawHeaders: string[], headers: { host?: string }, httpVersion: string }): ServiceError | undefined {
   if (url.length > LONGEST_URL) return new ServiceError(414, 'URI too long')

@@ -56,6 +56,8 @@ export interface SessionDocument {
   refresh?: { generation: number, rotated_at: Date }
   /** The token was issued by the replaced system. */
   legacy?: true
+  /** Whether it may be opened is still being asked. */
+  pending?: true
 }
 
 /** Collection `sessions` too: a token of the replaced system that must never open a session again, or (under the digest of a phone) all that were issued to it before `revoked_at`. */

@@ -69,7 +69,7 @@ export const Env = Type.Object({
   UPLOAD_MAX_SECONDS: Integer(600, 1, 86_400),
   UPLOAD_QUOTA_BYTES: OptionalInteger(),
   UPLOAD_QUOTA_ITEMS: OptionalInteger(),
-  SWEEP_INTERVAL_SECONDS: Integer(60),
+  SWEEP_INTERVAL_SECONDS: Integer(60, 0, 86_400),
   RENDITION_MAX_BYTES: Integer(98_304, 1),
   RENDITION_SIZES: Type.String({ default: '64x64' }),
   LIBRARY_URL_RENDITION: Text(),

@@ -22,6 +22,7 @@ const parses = (parse: () => unknown) => { try { parse(); return true } catch { 
 const isUrl = (text: string) => isUrlWithQuery(text) && !text.includes('?')
 const isUrlWithQuery = (text: string) => /^https?:\/\/[^/?#@]+([/?][^#]*)?$/i.test(text) && parses(() => new URL(text))
 const isOrigin = (text: string) => isUrl(text) && new URL(text).origin === text
+const LONGEST_TOKEN_SECONDS = 3650 * 86_400
 const isWeak = (secret: string | undefined) => secret === undefined || Buffer.byteLength(secret) < 32 || PLACEHOLDER.test(secret)
 const isSize = (text: string) => /^[1-9]\d{0,3}x[1-9]\d{0,3}$/.test(text)
 /** The providers of SMS_PROVIDER in order, `mock` by its new name. */
@@ -50,7 +51,7 @@ const rules: Rule[] = [
   ['JWT_SECRET_KEY', env => env.JWT_SECRET_KEY !== undefined && isWeak(listOf(env.JWT_SECRET_KEY)[0]), 'must begin with a secret of at least 32 bytes that is no placeholder'],
   ['JWT_PRIVATE_KEY', env => env.JWT_ALGORITHM !== 'HS256' && env.JWT_PRIVATE_KEY === undefined, 'must be set with JWT_ALGORITHM ES256 or EdDSA'],
   ['JWT_PRIVATE_KEY', env => env.JWT_PRIVATE_KEY !== undefined && !areKeysFor(env.JWT_PRIVATE_KEY, env.JWT_ALGORITHM), 'must hold unencrypted PEM private keys for P-256 or Ed25519, the first of the kind that JWT_ALGORITHM signs with'],
-  ['ACCESS_TOKEN_TTL', env => parseDuration(env.ACCESS_TOKEN_TTL) === undefined, 'must be a number and one of s, m, h, d, such as 30d'],
+  ['ACCESS_TOKEN_TTL', env => (parseDuration(env.ACCESS_TOKEN_TTL) ?? Infinity) > LONGEST_TOKEN_SECONDS, 'must be a number and one of s, m, h, d, such as 30d, and at most ten years'],
 
   ['OTP_SECRET', env => inProduction(env) && env.OTP_SECRET === undefined, 'must be set in production'],
   ['OTP_SECRET', env => env.OTP_SECRET !== undefined && isWeak(env.OTP_SECRET), 'must have at least 32 bytes and be no placeholder'],

@@ -49,38 +49,38 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
       user_agent: visitor.userAgent,
       ...(refreshable && { refresh: { generation: 0, rotated_at: at } })
     }
-    if (!await insert(session, visitor)) return undefined
+    if (await isBlocked(phone)) return undefined
+    await sessions.insertOne(session)
+    await welcome(session, visitor)
     return { session, ...(refreshable && { refreshToken: tokens.issue(session._id, 0) }) }
   }
 
-  /** The session of a token of the replaced system, opened on first use. Undefined when it was ended, or its phone is blocked. */
+  /**
+   * The session of a token of the replaced system, opened on first use. Undefined when it was ended, or its phone is blocked or barred: which is asked
+   * once the session is there, pending. Who forbids it meanwhile ends what is there, so that one of the two sees the other.
+   */
   async function adopt ({ sid, legacy }: Required<Claims>, visitor: Visitor): Promise<SessionDocument | undefined> {
     const known = await find(sid)
     if (known) return known
+    if (await sessions.findOne({ _id: sid, revoked_at: { $exists: true } })) return undefined
     const { phone, issuedAt, expiresAt } = legacy
     const at = now()
-    try {
-      const opened = await insert({ _id: sid, phone, created_at: at, last_used_at: at, expires_at: expiresAt, user_agent: visitor.userAgent, legacy: true }, visitor, issuedAt)
-      if (!opened) return undefined
-    } catch (error) {
-      if (!isDuplicateKey(error)) throw error
+    const session: SessionDocument = { _id: sid, phone, created_at: at, last_used_at: at, expires_at: expiresAt, user_agent: visitor.userAgent, legacy: true, pending: true }
+    await sessions.insertOne(session).catch((error: unknown) => { if (!isDuplicateKey(error)) throw error })
+    const [blocked, bar] = await Promise.all([isBlocked(phone), sessions.findOne({ _id: barOf(phone), revoked_at: { $gte: issuedAt } })])
+    if (blocked || bar) {
+      await remove([session])
+      return undefined
     }
+    const { modifiedCount } = await sessions.updateOne({ _id: sid, pending: true }, { $unset: { pending: '' } })
     cache.delete(sid)
+    if (modifiedCount === 1) await welcome(session, visitor)
     return find(sid)
   }
 
-  /** Whatever would forbid the session is asked after it is there: who forbids it meanwhile ends the sessions that are there, so that one of the two sees the other. */
-  async function insert (session: SessionDocument, visitor: Visitor, issuedAt?: Date): Promise<boolean> {
-    await sessions.insertOne(session)
-    const [blocked, bar] = await Promise.all([isBlocked(session.phone), issuedAt && sessions.findOne({ _id: barOf(session.phone), revoked_at: { $gte: issuedAt } })])
-    if (blocked || bar) {
-      await remove([session])
-      return false
-    }
-    visitor.record('session.opened', session.phone, { session: session._id, ...(session.legacy && { reason: 'legacy' }) })
-    const surplus = await sessions.find({ phone: session.phone, ...live() }).sort({ created_at: -1, _id: -1 }).skip(MOST_PER_PHONE).toArray()
-    await revoke(surplus.filter(isSession), visitor, 'too many')
-    return true
+  async function welcome ({ _id: session, phone, legacy }: SessionDocument, visitor: Visitor): Promise<void> {
+    visitor.record('session.opened', phone, { session, ...(legacy && { reason: 'legacy' }) })
+    await revoke((await all(phone)).slice(MOST_PER_PHONE), visitor, 'too many')
   }
 
   /** The session, while it lives. */
@@ -104,7 +104,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
 
   async function read (sid: string): Promise<SessionDocument | undefined> {
     const session = await sessions.findOne({ _id: sid })
-    if (!session || !isSession(session)) return undefined
+    if (!session || !isSession(session) || session.pending || await isBlocked(session.phone)) return undefined
     const at = now()
     if (at.getTime() - session.last_used_at.getTime() >= TOUCH_MS) {
       await sessions.updateOne({ _id: sid, last_used_at: { $lt: at } }, { $set: { last_used_at: at } }).catch((err: unknown) => log.warn({ event: 'session.untouched', err }))
@@ -114,6 +114,10 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
 
   /** A phone's sessions, newest first. */
   async function list (phone: string): Promise<SessionDocument[]> {
+    return (await all(phone)).filter(({ pending }) => !pending)
+  }
+
+  async function all (phone: string): Promise<SessionDocument[]> {
     return (await sessions.find({ phone, ...live() }).sort({ created_at: -1, _id: -1 }).toArray()).filter(isSession)
   }
 
@@ -132,13 +136,13 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
   /** Ends all of a phone's sessions but one. */
   async function endOthers (sid: string, phone: string, visitor: Visitor): Promise<void> {
     await bar(phone)
-    await revoke((await list(phone)).filter(({ _id }) => _id !== sid), visitor, 'logout')
+    await revoke((await all(phone)).filter(({ _id }) => _id !== sid), visitor, 'logout')
   }
 
   /** Ends all of a phone's sessions, also those that tokens of the replaced system have not opened yet. Resolves with their number. */
   async function endAll (phone: string, visitor: Visitor, reason: Reason = 'logout'): Promise<number> {
     await bar(phone)
-    const found = await list(phone)
+    const found = await all(phone)
     await revoke(found, visitor, reason)
     return found.length
   }
@@ -150,7 +154,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
   async function refresh (token: string, visitor: Visitor): Promise<{ session: SessionDocument, refreshToken: string }> {
     const presented = tokens.read(token)
     const found = presented && await sessions.findOne({ _id: presented.sid, ...live() })
-    if (!presented || !found || !isSession(found) || !found.refresh) throw invalidRefreshToken()
+    if (!presented || !found || !isSession(found) || !found.refresh || await isBlocked(found.phone)) throw invalidRefreshToken()
     const { generation, rotated_at: rotatedAt } = found.refresh
     const at = now()
     if (presented.generation === generation) {

@@ -80,7 +80,8 @@ t.test('HTTP', async t => {
   })
 
   t.test('D6: wrong methods and paths, and what is too long', async t => {
-    const routes: Array<[string, string]> = [['/auth/request-otp', 'POST'], ['/auth/verify-otp', 'POST'], ['/users', 'POST'], ['/users/me', 'GET, HEAD'], ['/users/0123456789abcdef01234567', 'GET, HEAD'],
+    const routes: Array<[string, string]> = [['/auth/request-otp', 'POST'], ['/auth/verify-otp', 'POST'], ['/users', 'GET, HEAD, POST'], ['/users/me', 'DELETE, GET, HEAD, PATCH'], ['/users/0123456789abcdef01234567', 'GET, HEAD, PATCH'],
+      ['/users/me/export', 'GET, HEAD'], ['/users/me/number', 'POST'], ['/users/me/number/verify', 'POST'], ['/webhooks/twilio/status', 'POST'],
       ['/library', 'GET, HEAD'], ['/library/upload', 'POST'], ['/health/live', 'GET, HEAD'], ['/health/ready', 'GET, HEAD'], ['/metrics', 'GET, HEAD'], ['/.well-known/jwks.json', 'GET, HEAD'],
       ['/auth/refresh', 'POST'], ['/auth/logout', 'POST'], ['/auth/sessions', 'GET, HEAD'], ['/auth/sessions/0123456789abcdef01234567', 'DELETE']]
     for (const [path, allow] of routes) {
@@ -176,7 +177,7 @@ t.test('D12: whatever throws inside is one 500, one log line, and the process li
   broken = false
   t.match(answers[0], { status: 500, body: { error: 'Internal server error', details: new RegExp(answers[0]!.headers.get('x-request-id')!) } })
   t.match(answers[1], { status: 500, body: { error: 'Internal server error' } })
-  t.match(answers[2], { status: 500, body: { error: 'Internal server error' } })
+  t.same([answers[2]!.status, answers[2]!.body], [500, { error: 'User creation failed' }])
   for (const { text, headers } of [failed, ...answers]) {
     t.notMatch(text, /10\.1\.2\.3|TypeError|at /)
     const lines = service.logs.map(line => JSON.parse(line)).filter(({ level, reqId }) => level >= 50 && reqId === headers.get('x-request-id'))
@@ -208,6 +209,7 @@ t.test('CORS: origins on the list may read answers, others get no leave', async 
     .catch(() => fetch(`${service.url}/library`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } }))
   t.equal((await preflight('https://app.example.com')).headers.get('access-control-allow-origin'), 'https://app.example.com')
   t.equal((await preflight('https://evil.example.com')).headers.get('access-control-allow-origin'), null)
+  t.match((await preflight('https://app.example.com')).headers.get('access-control-allow-methods'), /PATCH, DELETE/)
   t.equal((await service.call('GET', '/library', { headers: { origin: 'https://other.example.com' } })).headers.get('access-control-allow-origin'), 'https://other.example.com')
 })
 

@@ -91,6 +91,7 @@ function implies (conditions: Filter[], needed: Filter): boolean {
 
 function leafImplies (given: Leaf, needed: Leaf): boolean {
   if (needed.operator === '$exists') return !given.test(undefined)
+  if (needed.operator === '$type') return given.operator === '$type' && equalValues(given.operand, needed.operand) // MongoDB looks no closer either
   if (given.operator === '$eq') return needed.test(given.operand)
   if (given.operator === '$in' && Array.isArray(given.operand)) return given.operand.every(value => needed.test(value))
   if (given.operator === needed.operator && equalValues(given.operand, needed.operand)) return true

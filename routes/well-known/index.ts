@@ -10,7 +10,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'listKeys',
       tags: ['auth'],
       summary: 'The public keys of access tokens',
-      description: 'RFC 7517. Empty with shared secrets (`JWT_ALGORITHM` HS256).',
+      description: 'RFC 7517. Empty where there are shared secrets only (`JWT_ALGORITHM` HS256 without `JWT_PRIVATE_KEY`).',
       security: [],
       response: { 200: { ...ref(KeySet), description: 'All keys that verify, also those of an earlier rotation' }, ...anyOperation }
     }

@@ -1,4 +1,5 @@
-import { createHmac, randomUUID } from 'node:crypto'
+import { createHash, createHmac, randomUUID } from 'node:crypto'
+import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { eventually, freshPhone, startService, startServices, type Service } from '../helper.js'
 
@@ -93,6 +94,30 @@ t.test('POST /auth/logout', async t => {
   })
 })
 
+t.test('B5: a block that stopped halfway, before any session was ended, ends them all the same', async t => {
+  const phone = freshPhone()
+  const { body } = await verify(service, phone, { refresh: true })
+  const token = await signIn(phone)
+  t.ok(await signedIn(token, other))
+  await service.app.collections.users.insertOne({ _id: new ObjectId(), username: 'mallory', username_key: phone, number: phone, admin: false, blocked: true, created_on: clock.now })
+  t.match(await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } }), INVALID_REFRESH)
+  t.match(await other.call('POST', '/auth/logout', { token }), INVALID_TOKEN, 'for what changes something at once')
+  clock.advance(10)
+  t.same([await signedIn(token), await signedIn(token, other)], [false, false])
+})
+
+t.test('a logout at a process that has not heard of a changed number yet is a logout', async t => {
+  for (const scope of ['current', 'all']) {
+    const [from, to] = [freshPhone(), freshPhone()]
+    const token = await signIn(from)
+    t.ok(await signedIn(token, other))
+    await service.app.sessions.move(from, to, clock.now)
+    t.equal((await other.call('POST', '/auth/logout', { token, json: { scope } })).status, 204)
+    clock.advance(10)
+    t.same([await signedIn(token), await signedIn(token, other)], [false, false])
+  }
+})
+
 t.test('DELETE /auth/sessions/{id}', async t => {
   const phone = freshPhone()
   const [mine, lost] = [await signIn(phone), await signIn(phone)]
@@ -101,6 +126,9 @@ t.test('DELETE /auth/sessions/{id}', async t => {
   t.match(await call('DELETE', `/auth/sessions/${idOf(stranger)}`, { token: mine }), notFound, 'somebody else\'s')
   for (const id of ['0123456789abcdef01234567', 'me', '%00', idOf(lost).toUpperCase(), '$ne']) t.match(await call('DELETE', `/auth/sessions/${id}`, { token: mine }), notFound, id)
   t.ok(await signedIn(stranger))
+  const bodies = { '': 404, '{}': 404, '{': 400 }
+  for (const [body, status] of Object.entries(bodies)) t.equal((await call('DELETE', '/auth/sessions/nobody', { token: mine, body, headers: { 'content-type': 'application/json' } })).status, status, body)
+  t.equal((await call('DELETE', '/auth/sessions/nobody', { token: mine, body: 'x', headers: { 'content-type': 'text/plain' } })).status, 415)
   t.same(await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }).then(({ status, text }) => [status, text]), [204, ''])
   t.same([await signedIn(lost), await signedIn(mine)], [false, true])
   t.match(await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }), notFound, 'only once')
@@ -116,6 +144,7 @@ t.test('a phone has at most ten sessions: the oldest goes, also when many sign-i
   t.same(await Promise.all(tokens.map(token => signedIn(token))), tokens.map((_, i) => i >= 2))
   clock.advance(1)
   await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 2 ? service : other).tokenFor(phone)))
+  clock.advance(1)
   t.equal((await me(await service.tokenFor(phone))).body.sessions.length, 10)
 })
 
@@ -235,6 +264,21 @@ t.test('tokens of the system it replaces', async t => {
     const off = await startService(t, { services })
     t.match(await me(legacy(phone), off), INVALID_TOKEN, 'the switch is off')
     t.ok(await signedIn(legacy(phone)))
+  })
+
+  t.test('that are barred get in by no race, and by no process that ended between two steps', async t => {
+    const phone = freshPhone()
+    const [lost, halfway, good] = [legacy(phone), legacy(phone), legacy(freshPhone())]
+    await call('POST', '/auth/logout', { token: await signIn(phone), json: { scope: 'all' } })
+    const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => me(lost, i % 2 ? service : other)))
+    t.same([...new Set(answers.map(({ status }) => status))], [401])
+    const at = clock.now
+    const row = (token: string, phone: string) => ({ _id: createHash('sha256').update(token).digest('hex').slice(0, 24), phone, created_at: at, last_used_at: at, expires_at: new Date(at.getTime() + DAY * 1000), user_agent: '', legacy: true as const, pending: true as const })
+    const goodPhone = JSON.parse(Buffer.from(good.split('.')[1]!, 'base64url').toString()).sub
+    await service.app.collections.sessions.insertMany([row(halfway, phone), row(good, goodPhone)])
+    t.same((await me(await signIn(goodPhone))).body.sessions.length, 1, 'what is not open yet is not listed')
+    t.same([await signedIn(halfway), await signedIn(good)], [false, true])
+    t.notOk(await signedIn(halfway, other))
   })
 
   t.test('count among the ten', async t => {

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { SessionId, Sessions } from '../../../schemas/auth.js'
-import { anyOperation, NoContent, ref, SessionNotFound, Unauthorized } from '../../../schemas/common.js'
+import { anyOperation, BadRequest, NoContent, ref, SessionNotFound, TooLarge, Unauthorized, UnsupportedMediaType } from '../../../schemas/common.js'
 import { shownSession } from '../../../services/sessions.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
@@ -9,6 +9,7 @@ const security = [{ bearer: [] }]
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { sessions } = app
   app.addHook('onRequest', app.authenticate)
+  app.removeContentTypeParser('multipart/form-data')
 
   app.get('', {
     schema: {
@@ -21,13 +22,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, async ({ phone, sessionId }) => ({ sessions: (await sessions.list(phone)).map(session => shownSession(session, sessionId)) }))
 
   app.delete('/:id', {
+    config: { optionalBody: true },
     schema: {
       operationId: 'endSession',
       tags: ['auth'],
       summary: 'Sign one device out',
       security,
       params: SessionId,
-      response: { 204: NoContent, ...refusals, 404: SessionNotFound }
+      response: { 204: NoContent, ...refusals, 400: BadRequest, 404: SessionNotFound, 413: TooLarge, 415: UnsupportedMediaType }
     }
   }, async ({ params, phone, visitor }, reply) => {
     await sessions.end(params.id, phone, visitor)
