@@ -23,6 +23,9 @@ export interface AccountOptions {
   now: Clock
 }
 
+/** A block is not to go with the row of whoever another process still takes for signed in. */
+const UNBLOCKED = { blocked: { $ne: true } } as const
+
 /** Everything that is stored about somebody: to take away, and to leave behind. */
 export function createAccount ({ users, otps, uploads, library, sessions, moves, audit, present, now }: AccountOptions) {
   const belongings = createBelongings({ uploads, library })
@@ -34,12 +37,12 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
    * What the login has counted for the phone goes by itself within two days, the masked audit after its 90.
    */
   async function remove (caller: string, visitor: Visitor): Promise<void> {
-    const user = await users.findOne({ number: caller })
+    const user = await users.findOne({ number: caller, ...UNBLOCKED })
     if (!user) throw userNotFound()
     await moves.finish(user)
     await sessions.endAll(caller, visitor, 'deleted')
     await belongings.release(caller)
-    const { deletedCount } = await users.deleteOne({ _id: user._id, number: caller })
+    const { deletedCount } = await users.deleteOne({ _id: user._id, number: caller, ...UNBLOCKED })
     if (deletedCount === 0) throw userNotFound()
     visitor.record('user.deleted', caller)
   }

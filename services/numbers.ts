@@ -33,10 +33,10 @@ export function createNumbers ({ users, login, moves, isTestNumber, region }: Nu
     }
   }
 
-  /** A number whose code others know is nobody's own. */
+  /** A number whose code others know is nobody's own, and its user nobody's to take along. */
   async function accepted (number: string, caller: string): Promise<string> {
     const phone = requirePhone(number, region, 'number')
-    if (isTestNumber(phone)) throw invalidField('number', sentences.value)
+    if (isTestNumber(phone) || isTestNumber(caller)) throw invalidField('number', sentences.value)
     if (!await users.findOne({ number: caller }, { projection: { _id: 1 } })) throw userNotFound()
     return phone
   }

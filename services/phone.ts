@@ -48,8 +48,8 @@ export function regionOf (phone: string): { country: string, prefix: string } {
   return { country: number?.country ?? callingCode, prefix: phone.slice(0, Math.max(callingCode.length, phone.length - SUBSCRIBER_DIGITS)) }
 }
 
-/** For people who may not see it, and for logs: every digit but the last four is `*`. */
-export const maskPhone = (phone: string) => phone.replace(/\d(?=\d{4})/g, '*')
+/** For people who may not see it, and for logs: every digit but the last four is `*`, in any notation and script. */
+export const maskPhone = (phone: string) => phone.replace(/\p{Nd}(?=(?:\P{Nd}*\p{Nd}){4})/gu, '*')
 
 /** Text that may quote a whole number, such as a driver's error, with every such number masked. */
 export const maskPhones = (text: string) => text.replace(/\+?\d{8,15}/g, maskPhone)

@@ -7,7 +7,7 @@ import { maskPhone, requirePhone } from './phone.js'
 import type { Visitor } from './ports.js'
 import type { createSessions } from './sessions.js'
 import { usernameKey } from './username.js'
-import { shownToSelf } from './users.js'
+import { numberOf, shownToSelf } from './users.js'
 
 const MOST_PER_PAGE = 100
 const DEFAULT_PER_PAGE = 50
@@ -45,19 +45,20 @@ export function createUserAdmin ({ users, sessions, moves, isTestNumber, region 
     const changes = { ...(admin !== undefined && { admin }), ...(blocked !== undefined && { blocked }) }
     const before = await users.findOne({ _id: new ObjectId(id) })
     if (!before) throw userNotFound()
-    if (admin && before.number !== undefined && isTestNumber(before.number)) throw invalidField('admin', sentences.value)
+    if (admin && isTestNumber(numberOf(before) ?? '')) throw invalidField('admin', sentences.value)
     if (Object.keys(changes).length === 0) return shownToAdmin(before)
 
     const user = await users.findOneAndUpdate({ _id: before._id }, { $set: changes }, { returnDocument: 'after' })
     if (!user) throw userNotFound()
-    visitor.record('admin.changed', user.number ?? null, { by: maskPhone(caller), id, ...changes })
+    visitor.record('admin.changed', numberOf(user) ?? null, { by: maskPhone(caller), id, ...changes })
     if (blocked) await signOut(user, visitor)
     return shownToAdmin(user)
   }
 
   async function signOut (user: UserDocument, visitor: Visitor): Promise<void> {
     await moves.finish(user)
-    if (user.number !== undefined) await sessions.endAll(user.number, visitor, 'blocked')
+    const number = numberOf(user)
+    if (number !== undefined) await sessions.endAll(number, visitor, 'blocked')
   }
 }
 

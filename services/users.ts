@@ -75,7 +75,8 @@ export function createUsers ({ users, standing, isTestNumber, region, requireOwn
   async function get (id: string, caller: string): Promise<User> {
     const user = await users.findOne({ _id: new ObjectId(id) })
     if (!user) throw userNotFound()
-    const own = user.number !== undefined && normalizePhone(user.number, region) === caller
+    const number = numberOf(user)
+    const own = number !== undefined && normalizePhone(number, region) === caller
     return shown(user, own || await standing.isAdmin(caller))
   }
 
@@ -105,13 +106,19 @@ export function createUsers ({ users, standing, isTestNumber, region, requireOwn
   }
 }
 
+/** The number, if it is one: rows that nobody has migrated may hold anything. */
+export const numberOf = ({ number }: UserDocument): string | undefined => typeof number === 'string' ? number : undefined
+
 /** A user as the world sees them; `whole`: with every digit of the number. */
-export const shown = ({ _id, username, old_number: oldNumber = '', number = oldNumber, created_on: createdOn }: UserDocument, whole: boolean): User => ({
-  _id: _id.toHexString(),
-  username,
-  number: whole ? number : maskPhone(number),
-  created_on: storedTime(createdOn, _id).toISOString()
-})
+export function shown (user: UserDocument, whole: boolean): User {
+  const number = numberOf(user) ?? user.old_number ?? ''
+  return {
+    _id: user._id.toHexString(),
+    username: String(user.username ?? ''),
+    number: whole ? number : maskPhone(number),
+    created_on: storedTime(user.created_on, user._id).toISOString()
+  }
+}
 
 /** A user as they see themselves. */
 export const shownToSelf = (user: UserDocument): CurrentUser => ({ ...shown(user, true), admin: user.admin === true })

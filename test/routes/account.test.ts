@@ -273,6 +273,14 @@ t.test('POST /users/me/number', async t => {
     t.match(await call('GET', '/users/me', { token: meera.token }), { body: { number: meera.phone } })
   })
 
+  t.test('the user of a number whose code others know stays where it is', async t => {
+    const token = await service.tokenFor(TEST_NUMBER)
+    const { id } = await person({ phone: TEST_NUMBER, token })
+    const to = freshPhone()
+    for (const answer of [await ask(token, to), await verify(token, to, '123456')]) t.match(answer, { status: 400, body: { errors: { number: ['Not a valid value.'] } } })
+    t.match(await call('GET', '/users/me', { token }), { body: { _id: id, number: TEST_NUMBER } })
+  })
+
   t.test(`a number that somebody registers meanwhile is one user's, ${ROUNDS} times`, async t => {
     for (let round = 0; round < ROUNDS; round++) {
       const meera = await person()

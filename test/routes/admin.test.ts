@@ -157,6 +157,14 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await call('GET', '/users/me', { token: second }), INVALID_TOKEN)
   })
 
+  t.test('the block does not go with the user, whatever session another process still believes in', async t => {
+    const meera = await person()
+    t.equal((await other.call('GET', '/users/me', { token: meera.token })).status, 200)
+    await users.updateOne({ number: meera.phone }, { $set: { blocked: true } })
+    t.match(await other.call('DELETE', '/users/me', { token: meera.token }), INVALID_TOKEN)
+    t.match(await users.findOne({ number: meera.phone }), { blocked: true })
+  })
+
   t.test('a blocked admin is none', async t => {
     const meera = await person()
     await change(meera.id, { admin: true })
@@ -218,6 +226,8 @@ t.test('PATCH /users/{id}', async t => {
     const _id = new ObjectId()
     await users.insertOne({ _id, username: freshName(), old_number: '98765', admin: false, created_on: clock.now })
     t.match(await change(_id.toHexString(), { blocked: true }), { status: 200, body: { number: '98765', blocked: true } })
+    await users.updateOne({ _id }, { $set: { number: 9876543210 } } as never)
+    t.match(await change(_id.toHexString(), { admin: true }), { status: 200, body: { number: '98765', admin: true } })
   })
 
   t.test('is for admins alone: nobody else learns who is there', async t => {

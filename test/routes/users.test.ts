@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { ObjectId } from 'mongodb'
+import { Long, ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import { burstOf, type Answer, type Burst } from '../burst.js'
 import { freshPhone, startService, startServices, type Reply } from '../helper.js'
@@ -288,6 +288,22 @@ t.test('GET /users/{id}', async t => {
       if (!bad.includes('%')) t.equal((await call('HEAD', `/users/${encodeURIComponent(bad)}`, { token: mine.token })).status, 400)
     }
     for (const bad of ['%', '%zz', '%ff']) t.match((await call('GET', `/users/${bad}`, { token: mine.token })).status, 400, bad)
+  })
+
+  t.test('no notation shows more than four digits, and what is no text is no number', async t => {
+    for (const [old, shown] of [['98765 43210', '***** *3210'], ['+91 98765-43210', '+** *****-*3210'], ['(0) 98-76-54-32-10', '(*) **-**-**-32-10'], ['９８７６５４３２１０', '******３２１０'], ['98765', '*8765'], ['{"$numberLong":"9876543210"}', '{"$numberLong":"******3210"}']] as const) {
+      for (const field of ['number', 'old_number']) {
+        const _id = new ObjectId()
+        await users.insertOne({ _id, username: freshName(), [field]: old, admin: false, created_on: clock.now })
+        t.equal((await call('GET', `/users/${_id}`, { token: yours.token })).body.number, shown)
+        await users.deleteOne({ _id })
+      }
+    }
+    for (const number of [null, 9876543210, Long.fromString('9876543210')]) {
+      const _id = new ObjectId()
+      await users.insertOne({ _id, username: 42, number, admin: false, created_on: clock.now } as never)
+      t.match(await call('GET', `/users/${_id}`, { token: yours.token }), { status: 200, body: { username: '42', number: '' } })
+    }
   })
 
   t.test('a row of the replaced system is masked too, and whole for its owner', async t => {
