@@ -6,12 +6,15 @@ const MS = { hour: 3_600_000, day: 86_400_000 }
 const KEPT_MS = MS.day
 /** As in services/otp-states.ts. */
 const MOST_RACES = 100
+const CONTENDED = 'the count of a window changed at every attempt'
 
 export type Window = keyof typeof MS
 export const WINDOWS: Window[] = ['hour', 'day']
 
 /** One part of the world in one calendar hour or day (UTC). */
 export interface Bucket { _id: string, window: Window, dimension: string, value: string, end: number }
+
+export interface Counts { sent: number, verified: number }
 
 export function bucket (window: Window, dimension: string, value: string, at: Date): Bucket {
   const start = Math.floor(at.getTime() / MS[window]) * MS[window]
@@ -27,11 +30,23 @@ export function createTextCounts (texts: Collection<TextCountDocument>) {
     },
 
     /** Adds to every bucket at once. */
-    async add (buckets: Bucket[], counts: { sent?: number, verified?: number }): Promise<void> {
-      const { sent = 0, verified = 0 } = counts
+    async add (buckets: Bucket[], { sent, verified }: Counts): Promise<void> {
       await texts.bulkWrite(buckets.map((bucket): AnyBulkWriteOperation<TextCountDocument> => (
         { updateOne: { filter: { _id: bucket._id }, update: { $inc: { sent, verified }, ...inserted(bucket) }, upsert: true } }
       )), { ordered: false })
+    },
+
+    /** Adds to one bucket. What it holds then. */
+    async change (bucket: Bucket, { sent, verified }: Counts): Promise<Counts> {
+      for (let race = 0; race < MOST_RACES; race++) {
+        try {
+          const row = await texts.findOneAndUpdate({ _id: bucket._id }, { $inc: { sent, verified }, ...inserted(bucket) }, { upsert: true, returnDocument: 'after' })
+          if (row) return row
+        } catch (error) {
+          if (!isDuplicateKey(error)) throw error
+        }
+      }
+      throw new Error(CONTENDED)
     },
 
     /** Counts one text unless `most` are counted already: by one conditional update, so that no race exceeds it. The count with it, or undefined. */
@@ -46,7 +61,7 @@ export function createTextCounts (texts: Collection<TextCountDocument>) {
         const row = await texts.findOne({ _id: bucket._id })
         if (row && row.sent >= most) return undefined
       }
-      throw new Error('the count of a window changed at every attempt')
+      throw new Error(CONTENDED)
     },
 
     /** Whether this is the first to raise the alarm for a bucket, of all processes. */

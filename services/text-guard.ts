@@ -4,9 +4,11 @@ import { digest } from './digest.js'
 import type { Stop } from './otp.js'
 import { regionOf } from './phone.js'
 import type { Clock, Visitor } from './ports.js'
-import { bucket, WINDOWS, type Bucket, type createTextCounts, type Window } from './text-counts.js'
+import { bucket, WINDOWS, type Bucket, type Counts, type createTextCounts, type Window } from './text-counts.js'
 
 const ALARM_AT = 0.8
+/** Of one client address's texts whose codes are unused, as many count at most for country and prefix in a window: one client alone must not stop a country. */
+const UNUSED_OF_ADDRESS = 5
 const CAP_NAMES = { hour: 'hourly cap', day: 'daily cap' }
 
 export interface TextGuardOptions {
@@ -38,7 +40,7 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
   async function stopOf (phone: string, visitor: Visitor): Promise<Stop | undefined> {
     const ownLimit = addresses.wait(visitor.address)
     const stops: Stop[] = ownLimit > 0 ? [{ reason: 'address', retryAfter: ownLimit }] : []
-    const [service, parts] = [capBuckets(), fraud.stop ? fraudBuckets(phone, originOf(visitor.address)) : []]
+    const [service, parts] = [capBuckets(), fraud.stop ? fraudBuckets(phone, originOf(visitor.address), now()) : []]
     const rows = service.length + parts.length > 0 ? await counts.read([...service, ...parts]) : new Map<string, never>()
     for (const bucket of service) {
       if ((rows.get(bucket._id)?.sent ?? 0) >= caps[bucket.window]) stops.push({ reason: CAP_NAMES[bucket.window], retryAfter: retryAfter(bucket) })
@@ -57,9 +59,15 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
     const giveBack = addresses.take(visitor.address)
     if (typeof giveBack === 'number') return { reason: 'address', retryAfter: giveBack }
     const taken: Bucket[] = []
+    const at = now()
+    const origin = originOf(visitor.address)
+    let judged = false
     const release = async () => {
       giveBack()
-      await count(taken, { sent: -1 }, visitor)
+      await safely(async () => {
+        if (taken.length > 0) await counts.add(taken, { sent: -1, verified: 0 })
+        if (judged) await judge(phone, origin, at, { sent: -1, verified: 0 })
+      }, visitor)
     }
     try {
       for (const bucket of capBuckets()) {
@@ -75,32 +83,38 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
       await release()
       throw error
     }
-    const parts = fraudBuckets(phone, originOf(visitor.address))
-    if (await count(parts, { sent: 1 }, visitor)) taken.push(...parts)
+    judged = await safely(() => judge(phone, origin, at, { sent: 1, verified: 0 }), visitor)
     return release
   }
 
   /** Counts a code that was used. `origin`: where its text was asked for. */
   async function verified (phone: string, origin: string | undefined, visitor: Visitor): Promise<void> {
-    await count(fraudBuckets(phone, origin), { verified: 1 }, visitor)
+    await safely(() => judge(phone, origin, now(), { sent: 0, verified: 1 }), visitor)
   }
 
-  function fraudBuckets (phone: string, origin: string | undefined): Bucket[] {
+  function fraudBuckets (phone: string, origin: string, at: Date): Bucket[] {
     if (fraud.minTexts === 0) return []
+    return WINDOWS.flatMap(window => [bucket(window, 'address', origin, at), ...places(window, phone, at)])
+  }
+
+  function places (window: Window, phone: string, at: Date): Bucket[] {
     const { country, prefix } = regionOf(phone)
-    const at = now()
-    return WINDOWS.flatMap(window => [
-      ...(origin === undefined ? [] : [bucket(window, 'address', origin, at)]),
-      bucket(window, 'country', country, at),
-      bucket(window, 'prefix', prefix, at)
-    ])
+    return [bucket(window, 'country', country, at), bucket(window, 'prefix', prefix, at)]
+  }
+
+  /** Counts what the guard judges by, in the windows of `at`. */
+  async function judge (phone: string, origin: string | undefined, at: Date, by: Counts): Promise<void> {
+    if (fraud.minTexts === 0) return
+    await Promise.all(WINDOWS.map(async window => {
+      const sent = origin === undefined ? by.sent : contribution(await counts.change(bucket(window, 'address', origin, at), by), by)
+      await counts.add(places(window, phone, at), { ...by, sent })
+    }))
   }
 
   /** Whether that worked: a count that fails must not make the request fail. */
-  async function count (buckets: Bucket[], by: { sent?: number, verified?: number }, { log }: Visitor): Promise<boolean> {
-    if (buckets.length === 0) return true
+  async function safely (count: () => Promise<void>, { log }: Visitor): Promise<boolean> {
     try {
-      await counts.add(buckets, by)
+      await count()
       return true
     } catch (err) {
       log.error({ event: 'sms.uncounted', err })
@@ -117,4 +131,10 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
       log.error({ event: 'sms.unreported', err })
     }
   }
+}
+
+/** What a change of an address's counts to `after` changes for its places: an address counts there with its used codes and a few unused ones. */
+function contribution (after: Counts, { sent, verified }: Counts): number {
+  const counted = (row: Counts) => Math.min(row.sent, row.verified + UNUSED_OF_ADDRESS)
+  return counted(after) - counted({ sent: after.sent - sent, verified: after.verified - verified })
 }

@@ -104,7 +104,7 @@ t.test('text counts', async t => {
   t.test('one of many raises the alarm, once for each window', async t => {
     const counts = [createTextCounts(texts), createTextCounts(elsewhere)]
     const here = bucket('hour', 'service', 'all', now())
-    await counts[0]!.add([here], { sent: 1 })
+    await counts[0]!.add([here], { sent: 1, verified: 0 })
     const alarms = await Promise.all(Array.from({ length: 10 }, (_, i) => counts[i % 2]!.raiseAlarm(here)))
     t.equal(alarms.filter(Boolean).length, 1)
     t.equal(await counts[0]!.raiseAlarm(here), false)
@@ -162,6 +162,24 @@ t.test('the guard', async t => {
     t.match(await guard.stopOf('+12025550123', visitor), { reason: 'fraud address' }, '1 of 4')
     clock.now += 86_400_000
     t.equal(await guard.stopOf('+919876543210', visitor), undefined)
+  })
+
+  t.test('of an address at most five unused texts count for country and prefix, however many are sent, used and taken back at once', async t => {
+    const { guard, visitor } = begin({ fraud: { minTexts: 6, minVerified: 0.4, stop: true } })
+    const other = { ...visitor, address: '203.0.113.5' }
+    const inPlaces = async () => (await rows()).filter(({ _id }) => !_id.includes(':address:')).map(({ sent, verified }) => [sent, verified])
+    const releases = await Promise.all(Array.from({ length: 30 }, () => guard.take('+919876543210', visitor)))
+    t.same(await inPlaces(), Array(4).fill([5, 0]))
+    t.equal(await guard.stopOf('+919876543210', other), undefined)
+    t.match(await guard.stopOf('+12025550123', visitor), { reason: 'fraud address' })
+    await guard.take('+919876543210', other)
+    t.match(await guard.stopOf('+919876543210', { ...visitor, address: '203.0.113.6' }), { reason: /^fraud (country|prefix)$/ }, 'two addresses do')
+
+    const verified = () => guard.verified('+919876543210', guard.originOf(visitor.address), other)
+    await Promise.all(Array.from({ length: 10 }, verified))
+    t.same(await inPlaces(), Array(4).fill([16, 10]), 'a used one makes room')
+    await Promise.all(releases.slice(0, 20).map(release => typeof release === 'function' && release()))
+    t.same(await inPlaces(), Array(4).fill([11, 10]))
   })
 
   t.test('a count that fails makes no request fail; a cap that cannot be counted does, and takes nothing', async t => {
