@@ -19,6 +19,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('application/json')
 
   app.post('/upload', {
+    config: { failure: { sentence: 'Failed to save library item', detailed: true } },
     // the body schema is for the OpenAPI document: the form is judged as it streams by
     validatorCompiler: () => () => true,
     schema: {
