@@ -29,6 +29,7 @@ export interface LoginOptions {
 }
 
 const LONGEST_ERROR_CODE = 10
+const NO_NONCE = Buffer.alloc(16)
 
 type Sending = Extract<OtpOutcome, { type: 'send' }>
 
@@ -108,11 +109,11 @@ export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlo
       visitor.record('otp.locked', null, { reason: 'address' })
       throw tooManyGuesses(giveBack)
     }
-    const outcome = await judge(phone, code).catch((error: unknown) => {
+    const { outcome, wrong } = await judge(phone, code).catch((error: unknown) => {
       giveBack()
       throw error
     })
-    if (outcome.type === 'accepted' || outcome.type === 'locked') giveBack()
+    if (!wrong) giveBack()
     visitor.record(outcome.type === 'accepted' ? 'otp.verified' : outcome.type === 'locked' ? 'otp.locked' : 'otp.rejected', phone, details)
     if (outcome.type === 'locked') throw tooManyGuesses(outcome.retryAfter)
     if (outcome.type !== 'accepted') return undefined
@@ -120,12 +121,17 @@ export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlo
     return phone
   }
 
-  async function judge (phone: string, code: string): Promise<OtpOutcome> {
+  /** Whatever the guess comes upon, there is one comparison, so that its time tells nothing. `wrong`: not the phone's code, nor one just used, as when an app submits twice. */
+  async function judge (phone: string, code: string): Promise<{ outcome: OtpOutcome, wrong: boolean }> {
     const guessedAt = now()
-    const [guess, blocked] = await Promise.all([apply(phone, { type: 'guess', wellFormed: isOtpCode(code) }, guessedAt), isBlocked(phone)])
-    if (guess.type !== 'compare') return guess
-    const right = sameCode(code, testCode(phone) ?? otpCode(secret, guess.nonce, phone)) && !blocked
-    return right ? apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now()) : guess
+    const wellFormed = isOtpCode(code)
+    const [guess, blocked] = await Promise.all([apply(phone, { type: 'guess', wellFormed }, guessedAt), isBlocked(phone)])
+    if (guess.type !== 'compare' && guess.type !== 'rejected') return { outcome: guess, wrong: false }
+    const nonce = guess.type === 'compare' ? guess.nonce : guess.used
+    const same = wellFormed && sameCode(code, testCode(phone) ?? otpCode(secret, nonce ?? NO_NONCE, phone)) && nonce !== undefined
+    if (guess.type === 'rejected') return { outcome: guess, wrong: !same }
+    if (!same || blocked) return { outcome: guess, wrong: true }
+    return { outcome: await apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now()), wrong: false }
   }
 
   /** The provider reports that the text with this `reference`, else the last one, never arrived: the next request of that phone meets no gap. */

@@ -47,7 +47,8 @@ export type OtpOutcome =
   | { type: 'limited' } & Stop
   | { type: 'restored' }
   | { type: 'compare', nonce: Buffer }
-  | { type: 'rejected' }
+  /** `used`: the nonce of the used code that the guess came upon, so that a replay can be told from a wrong guess. */
+  | { type: 'rejected', used?: Buffer }
   | { type: 'locked', retryAfter: number }
   | { type: 'accepted', origin: string | undefined }
   | { type: 'freed' }
@@ -128,7 +129,10 @@ function unsent (state: OtpState, { sentAt, nonce, before, counted }: OtpEvent &
 function guess (state: OtpState, { wellFormed }: OtpEvent & { type: 'guess' }, now: number): ReturnType<typeof next> {
   const { challenge, locked_until: lockedUntil } = state
   if (lockedUntil && now < lockedUntil.getTime()) return { state, outcome: { type: 'locked', retryAfter: seconds(lockedUntil.getTime() - now) } }
-  if (!wellFormed || !live(challenge, now)) return { state, outcome: { type: 'rejected' } }
+  if (!wellFormed || !live(challenge, now)) {
+    const used = wellFormed && challenge?.used_at ? { used: challenge.nonce } : {}
+    return { state, outcome: { type: 'rejected', ...used } }
+  }
 
   const failures = { row: state.failures.row + 1, dates: [...since(state.failures.dates, now - DAY), new Date(now)] }
   return {

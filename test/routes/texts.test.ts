@@ -442,9 +442,19 @@ t.test('limits of a client address', async t => {
     t.equal(await service.app.collections.audit.countDocuments({ event: 'otp.locked', subject: { $ne: null }, 'details.reason': 'address' }), 0)
   })
 
-  t.test('a right code is no failure, a malformed one is, and five minutes later all is well', async t => {
+  t.test('a right code is no failure, nor is one that is submitted again, a malformed one is, and five minutes later all is well', async t => {
     const service = await start(t, { LIMIT_FAILURES_PER_ADDRESS: '3' })
-    for (let times = 1; times <= 5; times++) await service.signIn()
+    for (let times = 1; times <= 5; times++) {
+      const { phone } = await service.signIn()
+      t.same((await verify(service, phone, service.lastCode(phone))).body, INVALID)
+      service.clock.advance(1)
+      await requestOtp(service, phone)
+      const twice = await Promise.all([1, 2].map(() => verify(service, phone, service.lastCode(phone))))
+      t.same(twice.map(({ body }) => body.success).sort(), [false, true])
+    }
+    const { phone } = await service.signIn()
+    t.same((await verify(service, phone, service.lastCode(phone) === '123456' ? '123457' : '123456')).body, INVALID, 'another code is a failure')
+    service.clock.advance(300)
     for (const otp of ['123', '123456', '654321']) t.same((await verify(service, freshPhone(), otp)).body, INVALID)
     t.equal((await verify(service, freshPhone(), '123456')).status, 429)
     t.equal((await verify(service, 'nobody', '123456')).status, 400)

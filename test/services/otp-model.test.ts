@@ -12,7 +12,7 @@ const DAY = 1440 * MINUTE
 const LIFE = 300 * SECOND
 const GAPS = [0, 15, 30, 60, 120, 300, 300, 300, 300, 300, 300].map(seconds => seconds * SECOND)
 
-interface Code { nonce: Buffer, issued: number, tries: number, used: boolean, replaces: Code | undefined, compared: number, tokens: number }
+interface Code { nonce: Buffer, issued: number, tries: number, used: boolean, spent: boolean, replaces: Code | undefined, compared: number, tokens: number }
 interface TextSent { at: number, code: Code, expires: number, state: 'flying' | 'sent' | 'failed' | 'refused', counts: boolean, over: TextSent[], unsent: OtpEvent & { type: 'unsent' } }
 interface Guess { code: Code, at: number, right: boolean, counted: boolean }
 
@@ -29,7 +29,7 @@ t.test(`next → ${HISTORIES} random histories go as the model says`, async t =>
   t.same(strays, [])
   for (const what of [
     'send', 'repeat', 'quiet', 'limited phone', 'limited guard', 'compare', 'rejected', 'locked', 'accepted', 'accepted after its code was replaced', 'match rejected',
-    'failed', 'refused', 'freed', 'unchanged', 'sent in the gap of a lost text', 'five compared', 'fifty failures', 'clock went back', 'textless'
+    'failed', 'refused', 'freed', 'unchanged', 'sent in the gap of a lost text', 'five compared', 'fifty failures', 'clock went back', 'textless', 'came upon a used code'
   ]) t.ok((seen.get(what) ?? 0) >= 100, `${what}: ${seen.get(what) ?? 0} times`)
 })
 
@@ -121,7 +121,7 @@ function play (seed: number, saw: (what: string) => void): void {
 
     const current = standing()
     const repeat = isLive() && now - current!.code.issued <= 540 * SECOND
-    const code = repeat ? current!.code : { nonce, issued: now, tries: 0, used: false, replaces: current && !current.code.used ? current.code : undefined, compared: 0, tokens: 0 }
+    const code = repeat ? current!.code : { nonce, issued: now, tries: 0, used: false, spent: false, replaces: current && !current.code.used ? current.code : undefined, compared: 0, tokens: 0 }
     expect(outcome, { type: 'send', nonce: code.nonce, before })
     if (repeat) saw('repeat')
     if (lost === now) lost = undefined
@@ -167,7 +167,12 @@ function play (seed: number, saw: (what: string) => void): void {
   function guess (right: boolean, wellFormed: boolean): void {
     const outcome = apply({ type: 'guess', wellFormed })
     if (now < lockedUntil) return expect(outcome, { type: 'locked', retryAfter: inSeconds(lockedUntil - now) })
-    if (!wellFormed || !isLive()) return expect(outcome, { type: 'rejected' })
+    if (!wellFormed || !isLive()) {
+      const last = texts.findLast(({ state, code }) => state === 'sent' || state === 'flying' || code.spent)?.code
+      if (!wellFormed || !last?.used) return expect(outcome, { type: 'rejected' })
+      saw('came upon a used code')
+      return expect(outcome, { type: 'rejected', used: last.nonce })
+    }
     const { code } = standing()!
     expect(outcome, { type: 'compare', nonce: code.nonce })
     code.tries++
@@ -200,6 +205,7 @@ function play (seed: number, saw: (what: string) => void): void {
     if (current !== guess.code) saw('accepted after its code was replaced')
     if (++guess.code.tokens > 1) throw new Error('two tokens for one code')
     for (const { code } of texts) code.used = true
+    current.spent = true
     row = 0
     waitFor(dayWait())
   }

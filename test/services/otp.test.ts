@@ -302,14 +302,15 @@ t.test('next', async t => {
       t.equal(late.state, state)
     })
 
-    for (const [what, state, wellFormed] of [
+    for (const [what, state, wellFormed, upon] of [
       ['at a phone that never asked', initial, true],
       ['that is malformed', sent(1, { challenge: challenge('a', 0, 300) }), false],
-      ['at a used code', sent(1, { challenge: { ...challenge('a', 0, 300), used_at: at(1) } }), true]
+      ['that is malformed, at a used code', sent(1, { challenge: { ...challenge('a', 0, 300), used_at: at(1) } }), false],
+      ['at a used code', sent(1, { challenge: { ...challenge('a', 0, 300), used_at: at(1) } }), true, { used: nonce('a') }]
     ] as const) {
       t.test(`one ${what} is rejected and is no try`, async t => {
         const { state: after, outcome } = next(state, { type: 'guess', wellFormed }, at(2))
-        t.same(outcome, { type: 'rejected' })
+        t.same(outcome, { type: 'rejected', ...upon })
         t.equal(after, state)
       })
     }
