@@ -176,7 +176,7 @@ t.test('D12: whatever throws inside is one 500, one log line, and the process li
   ]
   broken = false
   t.match(answers[0], { status: 500, body: { error: 'Internal server error', details: new RegExp(answers[0]!.headers.get('x-request-id')!) } })
-  t.match(answers[1], { status: 500, body: { error: 'Internal server error' } })
+  t.match(answers[1], { status: 500, body: { error: 'Failed to save library item' } })
   t.same([answers[2]!.status, answers[2]!.body], [500, { error: 'User creation failed' }])
   for (const { text, headers } of [failed, ...answers]) {
     t.notMatch(text, /10\.1\.2\.3|TypeError|at /)
