@@ -8,15 +8,18 @@ declare module 'fastify' {
   interface FastifyInstance {
     standing: ReturnType<typeof createStanding>
     /** The fixed code of a test number; undefined for every other. */
-    testCode: ReturnType<typeof createTestNumbers>
+    testCode: ReturnType<typeof createTestNumbers>['codeOf']
+    /** When a session must end that a phone's test code opened, if it may have been that. */
+    testEnd: ReturnType<typeof createTestNumbers>['endOf']
   }
 }
 
 /** `app.standing`: who is blocked, who is an admin; `app.testCode`: who is neither, whatever the database says. */
 export default fp(async function standing (app) {
   const { config, collections, now } = app
-  const testCode = createTestNumbers(config, now)
+  const { codeOf: testCode, endOf } = createTestNumbers(config, now)
   app.decorate('testCode', testCode)
+  app.decorate('testEnd', endOf)
   app.decorate('standing', createStanding({
     users: collections.users,
     isTestNumber: phone => testCode(phone) !== undefined,

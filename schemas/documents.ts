@@ -51,6 +51,8 @@ export interface SessionDocument {
   created_at: Date
   last_used_at: Date
   expires_at: Date
+  /** No refresh makes it last longer than this. */
+  ends_by?: Date
   user_agent: string
   /** For a client that asked for refresh tokens: how often they were rotated, and when last. */
   refresh?: { generation: number, rotated_at: Date }

@@ -37,15 +37,16 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
   const live = () => ({ expires_at: { $gt: now() } })
   return { open, adopt, find, findNow, list, end, leave, endOthers, endAll, refresh, move }
 
-  /** A new session, and its refresh token if one was asked for; the phone's oldest beyond ten end. Undefined for a blocked phone. */
-  async function open (phone: string, visitor: Visitor, { refreshable = false } = {}): Promise<{ session: SessionDocument, refreshToken?: string } | undefined> {
+  /** A new session, and its refresh token if one was asked for, that ends at `endsBy` at the latest; the phone's oldest beyond ten end. Undefined for a blocked phone. */
+  async function open (phone: string, visitor: Visitor, { refreshable = false, endsBy }: { refreshable?: boolean, endsBy?: Date } = {}): Promise<{ session: SessionDocument, refreshToken?: string } | undefined> {
     const at = now()
     const session: SessionDocument = {
       _id: randomBytes(12).toString('hex'),
       phone,
       created_at: at,
       last_used_at: at,
-      expires_at: new Date(at.getTime() + (refreshable ? REFRESH_LIFE_MS : lifeSeconds * SECOND)),
+      expires_at: ending(at, refreshable ? REFRESH_LIFE_MS : lifeSeconds * SECOND, endsBy),
+      ...(endsBy && { ends_by: endsBy }),
       user_agent: visitor.userAgent,
       ...(refreshable && { refresh: { generation: 0, rotated_at: at } })
     }
@@ -158,7 +159,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
     const { generation, rotated_at: rotatedAt } = found.refresh
     const at = now()
     if (presented.generation === generation) {
-      const rotated = { last_used_at: at, expires_at: new Date(at.getTime() + REFRESH_LIFE_MS), refresh: { generation: generation + 1, rotated_at: at } }
+      const rotated = { last_used_at: at, expires_at: ending(at, REFRESH_LIFE_MS, found.ends_by), refresh: { generation: generation + 1, rotated_at: at } }
       const { matchedCount } = await sessions.updateOne({ _id: found._id, 'refresh.generation': generation }, { $set: rotated })
       if (matchedCount === 0) return refresh(token, visitor)
       cache.delete(found._id)
@@ -205,6 +206,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
 }
 
 const ended = (revokedAt: Date, expiresAt: Date): Omit<RevokedDocument, '_id'> => ({ revoked_at: revokedAt, expires_at: expiresAt })
+const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(at.getTime() + lifeMs, endsBy?.getTime() ?? Infinity))
 const isSession = (document: WithId<SessionDocument | RevokedDocument>): document is SessionDocument => 'phone' in document
 
 /** A session as its owner may see it, from the one with the id `current`. */

@@ -5,7 +5,7 @@ import { anyOperation, BadRequest, ref, TooLarge, TooMany, Unauthorized, Unsuppo
 const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType, 429: TooMany }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { login, sessions } = app
+  const { login, sessions, testEnd, now } = app
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('/request-otp', {
@@ -34,8 +34,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { description: 'Verified, or not: `success` tells', anyOf: [ref(OtpVerified), ref(OtpRejected)] }, ...refusals }
     }
   }, async ({ body, visitor }) => {
+    const guessedAt = now()
     const phone = await login.verifyOtp(body.phone, body.otp, visitor)
-    const opened = phone && await sessions.open(phone, visitor, { refreshable: body.refresh })
+    const opened = phone && await sessions.open(phone, visitor, { refreshable: body.refresh, endsBy: testEnd(phone, guessedAt) })
     if (!opened) return { success: false, message: 'Invalid OTP' }
     const { session, refreshToken } = opened
     return { success: true, message: 'OTP verified', ...bearer(session), ...(refreshToken && { refresh_token: refreshToken }) }

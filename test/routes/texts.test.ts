@@ -331,12 +331,22 @@ t.test('test numbers', async t => {
   })
 
   t.test('are numbers like any other when their time is over', async t => {
+    service.clock.now = new Date('2126-05-20T23:59:50Z')
+    const signIn = async (refresh: boolean) => {
+      await requestOtp(service, number)
+      return (await service.call('POST', VERIFY, { json: { phone: number, otp: '012345', refresh } })).body
+    }
+    t.match(await signIn(false), { success: true, expires_in: 10 }, 'a session ends with them')
+    const { refresh_token: first } = await signIn(true)
+    const { status, body } = await service.call('POST', '/auth/refresh', { json: { refresh_token: first } })
+    t.match([status, body], [200, { expires_in: 10 }])
     service.clock.now = new Date('2126-05-20T23:59:59.999Z')
     await requestOtp(service, number)
     t.match((await verify(service, number, '012345')).body, { success: true })
     await requestOtp(service, number)
     service.clock.advance(0.001)
     t.same((await verify(service, number, '012345')).body, INVALID)
+    t.equal((await service.call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })).status, 401)
     service.clock.advance(DAY)
     t.equal((await requestOtp(service, number)).status, 200)
     t.equal(service.texts.at(-1)?.to, number)
