@@ -35,5 +35,5 @@ export default fp(async function audit (app) {
       }
     }
   })
-  app.addHook('onClose', () => book.flush())
+  app.addHook('onClose', () => book.close())
 }, { name: 'audit', dependencies: ['env', 'clock', 'mongo', 'metrics'] })
