@@ -47,3 +47,34 @@ t.test('the app, as it is in the shops', async t => {
     t.same([response.status, response.headers.get('content-type'), Buffer.from(await response.arrayBuffer())], [200, 'image/gif', gif], 'fetched without a header, and shown as it is')
   }
 })
+
+t.test('a number written in twenty ways is one number: in codes, guesses, users and an admin\'s search', async t => {
+  const [admin, phone] = [freshPhone(), freshPhone()]
+  const service = await startService(t, { env: { ADMIN_NUMBERS: admin } })
+  const { call, texts, clock } = service
+  const { token: chief } = await service.signIn(admin)
+  await call('POST', '/users', { token: chief, json: { username: 'chief', number: admin } })
+  const ways = notations(phone.slice(3))
+  t.equal(new Set(ways).size, 20)
+  const ids = new Set<string>()
+  for (const [i, way] of ways.entries()) {
+    clock.advance(3 * 3600)
+    t.equal((await call('POST', '/auth/request-otp', { json: { phone: way } })).status, 200, JSON.stringify(way))
+    t.equal(texts.at(-1)?.to, phone)
+    const { body } = await call('POST', '/auth/verify-otp', { json: { phone: ways.at(i - 1), otp: service.lastCode(phone) } })
+    ids.add((await call('POST', '/users', { token: body.access_token, json: { username: 'meera', number: ways.at(i - 2) } })).body.user_id)
+    const found = await call('GET', `/users?number=${encodeURIComponent(way)}`, { token: chief })
+    t.match(found.body.users, [{ _id: [...ids][0], number: phone }])
+  }
+  t.equal(ids.size, 1)
+})
+
+/** Twenty ways to write an Indian number of ten digits. */
+function notations (digits: string): string[] {
+  const [a, b] = [digits.slice(0, 5), digits.slice(5)]
+  const wide = (text: string) => text.replace(/\d/g, digit => String.fromCharCode(digit.charCodeAt(0) + 0xfee0))
+  return [
+    digits, `0${digits}`, `91${digits}`, `+91${digits}`, `0091${digits}`, `${a} ${b}`, `${a}-${b}`, `${a}.${b}`, `0${a} ${b}`, `+91 ${a} ${b}`,
+    `+91-${a}-${b}`, `+91 (0) ${a}-${b}`, `(+91) ${a} ${b}`, `(0)${digits}`, `  ${digits}  `, `${a}\u00a0${b}`, wide(digits), `＋${wide(`91${digits}`)}`, `${a}–${b}`, `00 91 ${a} ${b}`
+  ]
+}

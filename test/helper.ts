@@ -10,6 +10,7 @@ import type { AuditDocument } from '../schemas/documents.js'
 import type { Config, Env } from '../schemas/env.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { digest } from '../services/digest.js'
+import type { Visitor } from '../services/ports.js'
 import { openApiCheck, type OpenApiDocument } from './openapi.js'
 
 export interface Services {
@@ -172,7 +173,7 @@ export async function startService (t: Test, { env, ...options }: Partial<AppOpt
       return { phone, token: body.access_token }
     },
     async tokenFor (phone) {
-      const opened = await app.sessions.open(phone, { address: '127.0.0.1', userAgent: 'test', log: app.log, record () {} })
+      const opened = await app.sessions.open(phone, visitorOf(app))
       return app.issueToken(opened!.session).token
     },
     lastCode: phone => /\d{6}/.exec(texts.findLast(({ to }) => to === phone)?.body ?? '')?.[0] ?? '',
@@ -210,6 +211,9 @@ function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets:
   const code = codes.find(code => new RegExp(`(?<![\\w.-])${code}(?![\\w.-])`).test(text))
   if (token || number || code || secrets.some(secret => text.includes(secret))) return token ? 'a token' : number ? 'a whole number' : code ? 'a code' : 'a secret'
 }
+
+/** Somebody on this machine, of whom nothing is written down. */
+export const visitorOf = ({ log }: FastifyInstance): Visitor => ({ address: '127.0.0.1', userAgent: 'test', log, record () {} })
 
 /** What the audit holds about a phone, newest first. */
 export async function auditOf ({ audit, collections, config }: FastifyInstance, phone: string): Promise<AuditDocument[]> {

@@ -1,7 +1,7 @@
 import { createHash, createHmac, randomUUID } from 'node:crypto'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { eventually, freshPhone, startService, startServices, type Service } from '../helper.js'
+import { eventually, freshPhone, startService, startServices, visitorOf, type Service } from '../helper.js'
 
 const DAY = 24 * 3600
 const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
@@ -111,7 +111,7 @@ t.test('a logout at a process that has not heard of a changed number yet is a lo
     const [from, to] = [freshPhone(), freshPhone()]
     const token = await signIn(from)
     t.ok(await signedIn(token, other))
-    await service.app.sessions.move(from, to, clock.now)
+    await service.app.sessions.move(from, to, clock.now, visitorOf(service.app))
     t.equal((await other.call('POST', '/auth/logout', { token, json: { scope } })).status, 204)
     clock.advance(10)
     t.same([await signedIn(token), await signedIn(token, other)], [false, false])
