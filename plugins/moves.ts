@@ -1,6 +1,8 @@
 import fp from 'fastify-plugin'
 import { createBelongings } from '../services/belongings.js'
 import { createMoves } from '../services/moves.js'
+import { maskPhone } from '../services/phone.js'
+import type { Visitor } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -10,9 +12,20 @@ declare module 'fastify' {
 
 /** `app.moves`: changed phone numbers; what was interrupted is finished at the start and from time to time. */
 export default fp(async function moves (app) {
-  const { collections, config, sessions, now, log } = app
-  const moves = createMoves({ users: collections.users, sessions, belongings: createBelongings(collections), now, log })
+  const { audit, collections, config, metrics, sessions, standing, now, log } = app
+  const nobody: Visitor = {
+    address: '',
+    userAgent: '',
+    log,
+    record (event, phone, details = {}) {
+      log.info({ event, phone: phone && maskPhone(phone), ...details })
+      metrics.events.inc({ event, reason: String(details.reason ?? '') })
+      audit.add({ event, phone, address: '', requestId: '', details })
+    }
+  }
+  const moves = createMoves({ users: collections.users, sessions, belongings: createBelongings(collections), isAppointed: standing.isAppointed, nobody, now, log })
   app.decorate('moves', moves)
+  app.addHook('onClose', moves.close)
   await moves.finishAll()
   if (config.SWEEP_INTERVAL_SECONDS === 0) return
   let working = Promise.resolve()
@@ -23,4 +36,4 @@ export default fp(async function moves (app) {
     clearInterval(timer)
     await working
   })
-}, { name: 'moves', dependencies: ['env', 'clock', 'mongo', 'sessions'] })
+}, { name: 'moves', dependencies: ['env', 'clock', 'mongo', 'sessions', 'standing', 'audit', 'metrics'] })

@@ -39,6 +39,8 @@ export interface UserDocument {
   admin: boolean
   blocked?: boolean
   created_on: Date
+  /** Since when the number is surely theirs; not of rows that were there before. */
+  number_since?: Date
   moved?: { from: string, at: Date }
   duplicate_of?: ObjectId
   old_number?: string
@@ -54,6 +56,8 @@ export interface SessionDocument {
   /** No refresh makes it last longer than this. */
   ends_by?: Date
   user_agent: string
+  /** The move of its user that brought it to `phone`, by when that was. */
+  moved_at?: Date
   /** For a client that asked for refresh tokens: how often they were rotated, and when last. */
   refresh?: { generation: number, rotated_at: Date }
   /** The token was issued by the replaced system. */
@@ -101,6 +105,8 @@ export interface UploadDocument {
   _id: ObjectId
   key: string
   owner?: string
+  /** Which began it: an owner's sessions move with them. */
+  session?: string
   state: 'open' | 'committing'
   started_at: Date
 }
@@ -111,6 +117,8 @@ export interface LibraryDocument {
   key?: string
   url?: string
   owner?: string
+  /** Which uploaded it. */
+  session?: string
   user_id: string
   type?: string
   category?: string

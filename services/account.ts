@@ -9,6 +9,7 @@ import { jsonText } from './json-text.js'
 import type { createMoves } from './moves.js'
 import type { Clock, Visitor } from './ports.js'
 import { shownSession, type createSessions } from './sessions.js'
+import { warnOfVacancy } from './standing.js'
 import { shownToSelf } from './users.js'
 
 export interface AccountOptions {
@@ -19,6 +20,7 @@ export interface AccountOptions {
   sessions: Pick<ReturnType<typeof createSessions>, 'endAll' | 'list'>
   moves: Pick<ReturnType<typeof createMoves>, 'finish'>
   audit: Pick<ReturnType<typeof createAudit>, 'each'>
+  isAppointed: (phone: string) => boolean
   present: (row: LibraryDocument) => LibraryItem
   now: Clock
 }
@@ -27,7 +29,7 @@ export interface AccountOptions {
 const UNBLOCKED = { blocked: { $ne: true } } as const
 
 /** Everything that is stored about somebody: to take away, and to leave behind. */
-export function createAccount ({ users, otps, uploads, library, sessions, moves, audit, present, now }: AccountOptions) {
+export function createAccount ({ users, otps, uploads, library, sessions, moves, audit, isAppointed, present, now }: AccountOptions) {
   const belongings = createBelongings({ uploads, library })
   return { remove, exportOf }
 
@@ -45,6 +47,7 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
     const { deletedCount } = await users.deleteOne({ _id: user._id, number: caller, ...UNBLOCKED })
     if (deletedCount === 0) throw userNotFound()
     visitor.record('user.deleted', caller)
+    if (isAppointed(caller)) warnOfVacancy(visitor.log, caller)
   }
 
   /** What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that was. Items and audit are read as the text is taken. */

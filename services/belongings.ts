@@ -10,10 +10,11 @@ const FORMER_OWNER = 'deleted'
  */
 export function createBelongings ({ uploads, library }: { uploads: Collection<UploadDocument>, library: Collection<LibraryDocument> }) {
   return {
-    /** What `from` began to upload until `before` is `to`'s from now on. */
-    async move (from: string, to: string, before: Date): Promise<void> {
-      await uploads.updateMany({ owner: from, started_at: { $lte: before } }, { $set: { owner: to } })
-      await inBatches({ owner: from, $or: [{ created_at: { $lte: before } }, { started_at: { $lte: before } }] }, ownership(to))
+    /** What `from` began to upload until `before`, or later by one of these sessions, is `to`'s from now on: they may have been `from`'s a little longer. */
+    async move (from: string, to: string, before: Date, sessions: string[]): Promise<void> {
+      const byThem = { session: { $in: sessions } }
+      await uploads.updateMany({ owner: from, $or: [{ started_at: { $lte: before } }, byThem] }, { $set: { owner: to } })
+      await inBatches({ owner: from, $or: [{ created_at: { $lte: before } }, { started_at: { $lte: before } }, byThem] }, ownership(to))
     },
 
     /** Everything of `owner` stays, and is nobody's. */

@@ -5,7 +5,7 @@ import type { Session } from '../schemas/auth.js'
 import type { RevokedDocument, SessionDocument } from '../schemas/documents.js'
 import type { Claims } from './access-token.js'
 import { digest } from './digest.js'
-import { invalidRefreshToken, isDuplicateKey, sessionNotFound } from './errors.js'
+import { invalidRefreshToken, invalidToken, isDuplicateKey, sessionNotFound } from './errors.js'
 import type { Clock, Log, Visitor } from './ports.js'
 import { createRefreshTokens } from './refresh-token.js'
 
@@ -15,6 +15,7 @@ const TRUST_MS = 9 * SECOND
 const TRUSTED = 10_000
 const TOUCH_MS = 60 * SECOND
 const MOST_PER_PHONE = 10
+const HANDOVER_MS = 24 * 3600 * SECOND
 const REFRESH_LIFE_MS = 30 * 24 * 3600 * SECOND
 const REFRESH_GRACE_MS = 10 * SECOND
 const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * SECOND
@@ -28,14 +29,14 @@ export interface SessionsOptions {
   log: Log
 }
 
-type Reason = 'logout' | 'too many' | 'reused' | 'blocked' | 'deleted' | 'moved'
+type Reason = 'former holder' | 'logout' | 'too many' | 'reused' | 'blocked' | 'deleted' | 'moved'
 
 /** Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every other. */
 export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now, log }: SessionsOptions) {
   const cache = new LRUCache<string, Promise<SessionDocument | undefined>>({ max: TRUSTED, ttl: TRUST_MS, ttlResolution: 0, perf: { now: () => now().getTime() } })
   const tokens = createRefreshTokens(secret)
   const live = () => ({ expires_at: { $gt: now() } })
-  return { open, adopt, find, findNow, list, end, leave, endOthers, endAll, refresh, move }
+  return { open, adopt, find, findNow, list, end, leave, endOthers, endAll, refresh, move, endFormer }
 
   /** A new session, and its refresh token if one was asked for, that ends at `endsBy` at the latest; the phone's oldest beyond ten end. Undefined for a blocked phone. */
   async function open (phone: string, visitor: Visitor, { refreshable = false, endsBy }: { refreshable?: boolean, endsBy?: Date } = {}): Promise<{ session: SessionDocument, refreshToken?: string } | undefined> {
@@ -174,12 +175,33 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
     throw invalidRefreshToken()
   }
 
-  /** What was opened for one phone until `before` belongs to another from now on. Can be repeated. */
-  async function move (from: string, to: string, before: Date): Promise<void> {
-    await bar(from)
+  /**
+   * What was opened for one phone until `before` belongs to another from now on, where it takes the place of what a former holder of that number has left.
+   * Resolves with the ids of all that this move brought. Can be repeated, also at the same time.
+   */
+  async function move (from: string, to: string, before: Date, visitor: Visitor): Promise<string[]> {
+    await Promise.all([bar(from), bar(to)])
+    const former = await sessions.find({ phone: to, created_at: { $lte: before }, moved_at: { $not: { $gte: before } } }).toArray()
+    await revoke(former.filter(isSession), visitor, 'former holder')
     const moving = (await sessions.find({ phone: from, created_at: { $lte: before } }).toArray()).map(({ _id }) => _id)
-    await sessions.updateMany({ _id: { $in: moving } }, { $set: { phone: to } })
+    await sessions.updateMany({ _id: { $in: moving } }, { $set: { phone: to, moved_at: before } })
     for (const sid of moving) cache.delete(sid)
+    const moved = (await sessions.find({ phone: to, moved_at: before }).toArray()).map(({ _id }) => _id)
+    await revoke((await all(to)).slice(MOST_PER_PHONE), visitor, 'too many')
+    return moved
+  }
+
+  /**
+   * Before the caller gets a user: ends what was opened for their phone more than a day before their own session. A number changes hands in weeks; the
+   * devices of one person sign in within a day. Resolves with the caller's own session. 401 when it is none any more.
+   */
+  async function endFormer (sid: string, phone: string, visitor: Visitor): Promise<SessionDocument> {
+    const open = await all(phone)
+    const own = open.find(({ _id }) => _id === sid)
+    if (!own) throw invalidToken()
+    if (!own.legacy) await bar(phone)
+    await revoke(open.filter(({ created_at: at }) => at.getTime() < own.created_at.getTime() - HANDOVER_MS), visitor, 'former holder')
+    return own
   }
 
   async function revoke (found: SessionDocument[], visitor: Visitor, reason: Reason): Promise<void> {

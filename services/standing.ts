@@ -1,7 +1,8 @@
 import type { Collection } from 'mongodb'
 import type { UserDocument } from '../schemas/documents.js'
 import { adminsOnly } from './errors.js'
-import type { Visitor } from './ports.js'
+import { maskPhone } from './phone.js'
+import type { Log, Visitor } from './ports.js'
 
 export interface StandingOptions {
   users: Collection<UserDocument>
@@ -44,4 +45,9 @@ export function createStanding ({ users, isTestNumber, adminNumbers }: StandingO
     }
     return appointed
   }
+}
+
+/** To be called when the user of a number of the list gives it up: whoever has it next is appointed, too. */
+export function warnOfVacancy (log: Log, phone: string): void {
+  log.warn({ event: 'admin.vacant', phone: maskPhone(phone) }, 'A number of ADMIN_NUMBERS has lost its user: take it off the list, or its next holder is an admin')
 }

@@ -30,6 +30,7 @@ interface Stored extends FileType {
 /** Who uploads: by what is known, and by what the database has now, which rejects when nobody is signed in any more. */
 export interface Uploader {
   phone: string
+  sessionId: string
   phoneNow: () => Promise<string>
 }
 
@@ -46,7 +47,7 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
    * 400, 413, or 500 when the store or the database failed.
    */
   async function upload (form: AsyncIterable<FormPart>, uploader: Uploader, gone: AbortSignal, log: Log): Promise<LibraryDocument> {
-    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, state: 'open', started_at: now() }
+    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'open', started_at: now() }
     try {
       const { fields, stored } = await readUploadForm(form, limit, file => store(file, row, uploader))
       if (gone.aborted) throw invalidMultipart(gone.reason)
@@ -109,7 +110,7 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
   async function commit (row: UploadDocument, fields: UploadFields, { contentType, size, sha256 }: Stored): Promise<LibraryDocument> {
     const type = contentType === 'image/gif' ? 'gif' : 'image'
     const category = type === 'gif' ? 'GIF' : 'Images'
-    const item: LibraryDocument = { _id: row._id, key: row.key, owner: row.owner, category, ...fields, type, content_type: contentType, size, sha256, started_at: row.started_at, created_at: now() }
+    const item: LibraryDocument = { _id: row._id, key: row.key, owner: row.owner, session: row.session, category, ...fields, type, content_type: contentType, size, sha256, started_at: row.started_at, created_at: now() }
     const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'open' }, { $set: { state: 'committing' } })
     if (matchedCount === 0) throw new Error('the upload was given up for dead before it ended')
     await library.insertOne(item)

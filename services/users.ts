@@ -4,12 +4,14 @@ import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../sche
 import { foreignNumber, invalidField, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from './errors.js'
 import { maskPhone, normalizePhone, requirePhone } from './phone.js'
 import type { Clock, Visitor } from './ports.js'
+import type { createSessions } from './sessions.js'
 import type { createStanding } from './standing.js'
 import { storedTime } from './stored-time.js'
 import { parseUsername, usernameKey } from './username.js'
 
 export interface UsersOptions {
   users: Collection<UserDocument>
+  sessions: Pick<ReturnType<typeof createSessions>, 'endFormer'>
   standing: Pick<ReturnType<typeof createStanding>, 'isAdmin' | 'isAppointed'>
   isTestNumber: (phone: string) => boolean
   region: string
@@ -17,19 +19,22 @@ export interface UsersOptions {
   now: Clock
 }
 
+/** Who asks, and by which session. */
+export interface Caller { phone: string, sessionId: string }
+
 interface NewUser { username: string, key: string, phone: string, admin: boolean }
 
-export function createUsers ({ users, standing, isTestNumber, region, requireOwnNumber, now }: UsersOptions) {
+export function createUsers ({ users, sessions, standing, isTestNumber, region, requireOwnNumber, now }: UsersOptions) {
   return { create, get, getByPhone, change }
 
   /** The id of the user with this name and number, made now or long ago. 400, 403 a foreign number, 409 name or number taken. */
-  async function create ({ username, number, admin }: UserCreation, caller: string, visitor: Visitor): Promise<string> {
+  async function create ({ username, number, admin }: UserCreation, caller: Caller, visitor: Visitor): Promise<string> {
     const name = parseUsername(username)
     const phone = requirePhone(number, region, 'number')
-    const foreign = requireOwnNumber && phone !== caller
-    const byAdmin = (foreign || admin !== undefined) && await standing.isAdmin(caller)
+    const foreign = requireOwnNumber && phone !== caller.phone
+    const byAdmin = (foreign || admin !== undefined) && await standing.isAdmin(caller.phone)
     const asAdmin = byAdmin && mayBecomeAdmin(admin, phone)
-    if (foreign && !byAdmin) await refuseForeign(name.key, caller, visitor)
+    if (foreign && !byAdmin) await refuseForeign(name.key, caller.phone, visitor)
     return findOrInsert({ ...name, phone, admin: asAdmin || standing.isAppointed(phone) }, caller, visitor)
   }
 
@@ -48,10 +53,12 @@ export function createUsers ({ users, standing, isTestNumber, region, requireOwn
   }
 
   /** An insert whose answer was lost is found again by its name and number, as is one that was quicker. */
-  async function findOrInsert ({ username, key, phone, admin }: NewUser, caller: string, visitor: Visitor): Promise<string> {
+  async function findOrInsert ({ username, key, phone, admin }: NewUser, caller: Caller, visitor: Visitor): Promise<string> {
     const existing = await sameNumber(key, phone)
     if (existing) return existing
-    const user: UserDocument = { _id: new ObjectId(), username, username_key: key, number: phone, admin, created_on: now() }
+    const own = phone === caller.phone
+    const since = own ? (await sessions.endFormer(caller.sessionId, phone, visitor)).created_at : now()
+    const user: UserDocument = { _id: new ObjectId(), username, username_key: key, number: phone, admin, created_on: now(), number_since: since }
     try {
       await users.insertOne(user)
     } catch (error) {
@@ -60,7 +67,7 @@ export function createUsers ({ users, standing, isTestNumber, region, requireOwn
       if (winner) return winner
       throw usernameTaken()
     }
-    visitor.record('user.created', phone, { ...(phone !== caller && { by: maskPhone(caller) }), ...(admin && { admin }) })
+    visitor.record('user.created', phone, { ...(!own && { by: maskPhone(caller.phone) }), ...(admin && { admin }) })
     return user._id.toHexString()
   }
 

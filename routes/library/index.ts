@@ -11,7 +11,7 @@ const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { config, collections, mediaStore: media, now } = app
-  const uploader = ({ phone, sessionId }: FastifyRequest) => ({ phone, phoneNow: () => phoneOf(sessionId) })
+  const uploader = ({ phone, sessionId }: FastifyRequest) => ({ phone, sessionId, phoneNow: () => phoneOf(sessionId) })
   const library = createLibrary({ library: collections.library, media })
   const uploads = createUploads({ uploads: collections.uploads, library: collections.library, media, limit: config.UPLOAD_MAX_BYTES, now })
   app.addHook('onRequest', app.authenticate)

@@ -10,7 +10,7 @@ const security = [{ bearer: [] }]
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { config, collections, sessions, moves, standing, testCode, now } = app
   const common = { users: collections.users, isTestNumber: (phone: string) => testCode(phone) !== undefined, region: config.DEFAULT_REGION }
-  const users = createUsers({ ...common, standing, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
+  const users = createUsers({ ...common, sessions, standing, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
 
@@ -25,9 +25,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(UserCreation),
       response: { 201: { ...ref(UserCreated), description: 'The user is there' }, ...refusals, 400: BadRequest, 403: Forbidden, 409: Conflict, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, async ({ body, phone, visitor }, reply) => {
+  }, async ({ body, phone, sessionId, visitor }, reply) => {
     reply.code(201)
-    return { message: 'User created', user_id: await users.create(body, phone, visitor) }
+    return { message: 'User created', user_id: await users.create(body, { phone, sessionId }, visitor) }
   })
 
   app.get('/:id', {

@@ -11,6 +11,7 @@ const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
 const INVALID_OTP = { status: 200, body: { success: false, message: 'Invalid OTP' } }
 const NUMBER_TAKEN = { status: 409, body: { error: 'Phone number already in use' } }
 const TEST_NUMBER = '+919999900000'
+const appName = `account-${Math.random().toString(36).slice(2)}`
 const ROUNDS = process.env.TEST_REAL ? 5 : 20
 
 t.setTimeout(200_000)
@@ -196,16 +197,55 @@ t.test('POST /users/me/number', async t => {
 
   t.test('a token of the replaced system that was never used opens nothing of the user', async t => {
     const old = await startService(t, { services, env: { JWT_ACCEPT_LEGACY: 'true' }, now: () => clock.now })
-    const meera = await person()
+    const who = await caller()
     const iat = clock.now.getTime() / 1000 - 1000
-    const token = legacyToken({ sub: meera.phone, type: 'access', iat, exp: iat + 10 * 365 * 24 * 3600 })
-    const seen = legacyToken({ sub: meera.phone, type: 'access', iat: iat + 1, exp: iat + 10 * 365 * 24 * 3600 })
+    const token = legacyToken({ sub: who.phone, type: 'access', iat, exp: iat + 10 * 365 * 24 * 3600 })
+    const seen = legacyToken({ sub: who.phone, type: 'access', iat: iat + 1, exp: iat + 10 * 365 * 24 * 3600 })
+    t.equal((await old.call('GET', '/auth/sessions', { token: seen })).status, 200)
+    const meera = await person(who)
     t.match(await old.call('GET', '/users/me', { token: seen }), { body: { _id: meera.id } })
     const to = freshPhone()
     await moved(meera, to)
     t.match(await old.call('GET', '/users/me', { token }), INVALID_TOKEN)
     clock.advance(10)
     t.match(await old.call('GET', '/users/me', { token: seen }), { body: { _id: meera.id, number: to } }, 'one that was in use moved along')
+  })
+
+  t.test('nobody who signed in at the number before sees or changes anything, although the move fails halfway; what has failed is tried again', async t => {
+    const legacy = await startService(t, { services, env: { JWT_ACCEPT_LEGACY: 'true' }, now: () => clock.now })
+    const apart = await startService(t, { services, env: { MONGO_URI: withAppName(services.mongoUri) }, now: () => clock.now })
+    const former = await caller()
+    const iat = clock.now.getTime() / 1000 - 1000
+    const unseen = legacyToken({ sub: former.phone, type: 'access', iat, exp: iat + 10 * 365 * 24 * 3600 })
+    t.equal((await other.call('GET', '/auth/sessions', { token: former.token })).status, 200)
+    const meera = await person()
+    await ask(meera.token, former.phone)
+    const failing = app.mongo.client.db('admin')
+    await failing.command({ configureFailPoint: 'failCommand', mode: 'alwaysOn', data: { failCommands: ['delete'], appName, errorCode: 8000 } })
+    const { status } = await apart.call('POST', '/users/me/number/verify', { token: meera.token, json: { number: former.phone, otp: service.lastCode(former.phone) } })
+    await failing.command({ configureFailPoint: 'failCommand', mode: 'off' })
+    t.equal(status, 500)
+    await eventually(async () => !('moved' in (await users.findOne({ number: former.phone }))!))
+    clock.advance(10)
+    for (const at of [service, other, apart]) {
+      t.match(await at.call('GET', '/users/me', { token: former.token }), INVALID_TOKEN)
+      t.match(await at.call('GET', '/users/me', { token: meera.token }), { body: { _id: meera.id, number: former.phone } })
+    }
+    t.match(await legacy.call('GET', '/users/me', { token: unseen }), INVALID_TOKEN)
+    const revoked = await eventually(async () => (await auditOf(apart.app, former.phone)).find(({ event }) => event === 'session.revoked'))
+    t.match(revoked, { network: 'unknown', details: { reason: 'former holder' } })
+  })
+
+  t.test('ten sessions are left of more', async t => {
+    const meera = await person()
+    const to = freshPhone()
+    for (let i = 1; i < 10; i++) await service.tokenFor(meera.phone)
+    await users.updateOne({ number: meera.phone }, { $set: { number: to, moved: { from: meera.phone, at: clock.now } } })
+    clock.advance(1)
+    const tokens = [await service.tokenFor(to), await service.tokenFor(to)]
+    await app.moves.finishAll()
+    t.equal(await sessions.countDocuments({ phone: to }), 10)
+    for (const token of tokens) t.match(await call('GET', '/users/me', { token }), { body: { _id: meera.id } })
   })
 
   t.test('a wrong code is the login\'s answer, and so is one wrong code too many', async t => {
@@ -288,7 +328,7 @@ t.test('POST /users/me/number', async t => {
       clock.advance(60)
       await ask(meera.token, rival.phone)
       const [move, creation] = await Promise.all([confirm(meera.token, rival.phone), call('POST', '/users', { token: rival.token, json: { username: freshName(), number: rival.phone } })])
-      t.match([[200, 409], [409, 201]].some(([a, b]) => a === move.status && b === creation.status), true, `${move.status} ${creation.status}`)
+      t.match([[200, 409], [200, 401], [409, 201]].some(([a, b]) => a === move.status && b === creation.status), true, `${move.status} ${creation.status}`)
       t.equal(await users.countDocuments({ number: rival.phone }), 1)
       t.equal(await users.countDocuments({ _id: new ObjectId(meera.id), number: move.status === 200 ? rival.phone : meera.phone }), 1)
     }
@@ -337,12 +377,14 @@ t.test('POST /users/me/number', async t => {
     const meera = await person()
     const numbers = Array.from({ length: 4 }, freshPhone)
     const sent: Array<Promise<Reply>> = []
+    const ticking = setInterval(() => clock.advance(0.001), 1)
     for (const number of numbers) {
       await ask(meera.token, number)
       for (let i = 0; i < 5; i++) sent.push(service.upload(meera.token, gif), other.upload(meera.token, gif))
       t.equal((await confirm(meera.token, number)).status, 200)
       clock.advance(1)
     }
+    clearInterval(ticking)
     const ids = (await Promise.all(sent)).map(({ status, body }) => { t.equal(status, 201); return new ObjectId(body.id as string) })
     t.equal(await library.countDocuments({ _id: { $in: ids }, owner: numbers.at(-1)! }), ids.length)
   })
@@ -388,9 +430,10 @@ t.test('POST /users/me/number', async t => {
     await users.updateOne({ number: meera.phone }, { $set: { number: to, moved: { from: meera.phone, at: clock.now } } })
     clock.advance(20)
     const { body: begunBefore } = await upload.finish()
+    const { body: begunLater } = await service.upload(meera.token, gif)
     const token = await service.tokenFor(meera.phone)
     const newcomers = { token, item: new ObjectId((await service.upload(token, gif)).body.id as string) }
-    return { meera, to, mine: [id, begunBefore.id].map(id => new ObjectId(id as string)), newcomers }
+    return { meera, to, mine: [id, begunBefore.id, begunLater.id].map(id => new ObjectId(id as string)), newcomers }
   }
 
   async function whole (t: Test, meera: Person, to: string, mine: ObjectId[], newcomers: { token: string, item: ObjectId }): Promise<void> {
@@ -472,6 +515,12 @@ async function person (who?: Caller): Promise<Person> {
   const username = freshName()
   const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username, number: phone } })
   return { phone, token, id, username, createdOn: clock.now.toISOString() }
+}
+
+function withAppName (uri: string): string {
+  const url = new URL(uri)
+  url.searchParams.set('appName', appName)
+  return url.href
 }
 
 function freshName (): string {

@@ -37,6 +37,19 @@ t.test('ADMIN_NUMBERS', async t => {
     await users.deleteOne({ number: early })
   })
 
+  t.test('warns when such a number loses its user', async t => {
+    const warnings = () => service.logs.filter(line => line.includes('"admin.vacant"')).length
+    for (const lose of [(token: string) => call('DELETE', '/users/me', { token }), moveAway]) {
+      const before = warnings()
+      const { token } = await person(freshName(), { phone: early, token: await service.tokenFor(early) })
+      t.ok((await lose(token)).status < 300)
+      t.equal(warnings(), before + 1)
+    }
+    const meera = await person()
+    await call('DELETE', '/users/me', { token: meera.token })
+    t.equal(warnings(), 2)
+  })
+
   t.test('whose code others know is no admin, whatever the database says', async t => {
     const token = await service.tokenFor(TEST_NUMBER)
     const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username: freshName(), number: TEST_NUMBER } })
@@ -289,6 +302,12 @@ async function person (username = freshName(), caller?: { phone: string, token: 
   const token = caller?.token ?? await service.tokenFor(phone)
   const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username, number: phone } })
   return { phone, token, id, username }
+}
+
+async function moveAway (token: string): Promise<Reply> {
+  const number = freshPhone()
+  await call('POST', '/users/me/number', { token, json: { number } })
+  return call('POST', '/users/me/number/verify', { token, json: { number, otp: service.lastCode(number) } })
 }
 
 function freshName (): string {

@@ -31,7 +31,7 @@ t.test('POST /users', async t => {
     t.same(body, { message: 'User created', user_id: body.user_id })
     t.match(body.user_id, /^[0-9a-f]{24}$/)
     t.equal(headers.get('cache-control'), 'no-store')
-    t.same(await users.findOne({ number: phone }), { _id: new ObjectId(body.user_id as string), username, username_key: username, number: phone, admin: false, created_on: clock.now })
+    t.same(await users.findOne({ number: phone }), { _id: new ObjectId(body.user_id as string), username, username_key: username, number: phone, admin: false, created_on: clock.now, number_since: clock.now })
   })
 
   t.test('the same username and number again are the same user, in whatever notation', async t => {
@@ -44,6 +44,20 @@ t.test('POST /users', async t => {
     }
     t.equal(await users.countDocuments({ number: phone }), 1)
     t.equal((await users.findOne({ number: phone }))?.username, username, 'what is shown stays')
+  })
+
+  t.test('ends what a former holder of the number has left, and no other device of the caller', async t => {
+    const { phone, token: former } = await caller()
+    const first = await create(former, freshName(), phone)
+    t.equal((await call('DELETE', '/users/me', { token: former })).status, 204)
+    const again = await service.tokenFor(phone)
+    clock.advance(20 * 24 * 3600)
+    const [phones, tablet] = [await service.tokenFor(phone), await service.tokenFor(phone)]
+    const { status, body } = await create(tablet, freshName(), phone)
+    t.equal(status, 201)
+    t.not(body.user_id, first.body.user_id)
+    t.equal((await call('GET', '/users/me', { token: again })).status, 401)
+    for (const token of [phones, tablet]) t.match((await call('GET', '/users/me', { token })).body, { _id: body.user_id })
   })
 
   t.test('another username for the caller\'s number, or a taken one, is a conflict', async t => {
@@ -155,7 +169,7 @@ t.test('POST /users', async t => {
       const body = `{"username":"${freshName()}","number":"${phone}",${member}}`
       const { status, body: { user_id: id } } = await call('POST', '/users', { token, body, headers: { 'content-type': 'application/json' } })
       t.equal(status, 201, member)
-      t.strictSame(Object.keys((await users.findOne({ _id: new ObjectId(id as string), number: phone, admin: false }))!), ['_id', 'username', 'username_key', 'number', 'admin', 'created_on'], member)
+      t.strictSame(Object.keys((await users.findOne({ _id: new ObjectId(id as string), number: phone, admin: false }))!), ['_id', 'username', 'username_key', 'number', 'admin', 'created_on', 'number_since'], member)
       t.match((await call('GET', '/users/me', { token })).body, { admin: false, _id: id })
     }
     const { phone, token } = await caller()
@@ -208,9 +222,9 @@ t.test('POST /users', async t => {
   t.test('F4: a user whose making was answered by a cut connection is found again by the same caller', async t => {
     const wire = await mongoProxy(services.mongoUri)
     t.teardown(wire.close)
-    const apart = await startService(t, { services: { ...services, mongoUri: `${wire.uri}&retryWrites=false` } })
+    const apart = await startService(t, { services: { ...services, mongoUri: `${wire.uri}&retryWrites=false` }, now: () => clock.now })
     let lost = 0
-    for (let bytes = 20; bytes <= 600; bytes += 20) {
+    for (let bytes = 20; bytes <= 2000; bytes += 60) {
       const { phone, token } = await caller()
       const username = freshName()
       const ask = () => apart.call('POST', '/users', { token, json: { username, number: phone } })

@@ -11,9 +11,9 @@ const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { audit, config, collections, mediaStore, moves, sessions, standing, testCode, now } = app
-  const users = createUsers({ users: collections.users, standing, isTestNumber: phone => testCode(phone) !== undefined, region: config.DEFAULT_REGION, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
+  const users = createUsers({ users: collections.users, sessions, standing, isTestNumber: phone => testCode(phone) !== undefined, region: config.DEFAULT_REGION, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
   const { present } = createLibrary({ library: collections.library, media: mediaStore })
-  const account = createAccount({ ...collections, sessions, moves, audit, present, now })
+  const account = createAccount({ ...collections, sessions, moves, audit, isAppointed: standing.isAppointed, present, now })
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
 
