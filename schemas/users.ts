@@ -88,8 +88,8 @@ export const RecordedEvent = Type.Object({
   at: Timestamp,
   event: Type.String({ examples: ['session.opened'] }),
   count: Type.Integer({ minimum: 1, description: 'Equal events of a moment are one' }),
-  network: Type.String({ description: 'Where the request came from, shortened', examples: ['203.0.113.0/24'] }),
-  request_id: Type.String(),
+  network: Type.Optional(Type.String({ description: 'Where the request came from, shortened; not of what others did', examples: ['203.0.113.0/24'] })),
+  request_id: Type.Optional(Type.String()),
   details: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()]))
 }, { $id: 'RecordedEvent', additionalProperties: false })
 export type RecordedEvent = Static<typeof RecordedEvent>
@@ -97,15 +97,16 @@ export type RecordedEvent = Static<typeof RecordedEvent>
 export const PersonalData = Type.Object({
   exported_at: Timestamp,
   user: orNull(Type.Unsafe<CurrentUser>({ $ref: 'CurrentUser#' })),
+  duplicates: Type.Array(Type.Unsafe<User>({ $ref: 'User#' }), { description: 'Further users that the number had once, with the number as it was written' }),
   sessions: Type.Array(Type.Unsafe<unknown>({ $ref: 'Session#' })),
   login: orNull(Type.Unsafe<LoginState>({ $ref: 'LoginState#' })),
   uploads: Type.Array(Type.Object({ id: ObjectIdHex, started_at: Timestamp }), { description: 'In flight' }),
   items: Type.Array(Type.Unsafe<unknown>({ $ref: 'LibraryItem#' }), { description: 'The caller\'s own, newest first' }),
-  audit: Type.Array(Type.Unsafe<RecordedEvent>({ $ref: 'RecordedEvent#' }), { description: 'What was written down about the phone number in the last 90 days, newest first' })
+  audit: Type.Array(Type.Unsafe<RecordedEvent>({ $ref: 'RecordedEvent#' }), { description: 'What was written down about the phone number in the last 90 days, since it is the caller\'s, newest first' })
 }, {
   $id: 'PersonalData',
   additionalProperties: false,
-  examples: [{ exported_at: '2026-05-05T08:00:00.000Z', user: meera, sessions: [], login: null, uploads: [], items: [], audit: [{ at: '2026-05-05T08:00:00.000Z', event: 'user.exported', count: 1, network: '203.0.113.0/24', request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', details: {} }] }]
+  examples: [{ exported_at: '2026-05-05T08:00:00.000Z', user: meera, duplicates: [], sessions: [], login: null, uploads: [], items: [], audit: [{ at: '2026-05-05T08:00:00.000Z', event: 'user.exported', count: 1, network: '203.0.113.0/24', request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', details: {} }] }]
 })
 
 export const UserId = Type.Object({ id: ObjectIdHex })

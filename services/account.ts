@@ -10,7 +10,7 @@ import type { createMoves } from './moves.js'
 import type { Clock, Visitor } from './ports.js'
 import { shownSession, type createSessions } from './sessions.js'
 import { warnOfVacancy } from './standing.js'
-import { shownToSelf } from './users.js'
+import { shown, shownToSelf } from './users.js'
 
 export interface AccountOptions {
   users: Collection<UserDocument>
@@ -44,6 +44,7 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
     await moves.finish(user)
     await sessions.endAll(caller, visitor, 'deleted')
     await belongings.release(caller)
+    await users.deleteMany({ duplicate_of: user._id })
     const { deletedCount } = await users.deleteOne({ _id: user._id, number: caller, ...UNBLOCKED })
     if (deletedCount === 0) throw userNotFound()
     visitor.record('user.deleted', caller)
@@ -53,8 +54,9 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
   /** What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that was. Items and audit are read as the text is taken. */
   async function exportOf (caller: string, sessionId: string, visitor: Visitor): Promise<{ at: Date, text: AsyncIterable<string> }> {
     const at = now()
-    const [user, otp, open, inFlight] = await Promise.all([
-      users.findOne({ number: caller }),
+    const user = await users.findOne({ number: caller })
+    const [formerRows, otp, open, inFlight] = await Promise.all([
+      user ? users.find({ duplicate_of: user._id }).toArray() : [],
       otps.findOne({ _id: caller }),
       sessions.list(caller),
       uploads.find({ owner: caller }).toArray()
@@ -63,11 +65,12 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
     const text = jsonText({
       exported_at: at,
       user: user && shownToSelf(user),
+      duplicates: formerRows.map(row => shown(row, true)),
       sessions: open.map(session => shownSession(session, sessionId)),
       login: otp && loginState(otp),
       uploads: inFlight.map(({ _id, started_at: startedAt }) => ({ id: _id.toHexString(), started_at: startedAt })),
       items: map(library.find({ owner: caller }).sort({ created_at: -1, _id: -1 }), present),
-      audit: map(audit.each(caller), recordedEvent)
+      audit: map(audit.each(caller, user ? user.number_since : open.find(({ _id }) => _id === sessionId)?.created_at ?? at), recordedEvent)
     })
     return { at, text }
   }
@@ -83,8 +86,10 @@ function loginState ({ challenge, sends, failures, locked_until: lockedUntil }: 
   }
 }
 
-const recordedEvent = ({ at, event, count, network, request_id: requestId, details }: AuditDocument): RecordedEvent =>
-  ({ at: toText(at), event, count, network, request_id: requestId, details })
+/** Of what somebody else has done to the caller: what it was, but not who, nor where from. */
+function recordedEvent ({ at, event, count, network, request_id: requestId, details: { by, ...details } }: AuditDocument): RecordedEvent {
+  return { at: toText(at), event, count, ...(by === undefined && { network, request_id: requestId }), details }
+}
 
 const toText = (date: Date) => date.toISOString()
 

@@ -91,12 +91,10 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
     lost = 0
   }
 
-  /** What is written down about a phone since its former holder left it, newest first and one by one: it can be much. */
-  async function * each (phone: string): AsyncGenerator<AuditDocument, void, undefined> {
+  /** What is written down about a phone, `since` its holder has it, newest first and one by one: it can be much. */
+  async function * each (phone: string, since?: Date): AsyncGenerator<AuditDocument, void, undefined> {
     await flush()
-    const subject = subjectOf(phone)
-    const left = await audit.findOne({ subject, $or: [{ event: 'user.deleted' }, { event: 'user.moved', 'details.to': { $exists: true } }] }, { sort: { at: -1 } })
-    yield * audit.find({ subject, ...(left && { at: { $gt: left.at } }) }).sort({ at: -1 })
+    yield * audit.find({ subject: subjectOf(phone), ...(since && { at: { $gte: since } }) }).sort({ at: -1 })
   }
 
   function subjectOf (phone: string): string {

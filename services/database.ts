@@ -26,7 +26,8 @@ export const indexes: Record<string, Index[]> = {
   users: [
     { key: { number: 1 }, name: 'unique_number', unique: true, partialFilterExpression: { number: ANY_TEXT } },
     { key: { username_key: 1 }, name: 'unique_username_key', unique: true, partialFilterExpression: { username_key: ANY_TEXT } },
-    { key: { 'moved.at': 1 }, sparse: true }
+    { key: { 'moved.at': 1 }, sparse: true },
+    { key: { duplicate_of: 1 }, sparse: true }
   ],
   uploads: [
     { key: { started_at: 1 } }

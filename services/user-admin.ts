@@ -51,16 +51,20 @@ export function createUserAdmin ({ users, sessions, moves, isTestNumber, region 
     const user = await users.findOneAndUpdate({ _id: before._id }, { $set: changes }, { returnDocument: 'after' })
     if (!user) throw userNotFound()
     visitor.record('admin.changed', numberOf(user) ?? null, { by: maskPhone(caller), id, ...changes })
-    if (blocked) await signOut(user, visitor)
+    if (blocked) await signOut(user, caller, visitor)
     return shownToAdmin(user)
   }
 
-  async function signOut (user: UserDocument, visitor: Visitor): Promise<void> {
+  async function signOut (user: UserDocument, caller: string, visitor: Visitor): Promise<void> {
     await moves.finish(user)
     const number = numberOf(user)
-    if (number !== undefined) await sessions.endAll(number, visitor, 'blocked')
+    if (number !== undefined) await sessions.endAll(number, by(caller, visitor), 'blocked')
   }
 }
+
+/** What is done to somebody is written down with who did it. */
+const by = (caller: string, visitor: Visitor): Visitor =>
+  ({ ...visitor, record: (event, phone, details) => visitor.record(event, phone, { ...details, by: maskPhone(caller) }) })
 
 const shownToAdmin = (user: UserDocument): ManagedUser => ({ ...shownToSelf(user), blocked: user.blocked === true })
 

@@ -458,7 +458,7 @@ t.test('GET /users/me/export', async t => {
     t.equal(headers.get('content-type'), 'application/json; charset=utf-8')
     t.equal(headers.get('content-disposition'), `attachment; filename="hookaba-${clock.now.toISOString().slice(0, 10)}.json"`)
     t.equal(headers.get('cache-control'), 'no-store')
-    t.strictSame(Object.keys(body), ['exported_at', 'user', 'sessions', 'login', 'uploads', 'items', 'audit'])
+    t.strictSame(Object.keys(body), ['exported_at', 'user', 'duplicates', 'sessions', 'login', 'uploads', 'items', 'audit'])
     t.equal(body.exported_at, clock.now.toISOString())
     t.strictSame(body.user, { _id: meera.id, username: meera.username, number: meera.phone, created_on: meera.createdOn, admin: false })
     t.match(body.sessions, [{ id: claims(meera.token).sid, current: true, user_agent: 'node' }])
@@ -469,6 +469,46 @@ t.test('GET /users/me/export', async t => {
     for (const event of ['otp.sent', 'otp.verified', 'session.opened', 'user.created', 'user.exported']) t.ok(events.includes(event), event)
     const otp = await app.collections.otps.findOne({ _id: meera.phone })
     for (const secret of [service.lastCode(meera.phone), otp!.challenge!.nonce.toString('base64'), otp!.challenge!.nonce.toString('hex'), meera.token.split('.')[2]!, 'nonce', 'subject']) t.notOk(text.includes(`"${secret}"`))
+  })
+
+  t.test('tells nothing that a former holder of the number did, whether its user moved in or was made', async t => {
+    const [former, meera] = [await service.signIn(), await person()]
+    await call('POST', '/auth/verify-otp', { json: { phone: former.phone, otp: '123456' } })
+    clock.advance(20 * 24 * 3600)
+    const at = clock.now.toISOString()
+    const next = await service.tokenFor(meera.phone)
+    await moved({ token: next }, former.phone)
+    const later = await service.signIn(meera.phone)
+    const exported = async (token: string) => (await call('GET', '/users/me/export', { token })).body.audit
+    for (const token of [next, later.token]) {
+      const audit = await exported(token)
+      t.ok(audit.length > 1)
+      t.same(audit.filter((row: { at: string }) => row.at < at), [])
+    }
+    await app.collections.audit.deleteMany({ event: 'user.moved' })
+    await person(later)
+    t.same((await exported(later.token)).filter((row: { at: string }) => row.at < at), [], 'no row of the audit is needed for that')
+  })
+
+  t.test('tells what others did to the caller, but not who, nor where they are', async t => {
+    const [chief, meera] = [await person(), await person()]
+    await users.updateOne({ number: chief.phone }, { $set: { admin: true } })
+    for (const json of [{ blocked: true }, { blocked: false, admin: true }]) await call('PATCH', `/users/${meera.id}`, { token: chief.token, json })
+    const { body: { audit } } = await call('GET', '/users/me/export', { token: await service.tokenFor(meera.phone) })
+    const done = audit.filter(({ event, details }: { event: string, details: { reason?: string } }) => event === 'admin.changed' || details.reason === 'blocked')
+    t.equal(done.length, 3)
+    for (const row of done) t.notHas(row, { network: String, request_id: String, details: { by: String } })
+    t.notOk(JSON.stringify(audit).includes(chief.phone.slice(-4)))
+  })
+
+  t.test('has the further users that the number had once; and they go with the account', async t => {
+    const [meera, asha] = [await person(), await person()]
+    const rows = [meera, asha].map(({ id, phone }) => ({ _id: new ObjectId(), username: freshName(), username_key: freshName(), old_number: phone.slice(3), duplicate_of: new ObjectId(id), admin: false, created_on: clock.now }))
+    await users.insertMany(rows)
+    const { body: { duplicates } } = await call('GET', '/users/me/export', { token: meera.token })
+    t.strictSame(duplicates, [{ _id: rows[0]!._id.toHexString(), username: rows[0]!.username, number: meera.phone.slice(3), created_on: clock.now.toISOString() }])
+    t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
+    t.same(await users.find({ _id: { $in: rows.map(({ _id }) => _id) } }).map(({ _id }) => _id).toArray(), [rows[1]!._id])
   })
 
   t.test('without a user, is what there is', async t => {
