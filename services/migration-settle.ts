@@ -2,7 +2,7 @@ import { MongoBulkWriteError, ObjectId, type Collection, type Filter, type FindC
 import { isDuplicateKey } from './errors.js'
 import { changeOf, claimsOf, duplicateOf, GAVE_NAME_UP, type Change, type Claims, type Holders, type Note, type OldUser } from './migration-users.js'
 
-const FIELDS: Array<keyof OldUser> = ['number', 'username', 'username_key', 'admin', 'duplicate_of', 'old_number']
+const FIELDS: Array<keyof OldUser> = ['number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number']
 
 /** A row is changed by its owner now and then; to be changed this often between a read and a write, something else must be wrong. */
 const MOST_RACES = 100
@@ -58,6 +58,7 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
       const change = changeOf(row, claims, held)
       try {
         const update = updateOf(change)
+        if (held.phone && row.blocked === true) await block(held.phone)
         if (!update || (await users.updateOne(asRead(row, FIELDS), update)).matchedCount === 1) return noteRow(row, change)
         const changed = await users.findOne({ _id: row._id })
         if (!changed) return
@@ -75,20 +76,26 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
     note(`users ${String(_id)}`, done, open)
   }
 
+  /** Before its number is theirs: a run that is cut short takes no block off a phone. */
+  async function block (keeper: ObjectId): Promise<void> {
+    await users.updateOne({ _id: keeper }, { $set: { blocked: true } })
+  }
+
   async function olderHolders (id: ObjectId, { phone, key }: Claims): Promise<Holders> {
     return {
-      phone: phone === undefined ? undefined : await olderHolder(id, { number: phone }, { $unset: { number: '' }, $set: { duplicate_of: id, old_number: phone } }, duplicateOf(id, phone)),
-      key: key === undefined ? undefined : await olderHolder(id, { username_key: key }, { $unset: { username_key: '' } }, GAVE_NAME_UP)
+      phone: phone === undefined ? undefined : await olderHolder(id, { number: phone }, { $unset: { number: '' }, $set: { duplicate_of: id, old_number: phone } }, holder => duplicateOf(id, phone, holder)),
+      key: key === undefined ? undefined : await olderHolder(id, { username_key: key }, { $unset: { username_key: '' } }, () => GAVE_NAME_UP)
     }
   }
 
   /** The older row that has the value. A newer one has to give it up, and is no holder any more. */
-  async function olderHolder (id: ObjectId, value: { number: string } | { username_key: string }, giveUp: UpdateFilter<OldUser>, done: string): Promise<ObjectId | undefined> {
-    const holder = await users.findOne({ ...value, _id: { $ne: id } }, { projection: { _id: 1 } })
+  async function olderHolder (id: ObjectId, value: { number: string } | { username_key: string }, giveUp: UpdateFilter<OldUser>, done: (holder: OldUser) => string): Promise<ObjectId | undefined> {
+    const holder = await users.findOne({ ...value, _id: { $ne: id } }, { projection: { blocked: 1 } })
     if (!holder) return undefined
     if (holder._id instanceof ObjectId && holder._id.toHexString() < id.toHexString()) return holder._id
-    const { matchedCount } = await users.updateOne({ ...value, _id: holder._id }, giveUp)
-    if (matchedCount === 1) note(`users ${String(holder._id)}`, [done])
+    if ('number' in value && holder.blocked === true) await block(id)
+    const { matchedCount } = await users.updateOne({ ...value, ...asRead(holder, ['blocked']) }, giveUp)
+    if (matchedCount === 1) note(`users ${String(holder._id)}`, [done(holder)])
     return undefined
   }
 }

@@ -9,6 +9,7 @@ export interface OldUser {
   username_key?: unknown
   number?: unknown
   admin?: unknown
+  blocked?: unknown
   /** Null while it is not yet known whether this row keeps the number in `old_number`. */
   duplicate_of?: ObjectId | null
   old_number?: unknown
@@ -32,7 +33,8 @@ export interface Change {
 /** Writes one line of the report. */
 export type Note = (subject: string, done: string[], open?: string[]) => void
 
-export const duplicateOf = (keeper: ObjectId, phone: string) => `duplicate of ${String(keeper)} (${maskPhone(phone)})`
+/** Whoever keeps the number of a row that was blocked is blocked from then on. */
+export const duplicateOf = (keeper: ObjectId, phone: string, { blocked }: OldUser) => `duplicate of ${String(keeper)} (${maskPhone(phone)})${blocked === true ? ', which it blocks' : ''}`
 export const GAVE_NAME_UP = 'unique name given up'
 
 const isParked = (row: OldUser) => row.duplicate_of === null && row.number === undefined
@@ -73,7 +75,7 @@ function changeNumber ({ set, unset, done, open }: Change, row: OldUser, phone: 
     set.duplicate_of = keeper
     set.old_number = writtenNumber(row)
     unset.number = ''
-    done.push(duplicateOf(keeper, phone))
+    done.push(duplicateOf(keeper, phone, row))
   } else if (row.number !== phone) {
     set.number = phone
     if (isParked(row)) Object.assign(unset, { duplicate_of: '', old_number: '' })

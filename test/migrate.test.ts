@@ -73,6 +73,29 @@ t.test('npm run migrate → reports by id, brings every row over, and a second r
   t.same(await dump(db), after, 'a second run changes nothing')
 })
 
+t.test('npm run migrate takes a block off no phone: whichever row keeps the number is blocked', async t => {
+  const db = (await connected(t, (await startServices(t)).mongoUri)).db()
+  const users = db.collection('users')
+  const row = (n: number, number: string, more = {}) => ({ _id: oldId(n), username: `Person ${n}`, number, admin: false, ...more })
+  await users.insertMany([
+    row(1, '98765 43210'), row(2, '+919876543210', { blocked: true }),
+    row(3, '98765 43211'), row(4, '098765 43211', { blocked: true }),
+    row(5, '98765 43212'), row(6, '+919876543212', { blocked: false })
+  ])
+  const reports: string[][] = []
+  for (const dryRun of [true, false]) {
+    const lines: string[] = []
+    await migrate({ db, region: 'IN', dryRun, print: line => lines.push(line) })
+    reports.push([...facts([...lines, ''])].filter(fact => fact.includes('duplicate of')))
+  }
+  t.same(reports[0], reports[1], 'the dry run told it')
+  t.same(reports[0]!.map(fact => fact.includes('blocks')), [true, true, false])
+  const kept = await users.find({ number: { $exists: true } }).sort({ _id: 1 }).toArray()
+  t.same(kept.map(({ _id, blocked = false }) => [_id, blocked]), [[oldId(1), true], [oldId(3), true], [oldId(5), false]])
+  await users.updateMany({}, { $set: { blocked: false } })
+  t.match(await migrate({ db, region: 'IN', dryRun: false, print: () => {} }), { changes: 0 })
+})
+
 t.test('npm run migrate on a database that the service has started on, or that is empty → the same', async t => {
   const { uri, db } = await oldDatabase(t, { shared: false })
   await db.dropCollection('otps')
