@@ -61,7 +61,7 @@ export const Session = Type.Object({
   expires_at: Timestamp,
   user_agent: Type.String({ description: 'As the device named itself when it signed in', examples: ['okhttp/4.12.0'] }),
   current: Type.Boolean({ description: 'Whether it is the session of this request' })
-}, { $id: 'Session', additionalProperties: false })
+}, { $id: 'Session', additionalProperties: false, examples: [{ id: '665f1c2ab7e4d90012ab34cd', created_at: '2026-05-04T10:11:12.345Z', last_used_at: '2026-05-05T08:00:00.000Z', expires_at: '2026-06-03T10:11:12.345Z', user_agent: 'okhttp/4.12.0', current: true }] })
 export type Session = Static<typeof Session>
 
 export const Sessions = Type.Object({

@@ -81,7 +81,11 @@ export const LoginState = Type.Object({
   failures_in_row: Type.Integer(),
   locked_until: orNull(Timestamp),
   code: orNull(Type.Object({ issued_at: Timestamp, expires_at: Timestamp, tries: Type.Integer(), used_at: orNull(Timestamp) }, { description: 'The last code, but for its digits, which are not stored' }))
-}, { $id: 'LoginState', additionalProperties: false })
+}, {
+  $id: 'LoginState',
+  additionalProperties: false,
+  examples: [{ texts: ['2026-05-04T10:10:50.000Z'], failures: [], failures_in_row: 0, locked_until: null, code: { issued_at: '2026-05-04T10:10:50.000Z', expires_at: '2026-05-04T10:15:50.000Z', tries: 1, used_at: '2026-05-04T10:11:12.345Z' } }]
+})
 export type LoginState = Static<typeof LoginState>
 
 export const RecordedEvent = Type.Object({
@@ -91,7 +95,11 @@ export const RecordedEvent = Type.Object({
   network: Type.Optional(Type.String({ description: 'Where the request came from, shortened; not of what others did', examples: ['203.0.113.0/24'] })),
   request_id: Type.Optional(Type.String()),
   details: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()]))
-}, { $id: 'RecordedEvent', additionalProperties: false })
+}, {
+  $id: 'RecordedEvent',
+  additionalProperties: false,
+  examples: [{ at: '2026-05-04T10:11:12.345Z', event: 'otp.verified', count: 1, network: '203.0.113.0/24', request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', details: {} }]
+})
 export type RecordedEvent = Static<typeof RecordedEvent>
 
 export const PersonalData = Type.Object({
