@@ -1,4 +1,4 @@
-import type { AnyBulkWriteOperation, Collection } from 'mongodb'
+import type { Collection } from 'mongodb'
 import type { TextCountDocument } from '../schemas/documents.js'
 import { isDuplicateKey } from './errors.js'
 
@@ -29,37 +29,21 @@ export function createTextCounts (texts: Collection<TextCountDocument>) {
       return new Map(rows.map(row => [row._id, row]))
     },
 
-    /** Adds to every bucket at once. */
-    async add (buckets: Bucket[], { sent, verified }: Counts): Promise<void> {
-      await texts.bulkWrite(buckets.map((bucket): AnyBulkWriteOperation<TextCountDocument> => (
-        { updateOne: { filter: { _id: bucket._id }, update: { $inc: { sent, verified }, ...inserted(bucket) }, upsert: true } }
-      )), { ordered: false })
+    /** Adds to every bucket. */
+    async add (buckets: Bucket[], by: Counts): Promise<void> {
+      await Promise.all(buckets.map(bucket => change(bucket, by)))
     },
 
-    /** Adds to one bucket. What it holds then. */
-    async change (bucket: Bucket, { sent, verified }: Counts): Promise<Counts> {
-      for (let race = 0; race < MOST_RACES; race++) {
-        try {
-          const row = await texts.findOneAndUpdate({ _id: bucket._id }, { $inc: { sent, verified }, ...inserted(bucket) }, { upsert: true, returnDocument: 'after' })
-          if (row) return row
-        } catch (error) {
-          if (!isDuplicateKey(error)) throw error
-        }
-      }
-      throw new Error(CONTENDED)
-    },
+    change,
 
     /** Counts one text unless `most` are counted already: by one conditional update, so that no race exceeds it. The count with it, or undefined. */
     async reserve (bucket: Bucket, most: number): Promise<TextCountDocument | undefined> {
       for (let race = 0; race < MOST_RACES; race++) {
-        try {
-          return await texts.findOneAndUpdate({ _id: bucket._id, sent: { $lt: most } }, { $inc: { sent: 1, verified: 0 }, ...inserted(bucket) }, { upsert: true, returnDocument: 'after' }) ?? undefined
-        } catch (error) {
-          if (!isDuplicateKey(error)) throw error
-        }
-        // the bucket is full, or somebody else began it just now
-        const row = await texts.findOne({ _id: bucket._id })
-        if (row && row.sent >= most) return undefined
+        const row = await texts.findOneAndUpdate({ _id: bucket._id, sent: { $lt: most } }, { $inc: { sent: 1 } }, { returnDocument: 'after' })
+        if (row) return row
+        const found = await texts.findOne({ _id: bucket._id })
+        if (found && found.sent >= most) return undefined
+        if (!found) await begin(bucket)
       }
       throw new Error(CONTENDED)
     },
@@ -69,6 +53,19 @@ export function createTextCounts (texts: Collection<TextCountDocument>) {
       return (await texts.updateOne({ _id, alarmed: { $ne: true } }, { $set: { alarmed: true } })).modifiedCount === 1
     }
   }
-}
 
-const inserted = ({ end }: Bucket) => ({ $setOnInsert: { purge_at: new Date(end + KEPT_MS) } })
+  /** Adds to one bucket. What it holds then. */
+  async function change (bucket: Bucket, { sent, verified }: Counts): Promise<Counts> {
+    for (let race = 0; race < MOST_RACES; race++) {
+      const row = await texts.findOneAndUpdate({ _id: bucket._id }, { $inc: { sent, verified } }, { returnDocument: 'after' })
+      if (row) return row
+      await begin(bucket)
+    }
+    throw new Error(CONTENDED)
+  }
+
+  /** An upsert that loses a race is answered in more ways than an insert that does. */
+  async function begin ({ _id, end }: Bucket): Promise<void> {
+    await texts.insertOne({ _id, sent: 0, verified: 0, purge_at: new Date(end + KEPT_MS) }).catch((error: unknown) => { if (!isDuplicateKey(error)) throw error })
+  }
+}
