@@ -14,7 +14,7 @@ declare module 'fastify' {
   }
 }
 
-/** `app.standing`: who is blocked, who is an admin; `app.testCode`: who is neither, whatever the database says. */
+/** `app.standing`: who is blocked, who is an admin; `app.testCode` and `app.testEnd`: the numbers whose code others know, and for how long. */
 export default fp(async function standing (app) {
   const { config, collections, now } = app
   const { codeOf: testCode, endOf } = createTestNumbers(config, now)

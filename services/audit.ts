@@ -2,12 +2,11 @@ import { MongoBulkWriteError, ObjectId, type Collection } from 'mongodb'
 import type { AuditDocument } from '../schemas/documents.js'
 import { maskAddress } from './address.js'
 import { digest } from './digest.js'
+import { DUPLICATE_KEY } from './errors.js'
 import { maskPhone } from './phone.js'
 import type { AuditEvent, Clock, Log } from './ports.js'
 
 const KEPT_MS = 90 * 24 * 3600 * 1000
-/** Of a unique key, as MongoDB numbers it. */
-const DUPLICATE = 11000
 const FLUSH_MS = 200
 const RETRY_MS = 5000
 /** As many different events wait for the database at most; beyond it they are in the log alone, and their number too. */
@@ -81,7 +80,7 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
   function keep (rows: AuditDocument[], err: unknown): void {
     const refused = err instanceof MongoBulkWriteError ? [err.writeErrors].flat() : []
     unwritten = refused.length > 0 ? [] : rows.slice(0, Math.max(0, MOST_WAITING - waiting.size))
-    lost += refused.length > 0 ? refused.filter(({ code }) => code !== DUPLICATE).length : rows.length - unwritten.length
+    lost += refused.length > 0 ? refused.filter(({ code }) => code !== DUPLICATE_KEY).length : rows.length - unwritten.length
     log.error({ event: 'audit.unwritten', rows: unwritten.length, err })
     if (unwritten.length > 0) timer ??= setTimeout(flush, RETRY_MS).unref()
   }

@@ -76,5 +76,6 @@ export async function orFail<T> (sentence: string, detailed: boolean, work: Prom
   }
 }
 
-/** Whether the database refused a write because a unique index has the key already. */
-export const isDuplicateKey = (error: unknown) => error instanceof MongoServerError && error.code === 11000
+/** MongoDB's code of a write that was refused because a unique index has the key already. */
+export const DUPLICATE_KEY = 11000
+export const isDuplicateKey = (error: unknown) => error instanceof MongoServerError && error.code === DUPLICATE_KEY

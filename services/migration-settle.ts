@@ -1,5 +1,5 @@
 import { MongoBulkWriteError, ObjectId, type Collection, type Filter, type FindCursor, type UpdateFilter } from 'mongodb'
-import { isDuplicateKey } from './errors.js'
+import { DUPLICATE_KEY, isDuplicateKey } from './errors.js'
 import { changeOf, claimsOf, duplicateOf, GAVE_NAME_UP, type Change, type Claims, type Holders, type Note, type OldUser } from './migration-users.js'
 
 const FIELDS: Array<keyof OldUser> = ['number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number']
@@ -40,7 +40,7 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
     } catch (error) {
       if (!(error instanceof MongoBulkWriteError)) throw error
       const errors = [error.writeErrors].flat()
-      if (errors.length === 0 || errors.some(({ code }) => code !== 11000)) throw error
+      if (errors.length === 0 || errors.some(({ code }) => code !== DUPLICATE_KEY)) throw error
       return { matched: error.matchedCount, refused: new Set(errors.map(({ index }) => writing[index]!.row)) }
     }
   }

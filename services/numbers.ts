@@ -6,18 +6,19 @@ import type { createLogin } from './login.js'
 import type { createMoves } from './moves.js'
 import { requirePhone } from './phone.js'
 import type { Visitor } from './ports.js'
+import type { createStanding } from './standing.js'
 import { shownToSelf } from './users.js'
 
 export interface NumbersOptions {
   users: Collection<UserDocument>
   login: Pick<ReturnType<typeof createLogin>, 'requestOtp' | 'verifyOtp'>
   moves: Pick<ReturnType<typeof createMoves>, 'move'>
-  isTestNumber: (phone: string) => boolean
+  standing: Pick<ReturnType<typeof createStanding>, 'isTestNumber'>
   region: string
 }
 
 /** A new phone number for a user who can read its texts, under the login's own rules. Whether somebody has the number, only its holder learns. */
-export function createNumbers ({ users, login, moves, isTestNumber, region }: NumbersOptions) {
+export function createNumbers ({ users, login, moves, standing, region }: NumbersOptions) {
   return {
     /** Sends a code to the new number. 400, 404 the caller is no user yet, 429. */
     async request (number: string, caller: string, visitor: Visitor): Promise<void> {
@@ -36,7 +37,7 @@ export function createNumbers ({ users, login, moves, isTestNumber, region }: Nu
   /** A number whose code others know is nobody's own, and its user nobody's to take along. */
   async function accepted (number: string, caller: string): Promise<string> {
     const phone = requirePhone(number, region, 'number')
-    if (isTestNumber(phone) || isTestNumber(caller)) throw invalidField('number', sentences.value)
+    if (standing.isTestNumber(phone) || standing.isTestNumber(caller)) throw invalidField('number', sentences.value)
     if (!await users.findOne({ number: caller }, { projection: { _id: 1 } })) throw userNotFound()
     return phone
   }

@@ -1,41 +1,35 @@
 import { randomBytes } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
-import type { Collection, WithId } from 'mongodb'
+import type { Collection } from 'mongodb'
 import type { Session } from '../schemas/auth.js'
 import type { RevokedDocument, SessionDocument } from '../schemas/documents.js'
-import type { Claims } from './access-token.js'
-import { digest } from './digest.js'
-import { invalidRefreshToken, invalidToken, isDuplicateKey, sessionNotFound } from './errors.js'
-import type { Clock, Log, Visitor } from './ports.js'
+import { invalidRefreshToken, invalidToken, sessionNotFound } from './errors.js'
+import { createLegacySessions } from './legacy-sessions.js'
+import type { Clock, Visitor } from './ports.js'
 import { createRefreshTokens } from './refresh-token.js'
+import { isSession, type SessionStore } from './session-store.js'
 
 const SECOND = 1000
-/** For how long a process may believe in a session that another one has ended: with the request's own time, less than ten seconds. */
-const TRUST_MS = 9 * SECOND
-const TRUSTED = 10_000
-const TOUCH_MS = 60 * SECOND
 const MOST_PER_PHONE = 10
 const HANDOVER_MS = 24 * 3600 * SECOND
 const REFRESH_LIFE_MS = 30 * 24 * 3600 * SECOND
 const REFRESH_GRACE_MS = 10 * SECOND
-const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * SECOND
 
 export interface SessionsOptions {
   sessions: Collection<SessionDocument | RevokedDocument>
+  store: SessionStore
   isBlocked: (phone: string) => Promise<boolean>
   secret: string
   lifeSeconds: number
   now: Clock
-  log: Log
 }
 
-type Reason = 'former holder' | 'logout' | 'too many' | 'reused' | 'blocked' | 'deleted' | 'moved'
+type Reason = 'former holder' | 'logout' | 'too many' | 'reused' | 'blocked' | 'deleted'
 
 /** Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every other. */
-export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now, log }: SessionsOptions) {
-  const cache = new LRUCache<string, Promise<SessionDocument | undefined>>({ max: TRUSTED, ttl: TRUST_MS, ttlResolution: 0, perf: { now: () => now().getTime() } })
+export function createSessions ({ sessions, store, isBlocked, secret, lifeSeconds, now }: SessionsOptions) {
   const tokens = createRefreshTokens(secret)
-  const live = () => ({ expires_at: { $gt: now() } })
+  const { find, findNow, all, forget } = store
+  const { adopt, bar } = createLegacySessions({ sessions, store, isBlocked, welcome, secret, now })
   return { open, adopt, find, findNow, list, end, leave, endOthers, endAll, refresh, move, endFormer }
 
   /** A new session, and its refresh token if one was asked for, that ends at `endsBy` at the latest; the phone's oldest beyond ten end. Undefined for a blocked phone. */
@@ -57,70 +51,14 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
     return { session, ...(refreshable && { refreshToken: tokens.issue(session._id, 0) }) }
   }
 
-  /**
-   * The session of a token of the replaced system, opened on first use. Undefined when it was ended, or its phone is blocked or barred: which is asked
-   * once the session is there, pending. Who forbids it meanwhile ends what is there, so that one of the two sees the other.
-   */
-  async function adopt ({ sid, legacy }: Required<Claims>, visitor: Visitor): Promise<SessionDocument | undefined> {
-    const known = await find(sid)
-    if (known) return known
-    if (await sessions.findOne({ _id: sid, revoked_at: { $exists: true } })) return undefined
-    const { phone, issuedAt, expiresAt } = legacy
-    const at = now()
-    const session: SessionDocument = { _id: sid, phone, created_at: at, last_used_at: at, expires_at: expiresAt, user_agent: visitor.userAgent, legacy: true, pending: true }
-    await sessions.insertOne(session).catch((error: unknown) => { if (!isDuplicateKey(error)) throw error })
-    const [blocked, bar] = await Promise.all([isBlocked(phone), sessions.findOne({ _id: barOf(phone), revoked_at: { $gte: issuedAt } })])
-    if (blocked || bar) {
-      await remove([session])
-      return undefined
-    }
-    const { modifiedCount } = await sessions.updateOne({ _id: sid, pending: true }, { $unset: { pending: '' } })
-    cache.delete(sid)
-    if (modifiedCount === 1) await welcome(session, visitor)
-    return find(sid)
-  }
-
   async function welcome ({ _id: session, phone, legacy }: SessionDocument, visitor: Visitor): Promise<void> {
     visitor.record('session.opened', phone, { session, ...(legacy && { reason: 'legacy' }) })
     await revoke((await all(phone)).slice(MOST_PER_PHONE), visitor, 'too many')
   }
 
-  /** The session, while it lives. */
-  async function find (sid: string): Promise<SessionDocument | undefined> {
-    const session = await (cache.get(sid) ?? load(sid))
-    return session && session.expires_at > now() ? session : undefined
-  }
-
-  /** The same, by what the database has now. */
-  function findNow (sid: string): ReturnType<typeof find> {
-    cache.delete(sid)
-    return find(sid)
-  }
-
-  function load (sid: string): Promise<SessionDocument | undefined> {
-    const loading = read(sid)
-    cache.set(sid, loading)
-    loading.catch(() => cache.delete(sid))
-    return loading
-  }
-
-  async function read (sid: string): Promise<SessionDocument | undefined> {
-    const session = await sessions.findOne({ _id: sid })
-    if (!session || !isSession(session) || session.pending || await isBlocked(session.phone)) return undefined
-    const at = now()
-    if (at.getTime() - session.last_used_at.getTime() >= TOUCH_MS) {
-      await sessions.updateOne({ _id: sid, last_used_at: { $lt: at } }, { $set: { last_used_at: at } }).catch((err: unknown) => log.warn({ event: 'session.untouched', err }))
-    }
-    return session
-  }
-
   /** A phone's sessions, newest first. */
   async function list (phone: string): Promise<SessionDocument[]> {
     return (await all(phone)).filter(({ pending }) => !pending)
-  }
-
-  async function all (phone: string): Promise<SessionDocument[]> {
-    return (await sessions.find({ phone, ...live() }).sort({ created_at: -1, _id: -1 }).toArray()).filter(isSession)
   }
 
   /** Ends one of the phone's own sessions. 404 for every other. */
@@ -141,12 +79,10 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
     await revoke((await all(phone)).filter(({ _id }) => _id !== sid), visitor, 'logout')
   }
 
-  /** Ends all of a phone's sessions, also those that tokens of the replaced system have not opened yet. Resolves with their number. */
-  async function endAll (phone: string, visitor: Visitor, reason: Reason = 'logout'): Promise<number> {
+  /** Ends all of a phone's sessions, also those that tokens of the replaced system have not opened yet. */
+  async function endAll (phone: string, visitor: Visitor, reason: Reason = 'logout'): Promise<void> {
     await bar(phone)
-    const found = await all(phone)
-    await revoke(found, visitor, reason)
-    return found.length
+    await revoke(await all(phone), visitor, reason)
   }
 
   /**
@@ -155,7 +91,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
    */
   async function refresh (token: string, visitor: Visitor): Promise<{ session: SessionDocument, refreshToken: string }> {
     const presented = tokens.read(token)
-    const found = presented && await sessions.findOne({ _id: presented.sid, ...live() })
+    const found = presented && await sessions.findOne({ _id: presented.sid, expires_at: { $gt: now() } })
     if (!presented || !found || !isSession(found) || !found.refresh || await isBlocked(found.phone)) throw invalidRefreshToken()
     const { generation, rotated_at: rotatedAt } = found.refresh
     const at = now()
@@ -163,7 +99,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
       const rotated = { last_used_at: at, expires_at: ending(at, REFRESH_LIFE_MS, found.ends_by), refresh: { generation: generation + 1, rotated_at: at } }
       const { matchedCount } = await sessions.updateOne({ _id: found._id, 'refresh.generation': generation }, { $set: rotated })
       if (matchedCount === 0) return refresh(token, visitor)
-      cache.delete(found._id)
+      forget(found._id)
       visitor.record('session.refreshed', found.phone, { session: found._id })
       return { session: { ...found, ...rotated }, refreshToken: tokens.issue(found._id, generation + 1) }
     }
@@ -185,7 +121,7 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
     await revoke(former.filter(isSession), visitor, 'former holder')
     const moving = (await sessions.find({ phone: from, created_at: { $lte: before } }).toArray()).map(({ _id }) => _id)
     await sessions.updateMany({ _id: { $in: moving } }, { $set: { phone: to, moved_at: before } })
-    for (const sid of moving) cache.delete(sid)
+    moving.forEach(forget)
     const moved = (await sessions.find({ phone: to, moved_at: before }).toArray()).map(({ _id }) => _id)
     await revoke((await all(to)).slice(MOST_PER_PHONE), visitor, 'too many')
     return moved
@@ -205,31 +141,12 @@ export function createSessions ({ sessions, isBlocked, secret, lifeSeconds, now,
   }
 
   async function revoke (found: SessionDocument[], visitor: Visitor, reason: Reason): Promise<void> {
-    await remove(found)
+    await store.remove(found)
     for (const { _id, phone } of found) visitor.record('session.revoked', phone, { session: _id, reason })
-  }
-
-  async function remove (found: SessionDocument[]): Promise<void> {
-    const ids = found.map(({ _id }) => _id)
-    await Promise.all(found.filter(({ legacy }) => legacy).map(({ _id, expires_at: expiresAt }) => sessions.replaceOne({ _id }, ended(now(), expiresAt))))
-    if (ids.length > 0) await sessions.deleteMany({ _id: { $in: ids }, phone: { $exists: true }, legacy: { $exists: false } })
-    for (const sid of ids) cache.delete(sid)
-  }
-
-  /** No token that the replaced system has issued to the phone until now opens a session any more. */
-  async function bar (phone: string): Promise<void> {
-    const at = now()
-    await sessions.updateOne({ _id: barOf(phone) }, { $set: { revoked_at: at, expires_at: new Date(at.getTime() + LEGACY_LIFE_MS) } }, { upsert: true })
-  }
-
-  function barOf (phone: string): string {
-    return digest(secret, 'legacy', phone)
   }
 }
 
-const ended = (revokedAt: Date, expiresAt: Date): Omit<RevokedDocument, '_id'> => ({ revoked_at: revokedAt, expires_at: expiresAt })
 const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(at.getTime() + lifeMs, endsBy?.getTime() ?? Infinity))
-const isSession = (document: WithId<SessionDocument | RevokedDocument>): document is SessionDocument => 'phone' in document
 
 /** A session as its owner may see it, from the one with the id `current`. */
 export const shownSession = ({ _id, created_at: createdAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument, current: string): Session => ({

@@ -14,7 +14,7 @@ export interface StandingOptions {
 
 /** What somebody may do beyond what everybody may; asked of the database each time, so that a change holds at once. */
 export function createStanding ({ users, isTestNumber, adminNumbers }: StandingOptions) {
-  return { isBlocked, isAdmin, requireAdmin, isAppointed, appoint }
+  return { isTestNumber, isBlocked, isAdmin, requireAdmin, isAppointed, appoint }
 
   async function isBlocked (phone: string): Promise<boolean> {
     return await users.findOne({ number: phone, blocked: true }, { projection: { _id: 1 } }) !== null

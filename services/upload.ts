@@ -51,7 +51,7 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
     try {
       const { fields, stored } = await readUploadForm(form, limit, file => store(file, row, uploader))
       if (gone.aborted) throw invalidMultipart(gone.reason)
-      const item = await orFail('Failed to save library item', true, commit(row, fields, stored))
+      const item = await commit(row, fields, stored)
       log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: stored.contentType, size: stored.size })
       return item
     } catch (error) {
@@ -67,7 +67,7 @@ export function createUploads ({ uploads, library, media, limit, now }: UploadsO
       const type = detectFileType(head)
       if (!type) return { refused: 'unsupported' }
       row.key = `library/${randomUUID()}/original.${type.extension}`
-      await orFail('Failed to save library item', true, register(row, uploader))
+      await register(row, uploader)
       const facts = { size: 0, sha256: '' }
       const body = Readable.from(guard(head, chunks, file, facts), { objectMode: false })
       await orFail('Failed to upload file to S3', true, media.put(row.key, body, type.contentType))

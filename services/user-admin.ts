@@ -6,6 +6,7 @@ import type { createMoves } from './moves.js'
 import { maskPhone, requirePhone } from './phone.js'
 import type { Visitor } from './ports.js'
 import type { createSessions } from './sessions.js'
+import type { createStanding } from './standing.js'
 import { usernameKey } from './username.js'
 import { numberOf, shownToSelf } from './users.js'
 
@@ -18,12 +19,12 @@ export interface UserAdminOptions {
   users: Collection<UserDocument>
   sessions: Pick<ReturnType<typeof createSessions>, 'endAll'>
   moves: Pick<ReturnType<typeof createMoves>, 'finish'>
-  isTestNumber: (phone: string) => boolean
+  standing: Pick<ReturnType<typeof createStanding>, 'isTestNumber'>
   region: string
 }
 
 /** What an admin does with other people's users. Whoever calls it has made sure that it is one. */
-export function createUserAdmin ({ users, sessions, moves, isTestNumber, region }: UserAdminOptions) {
+export function createUserAdmin ({ users, sessions, moves, standing, region }: UserAdminOptions) {
   return { list, change }
 
   /** One page in the order of ids; `username` is the beginning of a name, as names are compared. A row that has no unique name is found by its number alone. 400. */
@@ -45,7 +46,7 @@ export function createUserAdmin ({ users, sessions, moves, isTestNumber, region 
     const changes = { ...(admin !== undefined && { admin }), ...(blocked !== undefined && { blocked }) }
     const before = await users.findOne({ _id: new ObjectId(id) })
     if (!before) throw userNotFound()
-    if (admin && isTestNumber(numberOf(before) ?? '')) throw invalidField('admin', sentences.value)
+    if (admin && standing.isTestNumber(numberOf(before) ?? '')) throw invalidField('admin', sentences.value)
     if (Object.keys(changes).length === 0) return shownToAdmin(before)
 
     const user = await users.findOneAndUpdate({ _id: before._id }, { $set: changes }, { returnDocument: 'after' })

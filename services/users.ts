@@ -12,8 +12,7 @@ import { parseUsername, usernameKey } from './username.js'
 export interface UsersOptions {
   users: Collection<UserDocument>
   sessions: Pick<ReturnType<typeof createSessions>, 'endFormer'>
-  standing: Pick<ReturnType<typeof createStanding>, 'isAdmin' | 'isAppointed'>
-  isTestNumber: (phone: string) => boolean
+  standing: Pick<ReturnType<typeof createStanding>, 'isAdmin' | 'isAppointed' | 'isTestNumber'>
   region: string
   requireOwnNumber: boolean
   now: Clock
@@ -24,7 +23,7 @@ export interface Caller { phone: string, sessionId: string }
 
 interface NewUser { username: string, key: string, phone: string, admin: boolean }
 
-export function createUsers ({ users, sessions, standing, isTestNumber, region, requireOwnNumber, now }: UsersOptions) {
+export function createUsers ({ users, sessions, standing, region, requireOwnNumber, now }: UsersOptions) {
   return { create, get, getByPhone, change }
 
   /** The id of the user with this name and number, made now or long ago. 400, 403 a foreign number, 409 name or number taken. */
@@ -42,7 +41,7 @@ export function createUsers ({ users, sessions, standing, isTestNumber, region, 
   function mayBecomeAdmin (admin: unknown, phone: string): boolean {
     if (admin === undefined) return false
     if (typeof admin !== 'boolean') throw invalidField('admin', sentences.type('boolean'))
-    if (admin && isTestNumber(phone)) throw invalidField('admin', sentences.value)
+    if (admin && standing.isTestNumber(phone)) throw invalidField('admin', sentences.value)
     return admin
   }
 

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { timeLeft, within } from './deadline.js'
 import { CommandError } from './errors.js'
 import { RawDocument, type Plain } from './values.js'
@@ -20,7 +21,7 @@ interface Cursor {
 /** Open cursors: result streams that are read a batch at a time. */
 export class Cursors {
   readonly #open = new Map<bigint, Cursor>()
-  #last = BigInt(Math.floor(Math.random() * 2 ** 40)) << 20n
+  #last = BigInt(randomInt(2 ** 40)) << 20n
 
   get size (): number {
     return this.#open.size

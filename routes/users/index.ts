@@ -2,15 +2,12 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { anyOperation, BadQuery, BadRequest, BadUserChange, BadUserId, Conflict, Forbidden, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../schemas/common.js'
 import { ManagedUser, User, UserChange, UserCreated, UserCreation, UserId, UserPage, UserQuery } from '../../schemas/users.js'
 import { createUserAdmin } from '../../services/user-admin.js'
-import { createUsers } from '../../services/users.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { config, collections, sessions, moves, standing, testCode, now } = app
-  const common = { users: collections.users, isTestNumber: (phone: string) => testCode(phone) !== undefined, region: config.DEFAULT_REGION }
-  const users = createUsers({ ...common, sessions, standing, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
+  const { config, collections, sessions, moves, standing, users } = app
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
 
@@ -45,7 +42,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   await app.register(adminRoutes)
 
   async function adminRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    const admin = createUserAdmin({ ...common, sessions, moves })
+    const admin = createUserAdmin({ users: collections.users, sessions, moves, standing, region: config.DEFAULT_REGION })
     app.addHook('onRequest', ({ phone, visitor }) => standing.requireAdmin(phone, visitor))
 
     app.get('', {

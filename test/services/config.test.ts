@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
-import { ConfigError, parseDuration, parseTrustProxy, readConfig } from '../../services/config.js'
+import { parseDuration, parseTrustProxy, readConfig } from '../../services/config.js'
+import { refusal } from '../refusal.js'
 
 const strong = 'b7Kp2Wq9Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfA'
 const production = { NODE_ENV: 'production', MONGO_URI: 'mongodb://db/hookaba', S3_BUCKET: 'hookaba-media', OTP_SECRET: strong, JWT_SECRET_KEY: strong, SMS_CONSOLE_IN_PRODUCTION: 'true' }
@@ -52,13 +53,3 @@ t.test('parseTrustProxy and parseDuration → what an operator writes', async t 
   t.equal(parseTrustProxy('1'), undefined)
   t.same(['90s', '15m', '2h', '30d', '1.5h', 'd'].map(parseDuration), [90, 900, 7200, 2592000, undefined, undefined])
 })
-
-function refusal (env: Record<string, string>): string {
-  try {
-    readConfig(env)
-  } catch (error) {
-    if (error instanceof ConfigError) return error.message
-    throw error
-  }
-  return 'accepted'
-}

@@ -1,9 +1,10 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import t from 'tap'
-import { ConfigError, readConfig } from '../../services/config.js'
+import { readConfig } from '../../services/config.js'
 import { createRefreshTokens } from '../../services/refresh-token.js'
 import { publicKeys, signingKeys } from '../../services/signing-keys.js'
 import { ecKey, edKey, pem, thumbprint } from '../jws.js'
+import { refusal } from '../refusal.js'
 
 const SECRET = 'b7Kp2Wq9Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfA'
 const sec1 = (key: KeyObject) => key.export({ type: 'sec1', format: 'pem' }).toString()
@@ -64,13 +65,3 @@ t.test('a refresh token is read only as it was issued', async t => {
   const changed = [...token].flatMap((own, at) => [...alphabet].filter(character => character !== own).map(character => token.slice(0, at) + character + token.slice(at + 1)))
   t.strictSame(changed.filter(text => tokens.read(text)), [], `${changed.length} tokens with one character changed`)
 })
-
-function refusal (env: Record<string, string>): string {
-  try {
-    readConfig(env)
-  } catch (error) {
-    if (error instanceof ConfigError) return error.message
-    throw error
-  }
-  return 'accepted'
-}

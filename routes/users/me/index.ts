@@ -4,14 +4,12 @@ import { anyOperation, BadRequest, Conflict, NoContent, ref, TooLarge, Unauthori
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
 import { createAccount } from '../../../services/account.js'
 import { createLibrary } from '../../../services/library.js'
-import { createUsers } from '../../../services/users.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { audit, config, collections, mediaStore, moves, sessions, standing, testCode, now } = app
-  const users = createUsers({ users: collections.users, sessions, standing, isTestNumber: phone => testCode(phone) !== undefined, region: config.DEFAULT_REGION, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now })
+  const { audit, collections, mediaStore, moves, sessions, standing, users, now } = app
   const { present } = createLibrary({ library: collections.library, media: mediaStore })
   const account = createAccount({ ...collections, sessions, moves, audit, isAppointed: standing.isAppointed, present, now })
   app.addHook('onRequest', app.authenticate)

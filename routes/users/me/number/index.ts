@@ -9,8 +9,8 @@ const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 404: Use
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { collections, config, login, moves, sessions, testCode } = app
-  const numbers = createNumbers({ users: collections.users, login, moves, isTestNumber: phone => testCode(phone) !== undefined, region: config.DEFAULT_REGION })
+  const { collections, config, login, moves, sessions, standing } = app
+  const numbers = createNumbers({ users: collections.users, login, moves, standing, region: config.DEFAULT_REGION })
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
 

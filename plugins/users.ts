@@ -1,0 +1,14 @@
+import fp from 'fastify-plugin'
+import { createUsers } from '../services/users.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    users: ReturnType<typeof createUsers>
+  }
+}
+
+/** `app.users`: the user directory. */
+export default fp(async function users (app) {
+  const { collections, config, sessions, standing, now } = app
+  app.decorate('users', createUsers({ users: collections.users, sessions, standing, region: config.DEFAULT_REGION, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now }))
+}, { name: 'users', dependencies: ['env', 'clock', 'mongo', 'sessions', 'standing'] })
