@@ -81,22 +81,38 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
     await users.updateOne({ _id: keeper }, { $set: { blocked: true } })
   }
 
+  /** The older rows that have what is claimed. A newer one has to give it up, and is no holder any more. */
   async function olderHolders (id: ObjectId, { phone, key }: Claims): Promise<Holders> {
     return {
-      phone: phone === undefined ? undefined : await olderHolder(id, { number: phone }, { $unset: { number: '' }, $set: { duplicate_of: id, old_number: phone } }, holder => duplicateOf(id, phone, holder)),
-      key: key === undefined ? undefined : await olderHolder(id, { username_key: key }, { $unset: { username_key: '' } }, () => GAVE_NAME_UP)
+      phone: phone === undefined ? undefined : await olderHolder(id, { number: phone }, holder => giveNumberUp(holder, id, phone, key)),
+      key: key === undefined ? undefined : await olderHolder(id, { username_key: key }, giveNameUp)
     }
   }
 
-  /** The older row that has the value. A newer one has to give it up, and is no holder any more. */
-  async function olderHolder (id: ObjectId, value: { number: string } | { username_key: string }, giveUp: UpdateFilter<OldUser>, done: (holder: OldUser) => string): Promise<ObjectId | undefined> {
-    const holder = await users.findOne({ ...value, _id: { $ne: id } }, { projection: { blocked: 1 } })
+  async function olderHolder (id: ObjectId, value: { number: string } | { username_key: string }, giveUp: (holder: OldUser) => Promise<void>): Promise<ObjectId | undefined> {
+    const holder = await users.findOne({ ...value, _id: { $ne: id } })
     if (!holder) return undefined
     if (holder._id instanceof ObjectId && holder._id.toHexString() < id.toHexString()) return holder._id
-    if ('number' in value && holder.blocked === true) await block(id)
-    const { matchedCount } = await users.updateOne({ ...value, ...asRead(holder, ['blocked']) }, giveUp)
-    if (matchedCount === 1) note(`users ${String(holder._id)}`, [done(holder)])
+    await giveUp(holder)
     return undefined
+  }
+
+  /** With the name that is claimed too: a name without the number would keep the owner of both from signing in until the claimant has them. */
+  async function giveNumberUp (holder: OldUser, claimant: ObjectId, phone: string, key: string | undefined): Promise<void> {
+    const named = key !== undefined && holder.username_key === key
+    if (holder.blocked === true) await block(claimant)
+    const givenUp = { number: '', ...(named && { username_key: '' as const }) } as const
+    const done = [duplicateOf(claimant, phone, holder), ...(named ? [GAVE_NAME_UP] : [])]
+    await takeFrom(holder, ['number', 'username_key', 'blocked'], { $unset: givenUp, $set: { duplicate_of: claimant, old_number: phone } }, done)
+  }
+
+  async function giveNameUp (holder: OldUser): Promise<void> {
+    await takeFrom(holder, ['username_key'], { $unset: { username_key: '' } }, [GAVE_NAME_UP])
+  }
+
+  async function takeFrom (holder: OldUser, fields: Array<keyof OldUser>, update: UpdateFilter<OldUser>, done: string[]): Promise<void> {
+    const { matchedCount } = await users.updateOne(asRead(holder, fields), update)
+    if (matchedCount === 1) note(`users ${String(holder._id)}`, done)
   }
 }
 

@@ -21,6 +21,9 @@ export interface UsersOptions {
 /** Who asks, and by which session. */
 export interface Caller { phone: string, sessionId: string }
 
+/** As often as a row may come and go while one user is made. */
+const MOST_RACES = 20
+
 interface NewUser { username: string, key: string, phone: string, admin: boolean }
 
 export function createUsers ({ users, sessions, standing, region, requireOwnNumber, now }: UsersOptions) {
@@ -51,23 +54,36 @@ export function createUsers ({ users, sessions, standing, region, requireOwnNumb
     throw await users.findOne({ username_key: key }, { projection: { _id: 1 } }) ? usernameTaken() : foreignNumber()
   }
 
-  /** An insert whose answer was lost is found again by its name and number, as is one that was quicker. */
+  /**
+   * An insert whose answer was lost is found again by its name and number, as is one that was quicker. What refused an insert may be gone when it is
+   * looked for, as rows are while the database is migrated: only what is there decides.
+   */
   async function findOrInsert ({ username, key, phone, admin }: NewUser, caller: Caller, visitor: Visitor): Promise<string> {
     const existing = await sameNumber(key, phone)
     if (existing) return existing
     const own = phone === caller.phone
     const since = own ? (await sessions.endFormer(caller.sessionId, phone, visitor)).created_at : now()
     const user: UserDocument = { _id: new ObjectId(), username, username_key: key, number: phone, admin, created_on: now(), number_since: since }
-    try {
-      await users.insertOne(user)
-    } catch (error) {
-      if (!isDuplicateKey(error)) throw error
+    for (let race = 0; race < MOST_RACES; race++) {
+      if (await inserted(user)) {
+        visitor.record('user.created', phone, { ...(!own && { by: maskPhone(caller.phone) }), ...(admin && { admin }) })
+        return user._id.toHexString()
+      }
       const winner = await sameNumber(key, phone)
       if (winner) return winner
-      throw usernameTaken()
+      if (await users.findOne({ username_key: key, number: { $ne: phone } }, { projection: { _id: 1 } })) throw usernameTaken()
     }
-    visitor.record('user.created', phone, { ...(!own && { by: maskPhone(caller.phone) }), ...(admin && { admin }) })
-    return user._id.toHexString()
+    throw new Error('what refused a new user was never there')
+  }
+
+  async function inserted (user: UserDocument): Promise<boolean> {
+    try {
+      await users.insertOne(user)
+      return true
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error
+      return false
+    }
   }
 
   async function sameNumber (key: string, phone: string): Promise<string | undefined> {

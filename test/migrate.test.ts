@@ -193,6 +193,27 @@ t.test('npm run migrate beside the running service → whoever comes first, the 
   }
 })
 
+t.test('npm run migrate, stopped by a write that fails → whoever signed up before it signs in after it', async t => {
+  const service = await startService(t)
+  const { db, users, tokens, people } = await crowd(service)
+  const { client, stopFailing } = failing(t, service.services.mongoUri)
+  const [id, phone] = [people[0]!.id, people[0]!.phone]
+  const signUp = () => service.call('POST', '/users', { token: tokens[0]!, json: { username: 'Person', number: phone } })
+  let stops = 0
+  for (let failed = true; failed; stops++) {
+    await users.deleteMany({})
+    await users.insertOne({ _id: id, username: 'Person', number: people[0]!.written })
+    t.equal((await signUp()).status, 201)
+    await db.admin().command({ configureFailPoint: 'failCommand', mode: { skip: stops }, data: { failCommands: ['update'], appName, errorCode: 8000 } })
+    failed = await migrate({ db: client.db(db.databaseName), region: 'IN', dryRun: false, print: () => {} }).then(() => false, () => true)
+    await stopFailing()
+    t.match(await signUp(), { status: 201 }, `after ${stops} writes`)
+    await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
+    t.match(await signUp(), { status: 201, body: { user_id: id.toHexString() } })
+  }
+  t.ok(stops > 2, `stopped at ${stops - 1} of its writes`)
+})
+
 t.test('npm run migrate while people rename themselves → nobody keeps the key of a name they gave up', async t => {
   const service = await startService(t)
   const { db, users, tokens, people } = await crowd(service)

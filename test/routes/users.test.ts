@@ -16,7 +16,7 @@ const UNKNOWN_ID = '665f1c2ab7e4d90012ab34cd'
 t.setTimeout(400_000)
 const appName = `users-${Math.random().toString(36).slice(2)}`
 const services = await startServices(t)
-const service = await startService(t, { services, env: { MONGO_URI: withAppName(services.mongoUri) } })
+const service = await startService(t, { services, env: { MONGO_URI: withOption(services.mongoUri, 'appName', appName) } })
 const { app, call, clock } = service
 const { users } = app.collections
 const burst = burstOf(t, service)
@@ -217,6 +217,24 @@ t.test('POST /users', async t => {
     t.equal(await users.countDocuments({ number: phone }), 0)
     t.notOk(service.logs.some(line => JSON.parse(line).level >= 50 && line.includes(phone.slice(3))), 'no whole number in the logs')
     t.equal((await create(token, name, phone)).status, 201, 'all is well again')
+  })
+
+  t.test('what refuses an insert and is gone when it is looked for is no conflict', async t => {
+    const apart = await startService(t, { services, env: { MONGO_URI: withOption(services.mongoUri, 'monitorCommands', 'true') }, now: () => clock.now })
+    const { phone, token } = await caller()
+    const [name, _id] = [freshName(), new ObjectId()]
+    const ask = () => apart.call('POST', '/users', { token, json: { username: name, number: phone } })
+    const index = await users.createIndex({ created_on: 1 }, { unique: true, partialFilterExpression: { username: name } })
+    t.teardown(() => users.dropIndex(index))
+    await users.insertOne({ _id, username: name, created_on: clock.now, admin: false })
+    const { status, body } = await ask()
+    t.same([status, body], [500, { error: 'User creation failed' }], 'as long as it refuses')
+
+    const removed = new Promise(resolve => {
+      apart.app.mongo.client.on('commandSucceeded', ({ commandName, reply }) => { if (commandName === 'insert' && 'writeErrors' in (reply as object)) resolve(users.deleteOne({ _id })) })
+    })
+    t.equal((await ask()).status, 201)
+    await removed
   })
 
   t.test('F4: a user whose making was answered by a cut connection is found again by the same caller', async t => {
@@ -484,9 +502,9 @@ async function rounds (t: Test, round: () => Promise<number[]>, expected: number
   t.same(strays, [])
 }
 
-function withAppName (uri: string): string {
+function withOption (uri: string, name: string, value: string): string {
   const url = new URL(uri)
-  url.searchParams.set('appName', appName)
+  url.searchParams.set(name, value)
   return url.href
 }
 
