@@ -1,8 +1,9 @@
 import { BSONRegExp, MaxKey, MinKey } from 'bson'
-import { bracketOf } from './compare.js'
+import { bracketOf, canonicalType } from './compare.js'
 import { bracketBounds, cutBound, encodeComponent, invert } from './key-encoding.js'
 import type { Index } from './catalog.js'
 import type { Filter, Leaf } from './match.js'
+import { typeCodes } from './match-operators.js'
 import { literalPrefix } from './regex.js'
 import { uint32, type KeyRange } from './storage.js'
 import { isNumeric, toNumber, UNDEFINED, type Value } from './values.js'
@@ -23,14 +24,26 @@ export interface IndexBounds {
   bounded: boolean
   /** For each leading field: the one value it is fixed to. */
   fixed: (Buffer | undefined)[]
+  /** Every condition is one of the bounds. */
+  complete: boolean
   exact: boolean
 }
 
 const MAX_PREFIXES = 1000
+const ARRAY_TYPE = 4
 const before = (bytes: Buffer): Bound => ({ bytes, after: false })
 const after = (bytes: Buffer): Bound => ({ bytes, after: true })
-const boundBytes = ({ bytes, after }: Bound): Buffer => after ? Buffer.concat([bytes, Buffer.of(0xff)]) : bytes
+const boundBytes = ({ bytes, after }: Bound): Buffer => after ? successor(bytes) : bytes
 const compareBounds = (a: Bound, b: Bound): number => Buffer.compare(boundBytes(a), boundBytes(b))
+
+/** The first bytes after everything that begins with these: what follows in an inverted component may well be 0xFF. */
+function successor (bytes: Buffer): Buffer {
+  const length = bytes.findLastIndex(byte => byte !== 0xff) + 1
+  if (length === 0) return Buffer.of(0xff)
+  const next = Buffer.from(bytes.subarray(0, length))
+  next[length - 1]! += 1
+  return next
+}
 
 /** The ranges of an index in which every document is found that satisfies all the conditions. */
 export function indexBounds (index: Index, conditions: Filter[]): IndexBounds {
@@ -57,12 +70,14 @@ export function indexBounds (index: Index, conditions: Filter[]): IndexBounds {
   }
   const ends = last ?? [{ lower: before(Buffer.alloc(0)), upper: after(Buffer.alloc(0)), point: false }]
   const ranges = prefixes.flatMap(prefix => ends.map(({ lower, upper }) => keyRange(index, prefix, lower, upper)))
+  const complete = conditions.every(condition => used.has(condition))
   return {
     ranges: mergeRanges(ranges),
     points: fixed.length,
     bounded: last !== undefined,
     fixed,
-    exact: exact && !index.inexact && conditions.every(condition => used.has(condition))
+    complete,
+    exact: exact && !index.inexact && complete
   }
 }
 
@@ -130,6 +145,7 @@ function leafIntervals ({ operator, operand }: Leaf): Intervals | undefined {
   switch (operator) {
     case '$eq': return equal(operand)
     case '$in': return Array.isArray(operand) ? anyOf(operand) : undefined
+    case '$type': return ofTypes(typeCodes(operand))
     case '$regex': return operand instanceof BSONRegExp ? regex(operand) : undefined
     case '$lt': case '$lte': case '$gt': case '$gte': return range(operator, operand)
     default: return undefined
@@ -157,6 +173,16 @@ function union (intervals: Interval[]): Interval[] {
   return intervals
     .filter(({ lower, point }) => !point || (!seen.has(lower.bytes.toString('latin1')) && seen.add(lower.bytes.toString('latin1')) !== undefined))
     .sort((a, b) => compareBounds(a.lower, b.lower))
+}
+
+/** Whole type brackets, which types may share; of arrays the members are indexed, so they may be anywhere. */
+function ofTypes (codes: Set<number>): Intervals | undefined {
+  if (codes.has(ARRAY_TYPE)) return undefined
+  const brackets = [...new Set([...codes].map(canonicalType))].sort((a, b) => a - b)
+  return {
+    list: brackets.map(bracketBounds).map(([first, end]) => ({ lower: before(first), upper: before(end), point: false })),
+    exact: false
+  }
 }
 
 /** An anchored pattern is a range of strings; a stored regex may equal the pattern too. */

@@ -51,14 +51,14 @@ function * candidates (storage: Storage, plan: Plan, examined: Examined): Genera
   }
 }
 
-/** How many documents satisfy the filter; from the index alone where its keys say so. */
-export function count (source: Source, plan: Plan, filter: Filter, examined: Examined): number {
+/** How many documents satisfy the filter, at most `limit`; from the index alone where its keys say so. */
+export function count (source: Source, plan: Plan, filter: Filter, limit: number, examined: Examined): number {
   if (filter.kind === 'and' && filter.children.length === 0) return source.collection.count
   if (plan.index !== undefined && plan.exact) {
-    if (plan.index.multikey.includes(true)) return [...scan(source.storage, plan, examined)].length
-    const keys = plan.ranges.reduce((total, range) => total + countKeys(source.storage.indexes, range), 0)
+    if (plan.index.multikey.includes(true)) return lengthOf(scan(source.storage, plan, examined), limit)
+    const keys = plan.ranges.reduce((total, range) => total + countKeys(source.storage.indexes, range, limit - total), 0)
     examined.keys += keys
     return keys
   }
-  return lengthOf(matching(source, plan, filter, examined))
+  return lengthOf(matching(source, plan, filter, examined), limit)
 }

@@ -15,9 +15,10 @@ export function * drop<T> (items: Iterable<T>, count: number): Iterable<T> {
   }
 }
 
-export function lengthOf (items: Iterable<unknown>): number {
+/** How many items come, at most `most`. */
+export function lengthOf (items: Iterable<unknown>, most = Infinity): number {
   const iterator = items[Symbol.iterator]()
   let length = 0
-  while (iterator.next().done !== true) length++
+  while (length < most && iterator.next().done !== true) length++
   return length
 }

@@ -86,7 +86,8 @@ function regexLeaf (path: string, operand: Value, options?: Value): Leaf {
   return leaf(path, '$regex', regex, regexTest(regex))
 }
 
-function typeCodes (operand: Value): Set<number> {
+/** The type bytes that the operand of `$type` stands for. Throws as MongoDB does for what stands for none. */
+export function typeCodes (operand: Value): Set<number> {
   const codes = new Set<number>()
   for (const item of Array.isArray(operand) ? operand : [operand]) {
     if (item === 'number') for (const code of [1, 16, 18, 19]) codes.add(code)

@@ -21,7 +21,7 @@ export interface Plan {
   branches: Plan[]
 }
 
-interface Candidate extends Plan { index: Index, score: number, bounded: boolean }
+interface Candidate extends Plan { index: Index, score: number, bounded: boolean, complete: boolean }
 
 /** `$or` is multiplied out as far as this many branches. */
 const MAX_BRANCHES = 64
@@ -29,7 +29,7 @@ const MAX_BRANCHES = 64
 const FEW_KEYS = 1000
 
 /**
- * Chooses a plan: the index that leaves the fewest keys, or one that has the order asked for when the rest is not selective.
+ * Chooses a plan: an index in which all that is found is asked for, in that order; the index that leaves the fewest keys; or one that has the order asked for when the rest is not selective.
  * Throws BadValue for a hint that names no index.
  */
 export function plan (storage: Storage, collection: Collection, filter: Filter, sort: SortField[], hint?: Value): Plan {
@@ -113,19 +113,23 @@ function candidate (index: Index, branches: Filter[][], sort: SortField[]): Cand
     reverse,
     exact: bounds.every(({ exact }) => exact),
     bounded: bounds.every(({ points, bounded }) => points > 0 || bounded),
+    complete: bounds.every(({ complete }) => complete),
     score: Math.min(...bounds.map(({ points, bounded }) => points * 2 + Number(bounded))),
     branches: []
   }
 }
 
-/** Whether an index, read forwards or backwards, has the order asked for: fields fixed to one value do not count. */
+/**
+ * Whether an index, read forwards or backwards, has the order asked for: fields fixed to one value do not count.
+ * One that holds arrays may be fixed too, as a document has each key once; it is no order by that field.
+ */
 function order (index: Index, bounds: IndexBounds[], sort: SortField[]): { sorted: boolean, reverse: boolean } {
   if (sort.length === 0) return { sorted: true, reverse: false }
   const isFixed = (at: number): boolean => {
     const first = bounds[0]?.fixed[at]
-    return first !== undefined && index.multikey[at] !== true && bounds.every(({ fixed }) => fixed[at]?.equals(first) === true)
+    return first !== undefined && bounds.every(({ fixed }) => fixed[at]?.equals(first) === true)
   }
-  const fixedPaths = new Set(index.fields.filter((_field, at) => isFixed(at)).map(({ path }) => path))
+  const fixedPaths = new Set(index.fields.filter((_field, at) => isFixed(at) && index.multikey[at] !== true).map(({ path }) => path))
   const wanted = sort.filter(({ path }) => !fixedPaths.has(path))
   let reverse: boolean | undefined
   let next = 0
@@ -143,6 +147,8 @@ function order (index: Index, bounds: IndexBounds[], sort: SortField[]): { sorte
 
 function choose (storage: Storage, candidates: Candidate[], sort: SortField[]): Plan | undefined {
   const bounded = candidates.filter(candidate => candidate.bounded)
+  const direct = bounded.find(({ sorted, complete }) => sorted && complete && sort.length > 0)
+  if (direct !== undefined) return direct
   const keys = new Map(bounded.map(candidate => [candidate, bounded.length === 1 && candidate.sorted ? 0 : probe(storage, candidate)]))
   const best = bounded.sort((a, b) => (keys.get(a) ?? 0) - (keys.get(b) ?? 0) || Number(b.sorted) - Number(a.sorted) || b.score - a.score)[0]
   if (best === undefined || best.sorted || (keys.get(best) ?? 0) < FEW_KEYS) return best

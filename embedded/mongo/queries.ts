@@ -41,6 +41,6 @@ export function * findEncoded (source: Source, query: Query, examined: Examined)
 }
 
 export function countMatching (source: Source, query: Query, examined: Examined): number {
-  const total = count(source, planQuery(source, { ...query, sort: [] }), query.filter, examined)
+  const total = count(source, planQuery(source, { ...query, sort: [] }), query.filter, query.skip + query.limit, examined)
   return Math.min(Math.max(0, total - query.skip), query.limit)
 }

@@ -1,4 +1,5 @@
 import { open, type Database, type RootDatabase } from 'lmdb'
+import { lengthOf } from './iterate.js'
 
 /** One of the ordered byte maps of the store. */
 export type ByteMap = Database<Buffer, Buffer>
@@ -56,9 +57,9 @@ const bounds = (start: Buffer, end: Buffer, last: Buffer | undefined, reverse: b
   ? { start: last ?? end, exclusiveStart: true, end: start, inclusiveEnd: true }
   : { start: last ?? start, exclusiveStart: last !== undefined, end }
 
-/** How many keys a range has, at most `limit`. */
-export const countKeys = (map: ByteMap, { start, end }: KeyRange, limit?: number): number =>
-  map.getKeysCount(limit === undefined ? { start, end } : { start, end, limit })
+/** How many keys a range has, at most `limit`; the store's own count knows no limit. */
+export const countKeys = (map: ByteMap, range: KeyRange, limit = Infinity): number =>
+  limit === Infinity ? map.getKeysCount({ start: range.start, end: range.end }) : lengthOf(readKeys(map, range, false), limit)
 
 export function removeRange (map: ByteMap, range: KeyRange): void {
   for (const key of readKeys(map, range, false)) map.removeSync(key)

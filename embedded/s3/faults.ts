@@ -94,7 +94,10 @@ function befall (fault: Fault): Befallen {
   return {
     received: source => cuts ? cut(source, fault.bytes ?? 0) : source,
     replied: reply => {
-      if (fault.action === 'lost-reply') throw new ConnectionReset()
+      if (fault.action === 'lost-reply') {
+        reply.release?.()
+        throw new ConnectionReset()
+      }
       if (!cuts || typeof reply.body !== 'object') return reply
       return { ...reply, body: { length: reply.body.length, bytes: cut(reply.body.bytes, fault.bytes ?? 0) } }
     },

@@ -21,6 +21,7 @@ export function errorReply (error: unknown, { requestId, resource }: Pick<ReplyC
 
 /** Sends the reply and resolves when the last byte has left; fails when the client has gone or the source fails. */
 export async function sendReply (response: ServerResponse, reply: Reply, { method, requestId, now }: ReplyContext): Promise<void> {
+  if (response.destroyed) throw new Error('The client has gone') // nothing more will happen to the response, its end neither
   const { body } = reply
   response.statusCode = reply.status
   response.sendDate = false

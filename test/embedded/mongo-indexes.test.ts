@@ -43,13 +43,45 @@ t.test('pages, counts and lookups on indexed fields touch only what they answer 
   t.match(await explained(items.find({ tags: 't5' }).limit(5)), { index: 'tags_1', docs: 5 })
   t.match(await explained(items.find({ owner: /^user99/ }).limit(5)), { index: 'owner_1_created_at_-1', docs: 5 })
   t.match(await explained(items.find({ name: 'name5' })), { stages: ['COLLSCAN'], docs: total })
+  t.match(await explained(items.find({ created_at: { $type: 'string' } }).sort(page).limit(5)), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], keys: 0 })
+  t.match(await explained(items.find({ created_at: { $type: ['date', 'null'] } }).sort(page).limit(5)), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], keys: 5, docs: 5 })
   t.equal((await explained(items.find().skip(20).limit(5).sort(page))).docs, 25)
 
   const counted = await db.command({ explain: { count: 'items', query: { owner: 'user5' } } })
   t.match(counted.executionStats, { nReturned: total / 100, totalDocsExamined: 0, totalKeysExamined: total / 100 })
+  t.match((await db.command({ explain: { count: 'items', query: { owner: 'user5' }, limit: 7 } })).executionStats, { nReturned: 7, totalDocsExamined: 0, totalKeysExamined: 7 })
+  t.match((await db.command({ explain: { count: 'items', query: { owner: 'user5', name: /^n/ }, limit: 7 } })).executionStats, { nReturned: 7, totalDocsExamined: 7 })
   const all = await db.command({ explain: { count: 'items' } })
   t.match(all.executionStats, { nReturned: total, totalDocsExamined: 0, totalKeysExamined: 0 })
   t.equal(await items.countDocuments({ owner: 'user5' }), total / 100)
+})
+
+t.test('an index whose first field holds arrays has the order of its other fields, for one value of the first', async t => {
+  const { db } = await start(t)
+  const items = db.collection<Document>('items')
+  await items.createIndexes([{ key: { tags: 1, at: -1, _id: -1 } }, { key: { at: -1, _id: -1 } }])
+  const tags = (n: number): string[] => ['all', 'all', n % 2 === 0 ? 'even' : 'odd', ...(n % 100 === 0 ? ['round'] : [])]
+  await items.insertMany(Array.from({ length: 3000 }, (_none, n) => ({ _id: n, at: Math.floor(n / 7), tags: tags(n) })) as unknown as Document[])
+  const page = { at: -1, _id: -1 } as const
+  const plan = { stages: ['LIMIT', 'FETCH', 'IXSCAN'], index: 'tags_1_at_-1__id_-1', docs: 10, keys: 10 }
+  const ids = async (cursor: { toArray: () => Promise<Document[]> }): Promise<unknown[]> => (await cursor.toArray()).map(({ _id }) => _id)
+
+  for (const [filter, wanted] of [[{ tags: 'all' }, 1], [{ tags: 'even' }, 2], [{ tags: 'round' }, 100]] as const) {
+    const first = items.find(filter).sort(page).limit(10)
+    t.same(await explained(first), plan)
+    const all = Array.from({ length: 3000 / wanted }, (_none, n) => 3000 - wanted * (n + 1))
+    t.same(await ids(first.clone()), all.slice(0, 10))
+    const { at, _id } = (await first.clone().toArray()).at(-1)!
+    const next = items.find({ $or: [{ ...filter, at, _id: { $lt: _id } }, { ...filter, at: { $lt: at } }, { ...filter, at: { $type: 'null' } }] }).sort(page).limit(10)
+    t.same(await explained(next), plan)
+    t.same(await ids(next.clone()), all.slice(10, 20))
+  }
+  const both = items.find({ tags: { $all: ['round', 'even'] } }).sort(page).limit(10)
+  t.notOk((await explained(both)).stages.includes('SORT'), 'the other value is looked for in the documents')
+  t.same(await ids(both.clone()), Array.from({ length: 10 }, (_none, n) => 2900 - 100 * n))
+  t.ok((await explained(items.find({ tags: { $in: ['even', 'odd'] } }).sort(page).limit(10))).index !== plan.index, 'several values are several orders')
+  t.ok((await explained(items.find({ tags: 'round' }).sort({ tags: 1 }))).stages.includes('SORT'), 'members of an array are no order of the arrays')
+  t.equal((await db.command({ count: 'items', query: { tags: 'all' }, limit: 5 })).n, 5)
 })
 
 t.test('indexes hold what they promise', async t => {
@@ -143,6 +175,20 @@ t.test('documents past their time are deleted by the monitor, by the server\'s c
   t.same((await collection.find({ at: { $type: 'date' } }).toArray()), [])
 })
 
+t.test('a range in a descending index has the least values of its type', async t => {
+  const { db } = await start(t)
+  const collection = db.collection<Document>('least')
+  await collection.createIndex({ v: -1 })
+  const values: unknown[] = ['', 'a', 'ab', '\0', {}, { a: 1 }, false, true, new ObjectId('0'.repeat(24)), new ObjectId('1'.repeat(24)), new Date(-8.64e15), new Date(0), -Infinity, -1, 0]
+  await collection.insertMany(values.map(v => ({ v })))
+  for (const greatest of ['b', { b: 1 }, true, new ObjectId('f'.repeat(24)), new Date(8.64e15), Infinity]) {
+    const filter = { v: { $lte: greatest } } as Document
+    const inOrder = async (hint: Document): Promise<string[]> => (await collection.find(filter, { hint }).toArray()).map(({ v }) => JSON.stringify(v)).sort()
+    t.same(await inOrder({ v: -1 }), await inOrder({ $natural: 1 }), JSON.stringify(greatest))
+  }
+  t.equal((await collection.find({ v: /^a/ }, { hint: { v: -1 } }).toArray()).length, 2)
+})
+
 t.test('an index changes how a query is answered, never the answer', async t => {
   const { db } = await start(t)
   const scalar = fc.oneof(
@@ -156,7 +202,7 @@ t.test('an index changes how a query is answered, never the answer', async t => 
     fc.tuple(fc.constantFrom('$gt', '$gte', '$lt', '$lte', '$eq', '$ne'), scalar).map(([operator, operand]) => ({ [operator]: operand })),
     fc.array(scalar, { maxLength: 3 }).map(list => ({ $in: list })),
     fc.tuple(scalar, scalar).map(([low, high]) => ({ $gte: low, $lt: high })),
-    fc.constantFrom<unknown>({ $exists: true }, { $exists: false }, /^a/, [], { $type: 'array' })
+    fc.constantFrom<unknown>({ $exists: true }, { $exists: false }, /^a/, [], { $type: 'array' }, { $type: 'number' }, { $type: ['null', 'string', 'date'] }, { $type: 'object' }, { $all: ['a', 'ab'] })
   )
   const field = fc.constantFrom('a', 'b', 'c', 'a.x', 'b.x')
   const simple = fc.array(fc.tuple(field, condition), { minLength: 1, maxLength: 3 }).map(entries => Object.fromEntries(entries) as Document)

@@ -390,6 +390,30 @@ t.test('faults on demand', async t => {
   t.equal(await outcome(put('told')), 'fine')
 })
 
+t.test('an object whose reading was answered by a cut connection goes like any other', async t => {
+  const { client, fault, blobs } = await start(t)
+  const put = async (Body: string) => await client.send(new PutObjectCommand({ Bucket: 'hookaba', Key: 'x', Body }))
+  await put('one')
+  fault({ action: 'lost-reply', match: { method: 'GET' }, times: 1 })
+  await t.rejects(client.send(new GetObjectCommand({ Bucket: 'hookaba', Key: 'x' })))
+  const [read] = blobs()
+  await put('two')
+  await until(() => !blobs().includes(read ?? ''))
+})
+
+t.test('clients that go before they are answered do not keep the server from closing', async t => {
+  const { port, client, close } = await start(t)
+  const { host, pathname, search } = new URL(await getSignedUrl(client, new PutObjectCommand({ Bucket: 'hookaba', Key: 'x' })))
+  for (let n = 0; n < 20; n++) {
+    const impatient = connect(port, '127.0.0.1')
+    impatient.on('error', () => {}).resume()
+    await once(impatient, 'connect')
+    impatient.end(`PUT ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 7\r\n\r\ncontent`)
+    await once(impatient, 'close')
+  }
+  await close()
+})
+
 t.test('starting and closing', async t => {
   const { port, fault, close, client } = await start(t)
   const untouched = join(t.testdir(), 'untouched')
