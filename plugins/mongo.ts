@@ -1,7 +1,7 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type MongoClientOptions } from 'mongodb'
-import type { AuditDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
+import type { AuditDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
 import { databaseName, ensureIndexes } from '../services/database.js'
 
 export interface Collections {
@@ -10,8 +10,11 @@ export interface Collections {
   texts: Collection<TextCountDocument>
   audit: Collection<AuditDocument>
   users: Collection<UserDocument>
+  idempotency: Collection<IdempotencyDocument>
   uploads: Collection<UploadDocument>
+  usage: Collection<UsageDocument>
   library: Collection<LibraryDocument>
+  leases: Collection<LeaseDocument>
 }
 
 declare module 'fastify' {
@@ -49,8 +52,11 @@ export default fp(async function mongo (app) {
     texts: db.collection<TextCountDocument>('texts', CURRENT),
     audit: db.collection<AuditDocument>('audit'),
     users: db.collection<UserDocument>('users', CURRENT),
-    uploads: db.collection<UploadDocument>('uploads'),
-    library: db.collection<LibraryDocument>('library')
+    idempotency: db.collection<IdempotencyDocument>('idempotency', CURRENT),
+    uploads: db.collection<UploadDocument>('uploads', CURRENT),
+    usage: db.collection<UsageDocument>('usage', CURRENT),
+    library: db.collection<LibraryDocument>('library'),
+    leases: db.collection<LeaseDocument>('leases')
   })
 }, { name: 'mongo', dependencies: ['env'] })
 

@@ -100,15 +100,72 @@ export interface AuditDocument {
   purge_at: Date
 }
 
-/** Collection `uploads`: what is in flight, and what a sweep may have to clean up. Without `owner`, whoever began it has deleted their account. */
+/** What tells one request body from another: a keyed digest. `up_to`: it covers a form as far as that was read, so many parts, and so many bytes of a file that is the last of them. */
+export interface Fingerprint {
+  digest: string
+  up_to?: { parts: number, bytes: number }
+}
+
+/**
+ * Collection `idempotency`: what came of a request with an `Idempotency-Key`. `_id` is a keyed digest of caller, route and key.
+ * Without `answer` the request is still running, or died with its process.
+ */
+export interface IdempotencyDocument {
+  _id: string
+  /** The request that runs, or ran: nobody else may say what came of it. */
+  holder: ObjectId
+  begun_at: Date
+  answer?: StoredAnswer
+  purge_at: Date
+}
+
+export interface StoredAnswer {
+  status: number
+  content_type: string
+  body: string
+  fingerprint: Fingerprint
+}
+
+/**
+ * Collection `uploads`: what is in flight, and what a sweep may have to clean up. Without `owner`, whoever began it has deleted their account.
+ * staged: a form to post the bytes with was handed out, nothing of it is in the library's part of the bucket; open: bytes are on their way to `key`;
+ * committing: all is stored, the item is being written; removing: the item is to go, or what a failed upload left is, though the store may not have heard of it yet;
+ * sweeping: a sweep has claimed it.
+ */
 export interface UploadDocument {
   _id: ObjectId
+  /** Of the original; everything of an item lies in the same folder. Empty while it is staged. */
   key: string
   owner?: string
   /** Which began it: an owner's sessions move with them. */
   session?: string
-  state: 'open' | 'committing'
+  state: 'staged' | 'open' | 'committing' | 'removing' | 'sweeping'
   started_at: Date
+  /** Of a direct upload: where its bytes are posted to, and what was said of them. */
+  staging?: { key: string, content_type: string, size: number, expires_at: Date, fields: UploadedFields }
+}
+
+/** Collection `leases`: who alone may do what `_id` names, until when by the database's clock. */
+export interface LeaseDocument {
+  _id: string
+  holder: string
+  until: Date
+}
+
+/** What an uploader says of a file. */
+export interface UploadedFields {
+  user_id: string
+  category?: string
+  title?: string
+  fit?: 'contain' | 'cover' | 'fill'
+}
+
+/** Collection `usage`: what an owner is just about to add to the library, where there is a quota. */
+export interface UsageDocument {
+  _id: string
+  version: number
+  claims: Array<{ id: ObjectId, bytes: number, at: Date }>
+  purge_at: Date
 }
 
 /** Collection `library`: only what is whole. New rows have `key`, rows of the replaced system `url`. */
@@ -123,10 +180,29 @@ export interface LibraryDocument {
   type?: string
   category?: string
   title?: string
+  /** The words of the title as a search compares them. */
+  words?: string[]
   content_type?: string
   size?: number
   sha256?: string
+  /** As seen, the orientation applied. */
+  width?: number
+  height?: number
+  frames?: number
+  duration_ms?: number
+  /** `#rrggbb` */
+  dominant_color?: string
+  /** GIFs made of it; the key of each is `<size>.gif` beside `key`. */
+  renditions?: StoredRendition[]
   /** When its upload began: what a phone number owned before it changed hands is told by this. */
   started_at?: Date
   created_at: Date
+}
+
+export interface StoredRendition {
+  /** `<width>x<height>` */
+  size: string
+  bytes: number
+  frames: number
+  duration_ms: number
 }

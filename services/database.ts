@@ -7,6 +7,9 @@ interface Index extends Pick<CreateIndexesOptions, 'name' | 'unique' | 'sparse' 
 /** Every text but the empty one. Not `$type`, which says the same: MongoDB would then use the index for no query that does not say `$type` too. */
 const ANY_TEXT = { $gt: '' }
 
+/** The order of the library: no two items share a place in it. */
+export const NEWEST_FIRST = { created_at: -1, _id: -1 } as const
+
 /** By collection, what the rules rely on: what is unique, what ends by itself, and every order that is asked for. */
 export const indexes: Record<string, Index[]> = {
   otps: [
@@ -29,12 +32,23 @@ export const indexes: Record<string, Index[]> = {
     { key: { 'moved.at': 1 }, sparse: true },
     { key: { duplicate_of: 1 }, sparse: true }
   ],
+  idempotency: [
+    { key: { purge_at: 1 }, expireAfterSeconds: 0 }
+  ],
   uploads: [
-    { key: { started_at: 1 } }
+    { key: { started_at: 1 } },
+    { key: { owner: 1 } },
+    { key: { key: 1 } },
+    { key: { 'staging.key': 1 }, sparse: true }
+  ],
+  usage: [
+    { key: { purge_at: 1 }, expireAfterSeconds: 0 }
   ],
   library: [
-    { key: { owner: 1, created_at: -1, _id: -1 } },
-    { key: { created_at: -1, _id: -1 } }
+    { key: NEWEST_FIRST },
+    ...['type', 'category', 'user_id', 'owner'].map(field => ({ key: { [field]: 1, ...NEWEST_FIRST } as Index['key'] })),
+    { key: { words: 1, ...NEWEST_FIRST }, partialFilterExpression: { words: ANY_TEXT } },
+    { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } }
   ]
 }
 

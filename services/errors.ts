@@ -56,12 +56,29 @@ export const tooManyTexts = (retryAfter: number) => new ServiceError(429, 'Too m
 export const tooManyGuesses = (retryAfter: number) => new ServiceError(429, 'Too many wrong codes', { retryAfter })
 
 export const notMultipart = () => new ServiceError(415, 'Unsupported media type')
-export const invalidMultipart = (cause?: unknown) => new ServiceError(400, 'Invalid multipart body', { cause })
+const MALFORMED = 'Invalid multipart body'
+export const invalidMultipart = (cause?: unknown) => new ServiceError(400, MALFORMED, { cause })
+export const isMalformed = (error: unknown) => error instanceof ServiceError && error.message === MALFORMED
 export const noFilePart = () => new ServiceError(400, 'No file part')
 export const noSelectedFile = () => new ServiceError(400, 'No selected file')
 export const missingUserId = () => new ServiceError(400, 'Missing user_id')
 export const unsupportedFileType = () => new ServiceError(400, 'Unsupported file type')
 export const fileTooLarge = (limit: number) => new ServiceError(413, `File is larger than ${limit} bytes`)
+const DAMAGED = 'Damaged or unreasonable image'
+export const damagedImage = (cause?: unknown) => new ServiceError(400, DAMAGED, { cause })
+export const isDamage = (error: unknown) => error instanceof ServiceError && error.message === DAMAGED
+export const tooManyBytes = (quota: number) => new ServiceError(413, `Your library would be larger than ${quota} bytes`)
+export const tooManyItems = (quota: number) => new ServiceError(413, `Your library would have more than ${quota} items`)
+
+export const itemNotFound = () => new ServiceError(404, 'Library item not found')
+export const foreignItem = () => new ServiceError(403, 'Library item is not your own')
+export const uploadNotFound = () => new ServiceError(404, 'Upload not found')
+export const nothingUploaded = () => new ServiceError(409, 'Nothing is uploaded yet')
+export const uploadUnderWay = () => new ServiceError(409, 'The upload is being completed')
+
+export const invalidIdempotencyKey = () => new ServiceError(400, 'Invalid Idempotency-Key')
+export const requestUnderWay = () => new ServiceError(409, 'A request with this Idempotency-Key is still running')
+export const reusedIdempotencyKey = () => new ServiceError(422, 'This Idempotency-Key was used for another request')
 
 /**
  * Awaits `work`; what fails in it and is no refusal of its own becomes a 500 with the contract's sentence for it.

@@ -13,12 +13,29 @@ export type SendSms = (text: Text) => Promise<void>
 /** The provider accepts no texts for this number (not mobile, blocked, unsubscribed): asking again will not help. */
 export class NumberRefused extends Error {}
 
-/** Where the bytes of the library live. */
+/** Where the bytes of the library live. Every method rejects with what the store said or did not say. */
 export interface MediaStore {
-  /** Streams `body` to `key`, bounded in memory. Rejects with the body's own error, or with the store's; the object may then exist in part: `remove` it. */
-  put (key: string, body: Readable, contentType: string): Promise<void>
-  /** Removes the object and every unfinished multipart upload of `key`; resolves when neither was there. */
-  remove (key: string): Promise<void>
+  /**
+   * Writes a stream to `key`, bounded in memory. `sure`: so many bytes will come at least, unless the stream fails; with it most of them are passed on as they come.
+   * Rejects with the stream's own error, or with the store's; the object may then exist, in part or later: `remove` it.
+   */
+  put (key: string, body: AsyncIterable<Buffer>, contentType: string, sure?: number): Promise<void>
+  /** Writes bytes to `key`, trying again where that may help. */
+  putBytes (key: string, bytes: Buffer, contentType: string): Promise<void>
+  /** What lies at `key`, as a stream that has to be read or destroyed; undefined when nothing does. */
+  get (key: string): Promise<{ body: Readable, size: number } | undefined>
+  /** Removes every object and every unfinished multipart upload whose key begins with `prefix`; resolves when there was none. */
+  remove (prefix: string): Promise<void>
+  /** Removes the object at exactly this key; resolves when there is none. */
+  removeObject (key: string): Promise<void>
+  /** Every object whose key begins with `prefix`, in the order of keys. */
+  list (prefix: string): AsyncIterable<{ key: string, size: number }>
+  /** Every unfinished multipart upload whose key begins with `prefix`. */
+  unfinished (prefix: string): AsyncIterable<{ key: string, uploadId: string }>
+  /** Ends an unfinished multipart upload; resolves when there is none. */
+  abort (key: string, uploadId: string): Promise<void>
+  /** A form with which anybody may post exactly one object of this key, type and size, for so many seconds by the system's clock. */
+  presignPost (key: string, contentType: string, size: number, seconds: number): Promise<{ url: string, fields: Record<string, string> }>
   /** Rejects when the bucket cannot be reached. */
   ping (): Promise<void>
   /** Where anybody can fetch `key`. */
@@ -36,6 +53,7 @@ export interface Log {
 export type AuditEvent =
   | 'otp.requested' | 'otp.quiet' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
   | 'session.opened' | 'session.refreshed' | 'session.reused' | 'session.revoked'
+  | 'library.removed'
   | 'user.created' | 'user.renamed' | 'user.moved' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
 
 /** Whoever makes a request, as far as the rules care. */
@@ -61,4 +79,6 @@ export interface AppSettings {
   smsRetry?: { random: () => number, wait: (ms: number, signal: AbortSignal) => Promise<void> }
   /** How long the media store may be silent before it counts as gone, in milliseconds. */
   storeSilenceMs?: number
+  /** Whether pictures are decoded, for their facts and renditions; default: true. Without, an item has neither. */
+  images?: boolean
 }
