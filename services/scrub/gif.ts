@@ -1,0 +1,97 @@
+import { damagedImage } from '../errors.js'
+import { createBounds } from './bounds.js'
+import { move, pass, peek, type Course, type Walk } from './stream.js'
+
+const HEADER_BYTES = 13
+const IMAGE = 0x2c
+const IMAGE_BYTES = 10
+const EXTENSION = 0x21
+const TRAILER = 0x3b
+const GRAPHIC_CONTROL = 0xf9
+const CONTROL_BYTES = 4
+const COMMENT = 0xfe
+const APPLICATION = 0xff
+const APPLICATION_ID_BYTES = 11
+/** Among the labels of blocks that touch no pixel, one that nobody uses (GIF89a §12). */
+const UNKNOWN = 0xfa
+
+/** Whether a data sub-block of so many bytes stays. */
+type Keeps = (size: number) => boolean
+
+const all: Keeps = () => true
+const none: Keeps = () => false
+const control: Keeps = size => size === CONTROL_BYTES
+/** The number of repetitions; the size of a buffer. */
+const loop: Keeps = size => size === 3 || size === 5
+
+const KEPT_APPLICATIONS = new Map([['NETSCAPE2.0', loop], ['ANIMEXTS1.0', loop], ['ICCRGBG1012', all]])
+
+/**
+ * Every comment, plain text and application extension becomes an unknown one with the same sub-blocks, of zeros; but for those that loop and ICC profiles.
+ * After an image the trailer may be missing.
+ */
+export function * walkGif (course: Course): Walk {
+  const bounds = createBounds()
+  const header = yield peek(HEADER_BYTES)
+  const version = header.toString('latin1', 0, 6)
+  if (version !== 'GIF87a' && version !== 'GIF89a') throw damagedImage()
+  bounds.canvas(header.readUInt16LE(6), header.readUInt16LE(8))
+  yield pass(HEADER_BYTES + colorTableBytes(header[10]!))
+
+  for (;;) {
+    course.whole = course.frames > 0
+    const [introducer] = yield peek(1)
+    course.whole = false
+    if (introducer === IMAGE) yield * image()
+    else if (introducer === EXTENSION) yield * extension()
+    else if (introducer === TRAILER && course.frames > 0) break
+    else throw damagedImage()
+  }
+  yield pass(1)
+
+  function * image (): Walk {
+    const descriptor = yield peek(IMAGE_BYTES)
+    const [left, top, width, height] = [1, 3, 5, 7].map(at => descriptor.readUInt16LE(at)) as [number, number, number, number]
+    const frames = bounds.frame(width, height, { left, top })
+    yield pass(IMAGE_BYTES + colorTableBytes(descriptor[9]!) + 1)
+    yield subBlocks(all)
+    course.frames = frames
+  }
+}
+
+function * extension (): Walk {
+  let block = yield peek(3)
+  let keeps = none
+  let bytes = 2
+  if (block[1] === GRAPHIC_CONTROL) {
+    if (block[2] !== CONTROL_BYTES) throw damagedImage()
+    keeps = control
+  } else if (block[1] === APPLICATION && block[2] === APPLICATION_ID_BYTES) {
+    block = yield peek(3 + APPLICATION_ID_BYTES)
+    const known = KEPT_APPLICATIONS.get(block.toString('latin1', 3))
+    if (known) [keeps, bytes] = [known, block.length]
+  }
+  if (keeps === none) block[1] = block[2] === 0 ? COMMENT : UNKNOWN // an empty one of another label is misread by libnsgif
+  yield pass(bytes)
+  yield subBlocks(keeps)
+}
+
+/** Through the data sub-blocks, to the byte after their terminator (GIF89a §15 and §16). */
+function subBlocks (keeps: Keeps) {
+  let left = 0
+  let kept = true
+  return move((buffer, from) => {
+    for (let at = from; ;) {
+      const stop = Math.min(at + left, buffer.length)
+      if (!kept) buffer.fill(0, at, stop)
+      left -= stop - at
+      at = stop
+      if (at === buffer.length) return -1
+      left = buffer[at++]!
+      if (left === 0) return at
+      kept = keeps(left)
+    }
+  })
+}
+
+const colorTableBytes = (flags: number) => (flags & 0x80) === 0 ? 0 : 3 * 2 ** ((flags & 7) + 1)

@@ -1,0 +1,179 @@
+import { damagedImage } from '../errors.js'
+import { createBounds } from './bounds.js'
+import { hasPrefix, orientationTiff, readOrientation } from './orientation.js'
+import { fill, move, pass, peek, type Course, type Walk } from './stream.js'
+
+const SOI = 0xd8
+const EOI = 0xd9
+const SOS = 0xda
+const DQT = 0xdb
+const DRI = 0xdd
+const DHT = 0xc4
+const COM = 0xfe
+const APP0 = 0xe0
+const APP1 = 0xe1
+const APP2 = 0xe2
+const APP14 = 0xee
+const APP15 = 0xef
+const BASELINE = 0xc0
+const PROGRESSIVE = 0xc2
+const FILL = 0xff
+
+/** From a marker's code to its parameters. */
+const HEADER_BYTES = 3
+/** Each scan is decoded over the whole picture, however few bytes it has; encoders make some ten. */
+const MOST_SCANS = 100
+const JFIF_BYTES = 14
+const ADOBE_BYTES = 12
+
+type Part<T> = Generator<ReturnType<typeof peek>, T, Buffer>
+
+/**
+ * Every application segment and comment becomes fill bytes (T.81 §B.1.1.2), but for JFIF (without its thumbnail), ICC profiles and Adobe's colour transform; of the first Exif
+ * that names one the orientation stays. Tables and headers are held against their own lengths, so that none has room for more. Only Huffman-coded, sequential or progressive.
+ */
+export function * walkJpeg (course: Course): Walk {
+  const bounds = createBounds()
+  let oriented = false
+  let scans = 0
+
+  const start = yield peek(2)
+  if (start[0] !== FILL || start[1] !== SOI) throw damagedImage()
+  yield pass(2)
+  let code = yield * nextMarker()
+  while (code !== EOI) {
+    const length = (yield peek(HEADER_BYTES)).readUInt16BE(1)
+    if (length < 2) throw damagedImage()
+    if (code >= APP0 && code <= APP15) yield * application(code, length)
+    else if (code === COM) yield * blank(length)
+    else yield * coding(code, length)
+    code = code === SOS ? yield * nextMarkerOfScan() : yield * nextMarker()
+  }
+  if (scans === 0) throw damagedImage()
+  yield pass(1)
+
+  function * application (code: number, length: number): Walk {
+    const segment = yield peek(1 + Math.min(length, 2 + JFIF_BYTES))
+    const parameters = segment.subarray(HEADER_BYTES)
+    if (code === APP0 && parameters.length === JFIF_BYTES && startsWith(parameters, 'JFIF\0')) {
+      parameters.fill(0, JFIF_BYTES - 2)
+      yield * shorten(segment, length, JFIF_BYTES)
+    } else if (code === APP14 && parameters.length >= ADOBE_BYTES && startsWith(parameters, 'Adobe')) {
+      yield * shorten(segment, length, ADOBE_BYTES)
+    } else if (code === APP2 && startsWith(parameters, 'ICC_PROFILE\0')) {
+      yield pass(1 + length)
+    } else if (code === APP1 && hasPrefix(parameters) && !oriented) {
+      yield * exif(length)
+    } else {
+      yield * blank(length)
+    }
+  }
+
+  function * exif (length: number): Walk {
+    const segment = yield peek(1 + length)
+    const orientation = readOrientation(segment.subarray(HEADER_BYTES))
+    oriented = orientation !== undefined
+    segment.fill(FILL)
+    if (orientation !== undefined && orientation > 1) {
+      const reduced = exifSegment(orientation, segment.length)
+      reduced.copy(segment, segment.length - reduced.length)
+    }
+    yield pass(segment.length)
+  }
+
+  function * coding (code: number, length: number): Walk {
+    const parameters = (yield peek(1 + length)).subarray(HEADER_BYTES)
+    if (!isWellFormed(code, parameters)) throw damagedImage()
+    if (isFrame(code)) {
+      bounds.frame(parameters.readUInt16BE(3), parameters.readUInt16BE(1), { inPasses: code === PROGRESSIVE })
+      course.frames = 1
+    }
+    if (code === SOS) {
+      if (course.frames === 0) throw damagedImage()
+      if (++scans > MOST_SCANS) throw damagedImage()
+    }
+    yield pass(1 + length)
+  }
+}
+
+/** The code of the marker that has to follow; what has been moved over then is all but the code. */
+function * nextMarker (): Part<number> {
+  const [prefix] = yield peek(1)
+  if (prefix !== FILL) throw damagedImage()
+  yield move((buffer, from) => {
+    for (let at = from; at < buffer.length; at++) if (buffer[at] !== FILL) return at
+    return -1
+  })
+  return (yield peek(1))[0]!
+}
+
+/** The same at the end of entropy-coded data, in which 0xFF is followed by a zero, by a restart marker or by fill (T.81 §B.1.1.5). */
+function * nextMarkerOfScan (): Part<number> {
+  let escaped = false
+  yield move((buffer, from) => {
+    for (let at = from; ; at++) {
+      if (!escaped) {
+        if (buffer[at] !== FILL) at = buffer.indexOf(FILL, at)
+        if (at < 0) return -1
+        escaped = true
+        at++
+      }
+      if (at >= buffer.length) return -1
+      const code = buffer[at]!
+      if (code === FILL) continue
+      if (code !== 0 && !isRestart(code)) return at
+      escaped = false
+    }
+  })
+  return (yield peek(1))[0]!
+}
+
+function * blank (length: number): Walk {
+  yield fill(1 + length, FILL)
+}
+
+/** So many bytes of parameters stay of a segment that has been seen at least so far. */
+function * shorten (segment: Buffer, length: number, bytes: number): Walk {
+  segment.writeUInt16BE(2 + bytes, 1)
+  yield pass(HEADER_BYTES + bytes)
+  yield fill(length - 2 - bytes, FILL)
+}
+
+/** From the marker's code on, in little room without the offset of a next directory, which may be missing. */
+function exifSegment (orientation: number, room: number): Buffer {
+  const segment = Buffer.concat([Buffer.from([APP1, 0, 0]), Buffer.from('Exif\0\0', 'latin1'), orientationTiff(orientation)]).subarray(0, room)
+  segment.writeUInt16BE(segment.length - 1, 1)
+  return segment
+}
+
+function isWellFormed (code: number, parameters: Buffer): boolean {
+  if (isFrame(code)) return parameters.length >= 9 && parameters.length === 6 + 3 * parameters[5]!
+  switch (code) {
+    case SOS: return parameters.length >= 6 && parameters.length === 4 + 2 * parameters[0]!
+    case DQT: return isFilledBy(parameters, quantizationTable)
+    case DHT: return isFilledBy(parameters, huffmanTable)
+    case DRI: return parameters.length === 2
+    default: return false
+  }
+}
+
+/** Whether a segment consists of whole tables; `bytesOf` is the length of the one at a position. */
+function isFilledBy (parameters: Buffer, bytesOf: (parameters: Buffer, at: number) => number): boolean {
+  let at = 0
+  while (at < parameters.length) at += bytesOf(parameters, at)
+  return at === parameters.length
+}
+
+function quantizationTable (parameters: Buffer, at: number): number {
+  const precision = parameters[at]! >> 4
+  return precision > 1 ? Infinity : 1 + 64 * (1 + precision)
+}
+
+function huffmanTable (parameters: Buffer, at: number): number {
+  const codes = parameters.subarray(at + 1, at + 17).reduce((sum, count) => sum + count, 0)
+  return codes > 256 ? Infinity : 17 + codes
+}
+
+const isFrame = (code: number) => code >= BASELINE && code <= PROGRESSIVE
+const isRestart = (code: number) => code >= 0xd0 && code <= 0xd7
+const startsWith = (bytes: Buffer, text: string) => bytes.toString('latin1', 0, text.length) === text
