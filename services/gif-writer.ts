@@ -1,0 +1,192 @@
+import type { Breathe } from './breathe.js'
+
+/** `colors` are RGB triples: at most 256, in an animation 255, as one index stands for "as before". */
+export interface GifFrame { indices: Uint8Array, colors: Uint8Array, delayCs: number }
+
+export interface Gif { width: number, height: number, frames: GifFrame[], plays: number }
+
+const TRAILER = 0x3b
+const LONGEST_CODE = 12
+
+/**
+ * A GIF89a, each frame drawn over what was there before. A pixel that is shown already is left out, and so is one that differs by no more than
+ * `tolerance` (a distance in RGB, 0 to 441) from what is shown, or takes another colour that near when that costs fewer bytes. A frame stays one though nothing changes.
+ * `plays`: how often it is shown, 0: for ever. `breathe` is awaited after each frame.
+ */
+export async function writeGif ({ width, height, frames, plays }: Gif, tolerance: number, breathe: Breathe): Promise<Buffer> {
+  const animated = frames.length > 1
+  const shared = frames[0]!.colors
+  const bitsFor = (colors: Uint8Array) => Math.max(1, Math.ceil(Math.log2(colors.length / 3 + (animated ? 1 : 0))))
+  const screen = new Uint8Array(width * height * 3)
+  const encode = createCoder(width, screen, tolerance)
+  const parts = [header(width, height, shared, bitsFor(shared)), ...(animated && plays !== 1 ? [repetition(plays)] : [])]
+  for (const [i, { indices, colors, delayCs }] of frames.entries()) {
+    const area = i === 0 ? { left: 0, top: 0, right: width, bottom: height } : changedArea(indices, colors, screen, width, height, tolerance)
+    const transparent = i === 0 ? undefined : colors.length / 3
+    const bits = bitsFor(colors)
+    parts.push(control(delayCs, transparent), descriptor(area, colors === shared ? 0 : 0x80 | (bits - 1)))
+    if (colors !== shared) parts.push(table(colors, bits))
+    parts.push(encode(indices, colors, bits, area, transparent))
+    await breathe(indices.length)
+  }
+  return Buffer.concat([...parts, Buffer.of(TRAILER)])
+}
+
+function header (width: number, height: number, colors: Uint8Array, bits: number): Buffer {
+  const block = Buffer.alloc(13)
+  block.write('GIF89a', 'latin1')
+  block.writeUInt16LE(width, 6)
+  block.writeUInt16LE(height, 8)
+  block[10] = 0xf0 | (bits - 1)
+  return Buffer.concat([block, table(colors, bits)])
+}
+
+function table (colors: Uint8Array, bits: number): Buffer {
+  const padded = Buffer.alloc(3 << bits)
+  padded.set(colors)
+  return padded
+}
+
+/** Netscape's extension holds how often it is shown again. */
+function repetition (plays: number): Buffer {
+  const block = Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0', 'latin1')
+  block.writeUInt16LE(plays === 0 ? 0 : plays - 1, 16)
+  return block
+}
+
+function control (delayCs: number, transparent: number | undefined): Buffer {
+  const block = Buffer.of(0x21, 0xf9, 4, 0x04 | (transparent === undefined ? 0 : 1), 0, 0, transparent ?? 0, 0)
+  block.writeUInt16LE(delayCs, 4)
+  return block
+}
+
+interface Area { left: number, top: number, right: number, bottom: number }
+
+function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Buffer {
+  const block = Buffer.alloc(10)
+  block[0] = 0x2c
+  for (const [i, value] of [left, top, right - left, bottom - top].entries()) block.writeUInt16LE(value, 1 + 2 * i)
+  block[9] = tableFlags
+  return block
+}
+
+/** The smallest rectangle that holds every pixel to be drawn; one pixel when there is none, as a frame has to have some. */
+function changedArea (indices: Uint8Array, colors: Uint8Array, screen: Uint8Array, width: number, height: number, tolerance: number): Area {
+  const area = { left: width, top: height, right: 0, bottom: 0 }
+  const most = tolerance * tolerance
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at++) {
+      if (distance(colors, indices[at]! * 3, screen, at * 3) <= most) continue
+      if (x < area.left) area.left = x
+      if (x >= area.right) area.right = x + 1
+      if (y < area.top) area.top = y
+      area.bottom = y + 1
+    }
+  }
+  return area.right > 0 ? area : { left: 0, top: 0, right: 1, bottom: 1 }
+}
+
+function distance (a: Uint8Array, i: number, b: Uint8Array, j: number): number {
+  const red = a[i]! - b[j]!
+  const green = a[i + 1]! - b[j + 1]!
+  const blue = a[i + 2]! - b[j + 2]!
+  return red * red + green * green + blue * blue
+}
+
+/**
+ * LZW with codes of variable length (GIF89a, appendix F). Its dictionary is a tree: the children of a code are the strings that are one pixel longer.
+ * What the codes say is drawn on `screen`, so that tolerated errors never add up.
+ */
+function createCoder (width: number, screen: Uint8Array, tolerance: number) {
+  const firstChild = new Uint16Array(1 << LONGEST_CODE)
+  const sibling = new Uint16Array(1 << LONGEST_CODE)
+  const lastIndex = new Uint8Array(1 << LONGEST_CODE)
+  const packed = new Uint8Array(screen.length + 16)
+  const most = tolerance * tolerance
+  return encode
+
+  function encode (indices: Uint8Array, colors: Uint8Array, bits: number, { left, top, right, bottom }: Area, transparent: number | undefined): Buffer {
+    const least = Math.max(2, bits)
+    const restart = 1 << least
+    let next = restart + 2
+    let length = least + 1
+    let held = 0
+    let heldBits = 0
+    let size = 0
+    const put = (code: number) => {
+      held |= code << heldBits
+      for (heldBits += length; heldBits >= 8; heldBits -= 8, held >>>= 8) packed[size++] = held & 0xff
+      if (next === 1 << length && length < LONGEST_CODE) length++
+    }
+    const clear = () => {
+      put(restart)
+      firstChild.fill(0)
+      next = restart + 2
+      length = least + 1
+    }
+    clear()
+    let code = -1
+    for (let y = top; y < bottom; y++) {
+      for (let x = left, at = y * width + left; x < right; x++, at++) {
+        const shown = transparent !== undefined && distance(colors, indices[at]! * 3, screen, at * 3) <= most
+        const wanted = shown ? transparent : indices[at]!
+        const child = code === -1 ? 0 : childFor(code, wanted, indices[at]!, colors, shown, transparent)
+        if (child === 0) {
+          if (code !== -1) {
+            put(code)
+            if (next === 1 << LONGEST_CODE) clear()
+            else add(code, next++, wanted)
+          }
+          code = wanted
+        } else {
+          code = child
+        }
+        const drawn = child === 0 ? wanted : lastIndex[child]!
+        if (drawn !== transparent) {
+          screen[at * 3] = colors[drawn * 3]!
+          screen[at * 3 + 1] = colors[drawn * 3 + 1]!
+          screen[at * 3 + 2] = colors[drawn * 3 + 2]!
+        }
+      }
+    }
+    put(code)
+    put(restart + 1)
+    if (heldBits > 0) packed[size++] = held
+    return subBlocks(least, packed.subarray(0, size))
+  }
+
+  /** The code of the string that goes on with the pixel that is wanted, or with one that will do; 0 when there is none. */
+  function childFor (code: number, wanted: number, index: number, colors: Uint8Array, shown: boolean, transparent: number | undefined): number {
+    let nearest = 0
+    let error = most
+    for (let child = firstChild[code]!; child !== 0; child = sibling[child]!) {
+      const candidate = lastIndex[child]!
+      if (candidate === wanted) return child
+      if (most === 0 || (candidate === transparent && !shown)) continue
+      const off = candidate === transparent ? 0 : distance(colors, index * 3, colors, candidate * 3)
+      if (off > error) continue
+      error = off
+      nearest = child
+    }
+    return nearest
+  }
+
+  function add (parent: number, code: number, index: number): void {
+    sibling[code] = firstChild[parent]!
+    lastIndex[code] = index
+    firstChild[parent] = code
+  }
+}
+
+function subBlocks (least: number, codes: Uint8Array): Buffer {
+  const out = Buffer.alloc(codes.length + Math.ceil(codes.length / 255) + 2)
+  out[0] = least
+  let at = 1
+  for (let from = 0; from < codes.length; from += 255) {
+    const block = codes.subarray(from, from + 255)
+    out[at++] = block.length
+    out.set(block, at)
+    at += block.length
+  }
+  return out
+}

@@ -1,0 +1,121 @@
+/** How many pixels a palette is chosen by; more take longer and choose no better. */
+const SAMPLE = 32 * 1024
+/** Of each channel, by which the nearest colour is looked up. */
+const BITS = 5
+const UNKNOWN = 0xffff
+
+/** Colours as RGB triples, and which of them each of some pixels gets. */
+export interface Palette { colors: Uint8Array, indicesOf: (pixels: Uint8Array) => Uint8Array }
+
+/** The colours of some pixels themselves when they are no more than `most`, else undefined. */
+export function ownColors (data: Uint8Array, most: number): Palette | undefined {
+  const indexOf = new Map<number, number>()
+  let last = -1
+  for (let at = 0; at < data.length; at += 3) {
+    const color = colorAt(data, at)
+    if (color === last || indexOf.has(color)) continue
+    if (indexOf.size === most) return undefined
+    indexOf.set(last = color, indexOf.size)
+  }
+  const colors = Uint8Array.from([...indexOf.keys()].flatMap(color => [color >> 16, (color >> 8) & 0xff, color & 0xff]))
+  return { colors, indicesOf: pixels => eachPixel(pixels, at => indexOf.get(colorAt(pixels, at))!) }
+}
+
+/** Colours that stand for those of some pixels, `most` at the most: the set that is the most uneven is cut in two at its mean, again and again. A pixel gets about the nearest. */
+export function chosenColors (data: Uint8Array, most: number): Palette {
+  const pixels = data.length / 3
+  const count = Math.min(pixels, SAMPLE)
+  const sets = [measured(data, Int32Array.from({ length: count }, (_, i) => Math.floor(i * pixels / count) * 3))]
+  const black = blackIn(data) // it frames the picture, and has to be the black it is
+  while (sets.length < (black ? most - 1 : most)) {
+    const widest = sets.reduce((a, b) => b.unevenness > a.unevenness ? b : a)
+    if (widest.unevenness === 0) break
+    const { places, channel, mean } = widest
+    const above = partition(places, at => data[at + channel]! > mean[channel]!)
+    sets[sets.indexOf(widest)] = measured(data, places.subarray(0, above))
+    sets.push(measured(data, places.subarray(above)))
+  }
+  const colors = Uint8Array.from([...sets.flatMap(({ mean }) => mean.map(Math.round)), ...(black ? [0, 0, 0] : [])])
+  return { colors, indicesOf: nearestIn(colors) }
+}
+
+function blackIn (data: Uint8Array): boolean {
+  for (let at = 0; at < data.length; at += 3) if (data[at] === 0 && data[at + 1] === 0 && data[at + 2] === 0) return true
+  return false
+}
+
+/** The mean of the squares of what a palette is off by, of a sample of some pixels. */
+export function errorOf ({ colors, indicesOf }: Palette, data: Uint8Array): number {
+  const step = Math.max(1, Math.floor(data.length / 3 / SAMPLE))
+  const sample = Uint8Array.from({ length: Math.floor(data.length / 3 / step) * 3 }, (_, i) => data[Math.floor(i / 3) * step * 3 + i % 3]!)
+  const indices = indicesOf(sample)
+  return sample.reduce((sum, value, i) => sum + (value - colors[indices[Math.floor(i / 3)]! * 3 + i % 3]!) ** 2, 0) / sample.length
+}
+
+/** Of the colours at some places of the data: their mean, the channel they differ in most, and the sum of the squares by which they do. */
+function measured (data: Uint8Array, places: Int32Array) {
+  const sums = [0, 0, 0]
+  const squares = [0, 0, 0]
+  for (let i = 0; i < places.length; i++) {
+    for (let c = 0; c < 3; c++) {
+      const value = data[places[i]! + c]!
+      sums[c]! += value
+      squares[c]! += value * value
+    }
+  }
+  const mean = sums.map(sum => sum / places.length)
+  const spread = squares.map((square, c) => Math.max(0, square - sums[c]! * mean[c]!))
+  const unevenness = Math.max(...spread)
+  return { places, mean, channel: spread.indexOf(unevenness), unevenness: unevenness < 0.5 ? 0 : unevenness }
+}
+
+/** Moves to the front what is not `above`, and says how many that are. */
+function partition (places: Int32Array, above: (place: number) => boolean): number {
+  let end = places.length
+  for (let i = 0; i < end;) {
+    const place = places[i]!
+    if (above(place)) {
+      places[i] = places[--end]!
+      places[end] = place
+    } else {
+      i++
+    }
+  }
+  return end
+}
+
+function nearestIn (colors: Uint8Array): Palette['indicesOf'] {
+  const known = new Uint16Array(1 << (3 * BITS)).fill(UNKNOWN)
+  const drop = 8 - BITS
+  const half = 1 << drop >> 1
+  const darkest = nearest(colors, 0, 0, 0)
+  if (colors[darkest * 3] === 0 && colors[darkest * 3 + 1] === 0 && colors[darkest * 3 + 2] === 0) known[0] = darkest
+  return pixels => eachPixel(pixels, at => {
+    const red = pixels[at]! >> drop
+    const green = pixels[at + 1]! >> drop
+    const blue = pixels[at + 2]! >> drop
+    const bin = red << (2 * BITS) | green << BITS | blue
+    if (known[bin] === UNKNOWN) known[bin] = nearest(colors, (red << drop) + half, (green << drop) + half, (blue << drop) + half)
+    return known[bin]!
+  })
+}
+
+function nearest (colors: Uint8Array, red: number, green: number, blue: number): number {
+  let best = 0
+  let least = Infinity
+  for (let i = 0, at = 0; at < colors.length; i++, at += 3) {
+    const error = (colors[at]! - red) ** 2 + (colors[at + 1]! - green) ** 2 + (colors[at + 2]! - blue) ** 2
+    if (error >= least) continue
+    least = error
+    best = i
+  }
+  return best
+}
+
+function eachPixel (pixels: Uint8Array, indexAt: (at: number) => number): Uint8Array {
+  const indices = new Uint8Array(pixels.length / 3)
+  for (let i = 0, at = 0; i < indices.length; i++, at += 3) indices[i] = indexAt(at)
+  return indices
+}
+
+const colorAt = (data: Uint8Array, at: number) => data[at]! << 16 | data[at + 1]! << 8 | data[at + 2]!
