@@ -34,7 +34,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 16 * 1024 },
-    ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
+    ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false, verbose: true } },
     schemaErrorFormatter: faults => toFieldError(faults as ValidationFault[]),
     frameworkErrors: (error, request, reply) => { answerError(error, request, reply.headers({ ...PROTECTION, 'x-request-id': request.id, connection: 'close' })) },
     clientErrorHandler: refuseConnection

@@ -5,6 +5,8 @@ export interface ValidationFault {
   keyword: string
   instancePath: string
   params: Record<string, unknown>
+  /** The schema that `keyword` stands in. */
+  parentSchema?: { minLength?: number, maxLength?: number }
 }
 
 /** The contract's sentences for a validator's faults, by field; for a field of the wrong type no other sentence. */
@@ -21,11 +23,13 @@ export function toFieldError (faults: ValidationFault[]): FieldError {
 const fieldOf = ({ keyword, instancePath, params }: ValidationFault) =>
   keyword === 'required' ? String(params.missingProperty) : instancePath.split('/')[1] ?? '_schema'
 
-function sentence ({ keyword, params }: ValidationFault): string {
+function sentence ({ keyword, params, parentSchema: { minLength = 0, maxLength = Infinity } = {} }: ValidationFault): string {
   switch (keyword) {
     case 'required': return sentences.missing
     case 'type': return sentences.type(String(params.type))
     case 'enum': return sentences.oneOf(params.allowedValues as string[])
+    case 'minLength':
+    case 'maxLength': return sentences.length(minLength, maxLength)
     default: return sentences.value
   }
 }

@@ -1,40 +1,87 @@
-import type { Collection } from 'mongodb'
+import { ObjectId, type Collection, type Filter, type WithId } from 'mongodb'
 import type { LibraryDocument } from '../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../schemas/library.js'
-import type { MediaStore } from './ports.js'
-import { storedTime } from './stored-time.js'
+import { NEWEST_FIRST } from './database.js'
+import { invalidField, itemNotFound, sentences } from './errors.js'
+import { after, cursorAfter, FOREIGN_ID_TYPES } from './library-cursor.js'
+import { createPresenter, HIDDEN, publicId } from './library-item.js'
+import { libraryFilter } from './library-query.js'
+import { createTotals, MOST_COUNTED } from './library-totals.js'
+import type { Log, MediaStore } from './ports.js'
 
 const MOST_PER_PAGE = 100
+const MOST_FOREIGN = 1000
 
-export function createLibrary ({ library, media }: { library: Collection<LibraryDocument>, media: MediaStore }) {
-  return { list, present }
-
-  /** One page, newest first, ties broken by id; a page past the end is empty. */
-  async function list ({ page = 1, per_page: asked = 10 }: LibraryQuery): Promise<LibraryPage> {
-    const perPage = Math.min(asked, MOST_PER_PAGE)
-    const total = await library.countDocuments()
-    const skip = (page - 1) * perPage
-    const items = skip >= total ? [] : await library.find().sort({ created_at: -1, _id: -1 }).skip(skip).limit(perPage).toArray()
-    return { items: items.map(present), page, per_page: perPage, total, total_pages: Math.ceil(total / perPage) }
-  }
-
-  /** An item as the world sees it; a row of the replaced system gets defaults for what it lacks. */
-  function present (row: LibraryDocument): LibraryItem {
-    const url = row.key ? media.url(row.key) : String(row.url ?? '')
-    const type = row.type ?? typeOf(url)
-    return {
-      id: row._id.toHexString(),
-      url,
-      user_id: String(row.user_id ?? ''),
-      created_at: storedTime(row.created_at, row._id).toISOString(),
-      type,
-      category: row.category ?? categoryOf(type),
-      ...(row.title !== undefined && { title: row.title }),
-      ...(row.content_type !== undefined && { content_type: row.content_type, size: row.size, sha256: row.sha256 })
-    }
-  }
+export interface LibraryOptions {
+  library: Collection<LibraryDocument>
+  media: Pick<MediaStore, 'url'>
+  log: Pick<Log, 'warn'>
+  /** The size of the rendition whose address an item's `url` is, where it has one. */
+  urlRendition?: string
+  /** Milliseconds that only go forward, by which totals age. */
+  monotonic?: () => number
 }
 
-/** What an item is taken for whose row does not say. */
-export const typeOf = (url: string) => /\.gif($|\?)/i.test(url) ? 'gif' : 'image'
-export const categoryOf = (type: string) => type === 'gif' ? 'GIF' : 'Images'
+/** The library as the world sees it. */
+export function createLibrary ({ library, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
+  const present = createPresenter(media, urlRendition)
+  const totals = createTotals({ library, log, monotonic })
+  return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
+
+  /**
+   * One page of what the query asks for, newest first, ties broken by id; a page past the end is empty. By cursor a page costs the same however deep it is,
+   * and whoever walks on to the end meets every item once that was there all the while. 400.
+   */
+  async function list (query: LibraryQuery, caller: string): Promise<LibraryPage> {
+    const { page = 1, per_page: asked = 10, cursor } = query
+    if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
+    const perPage = Math.min(asked, MOST_PER_PAGE)
+    const skip = (page - 1) * perPage
+    const filter = libraryFilter(query, caller)
+    const rows = await isPast(skip, filter) ? [] : await read(cursor === undefined ? filter : after(cursor, filter), skip, perPage + 1)
+    const shown = rows.slice(0, perPage)
+    const isAll = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
+    const { total, exact } = await totalOf(filter, rows.length === 0 ? 0 : skip + rows.length, isAll)
+    return {
+      items: shown.map(present),
+      page,
+      per_page: perPage,
+      total,
+      total_pages: Math.ceil(total / perPage),
+      total_exact: exact,
+      next_cursor: rows.length > perPage ? cursorAfter(shown.at(-1)!) : null
+    }
+  }
+
+  /** One item; 404. */
+  async function get (id: string): Promise<LibraryItem> {
+    const row = await library.findOne({ _id: new ObjectId(id) }, { projection: HIDDEN }) ?? await findForeign(id)
+    if (!row) throw itemNotFound()
+    return present(row)
+  }
+
+  /** One batch: the server keeps no cursor that somebody would have to close. */
+  function read (filter: Filter<LibraryDocument>, skip: number, limit: number): Promise<Array<WithId<LibraryDocument>>> {
+    return library.find(filter, { sort: NEWEST_FIRST, skip, limit, batchSize: limit, singleBatch: true, projection: HIDDEN }).toArray()
+  }
+
+  /** Nothing is skipped in vain. */
+  async function isPast (skip: number, filter: Filter<LibraryDocument>): Promise<boolean> {
+    if (skip === 0) return false
+    const { total, exact } = await totals.of(filter)
+    return exact && skip >= total
+  }
+
+  /** Of a page that has the end, and of what it shows, no count knows more. */
+  async function totalOf (filter: Filter<LibraryDocument>, seen: number, isAll: boolean): Promise<{ total: number, exact: boolean }> {
+    if (isAll && seen <= MOST_COUNTED) return { total: seen, exact: true }
+    const { total, exact } = await totals.of(filter)
+    return { total: exact ? Math.max(total, seen) : total, exact }
+  }
+
+  /** A row of the replaced system whose id is none of ours, by the one it is listed with. */
+  async function findForeign (id: string): Promise<WithId<LibraryDocument> | undefined> {
+    const rows = await library.find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MOST_FOREIGN, projection: HIDDEN }).toArray()
+    return rows.find(row => publicId(row._id) === id)
+  }
+}

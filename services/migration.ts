@@ -1,7 +1,7 @@
 import { MongoServerError, type Db, type Document, type IndexDescriptionInfo, type ObjectId } from 'mongodb'
 import { ensureIndexes, indexes } from './database.js'
 import { isDuplicateKey } from './errors.js'
-import { categoryOf, typeOf } from './library.js'
+import { categoryOf, typeOf } from './library-item.js'
 import { previewUsers } from './migration-preview.js'
 import { asRead, batches, BY_BATCH, makeRoom, settleUsers } from './migration-settle.js'
 import type { Note, OldUser } from './migration-users.js'

@@ -1,9 +1,14 @@
-import type { ObjectId } from 'mongodb'
+import { ObjectId } from 'mongodb'
 
-/** A stored moment: a date or, in rows of the replaced system, its text, in UTC unless it says otherwise; without either, the time in the row's id. */
-export function storedTime (stored: unknown, id: ObjectId): Date {
-  if (stored instanceof Date) return stored
-  const text = String(stored)
-  const date = new Date(/T[\d:.]+$/.test(text) ? `${text}Z` : text)
-  return Number.isNaN(date.getTime()) ? id.getTimestamp() : date
+/** What an RFC 3339 timestamp can say. */
+const EARLIEST = Date.parse('0000-01-01T00:00:00Z')
+const LATEST = Date.parse('9999-12-31T23:59:59.999Z')
+
+/** A stored moment: a date or, in rows of the replaced system, its text, in UTC unless it says otherwise; without either, the time in the row's id, if that has one. */
+export function storedTime (stored: unknown, id: unknown): Date {
+  const date = stored instanceof Date ? stored : parse(String(stored))
+  if (date.getTime() >= EARLIEST && date.getTime() <= LATEST) return date
+  return id instanceof ObjectId ? id.getTimestamp() : new Date(0)
 }
+
+const parse = (text: string) => new Date(/T[\d:.]+$/.test(text) ? `${text}Z` : text)

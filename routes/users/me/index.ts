@@ -3,14 +3,12 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { anyOperation, BadRequest, Conflict, NoContent, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
 import { createAccount } from '../../../services/account.js'
-import { createLibrary } from '../../../services/library.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { audit, collections, mediaStore, moves, sessions, standing, users, now } = app
-  const { present } = createLibrary({ library: collections.library, media: mediaStore })
+  const { audit, collections, library: { present }, moves, sessions, standing, users, now } = app
   const account = createAccount({ ...collections, sessions, moves, audit, isAppointed: standing.isAppointed, present, now })
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')

@@ -1,0 +1,19 @@
+import fp from 'fastify-plugin'
+import { createLibrary } from '../services/library.js'
+import { tellWrites } from '../services/tell-writes.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    library: ReturnType<typeof createLibrary>
+  }
+}
+
+/** `app.library`: what there is, in pages and one by one. Its totals hear of every write that goes through `app.collections`. */
+export default fp(async function library (app) {
+  const { collections, config, mediaStore: media, log } = app
+  const service = createLibrary({ library: collections.library, media, log, urlRendition: config.LIBRARY_URL_RENDITION })
+  tellWrites(collections.library, service.changed)
+  app.decorate('library', service)
+  app.addHook('onReady', async () => service.start())
+  app.addHook('onClose', async () => service.close())
+}, { name: 'library', dependencies: ['env', 'mongo', 's3'] })

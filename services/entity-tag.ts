@@ -1,0 +1,5 @@
+/** Whether `If-None-Match` names an entity tag, by the weak comparison (RFC 9110 §8.8.3.2, §13.1.2). */
+export const namesTag = (ifNoneMatch: string, tag: string) =>
+  ifNoneMatch.trim() === '*' || opaqueTags(ifNoneMatch).includes(opaqueTags(tag)[0]!)
+
+const opaqueTags = (text: string): string[] => text.match(/"[^"]*"/g) ?? []
