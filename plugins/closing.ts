@@ -3,8 +3,10 @@ import fp from 'fastify-plugin'
 import { ServiceError } from '../services/errors.js'
 
 const IDLE_CHECK_MS = 100
+/** What is under way by then is cut off: what it leaves is cleared away before the process has to end. */
+const PATIENCE_MS = 7000
 
-/** While the process stops, those requests that are under way are finished, new ones on open connections get 503, and a connection ends with its last answer. */
+/** While the process stops, those requests that are under way are finished in a limited time, new ones on open connections get 503, and a connection ends with its last answer. */
 export default fp(async function closing (app) {
   const sockets = new Set<Socket>()
   let stopping = false
@@ -15,7 +17,11 @@ export default fp(async function closing (app) {
   app.addHook('preClose', async () => {
     stopping = true
     const idle = setInterval(closeIdle, IDLE_CHECK_MS)
-    app.server.once('close', () => clearInterval(idle))
+    const patience = setTimeout(cutOff, PATIENCE_MS)
+    app.server.once('close', () => {
+      clearInterval(idle)
+      clearTimeout(patience)
+    })
   })
   app.addHook('onRequest', async () => {
     if (stopping) throw new ServiceError(503, 'Server is stopping', { retryAfter: 5 })
@@ -28,5 +34,9 @@ export default fp(async function closing (app) {
   function closeIdle (): void {
     app.server.closeIdleConnections()
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()
+  }
+
+  function cutOff (): void {
+    for (const socket of sockets) socket.destroy()
   }
 }, { name: 'closing', dependencies: ['error-handler', 'security'] })

@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto'
+import fp from 'fastify-plugin'
+import { Counter } from 'prom-client'
+import { createLease } from '../services/lease.js'
+import { createSweeper, type Swept } from '../services/sweeper.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    sweeper: {
+      /** One round now; undefined when another process is at it. */
+      sweep: () => Promise<Swept | undefined>
+    }
+  }
+}
+
+/** Longer than any step of a round; a process that died keeps the others waiting for so long. */
+const LEASE_SECONDS = 60
+const KINDS = ['uploads', 'multipart_uploads', 'staged', 'failed'] as const
+
+/** `app.sweeper`: clears away what interrupted uploads and removals left, at the start and from time to time, in one process of all. */
+export default fp(async function sweeper (app) {
+  const { collections, config, mediaStore: media, metrics, now, log } = app
+  const lease = createLease({ leases: collections.leases, name: 'sweep', holder: randomUUID(), seconds: LEASE_SECONDS })
+  const sweeper = createSweeper({ ...collections, media, lease, longestSeconds: config.UPLOAD_MAX_SECONDS, now, log })
+  const counter = new Counter({ name: 'hookaba_swept_total', help: 'What the sweeper did away with, by its kind, and how often it failed', labelNames: ['kind'], registers: [metrics.registry] })
+  for (const kind of KINDS) counter.inc({ kind }, 0)
+  let busy = false
+  let timer: NodeJS.Timeout | undefined
+  app.decorate('sweeper', { sweep })
+
+  app.addHook('onReady', async () => {
+    inBackground()
+    if (config.SWEEP_INTERVAL_SECONDS > 0) timer = setInterval(inBackground, config.SWEEP_INTERVAL_SECONDS * 1000).unref()
+  })
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    await sweeper.close()
+  })
+
+  async function sweep (): Promise<Swept | undefined> {
+    const swept = await sweeper.sweep()
+    for (const kind of KINDS) counter.inc({ kind }, swept?.[kind] ?? 0)
+    return swept
+  }
+
+  async function inBackground (): Promise<void> {
+    if (busy) return
+    busy = true
+    await sweep().catch((err: unknown) => {
+      counter.inc({ kind: 'failed' })
+      log.error({ event: 'library.unswept', err })
+    })
+    busy = false
+  }
+}, { name: 'sweeper', dependencies: ['env', 'clock', 'mongo', 's3', 'metrics'] })

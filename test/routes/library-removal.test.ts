@@ -1,0 +1,214 @@
+import { PutObjectCommand } from '@aws-sdk/client-s3'
+import { ObjectId, type Document } from 'mongodb'
+import t, { type Test } from 'tap'
+import { gif, png } from '../fixtures.js'
+import { auditOf, freshPhone, s3Client, startService, type Service } from '../helper.js'
+import { failed, faultBed, unhandled } from '../uploads.js'
+
+const admin = freshPhone()
+
+t.test('DELETE /library/:id', async t => {
+  const service = await startService(t, { env: { ADMIN_NUMBERS: admin } })
+  const { call, app: { collections } } = service
+  const { library, uploads } = collections
+  const meera = await service.signIn()
+  const stranger = await service.signIn()
+  const boss = await service.signIn(admin)
+  await call('POST', '/users', { token: boss.token, json: { username: 'boss', number: admin } })
+  const remove = async (id: string, token = meera.token) => {
+    const { status, text } = await call('DELETE', `/library/${id}`, { token })
+    return { status, text }
+  }
+  const done = { status: 204, text: '' }
+  const refused = (status: number, error: string) => ({ status, text: JSON.stringify({ error }) })
+  const foreign = refused(403, 'Library item is not your own')
+  const unknown = refused(404, 'Library item not found')
+  const nothing = { objects: [], multipartUploads: [], uploads: 0, library: 0 }
+  const filesOf = (key: string) => [key.replace('original.gif', '64x64.gif'), key]
+
+  t.test('the owner\'s item and everything in its folder is gone, and nothing else', async t => {
+    const [mine, other] = [await uploaded(service, meera.token), await uploaded(service, meera.token)]
+    const folder = mine.key.replace('original.gif', '')
+    await put(t, service, `${folder}64x64.gif`)
+    await put(t, service, `${folder}deeper/still.gif`)
+    t.equal((await call('DELETE', `/library/${mine.id}`, { token: meera.token, headers: { 'content-type': 'application/json' } })).status, 204, 'whatever type its absent body has')
+    t.match(await service.remains(), { objects: filesOf(other.key), library: 1, uploads: 0 })
+    t.not((await fetch(mine.url)).status, 200)
+    t.match(await call('GET', '/library', { token: meera.token }), { body: { total: 1, items: [{ id: other.id }] } })
+    t.strictSame(await remove(mine.id), unknown, 'again')
+    t.strictSame(await remove(other.id), done)
+    t.strictSame(await noted(service, 'library.removed', meera.phone), [{ id: mine.id }, { id: other.id }])
+  })
+
+  t.test('nobody but the owner and an admin may, and what was refused has changed nothing', async t => {
+    const item = await uploaded(service, meera.token)
+    const before = await library.findOne()
+    t.strictSame(await remove(item.id, stranger.token), foreign)
+    t.equal((await call('DELETE', `/library/${item.id}`)).status, 401)
+    t.strictSame(await library.findOne(), before)
+    t.match(await service.remains(), { objects: filesOf(item.key), uploads: 0 })
+    t.strictSame(await noted(service, 'access.denied', stranger.phone), [{ reason: 'foreign item' }])
+
+    t.strictSame(await remove(item.id, boss.token), done)
+    t.strictSame(await service.remains(), nothing)
+    t.strictSame((await noted(service, 'library.removed', meera.phone)).at(-1), { id: item.id, by: `+********${admin.slice(-4)}` }, 'the owner\'s audit tells')
+    t.ok(service.logs.some(line => line.includes('"library.removed"') && line.includes(item.id)))
+  })
+
+  t.test('an id that is unknown, or none', async t => {
+    t.strictSame(await remove('665f1c2ab7e4d90012ab34cd'), unknown)
+    t.strictSame(await remove('665f1c2ab7e4d90012ab34cd', boss.token), unknown)
+    for (const id of ['1', 'x'.repeat(24), '665F1C2AB7E4D90012AB34CD', '665f1c2ab7e4d90012ab34cd0', '%00', 'a'.repeat(1000)]) t.strictSame(await remove(id), refused(400, 'Invalid library item id'), id.slice(0, 30))
+    t.equal((await call('DELETE', '/library', { token: meera.token })).status, 405)
+  })
+
+  t.test('an item of the replaced system, or without an owner, is for admins: its row alone goes', async t => {
+    const shared = { url: 'https://old-bucket.example.com/fox.gif', user_id: 'meera', created_at: service.clock.now }
+    const rows = [{ _id: new ObjectId(), ...shared }, { _id: new ObjectId(), ...shared }]
+    await library.insertMany(rows)
+    await put(t, service, 'fox.gif')
+    const released = await uploaded(service, stranger.token)
+    await library.updateOne({ _id: new ObjectId(released.id) }, { $unset: { owner: '' } })
+    for (const id of [rows[0]!._id.toHexString(), released.id]) {
+      t.strictSame(await remove(id, stranger.token), foreign)
+      t.strictSame(await remove(id, boss.token), done)
+    }
+    t.match(await service.remains(), { objects: ['fox.gif'], uploads: 0 })
+    t.strictSame(await library.find().toArray(), rows.slice(1))
+    await library.deleteMany({})
+    await service.app.mediaStore.removeObject('fox.gif')
+  })
+
+  t.test('two deletes at once: one 204, the other 204 or 404, and nothing is left', async t => {
+    for (let round = 0; round < 8; round++) {
+      const { id } = await uploaded(service, meera.token)
+      const answers = await Promise.all([remove(id), remove(id, boss.token), remove(id)])
+      t.ok(answers.some(({ status }) => status === 204))
+      t.strictSame(answers.filter(({ status }) => status !== 204).map(answer => JSON.stringify(answer)), answers.filter(({ status }) => status !== 204).map(() => JSON.stringify(unknown)))
+    }
+    service.clock.advance(61)
+    await service.app.sweeper.sweep()
+    t.strictSame(await service.remains(), nothing)
+  })
+
+  t.test('an item of which the upload has not let go yet', async t => {
+    const item = await uploaded(service, meera.token)
+    await uploads.insertOne({ _id: new ObjectId(item.id), key: item.key, owner: meera.phone, state: 'committing', started_at: service.clock.now })
+    t.strictSame(await remove(item.id), done)
+    t.strictSame(await service.remains(), nothing)
+  })
+
+  t.test('with the owner\'s number the right moves too; whoever has the number next has none, nor has who has left', async t => {
+    const from = freshPhone()
+    const to = freshPhone()
+    const leila = await service.signIn(from)
+    await call('POST', '/users', { token: leila.token, json: { username: 'leila', number: from } })
+    const items = [await uploaded(service, leila.token), await uploaded(service, leila.token)]
+    await call('POST', '/users/me/number', { token: leila.token, json: { number: to } })
+    const { body: { access_token: token } } = await call('POST', '/users/me/number/verify', { token: leila.token, json: { number: to, otp: service.lastCode(to) } })
+    service.clock.advance(700)
+    const next = await service.signIn(from)
+    t.strictSame(await remove(items[0]!.id, next.token), foreign)
+    t.strictSame(await remove(items[0]!.id, token), done)
+    t.equal((await call('DELETE', '/users/me', { token })).status, 204)
+    service.clock.advance(700)
+    const back = await service.signIn(to)
+    t.strictSame(await remove(items[1]!.id, back.token), foreign)
+    t.strictSame(await remove(items[1]!.id, boss.token), done)
+    t.strictSame(await service.remains(), nothing)
+  })
+})
+
+t.test('DELETE /library/:id while something fails', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start({ storeSilenceMs: 700 })
+  const { token } = await service.signIn()
+  const remove = (id: string) => service.call('DELETE', `/library/${id}`, { token })
+  const failing = (command: string, skip = 0) => bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: { skip }, data: { failCommands: [command], errorCode: 8, appName: bed.appName } })
+  const heal = () => bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
+  const sweep = async () => {
+    service.clock.advance(61)
+    return service.app.sweeper.sweep()
+  }
+
+  for (const [operation, action] of [
+    ['ListMultipartUploads', { do: 'answer', status: 500, code: 'InternalError' }], ['ListObjectsV2', { do: 'silence' }],
+    ['DeleteObject', { do: 'answer', status: 403, code: 'AccessDenied' }], ['DeleteObject', { do: 'reset', after: 0 }], ['DeleteObject', { do: 'lose' }]
+  ] as const) {
+    t.test(`the store at ${operation} (${action.do}): the item is gone, its objects follow`, async t => {
+      const { id } = await uploaded(service, token)
+      const { hit } = bed.s3.fault({ operation, action })
+      t.equal((await remove(id)).status, 204)
+      await hit
+      t.match(await bed.left(), { library: 0, uploads: 1 })
+      t.equal((await remove(id)).status, 404)
+      bed.s3.clear()
+      await service.app.sweeper.sweep()
+      t.match(await bed.left(), { uploads: 1 }, 'a fresh one is left to whoever is at it')
+      t.match(await sweep(), { uploads: 1, failed: 0 })
+      t.strictSame(await bed.left(), bed.empty)
+    })
+  }
+
+  t.test('the database at the note: 500, and all is as it was', async t => {
+    const { id } = await uploaded(service, token)
+    await failing('update')
+    internal(t, await remove(id))
+    await heal()
+    t.strictSame(await bed.left(), { objects: 1, multipartUploads: 0, uploads: 0, library: 1 })
+    t.equal((await remove(id)).status, 204)
+    t.strictSame(await bed.left(), bed.empty)
+  })
+
+  t.test('the database at the item: 500; another try does it, or a sweep', async t => {
+    for (const next of [remove, sweep]) {
+      const { id } = await uploaded(service, token)
+      await failing('delete')
+      internal(t, await remove(id))
+      await heal()
+      t.strictSame(await bed.left(), { objects: 1, multipartUploads: 0, uploads: 1, library: 1 })
+      await next(id)
+      t.strictSame(await bed.left(), bed.empty)
+    }
+  })
+
+  t.test('the database after the item: 204, and the note goes with a sweep', async t => {
+    const { id } = await uploaded(service, token)
+    await failing('delete', 1)
+    t.equal((await remove(id)).status, 204)
+    await heal()
+    t.strictSame(await bed.left(), { ...bed.empty, uploads: 1 })
+    await sweep()
+    t.strictSame(await bed.left(), bed.empty)
+  })
+
+  t.test('the database away: 500, and it works again afterwards', async t => {
+    const { id } = await uploaded(service, token)
+    await bed.mongo.down()
+    t.equal((await remove(id)).status, 500)
+    await bed.mongo.up()
+    await service.app.collections.library.findOne().catch(() => {})
+    t.equal((await remove(id)).status, 204)
+    t.strictSame(await bed.left(), bed.empty)
+  })
+})
+
+t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+
+const internal = (t: Test, reply: Parameters<typeof failed>[1]) => failed(t, reply, 'Internal server error')
+
+/** The details of what the audit holds about a phone, oldest first. */
+const noted = async ({ app }: Service, event: string, phone: string) =>
+  (await auditOf(app, phone)).filter(entry => entry.event === event).map(({ details }) => details)
+
+async function uploaded (service: Service, token: string): Promise<{ id: string, url: string, key: string }> {
+  const { body: { id, url } } = await service.upload(token, gif)
+  const row = await service.app.collections.library.findOne({ _id: new ObjectId(id as string) }) as Document
+  return { id, url, key: row.key }
+}
+
+async function put (t: Test, { services }: Service, Key: string): Promise<void> {
+  const client = s3Client(services)
+  t.teardown(() => client.destroy())
+  await client.send(new PutObjectCommand({ Bucket: services.s3.bucket, Key, Body: png }))
+}

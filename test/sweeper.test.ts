@@ -1,0 +1,419 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand, type S3Client } from '@aws-sdk/client-s3'
+import { ObjectId } from 'mongodb'
+import t, { type Test } from 'tap'
+import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import { createLease } from '../services/lease.js'
+import { gif, png } from './fixtures.js'
+import { eventually, s3Client, startService, startServices, type Reply, type Service } from './helper.js'
+import { faultBed, unhandled } from './uploads.js'
+
+t.setTimeout(300_000)
+/** After so many seconds an upload is stale: UPLOAD_MAX_SECONDS, the margin, and one. */
+const LONGEST = 661
+
+/** What a process leaves that is killed: rows and objects of one upload. */
+interface Left {
+  state?: UploadDocument['state']
+  row?: Partial<UploadDocument>
+  item?: Partial<LibraryDocument> | boolean
+  /** Names in the item's folder. */
+  objects?: string[]
+  parts?: boolean
+  staged?: 'form' | 'posted'
+}
+
+const RENDITIONS = [{ size: '64x64', bytes: png.length, frames: 1, duration_ms: 0 }]
+const ALL = ['original.gif', '64x64.gif']
+const whole = { item: { renditions: RENDITIONS }, objects: ALL }
+
+/** What is gone after a sweep unless `kept` says that the item is to stay. */
+const kills: Array<[when: string, left: Left, kept?: 'kept']> = [
+  ['before anything is stored', { state: 'open' }],
+  ['while parts are stored', { state: 'open', parts: true }],
+  ['when the original is stored', { state: 'open', objects: ['original.gif'] }],
+  ['when all is stored', { state: 'open', objects: ALL }],
+  ['before the item is written', { state: 'committing', objects: ALL }],
+  ['after the item is written', { state: 'committing', ...whole }, 'kept'],
+  ['when a form was handed out', { state: 'staged', staged: 'form' }],
+  ['when its bytes were posted', { state: 'staged', staged: 'posted' }],
+  ['while posted bytes are taken over', { state: 'open', staged: 'posted', objects: ALL, parts: true }],
+  ['after the item of posted bytes is written', { state: 'committing', staged: 'posted', ...whole }, 'kept'],
+  ['after a failure, before anything is removed', { state: 'removing', objects: ALL, parts: true }],
+  ['before a removed item\'s row is gone', { state: 'removing', ...whole }],
+  ['after a removed item\'s row is gone', { state: 'removing', objects: ALL }],
+  ['after some of its objects are', { state: 'removing', objects: ['original.gif'] }],
+  ['after all of them are', { state: 'removing' }],
+  ['as a sweep had claimed what was open', { state: 'sweeping', objects: ALL, parts: true }],
+  ['as a sweep had removed some objects', { state: 'sweeping', objects: ['original.gif'] }],
+  ['as a sweep had removed all', { state: 'sweeping' }],
+  ['as a sweep had claimed a form', { state: 'sweeping', staged: 'posted' }],
+  ['as a sweep had claimed what was committed', { state: 'sweeping', ...whole }, 'kept'],
+  ['as a sweep had begun to remove what was committed just then', { state: 'sweeping', item: { renditions: RENDITIONS }, objects: ['original.gif'] }],
+  ['as a sweep had removed what was committed just then', { state: 'sweeping', item: true }],
+  ['while parts are stored, and a former clean-up lost the row', { parts: true }],
+  ['when the form was used again after the item was written', { staged: 'posted', ...whole }, 'kept']
+]
+
+t.test('app.sweeper.sweep(): what a kill left', async t => {
+  const service = await startService(t, { env: { SWEEP_INTERVAL_SECONDS: '0' } })
+  const { clock, app: { sweeper } } = service
+  const bucket = opened(t, service)
+  const { token } = await service.signIn()
+  const bystander = (await service.upload(token, gif)).body.id
+  const still = await everything(service)
+
+  for (const [when, left, kept] of kills) {
+    t.test(`${when} is ${kept ? 'settled, and the item kept' : 'gone'} after one sweep, not before its time`, async t => {
+      const { _id, key } = await leave(bucket, service, left)
+      const before = await everything(service)
+      if (left.state && left.state !== 'sweeping') {
+        clock.advance(left.state === 'removing' ? 59 : LONGEST - 2)
+        t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, failed: 0 })
+        t.strictSame(await everything(service), before, 'as long as somebody may be at it')
+        clock.advance(700)
+      }
+      t.match(await sweeper.sweep(), { failed: 0 })
+      const after = await everything(service)
+      const items = [bystander, ...(kept ? [_id.toHexString()] : [])]
+      t.strictSame(after.library.map(id => id).sort(), items.sort())
+      t.strictSame(after.objects, kept ? [...still.objects, ...ALL.map(name => key.replace('original.gif', name))].sort() : still.objects)
+      t.match(after, { multipartUploads: [], uploads: [] })
+      t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, failed: 0 }, 'a second sweep finds nothing')
+      if (kept) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER) })
+      t.strictSame(await everything(service), still)
+    })
+  }
+
+  t.test('all of it at once', async t => {
+    for (const [, left] of kills) await leave(bucket, service, left)
+    clock.advance(1400)
+    t.match(await sweeper.sweep(), { uploads: kills.filter(([, { state }]) => state).length, multipart_uploads: 1, staged: 1, failed: 0 })
+    const after = await everything(service)
+    t.match(after, { multipartUploads: [], uploads: [] })
+    const items = await service.app.collections.library.find({ owner: OWNER }).toArray()
+    t.equal(items.length, kills.filter(([, , kept]) => kept).length)
+    t.equal(after.objects.length, still.objects.length + items.length * 2)
+    for (const { _id } of items) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER) })
+    t.strictSame(await everything(service), still)
+    const metrics = (await service.call('GET', '/metrics')).text
+    t.match(metrics, /hookaba_swept_total\{kind="uploads"\} [1-9]/)
+    t.match(metrics, /hookaba_swept_total\{kind="failed"\} 0/)
+    t.ok(service.logs.some(line => line.includes('"library.swept"')))
+  })
+
+  t.test('an item belongs to whom its upload does: who has moved or left has changed the row first', async t => {
+    const moved = await leave(bucket, service, { state: 'committing', ...whole, row: { owner: '+919812345678' } })
+    const gone = await leave(bucket, service, { state: 'committing', ...whole, row: { owner: undefined } })
+    clock.advance(LONGEST)
+    await sweeper.sweep()
+    t.match(await service.app.collections.library.findOne({ _id: moved._id }), { owner: '+919812345678', user_id: 'meera' })
+    t.match(await service.app.collections.library.findOne({ _id: gone._id }), { owner: undefined, user_id: 'deleted' })
+    for (const { _id, key } of [moved, gone]) {
+      await service.app.collections.library.deleteOne({ _id })
+      await service.app.mediaStore.remove(key.replace('original.gif', ''))
+    }
+  })
+
+  t.test('a row that names no folder of an item takes nothing with it, and stops nobody', async t => {
+    for (const key of ['library/original.gif', 'original.gif', 'library//original.gif', 'incoming/a/b', 'library/a/b/original.gif']) await leave(bucket, service, { state: 'open', row: { key } })
+    await leave(bucket, service, { state: 'open', objects: ALL })
+    clock.advance(LONGEST)
+    t.match(await sweeper.sweep(), { uploads: 1, failed: 5 })
+    const { uploads, ...rest } = await everything(service)
+    t.match({ ...rest, uploads: [] }, still)
+    t.equal(service.logs.filter(line => line.includes('"library.unswept"')).length, 5)
+    await service.app.collections.uploads.deleteMany({})
+  })
+})
+
+t.test('the lease', async t => {
+  const service = await startService(t, { env: { SWEEP_INTERVAL_SECONDS: '0' } })
+  const { db } = service.app.mongo
+  const { leases } = service.app.collections
+  const leaseOf = (holder: string, name = 'something') => createLease({ leases, name, holder, seconds: 60 })
+  const databaseTime = async () => (await db!.command({ hello: 1 })).localTime as Date
+  const [one, two] = [leaseOf('$one'), leaseOf('two')]
+
+  t.test('has one holder at a time, until it is given up', async t => {
+    t.equal(await one.hold(), true)
+    t.equal(await two.hold(), false)
+    t.equal(await one.hold(), true, 'renewed')
+    await two.release()
+    t.equal(await two.hold(), false, 'by its holder')
+    await one.release()
+    t.equal(await two.hold(), true)
+    t.equal(await one.hold(), false, 'who notices')
+    await two.release()
+    t.equal(await leases.countDocuments({ _id: 'something' }), 0)
+  })
+
+  t.test('runs by the database\'s clock; who dies loses it, and who comes back notices', async t => {
+    const before = await databaseTime()
+    await one.hold()
+    const after = await databaseTime()
+    const { until } = (await leases.findOne({ _id: 'something' }))!
+    t.ok(until.getTime() >= before.getTime() + 60_000 && until.getTime() <= after.getTime() + 60_000)
+    await leases.updateOne({ _id: 'something' }, { $set: { until: new Date(before.getTime() - 1) } })
+    t.equal(await two.hold(), true)
+    t.equal(await one.hold(), false)
+  })
+
+  t.test('is taken by one of many at once', async t => {
+    for (let round = 0; round < 5; round++) {
+      const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => leaseOf(`holder ${i}`, `race ${round}`).hold()))
+      t.equal(answers.filter(held => held).length, 1)
+    }
+  })
+})
+
+t.test('a sweep among others', async t => {
+  const bed = await faultBed(t)
+  const start = (options: object) => startService(t, { services: bed.throughProxies, env: { SWEEP_INTERVAL_SECONDS: '0' }, ...options })
+  const one = await start({ storeSilenceMs: 2000 })
+  const two = await start({ now: () => one.clock.now })
+  const bucket = opened(t, one)
+  await eventually(async () => await one.app.sweeper.sweep() && await two.app.sweeper.sweep())
+  const leases = bed.client.db().collection<{ _id: string, holder: string }>('leases')
+  const swept = (uploads: number) => ({ uploads, failed: 0 })
+  const fill = async (count: number) => {
+    for (let i = 0; i < count; i++) await leave(bucket, one, { state: 'open', objects: i < 5 ? ['original.gif'] : [] })
+    one.clock.advance(LONGEST)
+  }
+
+  t.test('two at once: one does it all, beyond one batch too', async t => {
+    await fill(110)
+    const rounds = await Promise.all([one.app.sweeper.sweep(), two.app.sweeper.sweep()])
+    t.strictSame(rounds.map(round => round?.uploads).sort(), [110, undefined])
+    t.strictSame(await bed.left(), bed.empty)
+  })
+
+  t.test('who loses the lease stops after the present step', async t => {
+    await fill(4)
+    const { hit } = bed.s3.fault({ operation: 'ListMultipartUploads', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const round = one.app.sweeper.sweep()
+    await hit
+    await leases.updateOne({ _id: 'sweep' }, { $set: { holder: 'somebody else', until: new Date('2200-01-01') } })
+    bed.s3.clear()
+    t.match(await round, swept(1))
+    t.equal(await two.app.sweeper.sweep(), undefined)
+    t.match(await bed.left(), { uploads: 3, objects: 3 })
+    await leases.deleteMany({})
+    t.match(await two.app.sweeper.sweep(), swept(3))
+    t.strictSame(await bed.left(), bed.empty)
+  })
+
+  t.test('two at the same row, as when one was thought dead, do no harm', async t => {
+    await fill(1)
+    const { hit } = bed.s3.fault({ operation: 'DeleteObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const slow = one.app.sweeper.sweep()
+    await hit
+    await leases.deleteMany({})
+    t.match(await two.app.sweeper.sweep(), swept(1))
+    bed.s3.clear()
+    t.match(await slow, swept(0))
+    t.strictSame(await bed.left(), bed.empty)
+  })
+
+  for (const [name, fault] of [
+    ['one deletion refused', { operation: 'DeleteObject', action: { do: 'answer', status: 403, code: 'AccessDenied' }, times: 1 }],
+    ['one deletion unanswered', { operation: 'DeleteObject', action: { do: 'silence' }, times: 1 }],
+    ['one listing broken', { operation: 'ListObjectsV2', action: { do: 'broken' }, times: 1 }]
+  ] as const) {
+    t.test(`the store fails (${name}): the other rows are swept, and that one by the next`, async t => {
+      await fill(4)
+      bed.s3.fault(fault)
+      t.match(await one.app.sweeper.sweep(), { uploads: 3, failed: 1 })
+      t.match(await bed.left(), { uploads: 1, objects: 1 })
+      t.match(await one.app.sweeper.sweep(), swept(1))
+      t.strictSame(await bed.left(), bed.empty)
+    })
+  }
+
+  t.test('the store is down: nothing is forgotten', async t => {
+    await fill(2)
+    await bed.s3Wire.down()
+    t.match(await one.app.sweeper.sweep(), { uploads: 0, failed: 4 })
+    await bed.s3Wire.up()
+    t.match(await one.app.sweeper.sweep(), swept(2))
+    t.strictSame(await bed.left(), bed.empty)
+  })
+
+  t.test('the database goes away in the middle: the round ends, and another does the rest', async t => {
+    await fill(4)
+    const { hit } = bed.s3.fault({ operation: 'DeleteObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const round = one.app.sweeper.sweep()
+    await hit
+    await bed.mongo.down()
+    bed.s3.clear()
+    t.match(await round, { uploads: 0 })
+    t.equal(await bed.client.db().collection('uploads').countDocuments(), 4)
+    await bed.mongo.up()
+    await eventually(async () => (await one.app.sweeper.sweep().catch(() => undefined))?.failed === 0)
+    t.strictSame(await bed.left(), bed.empty)
+  })
+
+  t.test('a process that stops does not wait for a store that says nothing', async t => {
+    await fill(3)
+    const { hit } = bed.s3.fault({ operation: 'DeleteObject', action: { do: 'silence' }, times: 1 })
+    const patient = await start({ storeSilenceMs: 600_000, now: () => one.clock.now })
+    await hit
+    await patient.app.close()
+    bed.s3.clear()
+    t.match(await bed.left(), { uploads: 3 }, 'nothing was begun after')
+    await leases.deleteMany({})
+    t.match(await one.app.sweeper.sweep(), swept(3))
+  })
+
+  t.test('at the start, and from time to time', async t => {
+    await fill(2)
+    await start({ now: () => one.clock.now, env: { SWEEP_INTERVAL_SECONDS: '1' } })
+    await eventually(async () => (await bed.left()).uploads === 0)
+    await fill(2)
+    await eventually(async () => (await bed.left()).uploads === 0)
+    t.strictSame(await bed.left(), bed.empty)
+  })
+})
+
+t.test('F20: a sweep that races running uploads and removals, in 40 orders, deletes nothing that is alive and leaves nothing that is not', async t => {
+  const services = await startServices(t)
+  const env = { SWEEP_INTERVAL_SECONDS: '0' }
+  const service = await startService(t, { services, env })
+  const other = await startService(t, { services, env, now: () => service.clock.now })
+  const stage = createStage()
+  for (const { collections, mediaStore } of [service.app, other.app]) {
+    for (const collection of [collections.uploads, collections.library]) stage.direct(collection, ['insertOne', 'updateOne', 'deleteOne', 'findOne', 'findOneAndUpdate'])
+    stage.direct(mediaStore, ['put', 'putBytes', 'abort', 'removeObject'])
+  }
+  await eventually(() => other.app.sweeper.sweep())
+  const { token } = await service.signIn()
+  const outcomes = { kept: 0, refused: 0, removed: 0 }
+
+  for (let seed = 1; seed <= 40; seed++) {
+    const random = seeded(seed)
+    const existing = (await service.upload(token, gif)).body.id
+    const uploads: Reply[] = []
+    const upload = async () => { uploads.push(await service.upload(token, gif)) }
+    const sweep = async () => {
+      for (let round = 0; round < 4; round++) {
+        await stage.turn()
+        if (random() < 0.4) service.clock.advance(LONGEST)
+        await other.app.sweeper.sweep()
+      }
+    }
+    const removeOne = async () => {
+      await stage.turn()
+      const id = uploads.find(({ status }) => status === 201)?.body.id ?? existing
+      const { status } = await service.call('DELETE', `/library/${id}`, { token })
+      if (status === 204) removed.push(id)
+    }
+    const removed: string[] = []
+    await stage.play([upload, upload, sweep, removeOne], random)
+
+    service.clock.advance(2 * LONGEST)
+    await eventually(() => other.app.sweeper.sweep())
+    const ids = [existing, ...uploads.flatMap(({ status, body }) => status === 201 ? [body.id] : [])].filter(id => !removed.includes(id))
+    const items = await service.app.collections.library.find().toArray()
+    t.strictSame(items.map(({ _id }) => _id.toHexString()).sort(), ids.sort(), `seed ${seed}: what was acknowledged and not removed, and nothing else`)
+    t.strictSame(await service.remains(), { objects: items.flatMap(({ key, renditions = [] }) => [key!, ...renditions.map(({ size }) => key!.replace('original.gif', `${size}.gif`))]).sort(), multipartUploads: [], uploads: 0, library: items.length }, `seed ${seed}: each with its objects, and no others`)
+    for (const { key, sha256 } of items) t.equal(await digestOf(service, key!), sha256, `seed ${seed}`)
+    t.ok(uploads.every(({ status }) => [201, 500].includes(status)))
+    outcomes.kept += ids.length
+    outcomes.refused += uploads.filter(({ status }) => status === 500).length
+    outcomes.removed += removed.length
+    for (const id of ids) await service.call('DELETE', `/library/${id}`, { token })
+  }
+  t.ok(outcomes.kept > 20 && outcomes.refused > 10 && outcomes.removed > 10, JSON.stringify(outcomes))
+})
+
+t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+
+const OWNER = '+919800000001'
+
+interface Opened { client: S3Client, Bucket: string }
+
+function opened (t: Test, { services }: Service): Opened {
+  const client = s3Client(services)
+  t.teardown(() => client.destroy())
+  return { client, Bucket: services.s3.bucket }
+}
+
+async function leave ({ client, Bucket }: Opened, { app, clock }: Service, { state, row, item, objects = [], parts, staged }: Left): Promise<{ _id: ObjectId, key: string }> {
+  const _id = new ObjectId()
+  const folder = `library/${randomUUID()}/`
+  const key = `${folder}original.gif`
+  const stagingKey = `incoming/${randomUUID()}`
+  for (const name of objects) await client.send(new PutObjectCommand({ Bucket, Key: folder + name, Body: name === 'original.gif' ? gif : png }))
+  if (parts) {
+    const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: key }))
+    await client.send(new UploadPartCommand({ Bucket, Key: key, UploadId, PartNumber: 1, Body: gif }))
+  }
+  if (staged === 'posted') await client.send(new PutObjectCommand({ Bucket, Key: stagingKey, Body: gif }))
+  const staging = { key: stagingKey, content_type: 'image/gif', size: gif.length, expires_at: new Date(clock.now.getTime() + 600_000), fields: { user_id: 'meera' } }
+  const upload: UploadDocument = { _id, key: state === 'staged' ? '' : key, owner: OWNER, state: state ?? 'open', started_at: clock.now, ...(staged && { staging }), ...row }
+  if (state) await app.collections.uploads.insertOne(upload, { ignoreUndefined: true })
+  if (item) await app.collections.library.insertOne({ _id, key, owner: OWNER, user_id: 'meera', type: 'gif', category: 'GIF', size: gif.length, created_at: clock.now, ...(typeof item === 'object' && item) })
+  return { _id, key }
+}
+
+async function everything (service: Service) {
+  const { objects, multipartUploads } = await service.remains()
+  const { uploads, library } = service.app.collections
+  return { objects, multipartUploads, uploads: await uploads.find().toArray(), library: (await library.find().toArray()).map(({ _id }) => _id.toHexString()) }
+}
+
+async function digestOf ({ app }: Service, key: string): Promise<string> {
+  const { body } = (await app.mediaStore.get(key))!
+  const hash = createHash('sha256')
+  for await (const chunk of body) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}
+
+/** Numbers from 0 to below 1, the same for the same seed (mulberry32). */
+function seeded (seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6D2B79F5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Lets actors go on one at a time, in an order of chance, at each call of the methods it directs. */
+function createStage () {
+  const waiting: Array<() => void> = []
+  const acting = new Set<Promise<void>>()
+  let playing = false
+  let changed = () => {}
+
+  async function turn (): Promise<void> {
+    if (playing) await new Promise<void>(resolve => { waiting.push(resolve); changed() })
+  }
+
+  return {
+    turn,
+
+    direct<T extends object> (target: T, methods: Array<keyof T & string>): void {
+      for (const name of methods) {
+        const method = target[name] as (...args: unknown[]) => unknown
+        Object.assign(target, { [name]: (...args: unknown[]) => turn().then(() => method.apply(target, args)) })
+      }
+    },
+
+    /** Resolves when all actors have ended; what they left to be done in the background then goes on by itself. */
+    async play (actors: Array<() => Promise<void>>, random: () => number): Promise<void> {
+      playing = true
+      for (const act of actors) {
+        const acted: Promise<void> = act().finally(() => { acting.delete(acted); changed() })
+        acting.add(acted)
+      }
+      while (acting.size > 0) {
+        if (waiting.length < acting.size) await new Promise<void>(resolve => { changed = resolve })
+        else waiting.splice(Math.floor(random() * waiting.length), 1)[0]!()
+      }
+      playing = false
+      for (const go of waiting.splice(0)) go()
+    }
+  }
+}
