@@ -23,7 +23,7 @@ export default fp(async function security (app) {
     xFrameOptions: { action: 'deny' }
   })
   const origin = listOf(app.config.CORS_ORIGINS)
-  if (origin.length > 0) await app.register(cors, { origin, methods: METHODS, exposedHeaders: ['x-request-id', 'retry-after'], maxAge: 600 })
+  if (origin.length > 0) await app.register(cors, { origin, methods: METHODS, exposedHeaders: ['x-request-id', 'retry-after', 'idempotency-replayed'], maxAge: 600 })
   app.addHook('onRequest', async (request, reply) => {
     const refusal = refuse(request.raw)
     if (!refusal) return

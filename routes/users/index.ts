@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadQuery, BadRequest, BadUserChange, BadUserId, Conflict, Forbidden, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../schemas/common.js'
+import { anyOperation, BadQuery, BadUserChange, BadUserCreation, BadUserId, Forbidden, IdempotencyHeaders, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnsupportedMediaType, UserConflict, UserNotFound } from '../../schemas/common.js'
 import { ManagedUser, User, UserChange, UserCreated, UserCreation, UserId, UserPage, UserQuery } from '../../schemas/users.js'
 import { createUserAdmin } from '../../services/user-admin.js'
 
@@ -12,15 +12,16 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
-    config: { failure: { sentence: 'User creation failed', detailed: false } },
+    config: { failure: { sentence: 'User creation failed', detailed: false }, idempotent: true },
     schema: {
       operationId: 'createUser',
       tags: ['users'],
       summary: 'Create the caller\'s user, or find it again',
       description: 'The same username and number answer with the same id, however often. An admin may create a user for any number.',
       security,
+      headers: IdempotencyHeaders,
       body: ref(UserCreation),
-      response: { 201: { ...ref(UserCreated), description: 'The user is there' }, ...refusals, 400: BadRequest, 403: Forbidden, 409: Conflict, 413: TooLarge, 415: UnsupportedMediaType }
+      response: { 201: { ...ref(UserCreated), description: 'The user is there', headers: replayed }, ...refusals, 400: BadUserCreation, 403: Forbidden, 409: UserConflict, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
     }
   }, async ({ body, phone, sessionId, visitor }, reply) => {
     reply.code(201)

@@ -1,0 +1,80 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Fingerprint, StoredAnswer } from '../schemas/documents.js'
+import { invalidIdempotencyKey, reusedIdempotencyKey } from '../services/errors.js'
+import { createFingerprints } from '../services/fingerprint.js'
+import { createIdempotency, type Hold } from '../services/idempotency.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** A request with an `Idempotency-Key` has its effect once, and the same again gets the same answer. */
+    idempotent?: boolean
+  }
+  interface FastifyRequest {
+    /** While the request holds its `Idempotency-Key`. */
+    held: { hold: Hold, fingerprint: () => Promise<Fingerprint | undefined> } | null
+  }
+}
+
+const KEY = /^[!-~]{1,255}$/
+type Done = (error?: Error) => void
+
+/** `Idempotency-Key` on the routes that say so: taken before the body is judged, settled with the answer, before that is sent. */
+export default fp(async function idempotency (app) {
+  const { collections, config, now, log } = app
+  const keys = createIdempotency({ keys: collections.idempotency, secret: config.OTP_SECRET, longestSeconds: config.UPLOAD_MAX_SECONDS, now, log })
+  const fingerprints = createFingerprints(config.OTP_SECRET)
+  app.decorateRequest('held', null)
+  app.addHook('onClose', keys.close)
+  app.addHook('onRoute', route => {
+    if (!route.config?.idempotent) return
+    route.preValidation = [takeKey, ...[route.preValidation ?? []].flat()]
+    route.onSend = [...[route.onSend ?? []].flat(), settleKey]
+  })
+
+  function takeKey (request: FastifyRequest, reply: FastifyReply, done: Done): void {
+    const key = request.headers['idempotency-key']
+    if (key === undefined) return done()
+    if (typeof key !== 'string' || !KEY.test(key)) return done(invalidIdempotencyKey())
+    beginOrReplay(request, reply, key, done).catch(done)
+  }
+
+  /** `done` is not called after a replay: an answered request goes no further, even if nobody is there to be answered. */
+  async function beginOrReplay (request: FastifyRequest, reply: FastifyReply, key: string, done: Done): Promise<void> {
+    const begun = await keys.begin(request.phone, `${request.method} ${request.routeOptions.url}`, key)
+    if ('answer' in begun) return replay(request, reply, begun.answer)
+    request.held = { hold: begun.hold, fingerprint: watchBody(request) }
+    done()
+  }
+
+  async function replay (request: FastifyRequest, reply: FastifyReply, { status, content_type: contentType, body, fingerprint }: StoredAnswer): Promise<void> {
+    const isSame = request.isMultipart() ? await fingerprints.isForm(request.formParts(), fingerprint) : fingerprints.ofJson(request.body).digest === fingerprint.digest
+    if (!isSame) throw reusedIdempotencyKey()
+    reply.code(status).headers({ 'content-type': contentType, 'idempotency-replayed': 'true' }).send(body)
+  }
+
+  function watchBody (request: FastifyRequest): () => Promise<Fingerprint | undefined> {
+    if (!request.isMultipart()) {
+      const fingerprint = fingerprints.ofJson(request.body)
+      return async () => fingerprint
+    }
+    const { form, fingerprint } = fingerprints.watch(request.formParts())
+    request.formParts = () => form
+    return fingerprint
+  }
+
+  async function settleKey (request: FastifyRequest, reply: FastifyReply, body: unknown): Promise<void> {
+    const { held } = request
+    if (!held) return
+    request.held = null
+    const { statusCode: status } = reply
+    const fingerprint = isLasting(status, reply) ? await held.fingerprint() : undefined
+    if (fingerprint) await keys.finish(held.hold, { status, content_type: String(reply.getHeader('content-type')), body: String(body), fingerprint })
+    else await keys.forget(held.hold)
+  }
+}, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'multipart', 'jwt'] })
+
+/** What was done stays done, whoever is there to hear it. A refusal may be due to a client that has gone, a failure passes, and a 401 is about the token, not the request. */
+function isLasting (status: number, { raw }: FastifyReply): boolean {
+  return status < 300 || (status >= 400 && status < 500 && status !== 401 && !raw.destroyed)
+}

@@ -1,0 +1,483 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import t, { type Test } from 'tap'
+import { BOUNDARY, field, file, form, FORM_TYPE, gif, gifOf, type Part } from '../fixtures.js'
+import { eventually, freshPhone, startService, type Reply, type Service } from '../helper.js'
+import { tcpProxy } from '../proxy.js'
+import { failed, faultBed, hangUp, MIB, open, picture, send, tooLarge, unhandled, user, type Answer } from '../uploads.js'
+
+const DAY_SECONDS = 24 * 3600
+
+const reused: Answer = { status: 422, body: { error: 'This Idempotency-Key was used for another request' } }
+const underWay: Answer = { status: 409, body: { error: 'A request with this Idempotency-Key is still running' } }
+const invalid: Answer = { status: 400, body: { error: 'Invalid multipart body' } }
+
+let keys = 0
+const freshKey = () => `key-${++keys}`
+
+interface Options { token: string, key: string }
+type Calls = Pick<Service, 'call'>
+
+const create = ({ call }: Calls, { token, key }: Options, body: object | string) =>
+  call('POST', '/users', { token, body: typeof body === 'string' ? body : JSON.stringify(body), headers: { 'content-type': 'application/json', 'idempotency-key': key } })
+
+const uploadBytes = ({ call }: Calls, { token, key }: Options, body: Buffer, contentType = FORM_TYPE) =>
+  call('POST', '/library/upload', { token, body, headers: { 'content-type': contentType, 'idempotency-key': key } })
+
+const upload = (service: Calls, options: Options, parts: Part[] = [user, picture]) => uploadBytes(service, options, form(parts))
+
+/** `again` is the first answer once more, and says so. */
+function replayed (t: Test, again: Reply, first: Reply, message = 'the first answer again'): void {
+  t.strictSame([again.status, again.text, again.headers.get('content-type')], [first.status, first.text, first.headers.get('content-type')], message)
+  t.strictSame([first.headers.get('idempotency-replayed'), again.headers.get('idempotency-replayed')], [null, 'true'], 'which says so')
+  t.not(again.headers.get('x-request-id'), first.headers.get('x-request-id'))
+}
+
+t.test('D15: POST /users with an Idempotency-Key', async t => {
+  const service = await startService(t)
+  const signUp = async () => {
+    const number = freshPhone()
+    return { number, username: `u${number.slice(1)}`, key: freshKey(), token: await service.tokenFor(number) }
+  }
+
+  t.test('once more → the same 201, though it could not be done any more', async t => {
+    const { number, username, ...options } = await signUp()
+    const first = await create(service, options, { username, number })
+    t.equal(first.status, 201)
+    await service.call('PATCH', '/users/me', { token: options.token, json: { username: `${username}x` } })
+    replayed(t, await create(service, options, { username, number }), first)
+    replayed(t, await create(service, options, `\n{ "number" : "${number}",\t"username":"${username}" }`), first, 'the order of members and white space do not matter')
+    t.match(await service.call('POST', '/users', { token: options.token, json: { username, number } }), { status: 409 }, 'without a key it is tried')
+    t.equal(await service.app.collections.users.countDocuments({ number }), 1)
+  })
+
+  t.test('another body → 422, and the first answer stays', async t => {
+    const { number, username, ...options } = await signUp()
+    const first = await create(service, options, { username, number, more: [{ a: 1, b: [2, 3] }] })
+    for (const other of [
+      { username, number }, { username: username.toUpperCase(), number, more: [{ a: 1, b: [2, 3] }] }, { username, number, more: [{ a: 1, b: [3, 2] }] }, { username, number, more: [{ a: 1, b: 2, c: 3 }] },
+      { username, number, more: [{ a: 1, b: ['2', 3] }] }, { username, number, more: [{ a: 1 }, { b: [2, 3] }] }, { username, number, more: ['{2', 'a', 1, 'b', [2, 3]] }
+    ]) t.match(await create(service, options, other), reused, JSON.stringify(other))
+    replayed(t, await create(service, options, { more: [{ b: [2, 3], a: 1 }], number, username }), first)
+  })
+
+  t.test('a refusal → the same refusal, though its reason is gone', async t => {
+    const taken = await signUp()
+    const other = await signUp()
+    await create(service, taken, { username: taken.username, number: taken.number })
+    const refusals: Array<[body: object, status: number]> = [
+      [{ username: taken.username, number: other.number }, 409], [{ username: other.username, number: taken.number }, 403],
+      [{ username: other.username }, 400], [{ username: '', number: other.number }, 400]
+    ]
+    const answers: Array<[options: Options, body: object, first: Reply]> = []
+    for (const [body, status] of refusals) {
+      const options = { ...other, key: freshKey() }
+      const first = await create(service, options, body)
+      t.equal(first.status, status)
+      answers.push([options, body, first])
+    }
+    await service.call('DELETE', '/users/me', { token: taken.token })
+    for (const [options, body, first] of answers) {
+      replayed(t, await create(service, options, body), first)
+      t.match(await create(service, options, { ...body, number: freshPhone() }), reused)
+    }
+    t.match(await create(service, other, refusals[0]![0]), { status: 201 }, 'with another key it is tried')
+  })
+
+  t.test('what is no JSON uses up no key, and however deep it is it can be told from others', async t => {
+    const { number, username, ...options } = await signUp()
+    t.match(await create(service, options, '{"username"'), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
+    const deep = (leaf: string) => `{"username":"${username}","number":"${number}","more":${'['.repeat(8000)}${leaf}${']'.repeat(8000)}}`
+    const first = await create(service, options, deep(''))
+    t.equal(first.status, 201)
+    replayed(t, await create(service, options, deep('')), first)
+    t.match(await create(service, options, deep('1')), reused)
+  })
+
+  t.test('another caller or another route with the same key → a request of its own', async t => {
+    const [one, two] = [await signUp(), await signUp()]
+    const first = await create(service, one, { username: one.username, number: one.number })
+    const second = await create(service, { ...two, key: one.key }, { username: two.username, number: two.number })
+    const third = await upload(service, one)
+    t.strictSame([first, second, third].map(({ status, headers }) => [status, headers.get('idempotency-replayed')]), Array(3).fill([201, null]))
+    t.not(first.body.user_id, second.body.user_id)
+  })
+
+  t.test('after 24 hours → a request of its own, whether the row is still there or not', async t => {
+    const { number, username, ...options } = await signUp()
+    const first = await create(service, options, { username, number })
+    await service.call('PATCH', '/users/me', { token: options.token, json: { username: `${username}x` } })
+    service.clock.advance(DAY_SECONDS - 1)
+    replayed(t, await create(service, options, { username, number }), first)
+    service.clock.advance(1)
+    const anew = await create(service, options, { username, number })
+    t.match(anew, { status: 409, body: { error: 'Phone number already in use' } })
+    replayed(t, await create(service, options, { username, number }), anew)
+  })
+
+  t.test('20 at once → one does it, every other gets its answer or 409', async t => {
+    for (let round = 0; round < 5; round++) {
+      const { number, username, ...options } = await signUp()
+      const answers = await Promise.all(Array.from({ length: 20 }, () => create(service, options, { username, number })))
+      const done = answers.filter(({ status }) => status === 201)
+      t.equal(done.filter(({ headers }) => headers.get('idempotency-replayed') === null).length, 1, 'one')
+      t.equal(new Set(done.map(({ body }) => body.user_id)).size, 1)
+      for (const answer of answers.filter(({ status }) => status !== 201)) t.match(answer, underWay)
+    }
+  })
+
+  t.test('what is no key → 400, and nothing is done', async t => {
+    const { number, username, token } = await signUp()
+    const body = JSON.stringify({ username, number })
+    const refused = { status: 400, body: { error: 'Invalid Idempotency-Key' } }
+    const tried: Array<string | string[]> = ['', 'x'.repeat(256), 'two words', 'caf\u00e9', 'a\tb', ['one', 'two']]
+    for (const key of tried) {
+      const headers = { authorization: `Bearer ${token}`, 'idempotency-key': key }
+      for (const [path, contentType, bytes] of [['/users', 'application/json', body], ['/library/upload', FORM_TYPE, form([user, picture])]] as const) {
+        const request = http.request(service.url + path, { method: 'POST', headers: { ...headers, 'content-type': contentType } })
+        request.end(bytes)
+        const [response] = await once(request, 'response') as [http.IncomingMessage]
+        t.strictSame({ status: response.statusCode, body: JSON.parse(Buffer.concat(await response.toArray()).toString()) }, refused, JSON.stringify(key))
+      }
+    }
+    t.match(await service.call('POST', '/users', { json: { username, number }, headers: { 'idempotency-key': '' } }), { status: 401 }, 'nobody is told without a token')
+    t.equal(await service.app.collections.users.countDocuments({ number }), 0)
+    for (const key of ['!', '~'.repeat(255), '"8e03978e-40d5-43dd-bc93-6894a57f9324"']) t.match(await create(service, { token, key }, { username, number }), { status: 201 }, key)
+  })
+
+  t.test('its row holds neither the key nor the number', async t => {
+    const { number, username, ...options } = await signUp()
+    await create(service, { ...options, key: 'a-key-to-look-for' }, { username, number })
+    const rows = JSON.stringify(await service.app.collections.idempotency.find().toArray())
+    t.match(rows, /"status":201/)
+    t.notMatch(rows, /a-key-to-look-for/)
+    t.notOk(rows.includes(number.slice(1)))
+  })
+})
+
+t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
+  const service = await startService(t, { env: { UPLOAD_MAX_BYTES: String(MIB) } })
+  const token = await service.tokenFor(freshPhone())
+  const fresh = (): Options => ({ token, key: freshKey() })
+  const count = async () => {
+    const { library, uploads, objects } = await service.remains()
+    const folders = new Set(objects.map(key => key.slice(0, key.lastIndexOf('/')))).size
+    return { library, uploads, folders }
+  }
+  const stored = gifOf(300_000)
+  const title = field('title', 'Dancing fox')
+  const plain = (name: string) => `multipart/form-data; boundary=${name}`
+
+  t.test('once more → the same 201, and one item', async t => {
+    const options = fresh()
+    const before = await count()
+    const first = await upload(service, options, [user, file(stored), title])
+    t.equal(first.status, 201)
+    replayed(t, await upload(service, options, [user, file(stored), title]), first)
+    replayed(t, await uploadBytes(service, options, form([user, file(stored), title], { boundary: 'another' }), plain('another')), first, 'the boundary does not matter')
+    replayed(t, await upload(service, options, [user, file(stored, { type: 'application/octet-stream' }), title]), first, 'nor does what the part says it is')
+    const slowly = await send(service, token, [...form([user, file(stored), title])].reduce<Buffer[]>((chunks, _, i, all) => i % 7919 === 0 ? [...chunks, Buffer.from(all.slice(i, i + 7919))] : chunks, []), { headers: { 'idempotency-key': options.key } })
+    t.match(slowly, { status: 201, body: first.body, headers: { 'idempotency-replayed': 'true' } }, 'nor how it comes')
+    t.strictSame(await count(), { library: before.library + 1, uploads: 0, folders: before.folders + 1 })
+    t.match(await upload(service, fresh(), [user, file(stored), title]), { status: 201 }, 'with another key it is an item of its own')
+  })
+
+  t.test('another form → 422, and nothing is stored', async t => {
+    const options = fresh()
+    const first = await upload(service, options, [user, file(stored), title])
+    const before = await count()
+    const changed = Buffer.from(stored)
+    changed[200_000]! ^= 1
+    const others: Array<[name: string, parts: Part[]]> = [
+      ['one bit of the file', [user, file(changed), title]],
+      ['a shorter file', [user, file(stored.subarray(0, -1)), title]],
+      ['a longer file', [user, file(gifOf(stored.length + 1)), title]],
+      ['another file name', [user, file(stored, { filename: 'wolf.gif' }), title]],
+      ['another value', [field('user_id', 'meerb'), file(stored), title]],
+      ['another name', [user, file(stored), field('category', 'Dancing fox')]],
+      ['a field less', [user, file(stored)]],
+      ['a field more', [user, file(stored), title, field('category', 'Foxes')]],
+      ['another order', [title, file(stored), user]],
+      ['no file', [user, title]],
+      ['a file that is too large', [user, file(gifOf(MIB + 1)), title]],
+      ['a form that is too long to be read', [user, file(gifOf(4 * MIB)), title]]
+    ]
+    for (const [name, parts] of others) t.match(await upload(service, options, parts), reused, name)
+    t.match(await uploadBytes(service, options, form([user, file(stored), title], { end: '' })), invalid, 'what is malformed is that first')
+    t.match(await uploadBytes(service, options, Buffer.from('{}'), 'application/json'), { status: 415 })
+    replayed(t, await upload(service, options, [user, file(stored), title]), first)
+    t.strictSame(await count(), before)
+  })
+
+  t.test('a refusal → the same refusal; another form → 422', async t => {
+    const before = await count()
+    const empty = field('user_id', '')
+    const text = file('no picture at all')
+    const cases: Array<[name: string, parts: Part[], Answer, other: Part[]]> = [
+      ['user_id before the file', [empty, picture], { status: 400, body: { error: 'Missing user_id' } }, [user, picture]],
+      ['user_id before a large file', [empty, file(stored)], { status: 400, body: { error: 'Missing user_id' } }, [user, file(stored)]],
+      ['user_id after the file', [picture, empty], { status: 400, body: { error: 'Missing user_id' } }, [picture, user]],
+      ['no user_id', [picture], { status: 400, body: { error: 'Missing user_id' } }, [picture, user]],
+      ['no file', [user, title], { status: 400, body: { error: 'No file part' } }, [user, title, picture]],
+      ['no file name', [user, file(gif, { filename: '' })], { status: 400, body: { error: 'No selected file' } }, [user, picture]],
+      ['a field', [field('title', ''), user, picture], { status: 400, body: { errors: { title: ['Length must be between 1 and 255.'] } } }, [title, user, picture]],
+      ['a small file that is no picture', [user, text], { status: 400, body: { error: 'Unsupported file type' } }, [user, file('no picture at all.')]],
+      ['a small file that is no picture, and a field', [text, user], { status: 400, body: { error: 'Unsupported file type' } }, [text, field('user_id', 'meerb')]],
+      ['a large file that is no picture', [user, file(Buffer.alloc(stored.length)), title], { status: 400, body: { error: 'Unsupported file type' } }, [user, file(Buffer.alloc(stored.length)), user]],
+      ['a file of a byte too many', [user, file(gifOf(MIB + 1))], tooLarge(MIB), [user, file(gifOf(MIB))]],
+      ['a file of far too many', [user, file(gifOf(5 * MIB))], tooLarge(MIB), [user, file(gifOf(MIB))]]
+    ]
+    for (const [name, parts, expected, other] of cases) {
+      const options = fresh()
+      const first = await upload(service, options, parts)
+      t.match(first, expected, name)
+      replayed(t, await upload(service, options, parts), first, name)
+      t.match(await upload(service, options, other), reused, `${name}: another`)
+      replayed(t, await uploadBytes(service, options, form(parts, { boundary: 'another' }), plain('another')), first, `${name}: another boundary`)
+    }
+    t.strictSame(await count(), before)
+  })
+
+  t.test('what decides at the start of a file decides for every form that begins so', async t => {
+    const options = fresh()
+    const early = [field('title', ''), user, file(gifOf(MIB))]
+    const first = await upload(service, options, early)
+    t.equal(first.status, 400)
+    replayed(t, await upload(service, options, [...early, field('category', 'x')]), first)
+    t.match(await upload(service, options, [field('title', ''), user]), reused, 'one that ends before it is another')
+  })
+
+  t.test('a malformed form, and one too long whose file is not, use up no key', async t => {
+    for (const broken of [form([user, picture], { end: '' }), form([user, picture]).subarray(0, 100), form([user, picture], { end: `\r\n--${BOUNDARY}--\r\n${'x'.repeat(MIB)}` }), form([user, picture], { preamble: 'x'.repeat(4 * MIB) })]) {
+      const options = fresh()
+      t.match(await uploadBytes(service, options, broken), { status: broken.length > 3 * MIB ? 413 : 400 })
+      t.match(await upload(service, options), { status: 201 })
+    }
+  })
+
+  t.test('20 at once → one item, every other gets its answer or 409', async t => {
+    for (let round = 0; round < 3; round++) {
+      const options = fresh()
+      const { library, folders } = await count()
+      const answers = await Promise.all(Array.from({ length: 20 }, () => upload(service, options, [user, file(stored)])))
+      const done = answers.filter(({ status }) => status === 201)
+      t.equal(done.filter(({ headers }) => headers.get('idempotency-replayed') === null).length, 1, 'one')
+      t.equal(new Set(done.map(({ body }) => body.id)).size, 1)
+      for (const answer of answers.filter(({ status }) => status !== 201)) t.match(answer, underWay)
+      t.match(await upload(service, options, [user, file(stored)]), { status: 201, body: { id: done[0]!.body.id } })
+      t.strictSame(await count(), { library: library + 1, uploads: 0, folders: folders + 1 })
+    }
+  })
+
+  t.test('another instance replays it too, and a client that goes away while it is read harms nothing', async t => {
+    const options = fresh()
+    const first = await upload(service, options, [user, file(stored)])
+    const other = await startService(t, { services: service.services })
+    const leaving = open(other, token, { 'idempotency-key': options.key, 'content-length': 400_000 })
+    await new Promise(resolve => leaving.write(form([user, file(stored)], { end: '' }), resolve))
+    await hangUp(other, leaving)
+    replayed(t, await upload(other, options, [user, file(stored)]), first)
+  })
+})
+
+t.test('Idempotency-Key, when something goes wrong', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start()
+  const other = await bed.start()
+  const phone = freshPhone()
+  const token = await service.tokenFor(phone)
+  const fresh = (): Options => ({ token, key: freshKey() })
+  const once403 = { operation: 'PutObject', action: { do: 'answer', status: 403, code: 'AccessDenied' }, times: 1 } as const
+  const hold = { operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 } as const
+  /** Answers that come once the database has been seen to be back. */
+  const notRunning = (work: () => Promise<Reply>) => eventually(async () => {
+    const reply = await work()
+    return reply.status !== 409 && reply.status !== 500 ? reply : undefined
+  })
+
+  t.test('D15: a failure is forgotten', async t => {
+    const options = fresh()
+    const { library } = await bed.settled()
+    bed.s3.fault(once403)
+    failed(t, await upload(service, options), 'Failed to upload file to S3')
+    bed.s3.clear()
+    const anew = await upload(service, options)
+    t.equal(anew.status, 201)
+    t.equal(anew.headers.get('idempotency-replayed'), null)
+    replayed(t, await upload(service, options), anew)
+    t.equal((await bed.settled()).library, library + 1)
+  })
+
+  t.test('D15: a request that is cut off is forgotten', async t => {
+    const body = form([user, file(gifOf(MIB))])
+    for (const come of [30, body.length >> 1, body.length - 1]) {
+      const options = fresh()
+      const { library } = await bed.settled()
+      const request = open(service, token, { 'content-length': body.length, 'idempotency-key': options.key })
+      await new Promise(resolve => request.write(body.subarray(0, come), resolve))
+      await eventually(() => bed.client.db().collection('idempotency').findOne({ answer: { $exists: false } }))
+      t.match(await upload(service, options), underWay)
+      await hangUp(service, request)
+      t.equal((await notRunning(() => upload(service, options))).status, 201)
+      t.equal((await bed.settled()).library, library + 1)
+    }
+  })
+
+  t.test('D15: so is one whose client was gone before its form was read', async t => {
+    const body = form([user, picture])
+    for (const come of [30, body.length]) {
+      const options = fresh()
+      const { library } = await bed.settled()
+      bed.mongo.throttle(0, 'up')
+      const request = open(service, token, { 'content-length': body.length, 'idempotency-key': options.key })
+      await new Promise(resolve => request.write(body.subarray(0, come), resolve))
+      await hangUp(service, request)
+      await bed.mongo.up()
+      t.equal((await notRunning(() => upload(service, options))).status, 201)
+      t.equal((await bed.settled()).library, library + 1)
+    }
+  })
+
+  t.test('D15: so is one whose client has sent all and gone before it was saved', async t => {
+    const options = fresh()
+    const { library } = await bed.settled()
+    const { hit } = bed.s3.fault(hold)
+    const request = open(service, token, { 'idempotency-key': options.key })
+    request.end(form([user, picture]))
+    await hit
+    await hangUp(service, request)
+    bed.s3.clear()
+    t.equal((await notRunning(() => upload(service, options))).status, 201)
+    t.equal((await bed.settled()).library, library + 1)
+  })
+
+  t.test('F12: an upload whose answer is lost → the same id on another try, and one item', async t => {
+    const options = fresh()
+    const { library } = await bed.settled()
+    const wire = await tcpProxy({ port: Number(new URL(service.url).port) })
+    t.teardown(wire.close)
+    wire.cutAfter(0, 'down')
+    const request = open({ url: `http://127.0.0.1:${wire.port}` }, token, { 'idempotency-key': options.key })
+    const lost = new Promise(resolve => request.once('close', resolve))
+    request.on('response', () => t.fail('nothing is heard'))
+    request.end(form([user, picture]))
+    await lost
+    const again = await notRunning(() => upload(other, options))
+    t.equal(again.headers.get('idempotency-replayed'), 'true')
+    t.equal((await bed.settled()).library, library + 1)
+    t.ok(await service.app.collections.library.findOne({ user_id: 'meera', key: { $regex: again.body.url.split('/').at(-2) } }))
+  })
+
+  t.test('F12: a client that has gone while its item is saved gets it on another try', async t => {
+    const options = fresh()
+    const { library } = await bed.settled()
+    const { hit } = bed.s3.fault(hold)
+    const request = open(service, token, { 'idempotency-key': options.key })
+    request.end(form([user, picture]))
+    await hit
+    bed.mongo.throttle(0, 'up')
+    const held = bed.s3.requests.length
+    bed.s3.clear()
+    await eventually(() => bed.s3.requests[held - 1]?.status === 200)
+    await hangUp(service, request)
+    await bed.mongo.up()
+    const again = await notRunning(() => upload(service, options))
+    t.equal(again.status, 201)
+    t.equal((await bed.settled()).library, library + 1, 'one item, whoever made it')
+  })
+
+  t.test('F4: a user whose 201 is lost → the same id on another try, though the name has changed since', async t => {
+    const number = freshPhone()
+    const options = { token: await service.tokenFor(number), key: freshKey() }
+    const json = JSON.stringify({ username: `u${number.slice(1)}`, number })
+    const wire = await tcpProxy({ port: Number(new URL(service.url).port) })
+    t.teardown(wire.close)
+    wire.cutAfter(0, 'down')
+    const headers = { authorization: `Bearer ${options.token}`, 'content-type': 'application/json', 'idempotency-key': options.key }
+    await t.rejects(fetch(`http://127.0.0.1:${wire.port}/users`, { method: 'POST', headers, body: json }))
+    const { _id } = await eventually(() => service.app.collections.users.findOne({ number }))
+    await service.call('PATCH', '/users/me', { token: options.token, json: { username: `v${number.slice(1)}` } })
+    const again = await notRunning(() => create(other, options, json))
+    t.match(again, { status: 201, body: { user_id: _id.toHexString() } })
+    t.equal(again.headers.get('idempotency-replayed'), 'true')
+  })
+
+  t.test('D15: a request that never ended → 409 until UPLOAD_MAX_SECONDS, then the key is free, and whoever had it changes nothing', async t => {
+    const options = fresh()
+    const { library } = await bed.settled()
+    const { hit } = bed.s3.fault(hold)
+    const sleeping = upload(service, options)
+    await hit
+    for (const seconds of [0, service.config.UPLOAD_MAX_SECONDS - 1]) {
+      other.clock.advance(seconds)
+      t.match(await upload(other, options), underWay)
+    }
+    other.clock.advance(1)
+    const next = await upload(other, options)
+    t.equal(next.status, 201)
+    t.equal(next.headers.get('idempotency-replayed'), null)
+    bed.s3.clear()
+    t.match(await sleeping, { status: 201 }, 'the sleeper ends as it would')
+    replayed(t, await upload(service, options), next)
+    t.equal((await bed.settled()).library, library + 2)
+
+    const failing = fresh()
+    const fault = bed.s3.fault({ ...hold, action: { do: 'silence' } })
+    const doomed = upload(service, failing)
+    await fault.hit
+    other.clock.advance(service.config.UPLOAD_MAX_SECONDS)
+    const taken = await upload(other, failing)
+    bed.s3.clear()
+    await doomed
+    replayed(t, await upload(other, failing), taken, 'nor does a failure free it')
+  })
+
+  t.test('the database away before it begins → the contract\'s 500, and afterwards it works', async t => {
+    const options = fresh()
+    const number = freshPhone()
+    const createOptions = { token: await service.tokenFor(number), key: freshKey() }
+    const json = { username: `u${number.slice(1)}`, number }
+    await bed.mongo.down()
+    failed(t, await upload(service, options), 'Failed to save library item')
+    t.match(await create(service, createOptions, json), { status: 500, body: { error: 'User creation failed' } })
+    await bed.mongo.up()
+    t.equal((await notRunning(() => upload(service, options))).status, 201)
+    t.equal((await notRunning(() => create(service, createOptions, json))).status, 201)
+  })
+
+  t.test('the database away while it runs → the contract\'s 500, and once it is back the key is free', async t => {
+    const options = fresh()
+    const { library } = await bed.settled()
+    const { hit } = bed.s3.fault(hold)
+    const answer = upload(service, options)
+    await hit
+    await bed.mongo.down()
+    bed.s3.clear()
+    failed(t, await answer, 'Failed to save library item')
+    await bed.mongo.up()
+    t.equal((await notRunning(() => upload(service, options))).status, 201)
+    t.equal((await bed.settled()).library, library + 1)
+  })
+
+  t.test('the answer cannot be stored at once → it is sent, and stored later', async t => {
+    const options = fresh()
+    const { library } = await bed.settled()
+    const rows = bed.client.db().collection('idempotency')
+    const { hit } = bed.s3.fault(hold)
+    const answer = upload(service, options)
+    await hit
+    await rows.deleteMany({ answer: { $exists: true } })
+    const index = await rows.createIndex({ 'answer.status': 1 }, { unique: true, partialFilterExpression: { 'answer.status': { $gt: 0 } } })
+    const { insertedId } = await rows.insertOne({ answer: { status: 201 } })
+    bed.s3.clear()
+    const first = await answer
+    t.match(await upload(service, options), underWay)
+    await rows.deleteOne({ _id: insertedId })
+    await rows.dropIndex(index)
+    t.equal(first.status, 201)
+    replayed(t, await notRunning(() => upload(service, options)), first)
+    t.equal((await bed.settled()).library, library + 1)
+  })
+})
+
+t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
