@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { fileTooLarge, invalidMultipart, notMultipart, ServiceError } from '../services/errors.js'
 import { boundaryOf, createDelimiterScan } from '../services/multipart-wire.js'
-import type { FormPart } from '../services/upload-form.js'
+import type { FormFile, FormPart } from '../services/upload-form.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -16,6 +16,8 @@ const MAX_PARTS = 20
 const MAX_BYTES_AFTER_FILE = 64 * 1024
 /** Bytes around the file and beyond its limit that are still read, to learn which refusal comes first. */
 const MAX_BYTES_AROUND_FILE = 2 * 1024 * 1024
+/** More than the parser is given in one turn of the event loop: it waits for ever after a part that it passes over when that part ends beyond this in one turn. */
+const MAX_BYTES_AT_ONCE = 256 * 1024
 
 /** `request.formParts()`: multipart/form-data (RFC 7578) in the order of the wire, within the contract's limits. */
 export default fp(async function forms (app) {
@@ -23,6 +25,7 @@ export default fp(async function forms (app) {
   await app.register(multipart, {
     throwFileSizeLimit: false,
     preservePath: true,
+    fileHwm: MAX_BYTES_AT_ONCE,
     isPartAFile: (_field, _type, filename) => filename !== undefined,
     limits: { parts: MAX_PARTS, fileSize: maxBytes + 1, fieldSize: MAX_BYTES_AFTER_FILE, headerPairs: 100 }
   })
@@ -36,24 +39,25 @@ export default fp(async function forms (app) {
     try {
       for (let next = await wire.race(parts.next()); !next.done; next = await wire.race(parts.next())) {
         wire.count(next.value)
-        yield shaped(next.value)
+        yield shaped(next.value, wire.bounds())
       }
       await wire.race(wire.ended())
     } catch (error) {
       throw error instanceof ServiceError ? error : invalidMultipart(error)
     }
   })
-}, { name: 'multipart', dependencies: ['env'] })
+}, { name: 'multipart', dependencies: ['env', 'json'] })
 
-function shaped (part: Multipart): FormPart {
+function shaped (part: Multipart, bounds: Pick<FormFile, 'sure' | 'most'>): FormPart {
   return part.type === 'file'
-    ? { type: 'file', name: part.fieldname, filename: part.filename, file: part.file }
+    ? { type: 'file', name: part.fieldname, filename: part.filename, file: Object.assign(part.file, bounds) }
     : { type: 'field', name: part.fieldname, value: part.value, truncated: part.valueTruncated }
 }
 
 /** Watches the bytes of a form: how many there are, how many follow its file, and whether all of its parts were understood. */
-function watchWire ({ raw }: FastifyRequest, boundary: string, maxBytes: number) {
+function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes: number) {
   const scan = createDelimiterScan(boundary)
+  const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
   let received = 0
   let parts = 0
   let filePart: number | undefined
@@ -64,7 +68,9 @@ function watchWire ({ raw }: FastifyRequest, boundary: string, maxBytes: number)
       if (scan.offsets.length > MAX_PARTS + 1 || bytesAfterFile() > MAX_BYTES_AFTER_FILE) reject(invalidMultipart())
       if (received > maxBytes + MAX_BYTES_AROUND_FILE) reject(fileTooLarge(maxBytes))
     })
-    raw.once('close', () => { if (!raw.complete) reject(invalidMultipart()) })
+    const closed = () => { if (!raw.readableEnded) reject(invalidMultipart()) } // what had come and was not read is lost, even if it was all
+    if (raw.closed) closed()
+    raw.once('close', closed)
   })
   broken.catch(() => {})
 
@@ -77,6 +83,9 @@ function watchWire ({ raw }: FastifyRequest, boundary: string, maxBytes: number)
       if (part.type === 'file') filePart ??= parts
       if (bytesAfterFile() > MAX_BYTES_AFTER_FILE) throw invalidMultipart()
     },
+
+    /** What the request's length says of a file that begins now: all that is still to come belongs to it, but for what may follow it. */
+    bounds: () => length === undefined ? {} : { sure: Math.max(0, length - received - MAX_BYTES_AFTER_FILE), most: length },
 
     /** Reads what follows the last part, and rejects when there was a part that the parser passed over. */
     async ended (): Promise<void> {

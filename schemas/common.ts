@@ -6,7 +6,20 @@ export const ref = <T extends TSchema>(schema: T) => Type.Unsafe<Static<T>>({ $r
 export const ObjectIdHex = Type.String({ pattern: '^[0-9a-f]{24}$', description: '24 lower-case hex digits', examples: ['665f1c2ab7e4d90012ab34cd'] })
 export const Timestamp = Type.String({ format: 'date-time', description: 'UTC, milliseconds', examples: ['2026-05-04T10:11:12.345Z'] })
 export const PhoneNumber = Type.String({ description: 'A phone number in any usual notation; a national one is read in the service\'s default region', examples: ['+919876543210'] })
-export const PageNumber = (value: number) => Type.Integer({ minimum: 1, maximum: 999_999_999, default: value })
+export const PAGE_RANGE = { minimum: 1, maximum: 999_999_999 }
+export const PageNumber = (value: number) => Type.Integer({ ...PAGE_RANGE, default: value })
+
+/** Of operations whose answer is remembered for who repeats a request (draft-ietf-httpapi-idempotency-key-header). */
+export const IdempotencyHeaders = Type.Object({
+  'Idempotency-Key': Type.Optional(Type.String({
+    pattern: '^[!-~]{1,255}$',
+    description: 'A name of your choosing for this request, such as a UUID. Sent again within 24 hours, with the same body, it does nothing and gets the first answer again, unless that was a failure (5xx) or the request was cut off',
+    examples: ['8e03978e-40d5-43dd-bc93-6894a57f9324']
+  }))
+})
+
+/** Of an answer that may be a repeated one. */
+export const replayed = { 'Idempotency-Replayed': { type: 'string', const: 'true', description: 'There when this is the first answer again' } }
 
 export const FieldErrors = Type.Object({
   errors: Type.Record(Type.String(), Type.Array(Type.String(), { minItems: 1 }), { description: 'Sentences by field; `_schema` for the body as a whole' })
@@ -30,16 +43,26 @@ const fieldErrors = { errors: { page: ['Not a valid integer.'] } }
 export const BadRequest = response(ref(FieldErrors), 'A field is missing or wrong', { errors: { phone: ['Missing data for required field.'] } })
 export const BadQuery = response(ref(FieldErrors), 'A query parameter is wrong', fieldErrors)
 export const BadUpload = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The form or its file is not taken', { error: 'Unsupported file type' })
+export const BadUserCreation = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'A field is missing or wrong, or the `Idempotency-Key` is none', { errors: { number: ['Missing data for required field.'] } })
 export const BadUserId = refusal('The id is malformed', 'Invalid user id')
+export const BadItemRemoval = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The id is malformed, or a body that need not be there', { error: 'Invalid library item id' })
 export const BadUserChange = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The id is malformed, or a field is wrong', { errors: { blocked: ['Not a valid boolean.'] } })
 export const Unauthorized = refusal('No, a bad or an expired access token', 'Invalid access token', { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 §3' } })
+export const BadItemId = refusal('The id is malformed', 'Invalid library item id')
+export const ItemNotFound = refusal('There is no such item', 'Library item not found')
+export const NotModified = { description: 'Unchanged since the answer whose ETag was sent', type: 'null' } as const
 export const NoContent = { description: 'Done', type: 'null' } as const
 export const SessionNotFound = refusal('The caller has no such session', 'Session not found')
 export const Forbidden = refusal('Not the caller\'s to do', 'Phone number is not your own')
 export const UserNotFound = refusal('There is no such user', 'User not found')
+export const UploadNotFound = refusal('The caller has no such upload', 'Upload not found')
+export const CompletionConflict = refusal('Nothing is posted yet, or it is just being completed', 'Nothing is uploaded yet')
 export const Conflict = refusal('Somebody else has it', 'Username already in use')
 export const TooLarge = refusal('Larger than the limit in the sentence', 'Request body is larger than 16384 bytes')
 export const UnsupportedMediaType = refusal('The content type is not one that this operation reads', 'Unsupported media type')
+export const UserConflict = refusal('Somebody else has it, or a request with this `Idempotency-Key` is still running', 'Username already in use')
+export const UnderWay = refusal('A request with this `Idempotency-Key` is still running', 'A request with this Idempotency-Key is still running')
+export const ReusedKey = refusal('This `Idempotency-Key` was used for another body', 'This Idempotency-Key was used for another request')
 export const TooMany = refusal('Too many requests of this kind', 'Too many codes requested', retryAfter)
 
 /** What every operation can answer, whatever it does. */

@@ -1,25 +1,24 @@
+import etag from '@fastify/etag'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { anyOperation, BadQuery, BadUpload, ref, TooLarge, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
-import { FileUploaded, LibraryPage, LibraryQuery, UploadForm } from '../../schemas/library.js'
-import { invalidToken } from '../../services/errors.js'
-import { createLibrary } from '../../services/library.js'
-import { createUploads } from '../../services/upload.js'
+import { anyOperation, BadItemId, BadItemRemoval, BadQuery, BadUpload, Forbidden, IdempotencyHeaders, ItemNotFound, NoContent, NotModified, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnderWay, UnsupportedMediaType } from '../../schemas/common.js'
+import { FileUploaded, LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation, UploadForm } from '../../schemas/library.js'
+import { namesTag } from '../../services/entity-tag.js'
+import { createRemoval } from '../../services/removal.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
+/** The router would take no id at all for one. */
+const ITEM = '/:id(^[\\s\\S]+$)'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { config, collections, mediaStore: media, now } = app
-  const uploader = ({ phone, sessionId }: FastifyRequest) => ({ phone, sessionId, phoneNow: () => phoneOf(sessionId) })
-  const library = createLibrary({ library: collections.library, media })
-  const uploads = createUploads({ uploads: collections.uploads, library: collections.library, media, limit: config.UPLOAD_MAX_BYTES, now })
+  const { collections, library, mediaStore: media, standing, uploads, now } = app
   app.addHook('onRequest', app.authenticate)
-  app.addHook('onClose', uploads.close)
+  await app.register(removalRoute)
   app.removeContentTypeParser('application/json')
 
   app.post('/upload', {
-    config: { failure: { sentence: 'Failed to save library item', detailed: true } },
+    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true },
     // the body schema is for the OpenAPI document: the form is judged as it streams by
     validatorCompiler: () => () => true,
     schema: {
@@ -29,30 +28,68 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'One file and its fields as `multipart/form-data`, in any order. GIF, PNG, JPEG or WebP, by its bytes; nothing is kept of an upload that is refused.',
       security,
       consumes: ['multipart/form-data'],
+      headers: IdempotencyHeaders,
       body: ref(UploadForm),
-      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library' }, ...refusals, 400: BadUpload, 413: TooLarge, 415: UnsupportedMediaType }
+      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library', headers: replayed }, ...refusals, 400: BadUpload, 409: UnderWay, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), uploader(request), closed(reply), request.log)) }
+    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.uploader(), closed(reply), request.log)) }
   })
 
-  app.get('', {
-    config: { failure: { sentence: 'Failed to fetch library items', detailed: true } },
-    schema: {
-      operationId: 'listLibrary',
-      tags: ['library'],
-      summary: 'List the library, newest first',
-      security,
-      querystring: LibraryQuery,
-      response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty' }, ...refusals, 400: BadQuery }
-    }
-  }, ({ query }) => library.list(query))
+  await app.register(readingRoutes)
 
-  async function phoneOf (sessionId: string): Promise<string> {
-    const session = await app.sessions.findNow(sessionId)
-    if (!session) throw invalidToken()
-    return session.phone
+  async function readingRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
+    await app.register(etag, { weak: true, replyWith304: false })
+    app.addHook('onSend', async (request, reply, payload) => revalidated(request, reply, payload))
+
+    app.get('', {
+      config: { failure: { sentence: 'Failed to fetch library items', detailed: true } },
+      schema: {
+        operationId: 'listLibrary',
+        tags: ['library'],
+        summary: 'List and search the library, newest first',
+        description: 'By page, or by cursor through all of it. Filters go by what is stored, and all that are given must hold.',
+        security,
+        headers: Revalidation,
+        querystring: LibraryQuery,
+        response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty' }, 304: NotModified, ...refusals, 400: BadQuery }
+      }
+    }, ({ query, phone }) => library.list(query, phone))
+
+    app.get(ITEM, {
+      config: { invalidParams: 'Invalid library item id' },
+      schema: {
+        operationId: 'getLibraryItem',
+        tags: ['library'],
+        summary: 'One item of the library',
+        security,
+        headers: Revalidation,
+        params: LibraryItemId,
+        response: { 200: { ...ref(LibraryItem), description: 'The item' }, 304: NotModified, ...refusals, 400: BadItemId, 404: ItemNotFound }
+      }
+    }, ({ params }) => library.get(params.id))
+  }
+
+  async function removalRoute (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
+    const removal = createRemoval({ ...collections, media, isAdmin: standing.isAdmin, now })
+    app.removeContentTypeParser('multipart/form-data')
+
+    app.delete(ITEM, {
+      config: { invalidParams: 'Invalid library item id', optionalBody: true },
+      schema: {
+        operationId: 'removeLibraryItem',
+        tags: ['library'],
+        summary: 'Remove an item and its files',
+        description: 'For its owner and for admins. Its URLs end with it.',
+        security,
+        params: LibraryItemId,
+        response: { 204: NoContent, ...refusals, 400: BadItemRemoval, 403: Forbidden, 404: ItemNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+      }
+    }, async ({ params, phone, visitor }, reply) => {
+      await removal.remove(params.id, phone, visitor)
+      return reply.code(204).send()
+    })
   }
 }
 
@@ -63,4 +100,16 @@ function closed (reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   reply.raw.once('close', () => controller.abort())
   return controller.signal
+}
+
+/** An answer may be kept by whoever asked, who then has to ask whether it still holds; a refusal is not kept, and has no ETag. */
+function revalidated ({ method, headers }: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
+  if (reply.statusCode !== 200) {
+    reply.removeHeader('etag')
+    return payload
+  }
+  reply.header('cache-control', 'private, no-cache')
+  if (!namesTag(headers['if-none-match'] ?? '', String(reply.getHeader('etag')))) return payload
+  reply.code(304).removeHeader('content-type')
+  return method === 'HEAD' ? payload : null // a HEAD route takes the length of the payload, and the payload away
 }

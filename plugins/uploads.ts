@@ -1,0 +1,52 @@
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { createByteBudget } from '../services/byte-budget.js'
+import { createDirectUploads } from '../services/direct-upload.js'
+import { invalidToken } from '../services/errors.js'
+import { createFlights, type Uploader } from '../services/flights.js'
+import { createIntake } from '../services/intake.js'
+import { createPublish } from '../services/publish.js'
+import { createQuota } from '../services/quota.js'
+import { createUploads } from '../services/upload.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    uploads: ReturnType<typeof createUploads> & ReturnType<typeof createDirectUploads>
+  }
+  interface FastifyRequest {
+    /** Who is signed in, as somebody who uploads. */
+    uploader: () => Uploader
+  }
+}
+
+/** Bytes of files that wait to be decoded, of all requests together. */
+const WAITING_BYTES = 128 * 1024 * 1024
+/** What an upload may take beyond its transfer: decoding, and writing what came of it. */
+const MARGIN_SECONDS = 60
+
+/** `app.uploads`: how files come into the library. */
+export default fp(async function uploads (app) {
+  const { config, collections, mediaStore: media, pictures, now } = app
+  const limit = config.UPLOAD_MAX_BYTES
+  const flights = createFlights({ ...collections, media, now })
+  const quota = createQuota({ ...collections, maxBytes: config.UPLOAD_QUOTA_BYTES, maxItems: config.UPLOAD_QUOTA_ITEMS, claimMs: MARGIN_SECONDS * 1000, now })
+  const common = {
+    flights,
+    takeIn: createIntake({ media, limit, ...(pictures && { budget: createByteBudget(WAITING_BYTES) }) }),
+    publish: createPublish({ media, flights, quota, pictures, now }),
+    limit,
+    now
+  }
+  app.decorate('uploads', { ...createUploads(common), ...createDirectUploads({ ...common, ...collections, media, lifeSeconds: config.UPLOAD_MAX_SECONDS }) })
+  app.decorateRequest('uploader', function (this: FastifyRequest) {
+    const { phone, sessionId } = this
+    return { phone, sessionId, phoneNow: () => phoneOf(sessionId) }
+  })
+  app.addHook('onClose', flights.close)
+
+  async function phoneOf (sessionId: string): Promise<string> {
+    const session = await app.sessions.findNow(sessionId)
+    if (!session) throw invalidToken()
+    return session.phone
+  }
+}, { name: 'uploads', dependencies: ['env', 'clock', 'mongo', 's3', 'pictures', 'sessions'] })

@@ -1,0 +1,45 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { anyOperation, BadRequest, BadUpload, CompletionConflict, ref, TooLarge, Unauthorized, UnsupportedMediaType, UploadNotFound } from '../../../schemas/common.js'
+import { DirectUpload, DirectUploadRequest, FileUploaded, UploadId } from '../../../schemas/library.js'
+
+const refusals = { ...anyOperation, 401: Unauthorized }
+const security = [{ bearer: [] }]
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  const { library, uploads } = app
+  app.addHook('onRequest', app.authenticate)
+  app.removeContentTypeParser('multipart/form-data')
+
+  app.post('', {
+    schema: {
+      operationId: 'startDirectUpload',
+      tags: ['library'],
+      summary: 'Get a form that posts a file straight to the store',
+      description: 'For files that need not pass through this service: post the form\'s fields and then `file` as `multipart/form-data` to its `url`, then complete the upload. The form takes one object of exactly this type and size, until it expires.',
+      security,
+      body: ref(DirectUploadRequest),
+      response: { 201: { ...ref(DirectUpload), description: 'The form' }, ...refusals, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType }
+    }
+  }, async (request, reply) => {
+    reply.code(201)
+    return uploads.offer(request.body, request.uploader())
+  })
+
+  app.post('/:id/complete', {
+    config: { invalidParams: 'Invalid upload id', failure: { sentence: 'Failed to save library item', detailed: true } },
+    schema: {
+      operationId: 'completeDirectUpload',
+      tags: ['library'],
+      summary: 'Make what was posted an item of the library',
+      description: 'The stored bytes are judged like those of an upload. Again: the same answer. What is refused is removed.',
+      security,
+      params: UploadId,
+      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library' }, ...refusals, 400: BadUpload, 404: UploadNotFound, 409: CompletionConflict, 413: TooLarge }
+    }
+  }, async (request, reply) => {
+    reply.code(201)
+    return { message: 'File uploaded', ...library.present(await uploads.complete(request.params.id, request.uploader(), request.log)) }
+  })
+}
+
+export default routes

@@ -1,0 +1,40 @@
+/**
+ * A fixed amount of memory, in bytes, that is lent out first come, first served. What is asked beyond the whole amount gets the whole, alone.
+ * `reserve` rejects when `signal` says so while it waits; what it resolves with gives the bytes back, once.
+ */
+export function createByteBudget (total: number) {
+  const waiting: Array<{ bytes: number, admit: () => void }> = []
+  let free = total
+
+  function admit (): void {
+    while (waiting.length > 0 && waiting[0]!.bytes <= free) {
+      const { bytes, admit } = waiting.shift()!
+      free -= bytes
+      admit()
+    }
+  }
+
+  async function reserve (wanted: number, signal: AbortSignal): Promise<() => void> {
+    const bytes = Math.min(wanted, total)
+    signal.throwIfAborted()
+    await new Promise<void>((resolve, reject) => {
+      const entry = { bytes, admit: () => { signal.removeEventListener('abort', leave); resolve() } }
+      const leave = () => {
+        waiting.splice(waiting.indexOf(entry), 1)
+        reject(signal.reason)
+        admit()
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      waiting.push(entry)
+      admit()
+    })
+    let held = bytes
+    return () => {
+      free += held
+      held = 0
+      admit()
+    }
+  }
+
+  return { reserve }
+}

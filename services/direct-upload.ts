@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto'
+import { ObjectId, type Collection, type WithId } from 'mongodb'
+import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import type { DirectUpload, DirectUploadRequest } from '../schemas/library.js'
+import { FieldError, fileTooLarge, nothingUploaded, sentences, unsupportedFileType, uploadNotFound, uploadUnderWay } from './errors.js'
+import { stored, type createFlights, type Uploader } from './flights.js'
+import { readHead, type createIntake, type StoredFile } from './intake.js'
+import type { Clock, Log, MediaStore } from './ports.js'
+import type { createPublish } from './publish.js'
+import { isLabel, LONGEST_LABEL } from './upload-form.js'
+
+export interface DirectUploadsOptions {
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  media: MediaStore
+  flights: Pick<ReturnType<typeof createFlights>, 'watch' | 'begin' | 'resume' | 'abandon'>
+  takeIn: ReturnType<typeof createIntake>
+  publish: ReturnType<typeof createPublish>
+  limit: number
+  /** How long a form can be used. */
+  lifeSeconds: number
+  now: Clock
+}
+
+/** Whoever asked may be gone: what is taken in is there when they ask again. */
+const PATIENT = new AbortController().signal
+const LABELS = ['user_id', 'category', 'title'] as const
+
+/** Uploads that go to the store without passing through here: a form is handed out, and what was posted with it is taken in afterwards. */
+export function createDirectUploads ({ uploads, library, media, flights, takeIn, publish, limit, lifeSeconds, now }: DirectUploadsOptions) {
+  return { offer, complete }
+
+  /** A form that posts one object of this type and size to a place of its own outside the library. 400, 413. */
+  async function offer ({ content_type: contentType, size, ...said }: DirectUploadRequest, uploader: Uploader): Promise<DirectUpload> {
+    const { type: _, ...fields } = judged(said)
+    if (size > limit) throw fileTooLarge(limit)
+    const key = `incoming/${randomUUID()}`
+    const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
+    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields } }
+    await flights.begin(row, uploader)
+    return { id: row._id.toHexString(), ...await media.presignPost(key, contentType, size, lifeSeconds), expires_at: expiresAt.toISOString() }
+  }
+
+  /**
+   * Takes in what was posted, as an upload in the body of a request would be: the bytes that are read here are the ones that are served, whatever is posted with the form later.
+   * Again: the same item. 400 for bytes that are refused, which are removed; 404 for what is not the uploader's; 409 while nothing was posted, or while somebody else completes it.
+   */
+  async function complete (id: string, uploader: Uploader, log: Log): Promise<LibraryDocument> {
+    const _id = new ObjectId(id)
+    const row = await uploads.findOne({ _id, staging: { $exists: true }, owner: uploader.phone })
+    if (!row) return completed(_id, uploader)
+    if (row.state !== 'staged') throw uploadUnderWay()
+    const posted = await stored(media.get(row.staging!.key))
+    if (!posted) throw nothingUploaded()
+    try {
+      if (posted.size !== row.staging!.size) await stored(Promise.reject(new Error('the store gives another size than its form let through')))
+      return await flights.watch(take(row, posted.body, posted.size, uploader, log))
+    } finally {
+      posted.body.destroy()
+    }
+  }
+
+  async function completed (_id: ObjectId, { phone: owner }: Uploader): Promise<LibraryDocument> {
+    const item = await library.findOne({ _id, owner }, { readPreference: 'primary' })
+    if (!item) throw uploadNotFound()
+    return item
+  }
+
+  async function take (row: WithId<UploadDocument>, body: AsyncIterable<Buffer>, size: number, uploader: Uploader, log: Log): Promise<LibraryDocument> {
+    const staging = row.staging!
+    const chunks = body[Symbol.asyncIterator]()
+    let file: StoredFile | undefined
+    try {
+      const { head, type } = await stored(readHead(chunks))
+      const key = `library/${randomUUID()}/original.${type?.extension ?? 'none'}`
+      if (!await flights.resume(row, key, uploader)) throw uploadUnderWay()
+      if (!type) throw unsupportedFileType()
+      file = await takeIn({ chunks: fromStore(chunks), head, type, sure: size, most: size }, key, PATIENT, async () => {})
+      const item = await publish(row, staging.fields, file)
+      await media.removeObject(staging.key).catch((err: unknown) => log.warn({ event: 'library.unclean', key: staging.key, err }))
+      log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: item.content_type, size: item.size })
+      return item
+    } catch (error) {
+      await flights.abandon(row, error, log)
+      throw error
+    } finally {
+      file?.release()
+    }
+  }
+}
+
+/** What an uploader says of a file, by the same rules as in a form. */
+function judged<T extends Partial<Record<typeof LABELS[number], string>>> (fields: T): T {
+  const wrong = LABELS.filter(name => fields[name] !== undefined && !isLabel(fields[name]))
+  if (wrong.length > 0) throw new FieldError(Object.fromEntries(wrong.map(name => [name, [sentences.length(1, LONGEST_LABEL)]])))
+  return fields
+}
+
+async function * fromStore (chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+  for (let next = await stored(chunks.next()); !next.done; next = await stored(chunks.next())) yield next.value
+}

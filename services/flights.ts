@@ -1,0 +1,149 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { S3ServiceException } from '@aws-sdk/client-s3'
+import { ObjectId, type Collection } from 'mongodb'
+import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import { owned, ownership } from './belongings.js'
+import { orFail, ServiceError } from './errors.js'
+import { folderOf } from './item-objects.js'
+import type { Clock, Log, MediaStore } from './ports.js'
+
+/** How long a refusal waits for its clean-up before it is answered; the clean-up goes on. */
+const PATIENCE_MS = 500
+const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
+const CLEAN_UP_ATTEMPTS = 100
+/** Twice so long is waited at the end of the process, for what is under way and for its clean-up. */
+const CLOSE_MS = 900
+
+export interface FlightsOptions {
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  media: MediaStore
+  now: Clock
+}
+
+/** Who uploads: by what is known, and by what the database has now, which rejects when nobody is signed in any more. */
+export interface Uploader {
+  phone: string
+  sessionId: string
+  phoneNow: () => Promise<string>
+}
+
+/** The rows of what is in flight: there before the first byte is stored, and until the item is in the library or nothing of it is left. */
+export function createFlights ({ uploads, library, media, now }: FlightsOptions) {
+  const stopping = new AbortController()
+  const cleaning = new Set<Promise<void>>()
+  const flying = new Set<Promise<unknown>>()
+  return { watch, begin, resume, commit, abandon, close }
+
+  /** Settles as a whole upload does; before the end of the process it is waited for. */
+  async function watch<T> (upload: Promise<T>): Promise<T> {
+    flying.add(upload)
+    try {
+      return await upload
+    } finally {
+      flying.delete(upload)
+    }
+  }
+
+  /** Writes the row of what is about to be stored. */
+  async function begin (row: UploadDocument, uploader: Uploader): Promise<void> {
+    await uploads.insertOne(row)
+    await follow(row, uploader)
+  }
+
+  /** Opens a staged row, for what is about to be stored under `key`; false when somebody else has, or it is gone. */
+  async function resume (row: UploadDocument, key: string, uploader: Uploader): Promise<boolean> {
+    const opened = { key, state: 'open', started_at: now() } as const
+    const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'staged' }, { $set: opened })
+    if (matchedCount === 0) return false
+    Object.assign(row, opened)
+    await follow(row, uploader)
+    return true
+  }
+
+  /** Whoever changes their number or leaves is looked for only once the row is there: either they find the row, or their change is found here. */
+  async function follow (row: UploadDocument, { phoneNow }: Uploader): Promise<void> {
+    for (let owner = await phoneNow(); owner !== row.owner; owner = await phoneNow()) {
+      await uploads.updateOne({ _id: row._id }, { $set: { owner } })
+      row.owner = owner
+    }
+  }
+
+  /** Makes an upload an item of the library: whoever reads it there finds it whole. Rejects when a sweep has claimed it. */
+  async function commit ({ _id }: UploadDocument, item: LibraryDocument): Promise<LibraryDocument> {
+    const { matchedCount } = await uploads.updateOne({ _id, state: 'open' }, { $set: { state: 'committing' } })
+    if (matchedCount === 0) throw new Error('the upload was given up for dead before it ended')
+    await library.insertOne(item)
+    return release(item)
+  }
+
+  /** Deletes the row of a committed upload, once it and the item have the same owner: one that moved or left meanwhile has changed the row first. */
+  async function release (item: LibraryDocument): Promise<LibraryDocument> {
+    const { _id, owner = { $exists: false } } = item
+    const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing', owner })
+    if (deletedCount === 1) return item
+    const row = await uploads.findOne({ _id, state: 'committing' }, { readPreference: 'primary' })
+    if (!row) throw new Error('the upload was given up for dead while it was committed')
+    await library.updateOne({ _id }, ownership(row.owner))
+    return release(owned(item, row.owner))
+  }
+
+  /**
+   * Removes what an upload left because of `error`, trying again while the store or the database is away; resolves after a short while at most.
+   * A direct upload that was not refused but failed is staged again.
+   */
+  async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
+    if (row.key === '') return
+    const again = row.staging !== undefined && !(error instanceof ServiceError && error.statusCode < 500)
+    await Promise.race([cleanUp(row, again, isDoubtful(error), log), wait(PATIENCE_MS, undefined, { ref: false })])
+  }
+
+  function cleanUp (row: UploadDocument, again: boolean, doubtful: boolean, log: Log): Promise<void> {
+    const { key, owner, staging } = row
+    const note: UploadDocument = { _id: again ? new ObjectId() : row._id, key, ...(owner !== undefined && { owner }), state: 'removing', started_at: now(), ...(staging && !again && { staging }) }
+    const work = (async () => {
+      for (let attempt = 0; attempt < CLEAN_UP_ATTEMPTS && !stopping.signal.aborted; attempt++) {
+        try {
+          await removeAll(row, note, again, doubtful)
+          return
+        } catch (err) {
+          log.warn({ event: 'library.unclean', key, err })
+          await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, { ref: false, signal: stopping.signal }).catch(() => {})
+        }
+      }
+    })().finally(() => cleaning.delete(work))
+    cleaning.add(work)
+    return work
+  }
+
+  /**
+   * The note says to a sweep what is to go, also where one has claimed the upload or done away with its row; it stays, as nobody's, where the store may still be at work
+   * on what it never answered.
+   */
+  async function removeAll ({ _id, key, staging }: UploadDocument, note: UploadDocument, again: boolean, doubtful: boolean): Promise<void> {
+    await uploads.replaceOne({ _id: note._id }, note, { upsert: true })
+    await library.deleteOne({ _id })
+    await media.remove(folderOf(key))
+    if (again) await uploads.updateOne({ _id, key, state: { $in: ['open', 'committing'] } }, { $set: { key: '', state: 'staged' } })
+    else if (staging) await media.removeObject(staging.key)
+    if (doubtful) await uploads.updateOne({ _id: note._id }, { $unset: { owner: '' } })
+    else await uploads.deleteOne({ _id: note._id, state: 'removing' })
+  }
+
+  /** Lets uploads that were cut off clean up, and what is being cleaned up end its present attempt, in a limited time: a sweep finds the rest. */
+  async function close (): Promise<void> {
+    const atMost = () => wait(CLOSE_MS, undefined, { ref: false })
+    await Promise.race([Promise.allSettled(flying), atMost()])
+    stopping.abort()
+    await Promise.race([Promise.all(cleaning), atMost()])
+  }
+}
+
+const STORE_FAILED = 'Failed to upload file to S3'
+
+/** What the store fails in is the contract's failure of the store. */
+export const stored = <T>(work: Promise<T>) => orFail(STORE_FAILED, true, work)
+
+/** Whether the store has not said what became of a write: it may still come. */
+const isDoubtful = (error: unknown) =>
+  error instanceof ServiceError && error.message === STORE_FAILED && !(error.cause instanceof S3ServiceException && error.cause.$response !== undefined)

@@ -1,0 +1,62 @@
+import type { LibraryDocument, StoredRendition, UploadDocument, UploadedFields } from '../schemas/documents.js'
+import { stored, type createFlights } from './flights.js'
+import type { StoredFile } from './intake.js'
+import { folderOf } from './item-objects.js'
+import { categoryOf } from './library-item.js'
+import { titleWords } from './title-words.js'
+import type { createPictures, Picture } from './pictures.js'
+import type { Clock, MediaStore } from './ports.js'
+import type { createQuota } from './quota.js'
+
+export interface PublishOptions {
+  media: MediaStore
+  flights: Pick<ReturnType<typeof createFlights>, 'commit'>
+  quota: ReturnType<typeof createQuota>
+  /** Without them an item has neither facts nor renditions. */
+  pictures?: Pick<ReturnType<typeof createPictures>, 'read'>
+  now: Clock
+}
+
+/** How what was uploaded becomes an item. */
+export function createPublish ({ media, flights, quota, pictures, now }: PublishOptions) {
+  /** Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged picture, 413 beyond the owner's quota. */
+  return async function publish (row: UploadDocument, { fit = 'contain', ...fields }: UploadedFields, file: StoredFile): Promise<LibraryDocument> {
+    const picture = file.bytes && await pictures?.read(file.bytes, fit)
+    file.release()
+    const renditions = await putRenditions(row, picture)
+    const claim = await quota.claim(row.owner, row._id, file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0))
+    try {
+      return await flights.commit(row, itemOf(row, fields, file, picture, renditions))
+    } finally {
+      await claim.end()
+    }
+  }
+
+  async function putRenditions ({ key }: UploadDocument, picture?: Picture): Promise<StoredRendition[]> {
+    return Promise.all((picture?.renditions ?? []).map(async ({ bytes, ...rendition }) => {
+      await stored(media.putBytes(`${folderOf(key)}${rendition.size}.gif`, bytes, 'image/gif'))
+      return { ...rendition, bytes: bytes.length }
+    }))
+  }
+
+  function itemOf ({ _id, key, owner, session, started_at: startedAt }: UploadDocument, fields: UploadedFields, { contentType, size, sha256, frames }: StoredFile, picture: Picture | undefined, renditions: StoredRendition[]): LibraryDocument {
+    const type = contentType === 'image/gif' || frames > 1 ? 'gif' : 'image'
+    return {
+      _id,
+      key,
+      ...(owner !== undefined && { owner }),
+      ...(session !== undefined && { session }),
+      category: categoryOf(type),
+      ...fields,
+      ...(fields.title !== undefined && { words: titleWords(fields.title) }),
+      type,
+      content_type: contentType,
+      size,
+      sha256,
+      ...picture?.facts,
+      ...(picture && { renditions }),
+      started_at: startedAt,
+      created_at: now()
+    }
+  }
+}

@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto'
+import { ListObjectsV2Command } from '@aws-sdk/client-s3'
+import t from 'tap'
+import { gif, png } from '../fixtures.js'
+import { eventually, s3Client, startService, type Reply, type Service } from '../helper.js'
+import { faultBed } from '../uploads.js'
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+interface Offer { id: string, url: string, fields: Record<string, string>, expires_at: string }
+
+t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', async t => {
+  const service = await startService(t, { env: { UPLOAD_MAX_BYTES: '100000' } })
+  const { phone, token } = await service.signIn()
+  const library = service.app.collections.library
+
+  t.test('a file goes straight to the store and becomes an item like any other', async t => {
+    const { status, body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'मीरा', category: 'Foxes', title: 'Fox', fit: 'cover', type: 'image' })
+    t.equal(status, 201)
+    t.match(offer, { id: /^[0-9a-f]{24}$/, fields: { key: /^incoming\/[0-9a-f-]{36}$/, 'Content-Type': 'image/gif' }, expires_at: new Date(service.clock.now.getTime() + 600_000).toISOString() })
+    t.match(await complete(service, token, offer), { status: 409, body: { error: 'Nothing is uploaded yet' } })
+    t.equal(await library.countDocuments(), 0)
+
+    t.equal(await post(offer, gif), 204)
+    const { status: done, body: item } = await complete(service, token, offer)
+    t.equal(done, 201)
+    t.match(item, { message: 'File uploaded', id: offer.id, user_id: 'मीरा', category: 'Foxes', title: 'Fox', type: 'gif', content_type: 'image/gif', size: gif.length, sha256: sha256(gif), frames: 3 })
+    t.match(new URL(item.url).pathname, /\/library\/[0-9a-f-]{36}\/original\.gif$/)
+    t.notOk(item.url.includes(offer.fields.key!.split('/')[1]!), 'under a key that the form never knew')
+    t.equal(sha256(await bytesAt(item.url)), sha256(gif))
+    t.match(await library.findOne({ key: new URL(item.url).pathname.split('/').slice(2).join('/') }), { owner: phone })
+    t.same(await staged(service), [], 'nothing stays where it was posted to')
+    t.equal(await service.app.collections.uploads.countDocuments(), 0)
+
+    const again = await complete(service, token, offer)
+    t.strictSame([again.status, again.body], [201, item], 'asked again, the same answer')
+
+    const other = Buffer.from(gif)
+    other[15] = 0x77
+    t.equal(await post(offer, other), 204, 'the form still works')
+    t.equal((await complete(service, token, offer)).body.sha256, sha256(gif))
+    t.equal(sha256(await bytesAt(item.url)), sha256(gif), 'but changes nothing that is served')
+  })
+
+  t.test('the form takes the declared size and type, and only its own key', async t => {
+    const { body: offer } = await start(service, token, { content_type: 'image/png', size: png.length, user_id: 'meera' })
+    t.equal(await post(offer, Buffer.concat([png, png])), 400)
+    t.equal(await post(offer, png.subarray(1)), 400)
+    t.equal(await post({ ...offer, fields: { ...offer.fields, 'Content-Type': 'text/html' } }, png), 403)
+    t.equal(await post({ ...offer, fields: { ...offer.fields, key: 'library/x/original.png' } }, png), 403)
+    t.match(await complete(service, token, offer), { status: 409 })
+  })
+
+  t.test('bytes that are refused are gone, and so is the upload', async t => {
+    const html = Buffer.from('<!doctype html><script>alert(1)</script>')
+    const broken = png.subarray(0, 40)
+    for (const [bytes, error] of [[html, 'Unsupported file type'], [broken, 'Damaged or unreasonable image'], [gif.subarray(0, 50), 'Damaged or unreasonable image']] as const) {
+      const before = await service.remains()
+      const { body: offer } = await start(service, token, { content_type: 'image/gif', size: bytes.length, user_id: 'meera' })
+      await post(offer, bytes)
+      t.match(await complete(service, token, offer), { status: 400, body: { error } })
+      t.strictSame(await service.remains(), before)
+      t.match(await complete(service, token, offer), { status: 404, body: { error: 'Upload not found' } })
+    }
+  })
+
+  t.test('what is asked for wrongly is refused before there is a form', async t => {
+    const good = { content_type: 'image/gif', size: 100, user_id: 'meera' }
+    const refused = (errors: object) => ({ status: 400, body: { errors } })
+    const length = ['Length must be between 1 and 255.']
+    const cases: Array<[object, object]> = [
+      [{ ...good, content_type: 'image/svg+xml' }, refused({ content_type: ['Must be one of: image/gif, image/png, image/jpeg, image/webp.'] })],
+      [{ ...good, content_type: undefined }, refused({ content_type: ['Missing data for required field.'] })],
+      [{ ...good, size: '100' }, refused({ size: ['Not a valid integer.'] })],
+      [{ ...good, size: 0 }, refused({ size: ['Not a valid value.'] })],
+      [{ ...good, size: 100_001 }, { status: 413, body: { error: 'File is larger than 100000 bytes' } }],
+      [{ ...good, user_id: '' }, refused({ user_id: length })],
+      [{ ...good, user_id: ' \u3000' }, refused({ user_id: length })],
+      [{ ...good, title: 'x'.repeat(256), category: null }, refused({ title: length, category: ['Not a valid string.'] })],
+      [{ ...good, title: '\ud800' }, refused({ title: length })],
+      [{ ...good, fit: 'squeeze' }, refused({ fit: ['Must be one of: contain, cover, fill.'] })],
+      [{ ...good, user_id: { $gt: '' } }, refused({ user_id: ['Not a valid string.'] })]
+    ]
+    const { uploads } = await service.remains()
+    for (const [json, expected] of cases) t.match(await service.call('POST', '/library/uploads', { token, json }), expected, JSON.stringify(json).slice(0, 80))
+    t.match(await service.call('POST', '/library/uploads', { token, body: 'x', headers: { 'content-type': 'multipart/form-data; boundary=x' } }), { status: 415 })
+    t.match(await service.call('POST', '/library/uploads', { json: good }), { status: 401 })
+    t.equal((await service.remains()).uploads, uploads)
+  })
+
+  t.test('an upload is its owner\'s alone', async t => {
+    const { token: other } = await service.signIn()
+    const { body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    await post(offer, gif)
+    t.match(await complete(service, other, offer), { status: 404, body: { error: 'Upload not found' } })
+    t.match(await service.call('POST', `/library/uploads/${offer.id}/complete`), { status: 401 })
+    t.equal((await complete(service, token, offer)).status, 201)
+    t.match(await complete(service, other, offer), { status: 404 }, 'also when it is an item')
+    t.match(await complete(service, token, { ...offer, id: '0'.repeat(24) }), { status: 404 })
+    for (const id of ['x', 'A'.repeat(24), '0'.repeat(23), '%00']) t.match(await complete(service, token, { ...offer, id }), { status: 400, body: { error: 'Invalid upload id' } })
+  })
+
+  t.test('completed 20 times at once it becomes one item', async t => {
+    const { body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    await post(offer, gif)
+    const before = await library.countDocuments()
+    const answers = await Promise.all(Array.from({ length: 20 }, () => complete(service, token, offer)))
+    t.ok(answers.some(({ status }) => status === 201))
+    t.same(answers.filter(({ status }) => status !== 201 && status !== 409), [])
+    t.equal(new Set(answers.filter(({ status }) => status === 201).map(({ body }) => body.sha256)).size, 1)
+    t.equal(await library.countDocuments(), before + 1)
+    t.equal((await complete(service, token, offer)).status, 201)
+  })
+})
+
+t.test('POST /library/uploads/{id}/complete while the store or the database fails: the upload can be completed later', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start()
+  const { token } = await service.signIn()
+  const direct = async () => {
+    const { body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    t.equal(await post(offer, gif), 204)
+    return offer
+  }
+  const sentence = 'Failed to upload file to S3'
+
+  for (const [name, operation, status] of [['reading', 'GetObject', 403], ['writing', 'PutObject', 403], ['writing', 'PutObject', 503]] as const) {
+    t.test(`${name} is answered ${status}`, async t => {
+      const before = (await bed.left()).library
+      const offer = await direct()
+      const fault = bed.s3.fault({ operation, action: { do: 'answer', status, code: status === 403 ? 'AccessDenied' : 'SlowDown' } })
+      t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
+      t.ok(fault.hits >= 1)
+      bed.s3.clear()
+      const answer = await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 409 ? undefined : reply })
+      t.match(answer, { status: 201, body: { id: offer.id } })
+      t.match(await bed.settled(), { library: before + 1 })
+    })
+  }
+
+  t.test('the connection is cut while the posted bytes are read', async t => {
+    const offer = await direct()
+    bed.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
+    t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
+    bed.s3.clear()
+    t.equal((await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 409 ? undefined : reply })).status, 201)
+    await bed.settled()
+  })
+
+  t.test('F10: the store gives other bytes than its form let through', async t => {
+    const offer = await direct()
+    bed.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
+    t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
+    bed.s3.clear()
+    t.equal((await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 409 ? undefined : reply })).status, 201)
+    await bed.settled()
+  })
+
+  t.test('the database is gone when the item is to be saved', async t => {
+    const offer = await direct()
+    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const answer = complete(service, token, offer)
+    await hit
+    await bed.mongo.down()
+    bed.s3.clear()
+    t.match(await answer, { status: 500, body: { error: 'Failed to save library item' } })
+    await bed.mongo.up()
+    t.equal((await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 201 ? reply : undefined })).body.id, offer.id)
+    await bed.settled()
+  })
+})
+
+const start = (service: Service, token: string, json: object): Promise<Reply & { body: Offer }> => service.call('POST', '/library/uploads', { token, json })
+const complete = (service: Service, token: string, { id }: Offer) => service.call('POST', `/library/uploads/${id}/complete`, { token })
+
+/** Posts the form to the store, as a browser or an app would; gives the status. */
+async function post ({ url, fields }: Offer, bytes: Uint8Array): Promise<number> {
+  const form = new FormData()
+  for (const [name, value] of Object.entries(fields)) form.append(name, value)
+  form.append('file', new Blob([bytes]), 'picture')
+  const response = await fetch(url, { method: 'POST', body: form })
+  await response.arrayBuffer()
+  return response.status
+}
+
+const bytesAt = async (url: string) => new Uint8Array(await (await fetch(url)).arrayBuffer())
+
+async function staged ({ services }: Service): Promise<string[]> {
+  const client = s3Client(services)
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: services.s3.bucket, Prefix: 'incoming/' }))
+  client.destroy()
+  return Contents.map(({ Key }) => Key!)
+}
