@@ -29,6 +29,13 @@ const uploaded = await client.POST('/library/upload', {
 })
 const page = await client.GET('/library', { params: { query: { page: 1, per_page: 5 } } })
 const total: number = page.data?.total ?? 0
+const item = await client.GET('/library/{id}', { params: { path: { id: uploaded.data?.id ?? '' } } })
+const panel: string | undefined = item.data?.renditions?.['64x64']?.url
+const found = await client.GET('/library', { params: { query: { mine: true, type: 'gif', category: 'GIF' } } })
+const next: string | null | undefined = found.data?.next_cursor
+const offered = await client.POST('/library/uploads', { body: { content_type: 'image/gif', size: 5, user_id: 'generated', fit: 'cover' } })
+const early = await client.POST('/library/uploads/{id}/complete', { params: { path: { id: offered.data?.id ?? '' } } })
+const removed = await client.DELETE('/library/{id}', { params: { path: { id: item.data?.id ?? '' } } })
 const refused = await client.GET('/users/{id}', { params: { path: { id: 'nobody' } } })
 const sentence: string | undefined = refused.error?.error
 const renamed = await client.PATCH('/users/me', { body: { username: 'renamed' } })
@@ -38,7 +45,7 @@ const current: boolean | undefined = devices.data?.sessions[0]?.current
 const verified = await client.POST('/auth/verify-otp', { body: { phone: number, otp: '000000', refresh: true } })
 const tokens: string = verified.data?.success ? verified.data.access_token + (verified.data.refresh_token ?? '') : ''
 const out = await client.POST('/auth/logout')
-console.log(JSON.stringify({ admin, current, tokens, out: out.response.status, name, url: uploaded.data?.url, listed: page.data?.items[0]?.url, total, sentence }))
+console.log(JSON.stringify({ admin, current, tokens, out: out.response.status, name, url: uploaded.data?.url, listed: page.data?.items[0]?.url, total, sentence, panel, next, early: early.response.status, removed: removed.response.status }))
 `
 
 t.test('a client generated from openapi.json → compiles in strict mode, and works', async t => {
@@ -53,9 +60,10 @@ t.test('a client generated from openapi.json → compiles in strict mode, and wo
   const service = await startService(t)
   const { token, phone } = await service.signIn(freshPhone())
   const { stdout } = await run(process.execPath, [join(folder, 'client.js'), service.url, token, phone])
-  const { name, url, listed, total, sentence, ...others } = JSON.parse(stdout)
-  t.same(others, { admin: false, current: true, tokens: '', out: 204 })
+  const { name, url, listed, total, sentence, panel, ...others } = JSON.parse(stdout)
+  t.same(others, { admin: false, current: true, tokens: '', out: 204, next: null, early: 409, removed: 204 })
   t.match({ name, total, sentence }, { name: 'generated', total: 1, sentence: 'Invalid user id' })
   t.match(url, /^http.*\/original\.gif$/)
   t.equal(listed, url)
+  t.equal(panel, url.replace('original.gif', '64x64.gif'))
 })

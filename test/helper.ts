@@ -121,8 +121,10 @@ let nextPhone = randomInt(1_000_000) * 100
 /** A possible Indian mobile number that nobody used before in this process. */
 export const freshPhone = () => `+9198${String(nextPhone++ % 100_000_000).padStart(8, '0')}`
 
+export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
+
 /** The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and texts that are kept. Closes itself. */
-export async function startService (t: Test, { env, ...options }: Partial<AppOptions> & { env?: Record<string, string>, services?: Services } = {}): Promise<Service> {
+export async function startService (t: Test, { env, ...options }: ServiceOptions = {}): Promise<Service> {
   const services = options.services ?? await startServices(t)
   const config = completeConfig(readConfig({ ...environment(services), ...env }) as Env, {})
   const logs: string[] = []
@@ -189,13 +191,19 @@ export async function startService (t: Test, { env, ...options }: Partial<AppOpt
       return {
         objects: Contents.map(({ Key }) => Key!),
         multipartUploads: Uploads.map(({ Key }) => Key!),
-        uploads: await app.collections.uploads.countDocuments(),
+        uploads: await app.collections.uploads.countDocuments(IN_FLIGHT),
         library: await app.collections.library.countDocuments()
       }
     }
   }
   return service
 }
+
+/** The folders that keys lie in, once each: an item's original and renditions share one. */
+export const foldersOf = (keys: string[]) => [...new Set(keys.map(key => key.slice(0, key.lastIndexOf('/') + 1)))]
+
+/** Rows of `uploads` but the notes of what the store may still finish, which wait for a sweep. */
+export const IN_FLIGHT = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
 
 /** Fails the test file; an error thrown here would leave the teardowns that are still to come undone. */
 function failProcess (message: string): void {

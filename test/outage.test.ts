@@ -2,14 +2,14 @@ import t, { type Test } from 'tap'
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { gif } from './fixtures.js'
-import { environment, eventually, freshPhone, startService, startServices, type CallOptions, type Reply, type Service, type Services } from './helper.js'
-import { mongoProxy, tcpProxy } from './proxy.js'
+import { environment, eventually, foldersOf, freshPhone, startService, startServices, type CallOptions, type Reply, type Service, type Services } from './helper.js'
+import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
 
 t.test('boot', async t => {
   const services = await startServices(t)
   const boot = (env: Record<string, string>) => buildApp({ config: completeConfig(readConfig({ ...environment(services), ...env }), {}), logger: { level: 'silent' } })
 
-  t.test('without its database or its bucket → rejects with one clear sentence that names the variable', async t => {
+  t.test('F1, F6: without its database or its bucket → rejects with one clear sentence that names the variable', async t => {
     const silent = await tcpProxy({ port: 1 })
     t.teardown(silent.close)
     silent.blackhole()
@@ -19,11 +19,13 @@ t.test('boot', async t => {
     await t.rejects(boot({ MONGO_URI: `mongodb://127.0.0.1:${silent.port}/hookaba` }), { message: database }, 'silent')
     await t.rejects(boot({ S3_ENDPOINT: 'http://127.0.0.1:1' }), { message: bucket }, 'refused')
     await t.rejects(boot({ S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }), { message: bucket }, 'silent')
+    await t.rejects(boot({ S3_ENDPOINT: 'http://store.invalid' }), { message: bucket }, 'without an address')
+    await t.rejects(boot({ S3_ENDPOINT: services.s3.endpoint.replace('http:', 'https:') }), { message: bucket }, 'without TLS')
     await t.rejects(boot({ S3_BUCKET: 'there-is-no-such-bucket' }), { message: bucket }, 'missing')
     await t.rejects(boot({ AWS_SECRET_ACCESS_KEY: 'wrong' }), { message: bucket }, 'refused by its credentials')
   })
 
-  t.test('with rows that contradict an index → rejects, and says which rule', async t => {
+  t.test('F18: with rows that contradict an index → rejects, and says which rule', async t => {
     const service = await startService(t, { services })
     const users = service.app.collections.users
     await users.dropIndexes()
@@ -46,7 +48,7 @@ t.test('while the database is gone', async t => {
   const id = (await service.call('POST', '/users', { token, json: { username: 'Meera', number: phone } })).body.user_id
 
   for (const outage of ['down', 'blackhole'] as const) {
-    t.test(`${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`, async t => {
+    t.test(`F2, F19: ${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`, async t => {
       await proxy[outage]()
       const { status, body, headers } = await patient(service, 'GET', '/health/ready')
       t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Not ready' }, wait: /^[1-9]\d*$/ })
@@ -72,7 +74,7 @@ t.test('while the store is gone', async t => {
   const { token, phone } = await service.signIn()
 
   for (const outage of ['down', 'blackhole'] as const) {
-    t.test(`${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`, async t => {
+    t.test(`F6, F19: ${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`, async t => {
       await proxy[outage]()
       const { status, body, headers } = await patient(service, 'GET', '/health/ready')
       t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Not ready' }, wait: /^[1-9]\d*$/ })
@@ -84,6 +86,40 @@ t.test('while the store is gone', async t => {
       await healed(t, service, token)
     })
   }
+})
+
+t.test('F17: two instances whose clocks are a minute apart', async t => {
+  const services = await startServices(t)
+  const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
+  t.teardown(s3.close)
+  const env = { SWEEP_INTERVAL_SECONDS: '0' }
+  const behind = await startService(t, { services: { ...services, s3: { ...services.s3, endpoint: s3.endpoint } }, env })
+  const ahead = await startService(t, { services, env, now: () => new Date(behind.clock.now.getTime() + 60_000) })
+
+  t.test('take each other\'s tokens and codes, and a code lives no longer at either than it should', async t => {
+    for (const [one, other] of [[behind, ahead], [ahead, behind]] as const) {
+      const { token } = await one.signIn()
+      t.equal((await other.call('GET', '/auth/sessions', { token })).status, 200)
+      const phone = freshPhone()
+      await one.call('POST', '/auth/request-otp', { json: { phone } })
+      const verify = (at: Service) => at.call('POST', '/auth/verify-otp', { json: { phone, otp: one.lastCode(phone) } })
+      behind.clock.advance(361)
+      t.match([await verify(one), await verify(other)], [{ body: { success: false } }, { body: { success: false } }], 'though the database has not taken it away yet')
+      await one.call('POST', '/auth/request-otp', { json: { phone } })
+      t.match(await verify(other), { body: { success: true } })
+    }
+  })
+
+  t.test('one sweeps no upload of the other that takes as long as it may', async t => {
+    const { token } = await behind.signIn()
+    const { hit } = s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const answer = upload(behind, token)
+    await hit
+    behind.clock.advance(599)
+    t.match(await eventually(() => ahead.app.sweeper.sweep()), { uploads: 0, failed: 0 })
+    s3.clear()
+    t.equal((await answer).status, 201)
+  })
 })
 
 const failed = (error: string, detailed: boolean) => ({ status: 500, body: detailed ? { error, details: /^The request could not be completed\. Quote request id [0-9a-f-]{36} / } : { error } })
@@ -107,7 +143,7 @@ async function healed (t: Test, service: Service, token: string): Promise<void> 
   t.equal((await service.call('GET', '/library', { token })).body.total, before + 1)
   const remains = await eventually(async () => {
     const found = await service.remains()
-    return found.uploads === 0 && found.objects.length === before + 1 ? found : undefined
+    return found.uploads === 0 && foldersOf(found.objects).length === before + 1 ? found : undefined
   })
   t.same(remains.multipartUploads, [])
 }

@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { readdir, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { gif, jpeg, png, webp } from './fixtures.js'
+import { field, file, form, gif, gifOf, jpeg, png, webp } from './fixtures.js'
+import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
+import { tcpProxy } from './proxy.js'
 import { freePort, runToEnd, startProcess, temporaryFolder, type Running } from './running.js'
+import { open } from './uploads.js'
 
 t.test('the process on its defaults → sign in, upload, list and fetch, and all of it again after SIGKILL', async t => {
   const dataDir = await temporaryFolder(t)
@@ -61,11 +66,21 @@ t.test('production without its variables → refuses, naming each and no value',
   t.notMatch(stderr + stdout, /dev-secret-value|many/)
 })
 
-t.test('a database or a store that cannot be reached at the start → exit code 1 and one sentence that names the variable', async t => {
+t.test('F1, F6: a database or a store that cannot be reached at the start, or says nothing → exit code 1 and one sentence that names the variable', async t => {
   const dataDir = await temporaryFolder(t)
   const store = { S3_BUCKET: 'hookaba', S3_ENDPOINT: 'http://127.0.0.1:1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'hidden-key' }
-  for (const [env, sentence] of [[{ MONGO_URI: 'mongodb://user:hidden@127.0.0.1:1/hookaba' }, /^MongoDB cannot be reached at MONGO_URI/], [store, /^The bucket S3_BUCKET cannot be reached/]] as const) {
-    const { code, stderr, stdout } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()), ...env })
+  const silent = await tcpProxy({ port: 1 })
+  t.teardown(silent.close)
+  silent.blackhole()
+  const [noDatabase, noStore] = [/^MongoDB cannot be reached at MONGO_URI/, /^The bucket S3_BUCKET cannot be reached/]
+  const cases: Array<[Record<string, string>, RegExp]> = [
+    [{ MONGO_URI: 'mongodb://user:hidden@127.0.0.1:1/hookaba' }, noDatabase],
+    [{ MONGO_URI: `mongodb://user:hidden@127.0.0.1:${silent.port}/hookaba` }, noDatabase],
+    [store, noStore],
+    [{ ...store, S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }, noStore]
+  ]
+  for (const [env, sentence] of cases) {
+    const { code, stderr, stdout } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()), ...env }, AbortSignal.timeout(30_000))
     t.equal(code, 1)
     t.match(lastLine(stderr), sentence)
     t.notMatch(stderr + stdout, /hidden/)
@@ -79,6 +94,41 @@ t.test('when nobody reads its output any more → texts fail as the contract say
   t.match(await first.json('POST', '/auth/request-otp', { json: { phone: '+919876543210' } }), { status: 500, body: { error: 'Failed to send OTP' } })
   t.match(await first.json('GET', '/health/ready'), { status: 200 })
   t.equal(await first.kill('SIGTERM'), 0)
+})
+
+t.test('F16: an upload of any size leaves no file of its own on the disk', async t => {
+  const services = await startServices(t)
+  const folder = await temporaryFolder(t)
+  const service = await startProcess(t, { ...environment(services), DATA_DIR: join(folder, 'data'), TMPDIR: folder })
+  const token = await (await startService(t, { services, now: () => new Date() })).tokenFor(freshPhone())
+  const before = await readdir(folder, { recursive: true })
+  const body = form([field('user_id', 'meera'), file(gifOf(6 * 1024 * 1024))])
+  const request = open(service, token)
+  const answered = once(request, 'response')
+  await new Promise(resolve => request.write(body.subarray(0, -100), resolve))
+  t.strictSame(await readdir(folder, { recursive: true }), before, 'while it runs')
+  request.end(body.subarray(-100))
+  t.equal((await answered)[0].statusCode, 201)
+  t.strictSame(await readdir(folder, { recursive: true }), before)
+})
+
+t.test('F16: out of file descriptors it refuses, lives on, and is well again once there are some', async t => {
+  const services = await startServices(t)
+  const token = await (await startService(t, { services, now: () => new Date() })).tokenFor(freshPhone())
+  const service = await startProcess(t, environment(services), { files: 250 })
+  const form = () => {
+    const data = new FormData()
+    data.append('user_id', 'meera')
+    data.append('file', new Blob([gif]), 'fox.gif')
+    return data
+  }
+  const sockets = Array.from({ length: 300 }, () => connect(Number(new URL(service.url).port), '127.0.0.1').on('error', () => {}))
+  await Promise.all(sockets.map(socket => new Promise(resolve => socket.once('connect', () => socket.write('GET /health/live HTTP/1.1\r\n', resolve)).once('close', resolve))))
+  await t.rejects(Promise.all(Array.from({ length: 20 }, () => fetch(`${service.url}/library`, { headers: { authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(3000) }))), 'there is no place for more')
+  for (const socket of sockets) socket.destroy()
+  await eventually(async () => (await service.json('GET', '/health/ready').catch(() => undefined))?.status === 200)
+  t.equal((await service.json('POST', '/library/upload', { token, body: form() })).status, 201)
+  t.equal(await service.kill('SIGTERM'), 0)
 })
 
 t.test('secrets that are damaged → exit code 1 and one sentence that names the file, not what is in it', async t => {

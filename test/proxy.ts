@@ -35,6 +35,8 @@ export interface TcpProxy {
   cutAfter (bytes: number, direction: Direction, times?: number): void
   /** Passes so many bytes a second for each connection, by back-pressure. 0: holds everything, loses nothing. Infinity: no more. */
   throttle (bytesPerSecond: number, direction: Direction): void
+  /** Resolves when so many more bytes have passed. */
+  passed (bytes: number, direction: Direction): Promise<void>
   /** Resets all and stops listening for good. */
   close (): Promise<void>
 }
@@ -53,6 +55,7 @@ export async function tcpProxy (target: { host?: string, port: number }): Promis
   const links = new Set<Link>()
   const change = new Change()
   let faults = noFaults()
+  const counts = { up: new Set<(bytes: number) => void>(), down: new Set<(bytes: number) => void>() }
   let swallowing = false
   let swallowed = 0
 
@@ -86,6 +89,7 @@ export async function tcpProxy (target: { host?: string, port: number }): Promis
           if (await change.orAfter(pause(piece.length, rate))) continue
           await pour(piece, sink)
           passed += piece.length
+          for (const count of counts[direction]) count(piece.length)
           rest = rest.subarray(piece.length)
         }
       }
@@ -123,6 +127,16 @@ export async function tcpProxy (target: { host?: string, port: number }): Promis
     latency (ms, direction = 'down') { faults[direction].latency = ms; change.happened() },
     cutAfter (bytes, direction, times = Infinity) { faults[direction].cut = { after: bytes, times }; change.happened() },
     throttle (bytesPerSecond, direction) { faults[direction].rate = bytesPerSecond; change.happened() },
+    async passed (bytes, direction) {
+      await new Promise<void>(resolve => {
+        let left = bytes
+        const count = (more: number) => {
+          left -= more
+          if (left <= 0 && counts[direction].delete(count)) resolve()
+        }
+        counts[direction].add(count)
+      })
+    },
     close: down
   }
 }
@@ -161,6 +175,8 @@ export type S3Action =
   | { do: 'error200', code: string }
   /** 200 with XML that breaks off. The server does not hear of the request. */
   | { do: 'broken' }
+  /** An S3 error document of so many bytes, and more, for as long as anybody reads. */
+  | { do: 'flood', status: number, bytes: number }
   /** Passes so many bytes of the body to the server, then resets both connections. A shorter body passes. */
   | { do: 'reset', after: number }
   /** The server does it, and its answer is lost: the client's connection is reset. */
@@ -232,6 +248,9 @@ export async function s3Proxy (target: { endpoint: string }): Promise<S3Proxy> {
       case 'broken':
         await swallow(request, response, seen)
         return answer(seen, response, 200, `${XML}<${seen.operation}Result><Bucket>`)
+      case 'flood':
+        await swallow(request, response, seen)
+        return await flood(seen, response, action.status, action.bytes)
       case 'silence':
         silenced.add(request.socket)
         request.socket.once('close', () => silenced.delete(request.socket))
@@ -393,6 +412,14 @@ function answer (seen: Seen, response: http.ServerResponse, status: number, xml:
     // A client that waits for 100 Continue now never sends its body, so nothing can follow on this connection.
     ...(response.req.headers.expect && !seen.bytes && { connection: 'close' })
   }).end(xml)
+}
+
+async function flood (seen: Seen, response: http.ServerResponse, status: number, bytes: number): Promise<void> {
+  seen.status = status
+  response.writeHead(status, { 'content-type': 'application/xml' }).write(`${XML}<Error><Code>AccessDenied</Code><Message>`)
+  const piece = Buffer.alloc(256 * 1024, 'x')
+  for (let sent = 0; sent < bytes && !response.destroyed; sent += piece.length) await pour(piece, response)
+  response.end('</Message></Error>')
 }
 
 async function swallow (request: http.IncomingMessage, response: http.ServerResponse, seen: Seen, bytes = Infinity): Promise<void> {

@@ -13,6 +13,7 @@ const server = fileURLToPath(new URL('../dist/server.js', import.meta.url))
 const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP)/
 
 export interface Running {
+  url: string
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   json: (method: string, path: string, options?: { token?: string, json?: unknown, body?: FormData }) => Promise<{ status: number, body: any }>
   /** The first line printed, past or to come, that matches. */
@@ -27,15 +28,19 @@ function environment (env: Record<string, string>): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name) && name !== 'NODE_OPTIONS')), ...env }
 }
 
-/** The built server as `npm start` runs it, listening. It is killed when `t` ends. */
-export async function startProcess (t: Test, env: Record<string, string>): Promise<Running> {
-  const port = await freePort()
-  const child = spawn(process.execPath, ['--enable-source-maps', server], { env: environment({ ...env, PORT: String(port) }), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'] })
+/** The built server as `npm start` runs it, listening, with at most so many open files. It is killed when `t` ends. */
+export async function startProcess (t: Test, env: Record<string, string>, { files }: { files?: number } = {}): Promise<Running> {
+  const command = [process.execPath, '--enable-source-maps', server]
+  if (files !== undefined) command.unshift('sh', '-c', `ulimit -n ${files} && exec "$@"`, 'sh')
+  const child = spawn(command[0]!, command.slice(1), { env: environment({ ...env, PORT: '0' }), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => { child.kill('SIGKILL') })
   const lines: string[] = []
   const reader = createInterface(child.stdout!)
   reader.on('line', line => lines.push(line))
+  let url = ''
+  let check: ReturnType<typeof openApiCheck> | undefined
   const running: Running = {
+    get url () { return url },
     async line (pattern) {
       for (let seen = 0; ; seen++) {
         if (seen === lines.length) await Promise.race([once(reader, 'line'), died(child)])
@@ -45,12 +50,13 @@ export async function startProcess (t: Test, env: Record<string, string>): Promi
     output: () => lines,
     deafen () { child.stdout!.destroy() },
     async json (method, path, { token, json, body } = {}) {
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      const response = await fetch(url + path, {
         method,
         headers: { ...(token && { authorization: `Bearer ${token}` }), ...(json !== undefined && { 'content-type': 'application/json' }) },
         body: json === undefined ? body : JSON.stringify(json)
       })
       const answer = { status: response.status, body: response.status === 204 ? '' : await response.json() }
+      check ??= openApiCheck(await (await fetch(`${url}/openapi.json`)).json() as OpenApiDocument)
       const fault = check({ method, path, contentType: response.headers.get('content-type'), ...answer })
       if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}`)
       return answer
@@ -61,8 +67,7 @@ export async function startProcess (t: Test, env: Record<string, string>): Promi
       return code
     }
   }
-  await running.line(/API documentation at .*\/docs/)
-  const check = openApiCheck(await (await fetch(`http://127.0.0.1:${port}/openapi.json`)).json() as OpenApiDocument)
+  url = /http:\/\/[\d.:]+/.exec(await running.line(/API documentation at .*\/docs/))![0]
   return running
 }
 
@@ -71,9 +76,9 @@ async function died (child: ChildProcess): Promise<never> {
   throw new Error(`the process ended with ${code}`)
 }
 
-/** The built server, until it ends by itself. */
-export async function runToEnd (env: Record<string, string>): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(process.execPath, [server], { env: environment(env), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] })
+/** The built server, until it ends by itself; rejects when `signal` says so first. */
+export async function runToEnd (env: Record<string, string>, signal?: AbortSignal): Promise<{ code: number | null, stdout: string, stderr: string }> {
+  const child = spawn(process.execPath, [server], { env: environment(env), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'], signal })
   const output = { stdout: '', stderr: '' }
   child.stdout.on('data', chunk => { output.stdout += chunk })
   child.stderr.on('data', chunk => { output.stderr += chunk })

@@ -1,8 +1,9 @@
-/** The service in a process of its own, for tests that measure it. Tells its parent where it listens, and then, when asked, the most memory it ever held. */
+/** The service in a process of its own, for tests that measure it or want all of a core for it. Tells its parent where it listens, and then, when asked, the most memory it ever held. */
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 
-const app = await buildApp({ config: completeConfig(readConfig(process.env), {}), sendSms: async () => {}, storeSilenceMs: Number(process.env.STORE_SILENCE_MS) })
+const { STORE_SILENCE_MS, IMAGES } = process.env
+const app = await buildApp({ config: completeConfig(readConfig(process.env), {}), sendSms: async () => {}, ...(STORE_SILENCE_MS && { storeSilenceMs: Number(STORE_SILENCE_MS) }), images: IMAGES !== 'false' })
 const url = await app.listen({ port: 0, host: '127.0.0.1' })
 process.on('message', () => process.send!(process.resourceUsage().maxRSS * 1024))
 process.on('disconnect', () => process.exit())

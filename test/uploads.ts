@@ -1,11 +1,13 @@
 /** What the tests of uploads share: requests byte by byte, and a service whose store and database can be made to fail. */
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
+import { fileURLToPath } from 'node:url'
 import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import { field, file, FORM_TYPE, gif } from './fixtures.js'
-import { eventually, s3Client, startService, startServices, type Reply, type Service, type Services } from './helper.js'
+import { environment, eventually, foldersOf, IN_FLIGHT, s3Client, startService, startServices, type Reply, type Service, type ServiceOptions, type Services } from './helper.js'
 import { openApiCheck, type OpenApiDocument } from './openapi.js'
 import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
 
@@ -24,7 +26,23 @@ process.on('unhandledRejection', reason => unhandled.push(reason))
 
 export const zeros = Buffer.alloc(256 * KIB)
 
-interface FaultBed {
+/** The service in a process of its own, on these services; `peak` gives the most memory it ever held. It ends with `t`. */
+export async function forkService (t: Test, services: Services, env: Record<string, string>): Promise<{ url: string, token: string, peak: () => Promise<number> }> {
+  const child = fork(fileURLToPath(new URL('service-process.ts', import.meta.url)), { env: { ...process.env, ...environment(services), LOG_LEVEL: 'silent', ...env } })
+  t.teardown(() => { child.kill() })
+  const [{ url, token }] = await once(child, 'message') as [{ url: string, token: string }]
+  return {
+    url,
+    token,
+    async peak () {
+      child.send('peak')
+      const [bytes] = await once(child, 'message')
+      return bytes as number
+    }
+  }
+}
+
+export interface FaultBed {
   s3: Awaited<ReturnType<typeof s3Proxy>>
   s3Wire: Awaited<ReturnType<typeof tcpProxy>>
   mongo: Awaited<ReturnType<typeof mongoProxy>>
@@ -32,7 +50,9 @@ interface FaultBed {
   client: MongoClient
   appName: string
   throughProxies: Services
-  start: (options?: { storeSilenceMs?: number }) => Promise<Service>
+  /** The services themselves. */
+  services: Services
+  start: (options?: ServiceOptions) => Promise<Service>
   empty: Left
   left: () => Promise<Left>
   /** What there is once nothing is in flight any more and every object has its item. */
@@ -60,8 +80,8 @@ export async function faultBed (t: Test): Promise<FaultBed> {
   const left = async (): Promise<Left> => {
     const { Contents = [] } = await direct.send(new ListObjectsV2Command({ Bucket }))
     const { Uploads = [] } = await direct.send(new ListMultipartUploadsCommand({ Bucket }))
-    const [uploads, library] = await Promise.all(['uploads', 'library'].map(name => client.db().collection(name).countDocuments()))
-    return { objects: Contents.length, multipartUploads: Uploads.length, uploads: uploads!, library: library! }
+    const [uploads, library] = await Promise.all([client.db().collection('uploads').countDocuments(IN_FLIGHT), client.db().collection('library').countDocuments()])
+    return { objects: foldersOf(Contents.map(({ Key }) => Key!)).length, multipartUploads: Uploads.length, uploads, library }
   }
   return {
     s3,
@@ -70,6 +90,7 @@ export async function faultBed (t: Test): Promise<FaultBed> {
     client,
     appName,
     throughProxies,
+    services,
     start: options => startService(t, { ...options, services: throughProxies }),
     empty: { objects: 0, multipartUploads: 0, uploads: 0, library: 0 },
     left,
@@ -81,7 +102,7 @@ export async function faultBed (t: Test): Promise<FaultBed> {
 }
 
 /** A 500 in the seed's sentence, with the request id and nothing internal. */
-export function failed (t: Test, { status, headers, body }: Reply, sentence: string): void {
+export function failed (t: Test, { status, headers, body }: Pick<Reply, 'status' | 'headers' | 'body'>, sentence: string): void {
   t.equal(status, 500)
   t.strictSame(body, { error: sentence, details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.` })
 }
@@ -89,7 +110,7 @@ export function failed (t: Test, { status, headers, body }: Reply, sentence: str
 /** What there is once nothing is in flight any more. */
 export async function quiet (service: Service): Promise<Awaited<ReturnType<Service['remains']>> | undefined> {
   const remains = await service.remains()
-  return remains.uploads === 0 && remains.multipartUploads.length === 0 && remains.objects.length === remains.library ? remains : undefined
+  return remains.uploads === 0 && remains.multipartUploads.length === 0 && foldersOf(remains.objects).length === remains.library ? remains : undefined
 }
 
 export const requestHead = (token: string, headers: Record<string, string | number>) => [
@@ -115,12 +136,12 @@ export function pieces (bytes: Buffer, size: number): Buffer[] {
   return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size))
 }
 
-interface SendOptions { agent?: http.Agent, method?: string, path?: string, headers?: Record<string, string | number | undefined> }
+interface SendOptions { agent?: http.Agent, method?: string, path?: string, headers?: Record<string, string | number | undefined>, signal?: AbortSignal }
 
 /** One request, byte by byte; in chunks unless a length is among its headers. Its answer is held against the OpenAPI document. */
-export async function send (service: Pick<Service, 'url'> & Partial<Service>, token: string, body: Array<string | Buffer>, { agent, method = 'POST', path = '/library/upload', headers = {} }: SendOptions = {}) {
+export async function send (service: Pick<Service, 'url'> & Partial<Service>, token: string, body: Array<string | Buffer>, { agent, method = 'POST', path = '/library/upload', headers = {}, signal }: SendOptions = {}) {
   const all = { authorization: `Bearer ${token}`, ...(method === 'POST' && { 'content-type': FORM_TYPE }), ...headers }
-  const request = http.request(service.url + path, { agent, method, headers: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as http.OutgoingHttpHeaders })
+  const request = http.request(service.url + path, { agent, method, signal, headers: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as http.OutgoingHttpHeaders })
   request.setMaxListeners(0)
   const answered = new Promise<http.IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
   answered.catch(() => {})
@@ -130,9 +151,14 @@ export async function send (service: Pick<Service, 'url'> & Partial<Service>, to
   request.end()
   const response = await answered
   const reply = { status: response.statusCode!, headers: response.headers, body: await json(response) }
-  const fault = service.app && checkFor(service.app)({ method, path, status: reply.status, contentType: response.headers['content-type'] ?? null, body: reply.body })
-  if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}`)
+  if (service.app) conform(service.app, method, path, reply)
   return reply
+}
+
+/** Throws when an answer departs from the OpenAPI document. */
+export function conform (app: Service['app'], method: string, path: string, { status, headers, body }: { status: number, headers: http.IncomingHttpHeaders, body: unknown }): void {
+  const fault = checkFor(app)({ method, path, status, contentType: headers['content-type'] ?? null, body })
+  if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}`)
 }
 
 const checks = new WeakMap<Service['app'], ReturnType<typeof openApiCheck>>()
@@ -143,5 +169,6 @@ function checkFor (app: Service['app']): ReturnType<typeof openApiCheck> {
 }
 
 export async function json (response: http.IncomingMessage): Promise<Reply['body']> {
-  return JSON.parse(Buffer.concat(await response.toArray()).toString())
+  const text = Buffer.concat(await response.toArray()).toString()
+  return text === '' ? '' : JSON.parse(text)
 }

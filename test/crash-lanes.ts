@@ -1,0 +1,77 @@
+/** Processes that end in the middle of their work, and what is there afterwards. */
+import type { Test } from 'tap'
+import { judge } from './consistency.js'
+import { environment, freshPhone, startService } from './helper.js'
+import { work, type Told } from './load.js'
+import { generator } from './pictures.js'
+import { atRequest, between, pick, type Random } from './random-faults.js'
+import type { Running } from './running.js'
+import { faultBed } from './uploads.js'
+
+const LANES = 2
+const CLIENTS = 3
+/** The life of a form, UPLOAD_MAX_SECONDS, the sweeper's margin, and some. */
+const STALE_MS = 1_300_000
+
+export interface Lane {
+  env: Record<string, string>
+  token: string
+  /** What its clients were told since the last look. */
+  told: Told[]
+  moment: (random: Random) => Promise<unknown>
+  /** What one sweep leaves, and what it took away. */
+  problems: () => Promise<string[]>
+}
+
+/** Plays so many rounds, by two processes side by side with a database and a bucket each; at the end nothing may be lost or left over. */
+export async function inLanes (t: Test, rounds: number, seed: number, play: (lane: Lane, round: number, random: Random) => Promise<void>): Promise<void> {
+  const lanes = await Promise.all(Array.from({ length: LANES }, () => openLane(t)))
+  await Promise.all(lanes.map(async (lane, i) => {
+    const random = generator(seed * LANES + i)
+    for (let round = 0; round < rounds / LANES; round++) await play(lane, round, random)
+    t.strictSame(await lane.problems(), [], 'at the end')
+  }))
+}
+
+async function openLane (t: Test): Promise<Lane> {
+  const bed = await faultBed(t)
+  const court = await judge(t, bed.services)
+  let ahead = 0
+  const sweeping = await startService(t, { services: bed.services, env: { SWEEP_INTERVAL_SECONDS: '0' }, now: () => new Date(Date.now() + ahead) })
+  const token = await sweeping.tokenFor(freshPhone())
+  const told: Told[] = []
+  return { env: environment(bed.throughProxies), token, told, moment, problems }
+
+  /** At any time; or when the store has been asked for the n-th time, or the database sent so many bytes. */
+  async function moment (random: Random): Promise<unknown> {
+    const [kind, nth, bytes, ms] = [pick(random, ['time', 'store', 'database up', 'database down'] as const), between(random, 1, 30), between(random, 1000, 50_000), between(random, 0, 20)]
+    if (kind === 'time') return later(between(random, 0, 800))
+    const aim = kind === 'store' ? atRequest(bed, nth) : bed.mongo.passed(bytes, kind === 'database up' ? 'up' : 'down')
+    await Promise.race([aim, later(1500)])
+    if (random() < 0.5) await later(ms)
+  }
+
+  async function problems (): Promise<string[]> {
+    const acknowledged = told.flatMap(({ acknowledged }) => acknowledged)
+    const removed = told.flatMap(({ removed }) => removed)
+    told.length = 0
+    await court.mongo.db().collection('leases').deleteMany({}) // a process that was killed holds it for a minute
+    ahead += STALE_MS
+    const swept = await sweeping.app.sweeper.sweep()
+    ahead -= STALE_MS
+    const there = (await court.library.find().toArray()).map(({ _id }) => _id.toHexString())
+    return [
+      ...(swept?.failed === 0 ? [] : [`the sweep: ${JSON.stringify(swept)}`]),
+      ...await court.afterSweep(),
+      ...await court.missing(acknowledged),
+      ...removed.filter(id => there.includes(id)).map(id => `${id} was removed, and is there`)
+    ]
+  }
+}
+
+/** Sets clients to work; resolves when all of them have noticed that the service is gone. */
+export function begin ({ token }: Lane, { url }: Running, random: Random, told: Told): Promise<unknown> {
+  return Promise.all(Array.from({ length: CLIENTS }, () => work(url, token, random, told)))
+}
+
+const later = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))

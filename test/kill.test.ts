@@ -1,0 +1,29 @@
+import t from 'tap'
+import { begin, inLanes } from './crash-lanes.js'
+import { nothingTold } from './load.js'
+import { startProcess } from './running.js'
+
+const SEED = Number(process.env.HARNESS_SEED ?? 6)
+const KILLS = Number(process.env.HARNESS_RUNS ?? (process.env.TEST_REAL ? 20 : 200))
+const KILLS_FOR_A_SWEEP = 10
+
+t.setTimeout(900_000)
+
+t.test(`F14: ${KILLS} times SIGKILL while clients upload, directly too, and delete, from seed ${SEED}: what was acknowledged is there, and after one sweep nothing else`, async t => {
+  const figures = { acknowledged: 0, removed: 0, unanswered: 0 }
+  await inLanes(t, KILLS, SEED, async (lane, round, random) => {
+    const told = nothingTold()
+    const service = await startProcess(t, lane.env)
+    const clients = begin(lane, service, random, told)
+    await lane.moment(random)
+    await service.kill('SIGKILL')
+    await clients
+    lane.told.push(told)
+    figures.acknowledged += told.acknowledged.length
+    figures.removed += told.removed.length
+    figures.unanswered += told.dropped.length
+    if ((round + 1) % KILLS_FOR_A_SWEEP === 0) t.strictSame(await lane.problems(), [], `after ${round + 1} kills`)
+  })
+  t.comment(JSON.stringify(figures))
+  t.ok(figures.acknowledged > KILLS / 2 && figures.unanswered > KILLS / 4, 'it died in the middle of work')
+})

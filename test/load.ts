@@ -1,0 +1,82 @@
+/** Clients that upload, delete and upload directly, one after the other, until the service is gone; and what they were told. */
+import { once } from 'node:events'
+import http from 'node:http'
+import type { Acknowledged } from './consistency.js'
+import { field, file, form, FORM_TYPE, gif, gifOf, jpeg, png, webp } from './fixtures.js'
+import { between, pick, type Random } from './random-faults.js'
+import { json, MIB } from './uploads.js'
+
+export interface Told {
+  acknowledged: Acknowledged[]
+  /** Ids of what was removed, for sure. */
+  removed: string[]
+  statuses: number[]
+  /** Requests that the service had begun to read before it was told to stop, and never answered. */
+  dropped: string[]
+  stopping: boolean
+}
+
+export const nothingTold = (): Told => ({ acknowledged: [], removed: [], statuses: [], dropped: [], stopping: false })
+
+interface Answer { status: number, body: Acknowledged & { url: string, fields: Record<string, string> } }
+
+/** One client's work; resolves once the service refuses or is gone. */
+export async function work (url: string, token: string, random: Random, told: Told): Promise<void> {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  try {
+    for (;;) await pick(random, [uploadForm, uploadForm, uploadDirectly, remove])()
+  } catch (error) {
+    if (!(error instanceof Gone)) throw error
+  } finally {
+    agent.destroy()
+  }
+
+  async function uploadForm (): Promise<void> {
+    const picture = random() < 0.03 ? gifOf(between(random, 5 * MIB, 6 * MIB)) : pick(random, [gif, png, jpeg, webp])
+    keep(await ask('POST', '/library/upload', form([field('user_id', 'meera'), file(picture)]), FORM_TYPE))
+  }
+
+  async function uploadDirectly (): Promise<void> {
+    const { status, body } = await ask('POST', '/library/uploads', JSON.stringify({ content_type: 'image/gif', size: gif.length, user_id: 'meera' }), 'application/json')
+    if (status !== 201) return
+    const data = new FormData()
+    for (const [name, value] of Object.entries(body.fields)) data.append(name, value)
+    data.append('file', new Blob([gif]))
+    await fetch(body.url, { method: 'POST', body: data })
+    keep(await ask('POST', `/library/uploads/${body.id}/complete`))
+  }
+
+  async function remove (): Promise<void> {
+    const [item] = told.acknowledged.splice(Math.floor(random() * told.acknowledged.length), 1)
+    if (!item) return uploadForm()
+    const { status } = await ask('DELETE', `/library/${item.id}`)
+    if (status === 204) told.removed.push(item.id)
+  }
+
+  function keep ({ status, body }: Answer): void {
+    if (status === 201) told.acknowledged.push(body)
+  }
+
+  /** Sends the body only when the service says that it reads it, so that what it has taken up is known. */
+  async function ask (method: string, path: string, body: Buffer | string = '', type?: string): Promise<Answer> {
+    const request = http.request(url + path, { method, agent, headers: { authorization: `Bearer ${token}`, 'content-length': Buffer.byteLength(body), ...(type && { 'content-type': type, expect: '100-continue' }) } })
+    let begun = false
+    request.once('continue', () => {
+      begun = !told.stopping // what it has taken up since, it refuses, and may be gone before that is read
+      request.end(body)
+    })
+    if (!type) request.end()
+    try {
+      const [response] = await once(request, 'response') as [http.IncomingMessage]
+      const answer = { status: response.statusCode!, body: await json(response) }
+      told.statuses.push(answer.status)
+      if (answer.status === 503) throw new Gone()
+      return answer
+    } catch {
+      if (begun) told.dropped.push(`${method} ${path}`)
+      throw new Gone()
+    }
+  }
+}
+
+class Gone extends Error {}

@@ -1,0 +1,76 @@
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
+import net from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import t from 'tap'
+import { field, file, form, gif, gifOf } from '../fixtures.js'
+import { eventually, freshPhone, startService, type Service } from '../helper.js'
+import { createDice } from '../mutants.js'
+import { KIB, MIB, requestHead, unhandled, user } from '../uploads.js'
+
+const CLIENTS = process.env.TEST_REAL ? 200 : 1000
+const AT_ONCE = 10
+const FORMS = [form([user, file(gif)]), form([file(gifOf(100 * KIB)), user]), form([user, file(gifOf(300 * KIB)), field('title', 'Fox')])]
+/** Larger than one part in the store, and so for one client in twenty only. */
+const LARGE_FORM = form([user, file(gifOf(6 * MIB))])
+
+t.test(`E14: POST /library/upload, ${CLIENTS} clients that go away at 0, 1, 50, 99 or 100 %: nothing of them stays, in the store, the database or the process`, async t => {
+  const service = await startService(t, { logger: { level: 'silent' } })
+  const token = await service.tokenFor(freshPhone())
+  await leave(service, token, 1, CLIENTS / 2) // until the pools of connections are full and the code is warm
+  const before = await settled(service)
+  await leave(service, token, CLIENTS / 2 + 1, CLIENTS / 2)
+  let after = await settled(service)
+  await eventually(async () => (after = await settled(service)).buffers <= before.buffers * 1.02 + MIB).catch(() => {}) // what is still in a socket goes a little later
+  t.comment({ before, after })
+  t.ok(after.descriptors <= before.descriptors + AT_ONCE, 'file descriptors are back, but for a few in the pools')
+  t.ok(after.heap <= before.heap * 1.02 + MIB, 'the heap is back')
+  t.ok(after.buffers <= before.buffers * 1.02 + MIB, 'and so are the bytes beside it')
+  t.strictSame(unhandled, [])
+})
+
+/** So many clients, some at once, that hang up: some in order, some by a reset. */
+async function leave (service: Service, token: string, seed: number, clients: number): Promise<void> {
+  let next = seed
+  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+    while (next < seed + clients) await leaveOnce(service, token, next++)
+  }))
+}
+
+async function leaveOnce ({ url }: Service, token: string, seed: number): Promise<void> {
+  const dice = createDice(seed)
+  const body = dice.chance(0.05) ? LARGE_FORM : dice.oneOf(FORMS)
+  const head = requestHead(token, { 'Content-Length': body.length })
+  const percent = dice.oneOf([0, 1, 50, 99, 100])
+  const socket = net.connect({ port: Number(new URL(url).port), host: '127.0.0.1' }).on('error', () => {}).resume()
+  socket.write(head)
+  await new Promise(resolve => { socket.write(body.subarray(0, Math.floor(body.length * percent / 100)), resolve) })
+  const closed = once(socket, 'close')
+  if (dice.chance(0.5)) socket.resetAndDestroy()
+  else socket.destroy()
+  await closed
+}
+
+interface Held { descriptors: number, heap: number, buffers: number }
+
+/** What the process holds once nothing is in flight any more, and every item has its object and every object its item: whoever left after the last byte may have got one. */
+async function settled ({ app: { collections, mediaStore, server } }: Service): Promise<Held> {
+  await eventually(async () => await collections.uploads.countDocuments() === 0 && await connectionsTo(server) === 0)
+  const folders = new Set<string>()
+  for await (const { key } of mediaStore.list('')) folders.add(key.slice(0, key.lastIndexOf('/')))
+  const unfinished = []
+  for await (const upload of mediaStore.unfinished('')) unfinished.push(upload)
+  const items = await collections.library.countDocuments()
+  if (unfinished.length > 0 || folders.size !== items) throw new Error(`${folders.size} objects for ${items} items, ${unfinished.length} unfinished`)
+  collectGarbage()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return { descriptors: existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : process.getActiveResourcesInfo().length, heap: heapUsed, buffers: arrayBuffers }
+}
+
+const connectionsTo = (server: net.Server) => new Promise<number>((resolve, reject) => server.getConnections((error, count) => error ? reject(error) : resolve(count)))
+
+function collectGarbage (): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+}
