@@ -1,0 +1,69 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+/** What is measured has a core of its own; this process, which makes the load, shares the other with the stores. */
+const MEASURED_CORE = '0'
+const OTHER_CORE = '1'
+
+const pinned = pinSelf()
+const running = new Set()
+
+export const setting = `Node ${process.versions.node}; ` +
+  (pinned ? 'what is measured on a core of its own, the load and the stores on another' : 'nothing pinned, so the figures are rough: taskset or a second core is missing')
+
+function pinSelf () {
+  try {
+    execFileSync('taskset', ['-p', '-c', OTHER_CORE, process.pid], { stdio: 'ignore' })
+    execFileSync('taskset', ['-c', MEASURED_CORE, 'true'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Starts bench/servers/`program`, which serves its parent as harness/child.js says. Resolves with what it says of itself when it is ready.
+ * `usage` gives its CPU seconds since its start, its resident memory and the peak of that, in bytes; `live` is what JavaScript holds, garbage included.
+ * `reset` gives them after a collection, and the peak begins anew. After `watch`, `held` is the most that was live and no garbage. `make` is for servers/pictures.js.
+ */
+export async function start (program, { env = {}, measured = false } = {}) {
+  const script = fileURLToPath(new URL(`../servers/${program}`, import.meta.url))
+  const options = measured ? (process.env.BENCH_NODE_OPTIONS ?? '').split(' ').filter(option => option !== '') : []
+  const node = [process.execPath, '--expose-gc', ...options, script]
+  const [command, ...args] = measured && pinned ? ['taskset', '-c', MEASURED_CORE, ...node] : node
+  const child = spawn(command, args, { env: { ...process.env, NODE_NO_WARNINGS: '1', ...env }, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const gone = once(child, 'exit')
+  const died = gone.then(([code, signal]) => { throw new Error(`${program} ended by itself (${signal ?? code})`) })
+  died.catch(() => {})
+  running.add(child)
+  const said = async () => (await Promise.race([once(child, 'message'), died]))[0]
+  const ready = await said()
+  const ask = question => {
+    child.send(question)
+    return said()
+  }
+  return {
+    ...ready,
+    usage: () => ask('usage'),
+    reset: () => ask('reset'),
+    watch: () => ask('watch'),
+    make: (way, path) => ask({ task: { way, path } }),
+    async stop () {
+      running.delete(child)
+      if (child.connected) child.disconnect()
+      await gone
+    }
+  }
+}
+
+/** Ends whatever still runs. */
+export async function stopAll () {
+  await Promise.all([...running].map(async child => {
+    const gone = once(child, 'exit')
+    if (child.exitCode === null && child.connected) child.disconnect()
+    else child.kill()
+    if (child.exitCode === null) await gone
+  }))
+  running.clear()
+}

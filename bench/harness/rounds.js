@@ -1,0 +1,28 @@
+/** The same work by each way in turn, A B A B …, so that what else the machine does falls on all alike. Resolves with what `measure` gave, in a list for each way. */
+export async function interleaved (rounds, ways, measure) {
+  const results = ways.map(() => [])
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, way] of ways.entries()) results[i].push(await measure(way, round))
+  }
+  return results
+}
+
+export function median (numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+/** The median over rounds of A's figure by B's of the same round. */
+export const ratio = (ours, theirs) => median(ours.map((value, i) => value / theirs[i]))
+
+/** A table in Markdown, on stdout. */
+export function printTable (title, columns, rows) {
+  const line = cells => `| ${cells.join(' | ')} |`
+  console.log(['', `### ${title}`, '', line(columns), line(columns.map((_, i) => i === 0 ? '---' : '--:')), ...rows.map(line)].join('\n'))
+}
+
+/** A goal of the project and how far it is met, on stdout. */
+export function printGoal (met, sentence) {
+  console.log(`${met ? 'met   ' : 'MISSED'}  ${sentence}`)
+}

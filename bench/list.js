@@ -1,0 +1,124 @@
+import http from 'node:http'
+import { MongoClient, ObjectId } from 'mongodb'
+import { environment } from './harness/environment.js'
+import { start } from './harness/processes.js'
+import { interleaved, median, printGoal, printTable, ratio } from './harness/rounds.js'
+import { get } from './harness/send.js'
+
+const PER_PAGE = 10
+const AT_ONCE = 8
+const BATCH = 5000
+const DATABASE = 'hookaba-bench'
+
+/** CPU and throughput of `GET /library` as the library grows, in the service and in naive code for the same page. */
+export async function list ({ quick }) {
+  const sink = await start('s3-sink.js')
+  const mongo = process.env.MONGO_URI ? undefined : await start('mongo.js')
+  const uri = new URL(process.env.MONGO_URI ?? mongo.uri)
+  uri.pathname = `/${DATABASE}`
+  const env = environment({ mongoUri: uri.href, endpoint: sink.endpoint })
+  const client = await new MongoClient(uri.href).connect()
+  await client.db().dropDatabase()
+  await (await start('service.js', { env })).stop() // builds the indexes
+  const firstPages = []
+  for (const rows of quick ? [10, 1000] : [10, 1000, 100_000, 1_000_000]) {
+    await fill(client.db().collection('library'), rows)
+    firstPages.push({ rows, cpu: await compare(env, rows, quick) })
+  }
+  const flat = firstPages.map(({ cpu }) => median(cpu)).map((cpu, i, all) => cpu / all[0])
+  console.log()
+  printGoal(Math.max(...flat) <= 1.3, `the first page at ${firstPages.map(({ rows }) => rows).join(', ')} rows costs ${flat.map(value => value.toFixed(2)).join(', ')} (goal: at most 1.30)`)
+  await client.db().dropDatabase()
+  await client.close()
+  await Promise.all([sink.stop(), mongo?.stop()])
+}
+
+async function fill (library, rows) {
+  const first = await library.countDocuments()
+  for (let from = first; from < rows; from += BATCH) {
+    await library.insertMany(Array.from({ length: Math.min(BATCH, rows - from) }, (_, i) => item(from + i)), { ordered: false })
+  }
+}
+
+/** A row as an upload leaves it; each is a second newer than the one before. */
+function item (number) {
+  const hex = number.toString(16).padStart(12, '0')
+  const date = new Date(Date.UTC(2020, 0, 1) + number * 1000)
+  return {
+    _id: new ObjectId(Math.floor(date / 1000).toString(16).padStart(8, '0') + hex.padStart(16, '0')),
+    key: `library/00000000-0000-4000-8000-${hex}/original.gif`,
+    owner: `+9198${String(number % 100_000).padStart(8, '0')}`,
+    user_id: 'meera',
+    category: 'GIF',
+    title: `Dancing fox ${number}`,
+    words: ['dancing', 'fox', String(number)],
+    type: 'gif',
+    content_type: 'image/gif',
+    size: 48213,
+    sha256: hex.padStart(64, '0'),
+    width: 320,
+    height: 240,
+    frames: 24,
+    duration_ms: 1920,
+    dominant_color: '#e87830',
+    renditions: [{ size: '64x64', bytes: 18213, frames: 24, duration_ms: 1920 }],
+    started_at: date,
+    created_at: date
+  }
+}
+
+/** Resolves with the CPU seconds for each first page of the service, a figure for each round. */
+async function compare (env, rows, quick) {
+  const service = await start('service.js', { measured: true, env })
+  const naive = await start('naive-list.js', { measured: true, env: { ...env, TOKEN: service.token } })
+  const deep = Math.max(1, Math.floor(rows / PER_PAGE / 2))
+  const first = `/library?per_page=${PER_PAGE}`
+  const { next_cursor: cursor } = await get(service, `/library?page=${deep}&per_page=${PER_PAGE}`)
+  const ways = [
+    { name: 'the service, first page', server: service, path: first },
+    { name: 'naive, first page', server: naive, path: first },
+    ...(cursor ? [{ name: `the service, by cursor from page ${deep + 1}`, server: service, path: `${first}&cursor=${encodeURIComponent(cursor)}` }] : []),
+    { name: `naive, page ${deep + 1}`, server: naive, path: `${first}&page=${deep + 1}` }
+  ]
+  if (!cursor) console.log('\nNOT TRIED: a cursor, because the answer has none')
+  await compareItems(ways)
+  for (const way of ways) await load(way, 200)
+  const runs = await interleaved(quick ? 2 : 7, ways, way => load(way, quick ? 200 : 1500))
+  await Promise.all([service.stop(), naive.stop()])
+  const cpu = runs.map(list => list.map(({ cpu }) => cpu))
+  const speed = runs.map(list => list.map(({ speed }) => speed))
+  printTable(`${rows} rows (${runs[0].length} rounds)`, ['way', 'CPU ms', '× the first', 'requests/s', '× the first'], ways.map(({ name }, i) => [
+    name, (median(cpu[i]) * 1000).toFixed(2), ratio(cpu[i], cpu[0]).toFixed(2), median(speed[i]).toFixed(0), ratio(speed[i], speed[0]).toFixed(2)
+  ]))
+  const gain = ratio(cpu[1], cpu[0])
+  console.log()
+  printGoal(gain >= 1.5, `a first page for ${gain.toFixed(2)} times the naive one's CPU efficiency (goal: at least 1.50)`)
+  if (cursor) printGoal(ratio(cpu[2], cpu[0]) <= 1.3, `a page by cursor costs ${ratio(cpu[2], cpu[0]).toFixed(2)} × the first (goal: at most 1.30)`)
+  return cpu[0]
+}
+
+/** Requests by some connections for so many milliseconds. */
+async function load ({ server, path }, milliseconds) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE })
+  const before = await server.usage()
+  const began = performance.now()
+  let requests = 0
+  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+    do {
+      await get(server, path, agent)
+      requests++
+    } while (performance.now() - began < milliseconds)
+  }))
+  const seconds = (performance.now() - began) / 1000
+  const after = await server.usage()
+  agent.destroy()
+  return { cpu: (after.cpuSeconds - before.cpuSeconds) / requests, speed: requests / seconds }
+}
+
+/** Both must do the same work. */
+async function compareItems ([ours, theirs]) {
+  const [{ items, total }, naive] = [await get(ours.server, ours.path), await get(theirs.server, theirs.path)]
+  const differing = new Set(naive.items.flatMap((item, i) => Object.keys(item).filter(name => JSON.stringify(item[name]) !== JSON.stringify(items[i]?.[name]))))
+  if (total !== naive.total) console.log(`\nNOT ALIKE: a total of ${total}, and of ${naive.total}`)
+  if (differing.size > 0) console.log(`\nNOT ALIKE: ${[...differing].join(', ')}`)
+}

@@ -1,0 +1,11 @@
+/** The embedded stand-in for MongoDB in a process of its own, on data that ends with it. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startMongo } from '../../dist/embedded/mongo/server.js'
+import { serveParent } from '../harness/child.js'
+
+const path = mkdtempSync(join(tmpdir(), 'hookaba-bench-'))
+process.on('exit', () => rmSync(path, { recursive: true, force: true }))
+const { uri } = await startMongo({ path })
+serveParent({ uri })
