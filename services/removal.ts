@@ -47,12 +47,10 @@ export function createItemRemoval ({ uploads, media, now }: ItemRemovalOptions) 
 export interface RemovalOptions extends ItemRemovalOptions {
   library: Collection<LibraryDocument>
   isAdmin: ReturnType<typeof createStanding>['isAdmin']
-  /** Told after each item that has gone. */
-  onRemoved?: () => void
 }
 
 /** Items that go because somebody wants them to. */
-export function createRemoval ({ library, isAdmin, onRemoved = () => {}, ...stores }: RemovalOptions) {
+export function createRemoval ({ library, isAdmin, ...stores }: RemovalOptions) {
   const removal = createItemRemoval(stores)
   return { remove }
 
@@ -66,7 +64,6 @@ export function createRemoval ({ library, isAdmin, onRemoved = () => {}, ...stor
     await permit(item, caller, visitor)
     if (item.key) await removal.begin(item)
     if (!await removeRow(item)) return again(item, caller, visitor)
-    onRemoved()
     visitor.record('library.removed', item.owner ?? null, { id, ...(item.owner !== caller && { by: maskPhone(caller) }) })
     if (item.key) await removeObjects(item, visitor.log)
   }

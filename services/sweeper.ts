@@ -21,8 +21,6 @@ export interface SweeperOptions {
   longestSeconds: number
   now: Clock
   log: Log
-  /** Told after each item that has gone. */
-  onRemoved?: () => void
 }
 
 /** What a round did away with, and how often it could not. */
@@ -41,7 +39,7 @@ interface Task {
 }
 
 /** Clears away what uploads and removals left that ended before their time. */
-export function createSweeper ({ uploads, library, media, lease, longestSeconds, now, log, onRemoved = () => {} }: SweeperOptions) {
+export function createSweeper ({ uploads, library, media, lease, longestSeconds, now, log }: SweeperOptions) {
   const stopping = new AbortController()
   let working: Promise<unknown> = Promise.resolve()
   return { sweep, close }
@@ -135,17 +133,12 @@ export function createSweeper ({ uploads, library, media, lease, longestSeconds,
 
   /** The row goes last, so that what fails is tried again; an item that is written while its objects go, goes too. */
   async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
-    await removeItem(_id)
+    await library.deleteOne({ _id })
     if (key !== '') await removeFolder(folderOf(key))
     if (staging) await media.removeObject(staging.key)
-    await removeItem(_id)
+    await library.deleteOne({ _id })
     const { deletedCount } = await uploads.deleteOne({ _id, state: state === 'removing' ? state : 'sweeping' })
     return deletedCount === 1
-  }
-
-  async function removeItem (_id: ObjectId): Promise<void> {
-    const { deletedCount } = await library.deleteOne({ _id })
-    if (deletedCount === 1) onRemoved()
   }
 
   async function removeFolder (folder: string): Promise<void> {
