@@ -2,7 +2,7 @@ import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type MongoClientOptions } from 'mongodb'
 import type { AuditDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
-import { databaseName, ensureIndexes } from '../services/database.js'
+import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
 
 export interface Collections {
   otps: Collection<OtpDocument>
@@ -27,7 +27,7 @@ declare module 'fastify' {
 const CURRENT = { readPreference: 'primary' } as const
 
 /** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
-const TIMEOUTS: MongoClientOptions = { socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
+const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
 
 const BUILD_MS = 20_000
 
@@ -35,7 +35,7 @@ const BUILD_MS = 20_000
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
   try {
-    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, maxPoolSize: 100, ...TIMEOUTS })
+    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...unlessNamed(url, DEFAULTS) })
   } catch (cause) {
     throw new Error('MongoDB cannot be reached at MONGO_URI', { cause })
   }
@@ -62,7 +62,7 @@ export default fp(async function mongo (app) {
 
 /** By a connection of its own, which may wait longer than a request for one that takes its time. */
 async function buildIndexes (url: string): Promise<void> {
-  const client = await MongoClient.connect(url, { ...TIMEOUTS, socketTimeoutMS: BUILD_MS, maxPoolSize: 1 })
+  const client = await MongoClient.connect(url, { ...unlessNamed(url, DEFAULTS), socketTimeoutMS: BUILD_MS, minPoolSize: 0, maxPoolSize: 1 })
   try {
     await ensureIndexes(client.db(databaseName(url)))
   } finally {

@@ -1,4 +1,4 @@
-import type { CreateIndexesOptions, Db, IndexDirection } from 'mongodb'
+import type { CreateIndexesOptions, Db, IndexDirection, MongoClientOptions } from 'mongodb'
 
 interface Index extends Pick<CreateIndexesOptions, 'name' | 'unique' | 'sparse' | 'expireAfterSeconds' | 'partialFilterExpression'> {
   key: Record<string, IndexDirection>
@@ -56,6 +56,12 @@ const DEFAULT_NAME = 'hookaba'
 
 /** The database that MONGO_URI names. */
 export const databaseName = (uri: string) => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec(uri)?.[1] ?? DEFAULT_NAME
+
+/** Of these options those about which MONGO_URI says nothing: the driver would let them win. */
+export function unlessNamed (uri: string, options: MongoClientOptions): MongoClientOptions {
+  const named = new Set([...new URLSearchParams(uri.split('?')[1]).keys()].map(name => name.toLowerCase()))
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !named.has(name.toLowerCase())))
+}
 
 /** Builds the indexes that are not there. Fails when one with the same key and other options is, or when rows share what is to be unique (E11000). */
 export async function ensureIndexes (db: Db): Promise<void> {

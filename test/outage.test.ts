@@ -25,6 +25,14 @@ t.test('boot', async t => {
     await t.rejects(boot({ AWS_SECRET_ACCESS_KEY: 'wrong' }), { message: bucket }, 'refused by its credentials')
   })
 
+  t.test('with options of the driver in MONGO_URI → they hold, whatever their case, and the service\'s own where it says nothing', async t => {
+    const app = await boot({ MONGO_URI: `${services.mongoUri}${services.mongoUri.includes('?') ? '&' : '?'}sockettimeoutms=7000&minPoolSize=2&maxPoolSize=3` })
+    const { socketTimeoutMS, maxPoolSize, waitQueueTimeoutMS } = app.mongo.client.options
+    t.strictSame({ socketTimeoutMS, maxPoolSize, waitQueueTimeoutMS }, { socketTimeoutMS: 7000, maxPoolSize: 3, waitQueueTimeoutMS: 4000 })
+    t.equal((await app.inject('/health/ready')).statusCode, 200)
+    await app.close()
+  })
+
   t.test('F18: with rows that contradict an index → rejects, and says which rule', async t => {
     const service = await startService(t, { services })
     const users = service.app.collections.users

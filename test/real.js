@@ -108,7 +108,7 @@ async function startVersity () {
 async function runTests (args, env) {
   const named = args.some((arg) => !arg.startsWith('-') && existsSync(arg))
   const files = named ? [] : await testFiles()
-  const tap = spawn(process.execPath, [join(root, 'node_modules/tap/dist/esm/run.mjs'), 'run', '--timeout=1200', ...args, ...files],
+  const tap = spawn(process.execPath, [join(root, 'node_modules/tap/dist/esm/run.mjs'), 'run', '--timeout=1200', '--jobs=1', ...args, ...files],
     { cwd: root, env, stdio: 'inherit', signal: interruption.signal })
   const [code] = await exit(tap)
   return code ?? 1

@@ -62,7 +62,7 @@ t.test(`E14, F1 to F14: ${RUNS} uploads from seed ${FIRST_SEED} while the store,
   const count = (which: (run: Run) => boolean) => done.filter(which).length
   const figures = { runs: done.length, struck: count(({ struck }) => struck), acknowledged: count(({ item }) => item !== undefined), failed: count(({ statuses }) => statuses.includes(500)), unanswered: count(({ statuses }) => statuses.includes(0)) }
   t.comment(JSON.stringify(figures))
-  if (RUNS >= 100) t.ok(figures.struck > RUNS * 0.5 && figures.acknowledged > RUNS * 0.4 && figures.failed > RUNS * 0.1 && figures.unanswered > RUNS * 0.02, 'the faults strike')
+  if (RUNS >= 100) t.ok(figures.struck > RUNS * 0.5 && figures.acknowledged > RUNS * 0.4 && figures.failed > RUNS * 0.05 && figures.unanswered > RUNS * 0.02, 'the faults strike')
 })
 
 t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))

@@ -40,7 +40,8 @@ interface Slowness { bytesPerSecond: number, chunked?: boolean }
 /** A service in a process of its own, whose store takes bytes slowly: gives what its memory grew by at most for so many uploads at once. */
 async function slowStore (t: Test, env: Record<string, string>): Promise<(count: number, size: number, slowness: Slowness) => Promise<number>> {
   const bed = await faultBed(t)
-  const services = { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }
+  const mongoUri = `${bed.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000` // a hundred inserts at once are much for a slow database
+  const services = { mongoUri, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }
   const { url, token, peak } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(40 * MIB), STORE_SILENCE_MS: '60000', ...env })
 
   return async (count, size, { bytesPerSecond, chunked = false }) => {
