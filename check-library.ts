@@ -10,6 +10,8 @@ import { connectStore } from './services/store-connection.js'
 
 const USAGE = 'Usage: npm run check-library [-- --fix]'
 const INCONSISTENT = 3
+/** Nobody waits for an answer: a list of a large bucket may take its time. */
+const PATIENCE_MS = 60_000
 
 /**
  * The process that compares the library's rows with the store's objects, and with --fix repairs what can be.
@@ -22,7 +24,7 @@ async function run (fix: boolean): Promise<number> {
   if (uri === undefined || S3_BUCKET === undefined) throw new Error('MONGO_URI and S3_BUCKET must be set: they name what is compared')
   const mongo = await connect(uri)
   try {
-    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET })
+    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, PATIENCE_MS)
     try {
       const db = mongo.db(databaseName(uri))
       const verdict = await checkLibrary({

@@ -7,6 +7,8 @@ export const ObjectIdHex = Type.String({ pattern: '^[0-9a-f]{24}$', description:
 export const Timestamp = Type.String({ format: 'date-time', description: 'UTC, milliseconds', examples: ['2026-05-04T10:11:12.345Z'] })
 export const PhoneNumber = Type.String({ description: 'A phone number in any usual notation; a national one is read in the service\'s default region', examples: ['+919876543210'] })
 export const PAGE_RANGE = { minimum: 1, maximum: 999_999_999 }
+/** A list of types, not alternatives: those the serialiser can only tell apart by validating. */
+export const NextCursor = Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'For the page after this; null at the end' })
 export const PageNumber = (value: number) => Type.Integer({ ...PAGE_RANGE, default: value })
 
 /** Of operations whose answer is remembered for who repeats a request (draft-ietf-httpapi-idempotency-key-header). */

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { ObjectIdHex, PAGE_RANGE, PageNumber, Timestamp } from './common.js'
+import { NextCursor, ObjectIdHex, PAGE_RANGE, PageNumber, Timestamp } from './common.js'
 
 const folder = 'https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e'
 const rendition = { url: `${folder}/64x64.gif`, bytes: 18213, frames: 24, duration_ms: 1920, ble_seconds: 2.1 }
@@ -70,7 +70,7 @@ export const LibraryPage = Type.Object({
   total: Type.Integer({ minimum: 0, description: 'Of all pages. What this instance of the service wrote counts at once, what others wrote within 2 s' }),
   total_pages: Type.Integer({ minimum: 0 }),
   total_exact: Type.Boolean({ description: 'False when a filter finds more than 10,000, which are then not counted further' }),
-  next_cursor: Type.Union([Type.String(), Type.Null()], { description: 'For the page after this; null at the end' })
+  next_cursor: NextCursor
 }, { $id: 'LibraryPage', additionalProperties: false, examples: [{ items: [example], page: 1, per_page: 10, total: 1, total_pages: 1, total_exact: true, next_cursor: null }] })
 export type LibraryPage = Static<typeof LibraryPage>
 

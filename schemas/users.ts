@@ -1,5 +1,5 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import { ObjectIdHex, PageNumber, PhoneNumber, Timestamp } from './common.js'
+import { NextCursor, ObjectIdHex, PageNumber, PhoneNumber, Timestamp } from './common.js'
 
 export const UserCreation = Type.Object({
   username: Type.String({ description: '1 to 64 characters after trimming; unique without regard to case', examples: ['meera'] }),
@@ -69,7 +69,7 @@ export type UserQuery = Static<typeof UserQuery>
 
 export const UserPage = Type.Object({
   users: Type.Array(Type.Unsafe<ManagedUser>({ $ref: 'ManagedUser#' }), { maxItems: 100 }),
-  next_cursor: Type.Union([Type.String(), Type.Null()], { description: 'For the page after this; null at the end' })
+  next_cursor: NextCursor
 }, { $id: 'UserPage', additionalProperties: false, examples: [{ users: [{ ...meera, blocked: false }], next_cursor: null }] })
 export type UserPage = Static<typeof UserPage>
 

@@ -1,8 +1,10 @@
-import { ObjectId, type Collection, type Filter, type WithId } from 'mongodb'
+import { ObjectId, type Collection, type Db, type Filter, type WithId } from 'mongodb'
 import type { LibraryDocument } from '../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../schemas/library.js'
+import { createCoalescer } from './coalesce.js'
 import { NEWEST_FIRST } from './database.js'
 import { invalidField, itemNotFound, sentences } from './errors.js'
+import { firstBatch } from './first-batch.js'
 import { after, cursorAfter, FOREIGN_ID_TYPES } from './library-cursor.js'
 import { createPresenter, HIDDEN, publicId } from './library-item.js'
 import { libraryFilter } from './library-query.js'
@@ -13,6 +15,8 @@ const MOST_PER_PAGE = 100
 const MOST_FOREIGN = 1000
 
 export interface LibraryOptions {
+  db: Db
+  /** Of `db`. */
   library: Collection<LibraryDocument>
   media: Pick<MediaStore, 'url'>
   log: Pick<Log, 'warn'>
@@ -23,16 +27,21 @@ export interface LibraryOptions {
 }
 
 /** The library as the world sees it. */
-export function createLibrary ({ library, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
+export function createLibrary ({ db, library, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
   const present = createPresenter(media, urlRendition)
   const totals = createTotals({ library, log, monotonic })
+  const shared = createCoalescer<LibraryPage>()
   return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
 
   /**
    * One page of what the query asks for, newest first, ties broken by id; a page past the end is empty. By cursor a page costs the same however deep it is,
    * and whoever walks on to the end meets every item once that was there all the while. 400.
    */
-  async function list (query: LibraryQuery, caller: string): Promise<LibraryPage> {
+  function list (query: LibraryQuery, caller: string): Promise<LibraryPage> {
+    return shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller))
+  }
+
+  async function readPage (query: LibraryQuery, caller: string): Promise<LibraryPage> {
     const { page = 1, per_page: asked = 10, cursor } = query
     if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
     const perPage = Math.min(asked, MOST_PER_PAGE)
@@ -60,9 +69,8 @@ export function createLibrary ({ library, media, log, urlRendition, monotonic = 
     return present(row)
   }
 
-  /** One batch: the server keeps no cursor that somebody would have to close. */
   function read (filter: Filter<LibraryDocument>, skip: number, limit: number): Promise<Array<WithId<LibraryDocument>>> {
-    return library.find(filter, { sort: NEWEST_FIRST, skip, limit, batchSize: limit, singleBatch: true, projection: HIDDEN }).toArray()
+    return firstBatch(db, library.collectionName, filter, { sort: NEWEST_FIRST, skip, limit, projection: HIDDEN })
   }
 
   /** Nothing is skipped in vain. */

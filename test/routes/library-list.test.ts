@@ -1,6 +1,6 @@
 import http from 'node:http'
 import fc from 'fast-check'
-import { BSON, MongoClient, ObjectId, type Collection, type Document, type FindCursor } from 'mongodb'
+import { BSON, MongoClient, ObjectId, type Collection, type Document } from 'mongodb'
 import t from 'tap'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import { ensureIndexes } from '../../services/database.js'
@@ -8,6 +8,7 @@ import { createLibrary } from '../../services/library.js'
 import { titleWords } from '../../services/title-words.js'
 import { gif } from '../fixtures.js'
 import { freshPhone, startService, type Service } from '../helper.js'
+import { faultBed } from '../uploads.js'
 
 const media = { url: (key: string) => `https://media.example.com/${key}` }
 const FOLDER = 'library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/'
@@ -192,15 +193,12 @@ t.test('what a page reads', async t => {
   await insertMany(rows, Array.from({ length: 3000 }, (_, i) => row(Math.floor(i / 3), {
     type: i % 2 ? 'gif' : 'image', category: i % 3 ? 'GIF' : 'Cats', user_id: i % 5 ? 'u' : 'v', ...(i % 7 === 0 && { owner: mine }), ...(i % 4 === 0 && { title: i % 8 ? 'dancing fox' : 'Fox, dancing' })
   })))
-  const asked: Array<FindCursor<LibraryDocument>> = []
-  const watched = new Proxy(rows, {
-    get (collection, name) {
-      const value = Reflect.get(collection, name, collection)
-      if (name !== 'find') return typeof value === 'function' ? value.bind(collection) : value
-      return (...options: Parameters<Collection<LibraryDocument>['find']>) => { asked.push(collection.find(...options) as FindCursor<LibraryDocument>); return asked.at(-1) }
-    }
-  })
-  const library = createLibrary({ library: watched, media, log: service.app.log })
+  const client = await new MongoClient(service.services.mongoUri, { monitorCommands: true }).connect()
+  t.teardown(() => client.close())
+  const db = client.db(service.app.mongo.db!.databaseName)
+  const asked: Document[] = []
+  client.on('commandStarted', ({ command }) => { asked.push(command) })
+  const library = createLibrary({ db, library: db.collection('library'), media, log: service.app.log })
 
   t.test('each filter is read in the order of its index, as far as the page goes, on the first page and by cursor anywhere', { skip: process.env.MONGO_URI !== undefined && 'other servers plan otherwise' }, async t => {
     const filters: Array<[object, string]> = [[{}, 'created_at_-1__id_-1'], [{ type: 'gif' }, 'type_1_created_at_-1__id_-1'], [{ category: 'Cats' }, 'category_1_created_at_-1__id_-1'], [{ user_id: 'v' }, 'user_id_1_created_at_-1__id_-1'], [{ mine: true }, 'owner_1_created_at_-1__id_-1'], [{ q: 'FO' }, 'words_1_created_at_-1__id_-1']]
@@ -209,8 +207,10 @@ t.test('what a page reads', async t => {
       for (let page = 0; page < 30 && cursor !== null; page++) {
         asked.length = 0
         const { next_cursor: next, items } = await library.list({ ...filter, per_page: 10, ...(cursor && { cursor }) }, mine)
-        const plan: Document = await asked[0]!.clone().explain('executionStats')
-        t.equal(asked.length, 1)
+        const reads = asked.filter(({ find }) => find)
+        t.equal(reads.length, 1)
+        const { $db, lsid, $clusterTime, ...read } = reads[0]!
+        const plan = await db.command({ explain: read, verbosity: 'executionStats' })
         const text = JSON.stringify(plan.queryPlanner.winningPlan)
         t.ok(text.includes(`"${index}"`) && !/"SORT"|COLLSCAN/.test(text), `${JSON.stringify(filter)} ${text}`)
         const { totalKeysExamined: keys, totalDocsExamined: docs } = plan.executionStats
@@ -221,11 +221,8 @@ t.test('what a page reads', async t => {
   })
 
   t.test('a page is one command, and what no one sees stays in the database', async t => {
-    const client = await new MongoClient(service.services.mongoUri, { monitorCommands: true }).connect()
-    t.teardown(() => client.close())
     const commands: Document[] = []
     client.on('commandSucceeded', ({ commandName, reply }) => { commands.push({ commandName, reply }) })
-    const library = createLibrary({ library: client.db(service.app.mongo.db!.databaseName).collection('library'), media, log: service.app.log })
     await library.list({ per_page: 10, q: 'fox' }, mine)
     commands.length = 0
     await library.list({ per_page: 10, page: 3, q: 'fox' }, mine)
@@ -237,6 +234,53 @@ t.test('what a page reads', async t => {
       t.equal(reply.cursor.firstBatch.length, 11)
       for (const row of reply.cursor.firstBatch) t.strictSame(Object.keys(row).filter(name => ['owner', 'words', 'session', 'started_at'].includes(name)), [])
     }
+  })
+})
+
+t.test('GET /library asked for by many at once', async t => {
+  const bed = await faultBed(t)
+  const service = await startService(t, { services: { ...bed.throughProxies, mongoUri: `${bed.throughProxies.mongoUri}&monitorCommands=true` } })
+  const { token } = await service.signIn()
+  await service.app.collections.library.insertMany([row(0), row(1), row(2)])
+  const list = (query = '') => service.call('GET', `/library${query}`, { token })
+  const fail = (mode: object | string, data: object = {}) => bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode, data: { failCommands: ['find'], appName: bed.appName, ...data } })
+  t.teardown(() => fail('off'))
+  await list()
+
+  t.test('costs the database a few reads, and gives everybody the page they asked for', async t => {
+    let finds = 0
+    service.app.mongo.client.on('commandStarted', ({ commandName }) => { if (commandName === 'find') finds++ })
+    bed.mongo.latency(200)
+    const asked = Array.from({ length: 60 }, (_, i) => i % 3 + 1)
+    const answers = await Promise.all(asked.map(page => list(`?per_page=1&page=${page}`)))
+    await bed.mongo.up()
+    t.strictSame(answers.map(({ status, body }) => [status, body.page, body.items[0].created_at]), asked.map(page => [200, page, at(3 - page).toISOString()]))
+    t.ok(finds >= 3 && finds <= 30, `${finds} reads`)
+  })
+
+  t.test('after a write is acknowledged nobody misses it, though the same was under way', async t => {
+    bed.mongo.latency(50)
+    for (let i = 0; i < 10; i++) {
+      const sent = bed.mongo.passed(1, 'up')
+      const before = Array.from({ length: 5 }, () => list('?per_page=100'))
+      await sent
+      const added = row(10 + i)
+      await bed.client.db().collection<LibraryDocument>('library').insertOne(added) // as another instance does
+      const [{ body }] = await Promise.all([list('?per_page=100'), ...before])
+      t.equal(body.items[0].id, added._id.toHexString())
+    }
+    await bed.mongo.up()
+  })
+
+  t.test('F3: a connection that breaks, or a primary that steps down, costs nobody an answer; a database that refuses costs all of them theirs, and the next is well', async t => {
+    for (const data of [{ closeConnection: true }, { errorCode: 11602 }]) {
+      await fail({ times: 1 }, data)
+      t.strictSame(new Set((await Promise.all([list(), list(), list()])).map(({ status }) => status)), new Set([200]))
+    }
+    await fail('alwaysOn', { errorCode: 8000 })
+    t.strictSame((await Promise.all([list(), list(), list()])).map(({ status }) => status), [500, 500, 500])
+    await fail('off')
+    t.equal((await list()).status, 200)
   })
 })
 
@@ -256,7 +300,7 @@ t.test('totals', async t => {
       return typeof value === 'function' ? value.bind(collection) : value
     }
   })
-  const fresh = () => createLibrary({ library: counted, media, log: service.app.log, monotonic: () => now })
+  const fresh = () => createLibrary({ db: service.app.mongo.db!, library: counted, media, log: service.app.log, monotonic: () => now })
   const totalOf = async (library: ReturnType<typeof fresh>, query = {}) => (await library.list({ per_page: 1, ...query }, 'me')).total
   const insert = (n: number) => other.insertMany(Array.from({ length: n }, (_, i) => row(i)))
   t.beforeEach(async () => { await other.deleteMany({}); drift = 0; counts.all = counts.some = 0 })
