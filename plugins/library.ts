@@ -11,7 +11,14 @@ declare module 'fastify' {
 /** `app.library`: what there is, in pages and one by one. Its totals hear of every write that goes through `app.collections`. */
 export default fp(async function library (app) {
   const { collections, config, mediaStore: media, mongo, log } = app
-  const service = createLibrary({ db: mongo.db!, library: collections.library, media, log, urlRendition: config.LIBRARY_URL_RENDITION })
+  const service = createLibrary({
+    db: mongo.db!,
+    library: collections.library,
+    patiently: (milliseconds, work) => app.patiently(milliseconds, db => work(db.collection('library'))),
+    media,
+    log,
+    urlRendition: config.LIBRARY_URL_RENDITION
+  })
   tellWrites(collections.library, service.changed)
   app.decorate('library', service)
   app.addHook('onReady', async () => service.start())

@@ -1,6 +1,6 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
-import { MongoClient, type Collection, type MongoClientOptions } from 'mongodb'
+import { MongoClient, type Collection, type Db, type MongoClientOptions } from 'mongodb'
 import type { AuditDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
 import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
 
@@ -20,6 +20,8 @@ export interface Collections {
 declare module 'fastify' {
   interface FastifyInstance {
     collections: Collections
+    /** Has work done by a connection of its own, whose commands may take so many milliseconds: longer than a request would wait. Rejects when the app closes meanwhile. */
+    patiently: <T>(milliseconds: number, work: (db: Db) => Promise<T>) => Promise<T>
   }
 }
 
@@ -29,6 +31,7 @@ const CURRENT = { readPreference: 'primary' } as const
 /** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
 const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
 
+/** Less than a plugin may take to load. */
 const BUILD_MS = 20_000
 
 /** `app.mongo` and `app.collections`: connected, and with every index the rules rely on. */
@@ -41,8 +44,20 @@ export default fp(async function mongo (app) {
   }
   const { db } = app.mongo
   if (!db) throw new Error('MONGO_URI names no database')
+  const patient = new Set<MongoClient>()
+  app.addHook('onClose', async () => { await Promise.all([...patient].map(client => client.close())) })
+  app.decorate('patiently', async (socketTimeoutMS, work) => {
+    const client = new MongoClient(url, { ...unlessNamed(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 })
+    patient.add(client)
+    try {
+      return await work(client.db(databaseName(url)))
+    } finally {
+      patient.delete(client)
+      await client.close()
+    }
+  })
   try {
-    await buildIndexes(url)
+    await app.patiently(BUILD_MS, ensureIndexes)
   } catch (cause) {
     throw new Error('MongoDB at MONGO_URI refuses an index that this service relies on; a database of the replaced system wants `npm run migrate` first', { cause })
   }
@@ -59,13 +74,3 @@ export default fp(async function mongo (app) {
     leases: db.collection<LeaseDocument>('leases')
   })
 }, { name: 'mongo', dependencies: ['env'] })
-
-/** By a connection of its own, which may wait longer than a request for one that takes its time. */
-async function buildIndexes (url: string): Promise<void> {
-  const client = await MongoClient.connect(url, { ...unlessNamed(url, DEFAULTS), socketTimeoutMS: BUILD_MS, minPoolSize: 0, maxPoolSize: 1 })
-  try {
-    await ensureIndexes(client.db(databaseName(url)))
-  } finally {
-    await client.close()
-  }
-}

@@ -12,13 +12,15 @@ const MOST_HELD = 1000
 const MEASURE_EVERY_MS = 15 * 60_000
 const MEASURE_ATTEMPTS = 5
 /** A count of every row may take longer than a request would wait. */
-const MEASURE_TIMEOUT_MS = 60_000
+const MEASURE_PATIENCE_MS = 60_000
 const PATIENCE_MS = 1000
 
 export interface Total { total: number, exact: boolean }
 
 export interface TotalsOptions {
   library: Collection<LibraryDocument>
+  /** The same collection, whose commands may take so many milliseconds. */
+  patiently: <T>(milliseconds: number, work: (library: Collection<LibraryDocument>) => Promise<T>) => Promise<T>
   log: Pick<Log, 'warn'>
   /** Milliseconds that only go forward. */
   monotonic: () => number
@@ -28,7 +30,7 @@ export interface TotalsOptions {
  * How many items there are, at next to no cost. MongoDB keeps the number of all rows, which costs no scan, but may be off after an unclean shutdown and on
  * sharded clusters (manual, `count`, "Behavior"); by how much is measured in the background.
  */
-export function createTotals ({ library, log, monotonic }: TotalsOptions) {
+export function createTotals ({ library, patiently, log, monotonic }: TotalsOptions) {
   const held = new LRUCache<string, Promise<Total>>({ max: MOST_HELD, ttl: HELD_MS, ttlResolution: 0, perf: { now: monotonic } })
   let offset = 0
   let measured: Promise<unknown> = Promise.resolve()
@@ -77,13 +79,15 @@ export function createTotals ({ library, log, monotonic }: TotalsOptions) {
 
   async function measure (): Promise<void> {
     try {
-      for (let attempt = 0; attempt < MEASURE_ATTEMPTS; attempt++) {
-        const before = await library.estimatedDocumentCount()
-        const exact = await library.countDocuments({}, { hint: { _id: 1 }, timeoutMS: MEASURE_TIMEOUT_MS })
-        if (await library.estimatedDocumentCount() !== before) continue
-        offset = exact - before
-        return
-      }
+      await patiently(MEASURE_PATIENCE_MS, async library => {
+        for (let attempt = 0; attempt < MEASURE_ATTEMPTS; attempt++) {
+          const before = await library.estimatedDocumentCount()
+          const exact = await library.countDocuments({}, { hint: { _id: 1 } })
+          if (await library.estimatedDocumentCount() !== before) continue
+          offset = exact - before
+          return
+        }
+      })
     } catch (err) {
       if (timer) log.warn({ event: 'library.uncounted', err })
     }

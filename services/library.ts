@@ -8,7 +8,7 @@ import { firstBatch } from './first-batch.js'
 import { after, cursorAfter, FOREIGN_ID_TYPES } from './library-cursor.js'
 import { createPresenter, HIDDEN, publicId } from './library-item.js'
 import { libraryFilter } from './library-query.js'
-import { createTotals, MOST_COUNTED } from './library-totals.js'
+import { createTotals, MOST_COUNTED, type TotalsOptions } from './library-totals.js'
 import type { Log, MediaStore } from './ports.js'
 
 const MOST_PER_PAGE = 100
@@ -18,6 +18,7 @@ export interface LibraryOptions {
   db: Db
   /** Of `db`. */
   library: Collection<LibraryDocument>
+  patiently: TotalsOptions['patiently']
   media: Pick<MediaStore, 'url'>
   log: Pick<Log, 'warn'>
   /** The size of the rendition whose address an item's `url` is, where it has one. */
@@ -27,9 +28,9 @@ export interface LibraryOptions {
 }
 
 /** The library as the world sees it. */
-export function createLibrary ({ db, library, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
+export function createLibrary ({ db, library, patiently, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
   const present = createPresenter(media, urlRendition)
-  const totals = createTotals({ library, log, monotonic })
+  const totals = createTotals({ library, patiently, log, monotonic })
   const shared = createCoalescer<LibraryPage>()
   return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
 

@@ -1,9 +1,28 @@
+import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { gif } from './fixtures.js'
 import { environment, eventually, foldersOf, freshPhone, startService, startServices, type CallOptions, type Reply, type Service, type Services } from './helper.js'
 import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
+
+t.test('a command that takes longer than a request would wait: work of its own may, until the service stops', async t => {
+  const { app, services } = await startService(t)
+  const client = await new MongoClient(services.mongoUri).connect()
+  const block = (mode: object | string) => client.db('admin').command({ configureFailPoint: 'failCommand', mode, data: { failCommands: ['count'], blockConnection: true, blockTimeMS: 3000 } })
+  t.teardown(async () => {
+    await block('off')
+    await client.close()
+  })
+  await block({ times: 1 })
+  t.equal(await app.patiently(60_000, db => db.collection('nothing').estimatedDocumentCount()), 0)
+  await block('alwaysOn')
+  await t.rejects(app.collections.library.estimatedDocumentCount(), { name: 'MongoNetworkTimeoutError' })
+  const cut = app.patiently(60_000, db => db.collection('nothing').estimatedDocumentCount())
+  cut.catch(() => {})
+  await app.close()
+  await t.rejects(cut)
+})
 
 t.test('boot', async t => {
   const services = await startServices(t)
