@@ -1,5 +1,5 @@
 import http from 'node:http'
-import { MongoClient, ObjectId } from 'mongodb'
+import { BSON, MongoClient, ObjectId } from 'mongodb'
 import { environment } from './harness/environment.js'
 import { start } from './harness/processes.js'
 import { interleaved, median, printGoal, printTable, ratio } from './harness/rounds.js'
@@ -8,6 +8,8 @@ import { get } from './harness/send.js'
 const PER_PAGE = 10
 const AT_ONCE = 8
 const BATCH = 5000
+/** So many different requests in turn, more than there are at once, so that none is like another that is under way. */
+const TURNS = 20
 const DATABASE = 'hookaba-bench'
 
 /** CPU and throughput of `GET /library` as the library grows, in the service and in naive code for the same page. */
@@ -71,42 +73,57 @@ function item (number) {
 async function compare (env, rows, quick) {
   const service = await start('service.js', { measured: true, env })
   const naive = await start('naive-list.js', { measured: true, env: { ...env, TOKEN: service.token } })
-  const deep = Math.max(1, Math.floor(rows / PER_PAGE / 2))
+  const middle = Math.floor(rows / 2)
   const first = `/library?per_page=${PER_PAGE}`
-  const { next_cursor: cursor } = await get(service, `/library?page=${deep}&per_page=${PER_PAGE}`)
-  const ways = [
-    { name: 'the service, first page', server: service, path: first },
-    { name: 'naive, first page', server: naive, path: first },
-    ...(cursor ? [{ name: `the service, by cursor from page ${deep + 1}`, server: service, path: `${first}&cursor=${encodeURIComponent(cursor)}` }] : []),
-    { name: `naive, page ${deep + 1}`, server: naive, path: `${first}&page=${deep + 1}` }
-  ]
-  if (!cursor) console.log('\nNOT TRIED: a cursor, because the answer has none')
-  await compareItems(ways)
-  for (const way of ways) await load(way, 200)
-  const runs = await interleaved(quick ? 2 : 7, ways, way => load(way, quick ? 200 : 1500))
+  const pages = Array.from({ length: TURNS }, (_, i) => `${first}&page=${i + 1}`)
+  const cursors = Array.from({ length: TURNS }, (_, i) => `${first}&cursor=${cursorAfter(item(Math.max(0, middle - i * PER_PAGE)))}`)
+  const deep = `${first}&page=${Math.ceil(middle / PER_PAGE) + 1}`
+  const isLarge = middle > TURNS * PER_PAGE
+  const ways = {
+    first: { name: 'the service, first page', server: service, paths: [first] },
+    naiveFirst: { name: 'naive, first page', server: naive, paths: [first] },
+    cursor: { name: 'the service, a page in the middle by cursor', server: service, paths: cursors.slice(0, 1) },
+    naiveDeep: { name: 'naive, a page in the middle', server: naive, paths: [deep] },
+    ...(isLarge && {
+      pages: { name: `the service, ${TURNS} pages in turn`, server: service, paths: pages },
+      naivePages: { name: `naive, ${TURNS} pages in turn`, server: naive, paths: pages },
+      cursors: { name: `the service, ${TURNS} pages in the middle in turn, by cursor`, server: service, paths: cursors }
+    })
+  }
+  await compareItems(ways.first, ways.naiveFirst)
+  if (isLarge) await compareItems(ways.pages, ways.naivePages)
+  for (const way of Object.values(ways)) await load(way, 200)
+  const runs = await interleaved(quick ? 2 : 7, Object.values(ways), way => load(way, quick ? 200 : 1500))
   await Promise.all([service.stop(), naive.stop()])
-  const cpu = runs.map(list => list.map(({ cpu }) => cpu))
-  const speed = runs.map(list => list.map(({ speed }) => speed))
-  printTable(`${rows} rows (${runs[0].length} rounds)`, ['way', 'CPU ms', '× the first', 'requests/s', '× the first'], ways.map(({ name }, i) => [
-    name, (median(cpu[i]) * 1000).toFixed(2), ratio(cpu[i], cpu[0]).toFixed(2), median(speed[i]).toFixed(0), ratio(speed[i], speed[0]).toFixed(2)
+  const cpu = Object.fromEntries(Object.keys(ways).map((way, i) => [way, runs[i].map(({ cpu }) => cpu)]))
+  const speed = Object.fromEntries(Object.keys(ways).map((way, i) => [way, runs[i].map(({ speed }) => speed)]))
+  printTable(`${rows} rows (${runs[0].length} rounds)`, ['way', 'CPU ms', '× the first', 'requests/s', '× the first'], Object.entries(ways).map(([way, { name }]) => [
+    name, (median(cpu[way]) * 1000).toFixed(2), ratio(cpu[way], cpu.first).toFixed(2), median(speed[way]).toFixed(0), ratio(speed[way], speed.first).toFixed(2)
   ]))
-  const gain = ratio(cpu[1], cpu[0])
   console.log()
-  printGoal(gain >= 1.5, `a first page for ${gain.toFixed(2)} times the naive one's CPU efficiency (goal: at least 1.50)`)
-  if (cursor) printGoal(ratio(cpu[2], cpu[0]) <= 1.3, `a page by cursor costs ${ratio(cpu[2], cpu[0]).toFixed(2)} × the first (goal: at most 1.30)`)
-  return cpu[0]
+  const judgeGain = (what, naive, ours) => printGoal(ratio(naive, ours) >= 1.5, `${what} for ${ratio(naive, ours).toFixed(2)} times the naive one's CPU efficiency (goal: at least 1.50)`)
+  const judgeDepth = (what, deep, shallow) => printGoal(ratio(deep, shallow) <= 1.3, `${what} by cursor for ${ratio(deep, shallow).toFixed(2)} × what the first cost (goal: at most 1.30)`)
+  judgeGain('the first page', cpu.naiveFirst, cpu.first)
+  judgeDepth('a page in the middle', cpu.cursor, cpu.first)
+  if (isLarge) {
+    judgeGain(`${TURNS} pages in turn`, cpu.naivePages, cpu.pages)
+    judgeDepth(`${TURNS} pages in the middle in turn`, cpu.cursors, cpu.pages)
+  }
+  return cpu.first
 }
 
+/** The `next_cursor` of a page that ends with this row: services/library-cursor.ts. */
+const cursorAfter = ({ created_at: at, _id: id }) => Buffer.from(BSON.serialize({ at, id })).toString('base64url')
+
 /** Requests by some connections for so many milliseconds. */
-async function load ({ server, path }, milliseconds) {
+async function load ({ server, paths }, milliseconds) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE })
   const before = await server.usage()
   const began = performance.now()
   let requests = 0
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     do {
-      await get(server, path, agent)
-      requests++
+      await get(server, paths[requests++ % paths.length], agent)
     } while (performance.now() - began < milliseconds)
   }))
   const seconds = (performance.now() - began) / 1000
@@ -116,8 +133,9 @@ async function load ({ server, path }, milliseconds) {
 }
 
 /** Both must do the same work. */
-async function compareItems ([ours, theirs]) {
-  const [{ items, total }, naive] = [await get(ours.server, ours.path), await get(theirs.server, theirs.path)]
+async function compareItems (ours, theirs) {
+  const [path] = ours.paths
+  const [{ items, total }, naive] = [await get(ours.server, path), await get(theirs.server, path)]
   const differing = new Set(naive.items.flatMap((item, i) => Object.keys(item).filter(name => JSON.stringify(item[name]) !== JSON.stringify(items[i]?.[name]))))
   if (total !== naive.total) console.log(`\nNOT ALIKE: a total of ${total}, and of ${naive.total}`)
   if (differing.size > 0) console.log(`\nNOT ALIKE: ${[...differing].join(', ')}`)
