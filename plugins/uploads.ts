@@ -19,8 +19,8 @@ declare module 'fastify' {
   }
 }
 
-/** Bytes of files that wait to be decoded, of all requests together. */
-const WAITING_BYTES = 128 * 1024 * 1024
+/** Bytes of files that come in or wait to be decoded, of all requests together; and as many again of those that are read back. */
+const WAITING_BYTES = 48 * 1024 * 1024
 /** What an upload may take beyond its transfer: decoding, and writing what came of it. */
 const MARGIN_SECONDS = 60
 
@@ -32,7 +32,7 @@ export default fp(async function uploads (app) {
   const quota = createQuota({ ...collections, maxBytes: config.UPLOAD_QUOTA_BYTES, maxItems: config.UPLOAD_QUOTA_ITEMS, claimMs: MARGIN_SECONDS * 1000, now })
   const common = {
     flights,
-    takeIn: createIntake({ media, limit, ...(pictures && { budget: createByteBudget(WAITING_BYTES) }) }),
+    takeIn: createIntake({ media, limit, ...(pictures && { keeping: createByteBudget(WAITING_BYTES) }), readingBack: createByteBudget(WAITING_BYTES) }),
     publish: createPublish({ media, flights, quota, pictures, now }),
     limit,
     now

@@ -1,6 +1,6 @@
 /**
  * A fixed amount of memory, in bytes, that is lent out first come, first served. What is asked beyond the whole amount gets the whole, alone.
- * `reserve` rejects when `signal` says so while it waits; what it resolves with gives the bytes back, once.
+ * `reserve` rejects when `signal` says so while it waits; `tryReserve` does not wait, and is undefined where it would have to. What they give gives the bytes back, once.
  */
 export function createByteBudget (total: number) {
   const waiting: Array<{ bytes: number, admit: () => void }> = []
@@ -28,6 +28,16 @@ export function createByteBudget (total: number) {
       waiting.push(entry)
       admit()
     })
+    return lent(bytes)
+  }
+
+  function tryReserve (bytes: number): (() => void) | undefined {
+    if (bytes > free || waiting.length > 0) return undefined
+    free -= bytes
+    return lent(bytes)
+  }
+
+  function lent (bytes: number): () => void {
     let held = bytes
     return () => {
       free += held
@@ -36,5 +46,5 @@ export function createByteBudget (total: number) {
     }
   }
 
-  return { reserve }
+  return { reserve, tryReserve }
 }

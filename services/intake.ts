@@ -25,45 +25,55 @@ export interface StoredFile extends FileType {
   size: number
   sha256: string
   frames: number
-  /** The bytes, where they are wanted for decoding; `release` gives their memory back. */
-  bytes?: Buffer
+  /** The bytes, for decoding: waits for memory where they have to be read back from the store. `release` gives the memory back. */
+  bytes: () => Promise<Buffer>
   release: () => void
 }
 
 export interface IntakeOptions {
   media: MediaStore
   limit: number
-  /** The memory for files that wait to be decoded; without it none is kept. */
-  budget?: ReturnType<typeof createByteBudget>
+  /** For the bytes that are kept while they pass, however slowly they come; without it none are. */
+  keeping?: ReturnType<typeof createByteBudget>
+  /** For the bytes of those that are there, but were not kept: apart, so that nobody waits for who uploads slowly. */
+  readingBack: ReturnType<typeof createByteBudget>
 }
 
 /** The way of every file into the store. */
-export function createIntake ({ media, limit, budget }: IntakeOptions) {
-  return takeIn
-
+export function createIntake ({ media, limit, keeping, readingBack }: IntakeOptions) {
   /**
-   * Waits for memory, tells `begin` that now bytes are stored under `key`, and passes the file to the store, in the one pass in which its bytes are counted, scrubbed and hashed;
+   * Tells `begin` that now bytes are stored under `key`, and passes the file to the store, in the one pass in which its bytes are counted, scrubbed and hashed;
    * size and hash are of what is served. Rejects with 413 at the first byte over the limit, 400 for a picture that is damaged or out of bounds and for a form that ended
    * before its time, with what `chunks` throws, or with the store's failure; then `key` has to be removed.
    */
-  async function takeIn (incoming: Incoming, key: string, gone: AbortSignal, begin: () => Promise<void>): Promise<StoredFile> {
-    const release = await reserve(Math.min(limit, incoming.most ?? limit), gone)
+  return async function takeIn (incoming: Incoming, key: string, gone: AbortSignal, begin: () => Promise<void>): Promise<StoredFile> {
+    let release = keeping?.tryReserve(Math.min(limit, incoming.most ?? limit))
+    const kept = release && []
     try {
       await begin()
-      const kept = budget ? [] : undefined
       const facts = { size: 0, sha256: '', frames: 0 }
       await stored(media.put(key, scrubbed(incoming, limit, facts, kept), incoming.type.contentType, incoming.sure))
-      return { ...incoming.type, ...facts, ...(kept && { bytes: joined(kept) }), release }
+      return { ...incoming.type, ...facts, bytes: () => kept ? Promise.resolve(joined(kept)) : readBack(facts.size), release: () => release?.() }
     } catch (error) {
-      release()
+      release?.()
       throw error
     }
-  }
 
-  async function reserve (bytes: number, gone: AbortSignal): Promise<() => void> {
-    if (!budget) return () => {}
-    return budget.reserve(bytes, gone).catch((cause: unknown) => { throw invalidMultipart(cause) })
+    async function readBack (size: number): Promise<Buffer> {
+      release = await readingBack.reserve(size, gone).catch((cause: unknown) => { throw invalidMultipart(cause) })
+      return stored(wholeObject(media, key, size))
+    }
   }
+}
+
+async function wholeObject (media: MediaStore, key: string, size: number): Promise<Buffer> {
+  const object = await media.get(key)
+  if (object?.size !== size) throw new Error('the store does not give what was stored a moment ago')
+  const bytes = Buffer.allocUnsafe(size)
+  let read = 0
+  for await (const chunk of object.body) read += chunk.copy(bytes, read)
+  if (read !== size) throw new Error('the store broke off')
+  return bytes
 }
 
 async function * scrubbed ({ chunks, head, type, sure, isTruncated = () => false }: Incoming, limit: number, facts: Pick<StoredFile, 'size' | 'sha256' | 'frames'>, kept?: Buffer[]): AsyncGenerator<Buffer, void, undefined> {

@@ -21,7 +21,7 @@ export interface PublishOptions {
 export function createPublish ({ media, flights, quota, pictures, now }: PublishOptions) {
   /** Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged picture, 413 beyond the owner's quota. */
   return async function publish (row: UploadDocument, { fit = 'contain', ...fields }: UploadedFields, file: StoredFile): Promise<LibraryDocument> {
-    const picture = file.bytes && await pictures?.read(file.bytes, fit)
+    const picture = pictures && await pictures.read(await file.bytes(), fit)
     file.release()
     const renditions = await putRenditions(row, picture)
     const claim = await quota.claim(row.owner, row._id, file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0))
