@@ -1,5 +1,4 @@
 import type { Fit } from '../schemas/library.js'
-import type { Breathe } from './breathe.js'
 
 /** Pictures of one size, one after another, three bytes a pixel. */
 export interface Frames { width: number, height: number, count: number, data: Uint8Array }
@@ -19,9 +18,9 @@ export function drawnSize ({ width, height }: Size, box: Size, fit: Fit): Size {
 /**
  * Every frame on a black picture of the size of `box`: whole and centred (contain), cut to fill it (cover), stretched to fill it (fill).
  * `original` is the size the frames have lost on the way. Made smaller by the mean of an area; made larger by repetition where the factor is whole, else linearly.
- * The outermost `rim` rows of each frame are not looked at. `breathe` is awaited between frames.
+ * The outermost `rim` rows of each frame are not looked at.
  */
-export async function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit, rim: number, breathe: Breathe): Promise<Frames> {
+export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit, rim: number): Frames {
   const drawn = drawnSize(original, box, fit)
   const columns = axis(frames.width, original.width, drawn.width, box.width, 0)
   const rows = axis(frames.height, original.height, drawn.height, box.height, rim)
@@ -30,7 +29,6 @@ export async function fitFrames (frames: Frames, original: Size, box: Size, fit:
   for (let k = 0; k < frames.count; k++) {
     narrowRows(frames, k, columns, box.width, narrow)
     drawRows(narrow, rows, columns, box.width, data.subarray(k * box.width * box.height * 3))
-    await breathe(frames.width * frames.height)
   }
   return { ...box, count: frames.count, data }
 }

@@ -1,5 +1,3 @@
-import type { Breathe } from './breathe.js'
-
 /** `colors` are RGB triples: at most 256, in an animation 255, as one index stands for "as before". */
 export interface GifFrame { indices: Uint8Array, colors: Uint8Array, delayCs: number }
 
@@ -11,9 +9,9 @@ const LONGEST_CODE = 12
 /**
  * A GIF89a, each frame drawn over what was there before. A pixel that is shown already is left out, and so is one that differs by no more than
  * `tolerance` (a distance in RGB, 0 to 441) from what is shown, or takes another colour that near when that costs fewer bytes. A frame stays one though nothing changes.
- * `plays`: how often it is shown, 0: for ever. `breathe` is awaited after each frame.
+ * `plays`: how often it is shown, 0: for ever.
  */
-export async function writeGif ({ width, height, frames, plays }: Gif, tolerance: number, breathe: Breathe): Promise<Buffer> {
+export function writeGif ({ width, height, frames, plays }: Gif, tolerance: number): Buffer {
   const animated = frames.length > 1
   const shared = frames[0]!.colors
   const bitsFor = (colors: Uint8Array) => Math.max(1, Math.ceil(Math.log2(colors.length / 3 + (animated ? 1 : 0))))
@@ -27,7 +25,6 @@ export async function writeGif ({ width, height, frames, plays }: Gif, tolerance
     parts.push(control(delayCs, transparent), descriptor(area, colors === shared ? 0 : 0x80 | (bits - 1)))
     if (colors !== shared) parts.push(table(colors, bits))
     parts.push(encode(indices, colors, bits, area, transparent))
-    await breathe(indices.length)
   }
   return Buffer.concat([...parts, Buffer.of(TRAILER)])
 }

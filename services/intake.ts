@@ -25,8 +25,8 @@ export interface StoredFile extends FileType {
   size: number
   sha256: string
   frames: number
-  /** The bytes, for decoding: waits for memory where they have to be read back from the store. `release` gives the memory back. */
-  bytes: () => Promise<Buffer>
+  /** The bytes, for decoding, once: waits for memory where they have to be read back from the store. `release` gives the memory back. */
+  bytes: () => Promise<Buffer<ArrayBuffer>>
   release: () => void
 }
 
@@ -59,14 +59,14 @@ export function createIntake ({ media, limit, keeping, readingBack }: IntakeOpti
       throw error
     }
 
-    async function readBack (size: number): Promise<Buffer> {
+    async function readBack (size: number): Promise<Buffer<ArrayBuffer>> {
       release = await readingBack.reserve(size, gone).catch((cause: unknown) => { throw invalidMultipart(cause) })
       return stored(wholeObject(media, key, size))
     }
   }
 }
 
-async function wholeObject (media: MediaStore, key: string, size: number): Promise<Buffer> {
+async function wholeObject (media: MediaStore, key: string, size: number): Promise<Buffer<ArrayBuffer>> {
   const object = await media.get(key)
   if (object?.size !== size) throw new Error('the store does not give what was stored a moment ago')
   const bytes = Buffer.allocUnsafe(size)
@@ -99,7 +99,7 @@ async function * scrubbed ({ chunks, head, type, sure, isTruncated = () => false
 }
 
 /** The pieces as one, and no longer twice in memory. */
-function joined (pieces: Buffer[]): Buffer {
+function joined (pieces: Buffer[]): Buffer<ArrayBuffer> {
   const bytes = Buffer.concat(pieces)
   pieces.length = 0
   return bytes

@@ -1,12 +1,9 @@
-import { availableParallelism } from 'node:os'
 import type { Metadata, SharpOptions } from 'sharp'
 import type { Fit } from '../schemas/library.js'
-import { createBreathe } from './breathe.js'
 import { damagedImage } from './errors.js'
 import { drawnSize, fitFrames, type Frames } from './fit-frames.js'
 import { gifScreen, readGifBlocks, withoutTail, withOpeningFrame } from './gif-blocks.js'
 import { makeRendition, type MadeGif, type Motion } from './rendition.js'
-import { createTurns } from './turns.js'
 
 export interface PictureFacts { width: number, height: number, frames: number, duration_ms: number, dominant_color: string }
 
@@ -32,29 +29,23 @@ export interface PicturesOptions {
   /** Of the renditions, `<width>x<height>` each. */
   sizes: string[]
   maxBytes: number
-  /** How many pictures are worked on at the same time; default: as many as there are cores. */
-  atOnce?: number
 }
 
 /**
- * Reads pictures, first come, first served. `read` decodes a whole GIF, PNG, JPEG or WebP once, for its facts and its renditions; of an animated PNG, the default image.
+ * Reads pictures, in the thread that it is called in. `read` decodes a whole GIF, PNG, JPEG or WebP once, for its facts and its renditions; of an animated PNG, the default image.
  * A frame without a delay counts 100 ms; what has one frame has no duration. The dominant colour is that of the first frame, on black where it is transparent.
  * Rejects with damagedImage() when the bytes are out of bounds, or cannot be decoded to their end, or not within 10 s. See `makeRendition` for what a rendition keeps.
  */
-export function createPictures ({ sizes, maxBytes, atOnce = availableParallelism() }: PicturesOptions) {
-  const turns = createTurns(atOnce)
+export function createPictures ({ sizes, maxBytes }: PicturesOptions) {
   const boxes = sizes.map(size => ({ size, box: boxOf(size) }))
-  let loading: ReturnType<typeof loadSharp> | undefined
-  return { read: (bytes: Buffer, fit: Fit): Promise<Picture> => turns(() => read(bytes, fit)) }
+  return { read }
 
   async function read (bytes: Buffer, fit: Fit): Promise<Picture> {
     const { frames, size, motion } = await decode(bytes, fit).catch((cause: unknown) => { throw damagedImage(cause) })
-    const breathe = createBreathe()
     const rim = frames.count > 1 && frames.height < size.height && frames.height >= 4 ? 1 : 0
     const renditions: MadeRendition[] = []
     for (const { size: name, box } of boxes) {
-      const fitted = await fitFrames(frames, size, box, fit, rim, breathe)
-      renditions.push({ size: name, ...await makeRendition(fitted, motion, maxBytes, breathe) })
+      renditions.push({ size: name, ...makeRendition(fitFrames(frames, size, box, fit, rim), motion, maxBytes) })
     }
     const duration = motion.delays.reduce((a, b) => a + b, 0)
     return { facts: { ...size, frames: frames.count, duration_ms: duration, dominant_color: dominantColor(frames) }, renditions }
@@ -95,6 +86,8 @@ function boxOf (size: string): Box {
   const [width = 0, height = 0] = size.split('x').map(Number)
   return { width, height }
 }
+
+let loading: ReturnType<typeof loadSharp> | undefined
 
 /** 135 ms of loading, which nobody waits for who sends no picture. It has one thread for each picture, keeps nothing, and reads nothing but what is taken here. */
 async function loadSharp () {

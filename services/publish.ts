@@ -4,7 +4,8 @@ import type { StoredFile } from './intake.js'
 import { folderOf } from './item-objects.js'
 import { categoryOf } from './library-item.js'
 import { titleWords } from './title-words.js'
-import type { createPictures, Picture } from './pictures.js'
+import type { createPicturePool } from './picture-pool.js'
+import type { Picture } from './pictures.js'
 import type { Clock, MediaStore } from './ports.js'
 import type { createQuota } from './quota.js'
 
@@ -13,7 +14,7 @@ export interface PublishOptions {
   flights: Pick<ReturnType<typeof createFlights>, 'commit'>
   quota: ReturnType<typeof createQuota>
   /** Without them an item has neither facts nor renditions. */
-  pictures?: Pick<ReturnType<typeof createPictures>, 'read'>
+  pictures?: Pick<ReturnType<typeof createPicturePool>, 'read'>
   now: Clock
 }
 

@@ -1,4 +1,3 @@
-import type { Breathe } from './breathe.js'
 import type { Frames } from './fit-frames.js'
 import { writeGif } from './gif-writer.js'
 import { chosenColors, errorOf, ownColors, type Palette } from './palette.js'
@@ -36,28 +35,28 @@ const LONGEST_CS = 0xffff
  * Every frame stays, with its time to within half a hundredth of a second from the start (a hundredth at the least, 655.35 s at the most); only when not even the last rung fits,
  * 2, 4, 8 … neighbours become one, which has their time. What does not fit as one frame of two colours comes as that.
  */
-export async function makeRendition (frames: Frames, { delays, plays }: Motion, maxBytes: number, breathe: Breathe): Promise<MadeGif> {
+export function makeRendition (frames: Frames, { delays, plays }: Motion, maxBytes: number): MadeGif {
   const own = ownColors(frames.data, MOST_COLORS)
-  const exact = own && await attempt([own], 0, 1)
+  const exact = own && attempt([own], 0, 1)
   if (exact && exact.bytes.length <= maxBytes) return exact
   const general = chosenColors(frames.data, MOST_COLORS)
-  const first = await onRung(0, 1)
-  if (first.bytes.length <= maxBytes) return await withMorePalettes(first)
+  const first = onRung(0, 1)
+  if (first.bytes.length <= maxBytes) return withMorePalettes(first)
   for (let merged = 1; ; merged *= 2) {
-    const smallest = await onRung(RUNGS.length - 1, merged)
-    if (smallest.bytes.length <= maxBytes) return await best(merged, smallest, maxBytes / first.bytes.length)
+    const smallest = onRung(RUNGS.length - 1, merged)
+    if (smallest.bytes.length <= maxBytes) return best(merged, smallest, maxBytes / first.bytes.length)
     if (merged >= frames.count) return smallest
   }
 
   /** Bisects, beginning where the bytes of the first rung lead to expect it. */
-  async function best (merged: number, smallest: MadeGif, wantedShare: number): Promise<MadeGif> {
+  function best (merged: number, smallest: MadeGif, wantedShare: number): MadeGif {
     let found = smallest
     let low = merged === 1 ? 1 : 0
     let high = RUNGS.length - 1
     let probe = RUNGS.findIndex(({ share }) => share <= wantedShare * merged)
     while (low < high) {
       probe = probe >= low && probe < high ? probe : (low + high) >> 1
-      const made = await onRung(probe, merged)
+      const made = onRung(probe, merged)
       if (made.bytes.length <= maxBytes) {
         found = made
         high = probe
@@ -69,17 +68,17 @@ export async function makeRendition (frames: Frames, { delays, plays }: Motion, 
     return found
   }
 
-  function onRung (rung: number, merged: number): Promise<MadeGif> {
+  function onRung (rung: number, merged: number): MadeGif {
     const { colors, tolerance } = RUNGS[rung]!
     return attempt([colors === MOST_COLORS ? general : chosenColors(frames.data, colors)], tolerance, merged)
   }
 
   /** Where one palette for all frames is too few colours: one for each part of them, as many as there is room for. */
-  async function withMorePalettes (first: MadeGif): Promise<MadeGif> {
+  function withMorePalettes (first: MadeGif): MadeGif {
     const room = maxBytes / first.bytes.length
     const parts = Math.min(frames.count, MORE_PALETTES.find(({ growth }) => growth <= room)?.parts ?? 1)
     if (parts === 1 || errorOf(general, frames.data) <= FINE) return first
-    const made = await attempt(palettesOf(parts), RUNGS[0]!.tolerance, 1)
+    const made = attempt(palettesOf(parts), RUNGS[0]!.tolerance, 1)
     return made.bytes.length <= maxBytes ? made : first
   }
 
@@ -89,18 +88,16 @@ export async function makeRendition (frames: Frames, { delays, plays }: Motion, 
     return Array.from({ length: parts }, (_, part) => chosenColors(frames.data.subarray(start(part), start(part + 1)), MOST_COLORS))
   }
 
-  async function attempt (palettes: Palette[], tolerance: number, merged: number): Promise<MadeGif> {
+  function attempt (palettes: Palette[], tolerance: number, merged: number): MadeGif {
     const { width, height, count, data } = frames
     const size = width * height * 3
     const kept = Array.from({ length: Math.ceil(count / merged) }, (_, i) => i * merged)
     const times = centiseconds(kept.map(k => delays.slice(k, k + merged).reduce((a, b) => a + b, 0)))
-    const drawn = []
-    for (const [i, k] of kept.entries()) {
+    const drawn = kept.map((k, i) => {
       const { colors, indicesOf } = palettes[Math.floor(k * palettes.length / count)]!
-      drawn.push({ indices: indicesOf(data.subarray(k * size, (k + 1) * size)), colors, delayCs: times[i]! })
-      await breathe(width * height)
-    }
-    const bytes = await writeGif({ width, height, frames: drawn, plays }, tolerance, breathe)
+      return { indices: indicesOf(data.subarray(k * size, (k + 1) * size)), colors, delayCs: times[i]! }
+    })
+    const bytes = writeGif({ width, height, frames: drawn, plays }, tolerance)
     return { bytes, frames: drawn.length, duration_ms: times.reduce((a, b) => a + b, 0) * 10 }
   }
 }

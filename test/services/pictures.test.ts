@@ -1,12 +1,11 @@
 import { deflateSync } from 'node:zlib'
-import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { createPictures, type Picture } from '../../services/pictures.js'
 import { handGif, readGif, type Color, type ReadGif } from '../gif.js'
 import { BLACK, BLUE, goldens, GREEN, PALETTE, rawPicture, RED, WHITE } from '../golden.js'
 
 const KIB96 = 98_304
-const pictures = createPictures({ sizes: ['64x64'], maxBytes: KIB96, atOnce: 2 })
+const pictures = createPictures({ sizes: ['64x64'], maxBytes: KIB96 })
 
 /** The bytes of a rendition say what is said of it. */
 function checked (t: Test, { renditions }: Picture, maxBytes = KIB96): ReadGif {
@@ -260,20 +259,6 @@ t.test('E10: bombs are refused, or decoded within bounds', async t => {
     if (outcome === 'refused') await t.rejects(pictures.read(bytes, 'contain'), refused, name)
     else checked(t, await pictures.read(bytes, 'contain'))
   }
-})
-
-t.test('pictures are read as many at once as is allowed, and all of them', async t => {
-  const bytes = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
-  const one = createPictures({ sizes: ['64x64'], maxBytes: KIB96, atOnce: 1 })
-  const order: number[] = []
-  const most: number[] = []
-  await Promise.all([0, 1, 2, 3, 4].map(async i => {
-    await (i === 2 ? t.rejects(one.read(Buffer.from('no picture'), 'contain'), refused) : one.read(bytes, 'contain'))
-    most.push(sharp.counters().process)
-    order.push(i)
-  }))
-  t.strictSame(order, [0, 1, 2, 3, 4])
-  t.ok(most.every(count => count <= 1))
 })
 
 function crc (bytes: Buffer): number {

@@ -1,0 +1,63 @@
+import { performance } from 'node:perf_hooks'
+import sharp from 'sharp'
+import t from 'tap'
+import { createPicturePool } from '../../services/picture-pool.js'
+import { createPictures } from '../../services/pictures.js'
+import { gif } from '../fixtures.js'
+import { rawPicture } from '../golden.js'
+
+const options = { sizes: ['64x64', '32x16'], maxBytes: 98_304 }
+const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
+/** A pool takes the bytes away. */
+const copy = (bytes: Uint8Array) => Buffer.from(new Uint8Array(bytes))
+const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255]).gif({ effort: 1 }).toBuffer()
+
+t.test('gives what is read in this thread, and refuses what is refused', async t => {
+  const pool = createPicturePool(options)
+  t.teardown(pool.close)
+  const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
+  for (const bytes of [gif, still]) t.strictSame(await pool.read(copy(bytes), 'cover'), await createPictures(options).read(copy(bytes), 'cover'))
+  await t.rejects(pool.read(Buffer.from('no picture'), 'contain'), refused)
+  await t.rejects(pool.read(copy(still.subarray(0, 1000)), 'contain'), refused)
+})
+
+t.test('pictures are read as many at once as is allowed, and all of them', async t => {
+  const bytes = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
+  const pool = createPicturePool(options, { threads: 1 })
+  t.teardown(pool.close)
+  const order: number[] = []
+  const most: number[] = []
+  await Promise.all([0, 1, 2, 3, 4].map(async i => {
+    await (i === 2 ? t.rejects(pool.read(Buffer.from('no picture'), 'contain'), refused) : pool.read(copy(bytes), 'contain'))
+    most.push(sharp.counters().process)
+    order.push(i)
+  }))
+  t.strictSame(order, [0, 1, 2, 3, 4])
+  t.ok(most.every(count => count <= 1))
+})
+
+t.test('meanwhile this thread has next to nothing to do', async t => {
+  const pool = createPicturePool(options)
+  t.teardown(pool.close)
+  await pool.read(copy(gif), 'contain')
+  const before = performance.eventLoopUtilization()
+  const { facts, renditions } = await pool.read(copy(slow), 'contain')
+  const { utilization } = performance.eventLoopUtilization(before)
+  t.equal(facts.frames, 200)
+  t.equal(renditions.length, 2)
+  t.ok(utilization < 0.3, `${Math.round(utilization * 100)} %`)
+})
+
+t.test('a picture that takes too long is refused, and the next one gets a thread', async t => {
+  const hasty = createPicturePool(options, { threads: 1, longestMs: 1 })
+  t.teardown(hasty.close)
+  for (let i = 0; i < 3; i++) await t.rejects(hasty.read(copy(slow), 'contain'), refused)
+})
+
+t.test('what is read while the pool closes is no fault of the picture', async t => {
+  const pool = createPicturePool(options, { threads: 1 })
+  const reading = [pool.read(copy(slow), 'contain'), pool.read(copy(slow), 'contain')]
+  const settled = Promise.allSettled(reading)
+  await pool.close()
+  for (const outcome of await settled) t.match(outcome, { status: 'rejected', reason: { statusCode: undefined } })
+})
