@@ -29,8 +29,10 @@ export async function uploads ({ quick, only }) {
   ]
   for (const scenario of scenarios.filter(({ name }) => name.includes(only))) judge(await measure(stores, scenario, WAYS), scenario.most)
   const decoded = mixed.map(file => ({ name: `4 × 20 MB at once, ${file.name}, with and without image work`, files: [file], count: 4, atOnce: 4 }))
-  for (const scenario of decoded.filter(({ name }) => name.includes(only))) imageWork(await measure(stores, scenario, [SERVICE, DECODING]))
-  await Promise.all([sink.stop(), mongo?.stop()])
+  const keeper = await start('s3-sink.js', { env: { KEEP: 'on' } })
+  const keeping = { ...stores, sink: keeper, env: { ...stores.env, S3_ENDPOINT: keeper.endpoint } }
+  for (const scenario of decoded.filter(({ name }) => name.includes(only))) imageWork(await measure(keeping, scenario, [SERVICE, DECODING]))
+  await Promise.all([sink.stop(), keeper.stop(), mongo?.stop()])
 }
 
 /** Sends `count` files, `atOnce` at a time, to each way in turn, and prints what that cost. */

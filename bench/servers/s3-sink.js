@@ -1,24 +1,46 @@
-/** Just enough of S3 to be written to; every byte is counted and dropped, so that the store's own cost is nobody's. */
+/** Just enough of S3 to be written to, and to be read by whoever has just written; bytes are counted, and kept for no longer than their object is of use. */
 import { createServer } from 'node:http'
 import { listen } from '../harness/listen.js'
 import { serveParent } from '../harness/child.js'
 
+/** KEEP=on keeps the objects, each with its parts in order, until there are so many; else every byte is dropped, so that the store's own cost is nobody's. */
+const MOST_KEPT = 8
+const objects = process.env.KEEP === 'on' ? new Map() : undefined
 let received = 0
 
 const server = createServer((request, response) => {
-  request.on('data', chunk => { received += chunk.length })
-  request.on('end', () => answer(request, response))
+  const { pathname, searchParams } = new URL(request.url, 'http://sink')
+  const part = objects && request.method === 'PUT' ? partOf(pathname, Number(searchParams.get('partNumber') ?? 1)) : undefined
+  request.on('data', chunk => {
+    received += chunk.length
+    part?.push(chunk)
+  })
+  request.on('end', () => answer(request.method, pathname, searchParams, response))
 })
 
-function answer ({ method, url }, response) {
-  const { searchParams } = new URL(url, 'http://sink')
+function partOf (path, number) {
+  const parts = objects.get(path) ?? []
+  if (!objects.has(path) && path.includes('/original.')) objects.set(path, parts)
+  if (objects.size > MOST_KEPT) objects.delete(objects.keys().next().value)
+  parts[number - 1] = []
+  return parts[number - 1]
+}
+
+function answer (method, path, searchParams, response) {
   if (method === 'PUT') return response.setHeader('etag', '"0"').end()
   if (method === 'DELETE') return response.writeHead(204).end()
   if (method === 'HEAD') return response.end()
+  if (method === 'GET' && objects?.has(path)) return give(objects.get(path).flat(), response)
   response.setHeader('content-type', 'application/xml')
   if (searchParams.has('uploadId')) return response.end('<CompleteMultipartUploadResult><ETag>"0"</ETag></CompleteMultipartUploadResult>')
   if (method === 'POST') return response.end('<InitiateMultipartUploadResult><UploadId>0</UploadId></InitiateMultipartUploadResult>')
   response.end(searchParams.has('uploads') ? '<ListMultipartUploadsResult/>' : '<ListBucketResult/>')
+}
+
+function give (chunks, response) {
+  response.setHeader('content-length', chunks.reduce((sum, { length }) => sum + length, 0))
+  for (const chunk of chunks) response.write(chunk)
+  response.end()
 }
 
 serveParent({ endpoint: await listen(server) }, () => ({ received }))
