@@ -4,11 +4,13 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp, type AppOptions } from './app.js'
 import type { Env } from './schemas/env.js'
 import { completeConfig, readConfig } from './services/config.js'
+import { growHeapGenerously } from './services/heap.js'
 
 const GRACE_MS = 10_000
 
 /** The process: environment, stand-ins for what it does not name, the app, and an orderly end. */
 async function start (): Promise<void> {
+  growHeapGenerously()
   process.stdout.on('error', () => {}) // a log that nobody reads any more is no reason to stop
   readEnvFile()
   const env = readConfig(process.env)

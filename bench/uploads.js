@@ -12,8 +12,8 @@ const UPLOAD = { name: '`Upload` as it comes', program: 'lib-storage.js' }
 const EXPRESS = { name: 'Express 5 + multer', program: 'express.js' }
 const WAYS = [FLOOR, SERVICE, UPLOAD, EXPRESS]
 
-/** How much of the memory is the process getting warm and not the uploads: as many files before the first that counts. */
-const WARM_UP = 6
+/** As many files before the first that counts: what a process costs until its code is compiled and its pools are full is not what an upload costs. */
+const WARM_UP = 60
 
 /** CPU, throughput and memory of uploads, in the service and in what it is compared with. */
 export async function uploads ({ quick, only }) {
