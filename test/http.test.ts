@@ -154,6 +154,18 @@ t.test('HTTP', async t => {
       t.notMatch(line.trimEnd(), /[\u0000-\u001f\u2028]|forged/) // eslint-disable-line no-control-regex
     }
   })
+
+  t.test('a request is one line with its route, and nothing of its path', async t => {
+    const routeOf = async (method: string, path: string) => {
+      service.logs.length = 0
+      await service.call(method, path, { token })
+      return service.logs.map(line => JSON.parse(line)).filter(({ event }) => event === 'request').map(({ method, route, status }) => [method, route, status])
+    }
+    t.strictSame(await routeOf('GET', '/library/665f1c2ab7e4d90012ab34cd?x=1'), [['GET', '/library/:id', 404]])
+    t.strictSame(await routeOf('DELETE', '/library/secret'), [['DELETE', '/library/:id', 400]])
+    t.strictSame(await routeOf('GET', '/library?page=1'), [['GET', '/library', 200]])
+    t.strictSame(await routeOf('GET', '/nothing/here'), [['GET', 'unknown', 404]])
+  })
 })
 
 t.test('D12: whatever throws inside is one 500, one log line, and the process lives on', async t => {
