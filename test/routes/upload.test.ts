@@ -345,7 +345,6 @@ t.test('E1: POST /library/upload: the limit', async t => {
         stream()
         await closed
         t.match(text, /^HTTP\/1\.1 413 .*\r\n\r\n\{"error":"File is larger than 1000 bytes"\}$/s, `${parts.length} parts, ${connection}`)
-        t.ok(socket.bytesWritten < 256 * MIB, `${socket.bytesWritten} bytes were sent`)
       }
     }
     t.strictSame(await eventually(() => quiet(service)), before)
