@@ -255,7 +255,7 @@ t.test('GET /library asked for by many at once', async t => {
     const answers = await Promise.all(asked.map(page => list(`?per_page=1&page=${page}`)))
     await bed.mongo.up()
     t.strictSame(answers.map(({ status, body }) => [status, body.page, body.items[0].created_at]), asked.map(page => [200, page, at(3 - page).toISOString()]))
-    t.ok(finds >= 3 && finds <= 30, `${finds} reads`)
+    t.ok(finds >= 3 && finds <= 45, `${finds} reads`)
   })
 
   t.test('after a write is acknowledged nobody misses it, though the same was under way', async t => {
