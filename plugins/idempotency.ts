@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { IDEMPOTENCY_KEY } from '../schemas/common.js'
 import type { Fingerprint, StoredAnswer } from '../schemas/documents.js'
 import { invalidIdempotencyKey, reusedIdempotencyKey } from '../services/errors.js'
 import { createFingerprints } from '../services/fingerprint.js'
@@ -16,7 +17,7 @@ declare module 'fastify' {
   }
 }
 
-const KEY = /^[!-~]{1,255}$/
+const KEY = new RegExp(IDEMPOTENCY_KEY)
 type Done = (error?: Error) => void
 
 /** `Idempotency-Key` on the routes that say so: taken before the body is judged, settled with the answer, before that is sent. */

@@ -11,10 +11,13 @@ export const PAGE_RANGE = { minimum: 1, maximum: 999_999_999 }
 export const NextCursor = Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'For the page after this; null at the end' })
 export const PageNumber = (value: number) => Type.Integer({ ...PAGE_RANGE, default: value })
 
+/** Of an `Idempotency-Key`: visible ASCII. */
+export const IDEMPOTENCY_KEY = '^[!-~]{1,255}$'
+
 /** Of operations whose answer is remembered for who repeats a request (draft-ietf-httpapi-idempotency-key-header). */
 export const IdempotencyHeaders = Type.Object({
   'Idempotency-Key': Type.Optional(Type.String({
-    pattern: '^[!-~]{1,255}$',
+    pattern: IDEMPOTENCY_KEY,
     description: 'A name of your choosing for this request, such as a UUID. Sent again within 24 hours, with the same body, it does nothing and gets the first answer again, unless that was a failure (5xx) or the request was cut off',
     examples: ['8e03978e-40d5-43dd-bc93-6894a57f9324']
   }))

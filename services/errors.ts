@@ -64,6 +64,8 @@ export const noSelectedFile = () => new ServiceError(400, 'No selected file')
 export const missingUserId = () => new ServiceError(400, 'Missing user_id')
 export const unsupportedFileType = () => new ServiceError(400, 'Unsupported file type')
 export const fileTooLarge = (limit: number) => new ServiceError(413, `File is larger than ${limit} bytes`)
+/** Whether something was refused for its size. */
+export const isTooLarge = (error: unknown) => error instanceof ServiceError && error.statusCode === 413
 const DAMAGED = 'Damaged or unreasonable image'
 export const damagedImage = (cause?: unknown) => new ServiceError(400, DAMAGED, { cause })
 export const isDamage = (error: unknown) => error instanceof ServiceError && error.message === DAMAGED

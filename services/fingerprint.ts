@@ -3,7 +3,7 @@ import { Transform, type TransformCallback } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import type { Fingerprint } from '../schemas/documents.js'
 import { digest } from './digest.js'
-import { invalidMultipart, ServiceError } from './errors.js'
+import { invalidMultipart, isTooLarge, ServiceError } from './errors.js'
 import type { FormPart } from './upload-form.js'
 
 type Field = Extract<FormPart, { type: 'field' }>
@@ -41,7 +41,7 @@ export function createFingerprints (secret: string) {
         state = 'whole'
       } catch (error) {
         const last = parts.at(-1)
-        if (!(isTooLong(error) && last?.type === 'file' && last.file.truncated)) state = 'unreadable'
+        if (!(isTooLarge(error) && last?.type === 'file' && last.file.truncated)) state = 'unreadable'
         throw error
       }
     }
@@ -71,7 +71,7 @@ export function createFingerprints (secret: string) {
         if (isLast) break
       }
     } catch (error) {
-      if (isTooLong(error)) return false
+      if (isTooLarge(error)) return false
       throw error instanceof ServiceError ? error : invalidMultipart(error)
     }
     return name(texts) === digest
@@ -145,7 +145,6 @@ async function readFile ({ file }: File, most: number): Promise<Content> {
 
 const fieldText = ({ name, value, truncated }: Field) => canonical([name, value, truncated])
 const fileText = ({ name, filename }: File, content: Content) => canonical([name, filename, content.bytes, content.sha256()])
-const isTooLong = (error: unknown) => error instanceof ServiceError && error.statusCode === 413
 
 /** The same text for the same JSON value, and for no other: each array and object is preceded by how many follow. However deep it is, as a recursion could not. */
 function canonical (value: unknown): string {

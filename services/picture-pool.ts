@@ -18,7 +18,7 @@ const LONGEST_MS = 60_000
 export function createPicturePool ({ sizes, maxBytes }: PicturesOptions, { threads = availableParallelism(), longestMs = LONGEST_MS } = {}) {
   const filename = new URL('./picture-worker.js', import.meta.url).href
   const pool = new Piscina<PictureTask, PictureAnswer>({ filename, minThreads: 0, maxThreads: threads, idleTimeout: IDLE_MS })
-  const turns = createTurns(threads)
+  const turns = createTurns(threads) // the pool has a queue as well, but a picture's minute begins with its turn
   return { read: (bytes: Buffer<ArrayBuffer>, fit: Fit) => turns(() => read(bytes, fit)), close: () => pool.destroy() }
 
   async function read (bytes: Buffer<ArrayBuffer>, fit: Fit): Promise<Picture> {

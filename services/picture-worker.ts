@@ -1,6 +1,6 @@
+import type { Fit } from '../schemas/library.js'
 import { ServiceError } from './errors.js'
 import { createPictures, type Picture, type PicturesOptions } from './pictures.js'
-import type { Fit } from '../schemas/library.js'
 
 export interface PictureTask extends PicturesOptions { bytes: Uint8Array, fit: Fit }
 

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { UploadedFields } from '../schemas/documents.js'
 import { FITS } from '../schemas/library.js'
-import { damagedImage, FieldError, fileTooLarge, invalidMultipart, missingUserId, noFilePart, noSelectedFile, sentences, ServiceError, unsupportedFileType } from './errors.js'
+import { damagedImage, FieldError, fileTooLarge, invalidMultipart, isTooLarge, missingUserId, noFilePart, noSelectedFile, sentences, unsupportedFileType } from './errors.js'
 
 /** One part of a multipart form, in the order of the wire; a file must be read to its end before the next part comes. */
 export type FormPart =
@@ -53,7 +53,7 @@ export async function readUploadForm<Stored> (
     }
   } catch (error) {
     const refused = files > 0 && !(outcome && 'stored' in outcome)
-    if (!(refused && isTooLong(error))) throw error
+    if (!(refused && isTooLarge(error))) throw error // a form too long to be read to its end is judged by what is known of it
     whole = false
   }
   if (!outcome) throw noFilePart()
@@ -61,9 +61,6 @@ export async function readUploadForm<Stored> (
   if ('stored' in outcome) return { fields, stored: outcome.stored }
   throw REFUSALS[outcome.refused === 'damaged' && (file?.truncated || !whole) ? 'too large' : outcome.refused](limit)
 }
-
-/** Whether a form is too long to be read to its end; then what is known of it decides. */
-const isTooLong = (error: unknown) => error instanceof ServiceError && error.statusCode === 413
 
 function judgeFields (values: FieldValues, complete: boolean): UploadedFields {
   const userId = values.get('user_id')

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ObjectId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
-import { invalidMultipart, isDamage, isMalformed, ServiceError } from './errors.js'
+import { invalidMultipart, isDamage, isMalformed, isTooLarge } from './errors.js'
 import type { createFlights, Uploader } from './flights.js'
 import { readHead, type createIntake, type StoredFile } from './intake.js'
 import type { Clock, Log } from './ports.js'
@@ -56,7 +56,7 @@ export function createUploads ({ flights, takeIn, publish, limit, now }: Uploads
       const incoming = { chunks: wellFormed(chunks), head, type, sure: file.sure, most: file.most, isTruncated: () => file.truncated === true }
       return { stored: await takeIn(incoming, key, gone, () => flights.begin(Object.assign(row, { key }), uploader)) }
     } catch (error) {
-      if (error instanceof ServiceError && error.statusCode === 413) return { refused: 'too large' }
+      if (isTooLarge(error)) return { refused: 'too large' }
       if (isDamage(error)) return { refused: 'damaged' }
       if (isMalformed(error)) return { refused: 'malformed' } // what follows tells the same of the form
       throw error

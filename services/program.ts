@@ -1,0 +1,43 @@
+import { existsSync } from 'node:fs'
+import { loadEnvFile } from 'node:process'
+import { MongoClient, MongoServerError } from 'mongodb'
+
+/** Ends a program that was called in a way it does not know, with its usage and exit code 2. */
+export function misused (usage: string): never {
+  process.stderr.write(`${usage}\n`)
+  process.exit(2)
+}
+
+/** Runs a program with the variables of `.env`: its exit code is what `work` resolves with, or 1 with one sentence when that fails. */
+export async function runProgram (work: () => Promise<number>): Promise<void> {
+  process.stdout.on('error', () => {}) // a report that nobody reads any more is no reason to stop half-way
+  try {
+    if (existsSync('.env')) loadEnvFile()
+    process.exitCode = await work()
+  } catch (error) {
+    const { message, cause } = error as Error
+    process.stderr.write(`${message}${causeOf(cause)}\n`)
+    process.exit(1)
+  }
+}
+
+/** Has work done on the database server at MONGO_URI. */
+export async function withMongo<T> (uri: string, work: (client: MongoClient) => Promise<T>): Promise<T> {
+  const client = await connect(uri)
+  try {
+    return await work(client)
+  } finally {
+    await client.close()
+  }
+}
+
+async function connect (uri: string): Promise<MongoClient> {
+  try {
+    return await new MongoClient(uri, { serverSelectionTimeoutMS: 10_000 }).connect()
+  } catch (cause) {
+    throw new Error('MongoDB cannot be reached at MONGO_URI', { cause })
+  }
+}
+
+/** What failed, without a word of what the database said: it may quote a number. */
+const causeOf = (cause: unknown) => cause instanceof Error ? `: ${cause.name}${cause instanceof MongoServerError ? ` ${cause.codeName ?? cause.code}` : ''}` : ''
