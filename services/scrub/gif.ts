@@ -12,23 +12,21 @@ const CONTROL_BYTES = 4
 const COMMENT = 0xfe
 const APPLICATION = 0xff
 const APPLICATION_ID_BYTES = 11
-/** Among the labels of blocks that touch no pixel, one that nobody uses (GIF89a §12). */
-const UNKNOWN = 0xfa
 
-/** Whether a data sub-block of so many bytes stays. */
-type Keeps = (size: number) => boolean
+/** Whether a data sub-block of this size stays, and how many came before it. */
+type Keeps = (size: number, before: number) => boolean
 
 const all: Keeps = () => true
 const none: Keeps = () => false
 const control: Keeps = size => size === CONTROL_BYTES
-/** The number of repetitions; the size of a buffer. */
-const loop: Keeps = size => size === 3 || size === 5
+/** The number of repetitions and the size of a buffer, once each: more would be room for something else. */
+const loop: Keeps = (size, before) => before < 2 && (size === 3 || size === 5)
 
 const KEPT_APPLICATIONS = new Map([['NETSCAPE2.0', loop], ['ANIMEXTS1.0', loop], ['ICCRGBG1012', all]])
 
 /**
- * Every comment, plain text and application extension becomes an unknown one with the same sub-blocks, of zeros; but for those that loop and ICC profiles.
- * After an image the trailer may be missing.
+ * Every comment, plain text and application extension becomes a comment with the same sub-blocks, of zeros: it is the only
+ * label that every decoder skips. Those that loop and ICC profiles stay. After an image the trailer may be missing.
  */
 export function * walkGif (course: Course): Walk {
   const bounds = createBounds()
@@ -71,7 +69,7 @@ function * extension (): Walk {
     const known = KEPT_APPLICATIONS.get(block.toString('latin1', 3))
     if (known) [keeps, bytes] = [known, block.length]
   }
-  if (keeps === none) block[1] = block[2] === 0 ? COMMENT : UNKNOWN // an empty one of another label is misread by libnsgif
+  if (keeps === none) block[1] = COMMENT
   yield pass(bytes)
   yield subBlocks(keeps)
 }
@@ -79,6 +77,7 @@ function * extension (): Walk {
 /** Through the data sub-blocks, to the byte after their terminator (GIF89a §15 and §16). */
 function subBlocks (keeps: Keeps) {
   let left = 0
+  let before = 0
   let kept = true
   return move((buffer, from) => {
     for (let at = from; ;) {
@@ -89,7 +88,7 @@ function subBlocks (keeps: Keeps) {
       if (at === buffer.length) return -1
       left = buffer[at++]!
       if (left === 0) return at
-      kept = keeps(left)
+      kept = keeps(left, before++)
     }
   })
 }

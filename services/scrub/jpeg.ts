@@ -1,6 +1,6 @@
 import { damagedImage } from '../errors.js'
 import { createBounds } from './bounds.js'
-import { hasPrefix, orientationTiff, readOrientation } from './orientation.js'
+import { hasPrefix, readOrientation, reduceExif } from './orientation.js'
 import { fill, move, pass, peek, type Course, type Walk } from './stream.js'
 
 const SOI = 0xd8
@@ -29,8 +29,10 @@ const ADOBE_BYTES = 12
 type Part<T> = Generator<ReturnType<typeof peek>, T, Buffer>
 
 /**
- * Every application segment and comment becomes fill bytes (T.81 §B.1.1.2), but for JFIF (without its thumbnail), ICC profiles and Adobe's colour transform; of the first Exif
- * that names one the orientation stays. Tables and headers are held against their own lengths, so that none has room for more. Only Huffman-coded, sequential or progressive.
+ * Every application segment and comment becomes a comment of zeros: every reader skips one, and not all skip fill bytes.
+ * JFIF stays (without its thumbnail), and so do ICC profiles, Adobe's colour transform, and the orientation of the first
+ * Exif that names one. Tables and headers are held against their own lengths, so that none has room for more.
+ * Only Huffman-coded, sequential or progressive.
  */
 export function * walkJpeg (course: Course): Walk {
   const bounds = createBounds()
@@ -56,10 +58,9 @@ export function * walkJpeg (course: Course): Walk {
     const segment = yield peek(1 + Math.min(length, 2 + JFIF_BYTES))
     const parameters = segment.subarray(HEADER_BYTES)
     if (code === APP0 && parameters.length === JFIF_BYTES && startsWith(parameters, 'JFIF\0')) {
-      parameters.fill(0, JFIF_BYTES - 2)
-      yield * shorten(segment, length, JFIF_BYTES)
+      yield * keepStart(length, JFIF_BYTES - 2)
     } else if (code === APP14 && parameters.length >= ADOBE_BYTES && startsWith(parameters, 'Adobe')) {
-      yield * shorten(segment, length, ADOBE_BYTES)
+      yield * keepStart(length, ADOBE_BYTES)
     } else if (code === APP2 && startsWith(parameters, 'ICC_PROFILE\0')) {
       yield pass(1 + length)
     } else if (code === APP1 && hasPrefix(parameters) && !oriented) {
@@ -71,13 +72,10 @@ export function * walkJpeg (course: Course): Walk {
 
   function * exif (length: number): Walk {
     const segment = yield peek(1 + length)
-    const orientation = readOrientation(segment.subarray(HEADER_BYTES))
+    const payload = segment.subarray(HEADER_BYTES)
+    const orientation = readOrientation(payload)
     oriented = orientation !== undefined
-    segment.fill(FILL)
-    if (orientation !== undefined && orientation > 1) {
-      const reduced = exifSegment(orientation, segment.length)
-      reduced.copy(segment, segment.length - reduced.length)
-    }
+    if (!reduceExif(payload, orientation)) segment[0] = COM
     yield pass(segment.length)
   }
 
@@ -129,21 +127,15 @@ function * nextMarkerOfScan (): Part<number> {
 }
 
 function * blank (length: number): Walk {
-  yield fill(1 + length, FILL)
+  const header = yield peek(HEADER_BYTES)
+  header[0] = COM
+  yield * keepStart(length, 0)
 }
 
-/** So many bytes of parameters stay of a segment that has been seen at least so far. */
-function * shorten (segment: Buffer, length: number, bytes: number): Walk {
-  segment.writeUInt16BE(2 + bytes, 1)
+/** This many bytes of the parameters stay. The others become zeros. */
+function * keepStart (length: number, bytes: number): Walk {
   yield pass(HEADER_BYTES + bytes)
-  yield fill(length - 2 - bytes, FILL)
-}
-
-/** From the marker's code on, in little room without the offset of a next directory, which may be missing. */
-function exifSegment (orientation: number, room: number): Buffer {
-  const segment = Buffer.concat([Buffer.from([APP1, 0, 0]), Buffer.from('Exif\0\0', 'latin1'), orientationTiff(orientation)]).subarray(0, room)
-  segment.writeUInt16BE(segment.length - 1, 1)
-  return segment
+  yield fill(length - 2 - bytes, 0)
 }
 
 function isWellFormed (code: number, parameters: Buffer): boolean {

@@ -42,7 +42,7 @@ export function reduceExif (exif: Buffer, orientation: number | undefined): bool
 }
 
 /** A TIFF header and a directory with one entry. Without the offset of a next directory, which may fall off at the end, 22 bytes. */
-export function orientationTiff (orientation: number): Buffer {
+function orientationTiff (orientation: number): Buffer {
   const tiff = Buffer.alloc(26)
   tiff.write('MM\0*', 'latin1')
   tiff.writeUInt32BE(IFD_OFFSET, 4)
