@@ -7,9 +7,10 @@ import * as health from '../schemas/health.js'
 import * as keys from '../schemas/keys.js'
 import * as library from '../schemas/library.js'
 import * as users from '../schemas/users.js'
+import * as webhooks from '../schemas/webhooks.js'
 import type { AppSettings } from '../services/ports.js'
 
-const shared = [auth, common, health, keys, library, users].flatMap(module => Object.values(module)).filter(isShared)
+const shared = [auth, common, health, keys, library, users, webhooks].flatMap(module => Object.values(module)).filter(isShared)
 
 /** The page needs its own scripts, styles and pictures, this server's answers, and nothing else. */
 const PAGE_POLICY = {

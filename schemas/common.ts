@@ -5,9 +5,11 @@ export const ref = <T extends TSchema>(schema: T) => Type.Unsafe<Static<T>>({ $r
 
 export const ObjectIdHex = Type.String({ pattern: '^[0-9a-f]{24}$', description: '24 lower-case hex digits', examples: ['665f1c2ab7e4d90012ab34cd'] })
 export const Timestamp = Type.String({ format: 'date-time', description: 'UTC, milliseconds', examples: ['2026-05-04T10:11:12.345Z'] })
+/** Null only in answers. Other members that may be missing are optional: generated clients read a type list of objects wrongly. */
+export const NullableTimestamp = Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'UTC, milliseconds; null when it never happened', examples: ['2026-05-04T10:11:12.345Z'] })
 export const PhoneNumber = Type.String({ description: 'A phone number in any usual notation; a national one is read in the service\'s default region', examples: ['+919876543210'] })
 export const PAGE_RANGE = { minimum: 1, maximum: 999_999_999 }
-/** A list of types, not alternatives: those the serialiser can only tell apart by validating. */
+/** A list of types, not `anyOf`: the serialiser can only tell alternatives apart by validating. */
 export const NextCursor = Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'For the page after this; null at the end' })
 export const PageNumber = (value: number) => Type.Integer({ ...PAGE_RANGE, default: value })
 
@@ -24,17 +26,18 @@ export const IdempotencyHeaders = Type.Object({
 })
 
 /** Of an answer that may be a repeated one. */
-export const replayed = { 'Idempotency-Replayed': { type: 'string', const: 'true', description: 'There when this is the first answer again' } }
+export const replayed = { 'Idempotency-Replayed': { type: 'string', description: '`true` when this is the first answer again' } }
 
-export const FieldErrors = Type.Object({
-  errors: Type.Record(Type.String(), Type.Array(Type.String(), { minItems: 1 }), { description: 'Sentences by field; `_schema` for the body as a whole' })
-}, { $id: 'FieldErrors', additionalProperties: false, examples: [{ errors: { phone: ['Missing data for required field.'] } }] })
-export type FieldErrors = Static<typeof FieldErrors>
+/** One schema for every 400: generated clients cannot tell alternatives apart. */
+export const InvalidRequest = Type.Object({
+  errors: Type.Optional(Type.Record(Type.String(), Type.Array(Type.String()), { description: 'Sentences for each field. `_schema` stands for the body as a whole' })),
+  error: Type.Optional(Type.String({ description: 'One sentence, where the fault belongs to no field' }))
+}, { $id: 'InvalidRequest', description: 'Either `errors` or `error`', examples: [{ errors: { phone: ['Missing data for required field.'] } }, { error: 'Invalid user id' }] })
 
 export const ErrorMessage = Type.Object({
-  error: Type.String(),
-  details: Type.Optional(Type.String({ description: 'A harmless sentence that names the request id' }))
-}, { $id: 'ErrorMessage', additionalProperties: false, examples: [{ error: 'Not found' }] })
+  error: Type.String({ description: 'A sentence for people' }),
+  details: Type.Optional(Type.String({ description: 'A sentence that names the request id' }))
+}, { $id: 'ErrorMessage', examples: [{ error: 'Not found' }] })
 export type ErrorMessage = Static<typeof ErrorMessage>
 
 /** A response: its schema by name, what it means, and what it may look like. */
@@ -45,15 +48,15 @@ const refusal = (description: string, error: string, headers?: Record<string, un
 const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds to wait' } }
 const fieldErrors = { errors: { page: ['Not a valid integer.'] } }
 
-export const BadRequest = response(ref(FieldErrors), 'A field is missing or wrong', { errors: { phone: ['Missing data for required field.'] } })
-export const BadQuery = response(ref(FieldErrors), 'A query parameter is wrong', fieldErrors)
-export const BadUpload = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The form or its file is not taken', { error: 'Unsupported file type' })
-export const BadUserCreation = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'A field is missing or wrong, or the `Idempotency-Key` is none', { errors: { number: ['Missing data for required field.'] } })
-export const BadUserId = refusal('The id is malformed', 'Invalid user id')
-export const BadItemRemoval = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The id is malformed, or a body that need not be there', { error: 'Invalid library item id' })
-export const BadUserChange = response(Type.Union([ref(FieldErrors), ref(ErrorMessage)]), 'The id is malformed, or a field is wrong', { errors: { blocked: ['Not a valid boolean.'] } })
+export const BadRequest = response(ref(InvalidRequest), 'A field is missing or wrong', { errors: { phone: ['Missing data for required field.'] } })
+export const BadQuery = response(ref(InvalidRequest), 'A query parameter is wrong', fieldErrors)
+export const BadUpload = response(ref(InvalidRequest), 'The form or its file is not taken', { error: 'Unsupported file type' })
+export const BadUserCreation = response(ref(InvalidRequest), 'A field is missing or wrong, or the `Idempotency-Key` is none', { errors: { number: ['Missing data for required field.'] } })
+export const BadUserId = response(ref(InvalidRequest), 'The id is malformed', { error: 'Invalid user id' })
+export const BadItemRemoval = response(ref(InvalidRequest), 'The id is malformed, or a body that need not be there', { error: 'Invalid library item id' })
+export const BadUserChange = response(ref(InvalidRequest), 'The id is malformed, or a field is wrong', { errors: { blocked: ['Not a valid boolean.'] } })
 export const Unauthorized = refusal('No, a bad or an expired access token', 'Invalid access token', { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 §3' } })
-export const BadItemId = refusal('The id is malformed', 'Invalid library item id')
+export const BadItemId = response(ref(InvalidRequest), 'The id is malformed', { error: 'Invalid library item id' })
 export const ItemNotFound = refusal('There is no such item', 'Library item not found')
 export const NotModified = { description: 'Unchanged since the answer whose ETag was sent', type: 'null' } as const
 export const NoContent = { description: 'Done', type: 'null' } as const
@@ -72,7 +75,7 @@ export const TooMany = refusal('Too many requests of this kind', 'Too many codes
 
 /** What every operation can answer, whatever it does. */
 export const anyOperation = {
-  400: refusal('The request is malformed', 'Bad request'),
+  400: response(ref(InvalidRequest), 'The request is malformed', { error: 'Bad request' }),
   414: refusal('The URL is too long', 'URI too long'),
   431: refusal('The header fields are too large', 'Request header fields too large'),
   500: response(ref(ErrorMessage), 'A dependency failed, or the service has a bug', { error: 'Internal server error', details: 'The request could not be completed. Quote request id 7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e when you ask about it.' }),

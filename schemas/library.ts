@@ -1,27 +1,27 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { NextCursor, ObjectIdHex, PAGE_RANGE, PageNumber, Timestamp } from './common.js'
+import { NextCursor, ObjectIdHex, PAGE_RANGE, PageNumber, ref, Timestamp } from './common.js'
 
 const folder = 'https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e'
 const rendition = { url: `${folder}/64x64.gif`, bytes: 18213, frames: 24, duration_ms: 1920, ble_seconds: 2.1 }
 const example = { id: '665f1c2ab7e4d90012ab34cd', url: `${folder}/original.gif`, original_url: `${folder}/original.gif`, user_id: 'meera', created_at: '2026-05-04T10:11:12.345Z', type: 'gif', category: 'GIF', title: 'Dancing fox', content_type: 'image/gif', size: 48213, sha256: '6c63cc5063ac82d8bbc925f9a31adf3a87f1510c021e0fde51854d60484b5019', width: 320, height: 240, frames: 24, duration_ms: 1920, dominant_color: '#e87830', renditions: { '64x64': rendition } }
 
-const Rendition = Type.Object({
-  url: Type.String({ format: 'uri', examples: [rendition.url] }),
+export const Rendition = Type.Object({
+  url: Type.String({ examples: [rendition.url] }),
   bytes: Type.Integer({ examples: [18213] }),
   frames: Type.Integer({ examples: [24] }),
   duration_ms: Type.Integer({ examples: [1920] }),
   ble_seconds: Type.Number({ description: 'How long the bag takes to receive it by Bluetooth: bytes / 9,000, rounded up to one decimal', examples: [2.1] })
-})
+}, { $id: 'Rendition', examples: [rendition] })
 
 const item = {
   id: ObjectIdHex,
-  url: Type.String({ format: 'uri', description: 'Where anybody fetches the bytes, without a header; never changes', examples: [example.url] }),
+  url: Type.String({ description: 'Where anybody fetches the bytes, without a header; never changes', examples: [example.url] }),
   user_id: Type.String({ description: 'The label the uploader chose', examples: ['meera'] }),
   created_at: Timestamp,
   type: Type.String({ description: '`gif` for what is animated or a GIF, else `image`', examples: ['gif'] }),
   category: Type.String({ examples: ['GIF'] }),
   title: Type.Optional(Type.String({ examples: ['Dancing fox'] })),
-  original_url: Type.Optional(Type.String({ format: 'uri', description: 'The file as it was uploaded, without its metadata', examples: [example.original_url] })),
+  original_url: Type.Optional(Type.String({ description: 'The file as it was uploaded, without its metadata', examples: [example.original_url] })),
   content_type: Type.Optional(Type.String({ description: 'Decided by the bytes', examples: ['image/gif'] })),
   size: Type.Optional(Type.Integer({ description: 'Bytes of the original', examples: [48213] })),
   sha256: Type.Optional(Type.String({ description: 'Of the bytes at `original_url`, hexadecimal', pattern: '^[0-9a-f]{64}$' })),
@@ -30,10 +30,10 @@ const item = {
   frames: Type.Optional(Type.Integer({ examples: [24] })),
   duration_ms: Type.Optional(Type.Integer({ description: 'Of all frames together; 0 for what does not move', examples: [1920] })),
   dominant_color: Type.Optional(Type.String({ pattern: '^#[0-9a-f]{6}$', examples: ['#e87830'] })),
-  renditions: Type.Optional(Type.Record(Type.String(), Rendition, { description: 'GIFs made for the panel of the bag, by their size: fitted on black, every frame, the same duration' }))
+  renditions: Type.Optional(Type.Record(Type.String(), ref(Rendition), { description: 'GIFs made for the panel of the bag, by their size: fitted on black, every frame, the same duration' }))
 }
 
-export const LibraryItem = Type.Object(item, { $id: 'LibraryItem', additionalProperties: false, examples: [example] })
+export const LibraryItem = Type.Object(item, { $id: 'LibraryItem', examples: [example] })
 export type LibraryItem = Static<typeof LibraryItem>
 
 export const LibraryItemId = Type.Object({ id: ObjectIdHex })
@@ -46,7 +46,7 @@ export const Revalidation = Type.Object({
 export const FileUploaded = Type.Object({
   message: Type.String({ examples: ['File uploaded'] }),
   ...item
-}, { $id: 'FileUploaded', additionalProperties: false, examples: [{ message: 'File uploaded', ...example }] })
+}, { $id: 'FileUploaded', examples: [{ message: 'File uploaded', ...example }] })
 
 const TYPES = ['gif', 'image'] as const
 const filterText = (description: string) => Type.Optional(Type.String({ minLength: 1, maxLength: 255, description }))
@@ -64,14 +64,14 @@ export const LibraryQuery = Type.Object({
 export type LibraryQuery = Static<typeof LibraryQuery>
 
 export const LibraryPage = Type.Object({
-  items: Type.Array(Type.Unsafe<LibraryItem>({ $ref: 'LibraryItem#' })),
+  items: Type.Array(ref(LibraryItem)),
   page: Type.Integer({ minimum: 1 }),
   per_page: Type.Integer({ minimum: 1, maximum: 100 }),
   total: Type.Integer({ minimum: 0, description: 'Of all pages. What this instance of the service wrote counts at once, what others wrote within 2 s' }),
   total_pages: Type.Integer({ minimum: 0 }),
   total_exact: Type.Boolean({ description: 'False when a filter finds more than 10,000, which are then not counted further' }),
   next_cursor: NextCursor
-}, { $id: 'LibraryPage', additionalProperties: false, examples: [{ items: [example], page: 1, per_page: 10, total: 1, total_pages: 1, total_exact: true, next_cursor: null }] })
+}, { $id: 'LibraryPage', examples: [{ items: [example], page: 1, per_page: 10, total: 1, total_pages: 1, total_exact: true, next_cursor: null }] })
 export type LibraryPage = Static<typeof LibraryPage>
 
 export const FITS = ['contain', 'cover', 'fill'] as const
@@ -103,10 +103,10 @@ export type DirectUploadRequest = Static<typeof DirectUploadRequest>
 
 export const DirectUpload = Type.Object({
   id: ObjectIdHex,
-  url: Type.String({ format: 'uri', description: 'Where to post the form', examples: ['https://hookaba.s3.ap-south-1.amazonaws.com/'] }),
+  url: Type.String({ description: 'Where to post the form', examples: ['https://hookaba.s3.ap-south-1.amazonaws.com/'] }),
   fields: Type.Record(Type.String(), Type.String(), { description: 'The form\'s fields, to be sent before the one called `file`' }),
   expires_at: Timestamp
-}, { $id: 'DirectUpload', additionalProperties: false, examples: [{ id: example.id, url: 'https://hookaba.s3.ap-south-1.amazonaws.com/', fields: { key: 'incoming/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', 'Content-Type': 'image/gif', Policy: '…', 'X-Amz-Signature': '…' }, expires_at: example.created_at }] })
+}, { $id: 'DirectUpload', examples: [{ id: example.id, url: 'https://hookaba.s3.ap-south-1.amazonaws.com/', fields: { key: 'incoming/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', 'Content-Type': 'image/gif', Policy: '…', 'X-Amz-Signature': '…' }, expires_at: example.created_at }] })
 export type DirectUpload = Static<typeof DirectUpload>
 
 export const UploadId = Type.Object({ id: ObjectIdHex })

@@ -64,10 +64,10 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
     visitor.record('user.exported', caller)
     const text = jsonText({
       exported_at: at,
-      user: user && shownToSelf(user),
+      ...(user && { user: shownToSelf(user) }),
       duplicates: formerRows.map(row => shown(row, true)),
       sessions: open.map(session => shownSession(session, sessionId)),
-      login: otp && loginState(otp),
+      ...(otp && { login: loginState(otp) }),
       uploads: inFlight.map(({ _id, started_at: startedAt }) => ({ id: _id.toHexString(), started_at: startedAt })),
       items: map(library.find({ owner: caller }).sort({ created_at: -1, _id: -1 }), present),
       audit: map(audit.each(caller, user ? user.number_since : open.find(({ _id }) => _id === sessionId)?.created_at ?? at), recordedEvent)
@@ -82,13 +82,13 @@ function loginState ({ challenge, sends, failures, locked_until: lockedUntil }: 
     failures: failures.dates.map(toText),
     failures_in_row: failures.row,
     locked_until: lockedUntil && toText(lockedUntil),
-    code: challenge && { issued_at: toText(challenge.issued_at), expires_at: toText(challenge.expires_at), tries: challenge.tries, used_at: challenge.used_at && toText(challenge.used_at) }
+    ...(challenge && { code: { issued_at: toText(challenge.issued_at), expires_at: toText(challenge.expires_at), tries: challenge.tries, used_at: challenge.used_at && toText(challenge.used_at) } })
   }
 }
 
 /** Of what somebody else has done to the caller: what it was, but not who, nor where from. */
 function recordedEvent ({ at, event, count, network, request_id: requestId, details: { by, ...details } }: AuditDocument): RecordedEvent {
-  return { at: toText(at), event, count, ...(by === undefined && { network, request_id: requestId }), details }
+  return { at: toText(at), event, count, ...(by === undefined && { network, request_id: requestId }), details: Object.fromEntries(Object.entries(details).map(([name, value]) => [name, String(value)])) }
 }
 
 const toText = (date: Date) => date.toISOString()

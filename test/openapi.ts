@@ -8,12 +8,13 @@ export interface Answer { method: string, path: string, status: number, contentT
 
 /**
  * Holds answers against an OpenAPI document: their operation, status, media type and body must be described there.
+ * The document is open for what comes later. An answer of today has no member that is not described.
  * What matches no operation has to be 404 or 405, and an error. The returned function gives what is wrong, or undefined.
  */
 export function openApiCheck (document: OpenApiDocument): (answer: Answer) => string | undefined {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   addFormats.default(ajv)
-  ajv.addSchema({ $id: 'doc', ...document })
+  ajv.addSchema({ $id: 'doc', ...strict(document) })
   const compiled = new Map<string, ValidateFunction>()
   const templates = Object.keys(document.paths).map(template => ({ template, pattern: new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`) }))
     .sort((a, b) => a.template.split('{').length - b.template.split('{').length)
@@ -40,4 +41,20 @@ export function openApiCheck (document: OpenApiDocument): (answer: Answer) => st
     const escaped = (text: string) => text.replaceAll('~', '~0').replaceAll('/', '~1')
     return verdict(`/paths/${escaped(template)}/${verb}/responses/${status}/content/${escaped(type)}/schema`, body)
   }
+}
+
+/** What holds for one of two outcomes that share a schema. */
+const OUTCOMES: Record<string, object> = {
+  InvalidRequest: { minProperties: 1, maxProperties: 1 },
+  OtpResult: outcome(['access_token', 'token_type', 'expires_in'], 'refresh_token'),
+  NumberChangeResult: outcome(['_id', 'username', 'number', 'created_on', 'admin', 'access_token', 'token_type', 'expires_in'])
+}
+
+function outcome (required: string[], ...optional: string[]): object {
+  return { if: { properties: { success: { const: true } } }, then: { required }, else: { properties: Object.fromEntries([...required, ...optional].map(name => [name, false])) } }
+}
+
+function strict (document: OpenApiDocument): OpenApiDocument {
+  const schemas = Object.entries(document.components.schemas).map(([name, schema]) => [name, { additionalProperties: false, ...schema, ...(OUTCOMES[name] && { allOf: [OUTCOMES[name]] }) }])
+  return { ...document, components: { ...document.components, schemas: Object.fromEntries(schemas) } }
 }

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { OtpRejected, OtpRequest, OtpSent, OtpVerification, OtpVerified, Refresh, Refreshed } from '../../schemas/auth.js'
+import { OtpRequest, OtpResult, OtpSent, OtpVerification, Refresh, Refreshed } from '../../schemas/auth.js'
 import { anyOperation, BadRequest, ref, TooLarge, TooMany, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
 
 const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType, 429: TooMany }
@@ -31,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'A code lives five minutes, allows five tries, and gives exactly one token. Wrong, expired, used and never requested codes are answered alike.',
       security: [],
       body: ref(OtpVerification),
-      response: { 200: { description: 'Verified, or not: `success` tells', anyOf: [ref(OtpVerified), ref(OtpRejected)] }, ...refusals }
+      response: { 200: { ...ref(OtpResult), description: '`success` tells whether the code was right' }, ...refusals }
     }
   }, async ({ body, visitor }) => {
     const guessedAt = now()
@@ -59,7 +59,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
   function bearer (session: Parameters<typeof app.issueToken>[0]) {
     const { token, expiresIn } = app.issueToken(session)
-    return { access_token: token, token_type: 'Bearer' as const, expires_in: expiresIn }
+    return { access_token: token, token_type: 'Bearer', expires_in: expiresIn }
   }
 }
 

@@ -1,6 +1,6 @@
 import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, Forbidden, TooLarge, UnsupportedMediaType } from '../../schemas/common.js'
+import { anyOperation, BadRequest, Forbidden, ref, TooLarge, UnsupportedMediaType } from '../../schemas/common.js'
 import { TwilioReference, TwilioStatus } from '../../schemas/webhooks.js'
 import { unsigned } from '../../services/errors.js'
 
@@ -27,7 +27,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security: [],
       consumes: ['application/x-www-form-urlencoded'],
       querystring: TwilioReference,
-      body: TwilioStatus,
+      body: ref(TwilioStatus),
       response: {
         204: { type: 'null', description: 'Noted' },
         ...anyOperation,

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { OtpRejected, OtpSent } from '../../../../schemas/auth.js'
+import { OtpSent } from '../../../../schemas/auth.js'
 import { anyOperation, BadRequest, Conflict, ref, TooLarge, TooMany, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../../schemas/common.js'
-import { NumberChange, NumberChanged, NumberChangeRequest } from '../../../../schemas/users.js'
+import { NumberChange, NumberChangeRequest, NumberChangeResult } from '../../../../schemas/users.js'
 import { invalidToken } from '../../../../services/errors.js'
 import { createNumbers } from '../../../../services/numbers.js'
 
@@ -37,7 +37,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'Items, sessions and admin rights move along. Under the rules of `POST /auth/verify-otp`. Whether somebody has the number is told only with the right code.',
       security,
       body: ref(NumberChange),
-      response: { 200: { description: 'Moved, with a new access token; or `success` is false', anyOf: [ref(NumberChanged), ref(OtpRejected)] }, ...refusals, 409: Conflict }
+      response: { 200: { ...ref(NumberChangeResult), description: '`success` tells whether the code was right. If so, the number is changed' }, ...refusals, 409: Conflict }
     }
   }, async ({ body, phone, sessionId, visitor }) => {
     const user = await numbers.verify(body.number, body.otp, phone, visitor)
@@ -45,7 +45,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     const session = await sessions.find(sessionId)
     if (!session) throw invalidToken()
     const { token, expiresIn } = app.issueToken(session)
-    return { ...user, access_token: token, token_type: 'Bearer', expires_in: expiresIn }
+    return { success: true, message: 'Number changed', ...user, access_token: token, token_type: 'Bearer', expires_in: expiresIn }
   })
 }
 
