@@ -2,7 +2,6 @@ import fp from 'fastify-plugin'
 import { createAddressLimit } from '../services/address-limits.js'
 import { listOf, sendsRealTexts } from '../services/config.js'
 import { createLogin } from '../services/login.js'
-import { takesTexts } from '../services/phone.js'
 import { createTextCounts } from '../services/text-counts.js'
 import { createTextGuard } from '../services/text-guard.js'
 
@@ -22,10 +21,10 @@ export default fp(async function login (app) {
   const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
   const guard = createTextGuard({
     counts: createTextCounts(collections.texts),
-    addresses: createAddressLimit(config.LIMIT_TEXTS_PER_ADDRESS, now),
+    addresses: createAddressLimit(config.LIMIT_SMS_PER_ADDRESS, now),
     secret: config.OTP_SECRET,
     caps: { hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0), day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0) },
-    fraud: { minTexts: config.FRAUD_MIN_TEXTS, minVerified: config.FRAUD_MIN_VERIFIED, stop: costly },
+    fraud: { minTexts: config.FRAUD_MIN_SMS, minVerified: config.FRAUD_MIN_VERIFIED, stop: costly },
     now
   })
   app.decorate('login', createLogin({
@@ -33,7 +32,7 @@ export default fp(async function login (app) {
     sendSms,
     guard,
     failures: createAddressLimit(config.LIMIT_FAILURES_PER_ADDRESS, now),
-    takesTexts: phone => !costly || takesTexts(phone, countries),
+    takesTexts: ({ country, isMobile }) => !costly || (countries.includes(country) && isMobile),
     isBlocked: standing.isBlocked,
     testCode,
     secret: config.OTP_SECRET,

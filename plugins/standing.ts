@@ -23,6 +23,6 @@ export default fp(async function standing (app) {
   app.decorate('standing', createStanding({
     users: collections.users,
     isTestNumber: phone => testCode(phone) !== undefined,
-    adminNumbers: listOf(config.ADMIN_NUMBERS).map(number => requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS'))
+    adminNumbers: listOf(config.ADMIN_NUMBERS).map(number => requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS').e164)
   }))
 }, { name: 'standing', dependencies: ['env', 'clock', 'mongo'] })

@@ -19,11 +19,11 @@ export const Env = Type.Object({
   DOCS: Type.Optional(Type.Boolean()),
   METRICS_TOKEN: Text(),
 
-  LIMIT_TEXTS_PER_ADDRESS: Integer(30),
+  LIMIT_SMS_PER_ADDRESS: Integer(30),
   LIMIT_FAILURES_PER_ADDRESS: Integer(100),
   SMS_HOURLY_CAP: OptionalInteger(),
   SMS_DAILY_CAP: OptionalInteger(),
-  FRAUD_MIN_TEXTS: Integer(30),
+  FRAUD_MIN_SMS: Integer(30),
   FRAUD_MIN_VERIFIED: Type.Number({ default: 0.2, minimum: 0, maximum: 1 }),
 
   MONGO_URI: Text(),

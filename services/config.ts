@@ -38,6 +38,12 @@ const url = (name: keyof Env & ('PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' 
 const neededBy = (provider: string, name: keyof Env): Rule =>
   [name, env => uses(env, provider) && env[name] === undefined, `must be set with SMS_PROVIDER=${provider}`]
 
+/** The variables that an earlier version knew under another name, and their successors. */
+const renamed: Record<string, keyof Env> = {
+  LIMIT_TEXTS_PER_ADDRESS: 'LIMIT_SMS_PER_ADDRESS',
+  FRAUD_MIN_TEXTS: 'FRAUD_MIN_SMS'
+}
+
 const rules: Rule[] = [
   ['TRUST_PROXY', env => parseTrustProxy(env.TRUST_PROXY) === undefined, 'must be off, true for private networks, or a list of addresses and networks'],
   url('PUBLIC_URL'),
@@ -55,7 +61,7 @@ const rules: Rule[] = [
 
   ['OTP_SECRET', env => inProduction(env) && env.OTP_SECRET === undefined, 'must be set in production'],
   ['OTP_SECRET', env => env.OTP_SECRET !== undefined && isWeak(env.OTP_SECRET), 'must have at least 32 bytes and be no placeholder'],
-  ['OTP_TEST_NUMBERS', env => !listOf(env.OTP_TEST_NUMBERS).every(entry => /^[^:]+:\d{6}$/.test(entry) && isPhone(entry.split(':')[0]!, env)), 'must be a list of number:code with six digits'],
+  ['OTP_TEST_NUMBERS', env => !listOf(env.OTP_TEST_NUMBERS).every(entry => /^[^:]+:\p{Nd}{6}$/u.test(entry) && isPhone(entry.split(':')[0]!, env)), 'must be a list of number:code with six digits'],
   ['OTP_TEST_NUMBERS', env => new Set(testNumbers(env)).size < testNumbers(env).length, 'must name every number once'],
   ['OTP_TEST_NUMBERS', env => listOf(env.ADMIN_NUMBERS).some(number => testNumbers(env).includes(normalizePhone(number, env.DEFAULT_REGION))), 'must hold no number of ADMIN_NUMBERS'],
   ['OTP_TEST_NUMBERS_UNTIL', env => env.OTP_TEST_NUMBERS_UNTIL !== undefined && !isIsoDate(env.OTP_TEST_NUMBERS_UNTIL), 'must be an ISO 8601 date'],
@@ -90,8 +96,8 @@ const rules: Rule[] = [
 /** The environment, checked and typed; variables set to nothing count as not set. Throws a ConfigError. */
 export function readConfig (source: Record<string, string | undefined>): Env {
   const known = Object.keys(Env.properties)
-  const data = Object.fromEntries(Object.entries(source).filter(([name, value]) => known.includes(name) && value !== undefined && value.trim() !== ''))
-  const problems: string[] = []
+  const data = Object.fromEntries(Object.entries(source).filter(([name, value]) => known.includes(name) && isSet(value)))
+  const problems = Object.entries(renamed).flatMap(([old, successor]) => isSet(source[old]) ? [`${old} is called ${successor} now`] : [])
   const bad = new Set<string>()
   const env = parse(data, bad, problems)
   for (const [name, broken, rule] of rules) {
@@ -102,6 +108,8 @@ export function readConfig (source: Record<string, string | undefined>): Env {
   if (problems.length > 0) throw new ConfigError(problems)
   return env
 }
+
+const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''
 
 /** Parses with the schema; what is bad is reported and left out, so that the rules can judge the rest. */
 function parse (data: Record<string, string | undefined>, bad: Set<string>, problems: string[]): Env {

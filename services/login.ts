@@ -5,7 +5,7 @@ import type { AddressLimit } from './address-limits.js'
 import { invalidField, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
 import { createOtpStates } from './otp-states.js'
 import { isOtpCode, otpCode, sameCode, type OtpEvent, type OtpOutcome, type Stop } from './otp.js'
-import { maskPhone, normalizePhone, requirePhone } from './phone.js'
+import { maskPhone, normalizePhone, requirePhone, type Phone } from './phone.js'
 import { NumberRefused, type Clock, type SendSms, type Visitor } from './ports.js'
 import { smsMessage, type Platform, type Wording } from './sms-message.js'
 import type { TextGuard } from './text-guard.js'
@@ -17,7 +17,7 @@ export interface LoginOptions {
   /** Failed verifies for each client address. */
   failures: AddressLimit
   /** Whether a text may go to this number at all. */
-  takesTexts: (phone: string) => boolean
+  takesTexts: (phone: Phone) => boolean
   isBlocked: (phone: string) => Promise<boolean>
   /** The fixed code of a test number; undefined for every other. */
   testCode: (phone: string) => string | undefined
@@ -42,9 +42,10 @@ export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlo
    * 400 in the name of `field` for a number that is none or that takes no texts, 429 budgets, caps and guard, 500 provider.
    */
   async function requestOtp (text: string, platform: Platform, visitor: Visitor, field = 'phone'): Promise<void> {
-    const phone = requirePhone(text, region, field)
+    const parsed = requirePhone(text, region, field)
+    const phone = parsed.e164
     const isTest = testCode(phone) !== undefined
-    if (!isTest && !takesTexts(phone)) throw invalidField(field, sentences.phone)
+    if (!isTest && !takesTexts(parsed)) throw invalidField(field, sentences.phone)
     const at = now()
     const asked = { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000 } as const
     const { blocked, outcome } = await orFail('Failed to send OTP', true, isTest ? openTest() : open())
@@ -102,7 +103,7 @@ export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlo
    * 400 in the name of `field` no phone number, 429 while the phone waits or the client address had too many failures.
    */
   async function verifyOtp (text: string, code: string, visitor: Visitor, field = 'phone'): Promise<string | undefined> {
-    const phone = requirePhone(text, region, field)
+    const phone = requirePhone(text, region, field).e164
     const details: Record<string, string> = testCode(phone) === undefined ? {} : { reason: 'test number' }
     const giveBack = failures.take(visitor.address)
     if (typeof giveBack === 'number') {

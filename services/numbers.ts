@@ -4,7 +4,7 @@ import type { CurrentUser } from '../schemas/users.js'
 import { invalidField, sentences, userNotFound } from './errors.js'
 import type { createLogin } from './login.js'
 import type { createMoves } from './moves.js'
-import { requirePhone } from './phone.js'
+import { requirePhone, type Phone } from './phone.js'
 import type { Visitor } from './ports.js'
 import type { createStanding } from './standing.js'
 import { shownToSelf } from './users.js'
@@ -23,21 +23,21 @@ export function createNumbers ({ users, login, moves, standing, region }: Number
     /** Sends a code to the new number. 400, 404 the caller is no user yet, 429. */
     async request (number: string, caller: string, visitor: Visitor): Promise<void> {
       const phone = await accepted(number, caller)
-      await login.requestOtp(phone, 'other', visitor, 'number')
+      await login.requestOtp(phone.e164, 'other', visitor, 'number')
     },
 
     /** The user with their new number, everything of theirs moved; undefined for a wrong code. 400, 404, 409, 429. */
     async verify (number: string, otp: string, caller: string, visitor: Visitor): Promise<CurrentUser | undefined> {
       const phone = await accepted(number, caller)
-      if (await login.verifyOtp(phone, otp, visitor, 'number') === undefined) return undefined
-      return shownToSelf(await moves.move(caller, phone, visitor))
+      if (await login.verifyOtp(phone.e164, otp, visitor, 'number') === undefined) return undefined
+      return shownToSelf(await moves.move(caller, phone.e164, visitor))
     }
   }
 
   /** A number whose code others know is nobody's own, and its user nobody's to take along. */
-  async function accepted (number: string, caller: string): Promise<string> {
+  async function accepted (number: string, caller: string): Promise<Phone> {
     const phone = requirePhone(number, region, 'number')
-    if (standing.isTestNumber(phone) || standing.isTestNumber(caller)) throw invalidField('number', sentences.value)
+    if (standing.isTestNumber(phone.e164) || standing.isTestNumber(caller)) throw invalidField('number', sentences.value)
     if (!await users.findOne({ number: caller }, { projection: { _id: 1 } })) throw userNotFound()
     return phone
   }

@@ -2,7 +2,7 @@ import { clientOf } from './address.js'
 import type { AddressLimit } from './address-limits.js'
 import { digest } from './digest.js'
 import type { Stop } from './otp.js'
-import { regionOf } from './phone.js'
+import { parsePhone } from './phone.js'
 import type { Clock, Visitor } from './ports.js'
 import { bucket, WINDOWS, type Bucket, type Counts, type createTextCounts, type Window } from './text-counts.js'
 
@@ -98,7 +98,7 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
   }
 
   function places (window: Window, phone: string, at: Date): Bucket[] {
-    const { country, prefix } = regionOf(phone)
+    const { country, prefix } = parsePhone(phone, 'IN')!
     return [bucket(window, 'country', country, at), bucket(window, 'prefix', prefix, at)]
   }
 

@@ -34,7 +34,7 @@ export function createUserAdmin ({ users, sessions, moves, standing, region }: U
     const filter: Filter<UserDocument> = {
       ...(cursor !== undefined && { _id: { $gt: readCursor(cursor) } }),
       ...(key !== '' && { username_key: { $gte: key, $lt: key + LAST } }),
-      ...(number !== undefined && { number: requirePhone(number, region, 'number') })
+      ...(number !== undefined && { number: requirePhone(number, region, 'number').e164 })
     }
     const rows = await users.find(filter).sort({ _id: 1 }).limit(size + 1).toArray()
     const page = rows.slice(0, size)

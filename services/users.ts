@@ -32,7 +32,7 @@ export function createUsers ({ users, sessions, standing, region, requireOwnNumb
   /** The id of the user with this name and number, made now or long ago. 400, 403 a foreign number, 409 name or number taken. */
   async function create ({ username, number, admin }: UserCreation, caller: Caller, visitor: Visitor): Promise<string> {
     const name = parseUsername(username)
-    const phone = requirePhone(number, region, 'number')
+    const phone = requirePhone(number, region, 'number').e164
     const foreign = requireOwnNumber && phone !== caller.phone
     const byAdmin = (foreign || admin !== undefined) && await standing.isAdmin(caller.phone)
     const asAdmin = byAdmin && mayBecomeAdmin(admin, phone)

@@ -83,7 +83,7 @@ export function environment ({ mongoUri, s3 }: Services): Record<string, string>
     AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
     JWT_SECRET_KEY: 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c',
     OTP_SECRET: 'Hq7Vn2Zx9Lk4Jf1Gs8Da3Pe6Rt0Yw5Ub',
-    LIMIT_TEXTS_PER_ADDRESS: '0', // all tests come from one address; those of the limits set their own
+    LIMIT_SMS_PER_ADDRESS: '0', // all tests come from one address; those of the limits set their own
     LIMIT_FAILURES_PER_ADDRESS: '0'
   }
 }

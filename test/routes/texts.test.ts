@@ -60,7 +60,7 @@ t.test('Twilio', async t => {
     t.same(answer(await request(freshPhone())), [400, NO_PHONE], 'also as a problem of RFC 9457')
     t.same(waits, [])
 
-    const limited = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url, LIMIT_TEXTS_PER_ADDRESS: '2' }, { sendSms: undefined })
+    const limited = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url, LIMIT_SMS_PER_ADDRESS: '2' }, { sendSms: undefined })
     gateway.behave(refusing(400, 21614))
     const statuses: number[] = []
     for (let text = 1; text <= 3; text++) statuses.push((await requestOtp(limited, freshPhone())).status)
@@ -295,7 +295,7 @@ t.test('A12: what a text may be sent to', async t => {
 
 t.test('test numbers', async t => {
   const number = '+919999900000'
-  const service = await start(t, { ...COSTLY, OTP_TEST_NUMBERS: '+15551230000:654321, 09999900000:012345', OTP_TEST_NUMBERS_UNTIL: '2126-05-20', LIMIT_TEXTS_PER_ADDRESS: '1', SMS_DAILY_CAP: '100000' })
+  const service = await start(t, { ...COSTLY, OTP_TEST_NUMBERS: '+15551230000:654321, 09999900000:012345', OTP_TEST_NUMBERS_UNTIL: '2126-05-20', LIMIT_SMS_PER_ADDRESS: '1', SMS_DAILY_CAP: '100000' })
   const counts = () => service.app.collections.texts.find({}, { sort: { _id: 1 } }).toArray()
 
   t.test('get a code without a text, a gap, a budget or a count', async t => {
@@ -355,7 +355,7 @@ t.test('test numbers', async t => {
 })
 
 t.test('blocked phones', async t => {
-  const service = await start(t, { ...COSTLY, LIMIT_TEXTS_PER_ADDRESS: '3', SMS_HOURLY_CAP: '100000' })
+  const service = await start(t, { ...COSTLY, LIMIT_SMS_PER_ADDRESS: '3', SMS_HOURLY_CAP: '100000' })
   const blocked = freshPhone()
   await service.signIn(blocked)
   await service.app.collections.users.insertOne({ _id: service.app.mongo.ObjectId.createFromTime(1), username: 'blocked', username_key: 'blocked', number: blocked, admin: false, blocked: true, created_on: service.clock.now })
@@ -395,7 +395,7 @@ t.test('blocked phones', async t => {
 t.test('limits of a client address', async t => {
   t.test('A12: texts, counted when they are sent, strictly, and after the gap', async t => {
     const gateway = await startGateway(t)
-    const service = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: gateway.url, LIMIT_TEXTS_PER_ADDRESS: '3', TRUST_PROXY: 'loopback', SMS_DAILY_CAP: '100000' }, { sendSms: undefined })
+    const service = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: gateway.url, LIMIT_SMS_PER_ADDRESS: '3', TRUST_PROXY: 'loopback', SMS_DAILY_CAP: '100000' }, { sendSms: undefined })
     const from = (address: string, phone = freshPhone()) => service.call('POST', REQUEST, { json: { phone }, headers: { 'x-forwarded-for': address } })
 
     gateway.behave(gatewayError(500))
@@ -528,7 +528,7 @@ t.test('caps of the service', async t => {
 })
 
 t.test('fraud guard', async t => {
-  const fraud = { ...COSTLY, FRAUD_MIN_TEXTS: '5', FRAUD_MIN_VERIFIED: '0.4', TRUST_PROXY: 'loopback', SMS_ALLOWED_COUNTRIES: 'IN,US,GB', SMS_DAILY_CAP: '100000' }
+  const fraud = { ...COSTLY, FRAUD_MIN_SMS: '5', FRAUD_MIN_VERIFIED: '0.4', TRUST_PROXY: 'loopback', SMS_ALLOWED_COUNTRIES: 'IN,US,GB', SMS_DAILY_CAP: '100000' }
   const begin = async (t: Test, days: number, env: Record<string, string> = fraud) => {
     const service = await start(t, env)
     service.clock.advance(days * DAY)
@@ -579,14 +579,14 @@ t.test('fraud guard', async t => {
   })
 
   t.test('on the console it counts, and stops nobody', async t => {
-    const { service, ask } = await begin(t, 320, { FRAUD_MIN_TEXTS: '2', TRUST_PROXY: 'loopback' })
+    const { service, ask } = await begin(t, 320, { FRAUD_MIN_SMS: '2', TRUST_PROXY: 'loopback' })
     for (let text = 1; text <= 4; text++) t.equal((await ask(indian(), '203.0.113.1')).status, 200)
     t.equal((await service.app.collections.texts.findOne({ _id: { $regex: '^day:country:IN:2127-03-20' } }))?.sent, 4)
     t.same(events(service, 'sms.stopped'), [])
   })
 
   t.test('0 texts is no guard and counts nothing', async t => {
-    const { service, ask } = await begin(t, 340, { ...fraud, FRAUD_MIN_TEXTS: '0' })
+    const { service, ask } = await begin(t, 340, { ...fraud, FRAUD_MIN_SMS: '0' })
     for (let text = 1; text <= 7; text++) t.equal((await ask(indian(), '203.0.113.1')).status, 200)
     t.equal(await service.app.collections.texts.countDocuments({ _id: { $regex: ':country:IN:2127-04-09' } }), 0)
   })
@@ -597,7 +597,7 @@ type Settings = Omit<NonNullable<Parameters<typeof startService>[1]>, 'env' | 's
 
 /** A service on the file's own database, whose guard stands still unless `env` says otherwise. */
 function start (t: Test, env: Record<string, string> = {}, settings: Settings = {}): Promise<Service> {
-  return startService(t, { services, env: { FRAUD_MIN_TEXTS: '0', ...env }, ...settings })
+  return startService(t, { services, env: { FRAUD_MIN_SMS: '0', ...env }, ...settings })
 }
 
 async function withHttp (t: Test) {

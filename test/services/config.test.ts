@@ -17,7 +17,7 @@ t.test('readConfig → defaults for an empty environment, and nothing that was s
 t.test('readConfig → every bad configuration is refused by its name, and no value is repeated', async t => {
   const bad: Array<[string, string, Record<string, string>?]> = [
     ['NODE_ENV', 'prod'], ['PORT', 'http'], ['PORT', '70000'], ['PORT', '-1'], ['LOG_LEVEL', 'loud'], ['TRUST_PROXY', '3'], ['TRUST_PROXY', 'nearby'], ['TRUST_PROXY', '10.0.0.0/99'], ['PUBLIC_URL', 'api.example.com'], ['PUBLIC_URL', 'https://user:pass@api.example.com'], ['PUBLIC_URL', 'https://api.example.com/?a=b'], ['SMS_HTTP_URL', 'http://user:pass@gateway.example.com'], ['S3_ENDPOINT', 'http://key:pass@s3.example.com'], ['CORS_ORIGINS', 'https://a.example.com/path'],
-    ['DOCS', 'yes'], ['METRICS_TOKEN', 'short'], ['LIMIT_TEXTS_PER_ADDRESS', '-5'], ['SMS_DAILY_CAP', 'many'], ['FRAUD_MIN_VERIFIED', '1.5'],
+    ['DOCS', 'yes'], ['METRICS_TOKEN', 'short'], ['LIMIT_SMS_PER_ADDRESS', '-5'], ['SMS_DAILY_CAP', 'many'], ['FRAUD_MIN_VERIFIED', '1.5'],
     ['MONGO_URI', 'postgres://db/x'], ['MONGO_URI', 'mongodb:///hookaba'], ['EMBEDDED_MONGO_PORT', '0'],
     ['JWT_SECRET_KEY', 'jwt-secret'], ['JWT_SECRET_KEY', 'x'.repeat(40)], ['JWT_SECRET_KEY', 'change-me-change-me-change-me-change-me'], ['JWT_SECRET_KEY', 'your-256-bit-secret-your-secret-here-now'], ['JWT_SECRET_KEY', `tooshort,${strong}`],
     ['JWT_ALGORITHM', 'none'], ['JWT_PRIVATE_KEY', 'not a key', { JWT_ALGORITHM: 'ES256' }], ['JWT_PRIVATE_KEY', pem('ed25519'), { JWT_ALGORITHM: 'ES256' }], ['JWT_PRIVATE_KEY', pem('ec', 'secp384r1'), { JWT_ALGORITHM: 'ES256' }], ['JWT_PRIVATE_KEY', pem('ec'), { JWT_ALGORITHM: 'EdDSA' }],
@@ -33,6 +33,11 @@ t.test('readConfig → every bad configuration is refused by its name, and no va
     t.match(message, new RegExp(`^Refusing to start: ${name} [^;]+\\.$`), `${name}=${value.slice(0, 30)}`)
     if (value.length > 4) t.notOk(message.includes(value), 'without the value')
   }
+})
+
+t.test('readConfig → a variable under the name of an earlier version is refused, and its successor is named', async t => {
+  t.equal(refusal({ LIMIT_TEXTS_PER_ADDRESS: '7', FRAUD_MIN_TEXTS: '8' }), 'Refusing to start: LIMIT_TEXTS_PER_ADDRESS is called LIMIT_SMS_PER_ADDRESS now; FRAUD_MIN_TEXTS is called FRAUD_MIN_SMS now.')
+  t.ok(readConfig({ LIMIT_TEXTS_PER_ADDRESS: ' ', FRAUD_MIN_TEXTS: '' }), 'set to nothing is not set')
 })
 
 t.test('A19: readConfig → production refuses every default, and names all that is wrong in one message', async t => {

@@ -8,7 +8,7 @@ import type { Challenge } from '../../schemas/documents.js'
 import { readConfig } from '../../services/config.js'
 import { FieldError } from '../../services/errors.js'
 import { initial, isOtpCode, next, otpCode, sameCode, type OtpEvent, type OtpState } from '../../services/otp.js'
-import { maskPhone, maskPhones, normalizePhone, regionOf, requirePhone, takesTexts } from '../../services/phone.js'
+import { maskPhone, maskPhones, normalizePhone, parsePhone, requirePhone } from '../../services/phone.js'
 import { smsMessage, type Platform, type Wording } from '../../services/sms-message.js'
 import { parseUsername, usernameKey } from '../../services/username.js'
 
@@ -495,20 +495,19 @@ t.test('smsMessage', async t => {
   })
 })
 
-t.test('takesTexts and regionOf', async t => {
-  t.test('a text goes to an assigned mobile number of a country on the list', async t => {
-    for (const phone of ['+919876543210', '+12025550123', '+447400123456']) t.ok(takesTexts(phone, ['IN', 'US', 'GB']), phone)
-    for (const phone of ['+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678', '+442071838750', '+445600123456', '+447640123456', '+919']) t.notOk(takesTexts(phone, ['IN', 'US', 'GB']), phone)
-    t.notOk(takesTexts('+919876543210', ['US', 'GB']))
-    t.notOk(takesTexts('+14165550123', ['US']), 'a calling code is no country')
+t.test('parsePhone', async t => {
+  t.test('an assigned mobile number is told from every other', async t => {
+    for (const phone of ['+919876543210', '+12025550123', '+447400123456']) t.ok(parsePhone(phone, 'IN')?.isMobile, phone)
+    for (const phone of ['+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678', '+442071838750', '+445600123456', '+447640123456']) t.equal(parsePhone(phone, 'IN')?.isMobile, false, phone)
+    t.equal(parsePhone('+14165550123', 'US')?.country, 'CA', 'a calling code is no country')
   })
 
   t.test('a prefix is all but six digits, and never less than the calling code', async t => {
-    t.same(regionOf('+919876543210'), { country: 'IN', prefix: '+919876' })
-    t.same(regionOf('+12025550123'), { country: 'US', prefix: '+12025' })
-    t.same(regionOf('+2905123'), { country: 'SH', prefix: '+290' })
-    t.same(regionOf('+80012345678'), { country: '+800', prefix: '+80012' })
-    t.equal(regionOf('+15551234567').country, '+1')
+    t.match(parsePhone('+919876543210', 'IN'), { country: 'IN', prefix: '+919876' })
+    t.match(parsePhone('+12025550123', 'IN'), { country: 'US', prefix: '+12025' })
+    t.match(parsePhone('+2905123', 'IN'), { country: 'SH', prefix: '+290' })
+    t.match(parsePhone('+80012345678', 'IN'), { country: '+800', prefix: '+80012' })
+    t.equal(parsePhone('+15551234567', 'IN')?.country, '+1')
   })
 })
 
@@ -516,13 +515,14 @@ t.test('normalizePhone', async t => {
   const ways = [
     '9123456789', '09123456789', '919123456789', '+919123456789', '00919123456789', '+91 91234 56789', '+91 91234-56789', '+91-9123-456-789', '091234 56789', '0 91234 56789',
     '(+91) 9123456789', '+91 (0) 91234 56789', '(0)9123456789', '91234/56789', '91234.56789', '+91.91234.56789', '+91–91234–56789', '+91−91234−56789', '+91‐91234‑56789',
-    '+91\u00a091234\u00a056789', '+91\u202f91234\u202f56789', '  +919123456789  ', '＋９１９１２３４５６７８９', '９１２３４５６７８９', '+91　91234　56789', '٩١٢٣٤٥٦٧٨٩', '۹۱۲۳۴۵۶۷۸۹', '00 91 91234 56789', '\n9123456789\t', '((9123456789))', '9123456789.', '91234·56789'
+    '+91\u00a091234\u00a056789', '+91\u202f91234\u202f56789', '  +919123456789  ', '＋９１９１２３４５６７８９', '９１２３４５６７８９', '+91　91234　56789', '٩١٢٣٤٥٦٧٨٩', '۹۱۲۳۴۵۶۷۸۹', '00 91 91234 56789', '\n9123456789\t', '((9123456789))', '9123456789.', '91234·56789',
+    '९१२३४५६७८९', '०९१२३४५६७८९', '+९१ ९१२३४ ५६७८९', '৯১২৩৪৫৬৭৮৯', '౯౧౨౩౪౫౬౭౮౯', '௯௧௨௩௪௫௬௭௮௯', '912345678९', '𝟗𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗', '𝟿𝟷𝟸𝟹𝟺𝟻𝟼𝟽𝟾𝟿', '🯹🯱🯲🯳🯴🯵🯶🯷🯸🯹'
   ]
   const none = [
     '', ' ', '+', '+0', '+0123456789', '+00919123456789', '+91', '91', '112', '100', '12345', 'abc', 'nine one two', '9123456789x12', '9123456789 ext. 12', '9123456789;ext=12', '9123456789#12',
     'tel:+919123456789', '+919123456789;phone-context=in', 'call 9123456789', '9123456789 please', '9123456789 9123456780', '9123456789/9123456780', '++919123456789', '+91+9123456789', '91234+56789', '9123456789+',
     '9123456789\0', '\u0000', '\u200f+919123456789', '+919123456789\u200e', '\u202a9123456789', '\u200b9123456789', '+91\u20609123456789', '1234567890123456', '+1234567890123456', '+4988222901052968',
-    '+999123456789', '0'.repeat(12), '9'.repeat(64), '9'.repeat(10_000), ' '.repeat(10_000), `${' '.repeat(10_000)}9123456789`, '+91 00 9123456789', '912345678९', '९१२३४५६७८९', '𝟗𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗', '⁺919123456789', '9123456789,', '9123456789*', '1-800-FLOWERS', '9.1e9', '0x91234567', 'null', '\ud800', '+91\ud8009123456789', '{"$ne":""}'
+    '+999123456789', '0'.repeat(12), '9'.repeat(64), '9'.repeat(10_000), ' '.repeat(10_000), `${' '.repeat(10_000)}9123456789`, '+91 00 9123456789', '९१२', '⑨①②③④⑤⑥⑦⑧⑨', '⁹¹²³⁴⁵⁶⁷⁸⁹', '九一二三四五六七八九', '⁺919123456789', '9123456789,', '9123456789*', '1-800-FLOWERS', '9.1e9', '0x91234567', 'null', '\ud800', '+91\ud8009123456789', '{"$ne":""}'
   ]
 
   t.test('one number in many ways is one number', async t => {
@@ -559,7 +559,7 @@ t.test('normalizePhone', async t => {
   })
 
   t.test('requirePhone refuses in the name of the field', async t => {
-    t.equal(requirePhone('9123456789', 'IN', 'number'), '+919123456789')
+    t.equal(requirePhone('9123456789', 'IN', 'number').e164, '+919123456789')
     t.same(refusal(() => requirePhone('x', 'IN', 'number')), { number: ['Not a valid phone number.'] })
   })
 })
