@@ -17,6 +17,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Lets a request with a good access token of a living session pass; throws the 401 for every other. */
     authenticate: (request: FastifyRequest) => Promise<void>
+    /** To run after `authenticate`: throws the 403 unless the caller has signed in within the last 10 minutes. */
+    requireRecentSignIn: (request: FastifyRequest) => Promise<void>
     /** An access token for a session, and the seconds it lives. */
     issueToken: (session: SessionDocument) => { token: string, expiresIn: number }
     /** The public keys that verify this service's tokens (RFC 7517). */
@@ -26,6 +28,8 @@ declare module 'fastify' {
     /** The phone number that is signed in, E.164: the session's, whatever the token says. */
     phone: string
     sessionId: string
+    /** The session as `authenticate` found it; null without it. */
+    session: SessionDocument | null
   }
 }
 
@@ -58,6 +62,7 @@ export default fp(async function tokens (app) {
 
   app.decorateRequest('phone', '')
   app.decorateRequest('sessionId', '')
+  app.decorateRequest('session', null)
   app.decorate('publicKeys', publicKeys(keys))
   app.decorate('issueToken', ({ _id: sid, phone: sub, expires_at: expiresAt, refresh }) => {
     const at = now().getTime()
@@ -73,6 +78,12 @@ export default fp(async function tokens (app) {
     if (!session) throw invalidToken()
     request.phone = session.phone
     request.sessionId = session._id
+    request.session = session
+  })
+
+  app.decorate('requireRecentSignIn', async ({ session }) => {
+    if (!session) throw missingToken()
+    sessions.requireRecent(session)
   })
 
   /** What only reads may act on a session that another process ended some seconds ago; what changes something must not. */

@@ -12,7 +12,7 @@ declare module 'fastify' {
 
 /** `app.moves`: changed phone numbers; what was interrupted is finished at the start and from time to time. */
 export default fp(async function moves (app) {
-  const { audit, collections, config, metrics, sessions, standing, now, log } = app
+  const { audit, collections, config, login, metrics, sessions, standing, now, log } = app
   const nobody: Visitor = {
     address: '',
     userAgent: '',
@@ -23,7 +23,7 @@ export default fp(async function moves (app) {
       audit.add({ event, phone, address: '', requestId: '', details })
     }
   }
-  const moves = createMoves({ users: collections.users, sessions, belongings: createBelongings(collections), isAppointed: standing.isAppointed, nobody, now, log })
+  const moves = createMoves({ users: collections.users, sessions, belongings: createBelongings(collections), isAppointed: standing.isAppointed, notify: login.notifyOfMove, nobody, now, log })
   app.decorate('moves', moves)
   app.addHook('onClose', moves.close)
   await moves.finishAll()
@@ -36,4 +36,4 @@ export default fp(async function moves (app) {
     clearInterval(timer)
     await working
   })
-}, { name: 'moves', dependencies: ['env', 'clock', 'mongo', 'sessions', 'standing', 'audit', 'metrics'] })
+}, { name: 'moves', dependencies: ['env', 'clock', 'mongo', 'login', 'sessions', 'standing', 'audit', 'metrics'] })

@@ -62,6 +62,7 @@ export const NotModified = { description: 'Unchanged since the answer whose ETag
 export const NoContent = { description: 'Done', type: 'null' } as const
 export const SessionNotFound = refusal('The caller has no such session', 'Session not found')
 export const Forbidden = refusal('Not the caller\'s to do', 'Phone number is not your own')
+export const OldSignIn = refusal('The caller\'s sign-in is more than 10 minutes old', 'Please sign in again to do this')
 export const UserNotFound = refusal('There is no such user', 'User not found')
 export const UploadNotFound = refusal('The caller has no such upload', 'Upload not found')
 export const CompletionConflict = refusal('Nothing is posted yet, or it is just being completed', 'Nothing is uploaded yet')

@@ -47,6 +47,7 @@ export const invalidToken = () => new ServiceError(401, 'Invalid access token', 
 export const invalidRefreshToken = () => new ServiceError(401, 'Invalid refresh token', INVALID)
 export const sessionNotFound = () => new ServiceError(404, 'Session not found')
 export const adminsOnly = () => new ServiceError(403, 'Only an admin may do that')
+export const signInAgain = () => new ServiceError(403, 'Please sign in again to do this')
 export const foreignNumber = () => new ServiceError(403, 'Phone number is not your own')
 export const unsigned = () => new ServiceError(403, 'Signature does not match')
 export const userNotFound = () => new ServiceError(404, 'User not found')

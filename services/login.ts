@@ -5,9 +5,9 @@ import type { AddressLimit } from './address-limits.js'
 import { invalidField, orFail, ServiceError, sentences, tooManyGuesses, tooManyTexts } from './errors.js'
 import { createOtpStates } from './otp-states.js'
 import { isOtpCode, otpCode, sameCode, type OtpEvent, type OtpOutcome, type Stop } from './otp.js'
-import { maskPhone, normalizePhone, requirePhone, type Phone } from './phone.js'
+import { maskPhone, normalizePhone, parsePhone, requirePhone, type Phone } from './phone.js'
 import { NumberRefused, type Clock, type SendSms, type Visitor } from './ports.js'
-import { smsMessage, type Platform, type Wording } from './sms-message.js'
+import { numberChangedMessage, smsMessage, type Platform, type Wording } from './sms-message.js'
 import type { TextGuard } from './text-guard.js'
 
 export interface LoginOptions {
@@ -35,7 +35,7 @@ type Sending = Extract<OtpOutcome, { type: 'send' }>
 
 export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlocked, testCode, secret, lifeSeconds, region, wording, now }: LoginOptions) {
   const apply = createOtpStates(otps)
-  return { requestOtp, verifyOtp, undelivered }
+  return { requestOtp, verifyOtp, notifyOfMove, undelivered }
 
   /**
    * Sends the phone its code, or does nothing while a text is on its way; nor does it for a blocked phone or a test number.
@@ -133,6 +133,26 @@ export function createLogin ({ otps, sendSms, guard, failures, takesTexts, isBlo
     if (guess.type === 'rejected') return { outcome: guess, wrong: !same }
     if (!same || blocked) return { outcome: guess, wrong: true }
     return { outcome: await apply(phone, { type: 'match', nonce: guess.nonce, guessedAt }, now()), wrong: false }
+  }
+
+  /**
+   * Tells a number that its account has another one from now on: outside the phone's own budget, which whoever changed it may
+   * have used up, but within the caps of the service. Never rejects: the change stands whether or not this works.
+   */
+  async function notifyOfMove (phone: string, visitor: Visitor): Promise<void> {
+    const parsed = parsePhone(phone, region)
+    if (parsed === undefined || testCode(phone) !== undefined || !takesTexts(parsed)) return
+    try {
+      const taken = await guard.takeUnasked(visitor)
+      if (typeof taken !== 'function') throw tooManyTexts(taken.retryAfter)
+      await sendSms({ to: phone, body: numberChangedMessage(wording), reference: String(now().getTime()) }).catch(async (error: unknown) => {
+        await taken()
+        throw error
+      })
+      visitor.record('notice.sent', phone)
+    } catch (err) {
+      visitor.log.error({ event: 'notice.failed', phone: maskPhone(phone), err }, 'The old number could not be told that its account has another number now')
+    }
   }
 
   /** The provider reports that the text with this `reference`, else the last one, never arrived: the next request of that phone meets no gap. */

@@ -17,6 +17,8 @@ export interface MovesOptions {
   sessions: Pick<ReturnType<typeof createSessions>, 'move'>
   belongings: ReturnType<typeof createBelongings>
   isAppointed: (phone: string) => boolean
+  /** Tells a number that its account has another one now. Never rejects. */
+  notify: (phone: string, visitor: Visitor) => Promise<void>
   /** Whoever is the cause of what happens by itself: nobody is to learn from a record where somebody else is. */
   nobody: Visitor
   now: Clock
@@ -24,7 +26,7 @@ export interface MovesOptions {
 }
 
 /** Users who change their phone number, with everything that is theirs. The number and the note of what is still on its way are one write, so that nothing is lost on the way. */
-export function createMoves ({ users, sessions, belongings, isAppointed, nobody, now, log }: MovesOptions) {
+export function createMoves ({ users, sessions, belongings, isAppointed, notify, nobody, now, log }: MovesOptions) {
   const stopping = new AbortController()
   const retrying = new Set<Promise<void>>()
   return { move, finish, finishAll, finishAbandoned, close }
@@ -33,17 +35,19 @@ export function createMoves ({ users, sessions, belongings, isAppointed, nobody,
   async function move (from: string, to: string, visitor: Visitor): Promise<UserDocument> {
     const user = await users.findOne({ number: from })
     if (!user) throw userNotFound()
-    if (to === from) return user
     await finish(user)
     const moved = await renumber(user, from, to)
     visitor.record('user.moved', from, { to: maskPhone(to) })
     visitor.record('user.moved', to, { from: maskPhone(from) })
     if (isAppointed(from)) warnOfVacancy(log, from)
+    const notified = notify(from, visitor)
     try {
       await finish(moved)
     } catch (error) {
       retry(moved)
       throw error
+    } finally {
+      await notified
     }
     return moved
   }

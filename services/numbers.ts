@@ -34,10 +34,11 @@ export function createNumbers ({ users, login, moves, standing, region }: Number
     }
   }
 
-  /** A number whose code others know is nobody's own, and its user nobody's to take along. */
+  /** Another number than the caller's. One whose code others know is nobody's own, and its user nobody's to take along. */
   async function accepted (number: string, caller: string): Promise<Phone> {
     const phone = requirePhone(number, region, 'number')
-    if (standing.isTestNumber(phone.e164) || standing.isTestNumber(caller)) throw invalidField('number', sentences.value)
+    const isRefused = phone.e164 === caller || standing.isTestNumber(phone.e164) || standing.isTestNumber(caller)
+    if (isRefused) throw invalidField('number', sentences.value)
     if (!await users.findOne({ number: caller }, { projection: { _id: 1 } })) throw userNotFound()
     return phone
   }

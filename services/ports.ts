@@ -53,7 +53,7 @@ export interface Log {
 export type AuditEvent =
   | 'otp.requested' | 'otp.quiet' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
   | 'session.opened' | 'session.refreshed' | 'session.reused' | 'session.revoked'
-  | 'library.removed'
+  | 'library.removed' | 'notice.sent'
   | 'user.created' | 'user.renamed' | 'user.moved' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
 
 /** Whoever makes a request, as far as the rules care. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Collection } from 'mongodb'
 import type { Session } from '../schemas/auth.js'
 import type { RevokedDocument, SessionDocument } from '../schemas/documents.js'
-import { invalidRefreshToken, invalidToken, sessionNotFound } from './errors.js'
+import { invalidRefreshToken, invalidToken, sessionNotFound, signInAgain } from './errors.js'
 import { createLegacySessions } from './legacy-sessions.js'
 import type { Clock, Visitor } from './ports.js'
 import { createRefreshTokens } from './refresh-token.js'
@@ -10,6 +10,7 @@ import { isSession, type SessionStore } from './session-store.js'
 
 const SECOND = 1000
 const MOST_PER_PHONE = 10
+const RECENT_MS = 10 * 60 * SECOND
 const HANDOVER_MS = 24 * 3600 * SECOND
 const REFRESH_LIFE_MS = 30 * 24 * 3600 * SECOND
 const REFRESH_GRACE_MS = 10 * SECOND
@@ -30,7 +31,7 @@ export function createSessions ({ sessions, store, isBlocked, secret, lifeSecond
   const tokens = createRefreshTokens(secret)
   const { find, findNow, all, forget } = store
   const { adopt, bar } = createLegacySessions({ sessions, store, isBlocked, welcome, secret, now })
-  return { open, adopt, find, findNow, list, end, leave, endOthers, endAll, refresh, move, endFormer }
+  return { open, adopt, find, findNow, list, end, leave, endOthers, endAll, refresh, move, endFormer, requireRecent }
 
   /** A new session, and its refresh token if one was asked for, that ends at `endsBy` at the latest; the phone's oldest beyond ten end. Undefined for a blocked phone. */
   async function open (phone: string, visitor: Visitor, { refreshable = false, endsBy }: { refreshable?: boolean, endsBy?: Date } = {}): Promise<{ session: SessionDocument, refreshToken?: string } | undefined> {
@@ -59,6 +60,14 @@ export function createSessions ({ sessions, store, isBlocked, secret, lifeSecond
   /** A phone's sessions, newest first. */
   async function list (phone: string): Promise<SessionDocument[]> {
     return (await all(phone)).filter(({ pending }) => !pending)
+  }
+
+  /**
+   * 403 unless the session's sign-in is at most 10 minutes old: a stolen token alone must not take an account over.
+   * A refresh does not renew a sign-in, and a token of the replaced system was never one.
+   */
+  function requireRecent ({ legacy, created_at: signedInAt }: SessionDocument): void {
+    if (legacy || now().getTime() - signedInAt.getTime() > RECENT_MS) throw signInAgain()
   }
 
   /** Ends one of the phone's own sessions. 404 for every other. */

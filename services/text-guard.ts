@@ -29,7 +29,7 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
   const capped = WINDOWS.filter(window => caps[window] > 0)
   const capBuckets = () => capped.map(window => bucket(window, 'service', 'all', now()))
   const retryAfter = ({ end }: Bucket) => Math.max(1, Math.ceil((end - now().getTime()) / 1000))
-  return { originOf, stopOf, take, verified }
+  return { originOf, stopOf, take, takeUnasked, verified }
 
   /** Where a text is asked for, as a name that nobody can read an address from. */
   function originOf (address: string): string {
@@ -58,16 +58,29 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
   async function take (phone: string, visitor: Visitor): Promise<(() => Promise<void>) | Stop> {
     const giveBack = addresses.take(visitor.address)
     if (typeof giveBack === 'number') return { reason: 'address', retryAfter: giveBack }
-    const taken: Bucket[] = []
     const at = now()
     const origin = originOf(visitor.address)
-    let judged = false
-    const release = async () => {
+    const unreserve = await takeUnasked(visitor).catch((error: unknown) => {
       giveBack()
-      await safely(async () => {
-        if (taken.length > 0) await counts.add(taken, { sent: -1, verified: 0 })
-        if (judged) await judge(phone, origin, at, { sent: -1, verified: 0 })
-      }, visitor)
+      throw error
+    })
+    if (typeof unreserve !== 'function') {
+      giveBack()
+      return unreserve
+    }
+    const judged = await safely(() => judge(phone, origin, at, { sent: 1, verified: 0 }), visitor)
+    return async () => {
+      giveBack()
+      await unreserve()
+      if (judged) await safely(() => judge(phone, origin, at, { sent: -1, verified: 0 }), visitor)
+    }
+  }
+
+  /** The same for a text that nobody asked for and that has no code: it counts in the caps of the service only. */
+  async function takeUnasked (visitor: Visitor): Promise<(() => Promise<void>) | Stop> {
+    const taken: Bucket[] = []
+    const release = async () => {
+      await safely(async () => { if (taken.length > 0) await counts.add(taken, { sent: -1, verified: 0 }) }, visitor)
     }
     try {
       for (const bucket of capBuckets()) {
@@ -83,7 +96,6 @@ export function createTextGuard ({ counts, addresses, secret, caps, fraud, now }
       await release()
       throw error
     }
-    judged = await safely(() => judge(phone, origin, at, { sent: 1, verified: 0 }), visitor)
     return release
   }
 

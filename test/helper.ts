@@ -178,7 +178,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       const opened = await app.sessions.open(phone, visitorOf(app))
       return app.issueToken(opened!.session).token
     },
-    lastCode: phone => /\d{6}/.exec(texts.findLast(({ to }) => to === phone)?.body ?? '')?.[0] ?? '',
+    lastCode: phone => /\d{6}/.exec(texts.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
     upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {
       const form = new FormData()
       for (const [name, value] of Object.entries(fields)) form.append(name, value)

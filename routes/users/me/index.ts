@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, Conflict, NoContent, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
+import { anyOperation, BadRequest, Conflict, NoContent, OldSignIn, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
 import { createAccount } from '../../../services/account.js'
 
@@ -36,13 +36,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, ({ body, phone, visitor }) => users.change(body, phone, visitor))
 
   app.delete('', {
+    onRequest: app.requireRecentSignIn,
     schema: {
       operationId: 'deleteCurrentUser',
       tags: ['users'],
       summary: 'Delete the caller\'s account',
-      description: 'Signs every device out. Items stay in the library, without an owner and with the label `deleted`.',
+      description: 'Signs every device out. Items stay in the library, without an owner and with the label `deleted`. The caller must have signed in within the last 10 minutes.',
       security,
-      response: { 204: NoContent, ...refusals, 404: UserNotFound }
+      response: { 204: NoContent, ...refusals, 403: OldSignIn, 404: UserNotFound }
     }
   }, async ({ phone, visitor }, reply) => {
     await account.remove(phone, visitor)
