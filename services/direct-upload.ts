@@ -7,7 +7,7 @@ import { stored, type createFlights, type Uploader } from './flights.js'
 import { readHead, type createIntake, type StoredFile } from './intake.js'
 import type { Clock, Log, MediaStore } from './ports.js'
 import type { createPublish } from './publish.js'
-import { isLabel, LONGEST_LABEL } from './upload-form.js'
+import { isLabel, LONGEST_LABEL, uploadedFields } from './upload-form.js'
 
 export interface DirectUploadsOptions {
   uploads: Collection<UploadDocument>
@@ -32,11 +32,11 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
 
   /** A form that posts one object of this type and size to a place of its own outside the library. 400, 413. */
   async function offer ({ content_type: contentType, size, ...said }: DirectUploadRequest, uploader: Uploader): Promise<DirectUpload> {
-    const { type: _, ...fields } = judged(said)
+    judge(said)
     if (size > limit) throw fileTooLarge(limit)
     const key = `incoming/${randomUUID()}`
     const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
-    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields } }
+    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) } }
     await flights.begin(row, uploader)
     return { id: row._id.toHexString(), ...await media.presignPost(key, contentType, size, lifeSeconds), expires_at: expiresAt.toISOString() }
   }
@@ -90,10 +90,9 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
 }
 
 /** What an uploader says of a file, by the same rules as in a form. */
-function judged<T extends Partial<Record<typeof LABELS[number], string>>> (fields: T): T {
+function judge (fields: Partial<Record<typeof LABELS[number], string>>): void {
   const wrong = LABELS.filter(name => fields[name] !== undefined && !isLabel(fields[name]))
   if (wrong.length > 0) throw new FieldError(Object.fromEntries(wrong.map(name => [name, [sentences.length(1, LONGEST_LABEL)]])))
-  return fields
 }
 
 async function * fromStore (chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, undefined> {

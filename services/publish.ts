@@ -21,8 +21,8 @@ export interface PublishOptions {
 /** How what was uploaded becomes an item. */
 export function createPublish ({ media, flights, quota, pictures, now }: PublishOptions) {
   /** Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged picture, 413 beyond the owner's quota. */
-  return async function publish (row: UploadDocument, { fit = 'contain', ...fields }: UploadedFields, file: StoredFile): Promise<LibraryDocument> {
-    const picture = pictures && await pictures.read(await file.bytes(), fit)
+  return async function publish (row: UploadDocument, fields: UploadedFields, file: StoredFile): Promise<LibraryDocument> {
+    const picture = pictures && await pictures.read(await file.bytes(), fields.fit ?? 'contain')
     file.release()
     const renditions = await putRenditions(row, picture)
     const claim = await quota.claim(row.owner, row._id, file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0))
@@ -34,30 +34,33 @@ export function createPublish ({ media, flights, quota, pictures, now }: Publish
   }
 
   async function putRenditions ({ key }: UploadDocument, picture?: Picture): Promise<StoredRendition[]> {
-    return Promise.all((picture?.renditions ?? []).map(async ({ bytes, ...rendition }) => {
-      await stored(media.putBytes(`${folderOf(key)}${rendition.size}.gif`, bytes, 'image/gif'))
-      return { ...rendition, bytes: bytes.length }
+    return Promise.all((picture?.renditions ?? []).map(async ({ size, bytes, frames, duration_ms: duration }) => {
+      await stored(media.putBytes(`${folderOf(key)}${size}.gif`, bytes, 'image/gif'))
+      return { size, bytes: bytes.length, frames, duration_ms: duration }
     }))
   }
 
-  function itemOf ({ _id, key, owner, session, started_at: startedAt }: UploadDocument, fields: UploadedFields, { contentType, size, sha256, frames }: StoredFile, picture: Picture | undefined, renditions: StoredRendition[]): LibraryDocument {
+  /** Member by member: nothing comes into an item that is not named here. */
+  function itemOf ({ _id, key, owner, session, started_at: startedAt }: UploadDocument, { user_id: userId, category, title }: UploadedFields, { contentType, size, sha256, frames }: StoredFile, picture: Picture | undefined, renditions: StoredRendition[]): LibraryDocument {
     const type = contentType === 'image/gif' || frames > 1 ? 'gif' : 'image'
     return {
       _id,
       key,
       ...(owner !== undefined && { owner }),
       ...(session !== undefined && { session }),
-      category: categoryOf(type),
-      ...fields,
-      ...(fields.title !== undefined && { words: titleWords(fields.title) }),
+      user_id: userId,
+      category: category ?? categoryOf(type),
+      ...(title !== undefined && { title, words: titleWords(title) }),
       type,
       content_type: contentType,
       size,
       sha256,
-      ...picture?.facts,
-      ...(picture && { renditions }),
+      ...(picture && { ...factsOf(picture), renditions }),
       started_at: startedAt,
       created_at: now()
     }
   }
 }
+
+const factsOf = ({ facts: { width, height, frames, duration_ms: duration, dominant_color: color } }: Picture): Partial<LibraryDocument> =>
+  ({ width, height, frames, duration_ms: duration, dominant_color: color })

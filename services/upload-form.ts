@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { UploadedFields } from '../schemas/documents.js'
-import { FITS } from '../schemas/library.js'
+import { FITS, type Fit } from '../schemas/library.js'
 import { damagedImage, FieldError, fileTooLarge, invalidMultipart, isTooLarge, missingUserId, noFilePart, noSelectedFile, sentences, unsupportedFileType } from './errors.js'
 
 /** One part of a multipart form, in the order of the wire; a file must be read to its end before the next part comes. */
@@ -70,14 +70,22 @@ function judgeFields (values: FieldValues, complete: boolean): UploadedFields {
     ...(values.has('fit') && !isFit(values.get('fit')) ? [['fit', [sentences.oneOf(FITS)]]] : [])
   ])
   if (Object.keys(faults).length > 0) throw new FieldError(faults)
-  return { user_id: String(userId), ...Object.fromEntries([...OPTIONAL, 'fit'].filter(name => values.has(name)).map(name => [name, values.get(name)])) }
+  return uploadedFields({ user_id: userId, category: values.get('category'), title: values.get('title'), fit: values.get('fit') })
 }
+
+/** What is stored of what an uploader says, once it was judged: these members, whatever else there may be. */
+export const uploadedFields = ({ user_id: userId, category, title, fit }: Partial<Record<keyof UploadedFields, unknown>>): UploadedFields => ({
+  user_id: String(userId),
+  ...(category !== undefined && { category: String(category) }),
+  ...(title !== undefined && { title: String(title) }),
+  ...(isFit(fit) && { fit })
+})
 
 /** What may stand beside a file, and is stored as sent. */
 export const isLabel = (value: unknown): value is string =>
   typeof value === 'string' && value.trim() !== '' && [...value].length <= LONGEST_LABEL && !/\p{Cs}/u.test(value)
 
-const isFit = (value: unknown) => FITS.some(fit => fit === value)
+const isFit = (value: unknown): value is Fit => FITS.some(fit => fit === value)
 
 function fault (value: unknown): string {
   if (value !== undefined && typeof value !== 'string') return sentences.type('string')

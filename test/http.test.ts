@@ -53,8 +53,8 @@ t.test('HTTP', async t => {
     t.match(await raw(service, { method: 'POST', path: '/auth/request-otp', headers: { 'content-type': 'application/json' }, body: keys(100_000) }), { status: 413 })
   })
 
-  t.test('D4: prototype members are refused or ignored, wherever they come', async t => {
-    for (const body of ['{"__proto__":{"phone":"+919876543210","admin":true}}', '{"phone":"+919876543210","__proto__":null}', '{"constructor":{"prototype":{"admin":true}}}', '{"phone":"1","\\u005f_proto__":{"x":1}}']) {
+  t.test('prototype members are ignored, wherever they come', async t => {
+    for (const body of ['{"__proto__":{"phone":"+919876543210","username":"x","refresh_token":"x","admin":true}}', '{"constructor":{"prototype":{"phone":"+919876543210"}}}', '{"phone":"1","\\u005f_proto__":{"x":1}}']) {
       for (const path of jsonRoutes) t.equal((await raw(service, { method: 'POST', path, headers: { authorization, 'content-type': 'application/json' }, body })).status, 400, body)
     }
     for (const query of ['__proto__=1', '__proto__[admin]=1', 'constructor=1', 'constructor.prototype.x=1', 'pages[__proto__]=1', 'toString=1', 'hasOwnProperty=1&page=1']) {

@@ -55,7 +55,7 @@ t.test('PATCH /users/me', async t => {
     const everything = { _id: '665f1c2ab7e4d90012ab34cd', number: freshPhone(), admin: true, blocked: true, created_on: '2001-01-01', username_key: 'x', old_number: '+911', moved: { from: freshPhone(), at: 0 }, duplicate_of: meera.id, $set: { admin: true }, prototype: { admin: true } }
     t.match(await call('PATCH', '/users/me', { token: meera.token, json: everything }), { status: 200, body: { admin: false } })
     for (const body of ['{"__proto__":{"admin":true}}', '{"constructor":{"prototype":{"admin":true}}}']) {
-      t.match(await call('PATCH', '/users/me', { token: meera.token, body, headers: { 'content-type': 'application/json' } }), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
+      t.match(await call('PATCH', '/users/me', { token: meera.token, body, headers: { 'content-type': 'application/json' } }), { status: 200, body: { admin: false } })
     }
     t.same(await users.findOne({ number: meera.phone }), before)
   })

@@ -36,7 +36,7 @@ for (const [path, valid] of [[REQUEST, { phone: '+919876500000' }], [VERIFY, { p
 
     t.test('wants a JSON object', async t => {
       const headers = { 'content-type': 'application/json' }
-      const documents = ['', ' ', '[]', '"x"', '1', 'null', 'true', `[${JSON.stringify(valid)}]`, '{', '{"phone":', `${JSON.stringify(valid)}x`, "{'phone':'1'}", '{"__proto__":{"phone":"+919876500000"}}', `\ufeff${JSON.stringify(valid)}`, '\u0000', 'NaN']
+      const documents = ['', ' ', '[]', '"x"', '1', 'null', 'true', `[${JSON.stringify(valid)}]`, '{', '{"phone":', `${JSON.stringify(valid)}x`, "{'phone':'1'}", `\ufeff${JSON.stringify(valid)}`, '\u0000', 'NaN']
       for (const body of documents) refused(t, await call('POST', path, { body, headers }), { _schema: ['Invalid input.'] }, JSON.stringify(body).replace(/[^ -~]/g, '?'))
       refused(t, await call('POST', path, { body: Buffer.from('{"phone":"\xff"}', 'latin1'), headers }), { _schema: ['Invalid input.'] }, 'no UTF-8')
       refused(t, await call('POST', path), { _schema: ['Invalid input.'] }, 'no body')

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { gif, png } from '../fixtures.js'
 import { eventually, s3Client, startService, type Reply, type Service } from '../helper.js'
@@ -11,7 +12,7 @@ interface Offer { id: string, url: string, fields: Record<string, string>, expir
 t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', async t => {
   const service = await startService(t, { env: { UPLOAD_MAX_BYTES: '100000' } })
   const { phone, token } = await service.signIn()
-  const library = service.app.collections.library
+  const { library, uploads } = service.app.collections
 
   t.test('a file goes straight to the store and becomes an item like any other', async t => {
     const { status, body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'मीरा', category: 'Foxes', title: 'Fox', fit: 'cover', type: 'image' })
@@ -29,7 +30,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     t.equal(sha256(await bytesAt(item.url)), sha256(gif))
     t.match(await library.findOne({ key: new URL(item.url).pathname.split('/').slice(2).join('/') }), { owner: phone })
     t.same(await staged(service), [], 'nothing stays where it was posted to')
-    t.equal(await service.app.collections.uploads.countDocuments(), 0)
+    t.equal(await uploads.countDocuments(), 0)
 
     const again = await complete(service, token, offer)
     t.strictSame([again.status, again.body], [201, item], 'asked again, the same answer')
@@ -80,11 +81,11 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
       [{ ...good, fit: 'squeeze' }, refused({ fit: ['Must be one of: contain, cover, fill.'] })],
       [{ ...good, user_id: { $gt: '' } }, refused({ user_id: ['Not a valid string.'] })]
     ]
-    const { uploads } = await service.remains()
+    const before = await uploads.countDocuments()
     for (const [json, expected] of cases) t.match(await service.call('POST', '/library/uploads', { token, json }), expected, JSON.stringify(json).slice(0, 80))
     t.match(await service.call('POST', '/library/uploads', { token, body: 'x', headers: { 'content-type': 'multipart/form-data; boundary=x' } }), { status: 415 })
     t.match(await service.call('POST', '/library/uploads', { json: good }), { status: 401 })
-    t.equal((await service.remains()).uploads, uploads)
+    t.equal(await uploads.countDocuments(), before)
   })
 
   t.test('an upload is its owner\'s alone', async t => {
@@ -97,6 +98,30 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     t.match(await complete(service, other, offer), { status: 404 }, 'also when it is an item')
     t.match(await complete(service, token, { ...offer, id: '0'.repeat(24) }), { status: 404 })
     for (const id of ['x', 'A'.repeat(24), '0'.repeat(23), '%00']) t.match(await complete(service, token, { ...offer, id }), { status: 400, body: { error: 'Invalid upload id' } })
+  })
+
+  t.test('members that nobody knows are ignored, and nothing of them comes into the item', async t => {
+    const { phone: stranger, token: other } = await service.signIn()
+    const { body: theirs } = await service.upload(other, gif)
+    const { key } = (await library.findOne({ owner: stranger }))!
+    const said = { content_type: 'image/gif', size: gif.length, user_id: 'meera' }
+    for (const more of [
+      { key }, { key: '', url: 'https://evil.example/x.gif' }, { words: ['fox'] }, { _id: 'x' }, { 'a\u0000b': 1 }, { $set: { key } }, { 'staging.key': key },
+      { owner: stranger, session: 'x', created_at: 0, type: 'image', sha256: 'x', renditions: [], hidden: true }
+    ]) {
+      const { status, body: offer } = await start(service, token, { ...said, ...more })
+      t.equal(status, 201)
+      await post(offer, gif)
+      if (/^\w+$/.test(Object.keys(more)[0]!)) await uploads.updateOne({ _id: new ObjectId(offer.id) }, { $set: { 'staging.fields': { user_id: 'meera', ...more } as never } }) // as an earlier version stored it
+      const { status: done, body: item } = await complete(service, token, offer)
+      t.equal(done, 201, JSON.stringify(more))
+      const row = (await library.findOne({ owner: phone, started_at: { $exists: true } }, { sort: { _id: -1 } }))!
+      t.strictSame(Object.keys(row).sort(), ['_id', 'category', 'content_type', 'created_at', 'dominant_color', 'duration_ms', 'frames', 'height', 'key', 'owner', 'renditions', 'session', 'sha256', 'size', 'started_at', 'type', 'user_id', 'width'])
+      t.match(row, { type: 'gif', sha256: sha256(gif), created_at: service.clock.now })
+      t.not(row.key, key)
+      t.equal((await service.call('DELETE', `/library/${item.id}`, { token })).status, 204)
+      t.equal((await fetch(theirs.url)).status, 200, 'what is somebody else\'s is still there')
+    }
   })
 
   t.test('completed 20 times at once it becomes one item', async t => {

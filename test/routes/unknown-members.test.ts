@@ -1,0 +1,334 @@
+import { createHmac } from 'node:crypto'
+import { Binary, ObjectId, type Collection } from 'mongodb'
+import t, { type Test } from 'tap'
+import type { Collections } from '../../plugins/mongo.js'
+import { field, file, form, FORM_TYPE, gif } from '../fixtures.js'
+import { eventually, freshPhone, startService, visitorOf, type Service } from '../helper.js'
+import type { OpenApiDocument } from '../openapi.js'
+
+type DocumentOf<C> = C extends Collection<infer D> ? D : never
+type Names<T> = T extends unknown ? keyof T & string : never
+/** What a member may hold: a value or a list of values; or, by name, members of its own, of each element where it is a list. */
+type Shape = 'value' | { [member: string]: Shape }
+const value = 'value' as const
+
+const fields = { user_id: value, category: value, title: value, fit: value } as const
+const rendition = { size: value, bytes: value, frames: value, duration_ms: value } as const
+
+/** Every member that a stored document may have. The compiler compares the first level with schemas/documents.ts. */
+const STORED = {
+  otps: {
+    _id: value,
+    version: value,
+    challenge: { nonce: value, issued_at: value, expires_at: value, tries: value, used_at: value, origin: value, replaces: value },
+    sends: value,
+    failures: { row: value, dates: value },
+    locked_until: value,
+    undelivered_at: value,
+    purge_at: value
+  },
+  sessions: {
+    _id: value,
+    phone: value,
+    created_at: value,
+    last_used_at: value,
+    expires_at: value,
+    ends_by: value,
+    user_agent: value,
+    moved_at: value,
+    refresh: { generation: value, rotated_at: value },
+    legacy: value,
+    pending: value,
+    revoked_at: value
+  },
+  texts: { _id: value, sent: value, verified: value, alarmed: value, purge_at: value },
+  audit: {
+    _id: value,
+    event: value,
+    phone: value,
+    subject: value,
+    network: value,
+    request_id: value,
+    at: value,
+    count: value,
+    purge_at: value,
+    details: { reason: value, by: value, id: value, session: value, admin: value, blocked: value, from: value, to: value, platform: value, error: value, error_code: value }
+  },
+  users: {
+    _id: value,
+    username: value,
+    username_key: value,
+    number: value,
+    admin: value,
+    blocked: value,
+    created_on: value,
+    number_since: value,
+    moved: { from: value, at: value },
+    duplicate_of: value,
+    old_number: value
+  },
+  idempotency: {
+    _id: value,
+    holder: value,
+    begun_at: value,
+    purge_at: value,
+    answer: { status: value, content_type: value, body: value, fingerprint: { digest: value, up_to: { parts: value, bytes: value } } }
+  },
+  uploads: {
+    _id: value,
+    key: value,
+    owner: value,
+    session: value,
+    state: value,
+    started_at: value,
+    staging: { key: value, content_type: value, size: value, expires_at: value, fields }
+  },
+  usage: { _id: value, version: value, claims: { id: value, bytes: value, at: value }, purge_at: value },
+  library: {
+    _id: value,
+    key: value,
+    url: value,
+    owner: value,
+    session: value,
+    user_id: value,
+    type: value,
+    category: value,
+    title: value,
+    words: value,
+    content_type: value,
+    size: value,
+    sha256: value,
+    width: value,
+    height: value,
+    frames: value,
+    duration_ms: value,
+    dominant_color: value,
+    renditions: rendition,
+    started_at: value,
+    created_at: value
+  },
+  leases: { _id: value, holder: value, until: value }
+} satisfies { [C in keyof Collections]: Record<Names<DocumentOf<Collections[C]>>, Shape> }
+
+const namesIn = (shape: Shape, path = ''): string[] =>
+  shape === value ? [] : Object.entries(shape).flatMap(([name, inner]) => [name, ...(path === '' ? [] : [`${path}.${name}`]), ...namesIn(inner, path === '' ? name : `${path}.${name}`)])
+
+const ODD = [
+  '__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__defineGetter__', 'valueOf', '', ' ', '.', '$', '\u0000', 'key\u0000', 'a\u0000b', '_id\u0000', 'ключ', 'x'.repeat(300),
+  '$set', '$unset', '$inc', '$push', '$rename', '$where', '$expr', '$or', '$gt', '$ne', '$exists', '$replaceRoot', '$function', '$jsonSchema', '$comment', '$db', '$clusterTime',
+  'staging.fields.key', 'fields.key', 'fields', 'owner.$ne', 'a.b', '0', 'length', 'then', 'toJSON', '_bsontype', 'toBSON', 'role', 'is_admin', 'words.0', 'hidden', 'password'
+]
+/** Once each. */
+const NAMES = [...new Set([...Object.values(STORED).flatMap(shape => namesIn(shape)), ...ODD])]
+
+const MARK = 'smuggled-by-a-client'
+const MARKED: Array<(name: string) => unknown> = [
+  () => MARK,
+  name => name.startsWith('$') || name === '__proto__' || name === 'constructor' ? { key: MARK, prototype: { admin: MARK }, $gt: MARK } : [MARK, { [MARK]: MARK }]
+]
+/** What a stored member of that name could well be. */
+const plausible = (victim: Victim) => (name: string): unknown => {
+  if (/key$/.test(name)) return victim.key
+  if (/(_at|_by|_since|_on|until|^at|dates|sends)$/.test(name)) return '2001-01-01T00:00:00.000Z'
+  if (/(_id|^id|holder|duplicate_of|^session)$/.test(name)) return victim.id
+  if (/(phone|number|owner|from|to)$/.test(name)) return victim.phone
+  if (/(admin|blocked|legacy|pending|alarmed|is_admin)$/.test(name)) return true
+  if (name.startsWith('$')) return { admin: true, owner: victim.phone, key: victim.key }
+  return 7
+}
+
+interface Person { phone: string, token: string, id: string }
+interface Victim extends Person { key: string, url: string }
+/** One request of an operation, that succeeds; without a body, one is sent that nothing asks for. */
+interface Request { path: string, token?: string, json?: Record<string, unknown>, form?: Record<string, string>, file?: boolean, signed?: boolean }
+
+const TWILIO_TOKEN = 'twilio-auth-token'
+const PUBLIC_URL = 'https://api.example.com'
+let keys = 0
+
+t.test('members and form fields that no operation knows are ignored by every operation, and nothing of them is stored', async t => {
+  const service = await startService(t, { env: { PUBLIC_URL, TWILIO_AUTH_TOKEN: TWILIO_TOKEN, UPLOAD_QUOTA_ITEMS: '100000' } })
+  const victim = await withItem(service)
+  const requests = await requestsOf(service)
+  const document = service.app.swagger() as unknown as OpenApiDocument & { paths: Record<string, Record<string, { operationId: string, requestBody?: unknown }>> }
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })))
+  const writing = operations.filter(({ method, requestBody }) => requestBody !== undefined || !['GET', 'HEAD', 'OPTIONS'].includes(method))
+  t.ok(writing.length >= 16 && NAMES.length >= 100, 'there is something to try')
+
+  const before = await belongingsOf(service, victim)
+  for (const { operationId, method, requestBody } of writing) {
+    t.test(operationId, async t => {
+      const prepare = requests[operationId]
+      if (!prepare) return t.fail('say in this file how this operation is called so that it succeeds')
+      const known = new Set(namesOf(document, requestBody))
+      const names = NAMES.filter(name => !known.has(name))
+      const clean = await played(t, service, method, await prepare(), [])
+      for (const valueOf of [...MARKED, plausible(victim)]) {
+        const isForm = operationId === 'uploadFile'
+        for (const some of portions(isForm ? names.filter(name => !(name in Object.prototype)) : names, isForm ? 16 : 60)) {
+          const smuggling = await played(t, service, method, await prepare(), some.map(name => [name, valueOf(name)]))
+          t.equal(smuggling.status, clean.status, 'the same answer')
+          t.notOk(smuggling.text.includes(MARK))
+          t.strictSame(smuggling.changed, clean.changed, 'the same members of the same documents are written')
+        }
+      }
+    })
+  }
+
+  t.test('afterwards', async t => {
+    t.strictSame(await strangers(service), [], 'every stored member is one of those that are declared')
+    t.notOk((await everything(service)).some(({ document }) => JSON.stringify(document).includes(MARK)), 'nothing that was smuggled is stored')
+    t.strictSame(await belongingsOf(service, victim), before, 'what is somebody else\'s is as it was')
+    t.equal((await fetch(victim.url)).status, 200)
+    t.same(Object.keys(Object.prototype), [])
+    for (const name of ['admin', 'key', MARK, '$gt']) t.equal(({} as Record<string, unknown>)[name], undefined)
+  })
+})
+
+/** By operationId: what has to be there first, and then a request that succeeds. */
+async function requestsOf (service: Service): Promise<Record<string, () => Promise<Request>>> {
+  const { app, call } = service
+  const admin = await somebody(service)
+  await app.collections.users.updateOne({ number: admin.phone }, { $set: { admin: true } })
+  const offered = { content_type: 'image/gif', size: gif.length, user_id: 'meera' }
+  const item = async (token: string) => (await service.upload(token, gif)).body.id as string
+  const named = () => `u${freshPhone().slice(1)}`
+  return {
+    requestOtp: async () => ({ path: '/auth/request-otp', json: { phone: freshPhone() } }),
+    verifyOtp: async () => {
+      const phone = freshPhone()
+      await call('POST', '/auth/request-otp', { json: { phone } })
+      return { path: '/auth/verify-otp', json: { phone, otp: service.lastCode(phone) } }
+    },
+    refreshToken: async () => {
+      const opened = await app.sessions.open(freshPhone(), visitorOf(app), { refreshable: true })
+      return { path: '/auth/refresh', json: { refresh_token: opened!.refreshToken } }
+    },
+    logOut: async () => ({ path: '/auth/logout', token: await service.tokenFor(freshPhone()), json: {} }),
+    endSession: async () => {
+      const phone = freshPhone()
+      const [token, other] = [await service.tokenFor(phone), await app.sessions.open(phone, visitorOf(app))]
+      return { path: `/auth/sessions/${other!.session._id}`, token }
+    },
+    removeLibraryItem: async () => {
+      const token = await service.tokenFor(freshPhone())
+      return { path: `/library/${await item(token)}`, token }
+    },
+    uploadFile: async () => ({ path: '/library/upload', token: await service.tokenFor(freshPhone()), form: { user_id: 'meera' }, file: true }),
+    startDirectUpload: async () => ({ path: '/library/uploads', token: await service.tokenFor(freshPhone()), json: offered }),
+    completeDirectUpload: async () => {
+      const token = await service.tokenFor(freshPhone())
+      const { body } = await call('POST', '/library/uploads', { token, json: offered })
+      const posted = new FormData()
+      for (const [name, content] of Object.entries(body.fields as Record<string, string>)) posted.append(name, content)
+      posted.append('file', new Blob([gif]))
+      await (await fetch(body.url, { method: 'POST', body: posted })).arrayBuffer()
+      return { path: `/library/uploads/${body.id}/complete`, token }
+    },
+    createUser: async () => {
+      const number = freshPhone()
+      return { path: '/users', token: await service.tokenFor(number), json: { username: named(), number } }
+    },
+    changeUser: async () => ({ path: `/users/${(await somebody(service)).id}`, token: admin.token, json: { blocked: false } }),
+    changeCurrentUser: async () => ({ path: '/users/me', token: (await somebody(service)).token, json: { username: named() } }),
+    deleteCurrentUser: async () => ({ path: '/users/me', token: (await somebody(service)).token }),
+    requestNumberChange: async () => ({ path: '/users/me/number', token: (await somebody(service)).token, json: { number: freshPhone() } }),
+    changeNumber: async () => {
+      const [{ token }, number] = [await somebody(service), freshPhone()]
+      await call('POST', '/users/me/number', { token, json: { number } })
+      return { path: '/users/me/number/verify', token, json: { number, otp: service.lastCode(number) } }
+    },
+    reportTwilioStatus: async () => {
+      const phone = freshPhone()
+      await call('POST', '/auth/request-otp', { json: { phone } })
+      return { path: '/webhooks/twilio/status', form: { MessageStatus: 'undelivered', To: phone }, signed: true }
+    }
+  }
+}
+
+async function somebody (service: Service): Promise<Person> {
+  const phone = freshPhone()
+  const token = await service.tokenFor(phone)
+  const { body } = await service.call('POST', '/users', { token, json: { username: `u${phone.slice(1)}`, number: phone } })
+  return { phone, token, id: body.user_id }
+}
+
+async function withItem (service: Service): Promise<Victim> {
+  const person = await somebody(service)
+  const { body: item } = await service.upload(person.token, gif)
+  const { key } = (await service.app.collections.library.findOne({ _id: new ObjectId(item.id as string) }))!
+  return { ...person, key: key!, url: item.url }
+}
+
+/** The names that an operation declares for its body. */
+function namesOf (document: OpenApiDocument, requestBody: unknown): string[] {
+  const contents = Object.values((requestBody as { content?: Record<string, { schema: { $ref?: string, properties?: object } }> } | undefined)?.content ?? {})
+  return contents.flatMap(({ schema: { $ref, properties } }) => {
+    const components = document.components as { schemas: Record<string, { properties?: object }> }
+    return Object.keys(properties ?? components.schemas[$ref?.split('/').at(-1) ?? '']?.properties ?? {})
+  })
+}
+
+const portions = (names: string[], size: number) => Array.from({ length: Math.ceil(names.length / size) }, (_, i) => names.slice(i * size, (i + 1) * size))
+
+/** Counters and leases that no request owns. */
+const SHARED = ['texts', 'leases']
+
+/** Sends a request with more in it than it knows, and tells which members of which documents it wrote, by kind of value. */
+async function played (t: Test, service: Service, method: string, request: Request, more: Array<[string, unknown]>): Promise<{ status: number, text: string, changed: string[] }> {
+  const before = new Map((await everything(service)).map(({ id, document }) => [id, document]))
+  const { status, text } = await sent(service, method, request, more)
+  t.ok(status < 300, `${status} ${text}`)
+  const after = await eventually(async () => {
+    const documents = await everything(service)
+    return documents.every(({ collection, document }) => collection !== 'uploads' || document.state !== 'removing') && documents
+  })
+  const changed = after.filter(({ collection, id, document }) => !SHARED.includes(collection) && JSON.stringify(before.get(id)) !== JSON.stringify(document)).map(({ id, collection, document }) => `${before.has(id) ? 'changes' : 'adds'} ${collection} ${kindsOf(document)}`)
+  return { status, text, changed: changed.sort() }
+}
+
+function sent (service: Service, method: string, { path, token, json, form: entries, file: withFile, signed }: Request, more: Array<[string, unknown]>): ReturnType<Service['call']> {
+  const headers = { 'idempotency-key': `key-${++keys}` }
+  if (!entries) return service.call(method, path, { token, headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(Object.fromEntries([...more, ...Object.entries(json ?? {})])) })
+  const all: Array<[string, string]> = [...more.map(([name, content]): [string, string] => [name, typeof content === 'string' ? content : JSON.stringify(content)]), ...Object.entries(entries)]
+  if (withFile) return service.call(method, path, { token, headers: { ...headers, 'content-type': FORM_TYPE }, body: form([...all.map(([name, content]) => field(name, content)), file(gif)]) })
+  const sorted = all.toSorted(([a], [b]) => a < b ? -1 : 1)
+  const signature = createHmac('sha1', TWILIO_TOKEN).update(PUBLIC_URL + path + sorted.map(([name, content]) => name + content).join('')).digest('base64')
+  return service.call(method, path, { headers: { ...(signed && { 'x-twilio-signature': signature }) }, body: new URLSearchParams(sorted) })
+}
+
+interface Stored { collection: keyof Collections, id: string, document: Record<string, unknown> }
+
+async function everything ({ app }: Service): Promise<Stored[]> {
+  await app.audit.flush()
+  const names = Object.keys(STORED) as Array<keyof Collections>
+  const found = await Promise.all(names.map(async collection => (await app.mongo.db!.collection(collection).find().sort({ _id: 1 }).toArray()).map(document => ({ collection, id: `${collection} ${String(document._id)}`, document }))))
+  return found.flat()
+}
+
+/** What is stored about somebody. */
+async function belongingsOf (service: Service, { phone, id }: Victim): Promise<Stored[]> {
+  return (await everything(service)).filter(({ collection, document: { _id, owner, phone: of } }) => collection !== 'audit' && [String(_id), owner, of].some(value => value === phone || value === id))
+}
+
+/** Members that no stored document may have. */
+async function strangers (service: Service): Promise<string[]> {
+  const faults = (await everything(service)).flatMap(({ collection, document }) => faultsOf(document, STORED[collection], collection))
+  return [...new Set(faults)]
+}
+
+function faultsOf (stored: unknown, shape: Shape, path: string): string[] {
+  if (Array.isArray(stored)) return stored.flatMap(element => faultsOf(element, shape, path))
+  if (!isDocument(stored)) return []
+  if (shape === value) return [`${path} holds an object`]
+  return Object.entries(stored).flatMap(([name, inner]) => Object.hasOwn(shape, name) ? faultsOf(inner, shape[name]!, `${path}.${name}`) : [`${path}.${name}`])
+}
+
+const isDocument = (stored: unknown): stored is Record<string, unknown> =>
+  typeof stored === 'object' && stored !== null && !(stored instanceof Date || stored instanceof ObjectId || stored instanceof Uint8Array || stored instanceof Binary)
+
+function kindsOf (stored: unknown): string {
+  if (Array.isArray(stored)) return `[${[...new Set(stored.map(kindsOf))].join()}]`
+  if (isDocument(stored)) return `{${Object.entries(stored).map(([name, inner]) => `${name}:${kindsOf(inner)}`).sort().join()}}`
+  return typeof stored === 'boolean' || stored === null ? String(stored) : typeof stored === 'object' ? stored.constructor.name : typeof stored
+}
