@@ -87,6 +87,13 @@ t.test('a block with nothing but an orientation keeps it, however small', async 
   }
 })
 
+t.test('a GIF block that loops keeps its loop and nothing else', async t => {
+  const plain = await noise(6, 4).gif().toBuffer()
+  const loop = (...more: string[]) => gifApplication('NETSCAPE2.0', '\x01\x05\0', '\x02\x09\0\0\0', ...more)
+  const { out } = scrub('gif', gifWith(plain, [loop(SECRET, 'abc', 'abcde')]))
+  t.ok(out.equals(gifWith(plain, [loop('\0'.repeat(SECRET.length), '\0\0\0', '\0'.repeat(5))])))
+})
+
 t.test('pixels pass as they came, at once and uncopied', async t => {
   const data = Buffer.alloc(60_000, 7)
   const start = Buffer.concat([PNG_SIGNATURE, ihdr(200, 200)])
