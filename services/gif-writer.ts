@@ -1,32 +1,56 @@
 /** `colors` are RGB triples: at most 256, in an animation 255, as one index stands for "as before". */
 export interface GifFrame { indices: Uint8Array, colors: Uint8Array, delayCs: number }
 
-export interface Gif { width: number, height: number, frames: GifFrame[], plays: number }
+export interface Gif { width: number, height: number, frames: GifFrame[] }
+
+export interface GifOptions {
+  /** A distance in RGB, 0 to 441. */
+  tolerance: number
+  /** Whether each frame is encoded as a difference and whole, and the smaller of the two is taken. Takes twice as long. */
+  thorough?: boolean
+  /** Told what is on the screen after each frame. */
+  onFrame?: (screen: Uint8Array, frame: number) => void
+}
 
 const TRAILER = 0x3b
 const LONGEST_CODE = 12
 
 /**
- * A GIF89a, each frame drawn over what was there before. A pixel that is shown already is left out, and so is one that differs by no more than
- * `tolerance` (a distance in RGB, 0 to 441) from what is shown, or takes another colour that near when that costs fewer bytes. A frame stays one though nothing changes.
- * `plays`: how often it is shown, 0: for ever.
+ * A GIF89a that loops for ever, each frame drawn over what was there before. A pixel that is shown already is left out,
+ * and so is one that differs by no more than `tolerance` from what is shown; or it takes another colour that near when
+ * that costs fewer bytes. A frame stays one though nothing changes.
  */
-export function writeGif ({ width, height, frames, plays }: Gif, tolerance: number): Buffer {
+export function writeGif ({ width, height, frames }: Gif, { tolerance, thorough = false, onFrame }: GifOptions): Buffer {
   const animated = frames.length > 1
   const shared = frames[0]!.colors
   const bitsFor = (colors: Uint8Array) => Math.max(1, Math.ceil(Math.log2(colors.length / 3 + (animated ? 1 : 0))))
   const screen = new Uint8Array(width * height * 3)
   const encode = createCoder(width, screen, tolerance)
-  const parts = [header(width, height, shared, bitsFor(shared)), ...(animated && plays !== 1 ? [repetition(plays)] : [])]
-  for (const [i, { indices, colors, delayCs }] of frames.entries()) {
-    const area = i === 0 ? { left: 0, top: 0, right: width, bottom: height } : changedArea(indices, colors, screen, width, height, tolerance)
-    const transparent = i === 0 ? undefined : colors.length / 3
+  const parts = [header(width, height, shared, bitsFor(shared)), ...(animated ? [LOOP] : [])]
+  for (const [i, frame] of frames.entries()) {
+    const { colors, delayCs } = frame
+    const area = i === 0 ? { left: 0, top: 0, right: width, bottom: height } : changedArea(frame, screen, width, height, tolerance)
+    const { data, transparent } = i === 0 ? { data: encode(frame, area), transparent: undefined } : drawnOver(frame, area)
     const bits = bitsFor(colors)
     parts.push(control(delayCs, transparent), descriptor(area, colors === shared ? 0 : 0x80 | (bits - 1)))
     if (colors !== shared) parts.push(table(colors, bits))
-    parts.push(encode(indices, colors, bits, area, transparent))
+    parts.push(data)
+    onFrame?.(screen, i)
   }
   return Buffer.concat([...parts, Buffer.of(TRAILER)])
+
+  function drawnOver (frame: GifFrame, area: Area): { data: Buffer, transparent?: number } {
+    const transparent = frame.colors.length / 3
+    const before = thorough ? screen.slice() : screen
+    const difference = encode(frame, area, transparent)
+    if (!thorough) return { data: difference, transparent }
+    const after = screen.slice()
+    screen.set(before)
+    const whole = encode(frame, area)
+    if (whole.length < difference.length) return { data: whole }
+    screen.set(after)
+    return { data: difference, transparent }
+  }
 }
 
 function header (width: number, height: number, colors: Uint8Array, bits: number): Buffer {
@@ -44,12 +68,8 @@ function table (colors: Uint8Array, bits: number): Buffer {
   return padded
 }
 
-/** Netscape's extension holds how often it is shown again. */
-function repetition (plays: number): Buffer {
-  const block = Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0', 'latin1')
-  block.writeUInt16LE(plays === 0 ? 0 : plays - 1, 16)
-  return block
-}
+/** Netscape's extension: for ever. */
+const LOOP = Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0', 'latin1')
 
 function control (delayCs: number, transparent: number | undefined): Buffer {
   const block = Buffer.of(0x21, 0xf9, 4, 0x04 | (transparent === undefined ? 0 : 1), 0, 0, transparent ?? 0, 0)
@@ -68,7 +88,7 @@ function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Bu
 }
 
 /** The smallest rectangle that holds every pixel to be drawn; one pixel when there is none, as a frame has to have some. */
-function changedArea (indices: Uint8Array, colors: Uint8Array, screen: Uint8Array, width: number, height: number, tolerance: number): Area {
+function changedArea ({ indices, colors }: GifFrame, screen: Uint8Array, width: number, height: number, tolerance: number): Area {
   const area = { left: width, top: height, right: 0, bottom: 0 }
   const most = tolerance * tolerance
   for (let y = 0, at = 0; y < height; y++) {
@@ -102,8 +122,8 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
   const most = tolerance * tolerance
   return encode
 
-  function encode (indices: Uint8Array, colors: Uint8Array, bits: number, { left, top, right, bottom }: Area, transparent: number | undefined): Buffer {
-    const least = Math.max(2, bits)
+  function encode ({ indices, colors }: GifFrame, { left, top, right, bottom }: Area, transparent?: number): Buffer {
+    const least = Math.max(2, Math.ceil(Math.log2(colors.length / 3 + (transparent === undefined ? 0 : 1))))
     const restart = 1 << least
     let next = restart + 2
     let length = least + 1

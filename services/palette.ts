@@ -22,9 +22,9 @@ export function ownColors (data: Uint8Array, most: number): Palette | undefined 
 }
 
 /** Colours that stand for those of some pixels, `most` at the most: the set that is the most uneven is cut in two at its mean, again and again. A pixel gets about the nearest. */
-export function chosenColors (data: Uint8Array, most: number): Palette {
+export function chosenColors (data: Uint8Array, most: number, sample = SAMPLE): Palette {
   const pixels = data.length / 3
-  const count = Math.min(pixels, SAMPLE)
+  const count = Math.min(pixels, sample)
   const sets = [measured(data, Int32Array.from({ length: count }, (_, i) => Math.floor(i * pixels / count) * 3))]
   const black = blackIn(data) // it frames the picture, and has to be the black it is
   while (sets.length < (black ? most - 1 : most)) {

@@ -3,7 +3,7 @@ import type { Fit } from '../schemas/library.js'
 import { damagedImage } from './errors.js'
 import { drawnSize, fitFrames, type Frames } from './fit-frames.js'
 import { gifScreen, readGifBlocks, withoutTail, withOpeningFrame } from './gif-blocks.js'
-import { makeRendition, type MadeGif, type Motion } from './rendition.js'
+import { makeRendition, type MadeGif } from './rendition.js'
 
 export interface PictureFacts { width: number, height: number, frames: number, duration_ms: number, dominant_color: string }
 
@@ -41,17 +41,17 @@ export function createPictures ({ sizes, maxBytes }: PicturesOptions) {
   return { read }
 
   async function read (bytes: Buffer, fit: Fit): Promise<Picture> {
-    const { frames, size, motion } = await decode(bytes, fit).catch((cause: unknown) => { throw damagedImage(cause) })
+    const { frames, size, delays } = await decode(bytes, fit).catch((cause: unknown) => { throw damagedImage(cause) })
     const rim = frames.count > 1 && frames.height < size.height && frames.height >= 4 ? 1 : 0
     const renditions: MadeRendition[] = []
     for (const { size: name, box } of boxes) {
-      renditions.push({ size: name, ...makeRendition(fitFrames(frames, size, box, fit, rim), motion, maxBytes) })
+      renditions.push({ size: name, ...makeRendition(fitFrames(frames, size, box, fit, rim), delays, maxBytes) })
     }
-    const duration = motion.delays.reduce((a, b) => a + b, 0)
+    const duration = delays.reduce((a, b) => a + b, 0)
     return { facts: { ...size, frames: frames.count, duration_ms: duration, dominant_color: dominantColor(frames) }, renditions }
   }
 
-  async function decode (file: Buffer, fit: Fit): Promise<{ frames: Frames, size: Box, motion: Motion }> {
+  async function decode (file: Buffer, fit: Fit): Promise<{ frames: Frames, size: Box, delays: number[] }> {
     const sharp = await (loading ??= loadSharp())
     const bytes = withoutTail(file)
     const limits: SharpOptions = { animated: true, limitInputPixels: ALL_PIXELS + FRAME_PIXELS }
@@ -67,7 +67,7 @@ export function createPictures ({ sizes, maxBytes }: PicturesOptions) {
     const { data, info } = await image.flatten({ background: '#000' }).toColourspace('srgb').timeout({ seconds: DECODE_SECONDS }).raw().toBuffer({ resolveWithObject: true })
     const height = info.height / (count + opening)
     const seen = inThreeBands(data, info.channels).subarray(opening * info.width * height * 3)
-    return { frames: { width: info.width, height, count, data: seen }, size, motion: motionOf(header, count) }
+    return { frames: { width: info.width, height, count, data: seen }, size, delays: delaysOf(header, count) }
   }
 
   /** Large enough for every rendition, and never larger than the picture. */
@@ -111,9 +111,9 @@ function sizeWithinBounds ({ format, pages = 1, autoOrient, pageHeight = autoOri
   return size
 }
 
-function motionOf ({ delay = [], loop = 0 }: Metadata, count: number): Motion {
-  if (count === 1) return { delays: [0], plays: 1 }
-  return { delays: Array.from({ length: count }, (_, i) => delay[i] || NO_DELAY_MS), plays: loop }
+function delaysOf ({ delay = [] }: Metadata, count: number): number[] {
+  if (count === 1) return [0]
+  return Array.from({ length: count }, (_, i) => delay[i] || NO_DELAY_MS)
 }
 
 function inThreeBands (data: Buffer, channels: number): Uint8Array {

@@ -1,76 +1,124 @@
 import type { Frames } from './fit-frames.js'
-import { writeGif } from './gif-writer.js'
+import { writeGif, type GifOptions } from './gif-writer.js'
 import { chosenColors, errorOf, ownColors, type Palette } from './palette.js'
-
-/** How often a moving picture is shown (0: for ever), and for how long each of its frames, in milliseconds. */
-export interface Motion { delays: number[], plays: number }
 
 /** What a GIF is: its bytes, and what they say. */
 export interface MadeGif { bytes: Buffer, frames: number, duration_ms: number }
 
+/** One way to make it: how many colours each palette has, of how many frames, and what is tolerated. */
+interface Setting { colors: number, tolerance: number, palettes: 'one' | 'each' }
+
+/** What came of a setting; `error` is the sum of the squares of what a frame is off by. */
+interface Attempt { gif: MadeGif, colors: number, error: number }
+
+const MOST_COLORS = 255
+/** About the distance from one of so many colours to the next. */
+const spacing = (colors: number) => Math.round(250 / Math.cbrt(colors))
+const COLORS = [192, 160, 128, 96, 80, 64, 56, 48, 40, 32, 28, 24, 22, 20, 18, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]
+
 /** From the best to the smallest; `share` is about what is left of the bytes of the first. */
 const RUNGS = [
-  { colors: 255, tolerance: 6, share: 1 },
-  { colors: 255, tolerance: 20, share: 0.92 },
-  { colors: 160, tolerance: 20, share: 0.8 },
-  { colors: 96, tolerance: 24, share: 0.68 },
-  { colors: 64, tolerance: 28, share: 0.57 },
-  { colors: 40, tolerance: 32, share: 0.45 },
-  { colors: 24, tolerance: 40, share: 0.35 },
-  { colors: 16, tolerance: 48, share: 0.28 },
-  { colors: 8, tolerance: 56, share: 0.18 },
-  { colors: 4, tolerance: 64, share: 0.1 },
-  { colors: 2, tolerance: 64, share: 0.06 }
+  { colors: MOST_COLORS, tolerance: 6, share: 1 },
+  { colors: MOST_COLORS, tolerance: 20, share: 0.95 },
+  ...COLORS.map(colors => ({ colors, tolerance: Math.round(0.45 * spacing(colors)), share: (Math.log2(colors) / 8) ** 1.2 }))
 ]
-const MOST_COLORS = 255
 /** By how much the bytes grow about, when each part of the frames has a palette of its own. */
 const MORE_PALETTES = [{ parts: 8, growth: 2.6 }, { parts: 4, growth: 2.1 }, { parts: 2, growth: 1.6 }]
 /** The mean of the squares of a palette's errors that nobody sees. */
 const FINE = 10
+/** With fewer, one colour more is worth a larger error. */
+const FEW_COLORS = 8
+const withRuns = (colors: number, palettes: Setting['palettes']): Setting => ({ colors, tolerance: spacing(colors), palettes })
+const MOST_TRIES = 8
+/** Beyond so many pixels of all frames, less is tried: it would take seconds. */
+const MANY_PIXELS = 2_500_000
+/** How many pixels of a frame its own palette is chosen by. */
+const FRAME_SAMPLE = 1024
 const LONGEST_CS = 0xffff
 
 /**
- * A GIF of these frames in at most `maxBytes`, as good as fits: with the colours it has, where they are few; else with
- * several palettes or one, then with fewer colours, and with an error that is tolerated.
- * Every frame stays, with its time to within half a hundredth of a second from the start (a hundredth at the least, 655.35 s at the most); only when not even the last rung fits,
- * 2, 4, 8 … neighbours become one, which has their time. What does not fit as one frame of two colours comes as that.
+ * A GIF of these frames in at most `maxBytes` that loops for ever, as good as fits: with the colours it has, where they are
+ * few; else with several palettes or one, then with fewer colours, and with an error that is tolerated.
+ * Every frame stays, with its time to within half a hundredth of a second from the start (a hundredth at the least,
+ * 655.35 s at the most). Only when not even two colours fit, 2, 4, 8 … neighbours become one, which has their time.
+ * What does not fit as one frame of two colours comes as that.
  */
-export function makeRendition (frames: Frames, { delays, plays }: Motion, maxBytes: number): MadeGif {
+export function makeRendition (frames: Frames, delays: number[], maxBytes: number): MadeGif {
+  const fits = ({ bytes }: MadeGif) => bytes.length <= maxBytes
   const own = ownColors(frames.data, MOST_COLORS)
-  const exact = own && attempt([own], 0, 1)
-  if (exact && exact.bytes.length <= maxBytes) return exact
+  const exact = own && attempt([own], { tolerance: 0 })
+  if (exact && fits(exact)) return exact
   const general = chosenColors(frames.data, MOST_COLORS)
-  const first = onRung(0, 1)
-  if (first.bytes.length <= maxBytes) return withMorePalettes(first)
+  const first = attempt([general], RUNGS[0]!)
+  if (fits(first)) return withMorePalettes(first)
+  const smallerExact = own && attempt([own], { tolerance: 0, thorough: true })
+  if (smallerExact && fits(smallerExact)) return smallerExact
   for (let merged = 1; ; merged *= 2) {
-    const smallest = onRung(RUNGS.length - 1, merged)
-    if (smallest.bytes.length <= maxBytes) return best(merged, smallest, maxBytes / first.bytes.length)
-    if (merged >= frames.count) return smallest
+    const smallest = measured({ ...RUNGS.at(-1)!, palettes: 'one' }, merged)
+    if (fits(smallest.gif)) return best(merged, smallest)
+    if (merged >= frames.count) return smallest.gif
   }
 
-  /** Bisects, beginning where the bytes of the first rung lead to expect it. */
-  function best (merged: number, smallest: MadeGif, wantedShare: number): MadeGif {
+  /**
+   * The best rung that fits, or one of two others: a palette for each frame, and more colours with a tolerance that makes
+   * long runs of them. Of those that fit, the one with the most colours whose error is not much more than the least.
+   */
+  function best (merged: number, smallest: Attempt): MadeGif {
+    const onRung = bestRung(merged, smallest)
+    const { colors } = onRung
+    if (frames.data.length / 3 / merged > MANY_PIXELS) return onRung.gif
+    const few = colors < FEW_COLORS
+    const fitting = [
+      onRung,
+      ...whileFitting([{ colors, tolerance: 0, palettes: 'each' }], merged),
+      ...whileFitting([2, 3, 4].map(times => withRuns(times * colors, 'one')), merged),
+      ...(few ? whileFitting([2, 3, 4].map(times => withRuns(times * colors, 'each')), merged) : [])
+    ]
+    const most = Math.min(...fitting.map(({ error }) => error)) * (few ? 1.7 : 1.2)
+    return fitting.filter(({ error }) => error <= most).reduce((a, b) => b.colors > a.colors ? b : a).gif
+  }
+
+  function whileFitting (settings: Setting[], merged: number): Attempt[] {
+    const fitting: Attempt[] = []
+    for (const setting of settings) {
+      if (setting.colors > MOST_COLORS) break
+      const made = measured(setting, merged)
+      if (!fits(made.gif)) break
+      fitting.push(made)
+    }
+    return fitting
+  }
+
+  /** Goes by the bytes of what was tried last, and then from one rung to the next. */
+  function bestRung (merged: number, smallest: Attempt): Attempt {
     let found = smallest
-    let low = merged === 1 ? 1 : 0
+    let low = 0
     let high = RUNGS.length - 1
-    let probe = RUNGS.findIndex(({ share }) => share <= wantedShare * merged)
-    while (low < high) {
-      probe = probe >= low && probe < high ? probe : (low + high) >> 1
-      const made = onRung(probe, merged)
-      if (made.bytes.length <= maxBytes) {
+    let share = maxBytes / first.bytes.length * merged
+    for (let tries = 0; low < high && tries < MOST_TRIES; tries++) {
+      const expected = RUNGS.findIndex(rung => rung.share <= share)
+      const probe = expected < 0 ? high - 1 : Math.max(low, Math.min(expected, high - 1))
+      const made = measured({ ...RUNGS[probe]!, palettes: 'one' }, merged)
+      if (fits(made.gif)) {
         found = made
         high = probe
       } else {
         low = probe + 1
       }
-      probe = made.bytes.length <= maxBytes ? high - 1 : low
+      share = RUNGS[probe]!.share * maxBytes / made.gif.bytes.length
     }
     return found
   }
 
-  function onRung (rung: number, merged: number): MadeGif {
-    const { colors, tolerance } = RUNGS[rung]!
-    return attempt([colors === MOST_COLORS ? general : chosenColors(frames.data, colors)], tolerance, merged)
+  function measured ({ colors, tolerance, palettes }: Setting, merged: number): Attempt {
+    let squares = 0
+    const onFrame = (screen: Uint8Array, i: number) => {
+      const from = i * merged * screen.length
+      for (let at = 0; at < screen.length; at++) squares += (screen[at]! - frames.data[from + at]!) ** 2
+    }
+    const chosen = palettes === 'each' ? palettesOf(frames.count, colors, FRAME_SAMPLE) : [colors === MOST_COLORS ? general : chosenColors(frames.data, colors)]
+    const gif = attempt(chosen, { tolerance, thorough: true, onFrame }, merged)
+    return { gif, colors, error: squares / gif.frames }
   }
 
   /** Where one palette for all frames is too few colours: one for each part of them, as many as there is room for. */
@@ -78,17 +126,17 @@ export function makeRendition (frames: Frames, { delays, plays }: Motion, maxByt
     const room = maxBytes / first.bytes.length
     const parts = Math.min(frames.count, MORE_PALETTES.find(({ growth }) => growth <= room)?.parts ?? 1)
     if (parts === 1 || errorOf(general, frames.data) <= FINE) return first
-    const made = attempt(palettesOf(parts), RUNGS[0]!.tolerance, 1)
-    return made.bytes.length <= maxBytes ? made : first
+    const made = attempt(palettesOf(parts, MOST_COLORS), RUNGS[0]!)
+    return fits(made) ? made : first
   }
 
-  function palettesOf (parts: number): Palette[] {
+  function palettesOf (parts: number, colors: number, sample?: number): Palette[] {
     const size = frames.data.length / frames.count
     const start = (part: number) => Math.ceil(part * frames.count / parts) * size
-    return Array.from({ length: parts }, (_, part) => chosenColors(frames.data.subarray(start(part), start(part + 1)), MOST_COLORS))
+    return Array.from({ length: parts }, (_, part) => chosenColors(frames.data.subarray(start(part), start(part + 1)), colors, sample))
   }
 
-  function attempt (palettes: Palette[], tolerance: number, merged: number): MadeGif {
+  function attempt (palettes: Palette[], options: GifOptions, merged = 1): MadeGif {
     const { width, height, count, data } = frames
     const size = width * height * 3
     const kept = Array.from({ length: Math.ceil(count / merged) }, (_, i) => i * merged)
@@ -97,7 +145,7 @@ export function makeRendition (frames: Frames, { delays, plays }: Motion, maxByt
       const { colors, indicesOf } = palettes[Math.floor(k * palettes.length / count)]!
       return { indices: indicesOf(data.subarray(k * size, (k + 1) * size)), colors, delayCs: times[i]! }
     })
-    const bytes = writeGif({ width, height, frames: drawn, plays }, tolerance)
+    const bytes = writeGif({ width, height, frames: drawn }, options)
     return { bytes, frames: drawn.length, duration_ms: times.reduce((a, b) => a + b, 0) * 10 }
   }
 }

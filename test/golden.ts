@@ -92,9 +92,9 @@ async function gifs (): Promise<Golden[]> {
       spots: width === 640 ? [[0, 2, 20, BLACK], [0, 14, 20, RED, 3], [0, 60, 50, BLACK], [1, 14, 20, RED, 3], [1, 60, 50, GREEN, 3], [1, 40, 50, BLACK], [1, 60, 57, BLACK]] : [[0, 60, 50, BLACK], [1, 62, 50, GREEN, 3], [1, 62, 45, BLACK, 3], [1, 57, 50, BLACK, 3]]
     })),
     { name: 'equal frames', bytes: square({ netscape: 0, frames: [{ index: flat(1) }, { index: flat(1) }, { index: flat(1), delayCs: 30 }] }), facts: { frames: 3, duration_ms: 500 }, delaysCs: [10, 10, 30], netscape: 0, spots: [[0, 0, 0, RED], [2, 63, 63, RED]] },
-    { name: 'shown once', bytes: square({ frames: three }), facts: { frames: 3 }, delaysCs: fill(3, 10), spots: threeSpots },
-    { name: 'shown again once', bytes: square({ netscape: 1, frames: three }), facts: {}, delaysCs: fill(3, 10), netscape: 1, spots: threeSpots },
-    { name: 'shown again 4 times', bytes: square({ netscape: 4, frames: three }), facts: {}, delaysCs: fill(3, 10), netscape: 4, spots: threeSpots },
+    { name: 'shown once', bytes: square({ frames: three }), facts: { frames: 3 }, delaysCs: fill(3, 10), netscape: 0, spots: threeSpots },
+    { name: 'shown again once', bytes: square({ netscape: 1, frames: three }), facts: {}, delaysCs: fill(3, 10), netscape: 0, spots: threeSpots },
+    { name: 'shown again 4 times', bytes: square({ netscape: 4, frames: three }), facts: {}, delaysCs: fill(3, 10), netscape: 0, spots: threeSpots },
     { name: 'flat frames that must not mix', bytes: handGif({ width: 300, height: 300, palette: PALETTE, netscape: 0, frames: three }), facts: {}, delaysCs: fill(3, 10), netscape: 0, spots: [0, 1, 2].flatMap(k => [0, 1, 31, 62, 63].map((y): Spot => [k, 32, y, [RED, GREEN, BLUE][k]!, 3])) },
     { name: 'interlaced', bytes: await rawPicture(64, 64, 2, (_, y, k) => (y >> 4) + k & 1 ? RED : WHITE).gif({ progressive: true, delay: [70, 30] }).toBuffer(), facts: { frames: 2 }, delaysCs: [7, 3], netscape: 0, spots: [[0, 0, 15, WHITE], [0, 0, 16, RED], [1, 0, 15, RED], [1, 0, 16, WHITE]] },
     { name: 'pixel art of 16×16', bytes: handGif({ width: 16, height: 16, palette: PALETTE, netscape: 0, frames: [{ index: (x, y) => (x * 7 + y * 3) % 6 }, { index: (x, y) => (x * 5 + y) % 6 }] }), facts: { width: 16, height: 16 }, delaysCs: [10, 10], netscape: 0, spots: [[0, 3, 3, BLACK], [0, 4, 3, RED], [0, 7, 0, RED], [0, 8, 0, GREEN], [1, 4, 4, BLACK], [1, 0, 4, RED]] }
@@ -131,7 +131,7 @@ async function stills (): Promise<Golden[]> {
     { name: 'grey PNG with alpha', bytes: await rawPicture(64, 64, 1, x => [200, 200, 200, x < 32 ? 0 : 255], 4).toColourspace('b-w').png().toBuffer(), facts: {}, delaysCs: [0], spots: [[0, 10, 10, BLACK], [0, 50, 10, [200, 200, 200], 1]] },
     { name: 'transparent PNG', bytes: await rawPicture(64, 32, 1, x => [230, 20, 30, x < 16 ? 0 : x < 32 ? 128 : 255], 4).png().toBuffer(), facts: { width: 64, height: 32, dominant_color: '#e6141e' }, delaysCs: [0], spots: [[0, 8, 32, BLACK], [0, 24, 32, [116, 10, 15], 2], [0, 50, 32, RED], [0, 50, 15, BLACK], [0, 50, 16, RED], [0, 50, 48, BLACK]] },
     { name: 'WebP', bytes: await rgb(100, 100, quarters(100, 100)).webp({ lossless: true }).toBuffer(), facts: { frames: 1, duration_ms: 0 }, delaysCs: [0], spots: QUARTERS },
-    { name: 'animated WebP', bytes: await rawPicture(100, 50, 3, (_x, _y, k) => [RED, GREEN, BLUE][k]!).webp({ lossless: true, delay: [44, 44, 52], loop: 3 }).toBuffer(), facts: { width: 100, height: 50, frames: 3, duration_ms: 140 }, delaysCs: [4, 5, 5], netscape: 2, spots: [[0, 30, 30, RED, 3], [1, 30, 16, GREEN, 3], [2, 30, 47, BLUE, 3], [2, 30, 15, BLACK], [1, 30, 48, BLACK]] }
+    { name: 'animated WebP', bytes: await rawPicture(100, 50, 3, (_x, _y, k) => [RED, GREEN, BLUE][k]!).webp({ lossless: true, delay: [44, 44, 52], loop: 3 }).toBuffer(), facts: { width: 100, height: 50, frames: 3, duration_ms: 140 }, delaysCs: [4, 5, 5], netscape: 0, spots: [[0, 30, 30, RED, 3], [1, 30, 16, GREEN, 3], [2, 30, 47, BLUE, 3], [2, 30, 15, BLACK], [1, 30, 48, BLACK]] }
   ]
 }
 

@@ -1,7 +1,7 @@
 /** What is used of decoders that come without types. */
 declare module 'omggif' {
   interface FrameInfo { x: number, y: number, width: number, height: number, delay: number, disposal: number, transparent_index: number | null }
-  class GifReader {
+  export class GifReader {
     width: number
     height: number
     constructor (file: Uint8Array)

@@ -28,19 +28,19 @@ interface Program {
 const PROGRAMS: Program[] = [
   {
     name: 'Go',
-    needs: 'Go 1.23 or later, and its module proxy the first time',
+    needs: 'Go 1.23 or later, and Go modules the first time',
     prepare: () => run('go', ['build', '-o', join(cache, 'decoders-go'), '.'], { cwd: join(here, 'go') }),
     read: folders => outputOf(join(cache, 'decoders-go'), folders)
   },
   {
     name: 'Rust',
-    needs: 'cargo, and crates.io the first time',
-    prepare: () => run('cargo', ['build', '--quiet', '--release', '--locked', '--target-dir', join(cache, 'decoders-rust')], { cwd: join(here, 'rust') }),
+    needs: 'cargo, and crates the first time',
+    prepare: () => run('cargo', ['build', '--quiet', '--release', '--target-dir', join(cache, 'decoders-rust')], { cwd: join(here, 'rust') }),
     read: folders => outputOf(join(cache, 'decoders-rust/release/decoders'), folders)
   },
   {
     name: 'Pillow',
-    needs: 'Python 3 with venv and pip, and PyPI the first time',
+    needs: 'Python 3 with venv and pip, and Python packages the first time',
     prepare: preparePillow,
     read: folders => outputOf(join(cache, `pillow-${PILLOW}/bin/python`), [join(here, 'pillow.py'), ...folders])
   },

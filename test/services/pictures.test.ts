@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { deflateSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { createPictures, type Picture } from '../../services/pictures.js'
@@ -17,6 +18,7 @@ function checked (t: Test, { renditions }: Picture, maxBytes = KIB96): ReadGif {
 }
 
 const colorAt = ({ width, screens }: ReadGif, frame: number, x: number, y: number) => [...screens[frame]!.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)]
+const colorsOf = (screen: Buffer) => new Set(Array.from({ length: screen.length / 3 }, (_, i) => screen.readUIntBE(i * 3, 3)))
 const near = (found: number[], wanted: number[], within: number) => found.every((value, c) => Math.abs(value - wanted[c]!) <= within)
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
 
@@ -123,6 +125,17 @@ t.test('a rendition is as good as fits', async t => {
       errors.push(screens.reduce((sum, screen, k) => sum + screen.reduce((sum, value, i) => sum + (value - [k * 10, (i / 3 | 0) % 64 * 4 * k / 24, (i / 192 | 0) * 4 * k / 24][i % 3]!) ** 2, 0), 0) / 24 / 12_288)
     }
     t.ok(errors[0]! < 20 && errors[0]! < errors[1]! / 2, `mean squared errors ${errors}`)
+  })
+
+  await t.test('with every frame of a restless GIF, in at least as many colours as gifsicle reaches in so many bytes', async t => {
+    const plasma = await readFile(new URL('../cases/plasma250.gif', import.meta.url))
+    for (const [maxBytes, colors] of [[KIB96, 7], [82_772, 6], [75_403, 5], [63_616, 4], [57_733, 3]] as const) {
+      const gif = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(plasma, 'contain'), maxBytes)
+      t.strictSame(gif.delaysCs, Array(250).fill(3))
+      const seen = new Set(gif.screens.flatMap(screen => [...colorsOf(screen)]))
+      t.ok(seen.size >= colors, `${seen.size} colours in ${maxBytes} bytes`)
+      t.ok(gif.screens.filter(screen => colorsOf(screen).size >= colors).length > 200, 'in most of its frames')
+    }
   })
 
   await t.test('with neighbours merged for noise, and the time of all', async t => {
