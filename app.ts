@@ -5,7 +5,6 @@ import autoload from '@fastify/autoload'
 import fastify, { LogController, type FastifyInstance, type FastifyLoggerOptions } from 'fastify'
 import type { PinoLoggerOptions } from 'fastify/types/logger.js'
 import { answerError, PROTECTION, refuseConnection } from './plugins/error-handler.js'
-import { parseTrustProxy } from './services/config.js'
 import { toFieldError, type ValidationFault } from './services/field-errors.js'
 import { maskPhones } from './services/phone.js'
 import type { AppSettings } from './services/ports.js'
@@ -16,7 +15,6 @@ export interface AppOptions extends AppSettings {
 }
 
 const JSON_LIMIT = 16 * 1024
-const BOOT_MS = 25_000
 const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 /** The service, connected to its database and its bucket, and listening nowhere yet. Rejects with one clear sentence when it cannot be. */
@@ -26,9 +24,8 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     logger: { ...logger, serializers: { err: serializeError, busboyOptions: () => undefined } }, // the form parser's options hold the request's headers
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
-    trustProxy: parseTrustProxy(config.TRUST_PROXY) ?? false,
     bodyLimit: JSON_LIMIT,
-    pluginTimeout: BOOT_MS,
+    pluginTimeout: 0, // a new index may take its time; all else that a plugin waits for has a limit of its own
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
     http: { headersTimeout: Math.min(15_000, config.UPLOAD_MAX_SECONDS * 1000), connectionsCheckingInterval: 5_000, requireHostHeader: false } satisfies ServerOptions,
     return503OnClosing: false,

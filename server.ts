@@ -1,10 +1,11 @@
 import { resolve } from 'node:path'
-import { loadEnvFile } from 'node:process'
 import closeWithGrace from 'close-with-grace'
 import { buildApp, type AppOptions } from './app.js'
 import type { Env } from './schemas/env.js'
 import { completeConfig, readConfig } from './services/config.js'
+import { prepareEnvironment } from './services/environment.js'
 import { growHeapGenerously } from './services/heap.js'
+import { listenRefusal } from './services/startup-errors.js'
 
 const GRACE_MS = 10_000
 
@@ -12,7 +13,7 @@ const GRACE_MS = 10_000
 async function start (): Promise<void> {
   growHeapGenerously()
   process.stdout.on('error', () => {}) // a log that nobody reads any more is no reason to stop
-  readEnvFile()
+  prepareEnvironment(process.env)
   const env = readConfig(process.env)
   const standIns = await startStandIns(env)
   try {
@@ -22,19 +23,11 @@ async function start (): Promise<void> {
       await app.close()
       await standIns.close()
     })
-    const address = await app.listen({ port: env.PORT, host: env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1') })
+    const address = await app.listen({ port: env.PORT, host: env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1') }).catch((error: unknown) => { throw listenRefusal(error) })
     if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
   } catch (error) {
     await standIns.close()
     throw error
-  }
-}
-
-function readEnvFile (): void {
-  try {
-    loadEnvFile()
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }
 

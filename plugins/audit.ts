@@ -22,7 +22,7 @@ export default fp(async function audit (app) {
   app.decorate('audit', book)
   app.decorateRequest('visitor', {
     getter () {
-      const { ip: address, id: requestId, log } = this
+      const { clientAddress: address, id: requestId, log } = this
       return {
         address,
         userAgent: (this.headers['user-agent'] ?? '').slice(0, LONGEST_USER_AGENT),
@@ -36,4 +36,4 @@ export default fp(async function audit (app) {
     }
   })
   app.addHook('onClose', () => book.close())
-}, { name: 'audit', dependencies: ['env', 'clock', 'mongo', 'metrics'] })
+}, { name: 'audit', dependencies: ['env', 'clock', 'client-address', 'mongo', 'metrics'] })

@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type Db, type MongoClientOptions } from 'mongodb'
 import type { AuditDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
 import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
+import { mongoRefusal } from '../services/startup-errors.js'
 
 export interface Collections {
   otps: Collection<OtpDocument>
@@ -31,36 +32,32 @@ const CURRENT = { readPreference: 'primary' } as const
 /** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
 const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
 
-/** Less than a plugin may take to load. */
-const BUILD_MS = 20_000
+/** A new index on a large collection takes minutes, in which some servers do not even answer the driver's monitor. */
+const NO_LIMIT: MongoClientOptions = { socketTimeoutMS: 0, connectTimeoutMS: 0, serverSelectionTimeoutMS: 2000, minPoolSize: 0, maxPoolSize: 1 }
 
 /** `app.mongo` and `app.collections`: connected, and with every index the rules rely on. */
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
+  const patient = new Set<MongoClient>()
+  app.addHook('onClose', async () => { await Promise.all([...patient].map(client => client.close())) })
+  await withClient({ ...unlessNamed(url, DEFAULTS), ...NO_LIMIT }, async client => {
+    try {
+      await client.connect()
+    } catch (cause) {
+      throw mongoRefusal(url, cause)
+    }
+    await ensureIndexes(client.db(databaseName(url)), app.log)
+  })
   try {
     await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...unlessNamed(url, DEFAULTS) })
   } catch (cause) {
-    throw new Error('MongoDB cannot be reached at MONGO_URI', { cause })
+    throw mongoRefusal(url, cause)
   }
   const { db } = app.mongo
   if (!db) throw new Error('MONGO_URI names no database')
-  const patient = new Set<MongoClient>()
-  app.addHook('onClose', async () => { await Promise.all([...patient].map(client => client.close())) })
   app.decorate('patiently', async (socketTimeoutMS, work) => {
-    const client = new MongoClient(url, { ...unlessNamed(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 })
-    patient.add(client)
-    try {
-      return await work(client.db(databaseName(url)))
-    } finally {
-      patient.delete(client)
-      await client.close()
-    }
+    return withClient({ ...unlessNamed(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client => work(client.db(databaseName(url))))
   })
-  try {
-    await app.patiently(BUILD_MS, ensureIndexes)
-  } catch (cause) {
-    throw new Error('MongoDB at MONGO_URI refuses an index that this service relies on; a database of the replaced system wants `npm run migrate` first', { cause })
-  }
   app.decorate('collections', {
     otps: db.collection<OtpDocument>('otps', { promoteBuffers: true, ...CURRENT }),
     sessions: db.collection<SessionDocument | RevokedDocument>('sessions', CURRENT),
@@ -73,4 +70,16 @@ export default fp(async function mongo (app) {
     library: db.collection<LibraryDocument>('library'),
     leases: db.collection<LeaseDocument>('leases')
   })
+
+  /** Has work done with a client of its own, which the end of the app ends too. */
+  async function withClient<T> (options: MongoClientOptions, work: (client: MongoClient) => Promise<T>): Promise<T> {
+    const client = new MongoClient(url, options)
+    patient.add(client)
+    try {
+      return await work(client)
+    } finally {
+      patient.delete(client)
+      await client.close()
+    }
+  }
 }, { name: 'mongo', dependencies: ['env'] })

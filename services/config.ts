@@ -2,7 +2,10 @@ import { createPrivateKey } from 'node:crypto'
 import { isIP } from 'node:net'
 import { envSchema } from 'env-schema'
 import { Env, type Config } from '../schemas/env.js'
+import { PRIVATE_NETWORKS } from './client-address.js'
+import { mongoUriFault } from './database.js'
 import { isRegion, normalizePhone } from './phone.js'
+import { isGuessable } from './secret-strength.js'
 
 /** The environment cannot be run with. The message names every variable at fault, with the rule it breaks, and never a value. */
 export class ConfigError extends Error {
@@ -12,8 +15,8 @@ export class ConfigError extends Error {
   }
 }
 
-/** A variable, when it is at fault, and the rule. */
-type Rule = [name: keyof Env, broken: (env: Env) => boolean, rule: string]
+/** A variable, when it is at fault, and the rule; or what tells the rule that it breaks, if any. */
+type Rule = [name: keyof Env, broken: (env: Env) => boolean | string | undefined, rule?: string]
 
 const PLACEHOLDER = /^(.+?)\1{3,}$|(change|replace)[-_ ]?(me|this)|placeholder|your[-_ ](own|jwt|otp|secret|super)|super[-_ ]?secret|(jwt|dev)-secret$/i
 /** The values of a comma-separated variable. */
@@ -23,7 +26,7 @@ const isUrl = (text: string) => isUrlWithQuery(text) && !text.includes('?')
 const isUrlWithQuery = (text: string) => /^https?:\/\/[^/?#@]+([/?][^#]*)?$/i.test(text) && parses(() => new URL(text))
 const isOrigin = (text: string) => isUrl(text) && new URL(text).origin === text
 const LONGEST_TOKEN_SECONDS = 3650 * 86_400
-const isWeak = (secret: string | undefined) => secret === undefined || Buffer.byteLength(secret) < 32 || PLACEHOLDER.test(secret)
+const isWeak = (secret: string | undefined) => secret === undefined || Buffer.byteLength(secret) < 32 || PLACEHOLDER.test(secret) || isGuessable(secret)
 const isSize = (text: string) => /^[1-9]\d{0,3}x[1-9]\d{0,3}$/.test(text)
 /** The providers of SMS_PROVIDER in order, `mock` by its new name. */
 export const smsProviders = (env: Env) => listOf(env.SMS_PROVIDER).map(name => name === 'mock' ? 'console' : name)
@@ -44,14 +47,30 @@ const renamed: Record<string, keyof Env> = {
   FRAUD_MIN_TEXTS: 'FRAUD_MIN_SMS'
 }
 
+/** A provider that is spoken to without TLS is told codes and numbers for everybody on the way to read. */
+const notPlain = (name: 'SMS_HTTP_URL' | 'TWILIO_API_URL'): Rule =>
+  [name, env => inProduction(env) && /^http:/i.test(env[name] ?? '') && !isLoopback(new URL(env[name]!).hostname), 'must be an https URL in production, unless the gateway is on this machine']
+const isLoopback = (host: string) => host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
+
+/** A secret that leaks by one use must not open another one. */
+const SECRETS = ['JWT_SECRET_KEY', 'OTP_SECRET', 'METRICS_TOKEN', 'SMS_HTTP_TOKEN', 'TWILIO_AUTH_TOKEN', 'AWS_SECRET_ACCESS_KEY'] as const
+const secretsOf = (env: Env, name: typeof SECRETS[number]) => name === 'JWT_SECRET_KEY' ? listOf(env[name]) : [env[name] ?? []].flat()
+function alreadyUsed (env: Env, i: number): string | undefined {
+  const used = new Set(secretsOf(env, SECRETS[i]!))
+  const other = SECRETS.slice(0, i).find(name => secretsOf(env, name).some(secret => used.has(secret)))
+  return other && `must not be the same as ${other}`
+}
+
 const rules: Rule[] = [
+  ['TRUST_PROXY', env => listOf(env.TRUST_PROXY).some(network => /\/0+$/.test(network)), 'must not trust every address (a network of /0): anybody could claim any address'],
   ['TRUST_PROXY', env => parseTrustProxy(env.TRUST_PROXY) === undefined, 'must be off, true for private networks, or a list of addresses and networks'],
   url('PUBLIC_URL'),
   ['CORS_ORIGINS', env => !listOf(env.CORS_ORIGINS).every(isOrigin), 'must be a list of origins such as https://app.example.com'],
   ['METRICS_TOKEN', env => env.METRICS_TOKEN !== undefined && env.METRICS_TOKEN.length < 16, 'must have at least 16 characters'],
+  ['METRICS_TOKEN', env => inProduction(env) && env.METRICS_TOKEN !== undefined && (PLACEHOLDER.test(env.METRICS_TOKEN) || isGuessable(env.METRICS_TOKEN)), 'must be random in production: openssl rand -base64 24'],
 
   ['MONGO_URI', env => inProduction(env) && env.MONGO_URI === undefined, 'must be set in production'],
-  ['MONGO_URI', env => env.MONGO_URI !== undefined && !/^mongodb(\+srv)?:\/\/[^/?#]+/.test(env.MONGO_URI), 'must begin with mongodb:// or mongodb+srv:// and name a host'],
+  ['MONGO_URI', env => env.MONGO_URI && mongoUriFault(env.MONGO_URI)],
 
   ['JWT_SECRET_KEY', env => inProduction(env) && env.JWT_ALGORITHM === 'HS256' && env.JWT_SECRET_KEY === undefined, 'must be set in production'],
   ['JWT_SECRET_KEY', env => env.JWT_SECRET_KEY !== undefined && isWeak(listOf(env.JWT_SECRET_KEY)[0]), 'must begin with a secret of at least 32 bytes that is no placeholder'],
@@ -75,12 +94,14 @@ const rules: Rule[] = [
   ['SMS_WEB_ORIGIN', env => Buffer.byteLength(env.SMS_BRAND) + (env.SMS_WEB_ORIGIN?.length ?? 0) > 109, 'must leave room for SMS_BRAND: together at most 109 bytes, or a text is longer than 140'],
   neededBy('http', 'SMS_HTTP_URL'),
   ['SMS_HTTP_URL', env => env.SMS_HTTP_URL !== undefined && !isUrlWithQuery(env.SMS_HTTP_URL), 'must be an http or https URL without credentials or fragment'],
+  notPlain('SMS_HTTP_URL'),
   neededBy('twilio', 'TWILIO_ACCOUNT_SID'),
   ['TWILIO_ACCOUNT_SID', env => env.TWILIO_ACCOUNT_SID !== undefined && !env.TWILIO_ACCOUNT_SID.startsWith('AC'), 'must begin with AC'],
   neededBy('twilio', 'TWILIO_AUTH_TOKEN'),
   neededBy('twilio', 'TWILIO_PHONE_NUMBER'),
   ['TWILIO_PHONE_NUMBER', env => env.TWILIO_PHONE_NUMBER !== undefined && !isPhone(env.TWILIO_PHONE_NUMBER, env), 'must be a phone number'],
   url('TWILIO_API_URL'),
+  notPlain('TWILIO_API_URL'),
 
   ['S3_BUCKET', env => inProduction(env) && env.S3_BUCKET === undefined, 'must be set in production'],
   ['S3_BUCKET', env => env.S3_BUCKET !== undefined && !/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(env.S3_BUCKET), 'must be a bucket name'],
@@ -90,20 +111,23 @@ const rules: Rule[] = [
 
   ['RENDITION_SIZES', env => listOf(env.RENDITION_SIZES).length === 0 || !listOf(env.RENDITION_SIZES).every(isSize), 'must be a list of sizes such as 64x64'],
   ['LIBRARY_URL_RENDITION', env => env.LIBRARY_URL_RENDITION !== undefined && !listOf(env.RENDITION_SIZES).includes(env.LIBRARY_URL_RENDITION), 'must be one of RENDITION_SIZES'],
+  ...SECRETS.map((name, i): Rule => [name, env => inProduction(env) && alreadyUsed(env, i), undefined]),
+
   ['ADMIN_NUMBERS', env => !listOf(env.ADMIN_NUMBERS).every(number => isPhone(number, env)), 'must be a list of phone numbers']
 ]
 
-/** The environment, checked and typed; variables set to nothing count as not set. Throws a ConfigError. */
+/** The environment, checked and typed, without white space around values; variables set to nothing count as not set. Throws a ConfigError. */
 export function readConfig (source: Record<string, string | undefined>): Env {
   const known = Object.keys(Env.properties)
-  const data = Object.fromEntries(Object.entries(source).filter(([name, value]) => known.includes(name) && isSet(value)))
+  const data = Object.fromEntries(Object.entries(source).filter(([name, value]) => known.includes(name) && isSet(value)).map(([name, value]) => [name, value?.trim()]))
   const problems = Object.entries(renamed).flatMap(([old, successor]) => isSet(source[old]) ? [`${old} is called ${successor} now`] : [])
   const bad = new Set<string>()
   const env = parse(data, bad, problems)
   for (const [name, broken, rule] of rules) {
-    if (bad.has(name) || !broken(env)) continue
+    const fault = !bad.has(name) && broken(env)
+    if (fault === false || fault === undefined || fault === '') continue
     bad.add(name)
-    problems.push(`${name} ${rule}`)
+    problems.push(`${name} ${typeof fault === 'string' ? fault : rule}`)
   }
   if (problems.length > 0) throw new ConfigError(problems)
   return env
@@ -127,8 +151,6 @@ function parse (data: Record<string, string | undefined>, bad: Set<string>, prob
   }
 }
 
-const PRIVATE_NETWORKS = ['loopback', 'linklocal', 'uniquelocal']
-
 /** Whose `X-Forwarded-*` is believed: nobody's, private networks' (`true`), or those listed. Undefined when malformed; a number of hops is, since it cannot tell a proxy from a client that claims to be one. */
 export function parseTrustProxy (text: string): false | string[] | undefined {
   if (/^(off|false|0)$/i.test(text)) return false
@@ -140,7 +162,7 @@ export function parseTrustProxy (text: string): false | string[] | undefined {
 function isNetwork (text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/')
   const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
-  return PRIVATE_NETWORKS.includes(text) || (rest.length === 0 && most > 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most)))
+  return PRIVATE_NETWORKS.includes(text) || (rest.length === 0 && most > 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) > 0 && Number(bits) <= most)))
 }
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }

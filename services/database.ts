@@ -1,4 +1,7 @@
-import type { CreateIndexesOptions, Db, IndexDirection, MongoClientOptions } from 'mongodb'
+import { MongoClient, MongoServerError, type Collection, type CreateIndexesOptions, type Db, type IndexDirection, type MongoClientOptions } from 'mongodb'
+import { DUPLICATE_KEY } from './errors.js'
+import { maskPhone } from './phone.js'
+import type { Log } from './ports.js'
 
 interface Index extends Pick<CreateIndexesOptions, 'name' | 'unique' | 'sparse' | 'expireAfterSeconds' | 'partialFilterExpression'> {
   key: Record<string, IndexDirection>
@@ -57,15 +60,79 @@ const DEFAULT_NAME = 'hookaba'
 /** The database that MONGO_URI names. */
 export const databaseName = (uri: string) => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec(uri)?.[1] ?? DEFAULT_NAME
 
+/** What is wrong with a connection string, without a word of it; undefined when the driver takes it. */
+export function mongoUriFault (uri: string): string | undefined {
+  const [, srv, rest] = /^mongodb(\+srv)?:\/\/(.*)$/s.exec(uri) ?? []
+  if (rest === undefined) return 'must begin with mongodb:// or mongodb+srv://'
+  const authority = /^[^/?]*/.exec(rest)![0]
+  const path = rest.slice(authority.length)
+  const at = authority.lastIndexOf('@')
+  if (path.includes('@') || /[/?#[\]@]/.test(authority.slice(0, Math.max(at, 0)))) return 'must have % codes for the characters : / ? # [ ] @ in the user name and the password'
+  const hosts = authority.slice(at + 1).split(',')
+  if (hosts.includes('')) return 'must begin with mongodb:// or mongodb+srv:// and name a host'
+  if (!hosts.every(host => isHost(host))) return 'must name its hosts as host or host:port, with a port from 1 to 65535'
+  if (srv !== undefined && (hosts.length > 1 || /:\d+$/.test(hosts[0]!))) return 'must name one host and no port after mongodb+srv://'
+  if (/["*<>|:$.\s/\\]/.test(databaseName(uri)) || databaseName(uri).length > 63) return 'must name a database as MongoDB does: no more than 63 characters, and none of / \\ . " $ * < > : | or white space'
+  try {
+    new MongoClient(uri) // eslint-disable-line no-new
+    return undefined
+  } catch {
+    return 'has an option, or a value of an option, that the MongoDB driver does not take'
+  }
+}
+
+function isHost (text: string): boolean {
+  const [, name, port] = /^(\[[0-9a-f:.%]+\]|[^\s:#[\]]+)(?::(\d+))?$/i.exec(text) ?? []
+  return name !== undefined && (port === undefined || (Number(port) >= 1 && Number(port) <= 65_535))
+}
+
 /** Of these options those about which MONGO_URI says nothing: the driver would let them win. */
 export function unlessNamed (uri: string, options: MongoClientOptions): MongoClientOptions {
   const named = new Set([...new URLSearchParams(uri.split('?')[1]).keys()].map(name => name.toLowerCase()))
   return Object.fromEntries(Object.entries(options).filter(([name]) => !named.has(name.toLowerCase())))
 }
 
-/** Builds the indexes that are not there. Fails when one with the same key and other options is, or when rows share what is to be unique (E11000). */
-export async function ensureIndexes (db: Db): Promise<void> {
+const PROGRESS_MS = 2000
+const CONFLICTS = new Set([85, 86])
+
+/**
+ * Builds the indexes that are not there, however long that takes. Rejects when one with the same key and other options is there
+ * (85, 86), or when rows share what is to be unique (11000), with a sentence that names the index, the collection and one example.
+ */
+export async function ensureIndexes (db: Db, log?: Pick<Log, 'info'>): Promise<void> {
   for (const [collection, wanted] of Object.entries(indexes)) {
-    for (const { key, ...options } of wanted) await db.collection(collection).createIndex(key, options)
+    for (const index of wanted) await ensureIndex(db.collection(collection), index, log)
   }
+}
+
+async function ensureIndex (collection: Collection, index: Index, log?: Pick<Log, 'info'>): Promise<void> {
+  const { key, ...options } = index
+  const subject = { collection: collection.collectionName, index: options.name ?? Object.entries(key).flat().join('_') }
+  const begun = performance.now()
+  const seconds = () => Math.round((performance.now() - begun) / 1000)
+  const progress = setInterval(() => log?.info({ event: 'index.build_continued', ...subject, seconds: seconds() }, 'An index is being built; the service starts when it is ready'), PROGRESS_MS)
+  try {
+    await collection.createIndex(key, options)
+    if (seconds() >= PROGRESS_MS / 1000) log?.info({ event: 'index.built', ...subject, seconds: seconds() }, 'An index is built')
+  } catch (cause) {
+    throw await indexRefusal(collection, index, subject.index, cause)
+  } finally {
+    clearInterval(progress)
+  }
+}
+
+async function indexRefusal (collection: Collection, { key, partialFilterExpression = {} }: Index, name: string, cause: unknown): Promise<Error> {
+  const subject = `MongoDB at MONGO_URI refuses the index ${name} of the collection ${collection.collectionName}`
+  const code = cause instanceof MongoServerError ? Number(cause.code) : 0
+  if (CONFLICTS.has(code)) return new Error(`${subject}: one with this name or this key, and other options, is there. Drop that one, and start again`, { cause })
+  if (code !== DUPLICATE_KEY) return new Error(`${subject}: ${cause instanceof MongoServerError ? cause.codeName ?? code : 'the connection has ended'}`, { cause })
+  const field = Object.keys(key)[0]!
+  const [shared] = await collection.aggregate<{ _id: unknown, one: unknown, other: unknown }>([
+    { $match: partialFilterExpression },
+    { $group: { _id: `$${field}`, one: { $min: '$_id' }, other: { $max: '$_id' }, count: { $sum: 1 } } },
+    { $match: { count: { $gt: 1 } } },
+    { $limit: 1 }
+  ], { allowDiskUse: true }).toArray().catch(() => [])
+  const example = shared === undefined ? '' : `, for example ${String(shared.one)} and ${String(shared.other)} (${maskPhone(String(shared._id))})`
+  return new Error(`${subject}: rows have the same ${field}${example}. A database of the replaced system wants \`npm run migrate\` first; else change or remove all but one of them`, { cause })
 }

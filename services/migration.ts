@@ -74,7 +74,7 @@ async function build (db: Db): Promise<void> {
     try {
       return await ensureIndexes(db)
     } catch (error) {
-      if (!isDuplicateKey(error) || attempt === MOST_BUILDS) throw error
+      if (!isDuplicateKey((error as Error).cause) || attempt === MOST_BUILDS) throw error
       await makeRoom(db.collection<OldUser>('users', CURRENT))
     }
   }

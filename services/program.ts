@@ -1,6 +1,6 @@
-import { existsSync } from 'node:fs'
-import { loadEnvFile } from 'node:process'
 import { MongoClient, MongoServerError } from 'mongodb'
+import { prepareEnvironment } from './environment.js'
+import { mongoRefusal } from './startup-errors.js'
 
 /** Ends a program that was called in a way it does not know, with its usage and exit code 2. */
 export function misused (usage: string): never {
@@ -12,7 +12,7 @@ export function misused (usage: string): never {
 export async function runProgram (work: () => Promise<number>): Promise<void> {
   process.stdout.on('error', () => {}) // a report that nobody reads any more is no reason to stop half-way
   try {
-    if (existsSync('.env')) loadEnvFile()
+    prepareEnvironment(process.env)
     process.exitCode = await work()
   } catch (error) {
     const { message, cause } = error as Error
@@ -35,7 +35,7 @@ async function connect (uri: string): Promise<MongoClient> {
   try {
     return await new MongoClient(uri, { serverSelectionTimeoutMS: 10_000 }).connect()
   } catch (cause) {
-    throw new Error('MongoDB cannot be reached at MONGO_URI', { cause })
+    throw mongoRefusal(uri, cause)
   }
 }
 

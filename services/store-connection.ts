@@ -4,6 +4,7 @@ import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-
 import type { Config } from '../schemas/env.js'
 import { createMediaStore } from './media-store.js'
 import type { MediaStore } from './ports.js'
+import { storeRefusal } from './startup-errors.js'
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
 const SILENCE_MS = 3500
@@ -37,7 +38,7 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
     await mediaStore.ping()
   } catch (cause) {
     client.destroy()
-    throw new Error('The bucket S3_BUCKET cannot be reached: check that it exists, S3_ENDPOINT, S3_REGION and the credentials', { cause })
+    throw storeRefusal(config, cause)
   }
   return { client, mediaStore }
 }

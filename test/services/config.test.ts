@@ -4,7 +4,7 @@ import { parseDuration, parseTrustProxy, readConfig } from '../../services/confi
 import { refusal } from '../refusal.js'
 
 const strong = 'b7Kp2Wq9Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfA'
-const production = { NODE_ENV: 'production', MONGO_URI: 'mongodb://db/hookaba', S3_BUCKET: 'hookaba-media', OTP_SECRET: strong, JWT_SECRET_KEY: strong, SMS_CONSOLE_IN_PRODUCTION: 'true' }
+const production = { NODE_ENV: 'production', MONGO_URI: 'mongodb://db/hookaba', S3_BUCKET: 'hookaba-media', OTP_SECRET: strong, JWT_SECRET_KEY: 'q1Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfAb7Kp2W', SMS_CONSOLE_IN_PRODUCTION: 'true' }
 const pem = (type: 'ec' | 'ed25519', namedCurve = 'prime256v1') => (type === 'ec' ? generateKeyPairSync('ec', { namedCurve }) : generateKeyPairSync('ed25519')).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 
 t.test('readConfig → defaults for an empty environment, and nothing that was set to nothing', async t => {
@@ -57,4 +57,79 @@ t.test('parseTrustProxy and parseDuration → what an operator writes', async t 
   t.same(parseTrustProxy('10.0.0.0/8, ::1, loopback'), ['10.0.0.0/8', '::1', 'loopback'])
   t.equal(parseTrustProxy('1'), undefined)
   t.same(['90s', '15m', '2h', '30d', '1.5h', 'd'].map(parseDuration), [90, 900, 7200, 2592000, undefined, undefined])
+})
+
+t.test('readConfig → white space around a value counts for nothing, but inside a PEM block it stays', async t => {
+  const key = pem('ed25519')
+  const spaced = (value: string) => `\uFEFF\t ${value} \r\n`
+  const config = readConfig({
+    ...Object.fromEntries(Object.entries(production).map(([name, value]) => [name, spaced(value)])),
+    PORT: '8080\n',
+    JWT_ALGORITHM: ' EdDSA',
+    JWT_PRIVATE_KEY: spaced(key),
+    DOCS: 'true\n',
+    FRAUD_MIN_VERIFIED: ' 0.5\n',
+    SMS_ALLOWED_COUNTRIES: ' IN , NP\n',
+    METRICS_TOKEN: spaced('b7Kp2Wq9Zt4Xv6Ny'),
+    TRUST_PROXY: 'true\n',
+    ADMIN_NUMBERS: '\n',
+    UPLOAD_QUOTA_ITEMS: ' '
+  })
+  t.match(config, { ...production, SMS_CONSOLE_IN_PRODUCTION: true, PORT: 8080, JWT_ALGORITHM: 'EdDSA', DOCS: true, FRAUD_MIN_VERIFIED: 0.5, SMS_ALLOWED_COUNTRIES: 'IN , NP', METRICS_TOKEN: 'b7Kp2Wq9Zt4Xv6Ny', TRUST_PROXY: 'true' })
+  t.equal(config.JWT_PRIVATE_KEY, key.trim())
+  t.match([config.ADMIN_NUMBERS, config.UPLOAD_QUOTA_ITEMS], [undefined, undefined])
+  t.ok(readConfig({ ...production, JWT_ALGORITHM: 'EdDSA', JWT_PRIVATE_KEY: ` ${key.replaceAll('\n', '\\n')} ` }))
+})
+
+t.test('readConfig → a malformed MONGO_URI is told by its reason, and no part of it is repeated', async t => {
+  for (const [uri, reason] of [
+    ['postgres://db/x', 'must begin with mongodb:// or'],
+    ['mongodb://', 'must begin with mongodb:// or mongodb+srv:// and name a host'],
+    ['mongodb://user:hid@den@db/x', 'must have % codes'],
+    ['mongodb://user:hid/den@db/x', 'must have % codes'],
+    ['mongodb://user:hid?den@db/x', 'must have % codes'],
+    ['mongodb://user:hidden@db:port/x', 'must name its hosts as'],
+    ['mongodb://user:hidden@db:70000/x', 'must name its hosts as'],
+    ['mongodb+srv://user:hidden@db.example.com:27017/x', 'must name one host and no port'],
+    ['mongodb://user:hidden@db/a b', 'must name a database'],
+    ['mongodb://user:hidden@db/x?hiddenOption=1', 'has an option'],
+    ['mongodb://user:hidden@db/x?maxPoolSize=hidden', 'has an option'],
+    ['mongodb://user:hid%zzden@db/x', 'has an option']
+  ]) {
+    const message = refusal({ MONGO_URI: uri! })
+    t.ok(message.startsWith(`Refusing to start: MONGO_URI ${reason}`), `${uri}: ${message}`)
+    t.notMatch(message, /hid|den|70000|db\./)
+  }
+  for (const uri of ['mongodb://db', 'mongodb://a:1,b:2/x?replicaSet=rs0', 'mongodb://us%40er:p%2Fw@[::1]:27017/?authSource=admin', 'mongodb+srv://user:p@db.example.com/x?retryWrites=true&w=majority']) t.equal(refusal({ MONGO_URI: uri }), 'accepted', uri)
+})
+
+t.test('readConfig → a network that is everybody is not trusted as a proxy', async t => {
+  for (const text of ['0.0.0.0/0', '::/0', '10.0.0.0/8, 0.0.0.0/0']) t.match(refusal({ TRUST_PROXY: text }), /^Refusing to start: TRUST_PROXY must not trust every address/)
+})
+
+t.test('readConfig → production refuses a guessable token, one secret for two purposes, and a gateway without TLS', async t => {
+  for (const token of ['aaaaaaaaaaaaaaaa', 'abababababababab', '0123456789abcdef', '1234567890123456', 'metrics-token-12', 'prometheus-token', 'change-me-change-me']) {
+    t.match(refusal({ ...production, METRICS_TOKEN: token }), /^Refusing to start: METRICS_TOKEN must be random in production[^;]*$/, token)
+    t.equal(refusal({ METRICS_TOKEN: token }), 'accepted', 'on a laptop')
+  }
+  for (const token of ['b7Kp2Wq9Zt4Xv6Ny', '9f86d081884c7d659a2feaa0c55ad015', 'metrics-token-of-the-scraper']) t.equal(refusal({ ...production, METRICS_TOKEN: token }), 'accepted')
+  t.match(refusal({ ...production, OTP_SECRET: '01234567890123456789012345678901' }), /OTP_SECRET must have/)
+
+  const others = { JWT_SECRET_KEY: 'q1Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfAb7Kp2W' }
+  t.equal(refusal({ ...production, ...others }), 'accepted')
+  for (const env of [{ JWT_SECRET_KEY: strong }, { JWT_SECRET_KEY: `${others.JWT_SECRET_KEY}, ${strong}` }]) t.match(refusal({ ...production, ...env }), /OTP_SECRET must not be the same as JWT_SECRET_KEY/)
+  for (const name of ['METRICS_TOKEN', 'SMS_HTTP_TOKEN', 'TWILIO_AUTH_TOKEN', 'AWS_SECRET_ACCESS_KEY']) {
+    const message = refusal({ ...production, ...others, [name]: strong })
+    t.match(message, new RegExp(`^Refusing to start: ${name} must not be the same as OTP_SECRET\\.$`))
+    t.notOk(message.includes(strong))
+    t.equal(refusal({ OTP_SECRET: strong, [name]: strong }), 'accepted', 'on a laptop')
+  }
+
+  for (const name of ['SMS_HTTP_URL', 'TWILIO_API_URL']) {
+    for (const url of ['http://gateway.example.com/send', 'HTTP://10.0.0.5/send', 'http://127.0.0.1.example.com', 'http://localhost.example.com']) {
+      t.match(refusal({ ...production, ...others, [name]: url }), new RegExp(`^Refusing to start: ${name} must be an https URL in production`), url)
+    }
+    for (const url of ['https://gateway.example.com/send', 'http://127.0.0.1:9000/send', 'http://localhost/send', 'http://[::1]:9000']) t.equal(refusal({ ...production, ...others, [name]: url }), 'accepted', url)
+    t.equal(refusal({ [name]: 'http://gateway.example.com/send' }), 'accepted', 'on a laptop')
+  }
 })

@@ -1,0 +1,42 @@
+import type { IncomingMessage } from 'node:http'
+import fp from 'fastify-plugin'
+import { clientAddress, trustsOf } from '../services/client-address.js'
+import { parseTrustProxy } from '../services/config.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks, for limits, audit and log: the peer's address, or behind the proxies of TRUST_PROXY the one that they name. */
+    clientAddress: string
+  }
+}
+
+/** `request.clientAddress`, from `X-Forwarded-For` alone: another header may be the client's own. */
+export default fp(async function clientAddressOf (app) {
+  const networks = parseTrustProxy(app.config.TRUST_PROXY)
+  const trusts = networks ? trustsOf(networks) : () => false
+  const known = new WeakMap<IncomingMessage, string>()
+  const warned = new Set<string>()
+
+  app.decorateRequest('clientAddress', {
+    getter () {
+      const { raw } = this
+      const address = known.get(raw) ?? read(raw)
+      known.set(raw, address)
+      return address
+    }
+  })
+
+  function read ({ socket, headers }: IncomingMessage): string {
+    const forwardedFor = [headers['x-forwarded-for'] ?? []].flat().join(',') || undefined
+    if (forwardedFor !== undefined && !networks) warnOnce('proxy.not_trusted', 'A request has X-Forwarded-For, but TRUST_PROXY is off: all clients behind a proxy share one limit. Set TRUST_PROXY, or let the proxy remove the header')
+    const { address, unreadable } = clientAddress(socket.remoteAddress ?? '', forwardedFor, trusts)
+    if (unreadable) warnOnce('proxy.address_unreadable', 'X-Forwarded-For of a trusted proxy has an element that is no address: such requests count for the proxy\'s own address')
+    return address
+  }
+
+  function warnOnce (event: string, message: string): void {
+    if (warned.has(event)) return
+    warned.add(event)
+    app.log.warn({ event }, message)
+  }
+}, { name: 'client-address', dependencies: ['env'] })
