@@ -6,7 +6,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY . .
 # The stand-ins are for trying the product; production refuses them.
-RUN npm run build && rm -r dist/embedded
+RUN npm run build && cp -rL dist built && rm -r built/embedded
 
 FROM ${NODE} AS dependencies
 WORKDIR /app
@@ -26,7 +26,7 @@ WORKDIR /app
 # Nothing is installed in here: npm and its dependencies would only have to be patched.
 RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack /usr/local/bin/yarn* /opt/yarn*
 COPY --from=dependencies /app/node_modules ./node_modules
-COPY --from=build /app/dist ./dist
+COPY --from=build /app/built ./dist
 COPY package.json LICENSE ./
 # The user "node", by number, so that Kubernetes can see that it is not root.
 USER 1000:1000

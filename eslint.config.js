@@ -23,7 +23,7 @@ const importDirection = Object.entries(mayNotImport).map(([folder, others]) => (
 }))
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist', '.tap', 'node_modules', '.data'] }),
+  ...neostandard({ ts: true, ignores: ['dist', '.builds', '.tap', 'node_modules', '.data'] }),
   {
     files: ['**/*.ts'],
     rules: {
