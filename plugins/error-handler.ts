@@ -2,7 +2,7 @@ import { STATUS_CODES, METHODS } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import fp from 'fastify-plugin'
-import { FieldError, ServiceError } from '../services/errors.js'
+import { FieldError, isShortage, outOfResources, ServiceError } from '../services/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -42,13 +42,16 @@ export default fp(async function errorHandler (app) {
 }, { name: 'error-handler' })
 
 /** Answers `error`; also what Fastify refuses before a route is found. */
-export function answerError (error: FastifyError | ServiceError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export function answerError (thrown: FastifyError | ServiceError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const error = isFailure(thrown) && isShortage(thrown) ? outOfResources(thrown) : thrown
   const statusCode = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 600 ? error.statusCode : 500
   if (statusCode === 503) request.log.warn({ err: error }, 'request refused')
   else if (statusCode >= 500) request.log.error({ err: error }, 'request failed')
   if (error instanceof ServiceError) headers(error, reply)
   return reply.code(statusCode).type('application/json; charset=utf-8').send(body(error, statusCode, request))
 }
+
+const isFailure = ({ statusCode }: FastifyError | ServiceError) => statusCode === undefined || statusCode === 500
 
 function headers ({ statusCode, retryAfter, cause }: ServiceError, reply: FastifyReply): void {
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)

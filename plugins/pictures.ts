@@ -11,9 +11,9 @@ declare module 'fastify' {
 }
 
 /** `app.pictures`: what pictures look like, and their renditions. */
-export default fp<AppSettings>(async function pictures (app, { images = true }) {
+export default fp<AppSettings>(async function pictures (app, { images = true, pictureTimes }) {
   const { RENDITION_SIZES, RENDITION_MAX_BYTES: maxBytes } = app.config
-  const pool = images ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }) : undefined
+  const pool = images ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }, pictureTimes) : undefined
   app.decorate('pictures', pool)
   app.addHook('onClose', async () => pool?.close())
 }, { name: 'pictures', dependencies: ['env'] })

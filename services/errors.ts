@@ -58,7 +58,7 @@ export const tooManyGuesses = (retryAfter: number) => new ServiceError(429, 'Too
 
 export const notMultipart = () => new ServiceError(415, 'Unsupported media type')
 const MALFORMED = 'Invalid multipart body'
-export const invalidMultipart = (cause?: unknown) => new ServiceError(400, MALFORMED, { cause })
+export const invalidMultipart = (cause?: unknown) => clientFault(MALFORMED, cause)
 export const isMalformed = (error: unknown) => error instanceof ServiceError && error.message === MALFORMED
 export const noFilePart = () => new ServiceError(400, 'No file part')
 export const noSelectedFile = () => new ServiceError(400, 'No selected file')
@@ -68,8 +68,8 @@ export const fileTooLarge = (limit: number) => new ServiceError(413, `File is la
 /** Whether something was refused for its size. */
 export const isTooLarge = (error: unknown) => error instanceof ServiceError && error.statusCode === 413
 const DAMAGED = 'Damaged or unreasonable image'
-export const damagedImage = (cause?: unknown) => new ServiceError(400, DAMAGED, { cause })
-export const isDamage = (error: unknown) => error instanceof ServiceError && error.message === DAMAGED
+export const damagedImage = (cause?: unknown) => clientFault(DAMAGED, cause)
+export const isDamage = (error: unknown): error is ServiceError => error instanceof ServiceError && error.message === DAMAGED
 export const tooManyBytes = (quota: number) => new ServiceError(413, `Your library would be larger than ${quota} bytes`)
 export const tooManyItems = (quota: number) => new ServiceError(413, `Your library would have more than ${quota} items`)
 
@@ -82,6 +82,33 @@ export const uploadUnderWay = () => new ServiceError(409, 'The upload is being c
 export const invalidIdempotencyKey = () => new ServiceError(400, 'Invalid Idempotency-Key')
 export const requestUnderWay = () => new ServiceError(409, 'A request with this Idempotency-Key is still running')
 export const reusedIdempotencyKey = () => new ServiceError(422, 'This Idempotency-Key was used for another request')
+
+/** 503: the machine lacks something, is too slow, or stops. The same request may work a moment later. */
+export const outOfResources = (cause?: unknown) => new ServiceError(503, 'Service is out of resources', { cause, retryAfter: 5 })
+
+/** Descriptors, threads, memory and disk, by the codes of the operating system and of Node. */
+const SHORTAGE_CODES = new Set([
+  'EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM', 'ENOBUFS', 'ENOSPC', 'EDQUOT',
+  'ERR_WORKER_INIT_FAILED', 'ERR_WORKER_OUT_OF_MEMORY', 'ERR_MEMORY_ALLOCATION_FAILED'
+])
+/** The same in the words of V8, libvips and the decoders under it, which give no codes. */
+const SHORTAGE = new RegExp([
+  'out of memory', 'insufficient memory', 'allocation failed', '(unable|failed|cannot|could not) (to )?allocate',
+  'resource temporarily unavailable', 'too many open files', 'no space left', 'creat(e|ing) thread'
+].join('|'), 'i')
+
+/** Whether `error`, or one that caused it, says that the machine lacks something. */
+export function isShortage (error: unknown, depth = 0): boolean {
+  if (!(error instanceof Error) || depth > 8) return false
+  const { code, cause, errors = [] } = error as Error & { code?: unknown, errors?: unknown[] }
+  if (typeof code === 'string' && SHORTAGE_CODES.has(code)) return true
+  return SHORTAGE.test(error.message) || [cause, ...errors].some(inner => isShortage(inner, depth + 1))
+}
+
+/** What a client did wrong, unless the cause says that it is the machine. */
+function clientFault (sentence: string, cause: unknown): ServiceError {
+  return isShortage(cause) ? outOfResources(cause) : new ServiceError(400, sentence, { cause })
+}
 
 /**
  * Awaits `work`; what fails in it and is no refusal of its own becomes a 500 with the contract's sentence for it.

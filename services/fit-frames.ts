@@ -18,12 +18,11 @@ export function drawnSize ({ width, height }: Size, box: Size, fit: Fit): Size {
 /**
  * Every frame on a black picture of the size of `box`: whole and centred (contain), cut to fill it (cover), stretched to fill it (fill).
  * `original` is the size the frames have lost on the way. Made smaller by the mean of an area; made larger by repetition where the factor is whole, else linearly.
- * The outermost `rim` rows of each frame are not looked at.
  */
-export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit, rim: number): Frames {
+export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit): Frames {
   const drawn = drawnSize(original, box, fit)
-  const columns = axis(frames.width, original.width, drawn.width, box.width, 0)
-  const rows = axis(frames.height, original.height, drawn.height, box.height, rim)
+  const columns = axis(frames.width, original.width, drawn.width, box.width)
+  const rows = axis(frames.height, original.height, drawn.height, box.height)
   const data = new Uint8Array(box.width * box.height * 3 * frames.count)
   const narrow = new Float32Array(frames.height * box.width * 3)
   for (let k = 0; k < frames.count; k++) {
@@ -33,13 +32,13 @@ export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit, 
   return { ...box, count: frames.count, data }
 }
 
-function axis (input: number, original: number, drawn: number, box: number, rim: number): Axis {
+function axis (input: number, original: number, drawn: number, box: number): Axis {
   const from = Math.max(0, Math.floor((box - drawn) / 2))
   const to = Math.min(box, from + drawn)
   const cut = Math.max(0, (drawn - box) / 2)
   const step = input / drawn
   const crisp = drawn % original === 0
-  const within = (at: number) => Math.min(Math.max(at, rim), input - 1 - rim)
+  const within = (at: number) => Math.min(Math.max(at, 0), input - 1)
   const taps = Array.from({ length: to - from }, (_, i) => {
     const start = (cut + i) * step
     const middle = start + step / 2

@@ -81,4 +81,15 @@ export interface AppSettings {
   storeSilenceMs?: number
   /** Whether pictures are decoded, for their facts and renditions; default: true. Without, an item has neither. */
   images?: boolean
+  /** How long a picture may take, and what counts the process's CPU time. */
+  pictureTimes?: PictureTimes
+}
+
+export interface PictureTimes {
+  /** To decode it. */
+  decodeSeconds?: number
+  /** To decode it and to make its renditions. */
+  wholeMs?: number
+  /** CPU milliseconds that the process has used so far. */
+  cpuMs?: () => number
 }

@@ -14,7 +14,7 @@ export function newRequestId (): string {
 
 /** The `<Error>` document of an S3Error; anything else is an InternalError that tells nothing. */
 export function errorReply (error: unknown, { requestId, resource }: Pick<ReplyContext, 'requestId' | 'resource'>): Reply {
-  const known = error instanceof S3Error ? error : new S3Error('InternalError')
+  const known = error instanceof S3Error ? error : new S3Error('InternalError', shortageOf(error))
   const body = xmlDocument('Error', { Code: known.code, Message: known.message, ...known.details, Resource: resource, RequestId: requestId, HostId: hostId(requestId) }, false)
   return { status: known.status, headers: { 'content-type': 'application/xml', ...known.headers }, body }
 }
@@ -51,3 +51,7 @@ function headerText (value: string): string {
   const bytes = isWide ? Buffer.from(value).toString('latin1') : value
   return Array.from(bytes, byte => byte < ' ' || byte === '\x7f' ? ' ' : byte).join('')
 }
+
+/** A lack of the machine that this server runs on, which clients need not take for a fault of the server. */
+const SHORTAGES: Record<string, string> = { EMFILE: 'Too many open files.', ENFILE: 'Too many open files.', ENOMEM: 'Out of memory.', ENOSPC: 'No space left on device.' }
+const shortageOf = (error: unknown) => SHORTAGES[(error as NodeJS.ErrnoException | undefined)?.code ?? '']

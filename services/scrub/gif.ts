@@ -26,7 +26,8 @@ const KEPT_APPLICATIONS = new Map([['NETSCAPE2.0', loop], ['ANIMEXTS1.0', loop],
 
 /**
  * Every comment, plain text and application extension becomes a comment with the same sub-blocks, of zeros: it is the only
- * label that every decoder skips. Those that loop and ICC profiles stay. After an image the trailer may be missing.
+ * label that every decoder skips. Those that loop and ICC profiles stay.
+ * Between blocks there may be zeros. After an image the trailer may be missing.
  */
 export function * walkGif (course: Course): Walk {
   const bounds = createBounds()
@@ -38,6 +39,7 @@ export function * walkGif (course: Course): Walk {
 
   for (;;) {
     course.whole = course.frames > 0
+    yield toBlock()
     const [introducer] = yield peek(1)
     course.whole = false
     if (introducer === IMAGE) yield * image()
@@ -50,7 +52,7 @@ export function * walkGif (course: Course): Walk {
   function * image (): Walk {
     const descriptor = yield peek(IMAGE_BYTES)
     const [left, top, width, height] = [1, 3, 5, 7].map(at => descriptor.readUInt16LE(at)) as [number, number, number, number]
-    const frames = bounds.frame(width, height, { left, top })
+    const frames = bounds.frame(Math.max(1, width), Math.max(1, height), { left, top }) // without pixels it still has its time
     yield pass(IMAGE_BYTES + colorTableBytes(descriptor[9]!) + 1)
     yield subBlocks(all)
     course.frames = frames
@@ -73,6 +75,12 @@ function * extension (): Walk {
   yield pass(bytes)
   yield subBlocks(keeps)
 }
+
+/** To the next block: some encoders leave zeros before it. */
+const toBlock = () => move((buffer, from) => {
+  for (let at = from; at < buffer.length; at++) if (buffer[at] !== 0) return at
+  return -1
+})
 
 /** Through the data sub-blocks, to the byte after their terminator (GIF89a §15 and §16). */
 function subBlocks (keeps: Keeps) {

@@ -9,6 +9,8 @@ const SOS = 0xda
 const DQT = 0xdb
 const DRI = 0xdd
 const DHT = 0xc4
+const DNL = 0xdc
+const TEM = 0x01
 const COM = 0xfe
 const APP0 = 0xe0
 const APP1 = 0xe1
@@ -38,21 +40,29 @@ export function * walkJpeg (course: Course): Walk {
   const bounds = createBounds()
   let oriented = false
   let scans = 0
+  let isProgressive = false
+  /** Components of the frame that no scan has begun; a file that was cut off between scans and closed again lacks some. */
+  const unseen = new Set<number>()
 
   const start = yield peek(2)
   if (start[0] !== FILL || start[1] !== SOI) throw damagedImage()
   yield pass(2)
   let code = yield * nextMarker()
   while (code !== EOI) {
-    const length = (yield peek(HEADER_BYTES)).readUInt16BE(1)
-    if (length < 2) throw damagedImage()
-    if (code >= APP0 && code <= APP15) yield * application(code, length)
-    else if (code === COM) yield * blank(length)
-    else yield * coding(code, length)
+    if (isAlone(code)) yield pass(1)
+    else yield * segment(code, (yield peek(HEADER_BYTES)).readUInt16BE(1))
     code = code === SOS ? yield * nextMarkerOfScan() : yield * nextMarker()
   }
-  if (scans === 0) throw damagedImage()
+  if (scans === 0 || unseen.size > 0) throw damagedImage()
   yield pass(1)
+
+  function * segment (code: number, length: number): Walk {
+    const isApplication = code >= APP0 && code <= APP15
+    if (length < 2 && (isApplication || code === COM)) yield pass(HEADER_BYTES) // an empty one, by a writer that does not count the length itself
+    else if (isApplication) yield * application(code, length)
+    else if (code === COM) yield * blank(length)
+    else yield * coding(code, length)
+  }
 
   function * application (code: number, length: number): Walk {
     const segment = yield peek(1 + Math.min(length, 2 + JFIF_BYTES))
@@ -63,7 +73,7 @@ export function * walkJpeg (course: Course): Walk {
       yield * keepStart(length, ADOBE_BYTES)
     } else if (code === APP2 && startsWith(parameters, 'ICC_PROFILE\0')) {
       yield pass(1 + length)
-    } else if (code === APP1 && hasPrefix(parameters) && !oriented) {
+    } else if (code === APP1 && hasPrefix(parameters) && !oriented && scans === 0) { // decoders look for it before the pixels
       yield * exif(length)
     } else {
       yield * blank(length)
@@ -85,21 +95,33 @@ export function * walkJpeg (course: Course): Walk {
     if (isFrame(code)) {
       bounds.frame(parameters.readUInt16BE(3), parameters.readUInt16BE(1), { inPasses: code === PROGRESSIVE })
       course.frames = 1
+      isProgressive = code === PROGRESSIVE
+      for (let i = 0; i < parameters[5]!; i++) unseen.add(parameters[6 + 3 * i]!)
     }
     if (code === SOS) {
       if (course.frames === 0) throw damagedImage()
       if (++scans > MOST_SCANS) throw damagedImage()
+      const components = parameters[0]!
+      const hasFirstCoefficients = !isProgressive || parameters[1 + 2 * components] === 0
+      for (let i = 0; i < components; i++) if (hasFirstCoefficients) unseen.delete(parameters[1 + 2 * i]!)
     }
     yield pass(1 + length)
   }
 }
 
-/** The code of the marker that has to follow; what has been moved over then is all but the code. */
+/** The code of the next marker; what has been moved over then is all but the code. Stray bytes before the marker, which decoders skip, become zeros. */
 function * nextMarker (): Part<number> {
-  const [prefix] = yield peek(1)
-  if (prefix !== FILL) throw damagedImage()
+  let prefixed = false
   yield move((buffer, from) => {
-    for (let at = from; at < buffer.length; at++) if (buffer[at] !== FILL) return at
+    for (let at = from; at < buffer.length; at++) {
+      if (buffer[at] === FILL) {
+        prefixed = true
+        continue
+      }
+      if (prefixed && buffer[at] !== 0) return at
+      prefixed = false
+      buffer[at] = 0
+    }
     return -1
   })
   return (yield peek(1))[0]!
@@ -144,7 +166,8 @@ function isWellFormed (code: number, parameters: Buffer): boolean {
     case SOS: return parameters.length >= 6 && parameters.length === 4 + 2 * parameters[0]!
     case DQT: return isFilledBy(parameters, quantizationTable)
     case DHT: return isFilledBy(parameters, huffmanTable)
-    case DRI: return parameters.length === 2
+    case DRI:
+    case DNL: return parameters.length === 2
     default: return false
   }
 }
@@ -167,5 +190,7 @@ function huffmanTable (parameters: Buffer, at: number): number {
 }
 
 const isFrame = (code: number) => code >= BASELINE && code <= PROGRESSIVE
+/** Without a length and parameters. */
+const isAlone = (code: number) => code === TEM || isRestart(code)
 const isRestart = (code: number) => code >= 0xd0 && code <= 0xd7
 const startsWith = (bytes: Buffer, text: string) => bytes.toString('latin1', 0, text.length) === text

@@ -32,12 +32,14 @@ export function readOrientation (exif: Buffer): number | undefined {
   return undefined
 }
 
-/** Leaves of an Exif block, at the same length, nothing but the orientation; nothing at all when that is upright, too. Whether something is left. */
+/**
+ * Leaves of an Exif block outside JPEG, at the same length, nothing but the orientation; nothing at all when that is upright, too. Whether something is left.
+ * JPEG's prefix goes: where it does not belong, not every decoder looks behind it.
+ */
 export function reduceExif (exif: Buffer, orientation: number | undefined): boolean {
-  const at = tiffOffset(exif)
   const left = orientation !== undefined && orientation > 1
-  exif.fill(0, left ? at : 0)
-  if (left) orientationTiff(orientation).copy(exif, at)
+  exif.fill(0)
+  if (left) orientationTiff(orientation).copy(exif)
   return left
 }
 

@@ -17,7 +17,7 @@ const KEPT = new Map([
   ['acTL', 8], ['fcTL', 26], ['fdAT', LONGEST]
 ])
 
-/** Every other ancillary chunk becomes `voId`, a private one of zeros; but of the first `eXIf` the orientation stays. A CRC that is wrong stays wrong: that is for the decoder. */
+/** Every other ancillary chunk becomes `voId`, a private one of zeros; but of the first `eXIf` before the pixels the orientation stays: a later one is seen by few decoders (§5.6), and all must agree. A CRC that is wrong stays wrong: that is for the decoder. */
 export function * walkPng (course: Course): Walk {
   const bounds = createBounds()
   const start = yield peek(SIGNATURE.length + HEADER_BYTES + 13)
@@ -48,7 +48,7 @@ export function * walkPng (course: Course): Walk {
       yield pass(FRAME_BYTES + length)
     } else if (isCritical(type)) {
       throw damagedImage()
-    } else if (type === 'eXIf' && !oriented) {
+    } else if (type === 'eXIf' && !oriented && !pixels) {
       yield * exif(length)
     } else {
       yield * blank(length)

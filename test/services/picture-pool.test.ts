@@ -3,11 +3,13 @@ import sharp from 'sharp'
 import t from 'tap'
 import { createPicturePool } from '../../services/picture-pool.js'
 import { createPictures } from '../../services/pictures.js'
+import type { PictureTimes } from '../../services/ports.js'
 import { gif } from '../fixtures.js'
 import { rawPicture } from '../golden.js'
 
 const options = { sizes: ['64x64', '32x16'], maxBytes: 98_304 }
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
+const later = { statusCode: 503, message: 'Service is out of resources', retryAfter: 5 }
 /** A pool takes the bytes away. */
 const copy = (bytes: Uint8Array) => Buffer.from(new Uint8Array(bytes))
 const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255]).gif({ effort: 1 }).toBuffer()
@@ -48,10 +50,17 @@ t.test('meanwhile this thread has next to nothing to do', async t => {
   t.ok(utilization < 0.3, `${Math.round(utilization * 100)} %`)
 })
 
-t.test('a picture that takes too long is refused, and the next one gets a thread', async t => {
-  const hasty = createPicturePool(options, { threads: 1, longestMs: 1 })
-  t.teardown(hasty.close)
-  for (let i = 0; i < 3; i++) await t.rejects(hasty.read(copy(slow), 'contain'), refused)
+t.test('a picture that takes too long is refused if the process computed meanwhile, and else may be sent again; the next one gets a thread', async t => {
+  const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).jpeg().toBuffer()
+  const limits = [{ name: 'the whole', limit: { wholeMs: 1 } as PictureTimes, bytes: slow }, { name: 'decoding a GIF', limit: { decodeSeconds: 1e-6 }, bytes: slow }, { name: 'decoding a JPEG', limit: { decodeSeconds: 1e-6 }, bytes: still }]
+  for (const { name, limit, bytes } of limits) {
+    for (const [share, statusCode] of [[0, 503], [0.79, 503], [0.81, 400]] as const) {
+      let ms = 0
+      const pool = createPicturePool(options, { threads: 1, ...limit, cpuMs: () => (ms += share * (limit.wholeMs ?? 0.001)) })
+      t.teardown(pool.close)
+      for (let i = 0; i < 2; i++) await t.rejects(pool.read(copy(bytes), 'contain'), { message: statusCode === 503 ? later.message : refused.message }, `${name}, of which it computed ${share}`)
+    }
+  }
 })
 
 t.test('what is read while the pool closes is no fault of the picture', async t => {
@@ -59,5 +68,5 @@ t.test('what is read while the pool closes is no fault of the picture', async t 
   const reading = [pool.read(copy(slow), 'contain'), pool.read(copy(slow), 'contain')]
   const settled = Promise.allSettled(reading)
   await pool.close()
-  for (const outcome of await settled) t.match(outcome, { status: 'rejected', reason: { statusCode: undefined } })
+  for (const outcome of await settled) t.match(outcome, { status: 'rejected', reason: later })
 })

@@ -1,0 +1,67 @@
+interface Size { width: number, height: number }
+
+/** For each output pixel of a row or column: the inputs that it covers, and by how much it covers the first and the last of them. */
+interface Spans { first: Int32Array, last: Int32Array, firstShare: Float64Array, lastShare: Float64Array }
+
+/**
+ * Makes frames of one size smaller by the mean of an area. The function that it gives draws those rows of `out` anew that depend on
+ * the input rows from `top` to below `bottom`: of an animation, often few rows change.
+ */
+export function createShrink (from: Size, to: Size) {
+  const columns = spans(from.width, to.width)
+  const rows = spans(from.height, to.height)
+  const area = (from.width / to.width) * (from.height / to.height)
+  const sums = new Float64Array(to.width * 3)
+
+  return function shrink (input: Uint8Array, out: Uint8Array, top: number, bottom: number): void {
+    const start = Math.floor(top * to.height / from.height)
+    const end = Math.min(to.height, Math.ceil(bottom * to.height / from.height))
+    for (let y = start; y < end; y++) {
+      sums.fill(0)
+      for (let row = rows.first[y]!; row <= rows.last[y]!; row++) {
+        addRow(input, row * from.width, row === rows.first[y] ? rows.firstShare[y]! : row === rows.last[y] ? rows.lastShare[y]! : 1)
+      }
+      for (let i = 0, at = y * sums.length; i < sums.length; i++, at++) out[at] = Math.round(sums[i]! / area)
+    }
+  }
+
+  function addRow (input: Uint8Array, row: number, share: number): void {
+    for (let x = 0; x < to.width; x++) {
+      const first = columns.first[x]!
+      const last = columns.last[x]!
+      let at = (row + first) * 3
+      let weight = columns.firstShare[x]!
+      let red = input[at]! * weight
+      let green = input[at + 1]! * weight
+      let blue = input[at + 2]! * weight
+      for (let i = first + 1; i < last; i++) {
+        at += 3
+        red += input[at]!
+        green += input[at + 1]!
+        blue += input[at + 2]!
+      }
+      if (last > first) {
+        at += 3
+        weight = columns.lastShare[x]!
+        red += input[at]! * weight
+        green += input[at + 1]! * weight
+        blue += input[at + 2]! * weight
+      }
+      sums[x * 3]! += red * share
+      sums[x * 3 + 1]! += green * share
+      sums[x * 3 + 2]! += blue * share
+    }
+  }
+}
+
+function spans (input: number, output: number): Spans {
+  const step = input / output
+  const first = Int32Array.from({ length: output }, (_, i) => Math.floor(i * step))
+  const last = Int32Array.from({ length: output }, (_, i) => Math.min(input, Math.max(first[i]! + 1, Math.ceil((i + 1) * step - 1e-9))) - 1)
+  return {
+    first,
+    last,
+    firstShare: Float64Array.from({ length: output }, (_, i) => Math.min((i + 1) * step, first[i]! + 1) - i * step),
+    lastShare: Float64Array.from({ length: output }, (_, i) => (i + 1) * step - last[i]!)
+  }
+}
