@@ -28,7 +28,6 @@ const MORE_PALETTES = [{ parts: 8, growth: 2.6 }, { parts: 4, growth: 2.1 }, { p
 const FINE = 10
 /** With fewer, one colour more is worth a larger error. */
 const FEW_COLORS = 8
-const withRuns = (colors: number, palettes: Setting['palettes']): Setting => ({ colors, tolerance: spacing(colors), palettes })
 const MOST_TRIES = 8
 /** Beyond so many pixels of all frames, less is tried: it would take seconds. */
 const MANY_PIXELS = 2_500_000
@@ -60,8 +59,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   }
 
   /**
-   * The best rung that fits, or one of two others: a palette for each frame, and more colours with a tolerance that makes
-   * long runs of them. Of those that fit, the one with the most colours whose error is not much more than the least.
+   * The best rung that fits; or the same with a palette for each frame; or, where the colours are few, more of them with a
+   * tolerance that makes long runs. Of those that fit, the one with the most colours whose error is not much more than the least.
    */
   function best (merged: number, smallest: Attempt): MadeGif {
     const onRung = bestRung(merged, smallest)
@@ -71,11 +70,16 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     const fitting = [
       onRung,
       ...whileFitting([{ colors, tolerance: 0, palettes: 'each' }], merged),
-      ...whileFitting([2, 3, 4].map(times => withRuns(times * colors, 'one')), merged),
-      ...(few ? whileFitting([2, 3, 4].map(times => withRuns(times * colors, 'each')), merged) : [])
+      ...(few ? withRuns(colors, 'one', merged) : []),
+      ...(few ? withRuns(colors, 'each', merged) : [])
     ]
     const most = Math.min(...fitting.map(({ error }) => error)) * (few ? 1.7 : 1.2)
     return fitting.filter(({ error }) => error <= most).reduce((a, b) => b.colors > a.colors ? b : a).gif
+  }
+
+  function withRuns (colors: number, palettes: Setting['palettes'], merged: number): Attempt[] {
+    const settings = [2, 3, 4].map(times => ({ colors: times * colors, tolerance: spacing(times * colors), palettes }))
+    return whileFitting(settings, merged)
   }
 
   function whileFitting (settings: Setting[], merged: number): Attempt[] {
@@ -94,7 +98,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     let found = smallest
     let low = 0
     let high = RUNGS.length - 1
-    let share = maxBytes / first.bytes.length * merged
+    const least = smallest.gif.bytes.length
+    let share = RUNGS.at(-1)!.share ** (1 - Math.log(maxBytes / least) / Math.log(first.bytes.length / merged / least))
     for (let tries = 0; low < high && tries < MOST_TRIES; tries++) {
       const expected = RUNGS.findIndex(rung => rung.share <= share)
       const probe = expected < 0 ? high - 1 : Math.max(low, Math.min(expected, high - 1))

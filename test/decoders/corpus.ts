@@ -14,12 +14,18 @@ type Sent = Omit<Pair, 'served'>
 
 export async function corpus (): Promise<Pair[]> {
   const all = [...await cases(), ...gifs(), ...await jpegs(), ...await pngs(), ...await webps()]
-  return all.map(sent => ({ ...sent, served: servedAs(sent) }))
+  return [...all, ...withMoreAfterTheEnd(all)].map(sent => ({ ...sent, served: servedAs(sent) }))
 }
 
 function servedAs ({ format, sent }: Sent): Buffer {
   const scrubber = createScrubber(TYPES[format])
   return Buffer.concat([...scrubber.push(Buffer.from(sent)), ...scrubber.end()])
+}
+
+/** One of each kind of picture, with something behind it. */
+function withMoreAfterTheEnd (all: Sent[]): Sent[] {
+  const firsts = new Map(all.map(sent => [`${sent.format}, ${sent.name.split(',')[0]}`, sent]))
+  return [...firsts].map(([name, sent]) => ({ ...sent, name: `${name}, more after the end`, sent: Buffer.concat([sent.sent, Buffer.from(SECRET.repeat(30))]) }))
 }
 
 async function cases (): Promise<Sent[]> {
@@ -115,12 +121,14 @@ async function jpegs (): Promise<Sent[]> {
   ))))
 }
 
-/** The start of every second segment up to the first scan, and the end. */
+/** The start of every second segment up to the first scan, that of the second scan, and the end. */
 function segmentsIn (jpeg: Buffer): Array<{ name: string, at: number }> {
   const places: Array<{ name: string, at: number }> = []
   for (let at = 2; ; at += 2 + jpeg.readUInt16BE(at + 2)) {
     if (at === 2 || places.length % 2 === 0 || jpeg[at + 1] === 0xda) places.push({ name: `before ${jpeg[at + 1]!.toString(16)} at ${at}`, at })
-    if (jpeg[at + 1] === 0xda) return [...places, { name: 'before the end', at: jpeg.length - 2 }]
+    if (jpeg[at + 1] !== 0xda) continue
+    const second = jpeg.indexOf(Buffer.of(0xff, 0xda), at + 2)
+    return [...places, ...(second > 0 ? [{ name: 'between scans', at: second }] : []), { name: 'before the end', at: jpeg.length - 2 }]
   }
 }
 
