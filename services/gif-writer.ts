@@ -6,11 +6,14 @@ export interface Gif { width: number, height: number, frames: GifFrame[] }
 export interface GifOptions {
   /** A distance in RGB, 0 to 441. */
   tolerance: number
-  /** Whether each frame is encoded as a difference and whole, and the smaller of the two is taken. Takes twice as long. */
+  /** Whether each frame is encoded as a difference and whole, and the smaller is taken. This takes twice as long. */
   thorough?: boolean
   /** Told what is on the screen after each frame. */
   onFrame?: (screen: Uint8Array, frame: number) => void
 }
+
+/** The codes of a frame, and the index that leaves pixels as they were. */
+interface Drawn { data: Buffer, transparent?: number }
 
 const TRAILER = 0x3b
 const LONGEST_CODE = 12
@@ -20,17 +23,19 @@ const LONGEST_CODE = 12
  * and so is one that differs by no more than `tolerance` from what is shown; or it takes another colour that near when
  * that costs fewer bytes. A frame stays one though nothing changes.
  */
-export function writeGif ({ width, height, frames }: Gif, { tolerance, thorough = false, onFrame }: GifOptions): Buffer {
+export function writeGif ({ width, height, frames }: Gif, options: GifOptions): Buffer {
+  const { tolerance, thorough = false, onFrame } = options
   const animated = frames.length > 1
   const shared = frames[0]!.colors
   const bitsFor = (colors: Uint8Array) => Math.max(1, Math.ceil(Math.log2(colors.length / 3 + (animated ? 1 : 0))))
   const screen = new Uint8Array(width * height * 3)
+  const whole = { left: 0, top: 0, right: width, bottom: height }
   const encode = createCoder(width, screen, tolerance)
   const parts = [header(width, height, shared, bitsFor(shared)), ...(animated ? [LOOP] : [])]
   for (const [i, frame] of frames.entries()) {
     const { colors, delayCs } = frame
-    const area = i === 0 ? { left: 0, top: 0, right: width, bottom: height } : changedArea(frame, screen, width, height, tolerance)
-    const { data, transparent } = i === 0 ? { data: encode(frame, area), transparent: undefined } : drawnOver(frame, area)
+    const area = i === 0 ? whole : changedArea(frame, screen, width, tolerance)
+    const { data, transparent }: Drawn = i === 0 ? { data: encode(frame, area) } : drawnOver(frame, area)
     const bits = bitsFor(colors)
     parts.push(control(delayCs, transparent), descriptor(area, colors === shared ? 0 : 0x80 | (bits - 1)))
     if (colors !== shared) parts.push(table(colors, bits))
@@ -39,15 +44,15 @@ export function writeGif ({ width, height, frames }: Gif, { tolerance, thorough 
   }
   return Buffer.concat([...parts, Buffer.of(TRAILER)])
 
-  function drawnOver (frame: GifFrame, area: Area): { data: Buffer, transparent?: number } {
+  function drawnOver (frame: GifFrame, area: Area): Drawn {
     const transparent = frame.colors.length / 3
     const before = thorough ? screen.slice() : screen
     const difference = encode(frame, area, transparent)
     if (!thorough) return { data: difference, transparent }
     const after = screen.slice()
     screen.set(before)
-    const whole = encode(frame, area)
-    if (whole.length < difference.length) return { data: whole }
+    const opaque = encode(frame, area)
+    if (opaque.length < difference.length) return { data: opaque }
     screen.set(after)
     return { data: difference, transparent }
   }
@@ -88,7 +93,8 @@ function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Bu
 }
 
 /** The smallest rectangle that holds every pixel to be drawn; one pixel when there is none, as a frame has to have some. */
-function changedArea ({ indices, colors }: GifFrame, screen: Uint8Array, width: number, height: number, tolerance: number): Area {
+function changedArea ({ indices, colors }: GifFrame, screen: Uint8Array, width: number, tolerance: number): Area {
+  const height = indices.length / width
   const area = { left: width, top: height, right: 0, bottom: 0 }
   const most = tolerance * tolerance
   for (let y = 0, at = 0; y < height; y++) {

@@ -14,13 +14,17 @@ interface Attempt { gif: MadeGif, colors: number, error: number }
 const MOST_COLORS = 255
 /** About the distance from one of so many colours to the next. */
 const spacing = (colors: number) => Math.round(250 / Math.cbrt(colors))
-const COLORS = [192, 160, 128, 96, 80, 64, 56, 48, 40, 32, 28, 24, 22, 20, 18, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]
+const COLORS = [
+  192, 160, 128, 96, 80, 64, 56, 48, 40, 32, 28, 24, 22, 20, 18, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2
+]
 
 /** From the best to the smallest; `share` is about what is left of the bytes of the first. */
 const RUNGS = [
   { colors: MOST_COLORS, tolerance: 6, share: 1 },
   { colors: MOST_COLORS, tolerance: 20, share: 0.95 },
-  ...COLORS.map(colors => ({ colors, tolerance: Math.round(0.45 * spacing(colors)), share: (Math.log2(colors) / 8) ** 1.2 }))
+  ...COLORS.map(colors => (
+    { colors, tolerance: Math.round(0.45 * spacing(colors)), share: (Math.log2(colors) / 8) ** 1.2 }
+  ))
 ]
 /** By how much the bytes grow about, when each part of the frames has a palette of its own. */
 const MORE_PALETTES = [{ parts: 8, growth: 2.6 }, { parts: 4, growth: 2.1 }, { parts: 2, growth: 1.6 }]
@@ -36,8 +40,8 @@ const FRAME_SAMPLE = 1024
 const LONGEST_CS = 0xffff
 
 /**
- * A GIF of these frames in at most `maxBytes` that loops for ever, as good as fits: with the colours it has, where they are
- * few; else with several palettes or one, then with fewer colours, and with an error that is tolerated.
+ * A GIF of these frames in at most `maxBytes` that loops for ever, as good as fits: with the colours it has, where they
+ * are few; else with several palettes or one, then with fewer colours, and with an error that is tolerated.
  * Every frame stays, with its time to within half a hundredth of a second from the start (a hundredth at the least,
  * 655.35 s at the most). Only when not even two colours fit, 2, 4, 8 … neighbours become one, which has their time.
  * What does not fit as one frame of two colours comes as that.
@@ -59,8 +63,9 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   }
 
   /**
-   * The best rung that fits; or the same with a palette for each frame; or, where the colours are few, more of them with a
-   * tolerance that makes long runs. Of those that fit, the one with the most colours whose error is not much more than the least.
+   * The best rung that fits; or the same with a palette for each frame; or, where the colours are few, more of them
+   * with a tolerance that makes long runs. Of those that fit, the one with the most colours is taken whose error is not
+   * much more than the least.
    */
   function best (merged: number, smallest: Attempt): MadeGif {
     const onRung = bestRung(merged, smallest)
@@ -121,7 +126,9 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
       const from = i * merged * screen.length
       for (let at = 0; at < screen.length; at++) squares += (screen[at]! - frames.data[from + at]!) ** 2
     }
-    const chosen = palettes === 'each' ? palettesOf(frames.count, colors, FRAME_SAMPLE) : [colors === MOST_COLORS ? general : chosenColors(frames.data, colors)]
+    const chosen = palettes === 'each'
+      ? palettesOf(frames.count, colors, FRAME_SAMPLE)
+      : [colors === MOST_COLORS ? general : chosenColors(frames.data, colors)]
     const gif = attempt(chosen, { tolerance, thorough: true, onFrame }, merged)
     return { gif, colors, error: squares / gif.frames }
   }
@@ -138,7 +145,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   function palettesOf (parts: number, colors: number, sample?: number): Palette[] {
     const size = frames.data.length / frames.count
     const start = (part: number) => Math.ceil(part * frames.count / parts) * size
-    return Array.from({ length: parts }, (_, part) => chosenColors(frames.data.subarray(start(part), start(part + 1)), colors, sample))
+    const dataOf = (part: number) => frames.data.subarray(start(part), start(part + 1))
+    return Array.from({ length: parts }, (_, part) => chosenColors(dataOf(part), colors, sample))
   }
 
   function attempt (palettes: Palette[], options: GifOptions, merged = 1): MadeGif {

@@ -60,12 +60,14 @@ t.test('POST /library/upload', async t => {
     t.strictSame([rendition.length, gif.screens.length, gif.netscape, gif.width, gif.height], [bytes, 250, 0, 64, 64])
     t.strictSame([frames, duration, gif.delaysCs.reduce((a, b) => a + b) * 10], [250, 7500, 7500])
     t.ok(rendition.length <= 96 * 1024)
-    const colors = new Set(gif.screens.flatMap(screen => Array.from({ length: 64 * 64 }, (_, i) => screen.readUIntBE(i * 3, 3))))
+    const colorsOf = (screen: Buffer) => Array.from({ length: 64 * 64 }, (_, i) => screen.readUIntBE(i * 3, 3))
+    const colors = new Set(gif.screens.flatMap(colorsOf))
     t.ok(colors.size >= 7, `${colors.size} colours; gifsicle reaches 7 in as many bytes`)
   })
 
   await t.test('what is served of a picture with much in it looks the same in every decoder', async t => {
-    const pairs = (await corpus()).filter(({ name, format }) => /sub-blocks, everywhere|XMP, everywhere|turned Exif.* before db|turned Exif, at 33|, all$/.test(name) && format)
+    const much = /sub-blocks, everywhere|XMP, everywhere|turned Exif.* before db|turned Exif, at 33|, all$/
+    const pairs = (await corpus()).filter(({ name }) => much.test(name))
     t.ok(pairs.length > 10, `${pairs.length} pictures`)
     for (const pair of pairs) {
       const served = await servedOf(t, service, token, pair.sent)

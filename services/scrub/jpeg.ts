@@ -1,6 +1,6 @@
 import { damagedImage } from '../errors.js'
 import { createBounds } from './bounds.js'
-import { hasPrefix, readOrientation, reduceExif } from './orientation.js'
+import { hasPrefix, PREFIX_BYTES, readOrientation, reduceExif } from './orientation.js'
 import { fill, move, pass, peek, type Course, type Walk } from './stream.js'
 
 const SOI = 0xd8
@@ -82,10 +82,13 @@ export function * walkJpeg (course: Course): Walk {
 
   function * exif (length: number): Walk {
     const segment = yield peek(1 + length)
-    const payload = segment.subarray(HEADER_BYTES)
-    const orientation = readOrientation(payload)
+    const tiff = segment.subarray(HEADER_BYTES + PREFIX_BYTES)
+    const orientation = readOrientation(tiff)
     oriented = orientation !== undefined
-    if (!reduceExif(payload, orientation)) segment[0] = COM
+    if (!reduceExif(tiff, orientation)) {
+      segment[0] = COM
+      segment.fill(0, HEADER_BYTES)
+    }
     yield pass(segment.length)
   }
 

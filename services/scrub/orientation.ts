@@ -2,7 +2,7 @@
 export const EXIF_BYTES = 65_533
 
 const PREFIX = 'Exif\0'
-const PREFIX_BYTES = 6
+export const PREFIX_BYTES = 6
 const IFD_OFFSET = 8
 const ENTRY_BYTES = 12
 const ORIENTATION = 0x0112
@@ -33,8 +33,8 @@ export function readOrientation (exif: Buffer): number | undefined {
 }
 
 /**
- * Leaves of an Exif block outside JPEG, at the same length, nothing but the orientation; nothing at all when that is upright, too. Whether something is left.
- * JPEG's prefix goes: where it does not belong, not every decoder looks behind it.
+ * Leaves of an Exif block, at the same length, nothing but the orientation; nothing at all when that is upright, too.
+ * Whether something is left. JPEG's prefix goes where it does not belong: not every decoder looks behind it.
  */
 export function reduceExif (exif: Buffer, orientation: number | undefined): boolean {
   const left = orientation !== undefined && orientation > 1

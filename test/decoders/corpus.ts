@@ -3,8 +3,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { createScrubber } from '../../services/scrub/index.js'
 import { handGif, type Color } from '../gif.js'
 import {
-  exif, gifApplication, gifComment, gifControl, gifHeaderBytes, gifPlainText, gifXmp, noise, pngChunk, riffChunk, riffChunks,
-  SECRET, segment, TYPES, vp8x, webp, type Format
+  exif, gifApplication, gifComment, gifControl, gifHeaderBytes, gifPlainText, gifXmp, noise, pngChunk,
+  riffChunk, riffChunks, SECRET, segment, TYPES, vp8x, webp, type Format
 } from '../pictures.js'
 
 /** A picture as it was sent, and as it is served. */
@@ -25,25 +25,43 @@ function servedAs ({ format, sent }: Sent): Buffer {
 /** One of each kind of picture, with something behind it. */
 function withMoreAfterTheEnd (all: Sent[]): Sent[] {
   const firsts = new Map(all.map(sent => [`${sent.format}, ${sent.name.split(',')[0]}`, sent]))
-  return [...firsts].map(([name, sent]) => ({ ...sent, name: `${name}, more after the end`, sent: Buffer.concat([sent.sent, Buffer.from(SECRET.repeat(30))]) }))
+  const more = Buffer.from(SECRET.repeat(30))
+  return [...firsts].map(([name, { format, sent }]) => (
+    { name: `${name}, more after the end`, format, sent: Buffer.concat([sent, more]) }
+  ))
 }
 
 async function cases (): Promise<Sent[]> {
   const folder = new URL('../cases/', import.meta.url)
   const names = (await readdir(folder)).filter(name => name.endsWith('omment.gif') || name === 'app-extension.gif')
-  return Promise.all(names.map(async name => ({ name, format: 'gif' as const, sent: await readFile(new URL(name, folder)) })))
+  return Promise.all(names.map(async name => (
+    { name, format: 'gif' as const, sent: await readFile(new URL(name, folder)) }
+  )))
 }
 
 /** What is told, in pieces of these sizes. */
 const told = (...sizes: number[]) => sizes.map(size => SECRET.repeat(Math.ceil(size / SECRET.length)).slice(0, size))
-const SIZES: Record<string, number[]> = { 'no sub-block': [], '1 byte': [1], '255 bytes': [255], 'three sub-blocks': [1, 255, 7], '40 sub-blocks': Array(40).fill(255) }
+const SIZES: Record<string, number[]> = {
+  'no sub-block': [],
+  '1 byte': [1],
+  '255 bytes': [255],
+  'three sub-blocks': [1, 255, 7],
+  '40 sub-blocks': Array(40).fill(255)
+}
+
+/** The file with a block before one of its bytes. */
+function withBlock (file: Buffer, block: Buffer, at: number): Buffer {
+  return Buffer.concat([file.subarray(0, at), block, file.subarray(at)])
+}
 
 function gifs (): Sent[] {
   return gifBases().flatMap(([base, gif]) => gifBlocks().flatMap(([kind, block]) => {
     const places = placesIn(gif)
     const all = Buffer.concat(places.flatMap(({ before }, i) => i === 0 ? [before] : [block, before]))
     return [
-      ...places.slice(1).map(({ name, at }) => ({ name: `${base}, ${kind}, ${name}`, format: 'gif' as const, sent: Buffer.concat([gif.subarray(0, at), block, gif.subarray(at)]) })),
+      ...places.slice(1).map(({ name, at }) => (
+        { name: `${base}, ${kind}, ${name}`, format: 'gif' as const, sent: withBlock(gif, block, at) }
+      )),
       { name: `${base}, ${kind}, everywhere`, format: 'gif' as const, sent: all }
     ]
   }))
@@ -51,9 +69,14 @@ function gifs (): Sent[] {
 
 function gifBases (): Array<[string, Buffer]> {
   const palette: Color[] = [[0, 0, 0], [230, 20, 30], [20, 200, 40], [20, 40, 230]]
-  const frame = (k: number, more = {}) => ({ delayCs: 7 + k, index: (x: number, y: number) => (x + y * k) % 4, ...more })
+  const striped = (k: number) => (x: number, y: number) => (x + y * k) % 4
+  const frame = (k: number, more = {}) => ({ delayCs: 7 + k, index: striped(k), ...more })
   const patch = { left: 3, top: 2, width: 5, height: 4 }
-  const moving = handGif({ width: 12, height: 9, palette, netscape: 0, frames: [frame(0, { disposal: 1 }), frame(1, { ...patch, transparent: 2, disposal: 2 }), frame(2, { ...patch, left: 0, transparent: 1, disposal: 3 })] })
+  const frames = [
+    frame(0, { disposal: 1 }), frame(1, { ...patch, transparent: 2, disposal: 2 }),
+    frame(2, { ...patch, left: 0, transparent: 1, disposal: 3 })
+  ]
+  const moving = handGif({ width: 12, height: 9, palette, netscape: 0, frames })
   const still = handGif({ width: 12, height: 9, palette, frames: [frame(1)] })
   const control = gifHeaderBytes(still)
   const bare = Buffer.concat([still.subarray(0, control), still.subarray(control + gifControl.length)])
@@ -92,7 +115,9 @@ function placesIn (gif: Buffer): Array<{ name: string, at: number, before: Buffe
   }
   ends.push(at)
   const names: Record<number, string> = { 0x21: 'an extension', 0x2c: 'an image', 0x3b: 'the trailer' }
-  return ends.map((at, i) => ({ name: `before ${names[gif[at]!]} at ${at}`, at, before: gif.subarray(at, ends[i + 1] ?? gif.length) }))
+  return ends.map((at, i) => (
+    { name: `before ${names[gif[at]!]} at ${at}`, at, before: gif.subarray(at, ends[i + 1] ?? gif.length) }
+  ))
 }
 
 async function jpegs (): Promise<Sent[]> {
@@ -117,7 +142,7 @@ async function jpegs (): Promise<Sent[]> {
     ['MPF', segment(0xe2, `MPF\0MM\0*${SECRET}`)]
   ]
   return bases.flatMap(([base, jpeg]) => blocks.flatMap(([kind, block]) => segmentsIn(jpeg).map(({ name, at }) => (
-    { name: `${base}, ${kind}, ${name}`, format: 'jpeg' as const, sent: Buffer.concat([jpeg.subarray(0, at), block, jpeg.subarray(at)]) }
+    { name: `${base}, ${kind}, ${name}`, format: 'jpeg' as const, sent: withBlock(jpeg, block, at) }
   ))))
 }
 
@@ -125,10 +150,13 @@ async function jpegs (): Promise<Sent[]> {
 function segmentsIn (jpeg: Buffer): Array<{ name: string, at: number }> {
   const places: Array<{ name: string, at: number }> = []
   for (let at = 2; ; at += 2 + jpeg.readUInt16BE(at + 2)) {
-    if (at === 2 || places.length % 2 === 0 || jpeg[at + 1] === 0xda) places.push({ name: `before ${jpeg[at + 1]!.toString(16)} at ${at}`, at })
-    if (jpeg[at + 1] !== 0xda) continue
+    const code = jpeg[at + 1]!
+    const name = `before ${code.toString(16)} at ${at}`
+    if (at === 2 || places.length % 2 === 0 || code === 0xda) places.push({ name, at })
+    if (code !== 0xda) continue
     const second = jpeg.indexOf(Buffer.of(0xff, 0xda), at + 2)
-    return [...places, ...(second > 0 ? [{ name: 'between scans', at: second }] : []), { name: 'before the end', at: jpeg.length - 2 }]
+    if (second > 0) places.push({ name: 'between scans', at: second })
+    return [...places, { name: 'before the end', at: jpeg.length - 2 }]
   }
 }
 
@@ -151,31 +179,38 @@ async function pngs (): Promise<Sent[]> {
     ['a time', pngChunk('tIME', Buffer.of(0x07, 0xea, 5, 4, 10, 0, 0))],
     ['a chunk that must not be copied', pngChunk('prVT', SECRET)]
   ]
-  return bases.flatMap(([base, png]) => chunks.flatMap(([kind, chunk]) => [33, png.indexOf('IDAT') - 4, png.length - 12].map(at => (
-    { name: `${base}, ${kind}, at ${at}`, format: 'png' as const, sent: Buffer.concat([png.subarray(0, at), chunk, png.subarray(at)]) }
+  const places = (png: Buffer) => [33, png.indexOf('IDAT') - 4, png.length - 12]
+  return bases.flatMap(([base, png]) => chunks.flatMap(([kind, chunk]) => places(png).map(at => (
+    { name: `${base}, ${kind}, at ${at}`, format: 'png' as const, sent: withBlock(png, chunk, at) }
   ))))
 }
 
 async function webps (): Promise<Sent[]> {
   const [lossy, lossless, alpha, moving] = await Promise.all([
-    noise(16, 12).webp().toBuffer(), noise(16, 12).webp({ lossless: true }).toBuffer(), noise(16, 12, { channels: 4 }).webp().toBuffer(),
+    noise(16, 12).webp().toBuffer(), noise(16, 12).webp({ lossless: true }).toBuffer(),
+    noise(16, 12, { channels: 4 }).webp().toBuffer(),
     noise(16, 12, { frames: 3 }).webp({ delay: [50, 60, 70], loop: 0, lossless: true }).toBuffer()
   ])
   const [EXIF, XMP, ALPHA, MOVES] = [0x08, 0x04, 0x10, 0x02]
   const extended = (flags: number, file: Buffer) => {
-    const chunks = riffChunks(file)
-    return (more: number, last: Buffer[]) => webp(vp8x(flags | more, 16, 12), ...chunks.filter(chunk => chunk.toString('latin1', 0, 4) !== 'VP8X'), ...last)
+    const chunks = riffChunks(file).filter(chunk => chunk.toString('latin1', 0, 4) !== 'VP8X')
+    return (more: number, last: Buffer[]) => webp(vp8x(flags | more, 16, 12), ...chunks, ...last)
   }
   const bases: Array<[string, (more: number, last: Buffer[]) => Buffer]> = [
-    ['lossy', extended(0, lossy!)], ['lossless', extended(0, lossless!)], ['with alpha', extended(ALPHA!, alpha!)], ['moving', extended(MOVES!, moving!)],
+    ['lossy', extended(0, lossy!)], ['lossless', extended(0, lossless!)],
+    ['with alpha', extended(ALPHA!, alpha!)], ['moving', extended(MOVES!, moving!)],
     ['without an extended header', (_, last) => webp(...riffChunks(lossy!), ...last)]
   ]
   const blocks: Array<[string, number, Buffer[]]> = [
     ['upright Exif', EXIF!, [riffChunk('EXIF', exif(1))]], ['turned Exif', EXIF!, [riffChunk('EXIF', exif(6))]],
-    ...[0, 1, 255, 70_000].map((size): [string, number, Buffer[]] => [`XMP of ${size} bytes`, XMP!, [riffChunk('XMP ', told(size)[0]!)]]),
+    ...[0, 1, 255, 70_000].map((size): [string, number, Buffer[]] => (
+      [`XMP of ${size} bytes`, XMP!, [riffChunk('XMP ', told(size)[0]!)]]
+    )),
     ['all', EXIF! | XMP!, [riffChunk('EXIF', exif(6)), riffChunk('XMP ', SECRET), riffChunk('MORE', SECRET)]],
     ['an unknown chunk', 0, [riffChunk('MORE', SECRET)]],
     ['Exif announced, but not there', EXIF!, []]
   ]
-  return bases.flatMap(([base, make]) => blocks.map(([kind, flags, last]) => ({ name: `${base}, ${kind}`, format: 'webp' as const, sent: make(flags, last) })))
+  return bases.flatMap(([base, make]) => blocks.map(([kind, flags, last]) => (
+    { name: `${base}, ${kind}`, format: 'webp' as const, sent: make(flags, last) }
+  )))
 }

@@ -1,6 +1,14 @@
 /** What is used of decoders that come without types. */
 declare module 'omggif' {
-  interface FrameInfo { x: number, y: number, width: number, height: number, delay: number, disposal: number, transparent_index: number | null }
+  interface FrameInfo {
+    x: number
+    y: number
+    width: number
+    height: number
+    delay: number
+    disposal: number
+    transparent_index: number | null
+  }
   export class GifReader {
     width: number
     height: number

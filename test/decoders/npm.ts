@@ -32,7 +32,9 @@ function byOmggif (file: Buffer) {
 
 function byGifuct (file: Buffer) {
   const frames = decompressFrames(parseGIF(new Uint8Array(file).buffer), true)
-  return frames.map(({ delay, disposalType, dims, patch, transparentIndex }) => ({ delay, disposalType, dims, patch, transparentIndex }))
+  return frames.map(({ delay, disposalType, dims, patch, transparentIndex }) => (
+    { delay, disposalType, dims, patch, transparentIndex }
+  ))
 }
 
 function byUpng (file: Buffer) {

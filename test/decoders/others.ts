@@ -1,5 +1,6 @@
 /**
- * What is served, read by decoders in other languages: Go, Rust, Pillow, giflib. Not part of `npm test`, which needs Node alone.
+ * What is served, read by decoders in other languages: Go, Rust, Pillow, giflib.
+ * Not part of `npm test`, which needs Node alone.
  * What is not on this machine is skipped, with what to install.
  */
 import { execFile } from 'node:child_process'
@@ -35,7 +36,9 @@ const PROGRAMS: Program[] = [
   {
     name: 'Rust',
     needs: 'cargo, and crates the first time',
-    prepare: () => run('cargo', ['build', '--quiet', '--release', '--target-dir', join(cache, 'decoders-rust')], { cwd: join(here, 'rust') }),
+    prepare: () => run('cargo', ['build', '--quiet', '--release', '--target-dir', join(cache, 'decoders-rust')], {
+      cwd: join(here, 'rust')
+    }),
     read: folders => outputOf(join(cache, 'decoders-rust/release/decoders'), folders)
   },
   {
@@ -78,9 +81,11 @@ t.test('what is served decodes to the same pixels wherever the sent file does', 
   }
 
   for (const { name, needs, prepare, read } of PROGRAMS) {
-    const missing = await prepare().then(() => undefined, (error: unknown) => error instanceof Error ? error.message : String(error))
+    const missing = await prepare().then(() => undefined, String)
     if (missing !== undefined) {
-      t.test(name, { skip: `NOT TRIED: ${name}, because it could not be built here. It needs ${needs}. ${missing.trim().split('\n').at(-1)}` }, () => {})
+      const cause = missing.trim().split('\n').at(-1)
+      const skip = `NOT TRIED: ${name}, because it could not be built here. It needs ${needs}. ${cause}`
+      t.test(name, { skip }, () => {})
       continue
     }
     for (const [decoder, found] of byDecoder(await read([sent, served]))) {
