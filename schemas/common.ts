@@ -72,6 +72,8 @@ export const UnsupportedMediaType = refusal('The content type is not one that th
 export const UserConflict = refusal('Somebody else has it, or a request with this `Idempotency-Key` is still running', 'Username already in use')
 export const UnderWay = refusal('A request with this `Idempotency-Key` is still running', 'A request with this Idempotency-Key is still running')
 export const ReusedKey = refusal('This `Idempotency-Key` was used for another body', 'This Idempotency-Key was used for another request')
+export const TooManyOpen = refusal('Too many direct uploads of the caller are open', 'Too many direct uploads are open', retryAfter)
+export const TooManyExports = refusal('An export is running', 'Another export is running', retryAfter)
 export const TooMany = refusal('Too many requests of this kind', 'Too many codes requested', retryAfter)
 
 /** What every operation can answer, whatever it does. */

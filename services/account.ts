@@ -25,6 +25,9 @@ export interface AccountOptions {
   now: Clock
 }
 
+/** So many rows are in memory at a time; the database would send 16 MiB. */
+const BY_BATCH = { batchSize: 200 } as const
+
 /** A block is not to go with the row of whoever another process still takes for signed in. */
 const UNBLOCKED = { blocked: { $ne: true } } as const
 
@@ -51,25 +54,20 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
     if (isAppointed(caller)) warnOfVacancy(visitor.log, caller)
   }
 
-  /** What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that was. Items and audit are read as the text is taken. */
+  /** What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that was. All that can be much is read as the text is taken. */
   async function exportOf (caller: string, sessionId: string, visitor: Visitor): Promise<{ at: Date, text: AsyncIterable<string> }> {
     const at = now()
     const user = await users.findOne({ number: caller })
-    const [formerRows, otp, open, inFlight] = await Promise.all([
-      user ? users.find({ duplicate_of: user._id }).toArray() : [],
-      otps.findOne({ _id: caller }),
-      sessions.list(caller),
-      uploads.find({ owner: caller }).toArray()
-    ])
+    const [otp, open] = await Promise.all([otps.findOne({ _id: caller }), sessions.list(caller)])
     visitor.record('user.exported', caller)
     const text = jsonText({
       exported_at: at,
       ...(user && { user: shownToSelf(user) }),
-      duplicates: formerRows.map(row => shown(row, true)),
+      duplicates: user ? map(users.find({ duplicate_of: user._id }, BY_BATCH), row => shown(row, true)) : [],
       sessions: open.map(session => shownSession(session, sessionId)),
       ...(otp && { login: loginState(otp) }),
-      uploads: inFlight.map(({ _id, started_at: startedAt }) => ({ id: _id.toHexString(), started_at: startedAt })),
-      items: map(library.find({ owner: caller }).sort({ created_at: -1, _id: -1 }), present),
+      uploads: map(uploads.find({ owner: caller }, BY_BATCH), ({ _id, started_at: startedAt }) => ({ id: _id.toHexString(), started_at: startedAt })),
+      items: map(library.find({ owner: caller }, BY_BATCH).sort({ created_at: -1, _id: -1 }), present),
       audit: map(audit.each(caller, user ? user.number_since : open.find(({ _id }) => _id === sessionId)?.created_at ?? at), recordedEvent)
     })
     return { at, text }

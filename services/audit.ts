@@ -93,7 +93,7 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
   /** What is written down about a phone, `since` its holder has it, newest first and one by one: it can be much. */
   async function * each (phone: string, since?: Date): AsyncGenerator<AuditDocument, void, undefined> {
     await flush()
-    yield * audit.find({ subject: subjectOf(phone), ...(since && { at: { $gte: since } }) }).sort({ at: -1 })
+    yield * audit.find({ subject: subjectOf(phone), ...(since && { at: { $gte: since } }) }, { batchSize: 200 }).sort({ at: -1 })
   }
 
   function subjectOf (phone: string): string {

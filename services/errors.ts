@@ -71,6 +71,8 @@ const DAMAGED = 'Damaged or unreasonable image'
 export const damagedImage = (cause?: unknown) => clientFault(DAMAGED, cause)
 export const isDamage = (error: unknown): error is ServiceError => error instanceof ServiceError && error.message === DAMAGED
 export const tooManyBytes = (quota: number) => new ServiceError(413, `Your library would be larger than ${quota} bytes`)
+export const tooManyOpenUploads = (retryAfter: number) => new ServiceError(429, 'Too many direct uploads are open', { retryAfter })
+export const exportUnderWay = (retryAfter: number) => new ServiceError(429, 'Another export is running', { retryAfter })
 export const tooManyItems = (quota: number) => new ServiceError(413, `Your library would have more than ${quota} items`)
 
 export const itemNotFound = () => new ServiceError(404, 'Library item not found')
@@ -109,6 +111,9 @@ export function isShortage (error: unknown, depth = 0): boolean {
 function clientFault (sentence: string, cause: unknown): ServiceError {
   return isShortage(cause) ? outOfResources(cause) : new ServiceError(400, sentence, { cause })
 }
+
+/** 503: others use what this request needs. */
+export const serverBusy = (cause?: unknown) => new ServiceError(503, 'Server is busy', { cause, retryAfter: 5 })
 
 /**
  * Awaits `work`; what fails in it and is no refusal of its own becomes a 500 with the contract's sentence for it.

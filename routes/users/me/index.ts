@@ -1,8 +1,8 @@
-import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, Conflict, NoContent, OldSignIn, ref, TooLarge, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
+import { anyOperation, BadRequest, Conflict, NoContent, OldSignIn, ref, TooLarge, TooManyExports, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
 import { createAccount } from '../../../services/account.js'
+import { createExports } from '../../../services/exports.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
@@ -10,6 +10,7 @@ const security = [{ bearer: [] }]
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { audit, collections, library: { present }, moves, sessions, standing, users, now } = app
   const account = createAccount({ ...collections, sessions, moves, audit, isAppointed: standing.isAppointed, present, now })
+  const exports = createExports()
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
 
@@ -55,13 +56,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'exportCurrentUser',
       tags: ['users'],
       summary: 'Everything that is stored about the caller',
+      description: 'One at a time for the whole service process, read as fast as it is taken.',
       security,
-      response: { 200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' }, ...refusals }
+      response: { 200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' }, ...refusals, 429: TooManyExports }
     }
   }, async ({ phone, sessionId, visitor }, reply) => {
-    const { at, text } = await account.exportOf(phone, sessionId, visitor)
+    const { at, text } = await exports(() => account.exportOf(phone, sessionId, visitor))
     reply.type('application/json; charset=utf-8').header('content-disposition', `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`)
-    return reply.send(Readable.from(text))
+    return reply.send(text)
   })
 }
 
