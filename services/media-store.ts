@@ -1,11 +1,13 @@
 import { Readable } from 'node:stream'
 import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, ListMultipartUploadsCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, S3ServiceException, UploadPartCommand, type ListMultipartUploadsCommandOutput, type S3Client } from '@aws-sdk/client-s3'
-import { Upload } from '@aws-sdk/lib-storage'
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
+import { createGatherBudget, type Lent } from './gather-budget.js'
 import type { MediaStore } from './ports.js'
 
-/** S3 takes no smaller part but the last. Also: bytes in memory for an upload of unknown length, times two to four. */
+/** S3 takes no smaller part but the last. Also: bytes in memory for one upload that is gathered. */
 const PART_SIZE = 5 * 1024 * 1024
+/** Bytes that may come beyond those that are sure to. */
+const TAIL_BYTES = 128 * 1024
 const FOR_EVER = 'public, max-age=31536000, immutable'
 
 export interface MediaStoreOptions {
@@ -15,17 +17,19 @@ export interface MediaStoreOptions {
   publicUrl: string
   /** Whether nobody between here and the store can change what is sent, so that bytes may go without a signature of their own: it would want them all beforehand. */
   trustworthy: boolean
+  /** After so many milliseconds in which it takes no bytes that are there for it, the store counts as gone. */
+  silenceMs: number
 }
 
 /** A MediaStore in one bucket of an S3-compatible service. */
-export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy }: MediaStoreOptions): MediaStore {
+export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, silenceMs }: MediaStoreOptions): MediaStore {
+  const gathering = createGatherBudget()
   const described = (Key: string, ContentType: string) => ({ Bucket, Key, ContentType, CacheControl: FOR_EVER })
   const store: MediaStore = {
     async put (key, body, contentType, sure) {
-      if (sure === undefined || (sure > PART_SIZE && !trustworthy)) return putUnknown(key, body, contentType)
       const source = body[Symbol.asyncIterator]()
-      if (sure <= PART_SIZE) return store.putBytes(key, await bytesOf(source), contentType)
-      return putParts(key, source, contentType, sure)
+      if (sure !== undefined && sure > PART_SIZE && trustworthy) return putParts(key, source, contentType, sure)
+      return putGathered(key, source, contentType, sure === undefined ? PART_SIZE : sure + TAIL_BYTES)
     },
 
     async putBytes (key, Body, contentType) {
@@ -81,9 +85,24 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy }
   }
   return store
 
-  async function putUnknown (key: string, body: AsyncIterable<Buffer>, contentType: string): Promise<void> {
-    const params = { ...described(key, contentType), Body: Readable.from(body, { objectMode: false }) }
-    confirmed(await new Upload({ client: s3, params, partSize: PART_SIZE, queueSize: 1, leavePartsOnError: true }).done())
+  /** Part by part, each in memory first: no request to the store waits for the client, however long that is silent. */
+  async function putGathered (Key: string, source: AsyncIterator<Buffer>, contentType: string, expected: number): Promise<void> {
+    const Parts: Array<{ ETag?: string, PartNumber: number }> = []
+    let UploadId: string | undefined
+    for (let isLast = false; !isLast;) {
+      const memory = await gathering.reserve(Math.min(PART_SIZE, expected))
+      try {
+        const { bytes: Body, ended } = await gathered(source, memory)
+        isLast = ended
+        if (isLast && !UploadId) return await store.putBytes(Key, Body, contentType)
+        UploadId ??= (await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))).UploadId
+        const PartNumber = Parts.length + 1
+        if (Body.length > 0) Parts.push({ ETag: (await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }))).ETag, PartNumber })
+      } finally {
+        memory.release()
+      }
+    }
+    confirmed(await s3.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } })))
   }
 
   /** In two parts: what is sure to come, as it comes, and the little that may follow. */
@@ -92,7 +111,7 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy }
     const { UploadId } = await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))
     const part = { Bucket, Key, UploadId }
     const stream = exactly(sure, first, source)
-    const { ETag } = await sendStream(stream, (Body, abortSignal) => s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: sure }), { abortSignal }))
+    const { ETag } = await sendStream(stream, silenceMs, (Body, abortSignal) => s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: sure }), { abortSignal }))
     const Parts = [{ ETag, PartNumber: 1 }]
     const rest = await bytesOf(source, stream.left)
     if (rest.length > 0) Parts.push({ ETag: (await s3.send(new UploadPartCommand({ ...part, PartNumber: 2, Body: rest }))).ETag, PartNumber: 2 })
@@ -121,16 +140,44 @@ function exactly (size: number, first: IteratorResult<Buffer>, source: AsyncIter
 }
 
 /** Sends a stream as the body of one request; the request ends when the stream fails, which the SDK would not notice. */
-async function sendStream<T> ({ chunks }: Exactly, send: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+async function sendStream<T> ({ chunks }: Exactly, silenceMs: number, send: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
-  const body = Readable.from(chunks, { objectMode: false, highWaterMark: 1 })
+  let timer: NodeJS.Timeout | undefined
+  const body = Readable.from(timed(), { objectMode: false, highWaterMark: 1 })
   const failed = new Promise<never>((_resolve, reject) => body.once('error', error => { reject(error); controller.abort() }))
   failed.catch(() => {})
   try {
     return await Promise.race([failed, send(body, controller.signal)])
   } finally {
+    clearTimeout(timer)
     body.destroy()
   }
+
+  /** Only the store is timed: while it has a chunk to take, and when it has them all. */
+  async function * timed (): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      time()
+      yield chunk
+      clearTimeout(timer)
+    }
+    time()
+  }
+
+  function time (): void {
+    timer = setTimeout(() => body.destroy(new Error('the store did not answer in time')), silenceMs)
+  }
+}
+
+/** The next part of a stream, and whether it has ended with it. */
+async function gathered (source: AsyncIterator<Buffer>, memory: Lent): Promise<{ bytes: Buffer, ended: boolean }> {
+  const chunks: Buffer[] = []
+  for (let size = 0; size < PART_SIZE;) {
+    const next = await memory.forClient(source.next())
+    if (next.done) return { bytes: Buffer.concat(chunks), ended: true }
+    chunks.push(next.value)
+    size += next.value.length
+  }
+  return { bytes: Buffer.concat(chunks), ended: false }
 }
 
 async function bytesOf (source: AsyncIterator<Buffer>, chunks: Buffer[] = []): Promise<Buffer> {

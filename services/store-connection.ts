@@ -33,7 +33,7 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
   })
   client.middlewareStack.add(next => args => next(args).catch(neverRetrySilence), { step: 'deserialize', priority: 'low', name: 'neverRetrySilence' })
   client.middlewareStack.add(next => args => next(unsignedOverTls(args)), { step: 'build', name: 'unsignedOverTls' })
-  const mediaStore = createMediaStore({ s3: client, bucket: config.S3_BUCKET, publicUrl: publicUrl(config), trustworthy: isTrustworthy(config.S3_ENDPOINT) })
+  const mediaStore = createMediaStore({ s3: client, bucket: config.S3_BUCKET, publicUrl: publicUrl(config), trustworthy: isTrustworthy(config.S3_ENDPOINT), silenceMs: silenceMs * PATIENCE })
   try {
     await mediaStore.ping()
   } catch (cause) {
@@ -45,26 +45,36 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
 
 /**
  * Takes no answer that would fill the memory. Gives requests with a large body more time to be silent: what the operating system has taken for sending is progress that nobody here sees,
- * some 4 MB of it, so a store that takes less than a megabyte a second would look dead.
+ * some 4 MB of it, so a store that takes less than a megabyte a second would look dead. A stream is timed where it is read (services/media-store.ts): here the silence of the client,
+ * from which it comes, would look like the store's.
  */
 class PatientHandler extends NodeHttpHandler {
   readonly #large: NodeHttpHandler
+  readonly #streaming: NodeHttpHandler
 
   constructor (options: NodeHttpHandlerOptions & { socketTimeout: number }) {
     super(options)
     this.#large = new NodeHttpHandler({ ...options, socketTimeout: options.socketTimeout * PATIENCE })
+    this.#streaming = new NodeHttpHandler({ ...options, socketTimeout: 0 })
   }
 
   override async handle (...[request, options]: Parameters<NodeHttpHandler['handle']>): ReturnType<NodeHttpHandler['handle']> {
-    const answer = await (Number(request.headers['content-length'] ?? 0) > LARGE_BODY ? this.#large.handle(request, options) : super.handle(request, options))
+    const answer = await this.#answer(request, options)
     const { response } = answer
     if (response.statusCode >= 300 || request.query['x-id'] !== 'GetObject') response.body = Readable.from(atMost(LONGEST_DOCUMENT, response.body), { objectMode: false })
     return answer
   }
 
+  #answer (...given: Parameters<NodeHttpHandler['handle']>): ReturnType<NodeHttpHandler['handle']> {
+    const [{ body, headers }] = given
+    if (body instanceof Readable) return this.#streaming.handle(...given)
+    return Number(headers['content-length'] ?? 0) > LARGE_BODY ? this.#large.handle(...given) : super.handle(...given)
+  }
+
   override destroy (): void {
     super.destroy()
     this.#large.destroy()
+    this.#streaming.destroy()
   }
 }
 

@@ -1,8 +1,10 @@
-import type { ClientRequest } from 'node:http'
+import { once } from 'node:events'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { file, form, gif } from '../fixtures.js'
+import { file, form, gif, gifOf } from '../fixtures.js'
 import { eventually } from '../helper.js'
-import { failed, faultBed, MIB, open, user } from '../uploads.js'
+import { failed, faultBed, json, MIB, open, send, user } from '../uploads.js'
 
 /** Together all that is kept of files until they are decoded, and one more. */
 const SLOW = 7
@@ -53,6 +55,51 @@ t.test('E15: POST /library/upload while others upload slowly, as much as they ma
     t.match(await bed.settled(), { uploads: 0, multipartUploads: 0 })
     t.equal((await service.upload(token, gif)).status, 201)
   })
+})
+
+t.test('POST /library/upload while more stall than can be gathered: those that stall for long make room, with 503, and nobody else is refused', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start()
+  const { token } = await service.signIn()
+  const size = 5 * MIB - 100_000
+  const stalled = Array.from({ length: 30 }, () => open(service, token, { 'content-length': size }))
+  const answers = stalled.map(request => new Promise<IncomingMessage | undefined>(resolve => { request.on('response', resolve).on('close', () => resolve(undefined)) }))
+  for (const request of stalled) request.write(form([user, file(gif)], { end: '' }))
+  const first = await Promise.race(answers)
+  t.match({ status: first?.statusCode, retry: first?.headers['retry-after'], body: await json(first!) }, { status: 503, retry: '5', body: { error: 'Server is busy' } })
+
+  const others = await Promise.all([gif, gif, gif, gifOf(size)].map(bytes => service.upload(token, bytes)))
+  t.strictSame(others.map(({ status }) => status), [201, 201, 201, 201])
+  for (const request of stalled) request.destroy()
+  await Promise.all(answers)
+  t.match(await bed.settled(), { uploads: 0, multipartUploads: 0, library: 4 })
+})
+
+t.test('POST /library/upload by a client that pauses for longer than the store may be silent', async t => {
+  const PAUSE_MS = 10_000
+  const bed = await faultBed(t)
+  const service = await bed.start()
+  const { token } = await service.signIn()
+  const whole = form([user, file(gifOf(6 * MIB))])
+  const attempts = [
+    ['in the middle', 3 * MIB, true], ['just before the end', whole.length - 30, true], ['behind the first part', 5.5 * MIB, true],
+    ['in the middle, in chunks', 3 * MIB, false], ['behind the first part, in chunks', 5.5 * MIB, false]
+  ] as const
+  await Promise.all(attempts.map(async ([name, at, withLength]) => {
+    const request = open(service, token, withLength ? { 'content-length': whole.length } : {})
+    const answered = once(request, 'response') as Promise<[IncomingMessage]>
+    request.write(whole.subarray(0, at))
+    await pause(PAUSE_MS) // that is what the client does
+    request.end(whole.subarray(at))
+    const [response] = await answered
+    t.match({ status: response.statusCode, body: await json(response) }, { status: 201, body: { size: 6 * MIB } }, name)
+  }))
+
+  const silent = bed.s3.fault({ operation: 'UploadPart', action: { do: 'throttle', bytesPerSecond: 0 }, times: 1 })
+  t.match(await send(service, token, [whole], { headers: { 'content-length': whole.length } }), { status: 500, body: { error: 'Failed to upload file to S3' } })
+  t.equal(silent.hits, 1, 'while a store that is silent still counts as gone')
+  bed.s3.clear()
+  t.match(await bed.settled(), { library: attempts.length })
 })
 
 const bytesAt = async (url: string) => Buffer.from(await (await fetch(url)).arrayBuffer())
