@@ -4,12 +4,14 @@ import { IDEMPOTENCY_KEY } from '../schemas/common.js'
 import type { Fingerprint, StoredAnswer } from '../schemas/documents.js'
 import { invalidIdempotencyKey, reusedIdempotencyKey } from '../services/errors.js'
 import { createFingerprints } from '../services/fingerprint.js'
-import { createIdempotency, type Hold } from '../services/idempotency.js'
+import { createIdempotency, type Hold, type Recall } from '../services/idempotency.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** A request with an `Idempotency-Key` has its effect once, and the same again gets the same answer. */
     idempotent?: boolean
+    /** Finds by the digest of its key what an earlier request did since then that died before it could answer. */
+    recall?: (digest: string, since: Date) => Promise<{ status: number, answer: object, fingerprint: Fingerprint } | undefined>
   }
   interface FastifyRequest {
     /** While the request holds its `Idempotency-Key`. */
@@ -17,6 +19,7 @@ declare module 'fastify' {
   }
 }
 
+const JSON_TYPE = 'application/json; charset=utf-8'
 const KEY = new RegExp(IDEMPOTENCY_KEY)
 type Done = (error?: Error) => void
 
@@ -42,10 +45,17 @@ export default fp(async function idempotency (app) {
 
   /** `done` is not called after a replay: an answered request goes no further, even if nobody is there to be answered. */
   async function beginOrReplay (request: FastifyRequest, reply: FastifyReply, key: string, done: Done): Promise<void> {
-    const begun = await keys.begin(request.phone, `${request.method} ${request.routeOptions.url}`, key)
+    const begun = await keys.begin(request.phone, `${request.method} ${request.routeOptions.url}`, key, recallFor(request, reply))
     if ('answer' in begun) return replay(request, reply, begun.answer)
     request.held = { hold: begun.hold, fingerprint: watchBody(request) }
     done()
+  }
+
+  function recallFor ({ routeOptions: { config: { recall } } }: FastifyRequest, reply: FastifyReply): Recall | undefined {
+    return recall && (async (digest, since) => {
+      const found = await recall(digest, since)
+      return found && { status: found.status, content_type: JSON_TYPE, body: String(reply.code(found.status).serialize(found.answer)), fingerprint: found.fingerprint }
+    })
   }
 
   async function replay (request: FastifyRequest, reply: FastifyReply, { status, content_type: contentType, body, fingerprint }: StoredAnswer): Promise<void> {

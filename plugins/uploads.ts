@@ -37,7 +37,7 @@ export default fp(async function uploads (app) {
     limit,
     now
   }
-  app.decorate('uploads', { ...createUploads(common), ...createDirectUploads({ ...common, ...collections, media, lifeSeconds: config.UPLOAD_MAX_SECONDS }) })
+  app.decorate('uploads', { ...createUploads({ ...common, library: collections.library }), ...createDirectUploads({ ...common, ...collections, quota, media, lifeSeconds: config.UPLOAD_MAX_SECONDS }) })
   app.decorateRequest('uploader', function (this: FastifyRequest) {
     const { phone, sessionId } = this
     return { phone, sessionId, phoneNow: () => phoneOf(sessionId) }

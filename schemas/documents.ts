@@ -160,10 +160,11 @@ export interface UploadedFields {
   fit?: 'contain' | 'cover' | 'fill'
 }
 
-/** Collection `usage`: what an owner is just about to add to the library, where there is a quota. */
+/** Collection `usage`: what an owner is just about to add to the library, where there is a quota; and the direct uploads that are open, 20 at most. */
 export interface UsageDocument {
   _id: string
   version: number
+  staged?: Array<{ id: ObjectId, bytes: number, until: Date }>
   claims: Array<{ id: ObjectId, bytes: number, at: Date }>
   purge_at: Date
 }
@@ -196,7 +197,16 @@ export interface LibraryDocument {
   renditions?: StoredRendition[]
   /** When its upload began: what a phone number owned before it changed hands is told by this. */
   started_at?: Date
+  /** Of a request with an `Idempotency-Key`, so that it is found again where the process died before it could remember its answer. */
+  upload_key?: UploadKey
   created_at: Date
+}
+
+/** `digest`: the `_id` in `idempotency`. `replayed`: somebody was told of the item since, so it stays. */
+export interface UploadKey {
+  digest: string
+  fingerprint: Fingerprint
+  replayed?: true
 }
 
 export interface StoredRendition {

@@ -81,8 +81,8 @@ export type Fit = typeof FITS[number]
 export const UploadForm = Type.Object({
   file: Type.String({ format: 'binary', contentMediaType: 'application/octet-stream', description: 'A GIF, PNG, JPEG or WebP, recognised by its bytes' }),
   user_id: Type.String({ minLength: 1, maxLength: 255, description: 'A label of your choosing, listed as sent' }),
-  category: Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: 'Default: `GIF` or `Images`' })),
-  title: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
+  category: Type.Optional(Type.String({ maxLength: 255, description: 'Default: `GIF` or `Images`. Empty or blank, it counts as not sent, as every optional field' })),
+  title: Type.Optional(Type.String({ maxLength: 255 })),
   type: Type.Optional(Type.String({ description: 'Ignored: the bytes decide' })),
   fit: Type.Optional(Type.Unsafe<Fit>({ type: 'string', enum: FITS, description: 'How a picture of another shape goes into a rendition: whole, on black (`contain`, the default); cut to fill it; stretched to fill it' }))
 }, { $id: 'UploadForm', examples: [{ file: '(the bytes)', user_id: 'meera', title: 'Dancing fox' }] })
@@ -95,7 +95,7 @@ export const DirectUploadRequest = Type.Object({
   size: Type.Integer({ minimum: 1, description: 'Bytes, exactly', examples: [48213] }),
   user_id: Type.String({ minLength: 1, maxLength: 255, description: 'A label of your choosing, listed as sent', examples: ['meera'] }),
   type: Type.Optional(Type.String({ description: 'Ignored: the bytes decide' })),
-  category: Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: 'Default: `GIF` or `Images`' })),
+  category: Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: 'Default: `GIF` or `Images`. Empty or blank, it counts as not sent, as every optional member' })),
   title: Type.Optional(Type.String({ minLength: 1, maxLength: 255, examples: ['Dancing fox'] })),
   fit: Type.Optional(Type.Unsafe<Fit>({ type: 'string', enum: FITS, description: 'Default: `contain`' }))
 }, { $id: 'DirectUploadRequest', examples: [{ content_type: 'image/gif', size: 48213, user_id: 'meera', title: 'Dancing fox' }] })

@@ -50,6 +50,7 @@ export const indexes: Record<string, Index[]> = {
   library: [
     { key: NEWEST_FIRST },
     ...['type', 'category', 'user_id', 'owner'].map(field => ({ key: { [field]: 1, ...NEWEST_FIRST } as Index['key'] })),
+    { key: { 'upload_key.digest': 1 }, partialFilterExpression: { 'upload_key.digest': ANY_TEXT } },
     { key: { words: 1, ...NEWEST_FIRST }, partialFilterExpression: { words: ANY_TEXT } },
     { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } }
   ]

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection, type WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import type { DirectUpload, DirectUploadRequest } from '../schemas/library.js'
-import { FieldError, fileTooLarge, nothingUploaded, sentences, unsupportedFileType, uploadNotFound, uploadUnderWay } from './errors.js'
+import { FieldError, fileTooLarge, nothingUploaded, sentences, ServiceError, unsupportedFileType, uploadNotFound, uploadUnderWay } from './errors.js'
 import { stored, type createFlights, type Uploader } from './flights.js'
 import { readHead, type createIntake, type StoredFile } from './intake.js'
 import type { Clock, Log, MediaStore } from './ports.js'
 import type { createPublish } from './publish.js'
+import type { createQuota } from './quota.js'
 import { isLabel, LONGEST_LABEL, uploadedFields } from './upload-form.js'
 
 export interface DirectUploadsOptions {
@@ -16,6 +17,7 @@ export interface DirectUploadsOptions {
   flights: Pick<ReturnType<typeof createFlights>, 'watch' | 'begin' | 'resume' | 'abandon'>
   takeIn: ReturnType<typeof createIntake>
   publish: ReturnType<typeof createPublish>
+  quota: Pick<ReturnType<typeof createQuota>, 'stage' | 'unstage'>
   limit: number
   /** How long a form can be used. */
   lifeSeconds: number
@@ -27,16 +29,17 @@ const PATIENT = new AbortController().signal
 const LABELS = ['user_id', 'category', 'title'] as const
 
 /** Uploads that go to the store without passing through here: a form is handed out, and what was posted with it is taken in afterwards. */
-export function createDirectUploads ({ uploads, library, media, flights, takeIn, publish, limit, lifeSeconds, now }: DirectUploadsOptions) {
+export function createDirectUploads ({ uploads, library, media, flights, takeIn, publish, quota, limit, lifeSeconds, now }: DirectUploadsOptions) {
   return { offer, complete }
 
-  /** A form that posts one object of this type and size to a place of its own outside the library. 400, 413. */
+  /** A form that posts one object of this type and size to a place of its own outside the library. 400; 413, also beyond the quota, for which open uploads count; 429 while too many are open. */
   async function offer ({ content_type: contentType, size, ...said }: DirectUploadRequest, uploader: Uploader): Promise<DirectUpload> {
     judge(said)
     if (size > limit) throw fileTooLarge(limit)
     const key = `incoming/${randomUUID()}`
     const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
     const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) } }
+    await quota.stage(uploader.phone, row._id, size, expiresAt)
     await flights.begin(row, uploader)
     return { id: row._id.toHexString(), ...await media.presignPost(key, contentType, size, lifeSeconds), expires_at: expiresAt.toISOString() }
   }
@@ -60,6 +63,10 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
     }
   }
 
+  async function close ({ _id, owner }: UploadDocument): Promise<void> {
+    if (owner !== undefined) await quota.unstage(owner, _id)
+  }
+
   async function completed (_id: ObjectId, { phone: owner }: Uploader): Promise<LibraryDocument> {
     const item = await library.findOne({ _id, owner }, { readPreference: 'primary' })
     if (!item) throw uploadNotFound()
@@ -77,10 +84,12 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
       if (!type) throw unsupportedFileType()
       file = await takeIn({ chunks: fromStore(chunks), head, type, sure: size, most: size }, key, PATIENT, async () => {})
       const item = await publish(row, staging.fields, file)
+      await close(row)
       await media.removeObject(staging.key).catch((err: unknown) => log.warn({ event: 'library.unclean', key: staging.key, err }))
       log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: item.content_type, size: item.size })
       return item
     } catch (error) {
+      if (isRefused(row, error)) await close(row)
       await flights.abandon(row, error, log)
       throw error
     } finally {
@@ -88,6 +97,9 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
     }
   }
 }
+
+/** Whether an upload that was taken up ends with `error`; what fails can be completed later. */
+const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' && error instanceof ServiceError && error.statusCode < 500
 
 /** What an uploader says of a file, by the same rules as in a form. */
 function judge (fields: Partial<Record<typeof LABELS[number], string>>): void {

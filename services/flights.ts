@@ -3,7 +3,7 @@ import { S3ServiceException } from '@aws-sdk/client-s3'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import { owned, ownership } from './belongings.js'
-import { orFail, ServiceError } from './errors.js'
+import { orFail, requestUnderWay, ServiceError } from './errors.js'
 import { folderOf } from './item-objects.js'
 import type { Clock, Log, MediaStore } from './ports.js'
 
@@ -33,7 +33,7 @@ export function createFlights ({ uploads, library, media, now }: FlightsOptions)
   const stopping = new AbortController()
   const cleaning = new Set<Promise<void>>()
   const flying = new Set<Promise<unknown>>()
-  return { watch, begin, resume, commit, abandon, close }
+  return { watch, begin, resume, commit, settle, abandon, close }
 
   /** Settles as a whole upload does; before the end of the process it is waited for. */
   async function watch<T> (upload: Promise<T>): Promise<T> {
@@ -83,9 +83,28 @@ export function createFlights ({ uploads, library, media, now }: FlightsOptions)
     const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing', owner })
     if (deletedCount === 1) return item
     const row = await uploads.findOne({ _id, state: 'committing' }, { readPreference: 'primary' })
+    if (!row && await isSettled(_id)) return item
     if (!row) throw new Error('the upload was given up for dead while it was committed')
     await library.updateOne({ _id }, ownership(row.owner))
     return release(owned(item, row.owner))
+  }
+
+  /**
+   * Ends an upload that made its item, for a request that repeats it: who began it may be dead, or may still find it ended. False when the item is gone; 409 when it may go.
+   */
+  async function settle (item: LibraryDocument): Promise<boolean> {
+    const { _id } = item
+    const { matchedCount } = await library.updateOne({ _id }, { $set: { 'upload_key.replayed': true } })
+    if (matchedCount === 0) return false
+    const row = await uploads.findOne({ _id }, { readPreference: 'primary' })
+    if (row?.state === 'committing') await release(item)
+    else if (row) throw requestUnderWay()
+    return true
+  }
+
+  async function isSettled (_id: ObjectId): Promise<boolean> {
+    const item = await library.findOne({ _id, 'upload_key.replayed': true }, { readPreference: 'primary' })
+    return item !== null && !await uploads.findOne({ _id }, { readPreference: 'primary' })
   }
 
   /**
@@ -122,7 +141,11 @@ export function createFlights ({ uploads, library, media, now }: FlightsOptions)
    */
   async function removeAll ({ _id, key, staging }: UploadDocument, note: UploadDocument, again: boolean, doubtful: boolean): Promise<void> {
     await uploads.replaceOne({ _id: note._id }, note, { upsert: true })
-    await library.deleteOne({ _id })
+    await library.deleteOne({ _id, 'upload_key.replayed': { $ne: true } })
+    if (await library.findOne({ _id }, { readPreference: 'primary' })) {
+      await uploads.deleteOne({ _id: note._id, state: 'removing' })
+      return
+    }
     await media.remove(folderOf(key))
     if (again) await uploads.updateOne({ _id, key, state: { $in: ['open', 'committing'] } }, { $set: { key: '', state: 'staged' } })
     else if (staging) await media.removeObject(staging.key)

@@ -23,6 +23,9 @@ export interface IdempotencyOptions {
 /** What a request holds a key by. */
 export type Hold = Pick<IdempotencyDocument, '_id' | 'holder'>
 
+/** Finds what a request did that took its key at `since` and has not answered: under the digest of its key. */
+export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>
+
 /**
  * Keys that callers give to their requests, so that a repeated one has no second effect (draft-ietf-httpapi-idempotency-key-header).
  * A caller is a phone number: a number that moved takes no keys along, so what its user repeats after the move is done anew, and a deleted account's keys are there until they end.
@@ -34,13 +37,13 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
 
   /**
    * Takes the key for a caller's request to a route, or gives the answer that such a request got in the last 24 hours.
-   * 409 while one is running, but for one that began longer ago than any may last: its key is taken over.
+   * 409 while one is running, but for one that began longer ago than any may last: its key is taken over. `recall` knows what one did that died before it could answer.
    */
-  async function begin (caller: string, route: string, key: string): Promise<{ hold: Hold } | { answer: StoredAnswer }> {
+  async function begin (caller: string, route: string, key: string, recall?: Recall): Promise<{ hold: Hold } | { answer: StoredAnswer }> {
     const at = now()
     const row: IdempotencyDocument = { _id: digest(secret, 'idempotency', [caller, route, key].join('\0')), holder: new ObjectId(), begun_at: at, purge_at: later(at, REMEMBERED_MS) }
     try {
-      const answer = await take(row)
+      const answer = await take(row, recall)
       return answer ? { answer } : { hold: row }
     } catch (error) {
       if (!(error instanceof ServiceError)) persist(() => remove(row)) // it may be there, though nobody said so
@@ -48,13 +51,15 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
     }
   }
 
-  async function take (row: IdempotencyDocument): Promise<StoredAnswer | undefined> {
+  async function take (row: IdempotencyDocument, recall?: Recall): Promise<StoredAnswer | undefined> {
     if (await insert(row)) return undefined
     const found = await keys.findOne({ _id: row._id })
-    if (!found) return take(row)
+    if (!found) return take(row, recall)
+    const recalled = !found.answer && found.purge_at > row.begun_at && await recall?.(found._id, found.begun_at)
+    if (recalled) return recalled
     if (isOver(found, row.begun_at)) {
       const { matchedCount } = await keys.replaceOne({ _id: found._id, holder: found.holder, answer: { $exists: found.answer !== undefined } }, row)
-      return matchedCount === 1 ? undefined : take(row)
+      return matchedCount === 1 ? undefined : take(row, recall)
     }
     if (!found.answer) throw requestUnderWay()
     return found.answer

@@ -10,7 +10,7 @@ const BLUETOOTH_BYTES_PER_SECOND = 9000
 const FACTS = ['title', 'content_type', 'size', 'sha256', 'width', 'height', 'frames', 'duration_ms', 'dominant_color'] as const
 
 /** The fields of a row that nobody is shown. */
-export const HIDDEN = { owner: 0, session: 0, words: 0, started_at: 0 } as const
+export const HIDDEN = { owner: 0, session: 0, words: 0, started_at: 0, upload_key: 0 } as const
 
 /**
  * Makes of a row the item that the world sees; a row of the replaced system gets defaults for what it lacks.

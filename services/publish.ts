@@ -1,4 +1,4 @@
-import type { LibraryDocument, StoredRendition, UploadDocument, UploadedFields } from '../schemas/documents.js'
+import type { LibraryDocument, StoredRendition, UploadDocument, UploadedFields, UploadKey } from '../schemas/documents.js'
 import { stored, type createFlights } from './flights.js'
 import type { StoredFile } from './intake.js'
 import { folderOf } from './item-objects.js'
@@ -21,13 +21,13 @@ export interface PublishOptions {
 /** How what was uploaded becomes an item. */
 export function createPublish ({ media, flights, quota, pictures, now }: PublishOptions) {
   /** Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged picture, 413 beyond the owner's quota. */
-  return async function publish (row: UploadDocument, fields: UploadedFields, file: StoredFile): Promise<LibraryDocument> {
+  return async function publish (row: UploadDocument, fields: UploadedFields, file: StoredFile, key?: UploadKey): Promise<LibraryDocument> {
     const picture = pictures && await pictures.read(await file.bytes(), fields.fit ?? 'contain')
     file.release()
     const renditions = await putRenditions(row, picture)
     const claim = await quota.claim(row.owner, row._id, file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0))
     try {
-      return await flights.commit(row, itemOf(row, fields, file, picture, renditions))
+      return await flights.commit(row, { ...itemOf(row, fields, file, picture, renditions), ...(key && { upload_key: key }) })
     } finally {
       await claim.end()
     }

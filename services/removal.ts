@@ -1,5 +1,5 @@
 import { ObjectId, type Collection, type Filter } from 'mongodb'
-import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } from '../schemas/documents.js'
 import { foreignItem, isDuplicateKey, itemNotFound } from './errors.js'
 import { folderOf, isItemFolder } from './item-objects.js'
 import { maskPhone } from './phone.js'
@@ -46,11 +46,12 @@ export function createItemRemoval ({ uploads, media, now }: ItemRemovalOptions) 
 
 export interface RemovalOptions extends ItemRemovalOptions {
   library: Collection<LibraryDocument>
+  idempotency: Collection<IdempotencyDocument>
   isAdmin: ReturnType<typeof createStanding>['isAdmin']
 }
 
 /** Items that go because somebody wants them to. */
-export function createRemoval ({ library, isAdmin, ...stores }: RemovalOptions) {
+export function createRemoval ({ library, idempotency, isAdmin, ...stores }: RemovalOptions) {
   const removal = createItemRemoval(stores)
   return { remove }
 
@@ -65,7 +66,13 @@ export function createRemoval ({ library, isAdmin, ...stores }: RemovalOptions) 
     if (item.key) await removal.begin(item)
     if (!await removeRow(item)) return again(item, caller, visitor)
     visitor.record('library.removed', item.owner ?? null, { id, ...(item.owner !== caller && { by: maskPhone(caller) }) })
+    if (item.upload_key) await freeKey(item.upload_key)
     if (item.key) await removeObjects(item, visitor.log)
+  }
+
+  /** The same request may be made anew, also where its first answer was never remembered. If it fails the key is free a little later. */
+  async function freeKey ({ digest }: UploadKey): Promise<void> {
+    await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
   }
 
   async function permit ({ owner }: LibraryDocument, caller: string, visitor: Visitor): Promise<void> {

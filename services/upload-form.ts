@@ -65,9 +65,10 @@ export async function readUploadForm<Stored> (
 function judgeFields (values: FieldValues, complete: boolean): UploadedFields {
   const userId = values.get('user_id')
   if (complete && !isLabel(userId)) throw missingUserId()
+  const isSent = (name: string) => values.has(name) && !isBlank(values.get(name))
   const faults = Object.fromEntries([
-    ...OPTIONAL.filter(name => values.has(name) && !isLabel(values.get(name))).map(name => [name, [fault(values.get(name))]]),
-    ...(values.has('fit') && !isFit(values.get('fit')) ? [['fit', [sentences.oneOf(FITS)]]] : [])
+    ...OPTIONAL.filter(name => isSent(name) && !isLabel(values.get(name))).map(name => [name, [fault(values.get(name))]]),
+    ...(isSent('fit') && !isFit(values.get('fit')) ? [['fit', [sentences.oneOf(FITS)]]] : [])
   ])
   if (Object.keys(faults).length > 0) throw new FieldError(faults)
   return uploadedFields({ user_id: userId, category: values.get('category'), title: values.get('title'), fit: values.get('fit') })
@@ -76,14 +77,24 @@ function judgeFields (values: FieldValues, complete: boolean): UploadedFields {
 /** What is stored of what an uploader says, once it was judged: these members, whatever else there may be. */
 export const uploadedFields = ({ user_id: userId, category, title, fit }: Partial<Record<keyof UploadedFields, unknown>>): UploadedFields => ({
   user_id: String(userId),
-  ...(category !== undefined && { category: String(category) }),
-  ...(title !== undefined && { title: String(title) }),
+  ...(category !== undefined && !isBlank(category) && { category: String(category) }),
+  ...(title !== undefined && !isBlank(title) && { title: String(title) }),
   ...(isFit(fit) && { fit })
 })
 
 /** What may stand beside a file, and is stored as sent. */
 export const isLabel = (value: unknown): value is string =>
   typeof value === 'string' && value.trim() !== '' && [...value].length <= LONGEST_LABEL && !/\p{Cs}/u.test(value)
+
+/** Generated clients and HTML forms send what nobody has filled in. */
+const isBlank = (value: unknown) => typeof value === 'string' && value.trim() === ''
+
+/** Takes out of a JSON body what counts as not sent, before its members are judged. */
+export function dropBlank (body: unknown): void {
+  if (typeof body !== 'object' || body === null) return
+  const members = body as Record<string, unknown>
+  for (const name of [...OPTIONAL, 'type', 'fit']) if (isBlank(members[name])) delete members[name]
+}
 
 const isFit = (value: unknown): value is Fit => FITS.some(fit => fit === value)
 

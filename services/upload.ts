@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { ObjectId } from 'mongodb'
-import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import { ObjectId, type Collection } from 'mongodb'
+import type { Fingerprint, LibraryDocument, UploadDocument, UploadKey } from '../schemas/documents.js'
 import { invalidMultipart, isDamage, isMalformed, isTooLarge } from './errors.js'
 import type { createFlights, Uploader } from './flights.js'
 import { readHead, type createIntake, type StoredFile } from './intake.js'
@@ -9,23 +9,27 @@ import type { createPublish } from './publish.js'
 import { readUploadForm, type FileOutcome, type FormFile, type FormPart } from './upload-form.js'
 
 export interface UploadsOptions {
-  flights: Pick<ReturnType<typeof createFlights>, 'watch' | 'begin' | 'abandon'>
+  library: Collection<LibraryDocument>
+  flights: Pick<ReturnType<typeof createFlights>, 'watch' | 'begin' | 'settle' | 'abandon'>
   takeIn: ReturnType<typeof createIntake>
   publish: ReturnType<typeof createPublish>
   limit: number
   now: Clock
 }
 
+/** The `Idempotency-Key` that a request holds; the fingerprint is of its body, once that is read. */
+export interface HeldKey { hold: { _id: string }, fingerprint: () => Promise<Fingerprint | undefined> }
+
 /** Uploads in the body of a request. */
-export function createUploads ({ flights, takeIn, publish, limit, now }: UploadsOptions) {
-  return { upload: (...given: Parameters<typeof upload>) => flights.watch(upload(...given)) }
+export function createUploads ({ library, flights, takeIn, publish, limit, now }: UploadsOptions) {
+  return { upload: (...given: Parameters<typeof upload>) => flights.watch(upload(...given)), recall }
 
   /**
    * Streams the file of a form to the media store and makes it an item of the library, owned by the uploader: whole, or not at all.
    * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is one, that nobody waits for it any more.
    * 400, 413, or 500 when the store or the database failed.
    */
-  async function upload (form: AsyncIterable<FormPart>, uploader: Uploader, gone: AbortSignal, log: Log): Promise<LibraryDocument> {
+  async function upload (form: AsyncIterable<FormPart>, uploader: Uploader, gone: AbortSignal, log: Log, held?: HeldKey | null): Promise<LibraryDocument> {
     const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'open', started_at: now() }
     let file: StoredFile | undefined
     try {
@@ -35,7 +39,7 @@ export function createUploads ({ flights, takeIn, publish, limit, now }: Uploads
         return outcome
       })
       if (gone.aborted) throw invalidMultipart(gone.reason)
-      const item = await publish(row, fields, file!)
+      const item = await publish(row, fields, file!, held ? await uploadKey(held) : undefined)
       log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: item.content_type, size: item.size })
       return item
     } catch (error) {
@@ -44,6 +48,12 @@ export function createUploads ({ flights, takeIn, publish, limit, now }: Uploads
     } finally {
       file?.release()
     }
+  }
+
+  /** The item of a request that took its key at `since` and died before it could answer. 409 while that is not settled. */
+  async function recall (digest: string, since: Date): Promise<LibraryDocument | undefined> {
+    const item = await library.findOne({ 'upload_key.digest': digest, started_at: { $gte: since } }, { readPreference: 'primary' })
+    return item && await flights.settle(item) ? item : undefined
   }
 
   async function store (file: FormFile, row: UploadDocument, uploader: Uploader, gone: AbortSignal): Promise<FileOutcome<StoredFile>> {
@@ -64,6 +74,11 @@ export function createUploads ({ flights, takeIn, publish, limit, now }: Uploads
       skipRest(file, chunks)
     }
   }
+}
+
+async function uploadKey ({ hold: { _id: digest }, fingerprint }: HeldKey): Promise<UploadKey | undefined> {
+  const known = await fingerprint()
+  return known && { digest, fingerprint: known }
 }
 
 /** The rest of a file; where it breaks off, the form is malformed. */

@@ -18,7 +18,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('application/json')
 
   app.post('/upload', {
-    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true },
+    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true, recall },
     // the body schema is for the OpenAPI document: the form is judged as it streams by
     validatorCompiler: () => () => true,
     schema: {
@@ -34,10 +34,16 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.uploader(), closed(reply), request.log)) }
+    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.uploader(), closed(reply), request.log, request.held)) }
   })
 
   await app.register(readingRoutes)
+
+  /** As a request would have answered that died before it could. */
+  async function recall (digest: string, since: Date) {
+    const item = await uploads.recall(digest, since)
+    return item?.upload_key && { status: 201, answer: { message: 'File uploaded', ...library.present(item) }, fingerprint: item.upload_key.fingerprint }
+  }
 
   async function readingRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
     await app.register(etag, { weak: true, replyWith304: false })

@@ -124,6 +124,42 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     }
   })
 
+  t.test('optional members that are empty or blank count as not sent', async t => {
+    for (const blank of ['', ' ', '\u3000']) {
+      const { status, body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera', type: blank, category: blank, title: blank, fit: blank })
+      t.equal(status, 201)
+      await post(offer, gif)
+      const { body: item } = await complete(service, token, offer)
+      t.equal(item.category, 'GIF')
+      t.notOk('title' in item)
+    }
+  })
+
+  t.test('an account has at most 20 open uploads, however many it asks for at once', async t => {
+    const { token } = await service.signIn()
+    const ask = () => start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    const asked = await Promise.all(Array.from({ length: 30 }, ask))
+    const offers = asked.filter(({ status }) => status === 201).map(({ body }) => body)
+    t.equal(offers.length, 20)
+    for (const { status, headers } of asked.filter(({ status }) => status !== 201)) t.strictSame([status, headers.get('retry-after')], [429, '600'])
+    service.clock.advance(100)
+    t.strictSame([(await ask()).status, (await ask()).headers.get('retry-after')], [429, '500'])
+
+    await post(offers[0]!, gif)
+    t.equal((await complete(service, token, offers[0]!)).status, 201)
+    t.equal((await ask()).status, 201, 'one that is an item is open no more')
+    t.equal((await ask()).status, 429)
+    const html = Buffer.alloc(gif.length, 'x')
+    await post(offers[1]!, html)
+    t.equal((await complete(service, token, offers[1]!)).status, 400)
+    t.equal((await ask()).status, 201, 'nor is one that is refused')
+    t.equal((await ask()).status, 429)
+    t.equal((await start(service, (await service.signIn()).token, { content_type: 'image/gif', size: 1, user_id: 'meera' })).status, 201, 'others have their own')
+
+    service.clock.advance(500)
+    t.equal((await ask()).status, 201, 'nor are those that expired')
+  })
+
   t.test('completed 20 times at once it becomes one item', async t => {
     const { body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
     await post(offer, gif)

@@ -56,3 +56,18 @@ t.test('E13: a claim of an upload that died with its process is void after a whi
   service.clock.advance(61)
   t.equal((await service.upload(token, gif)).status, 201)
 })
+
+t.test('direct uploads that are open count against the quota, until they expire', async t => {
+  const service = await startService(t, { env: { UPLOAD_QUOTA_BYTES: '1000', UPLOAD_QUOTA_ITEMS: '3' } })
+  const { token } = await service.signIn()
+  const ask = (size: number) => service.call('POST', '/library/uploads', { token, json: { content_type: 'image/gif', size, user_id: 'meera' } })
+  t.match(await ask(1001), { status: 413, body: { error: 'Your library would be larger than 1000 bytes' } })
+  t.equal((await ask(600)).status, 201)
+  t.match(await ask(401), { status: 413, body: { error: 'Your library would be larger than 1000 bytes' } })
+  t.match(await service.upload(token, gifOf(401)), { status: 413 })
+  const atOnce = await Promise.all(Array.from({ length: 10 }, () => ask(100)))
+  t.strictSame(atOnce.map(({ status }) => status).sort(), [201, 201, ...Array(8).fill(413)])
+  t.match(await ask(1), { status: 413, body: { error: 'Your library would have more than 3 items' } })
+  service.clock.advance(600)
+  t.equal((await ask(1000)).status, 201)
+})

@@ -13,6 +13,7 @@ type Shape = 'value' | { [member: string]: Shape }
 const value = 'value' as const
 
 const fields = { user_id: value, category: value, title: value, fit: value } as const
+const fingerprint = { digest: value, up_to: { parts: value, bytes: value } } as const
 const rendition = { size: value, bytes: value, frames: value, duration_ms: value } as const
 
 /** Every member that a stored document may have. The compiler compares the first level with schemas/documents.ts. */
@@ -72,7 +73,7 @@ const STORED = {
     holder: value,
     begun_at: value,
     purge_at: value,
-    answer: { status: value, content_type: value, body: value, fingerprint: { digest: value, up_to: { parts: value, bytes: value } } }
+    answer: { status: value, content_type: value, body: value, fingerprint }
   },
   uploads: {
     _id: value,
@@ -83,7 +84,7 @@ const STORED = {
     started_at: value,
     staging: { key: value, content_type: value, size: value, expires_at: value, fields }
   },
-  usage: { _id: value, version: value, claims: { id: value, bytes: value, at: value }, purge_at: value },
+  usage: { _id: value, version: value, staged: { id: value, bytes: value, until: value }, claims: { id: value, bytes: value, at: value }, purge_at: value },
   library: {
     _id: value,
     key: value,
@@ -105,6 +106,7 @@ const STORED = {
     dominant_color: value,
     renditions: rendition,
     started_at: value,
+    upload_key: { digest: value, fingerprint, replayed: value },
     created_at: value
   },
   leases: { _id: value, holder: value, until: value }

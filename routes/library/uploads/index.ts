@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, BadUpload, CompletionConflict, ref, TooLarge, Unauthorized, UnsupportedMediaType, UploadNotFound } from '../../../schemas/common.js'
+import { anyOperation, BadRequest, BadUpload, CompletionConflict, ref, TooLarge, TooManyOpen, Unauthorized, UnsupportedMediaType, UploadNotFound } from '../../../schemas/common.js'
 import { DirectUpload, DirectUploadRequest, FileUploaded, UploadId } from '../../../schemas/library.js'
+import { dropBlank } from '../../../services/upload-form.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
@@ -11,14 +12,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
+    preValidation: async ({ body }) => dropBlank(body),
     schema: {
       operationId: 'startDirectUpload',
       tags: ['library'],
       summary: 'Get a form that posts a file straight to the store',
-      description: 'For files that need not pass through this service: post the form\'s fields and then `file` as `multipart/form-data` to its `url`, then complete the upload. The form takes one object of exactly this type and size, until it expires.',
+      description: 'For files that need not pass through this service: post the form\'s fields and then `file` as `multipart/form-data` to its `url`, then complete the upload. The form takes one object of exactly this type and size, until it expires. An account has at most 20 open ones.',
       security,
       body: ref(DirectUploadRequest),
-      response: { 201: { ...ref(DirectUpload), description: 'The form' }, ...refusals, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType }
+      response: { 201: { ...ref(DirectUpload), description: 'The form' }, ...refusals, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType, 429: TooManyOpen }
     }
   }, async (request, reply) => {
     reply.code(201)
