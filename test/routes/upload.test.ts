@@ -179,7 +179,7 @@ t.test('POST /library/upload: bodies', async t => {
       ['a user_id of 2 MiB', form([field('user_id', 'x'.repeat(2 * MIB)), picture]), noUser],
       ['a user_id that is an operator', form([field('user_id', '{"$gt":""}', 'Content-Type: application/json'), picture]), noUser],
       ['a user_id that is a JSON number', form([picture, field('user_id', '5', 'Content-Type: application/json')]), noUser],
-      ...['', ' ', '\t\u3000'].flatMap(blank => ['type', 'category', 'title', 'fit'].map((name): Body => [`a blank ${name}`, form([user, field(name, blank), picture]), taken])),
+      ...['', ' ', '\t\u3000'].flatMap(blank => ['type', 'category', 'title', 'fit'].map((name): Body => [`a ${name} that is ${JSON.stringify(blank)}`, form([user, field(name, blank), picture]), taken])),
       ['every optional field empty, behind the file', form([user, picture, ...['type', 'category', 'title', 'fit'].map(name => field(name, ''))]), taken],
       ['both too long', form([user, field('category', 'x'.repeat(256)), field('title', 'x'.repeat(70_000)), picture]), wrong({ category: [length], title: [length] })],
       ['a category that is a JSON null', form([user, field('category', 'null', 'Content-Type: application/json'), picture]), wrong({ category: ['Not a valid string.'] })]
