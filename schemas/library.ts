@@ -59,7 +59,7 @@ export const LibraryQuery = Type.Object({
   category: filterText('Exactly this category, as stored'),
   user_id: filterText('Exactly this label'),
   mine: Type.Optional(Type.Boolean({ description: 'Only what the caller has uploaded' })),
-  q: filterText('Every word of it begins a word of the title, whatever its case. A word is a run of letters and digits, or one emoji; a text without any is refused')
+  q: Type.Optional(Type.String({ maxLength: 255, description: 'Every word of it begins a word of the title, whatever its case. A word is a run of letters and digits, or one emoji. A text without any word finds nothing' }))
 })
 export type LibraryQuery = Static<typeof LibraryQuery>
 
