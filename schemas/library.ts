@@ -80,11 +80,11 @@ export type Fit = typeof FITS[number]
 /** The multipart form of an upload, for the OpenAPI document; the bytes are read as a stream, so nothing validates against it. */
 export const UploadForm = Type.Object({
   file: Type.String({ format: 'binary', contentMediaType: 'application/octet-stream', description: 'A GIF, PNG, JPEG or WebP, recognised by its bytes' }),
-  user_id: Type.String({ minLength: 1, maxLength: 255, description: 'A label of your choosing, listed as sent' }),
-  category: Type.Optional(Type.String({ maxLength: 255, description: 'Default: `GIF` or `Images`. Empty or blank, it counts as not sent, as every optional field' })),
-  title: Type.Optional(Type.String({ maxLength: 255 })),
-  type: Type.Optional(Type.String({ description: 'Ignored: the bytes decide' })),
-  fit: Type.Optional(Type.Unsafe<Fit>({ type: 'string', enum: FITS, description: 'How a picture of another shape goes into a rendition: whole, on black (`contain`, the default); cut to fill it; stretched to fill it' }))
+  user_id: Type.String({ minLength: 1, maxLength: 255, description: 'A label of your choosing, listed as sent', examples: ['meera'] }),
+  category: Type.Optional(Type.String({ maxLength: 255, description: 'Default: `GIF` or `Images`. Empty or blank, it counts as not sent, as every optional field', examples: ['GIF'] })),
+  title: Type.Optional(Type.String({ maxLength: 255, examples: ['Dancing fox'] })),
+  type: Type.Optional(Type.String({ description: 'Ignored: the bytes decide', examples: ['gif'] })),
+  fit: Type.Optional(Type.Unsafe<Fit>({ type: 'string', enum: FITS, examples: ['contain'], description: 'How a picture of another shape goes into a rendition: whole, on black (`contain`, the default); cut to fill it; stretched to fill it' }))
 }, { $id: 'UploadForm', examples: [{ file: '(the bytes)', user_id: 'meera', title: 'Dancing fox' }] })
 
 /** As the file types that services/file-type.ts knows. */

@@ -8,7 +8,7 @@ const run = promisify(execFile)
 const root = join(import.meta.dirname, '..')
 const check = (file: string) => run(process.execPath, [join(root, '.ci/check-lockfile.js'), file])
 
-for (const file of ['package-lock.json', 'bench/package-lock.json']) {
+for (const file of ['package-lock.json', 'bench/package-lock.json', 'test/clients/package-lock.json']) {
   t.test(`${file} has an integrity for every package and no registry address`, async t => {
     await t.resolves(check(join(root, file)))
   })
