@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
@@ -11,6 +12,9 @@ import * as webhooks from '../schemas/webhooks.js'
 import type { AppSettings } from '../services/ports.js'
 
 const shared = [auth, common, health, keys, library, users, webhooks].flatMap(module => Object.values(module)).filter(isShared)
+
+/** The one version number: of the package. */
+const { version } = createRequire(import.meta.url)('#package.json') as { version: string }
 
 /** The page needs its own scripts, styles and pictures, this server's answers, and nothing else. */
 const PAGE_POLICY = {
@@ -33,9 +37,9 @@ export default fp<AppSettings>(async function openapi (app) {
       openapi: '3.1.0',
       info: {
         title: 'hookaba-api',
-        version: '1.0.0',
+        version,
         summary: 'Phone-number login, a user directory and a shared library of images and GIFs',
-        description: 'Sign in with a code that comes by text message, then send the access token as a bearer token.',
+        description: 'Sign in with a code that comes by SMS. Then send the access token as a bearer token.',
         license: { name: 'MIT', identifier: 'MIT' }
       },
       servers: [{ url: PUBLIC_URL ?? '/', description: 'This server' }],
@@ -51,6 +55,7 @@ export default fp<AppSettings>(async function openapi (app) {
     transformObject: document => {
       if (!('openapiObject' in document)) return document.swaggerObject
       markOptionalBodies(document.openapiObject as Described)
+      addRequestId(document.openapiObject as Described)
       return document.openapiObject
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `schema${index}` }
@@ -68,7 +73,7 @@ function isShared (value: unknown): value is { $id: string } {
 
 interface ObjectSchema { $ref?: string, properties?: object, required?: string[] }
 interface Described {
-  paths?: Record<string, Record<string, { requestBody?: { required?: boolean, content: Record<string, { schema: ObjectSchema }> } }>>
+  paths?: Record<string, Record<string, { requestBody?: { required?: boolean, content: Record<string, { schema: ObjectSchema }> }, responses?: Record<string, { headers?: object }> }>>
   components?: { schemas?: Record<string, ObjectSchema> }
 }
 
@@ -78,5 +83,13 @@ function markOptionalBodies ({ paths = {}, components }: Described): void {
     const schema = requestBody?.content['application/json']?.schema
     const named = schema?.$ref ? components?.schemas?.[schema.$ref.split('/').at(-1)!] : schema
     if (requestBody && named?.properties && (named.required ?? []).length === 0) requestBody.required = false
+  }
+}
+
+/** Every answer carries the id. Each has its own copy: in YAML one object would become an anchor with a hundred aliases. */
+function addRequestId ({ paths = {} }: Described): void {
+  const id = () => ({ schema: { type: 'string' }, description: 'The id of the request: its own `x-request-id`, or a new one' })
+  for (const { responses = {} } of Object.values(paths).flatMap(path => Object.values(path))) {
+    for (const response of Object.values(responses)) response.headers = { 'x-request-id': id(), ...response.headers }
   }
 }

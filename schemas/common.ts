@@ -20,8 +20,7 @@ export const IDEMPOTENCY_KEY = '^[!-~]{1,255}$'
 export const IdempotencyHeaders = Type.Object({
   'Idempotency-Key': Type.Optional(Type.String({
     pattern: IDEMPOTENCY_KEY,
-    description: 'A name of your choosing for this request, such as a UUID. Sent again within 24 hours, with the same body, it does nothing and gets the first answer again, unless that was a failure (5xx) or the request was cut off',
-    examples: ['8e03978e-40d5-43dd-bc93-6894a57f9324']
+    description: 'A name of your choosing for this request, such as a new UUID. The same key with the same body within 24 hours does nothing and gets the first answer again, unless that was a failure (5xx) or the request was cut off. Use a new key for each new request'
   }))
 })
 
@@ -40,47 +39,66 @@ export const ErrorMessage = Type.Object({
 }, { $id: 'ErrorMessage', examples: [{ error: 'Not found' }] })
 export type ErrorMessage = Static<typeof ErrorMessage>
 
-/** A response: its schema by name, what it means, and what it may look like. */
-const response = (schema: TSchema, description: string, example: object, headers?: Record<string, unknown>) =>
-  ({ description, ...(headers && { headers }), content: { 'application/json': { schema, examples: { example: { value: example } } } } })
-const refusal = (description: string, error: string, headers?: Record<string, unknown>) => response(ref(ErrorMessage), description, { error }, headers)
+type Headers = Record<string, unknown>
 
-const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds to wait' } }
-const fieldErrors = { errors: { page: ['Not a valid integer.'] } }
+/** A response: its schema by name, what it means, and what it may look like, by name where that can be several. */
+const response = (schema: TSchema, description: string, examples: Record<string, object>, headers?: Headers) => ({
+  description,
+  ...(headers && { headers }),
+  content: { 'application/json': { schema, examples: mapValues(examples, value => ({ value })) } }
+})
+const badRequest = (description: string, example: Static<typeof InvalidRequest>) => response(ref(InvalidRequest), description, { example })
+const refusal = (description: string, sentences: string | Record<string, string>, headers?: Headers) =>
+  response(ref(ErrorMessage), description, mapValues(typeof sentences === 'string' ? { example: sentences } : sentences, error => ({ error })), headers)
 
-export const BadRequest = response(ref(InvalidRequest), 'A field is missing or wrong', { errors: { phone: ['Missing data for required field.'] } })
-export const BadQuery = response(ref(InvalidRequest), 'A query parameter is wrong', fieldErrors)
-export const BadUpload = response(ref(InvalidRequest), 'The form or its file is not taken', { error: 'Unsupported file type' })
-export const BadUserCreation = response(ref(InvalidRequest), 'A field is missing or wrong, or the `Idempotency-Key` is none', { errors: { number: ['Missing data for required field.'] } })
-export const BadUserId = response(ref(InvalidRequest), 'The id is malformed', { error: 'Invalid user id' })
-export const BadItemRemoval = response(ref(InvalidRequest), 'The id is malformed, or a body that need not be there', { error: 'Invalid library item id' })
-export const BadUserChange = response(ref(InvalidRequest), 'The id is malformed, or a field is wrong', { errors: { blocked: ['Not a valid boolean.'] } })
+function mapValues<T, U> (values: Record<string, T>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, change(value)]))
+}
+
+const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds to wait before another try' } }
+
+export const BadRequest = badRequest('A field is missing or wrong', { errors: { phone: ['Missing data for required field.'] } })
+export const BadQuery = badRequest('A query parameter is wrong', { errors: { page: ['Not a valid integer.'] } })
+export const BadUpload = badRequest('The form or its file is not taken', { error: 'Unsupported file type' })
+export const BadUserCreation = badRequest('A field is missing or wrong, or the `Idempotency-Key` is none', { errors: { number: ['Missing data for required field.'] } })
+export const BadUserId = badRequest('The id is malformed', { error: 'Invalid user id' })
+export const BadItemRemoval = badRequest('The id is malformed, or a body that need not be there', { error: 'Invalid library item id' })
+export const BadUserChange = badRequest('The id is malformed, or a field is wrong', { errors: { blocked: ['Not a valid boolean.'] } })
 export const Unauthorized = refusal('No, a bad or an expired access token', 'Invalid access token', { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 §3' } })
-export const BadItemId = response(ref(InvalidRequest), 'The id is malformed', { error: 'Invalid library item id' })
+export const BadItemId = badRequest('The id is malformed', { error: 'Invalid library item id' })
 export const ItemNotFound = refusal('There is no such item', 'Library item not found')
-export const NotModified = { description: 'Unchanged since the answer whose ETag was sent', type: 'null' } as const
+/** Of an answer that a client may keep and ask about again. */
+export const etag = { ETag: { type: 'string', description: 'For `If-None-Match` (RFC 9110 §8.8.3)' } }
+export const NotModified = { description: 'Unchanged since the answer whose ETag was sent', type: 'null', headers: etag } as const
 export const NoContent = { description: 'Done', type: 'null' } as const
 export const SessionNotFound = refusal('The caller has no such session', 'Session not found')
-export const Forbidden = refusal('Not the caller\'s to do', 'Phone number is not your own')
+export const ForeignNumber = refusal('The number is not the caller\'s own', 'Phone number is not your own')
+export const AdminsOnly = refusal('Only for admins', 'Only an admin may do that')
+export const ForeignItem = refusal('The item is somebody else\'s', 'Library item is not your own')
+export const Unsigned = refusal('Twilio did not sign it, or nothing was asked of Twilio', 'Signature does not match')
 export const OldSignIn = refusal('The caller\'s sign-in is more than 10 minutes old', 'Please sign in again to do this')
 export const UserNotFound = refusal('There is no such user', 'User not found')
 export const UploadNotFound = refusal('The caller has no such upload', 'Upload not found')
 export const CompletionConflict = refusal('Nothing is posted yet, or it is just being completed', 'Nothing is uploaded yet')
 export const Conflict = refusal('Somebody else has it', 'Username already in use')
-export const TooLarge = refusal('Larger than the limit in the sentence', 'Request body is larger than 16384 bytes')
+export const TooLarge = refusal('The body is larger than 16 KiB', 'Request body is larger than 16384 bytes')
+const quotas = { bytes: 'Your library would be larger than 1073741824 bytes', items: 'Your library would have more than 1000 items' }
+export const FileTooLarge = refusal('The file is too large, or the caller\'s library would be', { file: 'File is larger than 10485760 bytes', ...quotas })
+export const UploadTooLarge = refusal('The body or the file is too large, or the caller\'s library would be', { file: 'File is larger than 10485760 bytes', ...quotas, body: 'Request body is larger than 16384 bytes' })
 export const UnsupportedMediaType = refusal('The content type is not one that this operation reads', 'Unsupported media type')
 export const UserConflict = refusal('Somebody else has it, or a request with this `Idempotency-Key` is still running', 'Username already in use')
 export const UnderWay = refusal('A request with this `Idempotency-Key` is still running', 'A request with this Idempotency-Key is still running')
 export const ReusedKey = refusal('This `Idempotency-Key` was used for another body', 'This Idempotency-Key was used for another request')
 export const TooManyOpen = refusal('Too many direct uploads of the caller are open', 'Too many direct uploads are open', retryAfter)
 export const TooManyExports = refusal('An export is running', 'Another export is running', retryAfter)
-export const TooMany = refusal('Too many requests of this kind', 'Too many codes requested', retryAfter)
+export const TooManyCodes = refusal('Too many codes for this phone, from this address, or in all', 'Too many codes requested', retryAfter)
+export const TooManyGuesses = refusal('Too many wrong codes for this phone or from this address', 'Too many wrong codes', retryAfter)
 
 /** What every operation can answer, whatever it does. */
 export const anyOperation = {
-  400: response(ref(InvalidRequest), 'The request is malformed', { error: 'Bad request' }),
+  400: badRequest('The request is malformed', { error: 'Bad request' }),
   414: refusal('The URL is too long', 'URI too long'),
   431: refusal('The header fields are too large', 'Request header fields too large'),
-  500: response(ref(ErrorMessage), 'A dependency failed, or the service has a bug', { error: 'Internal server error', details: 'The request could not be completed. Quote request id 7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e when you ask about it.' }),
-  503: refusal('Stopping, or not ready', 'Server is stopping', retryAfter)
+  500: response(ref(ErrorMessage), 'A dependency failed, or the service has a bug', { example: { error: 'Internal server error', details: 'The request could not be completed. Quote request id 7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e when you ask about it.' } }),
+  503: refusal('The server is stopping, not ready, or overloaded', 'Server is stopping', retryAfter)
 }

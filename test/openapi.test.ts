@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
 import t from 'tap'
 import { parse } from 'yaml'
 import { startService } from './helper.js'
 import { openApiCheck, type OpenApiDocument } from './openapi.js'
 import { lintOpenApi, type LintedDocument } from './openapi-lint.js'
 
-interface Operation { operationId?: string, tags?: string[], summary?: string, security?: object[], requestBody?: { content: Record<string, { schema: { $ref?: string } }> }, responses: Record<string, { description?: string, content?: Record<string, { schema: { $ref?: string }, examples?: object }> }> }
-type Served = OpenApiDocument & { openapi: string, tags: Array<{ name: string }>, paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, { examples?: unknown[] }>, securitySchemes: object } }
+interface Operation { description?: string, parameters?: Array<{ name: string, example?: unknown, schema: object }>, operationId?: string, tags?: string[], summary?: string, security?: object[], requestBody?: { content: Record<string, { schema: { $ref?: string } }> }, responses: Record<string, { description?: string, content?: Record<string, { schema: { $ref?: string }, examples?: Record<string, { value: unknown }> }>, headers?: object }> }
+type Served = OpenApiDocument & { openapi: string, info: { version: string }, tags: Array<{ name: string }>, paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, { examples?: unknown[] }>, securitySchemes: object } }
 
 t.test('the OpenAPI document', async t => {
   const service = await startService(t)
@@ -53,6 +55,64 @@ t.test('the OpenAPI document', async t => {
 
   t.test('the document holds nothing that common client generators read wrongly', async t => {
     t.same(lintOpenApi(served as unknown as LintedDocument), [])
+  })
+
+  t.test('each answer names the headers that it carries', async t => {
+    t.equal(served.info.version, JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')).version, 'and the version is the package\'s')
+    const upload = served.paths['/library/upload']!.post!
+    for (const limit of ['10485760 bytes', '16,384 pixels', '1,000 frames', '255 characters', '20 parts']) t.ok(upload.description?.includes(limit), limit)
+    for (const { name, operation } of operations) {
+      for (const [status, { headers = {} }] of Object.entries(operation.responses)) {
+        t.hasProp(headers, 'x-request-id', `${name} ${status}`)
+        if (status === '429' || status === '503') t.hasProp(headers, 'Retry-After', `${name} ${status}`)
+        if (status === '401') t.hasProp(headers, 'WWW-Authenticate', name)
+        if (status === '304') t.ok('ETag' in headers && 'ETag' in (operation.responses[200]!.headers ?? {}), `${name} has an ETag`)
+      }
+    }
+  })
+
+  t.test('every example is what its schema says', async t => {
+    const ajv = new Ajv2020({ strict: false })
+    addFormats.default(ajv)
+    ajv.addSchema({ $id: 'doc', ...served })
+    const check = (name: string, pointer: string, example: unknown) => {
+      const validate = ajv.compile({ $ref: `doc#${pointer}` })
+      t.ok(validate(example), name, { example, errors: validate.errors })
+    }
+    const escaped = (text: string) => text.replaceAll('~', '~0').replaceAll('/', '~1')
+    const members = (node: unknown, pointer: string): void => {
+      if (typeof node !== 'object' || node === null) return
+      if ('examples' in node && Array.isArray(node.examples)) for (const example of node.examples) check(pointer, pointer, example)
+      for (const [key, value] of Object.entries(node)) if (key !== 'examples' && key !== 'example') members(value, `${pointer}/${escaped(key)}`)
+    }
+    members(served.components.schemas, '/components/schemas')
+    for (const [path, item] of Object.entries(served.paths)) {
+      for (const [method, { responses, parameters = [] }] of Object.entries(item)) {
+        const at = `/paths/${escaped(path)}/${method}`
+        for (const [index, { example }] of parameters.entries()) if (example !== undefined) check(`${at} ${index}`, `${at}/parameters/${index}/schema`, example)
+        for (const [status, { content = {} }] of Object.entries(responses)) {
+          for (const [type, { examples = {} }] of Object.entries(content)) {
+            for (const { value } of Object.values(examples)) check(`${method} ${path} ${status}`, `${at}/responses/${status}/content/${escaped(type)}/schema`, value)
+          }
+        }
+      }
+    }
+  })
+
+  t.test('refusals of different kinds have examples of their own, and no key is given away', async t => {
+    const sentences = (path: string, method: string, status: number) => Object.values(served.paths[path]![method]!.responses[status]!.content!['application/json']!.examples!).map(({ value }) => (value as { error: string }).error)
+    t.same(sentences('/auth/request-otp', 'post', 429), ['Too many codes requested'])
+    t.same(sentences('/auth/verify-otp', 'post', 429), ['Too many wrong codes'])
+    t.same(sentences('/users', 'get', 403), ['Only an admin may do that'])
+    t.same(sentences('/users', 'post', 403), ['Phone number is not your own'])
+    t.same(sentences('/library/{id}', 'delete', 403), ['Library item is not your own'])
+    t.same(sentences('/webhooks/twilio/status', 'post', 403), ['Signature does not match'])
+    t.equal(sentences('/library/upload', 'post', 413)[0], 'File is larger than 10485760 bytes')
+    t.same(sentences('/users', 'post', 413), ['Request body is larger than 16384 bytes'])
+    for (const { name, operation } of operations) {
+      const key = operation.parameters?.find(({ name }) => name === 'Idempotency-Key')
+      if (key) t.notOk('example' in key || 'examples' in key || 'examples' in key.schema, `${name}: pages prefill an example, and the second request would be the first again`)
+    }
   })
 
   t.test('an answer that departs from the document is noticed', async t => {

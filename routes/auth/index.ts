@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpRequest, OtpResult, OtpSent, OtpVerification, Refresh, Refreshed } from '../../schemas/auth.js'
-import { anyOperation, BadRequest, ref, TooLarge, TooMany, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
+import { anyOperation, BadRequest, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
 
-const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType, 429: TooMany }
+const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { login, sessions, testEnd, now } = app
@@ -12,11 +12,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'requestOtp',
       tags: ['auth'],
-      summary: 'Send a code by text message',
-      description: 'A repeated request while a text is on its way answers the same and sends nothing.',
+      summary: 'Send a code by SMS',
+      description: 'A second request soon after an SMS answers the same and sends nothing.',
       security: [],
       body: ref(OtpRequest),
-      response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals }
+      response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
   }, async ({ body, visitor }) => {
     await login.requestOtp(body.phone, body.platform ?? 'other', visitor)
@@ -31,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'A code lives five minutes, allows five tries, and gives exactly one token. Wrong, expired, used and never requested codes are answered alike.',
       security: [],
       body: ref(OtpVerification),
-      response: { 200: { ...ref(OtpResult), description: '`success` tells whether the code was right' }, ...refusals }
+      response: { 200: { ...ref(OtpResult), description: '`success` tells whether the code was right' }, ...refusals, 429: TooManyGuesses }
     }
   }, async ({ body, visitor }) => {
     const guessedAt = now()
@@ -50,7 +50,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'Every refresh token is used once. For ten seconds a parallel request with the same one gets the same successor; after that it counts as stolen, and its session ends.',
       security: [],
       body: ref(Refresh),
-      response: { 200: { ...ref(Refreshed), description: 'New tokens of the same session' }, ...anyOperation, 400: BadRequest, 401: Unauthorized, 413: TooLarge, 415: UnsupportedMediaType }
+      response: { 200: { ...ref(Refreshed), description: 'New tokens of the same session' }, ...refusals, 401: Unauthorized }
     }
   }, async ({ body, visitor }) => {
     const { session, refreshToken } = await sessions.refresh(body.refresh_token, visitor)

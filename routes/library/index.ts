@@ -1,7 +1,7 @@
-import etag from '@fastify/etag'
+import fastifyEtag from '@fastify/etag'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { anyOperation, BadItemId, BadItemRemoval, BadQuery, BadUpload, Forbidden, IdempotencyHeaders, ItemNotFound, NoContent, NotModified, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnderWay, UnsupportedMediaType } from '../../schemas/common.js'
+import { anyOperation, BadItemId, BadItemRemoval, BadQuery, BadUpload, etag, FileTooLarge, ForeignItem, IdempotencyHeaders, ItemNotFound, NoContent, NotModified, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnderWay, UnsupportedMediaType } from '../../schemas/common.js'
 import { FileUploaded, LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation, UploadForm } from '../../schemas/library.js'
 import { namesTag } from '../../services/entity-tag.js'
 import { createRemoval } from '../../services/removal.js'
@@ -25,12 +25,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'uploadFile',
       tags: ['library'],
       summary: 'Upload an image or GIF',
-      description: 'One file and its fields as `multipart/form-data`, in any order. GIF, PNG, JPEG or WebP, by its bytes; nothing is kept of an upload that is refused.',
+      description: uploadDescription(app.config.UPLOAD_MAX_BYTES),
       security,
       consumes: ['multipart/form-data'],
       headers: IdempotencyHeaders,
       body: ref(UploadForm),
-      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library', headers: replayed }, ...refusals, 400: BadUpload, 409: UnderWay, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
+      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library', headers: replayed }, ...refusals, 400: BadUpload, 409: UnderWay, 413: FileTooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
     }
   }, async (request, reply) => {
     reply.code(201)
@@ -46,7 +46,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }
 
   async function readingRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    await app.register(etag, { weak: true, replyWith304: false })
+    await app.register(fastifyEtag, { weak: true, replyWith304: false })
     app.addHook('onSend', async (request, reply, payload) => revalidated(request, reply, payload))
 
     app.get('', {
@@ -59,7 +59,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         security,
         headers: Revalidation,
         querystring: LibraryQuery,
-        response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty' }, 304: NotModified, ...refusals, 400: BadQuery }
+        response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty', headers: etag }, 304: NotModified, ...refusals, 400: BadQuery }
       }
     }, ({ query, phone }) => library.list(query, phone))
 
@@ -72,7 +72,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         security,
         headers: Revalidation,
         params: LibraryItemId,
-        response: { 200: { ...ref(LibraryItem), description: 'The item' }, 304: NotModified, ...refusals, 400: BadItemId, 404: ItemNotFound }
+        response: { 200: { ...ref(LibraryItem), description: 'The item', headers: etag }, 304: NotModified, ...refusals, 400: BadItemId, 404: ItemNotFound }
       }
     }, ({ params }) => library.get(params.id))
   }
@@ -90,7 +90,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         description: 'For its owner and for admins. Its URLs end with it.',
         security,
         params: LibraryItemId,
-        response: { 204: NoContent, ...refusals, 400: BadItemRemoval, 403: Forbidden, 404: ItemNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+        response: { 204: NoContent, ...refusals, 400: BadItemRemoval, 403: ForeignItem, 404: ItemNotFound, 413: TooLarge, 415: UnsupportedMediaType }
       }
     }, async ({ params, phone, visitor }, reply) => {
       await removal.remove(params.id, phone, visitor)
@@ -100,6 +100,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 }
 
 export default routes
+
+const uploadDescription = (maxBytes: number) => `One file and its fields as \`multipart/form-data\`, in any order. The bytes decide the type: GIF, PNG, JPEG or WebP. Nothing is kept of an upload that is refused.
+
+Limits:
+* The file: at most ${maxBytes} bytes (413).
+* The picture: at most 16,384 pixels wide and high; 50 megapixels for one frame, 16 for an interlaced PNG or a progressive JPEG; 1,000 frames; 200 megapixels over all frames; 10 s to decode (400).
+* The fields: at most 255 characters each (400).
+* The form: one file, at most 20 parts, at most 64 KiB after the file (400).
+* The caller's library: a quota of bytes and of items, where the operator sets one (413).`
 
 /** Aborted when the connection ends; `request.signal` would be when the request's body ends. */
 function closed (reply: FastifyReply): AbortSignal {

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadQuery, BadUserChange, BadUserCreation, BadUserId, Forbidden, IdempotencyHeaders, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnsupportedMediaType, UserConflict, UserNotFound } from '../../schemas/common.js'
+import { AdminsOnly, anyOperation, BadQuery, BadUserChange, BadUserCreation, BadUserId, ForeignNumber, IdempotencyHeaders, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnsupportedMediaType, UserConflict, UserNotFound } from '../../schemas/common.js'
 import { ManagedUser, User, UserChange, UserCreated, UserCreation, UserId, UserPage, UserQuery } from '../../schemas/users.js'
 import { createUserAdmin } from '../../services/user-admin.js'
 
@@ -21,7 +21,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       headers: IdempotencyHeaders,
       body: ref(UserCreation),
-      response: { 201: { ...ref(UserCreated), description: 'The user is there', headers: replayed }, ...refusals, 400: BadUserCreation, 403: Forbidden, 409: UserConflict, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
+      response: { 201: { ...ref(UserCreated), description: 'The user is there', headers: replayed }, ...refusals, 400: BadUserCreation, 403: ForeignNumber, 409: UserConflict, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
     }
   }, async ({ body, phone, sessionId, visitor }, reply) => {
     reply.code(201)
@@ -53,7 +53,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         summary: 'List and search the users (admins)',
         security,
         querystring: UserQuery,
-        response: { 200: { ...ref(UserPage), description: 'One page, in the order of ids' }, ...refusals, 400: BadQuery, 403: Forbidden }
+        response: { 200: { ...ref(UserPage), description: 'One page, in the order of ids' }, ...refusals, 400: BadQuery, 403: AdminsOnly }
       }
     }, ({ query }) => admin.list(query))
 
@@ -67,7 +67,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         security,
         params: UserId,
         body: ref(UserChange),
-        response: { 200: { ...ref(ManagedUser), description: 'The user as it is now' }, ...refusals, 400: BadUserChange, 403: Forbidden, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+        response: { 200: { ...ref(ManagedUser), description: 'The user as it is now' }, ...refusals, 400: BadUserChange, 403: AdminsOnly, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
       }
     }, ({ params, body, phone, visitor }) => admin.change(params.id, body, phone, visitor))
   }

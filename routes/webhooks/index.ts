@@ -1,6 +1,6 @@
 import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, Forbidden, ref, TooLarge, UnsupportedMediaType } from '../../schemas/common.js'
+import { anyOperation, BadRequest, ref, TooLarge, Unsigned, UnsupportedMediaType } from '../../schemas/common.js'
 import { TwilioReference, TwilioStatus } from '../../schemas/webhooks.js'
 import { unsigned } from '../../services/errors.js'
 
@@ -32,7 +32,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         204: { type: 'null', description: 'Noted' },
         ...anyOperation,
         400: BadRequest,
-        403: { ...Forbidden, description: 'Not signed by Twilio, or nothing was asked of it' },
+        403: Unsigned,
         413: TooLarge,
         415: UnsupportedMediaType
       }

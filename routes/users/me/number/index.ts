@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpSent } from '../../../../schemas/auth.js'
-import { anyOperation, BadRequest, Conflict, OldSignIn, ref, TooLarge, TooMany, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../../schemas/common.js'
+import { anyOperation, BadRequest, Conflict, OldSignIn, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../../schemas/common.js'
 import { NumberChange, NumberChangeRequest, NumberChangeResult } from '../../../../schemas/users.js'
 import { invalidToken } from '../../../../services/errors.js'
 import { createNumbers } from '../../../../services/numbers.js'
 
-const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 403: OldSignIn, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType, 429: TooMany }
+const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 403: OldSignIn, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
@@ -23,7 +23,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'Under the rules of `POST /auth/request-otp`. Nothing changes before the code came back. The caller must have signed in within the last 10 minutes.',
       security,
       body: ref(NumberChangeRequest),
-      response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals }
+      response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
   }, async ({ body, phone, visitor }) => {
     await numbers.request(body.number, phone, visitor)
@@ -38,7 +38,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'Items, sessions and admin rights move along. Under the rules of `POST /auth/verify-otp`. Whether somebody has the number is told only with the right code. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
       security,
       body: ref(NumberChange),
-      response: { 200: { ...ref(NumberChangeResult), description: '`success` tells whether the code was right. If so, the number is changed' }, ...refusals, 409: Conflict }
+      response: { 200: { ...ref(NumberChangeResult), description: '`success` tells whether the code was right. If so, the number is changed' }, ...refusals, 409: Conflict, 429: TooManyGuesses }
     }
   }, async ({ body, phone, sessionId, visitor }) => {
     const user = await numbers.verify(body.number, body.otp, phone, visitor)
