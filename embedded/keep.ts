@@ -6,6 +6,8 @@ import { join } from 'node:path'
 export interface Kept {
   mongoPort?: number
   s3Port?: number
+  /** The stores that were made in this folder: one of them that is gone is not made anew beside what the others hold. */
+  made?: string[]
   accessKeyId: string
   secretAccessKey: string
 }
@@ -34,9 +36,9 @@ export function writeKept (dataDir: string, kept: Kept): void {
 
 function parse (text: string): Kept | undefined {
   try {
-    const { mongoPort, s3Port, accessKeyId, secretAccessKey } = Object(JSON.parse(text)) as Record<string, unknown>
+    const { mongoPort, s3Port, made, accessKeyId, secretAccessKey } = Object(JSON.parse(text)) as Record<string, unknown>
     if (typeof accessKeyId !== 'string' || typeof secretAccessKey !== 'string') return undefined
-    return { accessKeyId, secretAccessKey, ...(isPort(mongoPort) && { mongoPort }), ...(isPort(s3Port) && { s3Port }) }
+    return { accessKeyId, secretAccessKey, ...(isPort(mongoPort) && { mongoPort }), ...(isPort(s3Port) && { s3Port }), ...(Array.isArray(made) && { made: made.map(String) }) }
   } catch {
     return undefined
   }

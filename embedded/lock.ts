@@ -1,6 +1,7 @@
 import { mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
+import { checkDataFile, opened } from './data-file.js'
 
 const held = new Set<string>()
 
@@ -10,18 +11,19 @@ const held = new Set<string>()
  * no other process of the same number can stand in for. Throws one clear sentence when somebody else holds it.
  */
 export function lockFolder (folder: string): () => Promise<void> {
-  mkdirSync(folder, { recursive: true })
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
   const path = realpathSync(folder)
   if (held.has(path)) throw taken(path, process.pid)
-  const database: RootDatabase<number, string> = open({ path: join(path, 'lock') })
+  checkDataFile(join(path, 'lock'))
+  const database: RootDatabase<number, string> = opened(join(path, 'lock'), () => open({ path: join(path, 'lock') }))
   const reading = database.useReadTransaction()
   try {
-    database.transactionSync(() => {
+    opened(join(path, 'lock'), () => database.transactionSync(() => {
       database.readerCheck()
       const holder = database.get('holder')
       if (holder !== undefined && holder !== process.pid && readers(database).has(holder)) throw taken(path, holder)
       database.putSync('holder', process.pid)
-    })
+    }))
   } catch (error) {
     reading.done()
     database.close()

@@ -16,7 +16,7 @@ const SHORTEST = 32
 export async function keepSecrets (dataDir: string): Promise<Secrets> {
   const file = join(dataDir, 'secrets.json')
   const fresh = `${file}.${randomBytes(6).toString('hex')}`
-  await mkdir(dataDir, { recursive: true })
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const made: Secrets = { jwt: randomBytes(48).toString('base64url'), otp: randomBytes(48).toString('base64url') }
   await writeFile(fresh, JSON.stringify(made), { mode: 0o600, flag: 'wx', flush: true })
   try {

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { extname, join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { readKept, writeKept } from './keep.js'
+import { hasStore } from './data-file.js'
+import { readKept, writeKept, type Kept } from './keep.js'
 import { lockFolder } from './lock.js'
+import { ownOnly } from './own-only.js'
 import type { Report, Task } from './worker.js'
 
 export interface EmbeddedOptions {
@@ -41,6 +43,7 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
   }
   if (!mongo && !s3) return { exited: Promise.resolve(), close: async () => {} }
   const folder = resolve(dataDir)
+  ownOnly(folder, ['lock', 'mongo', 's3', 'embedded.json', 'secrets.json'])
   const unlock = lockFolder(folder)
   const launched: Launched[] = []
   async function end (): Promise<void> {
@@ -50,6 +53,8 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
   try {
     const kept = readKept(folder)
     const { accessKeyId, secretAccessKey } = kept
+    if (mongo) refuseLoss(folder, 'MongoDB', join('mongo'), kept.mongoPort, kept)
+    if (s3) refuseLoss(folder, 'S3', join('s3', 'meta'), kept.s3Port, kept)
     const credentials = { accessKeyId, secretAccessKey }
     const starting = await Promise.allSettled([
       mongo ? launch('MongoDB', 'EMBEDDED_MONGO_PORT', { kind: 'mongo', options: { path: join(folder, 'mongo'), port: mongoPort ?? kept.mongoPort ?? 0 } }) : undefined,
@@ -59,6 +64,7 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
     const [mongoStand, s3Stand] = starting.map(orThrow)
     if (mongoPort === undefined && mongoStand !== undefined) kept.mongoPort = mongoStand.port
     if (s3Port === undefined && s3Stand !== undefined) kept.s3Port = s3Stand.port
+    kept.made = [...new Set([...kept.made ?? [], ...mongo ? ['MongoDB'] : [], ...s3 ? ['S3'] : []])]
     writeKept(folder, kept)
     let ending: Promise<void> | undefined
     return {
@@ -71,6 +77,12 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
     await end()
     throw error
   }
+}
+
+/** An empty store in the place of one that is gone would look like one that has lost everything. */
+function refuseLoss (folder: string, name: string, path: string, keptPort: number | undefined, { made = [] }: Kept): void {
+  if ((keptPort === undefined && !made.includes(name)) || hasStore(join(folder, path))) return
+  throw new Error(`The embedded ${name} was in DATA_DIR (${folder}), but ${join(path, 'data.mdb')} is missing: restore it, or set DATA_DIR to a new folder to begin anew`)
 }
 
 function orThrow<T> (outcome: PromiseSettledResult<T>): T {

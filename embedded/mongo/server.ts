@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { Catalog } from './catalog.js'
 import type { Services } from './commands/types.js'
+import { opened } from '../data-file.js'
 import { serve } from './connection.js'
 import { Cursors } from './cursors.js'
 import { FailPoints } from './fail-points.js'
@@ -67,8 +68,10 @@ async function listen (server: Server, port: number, host: string): Promise<void
 async function openServices (server: Server, path: string, outside: Pick<Services, 'now' | 'address' | 'openConnections'>): Promise<Services> {
   try {
     mkdirSync(path, { recursive: true })
-    const storage = new Storage(path)
-    const catalog = new Catalog(storage)
+    const { storage, catalog } = opened(path, () => {
+      const storage = new Storage(path)
+      return { storage, catalog: new Catalog(storage) }
+    })
     return {
       ...outside,
       storage,
@@ -81,6 +84,7 @@ async function openServices (server: Server, path: string, outside: Pick<Service
     }
   } catch (error) {
     await new Promise(resolve => server.close(resolve))
+    if (error instanceof Error && error.message.includes(' is damaged: ')) throw error
     throw new Error(`Embedded MongoDB cannot open its store in ${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
 }

@@ -1,4 +1,5 @@
 import { open, type Database, type RootDatabase } from 'lmdb'
+import { checkDataFile, damaged } from '../data-file.js'
 import { lengthOf } from './iterate.js'
 
 /** One of the ordered byte maps of the store. */
@@ -18,13 +19,26 @@ export class Storage {
   readonly sessions: ByteMap
   readonly #root: RootDatabase<Buffer, Buffer>
 
+  /** Throws one clear sentence when the file is damaged. */
   constructor (path: string) {
+    const { isShort } = checkDataFile(path)
     this.#root = open<Buffer, Buffer>({ path, maxDbs: 4, noSubdir: false, encoding: 'binary', keyEncoding: 'binary' })
     const map = (name: string): ByteMap => this.#root.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })
     this.documents = map('documents')
     this.indexes = map('indexes')
     this.catalog = map('catalog')
     this.sessions = map('sessions')
+    if (isShort) this.#readAll(path)
+  }
+
+  #readAll (path: string): void {
+    try {
+      for (const map of [this.documents, this.indexes, this.catalog, this.sessions]) {
+        for (const { key, value } of map.getRange({})) if (!Buffer.isBuffer(key) || !Buffer.isBuffer(value)) throw damaged(path)
+      }
+    } catch (error) {
+      throw damaged(path, error)
+    }
   }
 
   /** Runs `work` in one transaction, on disk when this returns; nothing of it stays when it throws. */

@@ -1,10 +1,23 @@
 import { S3Error } from './errors.js'
 
-interface Statement { effect: 'Allow' | 'Deny', actions: string[], resources: string[], everyone: boolean }
+interface Statement { effect: 'Allow' | 'Deny', actions: string[], resources: string[], isListed: boolean, everyone: boolean }
 
-const STATEMENT_FIELDS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource']
+const STATEMENT_FIELDS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'NotResource']
 
+/** Anybody may read what is in the library, and objects without a folder, as the replaced system wrote them; nobody else's uploads. */
 export function publicReadPolicy (bucket: string): string {
+  const everybody = { Effect: 'Allow', Principal: '*', Action: 's3:GetObject' }
+  return JSON.stringify({
+    Version: '2012-10-17',
+    Statement: [
+      { Sid: 'PublicLibrary', ...everybody, Resource: `arn:aws:s3:::${bucket}/library/*` },
+      { Sid: 'PublicRoot', ...everybody, NotResource: `arn:aws:s3:::${bucket}/*/*` }
+    ]
+  })
+}
+
+/** What earlier versions gave the bucket: everything in it was public. */
+export function formerPublicReadPolicy (bucket: string): string {
   return JSON.stringify({
     Version: '2012-10-17',
     Statement: [{ Sid: 'PublicRead', Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${bucket}/*` }]
@@ -29,7 +42,7 @@ export function isAllowed (policy: string | undefined, bucket: string, request: 
     ? []
     : parsePolicy(policy, bucket).filter(statement => statement.everyone &&
       statement.actions.some(pattern => matches(pattern.toLowerCase(), request.action.toLowerCase())) &&
-      statement.resources.some(pattern => matches(pattern, request.resource)))
+      statement.resources.some(pattern => matches(pattern, request.resource)) === statement.isListed)
   if (applicable.some(statement => statement.effect === 'Deny')) return false
   return request.principal === 'owner' || applicable.length > 0
 }
@@ -43,10 +56,12 @@ function parseStatement (item: unknown, bucket: string): Statement {
   if (effect !== 'Allow' && effect !== 'Deny') throw new S3Error('MalformedPolicy', `Invalid effect: ${String(effect)}`)
   const actions = texts(statement.Action, 'Action')
   if (actions.some(action => !/^(\*|s3:[\w*?]+)$/i.test(action))) throw new S3Error('MalformedPolicy', 'Policy has invalid action')
-  const resources = texts(statement.Resource, 'Resource')
+  const isListed = statement.NotResource === undefined
+  if (!isListed && statement.Resource !== undefined) throw new S3Error('MalformedPolicy', 'A statement has Resource or NotResource, not both')
+  const resources = texts(isListed ? statement.Resource : statement.NotResource, 'Resource')
   const arn = `arn:aws:s3:::${bucket}`
   if (resources.some(resource => resource !== arn && !resource.startsWith(`${arn}/`) && resource !== `${arn}*`)) throw new S3Error('MalformedPolicy', 'Policy has invalid resource')
-  return { effect, actions, resources, everyone: principals(statement.Principal).includes('*') }
+  return { effect, actions, resources, isListed, everyone: principals(statement.Principal).includes('*') }
 }
 
 function principals (principal: unknown): string[] {

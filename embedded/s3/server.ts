@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { join } from 'node:path'
 import type { Settings } from './call.js'
 import { Faults, type Fault } from './faults.js'
 import { handle } from './handler.js'
-import { publicReadPolicy } from './policy.js'
+import { formerPublicReadPolicy, publicReadPolicy } from './policy.js'
 import { Store } from './store.js'
+import { opened } from '../data-file.js'
 
 export interface S3Options {
   /** A folder of this server's own. */
@@ -37,7 +39,7 @@ const KEEP_ALIVE_MS = 65_000
 const MAX_HEADER_BYTES = 16 * 1024
 
 /**
- * An S3 server on one folder: one account, which the credentials open, and a bucket whose objects anybody may read.
+ * An S3 server on one folder: one account, which the credentials open, and a bucket whose library anybody may read.
  * What it has acknowledged is on disk. Rejects when the port is taken, before it touches the folder.
  * Two servers must not share a folder.
  */
@@ -60,6 +62,7 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   // No request can arrive between here and the end of this turn of the event loop.
   const store = openStore(server, path)
   store.createBucket({ name: bucket, createdAt: Math.floor(now().getTime() / 1000) * 1000, policy: publicReadPolicy(bucket) })
+  if (store.findBucket(bucket)?.policy === formerPublicReadPolicy(bucket)) store.setPolicy(bucket, publicReadPolicy(bucket))
   for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) {
     server.on(event, (request, response) => {
       const work = handle(request, response, { store, faults, settings }).finally(() => { running.delete(work) })
@@ -101,7 +104,7 @@ async function listen (server: Server, port: number, host: string): Promise<void
 
 function openStore (server: Server, path: string): Store {
   try {
-    return new Store(path)
+    return opened(join(path, 'meta'), () => new Store(path))
   } catch (error) {
     server.close()
     throw error

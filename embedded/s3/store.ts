@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
+import { checkDataFile } from '../data-file.js'
 import { Blobs } from './blobs.js'
 import { S3Error } from './errors.js'
 import type { BucketRecord, ObjectRecord, PartRecord, UploadRecord } from './records.js'
@@ -19,7 +20,9 @@ export class Store {
   readonly #uploads: Database<UploadRecord, Buffer>
   readonly #parts: Database<PartRecord, Buffer>
 
+  /** Throws one clear sentence when the file of the records is damaged. */
   constructor (path: string) {
+    checkDataFile(join(path, 'meta'))
     this.blobs = new Blobs(join(path, 'blobs'))
     this.#root = open({ path: join(path, 'meta'), maxDbs: 8 })
     const options = { keyEncoding: 'binary' } as const

@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { ListBucketsCommand, S3Client } from '@aws-sdk/client-s3'
+import { GetObjectCommand, ListBucketsCommand, PutBucketPolicyCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { ModuleKind, ScriptTarget, transpileModule } from 'typescript'
@@ -110,7 +110,7 @@ t.test('startEmbedded', async t => {
     const embedded = await startEmbedded({ dataDir, s3: true, s3Port: port })
     t.equal(embedded.s3?.endpoint, `http://127.0.0.1:${port}`)
     await embedded.close()
-    t.same(Object.keys(JSON.parse(await readFile(join(dataDir, 'embedded.json'), 'utf8'))), ['accessKeyId', 'secretAccessKey'])
+    t.same(Object.keys(JSON.parse(await readFile(join(dataDir, 'embedded.json'), 'utf8'))), ['accessKeyId', 'secretAccessKey', 'made'])
   })
 
   t.test('says when a stand-in has ended by itself', async t => {
@@ -133,6 +133,52 @@ t.test('startEmbedded', async t => {
   t.test('says so when embedded.json is damaged', async t => {
     const dataDir = t.testdir({ 'embedded.json': '{"s3Port":' })
     await t.rejects(startEmbedded({ dataDir, s3: true }), { message: /embedded\.json is damaged/ })
+  })
+
+  t.test('keeps what it writes, and what earlier versions wrote, to its owner', async t => {
+    const dataDir = join(t.testdir(), 'data')
+    await (await startEmbedded({ dataDir, mongo: true, s3: true })).close()
+    const paths = async () => ['.', ...await readdir(dataDir, { recursive: true })].map(name => join(dataDir, name))
+    const open = async () => (await Promise.all((await paths()).map(async path => ({ path, mode: (await stat(path)).mode & 0o077 })))).filter(({ mode }) => mode !== 0)
+    t.same(await open(), [])
+    for (const path of await paths()) if (path !== join(dataDir, '.')) await chmod(path, (await stat(path)).isDirectory() ? 0o755 : 0o644)
+    await (await startEmbedded({ dataDir, mongo: true, s3: true })).close()
+    t.same(await open(), [])
+  })
+
+  t.test('says so when a file of its stores is damaged or gone, and begins nothing anew', async t => {
+    for (const [path, damages] of [['mongo', ['nothing', 'garbage', 'half', 'gone']], ['s3/meta', ['garbage', 'half', 'gone']], ['lock', ['garbage']]] as const) {
+      for (const damage of damages) {
+        const dataDir = t.testdir()
+        const made = await startEmbedded({ dataDir, mongo: true, s3: true })
+        const client = new MongoClient(made.mongo?.uri ?? '')
+        await client.db().collection<{ text: string }>('things').insertMany(Array.from({ length: 500 }, (_, i) => ({ text: `${i}`.repeat(100) })))
+        await client.close()
+        await made.close()
+        const file = join(dataDir, path, 'data.mdb')
+        if (damage === 'gone') await rm(file)
+        else await writeFile(file, damage === 'nothing' ? '' : damage === 'garbage' ? Buffer.alloc(200_000, 'damage') : (await readFile(file)).subarray(0, 12_288))
+        const outcome = await startEmbedded({ dataDir, mongo: true, s3: true }).then(async embedded => { await embedded.close(); return 'started' }, (error: Error) => error.message)
+        t.match(outcome, damage === 'gone' ? /DATA_DIR .*data\.mdb is missing: restore it/ : /data\.mdb is damaged: restore DATA_DIR/, `${path}: ${damage}`)
+      }
+    }
+  })
+
+  t.test('lets anybody read the library and old objects, and nobody what is being uploaded, also in a bucket of an earlier version', async t => {
+    const dataDir = t.testdir()
+    const read = async (embedded: Embedded) => await Promise.all(['library/1/original.gif', 'old.gif', 'incoming/1', 'other/x.gif'].map(async key => (await fetch(`${embedded.s3?.endpoint}/hookaba/${key}`)).status))
+    const first = await startEmbedded({ dataDir, s3: true })
+    const client = s3Of(first)
+    for (const Key of ['library/1/original.gif', 'old.gif', 'incoming/1', 'other/x.gif']) await client.send(new PutObjectCommand({ Bucket: 'hookaba', Key, Body: 'x' }))
+    t.same(await read(first), [200, 200, 403, 403])
+    t.equal(await (await client.send(new GetObjectCommand({ Bucket: 'hookaba', Key: 'incoming/1' }))).Body?.transformToString(), 'x', 'its owner reads it')
+    await client.send(new PutBucketPolicyCommand({ Bucket: 'hookaba', Policy: JSON.stringify({ Version: '2012-10-17', Statement: [{ Sid: 'PublicRead', Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: 'arn:aws:s3:::hookaba/*' }] }) }))
+    t.same(await read(first), [200, 200, 200, 200])
+    client.destroy()
+    await first.close()
+    const second = await startEmbedded({ dataDir, s3: true })
+    t.same(await read(second), [200, 200, 403, 403])
+    await second.close()
   })
 
   t.test('refuses production, and touches nothing', async t => {
