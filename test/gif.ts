@@ -14,6 +14,8 @@ export interface HandFrame {
   transparent?: number
   /** Draws so many pixels fewer than the frame has. */
   missing?: number
+  /** Default: true. */
+  endCode?: boolean
 }
 
 export interface HandGif { width: number, height: number, palette: Color[], netscape?: number, frames: HandFrame[], trailer?: boolean }
@@ -25,20 +27,20 @@ export function handGif ({ width, height, palette, netscape, frames, trailer = t
   table.set(palette.flat())
   const parts: Buffer[] = [Buffer.from('GIF89a'), u16(width, height), Buffer.of(0x80 | (bits - 1), 0, 0), table]
   if (netscape !== undefined) parts.push(Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01', 'latin1'), u16(netscape), Buffer.of(0))
-  for (const { left = 0, top = 0, width: w = width, height: h = height, index, delayCs = 10, disposal = 0, transparent, missing = 0 } of frames) {
+  for (const { left = 0, top = 0, width: w = width, height: h = height, index, delayCs = 10, disposal = 0, transparent, missing = 0, endCode = true } of frames) {
     parts.push(Buffer.of(0x21, 0xf9, 4, disposal << 2 | (transparent === undefined ? 0 : 1)), u16(delayCs), Buffer.of(transparent ?? 0, 0))
-    parts.push(Buffer.of(0x2c), u16(left, top, w, h), Buffer.of(0, bits), literalCodes(Array.from({ length: w * h - missing }, (_, i) => index(i % w, Math.floor(i / w))), bits))
+    parts.push(Buffer.of(0x2c), u16(left, top, w, h), Buffer.of(0, bits), literalCodes(Array.from({ length: w * h - missing }, (_, i) => index(i % w, Math.floor(i / w))), bits, endCode))
   }
   return Buffer.concat([...parts, ...(trailer ? [Buffer.of(0x3b)] : [])])
 }
 
-function literalCodes (pixels: number[], bits: number): Buffer {
+function literalCodes (pixels: number[], bits: number, endCode: boolean): Buffer {
   const clear = 1 << bits
   const codes = pixels.flatMap((pixel, i) => i % (clear - 2) === 0 ? [clear, pixel] : [pixel])
   const bytes: number[] = []
   let held = 0
   let heldBits = 0
-  for (const code of [...codes, clear + 1]) {
+  for (const code of endCode ? [...codes, clear + 1] : codes) {
     held |= code << heldBits
     for (heldBits += bits + 1; heldBits >= 8; heldBits -= 8, held >>= 8) bytes.push(held & 0xff)
   }
