@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import autoload from '@fastify/autoload'
 import fastify, { LogController, type FastifyInstance, type FastifyLoggerOptions } from 'fastify'
 import type { PinoLoggerOptions } from 'fastify/types/logger.js'
+import { createServer } from './plugins/connections.js'
 import { answerError, PROTECTION, refuseConnection } from './plugins/error-handler.js'
 import { toFieldError, type ValidationFault } from './services/field-errors.js'
 import { maskPhones } from './services/phone.js'
@@ -24,6 +25,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     logger: { ...logger, serializers: { err: serializeError, busboyOptions: () => undefined } }, // the form parser's options hold the request's headers
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
+    serverFactory: (handle, server) => createServer(handle, server, { maxConnections: config.MAX_CONNECTIONS, stallMs: options.stallMs }),
     bodyLimit: JSON_LIMIT,
     pluginTimeout: 0, // a new index may take its time; all else that a plugin waits for has a limit of its own
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,

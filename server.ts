@@ -1,4 +1,7 @@
+import { closeSync, openSync } from 'node:fs'
+import { devNull } from 'node:os'
 import { resolve } from 'node:path'
+import { isatty } from 'node:tty'
 import closeWithGrace from 'close-with-grace'
 import { buildApp, type AppOptions } from './app.js'
 import type { Env } from './schemas/env.js'
@@ -8,17 +11,20 @@ import { growHeapGenerously } from './services/heap.js'
 import { listenRefusal } from './services/startup-errors.js'
 
 const GRACE_MS = 10_000
+const TERMINAL_CHECK_MS = 1000
+/** After such a signal nothing can be closed in order; a handler would return to the instruction that failed, for ever. */
+const FATAL: Array<'SIGILL' | 'SIGTRAP' | 'SIGABRT' | 'SIGBUS' | 'SIGFPE' | 'SIGSEGV'> = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV']
 
 /** The process: environment, stand-ins for what it does not name, the app, and an orderly end. */
 async function start (): Promise<void> {
   growHeapGenerously()
-  process.stdout.on('error', () => {}) // a log that nobody reads any more is no reason to stop
+  endWithTerminal()
   prepareEnvironment(process.env)
   const env = readConfig(process.env)
   const standIns = await startStandIns(env)
   try {
     const app = await buildApp({ config: completeConfig(env, standIns.env), logger: logger(env) })
-    closeWithGrace({ delay: GRACE_MS, logger: app.log }, async ({ err }) => {
+    closeWithGrace({ delay: GRACE_MS, logger: app.log, skip: FATAL }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping after an error')
       await app.close()
       await standIns.close()
@@ -29,6 +35,27 @@ async function start (): Promise<void> {
     await standIns.close()
     throw error
   }
+}
+
+/**
+ * A log that nobody reads any more is no reason to stop, but a terminal that goes away is: not everybody who started a server there passes its signal on.
+ * Node aborts at its end when it cannot reset that terminal: it gets another file to look at.
+ */
+function endWithTerminal (): void {
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
+  const terminals = [0, 1, 2].filter(isatty)
+  const lost = () => terminals.filter(fd => !isatty(fd))
+  const watch = setInterval(() => {
+    if (lost().length === 0) return
+    clearInterval(watch)
+    process.kill(process.pid, 'SIGHUP')
+  }, TERMINAL_CHECK_MS).unref()
+  process.once('exit', () => {
+    for (const fd of lost()) {
+      closeSync(fd)
+      openSync(devNull, 'r+') // takes the lowest free number: the same
+    }
+  })
 }
 
 /** What the environment leaves out, on a machine where nothing is set up: a database, a bucket and secrets that stay in DATA_DIR. Never in production. */

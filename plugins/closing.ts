@@ -16,6 +16,7 @@ export default fp(async function closing (app) {
   })
   app.addHook('preClose', async () => {
     stopping = true
+    if (!app.server.listening) return
     const idle = setInterval(closeIdle, IDLE_CHECK_MS)
     const patience = setTimeout(cutOff, PATIENCE_MS)
     app.server.once('close', () => {

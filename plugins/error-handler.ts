@@ -2,9 +2,14 @@ import { STATUS_CODES, METHODS } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import fp from 'fastify-plugin'
-import { FieldError, isShortage, outOfResources, ServiceError } from '../services/errors.js'
+import { FieldError, isOverTimeLimit, isShortage, outOfResources, serverBusy, ServiceError } from '../services/errors.js'
+import { answerUnderWay } from './connections.js'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** The methods that a URL has a route for. */
+    allowedMethods: (url: string) => string[]
+  }
   interface FastifyContextConfig {
     /** The sentence for a path parameter that is malformed. */
     invalidParams?: string
@@ -19,8 +24,12 @@ export const PROTECTION = {
   'content-security-policy': "default-src 'none';frame-ancestors 'none'",
   'strict-transport-security': 'max-age=31536000; includeSubDomains',
   'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'cross-origin-resource-policy': 'cross-origin',
   'referrer-policy': 'no-referrer'
 }
+
+const JSON_TYPE = 'application/json; charset=utf-8'
 
 /** What Node's HTTP parser refuses, by its own code. */
 const STATUS: Record<string, number> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
@@ -28,27 +37,37 @@ const STATUS: Record<string, number> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQU
 /** Every refusal and failure in the contract's shape; what went wrong inside goes to the log, once, and no further. */
 export default fp(async function errorHandler (app) {
   app.setErrorHandler<FastifyError>(answerError)
-  app.setNotFoundHandler((request, reply) => {
-    const allowed = allowedMethods(request)
-    if (allowed.length === 0) return reply.code(404).send({ error: 'Not found' })
-    return reply.code(405).header('allow', allowed.join(', ')).send({ error: 'Method not allowed' })
-  })
+  app.decorate('allowedMethods', allowedMethods)
+  app.setNotFoundHandler(answerNotFound)
+  app.addHook('preParsing', async (request, reply) => { if (request.is404) await answerNotFound(request, reply) }) // whatever its body is
 
-  function allowedMethods ({ raw, method }: FastifyRequest): string[] {
-    const url = raw.url!.split('?')[0]!
-    if (app.findRoute({ method: method as HTTPMethods, url })) return []
-    return METHODS.filter(candidate => app.findRoute({ method: candidate as HTTPMethods, url }))
+  function answerNotFound (request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const allowed = allowedMethods(request.raw.url!)
+    if (allowed.length === 0 || allowed.includes(request.method)) return reply.code(404).send({ error: 'Not found' })
+    return reply.code(405).header('allow', allowed.join(', ')).send({ error: 'Method not allowed' })
+  }
+
+  function allowedMethods (url: string): string[] {
+    const path = url.split('?')[0]!
+    return METHODS.filter(method => app.findRoute({ method: method as HTTPMethods, url: path }))
   }
 }, { name: 'error-handler' })
 
-/** Answers `error`; also what Fastify refuses before a route is found. */
+/** Answers `error`; also what Fastify refuses before a route is found. As text: the schema of an answer, which may lack a status, must not fail an error. */
 export function answerError (thrown: FastifyError | ServiceError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const error = isFailure(thrown) && isShortage(thrown) ? outOfResources(thrown) : thrown
+  const error = passing(thrown)
   const statusCode = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 600 ? error.statusCode : 500
   if (statusCode === 503) request.log.warn({ err: error }, 'request refused')
   else if (statusCode >= 500) request.log.error({ err: error }, 'request failed')
   if (error instanceof ServiceError) headers(error, reply)
-  return reply.code(statusCode).type('application/json; charset=utf-8').send(body(error, statusCode, request))
+  if (statusCode === 408) reply.header('connection', 'close')
+  return reply.code(statusCode).type(JSON_TYPE).send(JSON.stringify(body(error, statusCode, request)))
+}
+
+/** 503 in place of a failure that passes by itself. */
+function passing (error: FastifyError | ServiceError): FastifyError | ServiceError {
+  if (isOverTimeLimit(error)) return serverBusy(error)
+  return isFailure(error) && isShortage(error) ? outOfResources(error) : error
 }
 
 const isFailure = ({ statusCode }: FastifyError | ServiceError) => statusCode === undefined || statusCode === 500
@@ -74,8 +93,16 @@ function body (error: FastifyError | ServiceError, statusCode: number, request: 
 /** The status in words, as a sentence. */
 const reason = (status: number) => (STATUS_CODES[status] ?? 'Bad Request').replace(/ [A-Z](?=[a-z])/g, letter => letter.toLowerCase())
 
-/** Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the connection, with whatever was under way on it. */
+/**
+ * Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the connection.
+ * Requests that came whole before it on the same connection are answered first.
+ */
 export function refuseConnection (error: Error & { code?: string }, socket: Socket): void {
+  const answer = answerUnderWay(socket)
+  if (answer) {
+    answer.once('close', () => refuseConnection(error, socket))
+    return
+  }
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
@@ -84,7 +111,7 @@ export function refuseConnection (error: Error & { code?: string }, socket: Sock
   const body = JSON.stringify({ error: reason(status) })
   socket.end([
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    'Content-Type: application/json; charset=utf-8',
+    `Content-Type: ${JSON_TYPE}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     ...Object.entries(PROTECTION).map(([name, value]) => `${name}: ${value}`),
     'Connection: close',

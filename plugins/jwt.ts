@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import type { SessionDocument } from '../schemas/documents.js'
 import { ISSUER, readClaims, type Claims } from '../services/access-token.js'
 import { parseDuration } from '../services/config.js'
+import { inTime } from '../services/database-wait.js'
 import { invalidToken, missingToken } from '../services/errors.js'
 import { publicKeys, signingKeys, type SigningKey } from '../services/signing-keys.js'
 
@@ -74,7 +75,7 @@ export default fp(async function tokens (app) {
   app.decorate('authenticate', async request => {
     if (request.headers.authorization === undefined) throw missingToken()
     const claims = claimsOf(request)
-    const session = claims && await sessionOf(claims, request)
+    const session = claims && await inTime(() => sessionOf(claims, request))
     if (!session) throw invalidToken()
     request.phone = session.phone
     request.sessionId = session._id

@@ -1,8 +1,10 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import fp from 'fastify-plugin'
 
-/** As much of a request is still read after its answer; beyond it the connection ends. */
-const MOST_BYTES = 16 * 1024 * 1024
+/** This much of a request is still read after its answer, and for this long; then the connection ends. */
+const MAX_BYTES = 16 * 1024 * 1024
+const MAX_MS = 30_000
 const CHECK_MS = 50
 
 /**
@@ -10,27 +12,36 @@ const CHECK_MS = 50
  * the connection again. A connection that is to end is closed for writing first, and altogether when the rest has come (RFC 9112 §9.6).
  */
 export default fp(async function leftovers (app) {
+  /** The request that a connection is reading, of each connection whose end waits for that. */
+  const unread = new WeakMap<Socket, IncomingMessage>()
+
   app.addHook('onSend', async ({ raw }) => {
     if (raw.complete !== false) return // undefined for a request that was injected
-    const { socket } = raw
-    const destroySoon = socket.destroySoon.bind(socket)
-    socket.destroySoon = () => {
-      socket.end()
-      flowAway(raw).then(destroySoon)
-    }
+    if (!unread.has(raw.socket)) endAfterRest(raw.socket)
+    unread.set(raw.socket, raw)
   })
   app.addHook('onResponse', async ({ raw }) => {
     flowAway(raw).then(() => { if (raw.complete === false) raw.socket.destroy() })
   })
+
+  /** Once for each connection, however many requests come on it. */
+  function endAfterRest (socket: Socket): void {
+    const destroySoon = socket.destroySoon.bind(socket)
+    socket.destroySoon = () => {
+      socket.end()
+      flowAway(unread.get(socket)!).then(destroySoon)
+    }
+  }
 }, { name: 'leftovers' })
 
-/** Resolves when the request has ended, was cut, or has passed the bound. It is the socket that counts: Node throws a body that nobody reads away unseen. */
+/** Resolves when the request has ended, was cut, or has passed a bound. It is the socket that counts: Node throws a body that nobody reads away unseen. */
 async function flowAway (raw: IncomingMessage): Promise<void> {
   if (raw.complete !== false || raw.destroyed) return
   const { socket } = raw
   const start = socket.bytesRead
+  const deadline = performance.now() + MAX_MS
   await new Promise<void>(resolve => {
-    const watch = setInterval(() => { if (socket.bytesRead - start > MOST_BYTES) done() }, CHECK_MS)
+    const watch = setInterval(() => { if (socket.bytesRead - start > MAX_BYTES || performance.now() > deadline) done() }, CHECK_MS)
     const done = () => {
       clearInterval(watch)
       socket.off('close', done)

@@ -2,6 +2,7 @@ import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type Db, type MongoClientOptions } from 'mongodb'
 import type { AuditDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
+import { boundedCollection } from '../services/bounded-collection.js'
 import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
@@ -29,8 +30,8 @@ declare module 'fastify' {
 /** A compare-and-set on a stale read loses for ever, and a session that was ended must not be found on a secondary. */
 const CURRENT = { readPreference: 'primary' } as const
 
-/** With the driver's one retry, a request fails within 5 s of a database that went away, and works again within 5 s of its return. */
-const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 2000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
+/** A silent connection is given up after more than any command may take, and all works again within 5 s of a database's return. */
+const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 3000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
 
 /** A new index on a large collection takes minutes, in which some servers do not even answer the driver's monitor. */
 const NO_LIMIT: MongoClientOptions = { socketTimeoutMS: 0, connectTimeoutMS: 0, serverSelectionTimeoutMS: 2000, minPoolSize: 0, maxPoolSize: 1 }
@@ -59,16 +60,16 @@ export default fp(async function mongo (app) {
     return withClient({ ...unlessNamed(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client => work(client.db(databaseName(url))))
   })
   app.decorate('collections', {
-    otps: db.collection<OtpDocument>('otps', { promoteBuffers: true, ...CURRENT }),
-    sessions: db.collection<SessionDocument | RevokedDocument>('sessions', CURRENT),
-    texts: db.collection<TextCountDocument>('texts', CURRENT),
-    audit: db.collection<AuditDocument>('audit'),
-    users: db.collection<UserDocument>('users', CURRENT),
-    idempotency: db.collection<IdempotencyDocument>('idempotency', CURRENT),
-    uploads: db.collection<UploadDocument>('uploads', CURRENT),
-    usage: db.collection<UsageDocument>('usage', CURRENT),
-    library: db.collection<LibraryDocument>('library'),
-    leases: db.collection<LeaseDocument>('leases')
+    otps: boundedCollection(db.collection<OtpDocument>('otps', { promoteBuffers: true, ...CURRENT })),
+    sessions: boundedCollection(db.collection<SessionDocument | RevokedDocument>('sessions', CURRENT)),
+    texts: boundedCollection(db.collection<TextCountDocument>('texts', CURRENT)),
+    audit: boundedCollection(db.collection<AuditDocument>('audit')),
+    users: boundedCollection(db.collection<UserDocument>('users', CURRENT)),
+    idempotency: boundedCollection(db.collection<IdempotencyDocument>('idempotency', CURRENT)),
+    uploads: boundedCollection(db.collection<UploadDocument>('uploads', CURRENT)),
+    usage: boundedCollection(db.collection<UsageDocument>('usage', CURRENT)),
+    library: boundedCollection(db.collection<LibraryDocument>('library')),
+    leases: boundedCollection(db.collection<LeaseDocument>('leases'))
   })
 
   /** Has work done with a client of its own, which the end of the app ends too. */

@@ -1,11 +1,11 @@
-import cors from '@fastify/cors'
+import type { IncomingMessage } from 'node:http'
+import { isIPv6 } from 'node:net'
 import helmet from '@fastify/helmet'
 import fp from 'fastify-plugin'
-import { listOf } from '../services/config.js'
 import { ServiceError } from '../services/errors.js'
 
-const LONGEST_URL = 8192
-const MOST_HEADERS = 200
+const MAX_URL_LENGTH = 8192
+const MAX_HEADERS = 200
 
 /** What every answer carries and no request may exceed. */
 export default fp(async function security (app) {
@@ -22,8 +22,6 @@ export default fp(async function security (app) {
     crossOriginResourcePolicy: { policy: 'cross-origin' },
     xFrameOptions: { action: 'deny' }
   })
-  const origin = listOf(app.config.CORS_ORIGINS)
-  if (origin.length > 0) await app.register(cors, { origin, methods: METHODS, exposedHeaders: ['x-request-id', 'retry-after', 'idempotency-replayed'], maxAge: 600 })
   app.addHook('onRequest', async (request, reply) => {
     const refusal = refuse(request.raw)
     if (!refusal) return
@@ -32,12 +30,16 @@ export default fp(async function security (app) {
   })
 }, { name: 'security', dependencies: ['env', 'error-handler'] })
 
-/** All that routes are for: a browser asks before it sends what is not a plain form. */
-const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE']
-
-function refuse ({ url = '', rawHeaders, headers, httpVersion }: { url?: string, rawHeaders: string[], headers: { host?: string }, httpVersion: string }): ServiceError | undefined {
-  if (url.length > LONGEST_URL) return new ServiceError(414, 'URI too long')
-  if (rawHeaders.length / 2 > MOST_HEADERS) return new ServiceError(431, 'Request header fields too large')
-  if (headers.host === undefined && httpVersion === '1.1') return new ServiceError(400, 'Bad request')
+function refuse ({ url = '', rawHeaders, httpVersion }: IncomingMessage): ServiceError | undefined {
+  if (url.length > MAX_URL_LENGTH) return new ServiceError(414, 'URI too long')
+  if (rawHeaders.length / 2 > MAX_HEADERS) return new ServiceError(431, 'Request header fields too large')
+  const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && /^host$/i.test(rawHeaders[i - 1]!))
+  if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1') || !hosts.every(isHost)) return new ServiceError(400, 'Bad request')
   return undefined
+}
+
+/** A name, an IPv4 or a bracketed IPv6 address, and perhaps a port (RFC 9110 §7.2, RFC 3986 §3.2.2). */
+function isHost (text: string): boolean {
+  const [, name, address, port = ''] = /^(?:((?:[\w\-.~!$&'()*+,;=]|%[0-9a-f]{2})+)|\[([^\]]+)\])(?::(\d{0,5}))?$/i.exec(text) ?? []
+  return (name !== undefined || isIPv6(address ?? '')) && Number(port) <= 65_535
 }

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import * as auth from '../schemas/auth.js'
 import * as common from '../schemas/common.js'
@@ -62,10 +63,26 @@ export default fp<AppSettings>(async function openapi (app) {
   })
   if (!(DOCS ?? NODE_ENV !== 'production')) return
 
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
-  app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })))
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: PAGE_POLICY, transformSpecificationClone: false })
+  const json = once(() => Buffer.from(JSON.stringify(app.swagger())))
+  const yaml = once(() => Buffer.from(app.swagger({ yaml: true })))
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => reply.type('application/json; charset=utf-8').send(json()))
+  app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(yaml()))
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: PAGE_POLICY, transformSpecificationClone: false, uiHooks: { onRequest: redirectToFolder } })
 }, { name: 'swagger', dependencies: ['env', 'security'] })
+
+/** The same bytes for everybody: clients that do not take them hold no copies. */
+function once (make: () => Buffer): () => Buffer {
+  let made: Buffer | undefined
+  return () => (made ??= make())
+}
+
+/** The page names its assets by relative addresses, so that it works behind a proxy that strips a prefix; the redirect does too. */
+function redirectToFolder ({ raw }: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  const path = raw.url!.split('?')[0]!
+  if (path.endsWith('/docs')) reply.redirect('docs/')
+  else if (path.endsWith('/static/index.html')) reply.redirect('../')
+  else done()
+}
 
 function isShared (value: unknown): value is { $id: string } {
   return typeof value === 'object' && value !== null && '$id' in value

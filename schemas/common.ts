@@ -97,6 +97,7 @@ export const TooManyGuesses = refusal('Too many wrong codes for this phone or fr
 /** What every operation can answer, whatever it does. */
 export const anyOperation = {
   400: badRequest('The request is malformed', { error: 'Bad request' }),
+  408: refusal('The body did not come in time', 'Request timeout'),
   414: refusal('The URL is too long', 'URI too long'),
   431: refusal('The header fields are too large', 'Request header fields too large'),
   500: response(ref(ErrorMessage), 'A dependency failed, or the service has a bug', { example: { error: 'Internal server error', details: 'The request could not be completed. Quote request id 7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e when you ask about it.' } }),

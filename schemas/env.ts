@@ -18,6 +18,8 @@ export const Env = Type.Object({
   CORS_ORIGINS: Text(),
   DOCS: Type.Optional(Type.Boolean()),
   METRICS_TOKEN: Text(),
+  MAX_CONNECTIONS: Integer(2000, 1),
+  MAX_REQUESTS: Integer(500, 1),
 
   LIMIT_SMS_PER_ADDRESS: Integer(30),
   LIMIT_FAILURES_PER_ADDRESS: Integer(100),

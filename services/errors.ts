@@ -85,6 +85,9 @@ export const invalidIdempotencyKey = () => new ServiceError(400, 'Invalid Idempo
 export const requestUnderWay = () => new ServiceError(409, 'A request with this Idempotency-Key is still running')
 export const reusedIdempotencyKey = () => new ServiceError(422, 'This Idempotency-Key was used for another request')
 
+export const requestTimeout = () => new ServiceError(408, 'Request timeout')
+export const unsupportedMediaType = () => new ServiceError(415, 'Unsupported media type')
+
 /** 503: the machine lacks something, is too slow, or stops. The same request may work a moment later. */
 export const outOfResources = (cause?: unknown) => new ServiceError(503, 'Service is out of resources', { cause, retryAfter: 5 })
 
@@ -112,7 +115,7 @@ function clientFault (sentence: string, cause: unknown): ServiceError {
   return isShortage(cause) ? outOfResources(cause) : new ServiceError(400, sentence, { cause })
 }
 
-/** 503: others use what this request needs. */
+/** 503: others use what this request needs, or there is more to do than this process takes on. */
 export const serverBusy = (cause?: unknown) => new ServiceError(503, 'Server is busy', { cause, retryAfter: 5 })
 
 /**
@@ -124,6 +127,7 @@ export async function orFail<T> (sentence: string, detailed: boolean, work: Prom
     return await work
   } catch (cause) {
     if (cause instanceof ServiceError) throw cause
+    if (isOverTimeLimit(cause)) throw serverBusy(cause)
     throw new ServiceError(500, sentence, { cause, detailed })
   }
 }
@@ -131,3 +135,7 @@ export async function orFail<T> (sentence: string, detailed: boolean, work: Prom
 /** MongoDB's code of a write that was refused because a unique index has the key already. */
 export const DUPLICATE_KEY = 11000
 export const isDuplicateKey = (error: unknown) => error instanceof MongoServerError && error.code === DUPLICATE_KEY
+
+/** MongoDB's code of a command that ran into its `maxTimeMS`. */
+const MAX_TIME_EXPIRED = 50
+export const isOverTimeLimit = (error: unknown) => error instanceof MongoServerError && error.code === MAX_TIME_EXPIRED

@@ -1,15 +1,42 @@
 import { ServiceError } from './errors.js'
 
 const RETRY_AFTER_SECONDS = 5
+/** For so long one check serves everybody who asks. */
+const SHARED_MS = 1000
+/** A dependency that says nothing for this long does not answer. */
+const PATIENCE_MS = 2000
 
-/** Whether what this process stands on answers: each check rejects when it does not. */
-export function createHealth (checks: Record<string, () => Promise<unknown>>) {
-  return {
-    /** Resolves when every check does; else 503. */
-    async ready (): Promise<void> {
-      const results = await Promise.allSettled(Object.values(checks).map(check => check()))
-      const failed = Object.keys(checks).filter((_, i) => results[i]?.status === 'rejected')
-      if (failed.length > 0) throw new ServiceError(503, 'Not ready', { retryAfter: RETRY_AFTER_SECONDS, cause: new Error(`${failed.join(', ')} cannot be reached`) })
-    }
+export interface HealthOptions {
+  /** By name, each rejects when what it asks does not answer. */
+  checks: Record<string, () => Promise<unknown>>
+  /** Milliseconds that only go forward. */
+  monotonic?: () => number
+}
+
+/** Whether what this process stands on answers. However many ask, it is asked at most once a second. */
+export function createHealth ({ checks, monotonic = () => performance.now() }: HealthOptions) {
+  let latest: { begunAt: number, failed: Promise<string[]> } | undefined
+  return { ready }
+
+  /** Resolves when every check of the last second does; else 503. */
+  async function ready (): Promise<void> {
+    if (!latest || monotonic() - latest.begunAt >= SHARED_MS) latest = { begunAt: monotonic(), failed: findFailed() }
+    const failed = await latest.failed
+    if (failed.length > 0) throw new ServiceError(503, 'Not ready', { retryAfter: RETRY_AFTER_SECONDS, cause: new Error(`${failed.join(', ')} cannot be reached`) })
+  }
+
+  async function findFailed (): Promise<string[]> {
+    const results = await Promise.allSettled(Object.values(checks).map(check => withPatience(check())))
+    return Object.keys(checks).filter((_, i) => results[i]?.status === 'rejected')
+  }
+}
+
+async function withPatience (answer: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const silence = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error('no answer')), PATIENCE_MS) })
+  try {
+    await Promise.race([answer, silence])
+  } finally {
+    clearTimeout(timer)
   }
 }

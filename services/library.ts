@@ -2,6 +2,7 @@ import { ObjectId, type Collection, type Db, type Filter, type WithId } from 'mo
 import type { LibraryDocument } from '../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../schemas/library.js'
 import { createCoalescer } from './coalesce.js'
+import { inTime } from './database-wait.js'
 import { NEWEST_FIRST } from './database.js'
 import { invalidField, itemNotFound, sentences } from './errors.js'
 import { firstBatch } from './first-batch.js'
@@ -39,7 +40,7 @@ export function createLibrary ({ db, library, patiently, media, log, urlRenditio
    * and whoever walks on to the end meets every item once that was there all the while. 400.
    */
   function list (query: LibraryQuery, caller: string): Promise<LibraryPage> {
-    return shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller))
+    return inTime(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
   }
 
   async function readPage (query: LibraryQuery, caller: string): Promise<LibraryPage> {

@@ -79,6 +79,10 @@ export interface AppSettings {
   smsRetry?: { random: () => number, wait: (ms: number, signal: AbortSignal) => Promise<void> }
   /** How long the media store may be silent before it counts as gone, in milliseconds. */
   storeSilenceMs?: number
+  /** How long a client may take nothing of an answer before its connection ends, in milliseconds. */
+  stallMs?: number
+  /** How long a body may take that is no upload, in milliseconds. */
+  bodyMs?: number
   /** Whether pictures are decoded, for their facts and renditions; default: true. Without, an item has neither. */
   images?: boolean
   /** How long a picture may take, and what counts the process's CPU time. */

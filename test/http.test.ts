@@ -4,7 +4,8 @@ import net from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
 import { gif } from './fixtures.js'
-import { eventually, freshPhone, startService, type Service } from './helper.js'
+import { eventually, freshPhone, startService } from './helper.js'
+import { exchange, raw } from './raw.js'
 
 const jsonRoutes = ['/auth/request-otp', '/auth/verify-otp', '/users'] as const
 const invalidBody = { errors: { _schema: ['Invalid input.'] } }
@@ -215,14 +216,42 @@ t.test('D14: in production the API\'s own description is there only when asked f
   t.equal((await fetch(shut.url + '/docs')).status, 404)
 })
 
-t.test('CORS: origins on the list may read answers, others get no leave', async t => {
+t.test('CORS: origins on the list may read answers and their headers, others get no leave', async t => {
   const service = await startService(t, { env: { CORS_ORIGINS: 'https://app.example.com, https://other.example.com' } })
-  const preflight = (origin: string) => service.call('OPTIONS', '/library', { headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } })
-    .catch(() => fetch(`${service.url}/library`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } }))
-  t.equal((await preflight('https://app.example.com')).headers.get('access-control-allow-origin'), 'https://app.example.com')
-  t.equal((await preflight('https://evil.example.com')).headers.get('access-control-allow-origin'), null)
-  t.match((await preflight('https://app.example.com')).headers.get('access-control-allow-methods'), /PATCH, DELETE/)
-  t.equal((await service.call('GET', '/library', { headers: { origin: 'https://other.example.com' } })).headers.get('access-control-allow-origin'), 'https://other.example.com')
+  const { token } = await service.signIn()
+  const [app, evil] = ['https://app.example.com', 'https://evil.example.com']
+  const preflight = (origin: string, path = '/library') => raw(service, { method: 'OPTIONS', path, headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } })
+  t.match(await preflight(app), { status: 204, text: '', headers: { 'access-control-allow-origin': app, 'access-control-allow-methods': /PATCH, DELETE/, 'access-control-allow-headers': 'authorization', 'access-control-max-age': '600', vary: /Origin/ } })
+  t.match(await preflight(evil), { status: 405, headers: { allow: 'GET, HEAD', 'access-control-allow-origin': undefined, vary: 'Origin' }, body: { error: 'Method not allowed' } })
+  const listed = await raw(service, { method: 'GET', path: '/library', headers: { origin: 'https://other.example.com', authorization: `Bearer ${token}` } })
+  t.match(listed, { status: 200, headers: { 'access-control-allow-origin': 'https://other.example.com' } })
+  for (const name of ['etag', 'x-request-id', 'retry-after', 'idempotency-replayed', 'www-authenticate']) t.match(listed.headers['access-control-expose-headers'], name)
+  t.equal((await raw(service, { method: 'GET', path: '/library', headers: { origin: evil, authorization: `Bearer ${token}` } })).headers['access-control-allow-origin'], undefined)
+  t.match(await raw(service, { method: 'GET', path: '/library', headers: { origin: app } }), { status: 401, headers: { 'access-control-allow-origin': app } })
+})
+
+t.test('with CORS_ORIGINS unknown URLs, wrong methods and preflights that are none are answered as without', async t => {
+  const without = await startService(t)
+  const service = await startService(t, { env: { CORS_ORIGINS: 'https://app.example.com' }, services: without.services })
+  const requests: Array<{ method: string, path: string, headers?: http.OutgoingHttpHeaders }> = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'].flatMap(method => ['/nothing', '/library/', '/', '/users', '/%zz'].map(path => ({ method, path })))
+  const origin = 'https://app.example.com'
+  const method = { 'access-control-request-method': 'GET' }
+  requests.push(...[{}, { origin }, method].map(headers => ({ method: 'OPTIONS', path: '/library', headers })), { method: 'OPTIONS', path: '/nothing', headers: { origin, ...method } })
+  for (const request of requests) {
+    const [one, other] = await Promise.all([raw(without, request), raw(service, request)])
+    t.strictSame([other.status, other.body, other.headers.allow, other.headers['content-type']], [one.status, one.body, one.headers.allow, 'application/json; charset=utf-8'], JSON.stringify(request))
+    t.ok(other.status >= 400)
+  }
+})
+
+t.test('a URL without a route is 404 or 405, whatever its body is', async t => {
+  const service = await startService(t)
+  for (const headers of [{}, { 'content-type': 'application/json' }, { 'content-type': 'text/plain' }, { 'content-type': 'application/json', 'content-encoding': 'gzip' }, { 'content-type': 'nonsense' }]) {
+    for (const body of ['', '{', 'x'.repeat(20_000)]) {
+      t.match(await raw(service, { method: 'POST', path: '/nothing', headers, body }), { status: 404, body: { error: 'Not found' } })
+      t.match(await raw(service, { method: 'POST', path: '/library', headers, body }), { status: 405, body: { error: 'Method not allowed' } })
+    }
+  }
 })
 
 t.test('stopping: what is under way is finished, what comes new is 503, and no connection keeps the process', async t => {
@@ -306,30 +335,3 @@ t.test('a compare-and-set that can never succeed is given up', async t => {
   t.equal((await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })).status, 200)
   t.match(await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } }), { status: 500, body: { error: 'Failed to send OTP' } })
 })
-
-interface RawAnswer { status: number, headers: http.IncomingHttpHeaders, body: unknown }
-
-/** One request with headers exactly as given, which fetch would tidy up. */
-function raw ({ url }: Service, { method, path, headers = {}, body }: { method: string, path: string, headers?: Record<string, string>, body?: string | Buffer }): Promise<RawAnswer> {
-  return new Promise((resolve, reject) => {
-    const { port, hostname } = new URL(url)
-    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
-    const request = http.request({ method, path, port, hostname, headers: { ...headers, ...length }, agent: false }, response => {
-      const chunks: Buffer[] = []
-      response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject).on('end', () => {
-        const text = Buffer.concat(chunks).toString()
-        resolve({ status: response.statusCode!, headers: response.headers, body: response.headers['content-type']?.startsWith('application/json') && text !== '' ? JSON.parse(text) : text })
-      })
-    })
-    request.on('error', reject).end(body)
-  })
-}
-
-/** What the server says to `text`, until it ends the connection. */
-function exchange ({ url }: Service, text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let answer = ''
-    const socket = net.connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text))
-    socket.on('data', chunk => { answer += chunk }).on('error', reject).on('close', () => resolve(answer))
-  })
-}

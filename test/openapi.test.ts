@@ -130,6 +130,14 @@ t.test('the OpenAPI document', async t => {
     t.match(check({ ...answer, path: '/nowhere' }), /no operation/)
   })
 
+  t.test('GET /docs leads to the folder of its assets by a relative address, so that a proxy may strip a prefix', async t => {
+    for (const [path, location] of [['/docs', 'docs/'], ['/docs?x=1', 'docs/'], ['/docs/static/index.html', '../']] as const) {
+      const { status, headers } = await fetch(service.url + path, { redirect: 'manual' })
+      t.match({ status, location: headers.get('location') }, { status: 302, location }, path)
+    }
+    t.match(await (await fetch(`${service.url}/docs/`)).text(), /src="\.\/static\/swagger-ui-bundle\.js"/)
+  })
+
   t.test('GET /docs → a page with its own assets only, under a policy that allows no others', async t => {
     const page = await fetch(`${service.url}/docs`)
     const html = await page.text()

@@ -17,11 +17,73 @@ t.test('a command that takes longer than a request would wait: work of its own m
   await block({ times: 1 })
   t.equal(await app.patiently(60_000, db => db.collection('nothing').estimatedDocumentCount()), 0)
   await block('alwaysOn')
-  await t.rejects(app.collections.library.estimatedDocumentCount(), { name: 'MongoNetworkTimeoutError' })
+  await t.rejects(app.collections.library.estimatedDocumentCount(), { message: /exceeded time limit/ })
   const cut = app.patiently(60_000, db => db.collection('nothing').estimatedDocumentCount())
   cut.catch(() => {})
   await app.close()
   await t.rejects(cut)
+})
+
+t.test('a database that is silent for longer than a request may wait: 500 on every route, however patient the driver is', async t => {
+  const services = await startServices(t)
+  const proxy = await mongoProxy(services.mongoUri)
+  t.teardown(proxy.close)
+  const service = await startService(t, { services: { ...services, mongoUri: `${proxy.uri}&socketTimeoutMS=20000` } })
+  const { token, phone } = await service.signIn()
+  await service.call('GET', '/library', { token })
+  proxy.throttle(0, 'down')
+  const answers = await Promise.all([
+    patient(service, 'GET', '/library', { token }),
+    patient(service, 'GET', '/library?q=fox', { token }),
+    patient(service, 'GET', `/library/${'0'.repeat(24)}`, { token }),
+    patient(service, 'DELETE', `/library/${'0'.repeat(24)}`, { token }),
+    patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }),
+    patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }),
+    patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }),
+    patient(service, 'POST', '/auth/logout', { token, json: {} }),
+    upload(service, token)
+  ])
+  t.strictSame(answers.map(({ status }) => status), answers.map(() => 500))
+  t.match(await patient(service, 'GET', '/health/ready'), { status: 503, body: { error: 'Not ready' } })
+  proxy.throttle(Infinity, 'down')
+  await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
+  t.equal((await service.call('GET', '/library', { token })).status, 200)
+})
+
+t.test('a command that the database works on for too long: 503 on every route, and the database stops working on it', async t => {
+  const service = await startService(t)
+  const { token, phone } = await service.signIn()
+  await service.call('GET', '/library', { token })
+  const client = await new MongoClient(service.services.mongoUri).connect()
+  const block = (mode: string) => client.db('admin').command({ configureFailPoint: 'failCommand', mode, data: { failCommands: ['find', 'count', 'aggregate', 'insert', 'update', 'delete', 'findAndModify'], blockConnection: true, blockTimeMS: 60_000 } })
+  t.teardown(async () => {
+    await block('off')
+    await client.close()
+  })
+  await block('alwaysOn')
+  const requests: Array<[method: string, path: string, options: CallOptions]> = [['GET', '/library', { token }], ['GET', '/library?q=dancing+fox', { token }], ['GET', `/library/${'0'.repeat(24)}`, { token }], ['DELETE', `/library/${'0'.repeat(24)}`, { token }],
+    ['POST', '/users', { token, json: { username: 'Meera', number: phone } }], ['GET', `/users/${'0'.repeat(24)}`, { token }], ['POST', '/auth/request-otp', { json: { phone: freshPhone() } }], ['POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }], ['POST', '/auth/logout', { token, json: {} }]]
+  for (const [method, path, options] of requests) {
+    const { status, body, headers } = await patient(service, method, path, options)
+    t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Server is busy' }, wait: '5' }, `${method} ${path}`)
+  }
+  await block('off')
+  t.equal((await service.call('GET', '/library', { token })).status, 200)
+})
+
+t.test('however many ask whether it is ready, the store is asked once for all of them', async t => {
+  const services = await startServices(t)
+  const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
+  t.teardown(s3.close)
+  const service = await startService(t, { services: { ...services, s3: { ...services.s3, endpoint: s3.endpoint } } })
+  s3.requests.length = 0
+  const { hit } = s3.fault({ operation: 'HeadBucket', action: { do: 'delay', ms: 300 } })
+  const first = service.call('GET', '/health/ready')
+  await hit
+  const answers = await Promise.all(Array.from({ length: 300 }, () => service.call('GET', '/health/ready')))
+  t.ok(answers.every(({ status }) => status === 200))
+  t.equal((await first).status, 200)
+  t.ok(s3.requests.filter(({ operation }) => operation === 'HeadBucket').length < 30)
 })
 
 t.test('boot', async t => {

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { field, file, form, gif, gifOf, jpeg, png, webp } from './fixtures.js'
 import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
 import { tcpProxy } from './proxy.js'
-import { freePort, runToEnd, startProcess, temporaryFolder, type Running } from './running.js'
+import { freePort, runToEnd, startInTerminal, startNpm, startProcess, temporaryFolder, type Running } from './running.js'
 import { open } from './uploads.js'
 
 t.test('the process on its defaults → sign in, upload, list and fetch, and all of it again after SIGKILL', async t => {
@@ -95,6 +95,24 @@ t.test('when nobody reads its output any more → texts fail as the contract say
   t.match(await first.json('GET', '/health/ready'), { status: 200 })
   t.equal(await first.kill('SIGTERM'), 0)
 })
+
+t.test('a server whose terminal goes away ends in order, also when it prints', async t => {
+  const dataDir = await temporaryFolder(t)
+  for (const LOG_LEVEL of ['info', 'trace']) {
+    const terminal = await startInTerminal(t, { DATA_DIR: dataDir, LOG_LEVEL })
+    terminal.close()
+    t.equal(await terminal.code(), 0, LOG_LEVEL)
+  }
+})
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  t.test(`${signal} to npm ends the server`, async t => {
+    const npm = await startNpm(t, { DATA_DIR: await temporaryFolder(t) })
+    npm.kill(signal)
+    await npm.ended()
+    t.pass()
+  })
+}
 
 t.test('F16: an upload of any size leaves no file of its own on the disk', async t => {
   const services = await startServices(t)

@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -14,6 +14,7 @@ const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|
 
 export interface Running {
   url: string
+  pid: number
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   json: (method: string, path: string, options?: { token?: string, json?: unknown, body?: FormData }) => Promise<{ status: number, body: any }>
   /** The first line printed, past or to come, that matches. */
@@ -28,9 +29,9 @@ function environment (env: Record<string, string>): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name) && name !== 'NODE_OPTIONS')), ...env }
 }
 
-/** The built server as `npm start` runs it, listening, with at most so many open files. It is killed when `t` ends. */
-export async function startProcess (t: Test, env: Record<string, string>, { files }: { files?: number } = {}): Promise<Running> {
-  const command = [process.execPath, '--enable-source-maps', server]
+/** The built server as `npm start` runs it, listening, with these flags of Node and at most this many open files. It is killed when `t` ends. */
+export async function startProcess (t: Test, env: Record<string, string>, { files, flags = [] }: { files?: number, flags?: string[] } = {}): Promise<Running> {
+  const command = [process.execPath, ...flags, '--enable-source-maps', server]
   if (files !== undefined) command.unshift('sh', '-c', `ulimit -n ${files} && exec "$@"`, 'sh')
   const child = spawn(command[0]!, command.slice(1), { env: environment({ ...env, PORT: '0' }), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => { child.kill('SIGKILL') })
@@ -41,6 +42,7 @@ export async function startProcess (t: Test, env: Record<string, string>, { file
   let check: ReturnType<typeof openApiCheck> | undefined
   const running: Running = {
     get url () { return url },
+    pid: child.pid!,
     async line (pattern) {
       for (let seen = 0; ; seen++) {
         if (seen === lines.length) await Promise.race([once(reader, 'line'), died(child)])
@@ -69,6 +71,38 @@ export async function startProcess (t: Test, env: Record<string, string>, { file
   }
   url = /http:\/\/[\d.:]+/.exec(await running.line(/API documentation at .*\/docs/))![0]
   return running
+}
+
+/** The built server in a terminal (util-linux, `script`): `close` takes that away, `code` is what the server then ends with. */
+export async function startInTerminal (t: Test, env: Record<string, string>): Promise<{ close: () => void, code: () => Promise<number> }> {
+  const path = join(await temporaryFolder(t), 'code')
+  const command = `trap '' HUP; '${process.execPath}' '${server}'; echo $? > '${path}'`
+  const child = spawn('script', ['-qfc', command, '/dev/null'], { env: environment({ ...env, PORT: '0' }), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  t.teardown(() => { child.kill('SIGKILL') })
+  for await (const line of createInterface(child.stdout)) if (line.includes('/docs')) break
+  return {
+    close () { child.kill('SIGKILL') },
+    async code () {
+      for (;;) {
+        const text = await readFile(path, 'utf8').catch(() => '')
+        if (text !== '') return Number(text)
+        await new Promise(resolve => setTimeout(resolve, 50))
+      }
+    }
+  }
+}
+
+/** `npm start`: `kill` sends a signal to npm alone; `ended` resolves when the server has gone too. */
+export async function startNpm (t: Test, env: Record<string, string>): Promise<{ kill: (signal: NodeJS.Signals) => void, ended: () => Promise<void> }> {
+  const child = spawn('npm', ['start'], { env: environment({ ...env, PORT: '0' }), cwd: dirname(dirname(server)), stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  t.teardown(() => { try { process.kill(-child.pid!, 'SIGKILL') } catch {} })
+  const lines = createInterface(child.stdout)
+  const gone = once(child.stdout, 'close') // the server holds its end of the pipe, too
+  await new Promise<void>(resolve => lines.on('line', line => { if (line.includes('/docs')) resolve() }))
+  return {
+    kill (signal) { child.kill(signal) },
+    async ended () { await gone }
+  }
 }
 
 async function died (child: ChildProcess): Promise<never> {

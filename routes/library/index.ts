@@ -18,7 +18,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('application/json')
 
   app.post('/upload', {
-    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true, recall },
+    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true, isPatient: true, recall },
     // the body schema is for the OpenAPI document: the form is judged as it streams by
     validatorCompiler: () => () => true,
     schema: {
@@ -82,7 +82,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     app.removeContentTypeParser('multipart/form-data')
 
     app.delete(ITEM, {
-      config: { invalidParams: 'Invalid library item id', optionalBody: true },
+      config: { invalidParams: 'Invalid library item id' },
       schema: {
         operationId: 'removeLibraryItem',
         tags: ['library'],

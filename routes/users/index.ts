@@ -58,7 +58,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }, ({ query }) => admin.list(query))
 
     app.patch('/:id', {
-      config: { invalidParams: 'Invalid user id', optionalBody: true },
+      config: { invalidParams: 'Invalid user id' },
       schema: {
         operationId: 'changeUser',
         tags: ['users'],

@@ -8,7 +8,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
-    config: { optionalBody: true },
     schema: {
       operationId: 'logOut',
       tags: ['auth'],

@@ -22,7 +22,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, async ({ phone, sessionId }) => ({ sessions: (await sessions.list(phone)).map(session => shownSession(session, sessionId)) }))
 
   app.delete('/:id', {
-    config: { optionalBody: true },
     schema: {
       operationId: 'endSession',
       tags: ['auth'],

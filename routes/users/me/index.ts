@@ -25,7 +25,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, ({ phone }) => users.getByPhone(phone))
 
   app.patch('', {
-    config: { optionalBody: true },
     schema: {
       operationId: 'changeCurrentUser',
       tags: ['users'],
@@ -44,7 +43,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Delete the caller\'s account',
       description: 'Signs every device out. Items stay in the library, without an owner and with the label `deleted`. The caller must have signed in within the last 10 minutes.',
       security,
-      response: { 204: NoContent, ...refusals, 403: OldSignIn, 404: UserNotFound }
+      response: { 204: NoContent, ...refusals, 403: OldSignIn, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
     }
   }, async ({ phone, visitor }, reply) => {
     await account.remove(phone, visitor)
@@ -52,6 +51,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.get('/export', {
+    config: { isPatient: true },
     schema: {
       operationId: 'exportCurrentUser',
       tags: ['users'],

@@ -1,0 +1,70 @@
+import type { AbstractCursor, Collection, Document } from 'mongodb'
+import { inTime, maxCommandMs } from './database-wait.js'
+
+/** Where the options of a method stand among its arguments. */
+const COMMANDS: Record<string, number> = {
+  estimatedDocumentCount: 0,
+  findOne: 1,
+  countDocuments: 1,
+  insertOne: 1,
+  insertMany: 1,
+  deleteOne: 1,
+  deleteMany: 1,
+  findOneAndDelete: 1,
+  bulkWrite: 1,
+  distinct: 2,
+  updateOne: 2,
+  updateMany: 2,
+  replaceOne: 2,
+  findOneAndUpdate: 2,
+  findOneAndReplace: 2
+}
+const CURSORS: Record<string, number> = { find: 1, aggregate: 1 }
+const READS = ['next', 'tryNext', 'hasNext', 'toArray']
+type Method = (...given: unknown[]) => unknown
+
+/** The same collection, whose commands are bounded in time: on the server by `maxTimeMS`, here by what the request may still wait. */
+export function boundedCollection<T extends Document> (collection: Collection<T>): Collection<T> {
+  return new Proxy(collection, {
+    get (target, name: string) {
+      const value: unknown = Reflect.get(target, name, target)
+      const [command, cursor] = [COMMANDS[name], CURSORS[name]]
+      if (typeof value !== 'function' || (command === undefined && cursor === undefined)) return value
+      const method = value.bind(target) as Method
+      if (command !== undefined) return (...given: unknown[]) => inTime(async () => method(...timed(given, command)))
+      return (...given: unknown[]) => boundedCursor(method(...timed(given, cursor!)) as AbstractCursor)
+    }
+  })
+}
+
+/** `given` with the time limit among the options, unless it is there. */
+function timed (given: unknown[], at: number): unknown[] {
+  const all = [...given]
+  all[at] = { maxTimeMS: maxCommandMs(), ...given[at] as object }
+  return all
+}
+
+function boundedCursor (cursor: AbstractCursor): AbstractCursor {
+  const bounded: AbstractCursor = new Proxy(cursor, {
+    get (target, name: string | symbol) {
+      if (name === Symbol.asyncIterator) return () => each(target)
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      const method = value.bind(target) as Method
+      if (READS.includes(String(name))) return () => inTime(async () => method())
+      return (...given: unknown[]) => {
+        const result = method(...given)
+        return result === target ? bounded : result
+      }
+    }
+  })
+  return bounded
+}
+
+async function * each (cursor: AbstractCursor): AsyncGenerator<unknown, void, undefined> {
+  try {
+    for (let document = await inTime(() => cursor.next()); document !== null; document = await inTime(() => cursor.next())) yield document
+  } finally {
+    await cursor.close()
+  }
+}
