@@ -197,16 +197,19 @@ function besidePng (file: Buffer): Buffer[] {
 function besideJpeg (file: Buffer): Buffer[] {
   const found: Buffer[] = []
   let at = 2
-  while (file[at + 1] !== 0xd9) {
-    while (file[at + 1] === 0xff) at++
-    if (file[at + 1] === 0xd9) break
+  for (;;) {
+    const stray = at
+    while (file[at] !== 0xff || file[at + 1] === 0 || file[at + 1] === 0xff) at++
+    found.push(file.subarray(stray, at))
     const code = file[at + 1]!
-    const end = at + 2 + file.readUInt16BE(at + 2)
-    if (code !== 0xdb && code !== 0xc4 && !(code === 0xe2 && file.toString('latin1', at + 4, at + 8) === 'ICC_')) found.push(file.subarray(at, end))
+    if (code === 0xd9) return [...found, file.subarray(at)]
+    const isAlone = code === 0x01 || code >> 3 === 0xd0 >> 3
+    const end = at + 2 + (isAlone ? 0 : Math.max(2, file.readUInt16BE(at + 2)))
+    const isColor = code === 0xe2 && file.toString('latin1', at + 4, at + 8) === 'ICC_'
+    if (code !== 0xdb && code !== 0xc4 && !isColor) found.push(file.subarray(at, end))
     at = end
-    if (code === 0xda) while (file[at] !== 0xff || file[at + 1] === 0 || file[at + 1] === 0xff || file[at + 1]! >> 3 === 0xd0 >> 3) at++
+    if (code === 0xda) while (file[at] !== 0xff || [0, 0xff].includes(file[at + 1]!) || file[at + 1]! >> 3 === 0xd0 >> 3) at++
   }
-  return [...found, file.subarray(at)]
 }
 
 function besideGif (file: Buffer): Buffer[] {

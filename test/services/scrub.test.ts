@@ -365,12 +365,12 @@ type Bound = [format: Format, name: string, inside: () => Buffer, outside: () =>
 function bounds (): Bound[] {
   const png = (width: number, height: number, interlace = 0, frames = 0) =>
     Buffer.concat([PNG_SIGNATURE, ihdr(width, height, interlace), ...Array.from({ length: frames }, () => fctl(width, height)), pngChunk('IDAT', 'x'), pngChunk('IEND')])
-  const jpeg = (...frames: Array<[code: number, width: number, height: number]>) => Buffer.concat([SOI, ...frames.map(frame => sof(...frame)), sos, Buffer.from('x'), EOI])
+  const jpeg = (...frames: Array<[code: number, width: number, height: number]>) => Buffer.concat([SOI, ...frames.map(frame => sof(...frame, 1)), sos, Buffer.from('x'), EOI])
   const gif = (width: number, height: number, frames = 1, { screen = [width, height] as [number, number], left = 0, top = 0 } = {}) =>
     Buffer.concat([gifHeader(...screen), ...Array.from({ length: frames }, () => gifImage(width, height, left, top, 'x')), Buffer.from(';')])
   const frames = (width: number, height: number, count: number, inside = [vp8(width, height)]) =>
     webp(vp8x(2, width, height), riffChunk('ANIM', Buffer.alloc(6)), ...Array.from({ length: count }, () => anmf(width, height, ...inside)))
-  const scans = (count: number) => Buffer.concat([SOI, sof(0xc2, 4000, 4000), ...Array.from({ length: count }, () => Buffer.concat([sos, Buffer.from('x')])), EOI])
+  const scans = (count: number) => Buffer.concat([SOI, sof(0xc2, 4000, 4000, 1), ...Array.from({ length: count }, () => Buffer.concat([sos, Buffer.from('x')])), EOI])
   const [side, over] = [16_384, 16_385]
   return [
     ['png', 'width', () => png(side, 1), () => png(over, 1)],
@@ -391,8 +391,6 @@ function bounds (): Bound[] {
     ['jpeg', 'a second frame header', () => jpeg([0xc0, 1, 1], [0xc0, 10_000, 5000]), () => jpeg([0xc0, 1, 1], [0xc0, 10_000, 5001])],
     ['gif', 'width', () => gif(side, 1), () => gif(over, 1)],
     ['gif', 'height', () => gif(1, side), () => gif(1, over)],
-    ['gif', 'no width', () => gif(1, 1), () => gif(0, 1, 1, { screen: [1, 1] })],
-    ['gif', 'no height', () => gif(1, 1), () => gif(1, 0, 1, { screen: [1, 1] })],
     ['gif', 'screen', () => gif(1, 1, 1, { screen: [0, side] }), () => gif(1, 1, 1, { screen: [0, over] })],
     ['gif', 'width that a frame extends to', () => gif(384, 1, 1, { screen: [1, 1], left: 16_000 }), () => gif(385, 1, 1, { screen: [1, 1], left: 16_000 })],
     ['gif', 'pixels of the screen', () => gif(1, 1, 1, { screen: [10_000, 5000] }), () => gif(1, 1, 1, { screen: [10_000, 5001] })],
@@ -448,12 +446,7 @@ async function damages (): Promise<Array<[format: Format, name: string, file: Bu
     ['jpeg', 'nothing but tables', jpegOf(tables)],
     ['jpeg', 'no scan', jpegOf(tables, sof(0xc0, 16, 8))],
     ['jpeg', 'a scan before its frame', jpegOf(tables, scan, sof(0xc0, 16, 8))],
-    ['jpeg', 'bytes between segments', jpegWith(jpeg, [Buffer.from(SECRET)])],
-    ['jpeg', 'a zero after 0xFF between segments', jpegWith(jpeg, [Buffer.from([0xff, 0])])],
-    ['jpeg', 'a restart marker outside a scan', jpegWith(jpeg, [Buffer.from([0xff, 0xd0])])],
-    ['jpeg', 'a segment of one byte', jpegWith(jpeg, [Buffer.from([0xff, 0xfe, 0, 1])])],
     ['jpeg', 'an unknown segment', jpegWith(jpeg, [segment(0xf0, SECRET)])],
-    ['jpeg', 'DNL', Buffer.concat([jpeg.subarray(0, -2), segment(0xdc, Buffer.from([0, 8])), EOI])],
     ['jpeg', 'arithmetic coding', jpegOf(tables, sof(0xc9, 16, 8), scan)],
     ['jpeg', 'lossless coding', jpegOf(tables, sof(0xc3, 16, 8), scan)],
     ['jpeg', 'hierarchical coding', jpegOf(tables, sof(0xc5, 16, 8), scan)],
