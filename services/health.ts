@@ -4,7 +4,7 @@ const RETRY_AFTER_SECONDS = 5
 /** For so long one check serves everybody who asks. */
 const SHARED_MS = 1000
 /** A dependency that says nothing for this long does not answer. */
-const PATIENCE_MS = 2000
+const PATIENCE_MS = 3000
 
 export interface HealthOptions {
   /** By name, each rejects when what it asks does not answer. */
