@@ -1,9 +1,10 @@
-import multipart, { type Multipart } from '@fastify/multipart'
+import { Readable } from 'node:stream'
+import multipart from '@fastify/multipart'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { fileTooLarge, invalidMultipart, notMultipart, ServiceError } from '../services/errors.js'
 import { boundaryOf, createDelimiterScan } from '../services/multipart-wire.js'
-import type { FormFile, FormPart } from '../services/upload-form.js'
+import type { FormPart } from '../services/upload-form.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -26,7 +27,6 @@ export default fp(async function forms (app) {
     throwFileSizeLimit: false,
     preservePath: true,
     fileHwm: MAX_BYTES_AT_ONCE,
-    isPartAFile: (_field, _type, filename) => filename !== undefined,
     limits: { parts: MAX_PARTS, fileSize: maxBytes + 1, fieldSize: MAX_BYTES_AFTER_FILE, headerPairs: 100 }
   })
 
@@ -35,24 +35,57 @@ export default fp(async function forms (app) {
     const boundary = boundaryOf(this.headers['content-type']!)
     if (boundary === undefined) throw invalidMultipart()
     const wire = watchWire(this, boundary, maxBytes)
-    const parts = this.parts()
+    const parts = allParts(this)
     try {
       for (let next = await wire.race(parts.next()); !next.done; next = await wire.race(parts.next())) {
-        wire.count(next.value)
-        yield shaped(next.value, wire.bounds())
+        const part = next.value
+        wire.count(part)
+        if (part.type === 'file') Object.assign(part.file, wire.bounds())
+        yield part
       }
       await wire.race(wire.ended())
     } catch (error) {
       throw error instanceof ServiceError ? error : invalidMultipart(error)
     }
   })
-}, { name: 'multipart', dependencies: ['env', 'json'] })
 
-function shaped (part: Multipart, bounds: Pick<FormFile, 'sure' | 'most'>): FormPart {
-  return part.type === 'file'
-    ? { type: 'file', name: part.fieldname, filename: part.filename, file: Object.assign(part.file, bounds) }
-    : { type: 'field', name: part.fieldname, value: part.value, truncated: part.valueTruncated }
-}
+  /**
+   * The parts in the order of the wire. Those that are named as a member of `Object.prototype` are among them without their content:
+   * the parser passes over them, and says so at the form's end.
+   */
+  async function * allParts (request: FastifyRequest): AsyncGenerator<FormPart, void, undefined> {
+    const passedOver: Array<{ position: number, part: FormPart }> = []
+    let begun = 0
+    let given = 0
+    try {
+      for await (const part of request.parts({ isPartAFile })) {
+        yield * passedOverNext()
+        given++
+        yield part.type === 'file'
+          ? { type: 'file', name: part.fieldname, filename: part.filename, file: part.file }
+          : { type: 'field', name: part.fieldname, value: part.value, truncated: part.valueTruncated }
+      }
+    } catch (error) {
+      if (!(error instanceof app.multipartErrors.PrototypeViolationError)) throw error
+    }
+    yield * passedOverNext()
+
+    /** The parser asks this of every part that it understands, when the part begins. */
+    function isPartAFile (name: string | undefined, _type?: string, filename?: string): boolean {
+      const position = ++begun
+      const isFile = filename !== undefined
+      if (String(name) in Object.prototype) passedOver.push({ position, part: isFile ? { type: 'file', name: String(name), filename, file: Readable.from([]) } : { type: 'field', name: String(name), value: '', truncated: false } })
+      return isFile
+    }
+
+    function * passedOverNext (): Generator<FormPart, void, undefined> {
+      while (passedOver[0]?.position === given + 1) {
+        given++
+        yield passedOver.shift()!.part
+      }
+    }
+  }
+}, { name: 'multipart', dependencies: ['env', 'json'] })
 
 /** Watches the bytes of a form: how many there are, how many follow its file, and whether all of its parts were understood. */
 function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes: number) {
@@ -78,7 +111,7 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
     /** Settles as `work` does, or rejects once it is known that no more of the form will be of use. */
     race: <T> (work: Promise<T>) => Promise.race([work, broken]),
 
-    count (part: Multipart): void {
+    count (part: FormPart): void {
       parts++
       if (part.type === 'file') filePart ??= parts
       if (bytesAfterFile() > MAX_BYTES_AFTER_FILE) throw invalidMultipart()
