@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
-import { createAudit } from '../services/audit.js'
+import { changesRight, createAudit } from '../services/audit.js'
+import { inTime } from '../services/database-wait.js'
 import { maskPhone } from '../services/phone.js'
 import type { Visitor } from '../services/ports.js'
 
@@ -10,19 +11,23 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who makes this request, and where what they do is written down. */
     visitor: Visitor
+    /** Something was recorded that must be written before the answer. */
+    auditDue: boolean
   }
 }
 
 const LONGEST_USER_AGENT = 255
 
-/** `app.audit` and `request.visitor`: one call writes an event to the log, the audit and the metrics. */
+/** `app.audit` and `request.visitor`: one call writes an event to the log, the audit and the metrics. What changes a right is in the database before the answer leaves. */
 export default fp(async function audit (app) {
   const { collections, config, now, metrics } = app
   const book = createAudit({ audit: collections.audit, secret: config.OTP_SECRET, log: app.log, now })
   app.decorate('audit', book)
+  app.decorateRequest('auditDue', false)
   app.decorateRequest('visitor', {
     getter () {
-      const { clientAddress: address, id: requestId, log } = this
+      const request = this
+      const { clientAddress: address, id: requestId, log } = request
       return {
         address,
         userAgent: (this.headers['user-agent'] ?? '').slice(0, LONGEST_USER_AGENT),
@@ -30,10 +35,17 @@ export default fp(async function audit (app) {
         record (event, phone, details = {}) {
           log.info({ event, phone: phone && maskPhone(phone), ...details })
           metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
-          book.add({ event, phone, address, requestId, details })
+          book.add({ event, phone, address, requestId, details, anonymous: request.sessionId === '' })
+          request.auditDue ||= changesRight(event)
         }
       }
     }
+  })
+  app.addHook('onSend', (request, _reply, payload, done) => {
+    if (!request.auditDue) return done(null, payload)
+    request.auditDue = false
+    const answer = () => done(null, payload)
+    inTime(() => book.flush()).then(answer, answer) // what is late is written all the same
   })
   app.addHook('onClose', () => book.close())
 }, { name: 'audit', dependencies: ['env', 'clock', 'client-address', 'mongo', 'metrics'] })

@@ -2,8 +2,7 @@ import fp from 'fastify-plugin'
 import { createAddressLimit } from '../services/address-limits.js'
 import { listOf, sendsRealTexts } from '../services/config.js'
 import { createLogin } from '../services/login.js'
-import { createTextCounts } from '../services/text-counts.js'
-import { createTextGuard } from '../services/text-guard.js'
+import { createSmsGuard } from '../services/sms-guard.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -14,26 +13,23 @@ declare module 'fastify' {
 const HOURLY_CAP = 500
 const DAILY_CAP = 2000
 
-/** `app.login`: codes by text message, and who knows them. */
+/** `app.login`: codes by SMS, and who knows them. */
 export default fp(async function login (app) {
   const { config, collections, sendSms, standing, testCode, now } = app
   const costly = sendsRealTexts(config)
   const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
-  const guard = createTextGuard({
-    counts: createTextCounts(collections.texts),
-    addresses: createAddressLimit(config.LIMIT_SMS_PER_ADDRESS, now),
-    secret: config.OTP_SECRET,
+  const guard = createSmsGuard({
     caps: { hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0), day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0) },
-    fraud: { minTexts: config.FRAUD_MIN_SMS, minVerified: config.FRAUD_MIN_VERIFIED, stop: costly },
-    now
+    ...(costly && config.FRAUD_MIN_SMS > 0 && { fraud: { minSms: config.FRAUD_MIN_SMS, minVerified: config.FRAUD_MIN_VERIFIED } })
   })
   app.decorate('login', createLogin({
     otps: collections.otps,
     sendSms,
     guard,
+    addresses: createAddressLimit(config.LIMIT_SMS_PER_ADDRESS, now),
     failures: createAddressLimit(config.LIMIT_FAILURES_PER_ADDRESS, now),
-    takesTexts: ({ country, isMobile }) => !costly || (countries.includes(country) && isMobile),
-    isBlocked: standing.isBlocked,
+    takesSms: ({ country, isMobile }) => !costly || (countries.includes(country) && isMobile),
+    findAccount: standing.findAccount,
     testCode,
     secret: config.OTP_SECRET,
     lifeSeconds: config.OTP_EXPIRY_SECONDS,

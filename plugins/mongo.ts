@@ -1,15 +1,14 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type Db, type MongoClientOptions } from 'mongodb'
-import type { AuditDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, TextCountDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
+import type { AuditDocument, CounterDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
 import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
 export interface Collections {
-  otps: Collection<OtpDocument>
+  otps: Collection<OtpDocument | CounterDocument>
   sessions: Collection<SessionDocument | RevokedDocument>
-  texts: Collection<TextCountDocument>
   audit: Collection<AuditDocument>
   users: Collection<UserDocument>
   idempotency: Collection<IdempotencyDocument>
@@ -60,9 +59,8 @@ export default fp(async function mongo (app) {
     return withClient({ ...unlessNamed(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client => work(client.db(databaseName(url))))
   })
   app.decorate('collections', {
-    otps: boundedCollection(db.collection<OtpDocument>('otps', { promoteBuffers: true, ...CURRENT })),
+    otps: boundedCollection(db.collection<OtpDocument | CounterDocument>('otps', { promoteBuffers: true, ...CURRENT })),
     sessions: boundedCollection(db.collection<SessionDocument | RevokedDocument>('sessions', CURRENT)),
-    texts: boundedCollection(db.collection<TextCountDocument>('texts', CURRENT)),
     audit: boundedCollection(db.collection<AuditDocument>('audit')),
     users: boundedCollection(db.collection<UserDocument>('users', CURRENT)),
     idempotency: boundedCollection(db.collection<IdempotencyDocument>('idempotency', CURRENT)),

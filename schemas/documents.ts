@@ -1,30 +1,50 @@
 import type { ObjectId } from 'mongodb'
 
-/** One text with a code: what a guess is compared with, for as long as it lives. */
+/** One code: what a guess is compared with, for as long as it lives. */
 export interface Challenge {
   nonce: Buffer
   issued_at: Date
   expires_at: Date
   tries: number
   used_at: Date | null
-  /** Where the text was asked for, as a keyed digest, so that a verified one is counted there. */
-  origin?: string
-  /** The nonce of the unused challenge that this one took the place of: a guess at that one may have been under way. */
-  replaces?: Buffer
+  /** Where its last SMS was counted for the fraud guard, so that its use is counted there too: the hour, and the ids of the counters; `stop`: the stop in whose trial it was sent. */
+  counted?: { hour: number, by: Array<{ _id: string, stop?: string }> }
 }
 
-/** Collection `otps`: everything the login counts for one phone, so that one compare-and-set decides. */
+/** One SMS that was sent. `network`: the client network that asked for it, as a keyed hash. */
+export interface Sms { at: Date, network: string }
+
+/**
+ * Collection `otps`: everything the login counts for one phone, so that one compare-and-set decides. `_id` is E.164.
+ * At most 10 SMS (a day's budget) and 50 failures (then the phone waits).
+ */
 export interface OtpDocument {
   _id: string
-  version: number
+  /** Random, another one after each write: what the next write is compared with. */
+  write_id: string
   challenge: Challenge | null
   /** In the order of sending, which is not that of a clock that was set back. */
-  sends: Date[]
+  sms: Sms[]
   failures: { row: number, dates: Date[] }
   locked_until: Date | null
-  /** The last text, when the provider told that it never arrived. */
+  /** When the last SMS was sent, if the provider told that it never arrived. */
   undelivered_at?: Date | null
-  purge_at: Date
+  expires_at: Date
+}
+
+/**
+ * Collection `otps` too: SMS of the last 24 hours, and how many of their codes were used. `_id` is `service`, or, for the fraud guard,
+ * `country:<code>`, `prefix:<digits>` or `network:<keyed hash>`.
+ */
+export interface CounterDocument {
+  _id: string
+  /** By the hour since 1970, at most 26 of them. */
+  hours: Record<string, { sent?: number, verified?: number }>
+  /** The hours in which somebody logged that a cap is near. */
+  alarms?: { hour?: number, day?: number }
+  /** Too few codes of `hour` were used: nothing passes before `until`, but for what is left of a trial. `sent`, `verified`: those of the trial. */
+  stop?: { id: string, hour: number, until: Date, sent: number, verified: number }
+  expires_at: Date
 }
 
 /**
@@ -71,16 +91,6 @@ export interface RevokedDocument {
   _id: string
   revoked_at: Date
   expires_at: Date
-}
-
-/** Collection `texts`: how many texts went to one part of the world in one hour or day, and how many of their codes were used. `_id` is `<window>:<dimension>:<value>:<start of the window>`. */
-export interface TextCountDocument {
-  _id: string
-  sent: number
-  verified: number
-  /** Somebody has logged that the bound is near, or passed. */
-  alarmed?: boolean
-  purge_at: Date
 }
 
 /** Collection `audit`: who did what from where. Equal events of a moment share one row. */

@@ -1,4 +1,4 @@
-import type { Collection, WithId } from 'mongodb'
+import type { Collection } from 'mongodb'
 import type { AuditDocument, LibraryDocument, OtpDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
 import type { LibraryItem } from '../schemas/library.js'
 import type { LoginState, RecordedEvent } from '../schemas/users.js'
@@ -7,6 +7,7 @@ import { createBelongings } from './belongings.js'
 import { userNotFound } from './errors.js'
 import { jsonText } from './json-text.js'
 import type { createMoves } from './moves.js'
+import { stateOf, type OtpCollection } from './otp-store.js'
 import type { Clock, Visitor } from './ports.js'
 import { shownSession, type createSessions } from './sessions.js'
 import { warnOfVacancy } from './standing.js'
@@ -14,7 +15,7 @@ import { shown, shownToSelf } from './users.js'
 
 export interface AccountOptions {
   users: Collection<UserDocument>
-  otps: Collection<OtpDocument>
+  otps: OtpCollection
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
   sessions: Pick<ReturnType<typeof createSessions>, 'endAll' | 'list'>
@@ -58,7 +59,7 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
   async function exportOf (caller: string, sessionId: string, visitor: Visitor): Promise<{ at: Date, text: AsyncIterable<string> }> {
     const at = now()
     const user = await users.findOne({ number: caller })
-    const [otp, open] = await Promise.all([otps.findOne({ _id: caller }), sessions.list(caller)])
+    const [otp, open] = await Promise.all([otps.findOne({ _id: caller }).then(stateOf), sessions.list(caller)])
     visitor.record('user.exported', caller)
     const text = jsonText({
       exported_at: at,
@@ -74,9 +75,9 @@ export function createAccount ({ users, otps, uploads, library, sessions, moves,
   }
 }
 
-function loginState ({ challenge, sends, failures, locked_until: lockedUntil }: WithId<OtpDocument>): LoginState {
+function loginState ({ challenge, sms, failures, locked_until: lockedUntil }: OtpDocument): LoginState {
   return {
-    texts: sends.map(toText),
+    texts: sms.map(({ at }) => toText(at)),
     failures: failures.dates.map(toText),
     failures_in_row: failures.row,
     locked_until: lockedUntil && toText(lockedUntil),

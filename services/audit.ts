@@ -1,16 +1,27 @@
+import { LRUCache } from 'lru-cache'
 import { MongoBulkWriteError, ObjectId, type Collection } from 'mongodb'
 import type { AuditDocument } from '../schemas/documents.js'
-import { maskAddress } from './address.js'
+import { clientOf, maskAddress } from './address.js'
 import { digest } from './digest.js'
-import { DUPLICATE_KEY } from './errors.js'
 import { maskPhone } from './phone.js'
 import type { AuditEvent, Clock, Log } from './ports.js'
 
 const KEPT_MS = 90 * 24 * 3600 * 1000
 const FLUSH_MS = 200
 const RETRY_MS = 5000
-/** As many different events wait for the database at most; beyond it they are in the log alone, and their number too. */
-const MOST_WAITING = 10_000
+const MINUTE_MS = 60_000
+/** Rows that wait for the database; beyond them events are in the log alone, and their number too. */
+const MAX_WAITING = 10_000
+/** Rows that a repetition is added to, and client networks whose rows are counted. */
+const MAX_REMEMBERED = 10_000
+/** Of one client network in a minute, by requests without a token. */
+const MAX_ANONYMOUS_ROWS = 100
+/** What a client network does beyond that. */
+const FOLDED = 'events.folded'
+
+/** Events that change a right. Each has a row of its own, which is written before the answer. */
+const RIGHTS = new Set<AuditEvent>(['otp.verified', 'session.opened', 'session.revoked', 'session.reused', 'user.created', 'user.moved', 'user.deleted', 'admin.changed'])
+export const changesRight = (event: AuditEvent) => RIGHTS.has(event)
 
 export interface AuditOptions {
   audit: Collection<AuditDocument>
@@ -25,31 +36,73 @@ export interface Entry {
   address: string
   requestId: string
   details: AuditDocument['details']
+  /** The request has no token, or none that is good. */
+  anonymous?: boolean
 }
+
+/** `row.count` grows while it is repeated. */
+interface Noted { row: AuditDocument, at: number }
 
 /** Who did what from where, for 90 days: masked, and found again by a keyed digest of the number. */
 export function createAudit ({ audit, secret, log, now }: AuditOptions) {
-  let waiting = new Map<string, AuditDocument>()
-  /** What could not be written yet. */
-  let unwritten: AuditDocument[] = []
+  /** What must be written yet. */
+  const waiting = new Set<AuditDocument>()
+  const recent = new LRUCache<string, Noted>({ max: MAX_REMEMBERED })
+  const networks = new LRUCache<string, { since: number, rows: number }>({ max: MAX_REMEMBERED })
   let lost = 0
   let timer: NodeJS.Timeout | undefined
   let writing = Promise.resolve()
   return { add, each, flush, close }
 
-  /** Notes an event; it is in the database a moment later. Equal ones of a moment become one row with a count, so that a flood of guesses is no flood of writes. */
-  function add ({ event, phone, address, requestId, details }: Entry): void {
-    const subject = phone === null ? null : subjectOf(phone)
-    const network = maskAddress(address)
-    const key = JSON.stringify([event, subject, network, details])
-    const known = waiting.get(key)
-    if (known) known.count++
-    else if (waiting.size + unwritten.length >= MOST_WAITING) lost++
-    else {
-      const at = now()
-      waiting.set(key, { _id: new ObjectId(), event, phone: phone === null ? null : maskPhone(phone), subject, network, request_id: requestId, at, count: 1, details, purge_at: new Date(at.getTime() + KEPT_MS) })
-    }
+  /**
+   * Notes an event; it is in the database a moment later. What repeats another one of the last minute is added to its row, so that a flood of guesses
+   * is no flood of rows; what a client network does without a token beyond 100 rows a minute is one row. This process counts for itself.
+   */
+  function add (entry: Entry): void {
+    const row = rowOf(entry)
+    if (waiting.size >= MAX_WAITING && !waiting.has(row)) lost++
+    else waiting.add(row)
     timer ??= setTimeout(flush, FLUSH_MS).unref()
+  }
+
+  function rowOf (entry: Entry): AuditDocument {
+    const { event, phone, address, details, anonymous } = entry
+    if (changesRight(event)) return newRow(entry)
+    const key = JSON.stringify([event, phone && subjectOf(phone), maskAddress(address), details])
+    return repeated(key) ?? remember(key, anonymous && isOverflowing(address) ? folded(entry) : newRow(entry))
+  }
+
+  function newRow ({ event, phone, address, requestId, details }: Omit<Entry, 'event'> & { event: string }): AuditDocument {
+    const at = now()
+    const subject = phone === null ? null : subjectOf(phone)
+    return { _id: new ObjectId(), event, phone: phone && maskPhone(phone), subject, network: maskAddress(address), request_id: requestId, at, count: 1, details, purge_at: new Date(at.getTime() + KEPT_MS) }
+  }
+
+  function repeated (key: string): AuditDocument | undefined {
+    const noted = recent.get(key)
+    if (!noted || Math.abs(now().getTime() - noted.at) >= MINUTE_MS) return undefined
+    noted.row.count++
+    return noted.row
+  }
+
+  function remember (key: string, row: AuditDocument): AuditDocument {
+    recent.set(key, { row, at: row.at.getTime() })
+    return row
+  }
+
+  /** Whether the client network of `address` has had its rows of this minute. */
+  function isOverflowing (address: string): boolean {
+    const client = clientOf(address)
+    const known = networks.get(client)
+    const counted = known && Math.abs(now().getTime() - known.since) < MINUTE_MS ? known : { since: now().getTime(), rows: 0 }
+    networks.set(client, counted)
+    return ++counted.rows > MAX_ANONYMOUS_ROWS
+  }
+
+  /** The one row for all that a client network does beyond its rows. */
+  function folded ({ address, requestId }: Entry): AuditDocument {
+    const key = `folded ${clientOf(address)}`
+    return repeated(key) ?? remember(key, newRow({ event: FOLDED, phone: null, address, requestId, details: {} }))
   }
 
   /** Resolves when what was noted before is in the database, or could not be written: then it is tried again later. */
@@ -64,25 +117,26 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
   async function close (): Promise<void> {
     await flush()
     clearTimeout(timer)
-    lost += unwritten.length
+    lost += waiting.size
     reportLost()
   }
 
+  /** One command for new rows and for grown ones. It can be repeated: a count only grows to what it is. */
   async function write (): Promise<void> {
-    const rows = [...unwritten, ...waiting.values()]
-    unwritten = []
-    waiting = new Map()
-    if (rows.length > 0) await audit.insertMany(rows, { ordered: false }).catch((err: unknown) => keep(rows, err))
+    const rows = [...waiting]
+    waiting.clear()
+    const operations = rows.map(({ _id, count, ...row }) => ({ updateOne: { filter: { _id }, update: { $setOnInsert: row, $max: { count } }, upsert: true } }))
+    if (rows.length > 0) await audit.bulkWrite(operations, { ordered: false }).catch((err: unknown) => keep(rows, err))
     reportLost()
   }
 
-  /** Keeps what was not written, while there is room. A row that the database refused by itself would be refused again, unless it is there already. */
+  /** Keeps what was not written, while there is room. A row that the database refused by itself would be refused again. */
   function keep (rows: AuditDocument[], err: unknown): void {
-    const refused = err instanceof MongoBulkWriteError ? [err.writeErrors].flat() : []
-    unwritten = refused.length > 0 ? [] : rows.slice(0, Math.max(0, MOST_WAITING - waiting.size))
-    lost += refused.length > 0 ? refused.filter(({ code }) => code !== DUPLICATE_KEY).length : rows.length - unwritten.length
-    log.error({ event: 'audit.unwritten', rows: unwritten.length, err })
-    if (unwritten.length > 0) timer ??= setTimeout(flush, RETRY_MS).unref()
+    const refused = err instanceof MongoBulkWriteError ? [err.writeErrors].flat().length : 0
+    const kept = refused > 0 ? [] : rows.filter(row => waiting.has(row) || (waiting.size < MAX_WAITING && waiting.add(row)))
+    lost += refused > 0 ? refused : rows.length - kept.length
+    log.error({ event: 'audit.unwritten', rows: kept.length, err })
+    if (kept.length > 0) timer ??= setTimeout(flush, RETRY_MS).unref()
   }
 
   function reportLost (): void {

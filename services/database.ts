@@ -16,14 +16,11 @@ export const NEWEST_FIRST = { created_at: -1, _id: -1 } as const
 /** By collection, what the rules rely on: what is unique, what ends by itself, and every order that is asked for. */
 export const indexes: Record<string, Index[]> = {
   otps: [
-    { key: { purge_at: 1 }, expireAfterSeconds: 0 }
+    { key: { expires_at: 1 }, expireAfterSeconds: 0 }
   ],
   sessions: [
     { key: { expires_at: 1 }, expireAfterSeconds: 0 },
     { key: { phone: 1, created_at: -1 } }
-  ],
-  texts: [
-    { key: { purge_at: 1 }, expireAfterSeconds: 0 }
   ],
   audit: [
     { key: { purge_at: 1 }, expireAfterSeconds: 0 },
@@ -55,6 +52,9 @@ export const indexes: Record<string, Index[]> = {
     { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } }
   ]
 }
+
+/** Collections of earlier versions: what they held is counted elsewhere now, and was kept for a day at most. */
+const retired = ['texts']
 
 const DEFAULT_NAME = 'hookaba'
 
@@ -93,14 +93,23 @@ export function unlessNamed (uri: string, options: MongoClientOptions): MongoCli
   return Object.fromEntries(Object.entries(options).filter(([name]) => !named.has(name.toLowerCase())))
 }
 
+const NAMESPACE_NOT_FOUND = 26
+
+async function dropIfThere (db: Db, collection: string): Promise<void> {
+  await db.collection(collection).drop().catch((error: unknown) => {
+    if (!(error instanceof MongoServerError) || error.code !== NAMESPACE_NOT_FOUND) throw error
+  })
+}
+
 const PROGRESS_MS = 2000
 const CONFLICTS = new Set([85, 86])
 
 /**
- * Builds the indexes that are not there, however long that takes. Rejects when one with the same key and other options is there
+ * Builds the indexes that are not there, however long that takes, and drops what is retired. Rejects when one with the same key and other options is there
  * (85, 86), or when rows share what is to be unique (11000), with a sentence that names the index, the collection and one example.
  */
 export async function ensureIndexes (db: Db, log?: Pick<Log, 'info'>): Promise<void> {
+  for (const collection of retired) await dropIfThere(db, collection)
   for (const [collection, wanted] of Object.entries(indexes)) {
     for (const index of wanted) await ensureIndex(db.collection(collection), index, log)
   }

@@ -23,13 +23,13 @@ export function createNumbers ({ users, login, moves, standing, region }: Number
     /** Sends a code to the new number. 400, 404 the caller is no user yet, 429. */
     async request (number: string, caller: string, visitor: Visitor): Promise<void> {
       const phone = await accepted(number, caller)
-      await login.requestOtp(phone.e164, 'other', visitor, 'number')
+      await login.requestOtp(phone, 'other', visitor, 'number')
     },
 
     /** The user with their new number, everything of theirs moved; undefined for a wrong code. 400, 404, 409, 429. */
     async verify (number: string, otp: string, caller: string, visitor: Visitor): Promise<CurrentUser | undefined> {
       const phone = await accepted(number, caller)
-      if (await login.verifyOtp(phone.e164, otp, visitor, 'number') === undefined) return undefined
+      if (!await login.verifyOtp(phone, otp, visitor)) return undefined
       return shownToSelf(await moves.move(caller, phone.e164, visitor))
     }
   }

@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { Challenge, OtpDocument } from '../schemas/documents.js'
+import type { Challenge, OtpDocument, Sms } from '../schemas/documents.js'
+import { toAsciiDigits } from './digits.js'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -9,17 +10,20 @@ const DAY = 24 * 60 * MINUTE
 export const MAX_TRIES = 5
 const GAPS = [15, 30, 60, 120, 300].map(seconds => seconds * SECOND)
 const WINDOW = 10 * MINUTE
-const TEXTS_PER_WINDOW = 5
-const TEXTS_PER_DAY = 10
+const MAX_PER_WINDOW = 5
+const MAX_PER_DAY = 10
+/** Of these, what one client network may use, so that a stranger cannot use up the owner's budget. */
+const MAX_PER_WINDOW_OF_NETWORK = 3
+const MAX_PER_DAY_OF_NETWORK = 5
 const REPEATABLE = 9 * MINUTE
 const LONGEST_LIFE = 10 * MINUTE
 const FAILURES_BEFORE_WAIT = 10
 const LONGEST_WAIT = 900 * SECOND
 const FAILURES_PER_DAY = 50
 
-export type OtpState = Omit<OtpDocument, '_id' | 'version' | 'purge_at'>
+export type OtpState = Omit<OtpDocument, '_id' | 'write_id' | 'expires_at'>
 
-/** Why no text may be sent now, whatever the phone's own budgets say, and for how many seconds. */
+/** Why no SMS may be sent now, whatever the phone's own budgets say, and for how many seconds. */
 export interface Stop { reason: string, retryAfter: number }
 
 interface RequestEvent {
@@ -27,18 +31,20 @@ interface RequestEvent {
   nonce: Buffer
   /** Milliseconds. */
   life: number
-  /** Where it is asked for, as a keyed digest. */
-  origin?: string
+  /** The client network that asks, as a keyed hash. */
+  network: string
+  /** Where the SMS is counted besides. */
+  counted?: Challenge['counted']
   stop?: Stop
-  /** Nothing is sent: no gap, no budget. */
-  textless?: boolean
+  /** No SMS is sent: no gap, no budget. */
+  silent?: boolean
 }
 
 export type OtpEvent =
   | RequestEvent
-  | { type: 'unsent', sentAt: Date, nonce: Buffer, before: Challenge | null, counted: boolean }
-  | { type: 'guess', wellFormed: boolean }
-  | { type: 'match', nonce: Buffer, guessedAt: Date }
+  | { type: 'unsent', sentAt: Date, network: string, nonce: Buffer, before: Challenge | null, counted: boolean }
+  /** `matches`: whether the guess is the code of a nonce; undefined where the guess is no six digits. */
+  | { type: 'guess', matches: ((nonce: Buffer) => boolean) | undefined }
   | { type: 'undelivered', sentAt?: Date }
 
 export type OtpOutcome =
@@ -46,17 +52,18 @@ export type OtpOutcome =
   | { type: 'quiet' }
   | { type: 'limited' } & Stop
   | { type: 'restored' }
-  | { type: 'compare', nonce: Buffer }
-  /** `used`: the nonce of the used code that the guess came upon, so that a replay can be told from a wrong guess. */
-  | { type: 'rejected', used?: Buffer }
+  /** `replay`: the guess is the code that was just used. */
+  | { type: 'rejected', replay: boolean }
   | { type: 'locked', retryAfter: number }
-  | { type: 'accepted', origin: string | undefined }
+  | { type: 'accepted', counted: Challenge['counted'] }
   | { type: 'freed' }
   | { type: 'unchanged' }
 
-export const initial: OtpState = { challenge: null, sends: [], failures: { row: 0, dates: [] }, locked_until: null }
+export const initial: OtpState = { challenge: null, sms: [], failures: { row: 0, dates: [] }, locked_until: null }
 
-const since = (dates: Date[], start: number) => dates.filter(date => date.getTime() > start)
+const since = <T>(list: T[], dateOf: (item: T) => Date, start: number) => list.filter(item => dateOf(item).getTime() > start)
+const sentAt = ({ at }: Sms) => at
+const itself = (date: Date) => date
 const sorted = (dates: Date[]) => dates.toSorted((a, b) => a.getTime() - b.getTime())
 const seconds = (ms: number) => Math.max(1, Math.ceil(ms / SECOND))
 const live = (challenge: Challenge | null, now: number): challenge is Challenge =>
@@ -70,41 +77,53 @@ export function next (state: OtpState, event: OtpEvent, now: Date): { state: Otp
   switch (event.type) {
     case 'request': return request(state, event, now.getTime())
     case 'unsent': return unsent(state, event)
-    case 'guess': return guess(state, event, now.getTime())
-    case 'match': return match(state, event, now)
+    case 'guess': return guess(state, event, now)
     case 'undelivered': return undelivered(state, event)
   }
 }
 
+/** The gap is judged first, then the phone's own budgets, then what else stops an SMS. */
 function request (state: OtpState, event: RequestEvent, now: number): ReturnType<typeof next> {
   const { challenge } = state
   const sending = renewed(challenge, event, now)
   const outcome: OtpOutcome = { type: 'send', nonce: sending.nonce, before: challenge }
-  if (event.textless) return { state: { ...state, challenge: sending }, outcome }
+  if (event.silent) return { state: { ...state, challenge: sending }, outcome }
 
-  const sends = since(state.sends, now - DAY)
-  const recent = since(sends, now - WINDOW)
-  const last = recent.at(-1)
+  const day = since(state.sms, sentAt, now - DAY)
+  const recent = since(day, sentAt, now - WINDOW)
+  const last = recent.at(-1)?.at.getTime()
   const lost = state.undelivered_at?.getTime()
-  if (last && last.getTime() !== lost && live(challenge, now) && now < last.getTime() + gapAfter(recent.length)) return { state, outcome: { type: 'quiet' } }
-  const wait = Math.max(untilBelow(recent, TEXTS_PER_WINDOW, WINDOW, now), untilBelow(sends, TEXTS_PER_DAY, DAY, now))
+  if (last !== undefined && last !== lost && live(challenge, now) && now < last + gapAfter(recent.length)) return { state, outcome: { type: 'quiet' } }
+  const wait = untilAllowed(recent, day, event.network, now)
   if (wait > 0) return { state, outcome: { type: 'limited', reason: 'phone', retryAfter: seconds(wait) } }
   if (event.stop) return { state, outcome: { type: 'limited', ...event.stop } }
 
-  return { state: { ...state, challenge: sending, sends: [...sends, new Date(now)], ...(lost === now && { undelivered_at: null }) }, outcome }
+  const sms = [...day, { at: new Date(now), network: event.network }]
+  return { state: { ...state, challenge: sending, sms, ...(lost === now && { undelivered_at: null }) }, outcome }
 }
 
-/** What the next text holds: the live code once more, while its first text is not too old; else a new one. */
-function renewed (challenge: Challenge | null, { nonce, life, origin }: RequestEvent, now: number): Challenge {
-  const asked = origin === undefined ? {} : { origin }
+/** What the next SMS holds: the live code once more, while its first SMS is not too old; else a new one. */
+function renewed (challenge: Challenge | null, { nonce, life, counted }: RequestEvent, now: number): Challenge {
+  const { counted: _, ...current } = challenge ?? {}
+  const where = counted && { counted }
   if (live(challenge, now) && now - challenge.issued_at.getTime() <= REPEATABLE) {
-    return { ...challenge, ...asked, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + LONGEST_LIFE)) }
+    return { ...current as Challenge, ...where, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + LONGEST_LIFE)) }
   }
-  const replaces = challenge?.used_at === null ? { replaces: challenge.nonce } : {}
-  return { nonce, issued_at: new Date(now), expires_at: new Date(now + life), tries: 0, used_at: null, ...asked, ...replaces }
+  return { nonce, issued_at: new Date(now), expires_at: new Date(now + life), tries: 0, used_at: null, ...where }
 }
 
-const gapAfter = (texts: number) => GAPS[Math.min(texts, GAPS.length) - 1] ?? 0
+const gapAfter = (count: number) => GAPS[Math.min(count, GAPS.length) - 1] ?? 0
+
+/** Milliseconds until the phone's budgets, and what one client network may use of them, allow an SMS; 0: now. */
+function untilAllowed (recent: Sms[], day: Sms[], network: string, now: number): number {
+  const own = (list: Sms[]) => list.filter(sms => sms.network === network)
+  return Math.max(
+    untilBelow(recent.map(sentAt), MAX_PER_WINDOW, WINDOW, now),
+    untilBelow(day.map(sentAt), MAX_PER_DAY, DAY, now),
+    untilBelow(own(recent).map(sentAt), MAX_PER_WINDOW_OF_NETWORK, WINDOW, now),
+    untilBelow(own(day).map(sentAt), MAX_PER_DAY_OF_NETWORK, DAY, now)
+  )
+}
 
 /** Milliseconds until fewer than `most` of `dates` lie within `window`; 0 when that is so now. */
 function untilBelow (dates: Date[], most: number, window: number, now: number): number {
@@ -113,31 +132,40 @@ function untilBelow (dates: Date[], most: number, window: number, now: number): 
 }
 
 /**
- * A text that was not sent leaves the earlier challenge as it was, but for the guesses that were spent on it meanwhile;
- * a challenge that a later text repeats or replaced stays.
+ * An SMS that was not sent leaves the earlier challenge as it was, but for the guesses that were spent on it meanwhile;
+ * a challenge that a later SMS repeats or replaced stays.
  */
-function unsent (state: OtpState, { sentAt, nonce, before, counted }: OtpEvent & { type: 'unsent' }): ReturnType<typeof next> {
+function unsent (state: OtpState, { sentAt: time, network, nonce, before, counted }: OtpEvent & { type: 'unsent' }): ReturnType<typeof next> {
   const { challenge } = state
-  const index = state.sends.findLastIndex(date => date.getTime() === sentAt.getTime())
-  const sends = counted ? state.sends : state.sends.filter((_, i) => i !== index)
-  const sentLater = index < state.sends.length - 1
-  if (sentLater || !challenge?.nonce.equals(nonce) || challenge.used_at !== null) return { state: { ...state, sends }, outcome: { type: 'restored' } }
+  const index = state.sms.findLastIndex(sms => sms.at.getTime() === time.getTime() && sms.network === network)
+  const sms = counted ? state.sms : state.sms.filter((_, i) => i !== index)
+  const sentLater = index < state.sms.length - 1
+  if (sentLater || !challenge?.nonce.equals(nonce) || challenge.used_at !== null) return { state: { ...state, sms }, outcome: { type: 'restored' } }
   const restored = before?.nonce.equals(nonce) ? { ...before, tries: challenge.tries } : before
-  return { state: { ...state, challenge: restored, sends }, outcome: { type: 'restored' } }
+  return { state: { ...state, challenge: restored, sms }, outcome: { type: 'restored' } }
 }
 
-function guess (state: OtpState, { wellFormed }: OtpEvent & { type: 'guess' }, now: number): ReturnType<typeof next> {
-  const { challenge, locked_until: lockedUntil } = state
-  if (lockedUntil && now < lockedUntil.getTime()) return { state, outcome: { type: 'locked', retryAfter: seconds(lockedUntil.getTime() - now) } }
-  if (!wellFormed || !live(challenge, now)) {
-    const used = wellFormed && challenge?.used_at ? { used: challenge.nonce } : {}
-    return { state, outcome: { type: 'rejected', ...used } }
-  }
+/** Only a guess that is compared with a live code counts; a right one uses the code up, and ends the row of failures. */
+function guess (state: OtpState, { matches }: OtpEvent & { type: 'guess' }, now: Date): ReturnType<typeof next> {
+  const { challenge, failures, locked_until: lockedUntil } = state
+  const wait = (lockedUntil?.getTime() ?? 0) - now.getTime()
+  if (wait > 0) return { state, outcome: { type: 'locked', retryAfter: seconds(wait) } }
+  if (!matches || challenge === null) return { state, outcome: { type: 'rejected', replay: false } }
+  const { nonce, used_at: usedAt } = challenge
+  if (!live(challenge, now.getTime())) return { state, outcome: { type: 'rejected', replay: matches(nonce) && usedAt !== null } }
 
-  const failures = { row: state.failures.row + 1, dates: [...since(state.failures.dates, now - DAY), new Date(now)] }
+  const dates = since(failures.dates, itself, now.getTime() - DAY)
+  if (matches(nonce)) {
+    const succeeded = { row: 0, dates }
+    return {
+      state: { ...state, challenge: { ...challenge, tries: challenge.tries + 1, used_at: now }, failures: succeeded, locked_until: waitAfter(succeeded, now.getTime()) },
+      outcome: { type: 'accepted', counted: challenge.counted }
+    }
+  }
+  const failed = { row: failures.row + 1, dates: [...dates, now] }
   return {
-    state: { ...state, challenge: { ...challenge, tries: challenge.tries + 1 }, failures, locked_until: waitAfter(failures, now) },
-    outcome: { type: 'compare', nonce: challenge.nonce }
+    state: { ...state, challenge: { ...challenge, tries: challenge.tries + 1 }, failures: failed, locked_until: waitAfter(failed, now.getTime()) },
+    outcome: { type: 'rejected', replay: false }
   }
 }
 
@@ -147,28 +175,10 @@ function waitAfter ({ row, dates }: OtpState['failures'], now: number): Date | n
   return wait > 0 ? new Date(now + wait) : null
 }
 
-/**
- * A right guess was counted as a failure before it was compared: that is taken back, and the first of them uses the code up.
- * A code that was replaced in between is as good as the one in its place, and uses that up too.
- */
-function match (state: OtpState, { nonce, guessedAt }: OtpEvent & { type: 'match' }, now: Date): ReturnType<typeof next> {
-  const { challenge, failures } = state
-  const index = failures.dates.findIndex(date => date.getTime() === guessedAt.getTime())
-  const dates = failures.dates.filter((_, i) => i !== index)
-  if (challenge === null || challenge.used_at !== null || !(challenge.nonce.equals(nonce) || challenge.replaces?.equals(nonce))) {
-    return { state: { ...state, failures: { ...failures, dates } }, outcome: { type: 'rejected' } }
-  }
-  const succeeded = { row: 0, dates }
-  return {
-    state: { ...state, challenge: { ...challenge, used_at: now }, failures: succeeded, locked_until: waitAfter(succeeded, now.getTime()) },
-    outcome: { type: 'accepted', origin: challenge.origin }
-  }
-}
-
-/** The last text, or the one sent at `sentAt` where that is the last, never arrived: the next request meets no gap. Budgets still count it. */
-function undelivered (state: OtpState, { sentAt }: OtpEvent & { type: 'undelivered' }): ReturnType<typeof next> {
-  const last = state.sends.at(-1)
-  const isLast = last !== undefined && (sentAt === undefined || sentAt.getTime() === last.getTime())
+/** The last SMS, or the one sent at `sentAt` where that is the last, never arrived: the next request meets no gap. Budgets still count it. */
+function undelivered (state: OtpState, { sentAt: time }: OtpEvent & { type: 'undelivered' }): ReturnType<typeof next> {
+  const last = state.sms.at(-1)?.at
+  const isLast = last !== undefined && (time === undefined || time.getTime() === last.getTime())
   if (!isLast || last.getTime() === state.undelivered_at?.getTime()) return { state, outcome: { type: 'unchanged' } }
   return { state: { ...state, undelivered_at: last }, outcome: { type: 'freed' } }
 }
@@ -180,7 +190,8 @@ export function otpCode (secret: string, nonce: Buffer, phone: string): string {
   return String(truncated % 1_000_000).padStart(6, '0')
 }
 
-export const isOtpCode = (text: string) => /^[0-9]{6}$/.test(text)
+/** Six digits of any script, in ASCII; undefined for every other text. */
+export const readCode = (text: string): string | undefined => /^\p{Nd}{6}$/u.test(text) ? toAsciiDigits(text) : undefined
 
 /** Whether two codes are the same, in constant time. Both must be well-formed. */
 export const sameCode = (a: string, b: string) => timingSafeEqual(Buffer.from(a), Buffer.from(b))

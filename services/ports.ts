@@ -7,8 +7,20 @@ export type Clock = () => Date
 /** `reference` comes back with the provider's report of what became of the text, where it reports at all. */
 export interface Text { to: string, body: string, reference: string }
 
-/** Sends one text. Rejects with NumberRefused when the provider says that this number takes none, else with whatever went wrong. */
+/**
+ * Sends one SMS. Rejects with NumberRefused when the provider says that this number takes none, with SmsUnconfirmed when the SMS may
+ * have been sent, and with any other error when it was not.
+ */
 export type SendSms = (text: Text) => Promise<void>
+
+/** One of several that may send an SMS, within `timeoutMs`; rejects as SendSms does. */
+export type SmsProvider = (text: Text, timeoutMs: number) => Promise<void>
+
+/** The provider was given the SMS and did not say what became of it: it may arrive. */
+export class SmsUnconfirmed extends Error {}
+
+/** Whether the phone has an account, and whether that is blocked. One read. */
+export type FindAccount = (phone: string) => Promise<{ known: boolean, blocked: boolean }>
 
 /** The provider accepts no texts for this number (not mobile, blocked, unsubscribed): asking again will not help. */
 export class NumberRefused extends Error {}

@@ -1,22 +1,16 @@
-import type { SendSms } from './ports.js'
+import { postOnce, refuse } from './post-once.js'
+import type { SmsProvider } from './ports.js'
 
 export interface HttpSmsOptions {
   url: string
   token?: string
-  timeoutMs: number
 }
 
-/** Sends by any gateway that takes a JSON `POST {"to", "body"}` with a bearer token (RFC 6750) and answers 2xx. Rejects on every other answer, and in time. */
-export function createHttpSms ({ url, token, timeoutMs }: HttpSmsOptions): SendSms {
-  return async ({ to, body }) => {
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
-      body: JSON.stringify({ to, body }),
-      redirect: 'error',
-      signal: AbortSignal.timeout(timeoutMs)
-    })
-    await response.body?.cancel()
-    if (!response.ok) throw new Error(`the gateway answered ${response.status}`)
+/** Sends by any gateway that takes a JSON `POST {"to", "body"}` with a bearer token (RFC 6750) and answers 2xx. */
+export function createHttpSms ({ url, token }: HttpSmsOptions): SmsProvider {
+  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) }
+  return async ({ to, body }, timeoutMs) => {
+    const answer = await postOnce(url, headers, JSON.stringify({ to, body }), timeoutMs)
+    if (answer.status < 200 || answer.status > 299) refuse('the gateway', answer)
   }
 }

@@ -14,7 +14,12 @@ export interface StandingOptions {
 
 /** What somebody may do beyond what everybody may; asked of the database each time, so that a change holds at once. */
 export function createStanding ({ users, isTestNumber, adminNumbers }: StandingOptions) {
-  return { isTestNumber, isBlocked, isAdmin, requireAdmin, isAppointed, appoint }
+  return { isTestNumber, findAccount, isBlocked, isAdmin, requireAdmin, isAppointed, appoint }
+
+  async function findAccount (phone: string): Promise<{ known: boolean, blocked: boolean }> {
+    const user = await users.findOne({ number: phone }, { projection: { blocked: 1 } })
+    return { known: user !== null, blocked: user?.blocked === true }
+  }
 
   async function isBlocked (phone: string): Promise<boolean> {
     return await users.findOne({ number: phone, blocked: true }, { projection: { _id: 1 } }) !== null

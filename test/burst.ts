@@ -6,7 +6,7 @@ import { openApiCheck, type OpenApiDocument } from './openapi.js'
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export interface Answer { status: number, body: any }
-export interface Post { path: string, json: unknown, token?: string }
+export interface Post { path: string, json: unknown, token?: string, headers?: Record<string, string> }
 export type Burst = (posts: Post[]) => Promise<Answer[]>
 
 const CONNECTIONS = 50
@@ -63,10 +63,11 @@ function exchange (socket: Socket, posts: Post[]): Promise<Answer[]> {
   })
 }
 
-function written ({ path, json, token }: Post): string {
+function written ({ path, json, token, headers = {} }: Post): string {
   const body = JSON.stringify(json)
   const authorization = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`
-  return `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${authorization}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  const others = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  return `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${authorization}${others}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
 }
 
 /** The first whole answer in `bytes`, and how long it is. */

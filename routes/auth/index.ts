@@ -1,11 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpRequest, OtpResult, OtpSent, OtpVerification, Refresh, Refreshed } from '../../schemas/auth.js'
 import { anyOperation, BadRequest, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
+import { requirePhone } from '../../services/phone.js'
 
 const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { login, sessions, testEnd, now } = app
+  const { config, login, sessions, testEnd, now } = app
   app.removeContentTypeParser('multipart/form-data')
 
   app.post('/request-otp', {
@@ -19,7 +20,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
   }, async ({ body, visitor }) => {
-    await login.requestOtp(body.phone, body.platform ?? 'other', visitor)
+    await login.requestOtp(phoneOf(body), body.platform ?? 'other', visitor)
     return { message: 'OTP sent' }
   })
 
@@ -34,9 +35,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...ref(OtpResult), description: '`success` tells whether the code was right' }, ...refusals, 429: TooManyGuesses }
     }
   }, async ({ body, visitor }) => {
-    const guessedAt = now()
-    const phone = await login.verifyOtp(body.phone, body.otp, visitor)
-    const opened = phone && await sessions.open(phone, visitor, { refreshable: body.refresh, endsBy: testEnd(phone, guessedAt) })
+    const [phone, guessedAt] = [phoneOf(body), now()]
+    const opened = await login.verifyOtp(phone, body.otp, visitor) && await sessions.open(phone.e164, visitor, { refreshable: body.refresh, endsBy: testEnd(phone.e164, guessedAt) })
     if (!opened) return { success: false, message: 'Invalid OTP' }
     const { session, refreshToken } = opened
     return { success: true, message: 'OTP verified', ...bearer(session), ...(refreshToken && { refresh_token: refreshToken }) }
@@ -56,6 +56,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     const { session, refreshToken } = await sessions.refresh(body.refresh_token, visitor)
     return { ...bearer(session), refresh_token: refreshToken }
   })
+
+  function phoneOf ({ phone }: { phone: string }) {
+    return requirePhone(phone, config.DEFAULT_REGION, 'phone')
+  }
 
   function bearer (session: Parameters<typeof app.issueToken>[0]) {
     const { token, expiresIn } = app.issueToken(session)

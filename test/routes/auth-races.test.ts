@@ -1,4 +1,5 @@
 import t from 'tap'
+import { stateOf } from '../../services/otp-store.js'
 import { burstOf, type Answer, type Post } from '../burst.js'
 import { freshPhone, startService, startServices } from '../helper.js'
 
@@ -36,7 +37,7 @@ t.test(`POST ${VERIFY}`, async t => {
     const code = Number(service.lastCode(phone))
     let refused = 0
     for (let i = 1; i <= GUESSES; i++) refused += invalid(await burst([{ path: VERIFY, json: { phone, otp: String((code + i) % 1_000_000).padStart(6, '0') } }]))
-    const stored = await service.app.collections.otps.findOne({ _id: phone })
+    const stored = stateOf(await service.app.collections.otps.findOne({ _id: phone }))
     t.same([refused, stored?.challenge?.tries, stored?.failures.dates.length], [GUESSES, 5, 5])
     t.equal(invalid(await burst([{ path: VERIFY, json: { phone, otp: service.lastCode(phone) } }])), 1)
   })
@@ -46,7 +47,7 @@ t.test(`POST ${VERIFY}`, async t => {
     for (const phone of await phonesWithCode()) {
       const code = Number(service.lastCode(phone))
       const answers = await everywhere(Array.from({ length: 500 }, (_, i) => ({ path: VERIFY, json: { phone, otp: String((code + i + 1) % 1_000_000).padStart(6, '0') } })))
-      const stored = await service.app.collections.otps.findOne({ _id: phone })
+      const stored = stateOf(await service.app.collections.otps.findOne({ _id: phone }))
       const after = await burst([{ path: VERIFY, json: { phone, otp: service.lastCode(phone) } }])
       const seen = [invalid(answers), stored?.challenge?.tries, stored?.failures.row, stored?.failures.dates.length, invalid(after)]
       if (seen.join() !== '500,5,5,5,1') strays.push(seen)

@@ -20,13 +20,16 @@ const rendition = { size: value, bytes: value, frames: value, duration_ms: value
 const STORED = {
   otps: {
     _id: value,
-    version: value,
-    challenge: { nonce: value, issued_at: value, expires_at: value, tries: value, used_at: value, origin: value, replaces: value },
-    sends: value,
+    write_id: value,
+    challenge: { nonce: value, issued_at: value, expires_at: value, tries: value, used_at: value, counted: { hour: value, by: { _id: value, stop: value } } },
+    sms: { at: value, network: value },
     failures: { row: value, dates: value },
     locked_until: value,
     undelivered_at: value,
-    purge_at: value
+    hours: value,
+    alarms: { hour: value, day: value },
+    stop: { id: value, hour: value, until: value, sent: value, verified: value },
+    expires_at: value
   },
   sessions: {
     _id: value,
@@ -42,7 +45,6 @@ const STORED = {
     pending: value,
     revoked_at: value
   },
-  texts: { _id: value, sent: value, verified: value, alarmed: value, purge_at: value },
   audit: {
     _id: value,
     event: value,
@@ -305,7 +307,7 @@ function namesOf (document: OpenApiDocument, requestBody: unknown): string[] {
 const portions = (names: string[], size: number) => Array.from({ length: Math.ceil(names.length / size) }, (_, i) => names.slice(i * size, (i + 1) * size))
 
 /** Counters and leases that no request owns. */
-const SHARED = ['texts', 'leases']
+const SHARED = ['leases']
 
 /** Sends a request with more in it than it knows, and tells which members of which documents it wrote, by kind of value. */
 async function played (t: Test, service: Service, method: string, request: Request, more: Array<[string, unknown]>): Promise<{ status: number, text: string, changed: string[] }> {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { initial, next, type OtpEvent, type OtpState } from '../../services/otp.js'
 
 /**
- * Random histories of one phone: requests, guesses, races (what was compared comes back in any order), texts that fail or never arrive,
+ * Random histories of one phone: requests from several client networks, guesses, SMS that fail or never arrive,
  * clock steps in both directions. Beside services/otp.ts runs a model that keeps the whole history and reads every answer off it.
  */
 const HISTORIES = 120_000
@@ -12,9 +12,8 @@ const DAY = 1440 * MINUTE
 const LIFE = 300 * SECOND
 const GAPS = [0, 15, 30, 60, 120, 300, 300, 300, 300, 300, 300].map(seconds => seconds * SECOND)
 
-interface Code { nonce: Buffer, issued: number, tries: number, used: boolean, spent: boolean, replaces: Code | undefined, compared: number, tokens: number }
-interface TextSent { at: number, code: Code, expires: number, state: 'flying' | 'sent' | 'failed' | 'refused', counts: boolean, over: TextSent[], unsent: OtpEvent & { type: 'unsent' } }
-interface Guess { code: Code, at: number, right: boolean, counted: boolean }
+interface Code { nonce: Buffer, issued: number, tries: number, used: boolean, spent: boolean, compared: number, tokens: number }
+interface TextSent { at: number, network: string, code: Code, expires: number, state: 'flying' | 'sent' | 'failed' | 'refused', counts: boolean, over: TextSent[], unsent: OtpEvent & { type: 'unsent' } }
 
 t.test(`next → ${HISTORIES} random histories go as the model says`, async t => {
   const seen = new Map<string, number>()
@@ -28,8 +27,8 @@ t.test(`next → ${HISTORIES} random histories go as the model says`, async t =>
   }
   t.same(strays, [])
   for (const what of [
-    'send', 'repeat', 'quiet', 'limited phone', 'limited guard', 'compare', 'rejected', 'locked', 'accepted', 'accepted after its code was replaced', 'match rejected',
-    'failed', 'refused', 'freed', 'unchanged', 'sent in the gap of a lost text', 'five compared', 'fifty failures', 'clock went back', 'textless', 'came upon a used code'
+    'send', 'repeat', 'quiet', 'limited phone', 'limited network', 'limited guard', 'rejected', 'locked', 'accepted',
+    'failed', 'refused', 'freed', 'unchanged', 'sent in the gap of a lost text', 'five compared', 'fifty failures', 'clock went back', 'silent', 'replay'
   ]) t.ok((seen.get(what) ?? 0) >= 100, `${what}: ${seen.get(what) ?? 0} times`)
 })
 
@@ -40,15 +39,14 @@ function play (seed: number, saw: (what: string) => void): void {
   const oneOf = <T>(list: readonly T[]): T => list[below(list.length)]!
 
   const attacker = chance(0.03)
-  const textless = chance(attacker ? 0.5 : 0.05)
+  const silent = chance(attacker ? 0.5 : 0.05)
   let now = 4_000_000_000_000 + below(1000)
   let highest = now
   let state: OtpState = initial
   let nonces = 0
 
   const texts: TextSent[] = []
-  let guesses: Guess[] = []
-  const pending: Guess[] = []
+  let failures: number[] = []
   let row = 0
   let lockedUntil = 0
   let lost: number | undefined
@@ -59,16 +57,17 @@ function play (seed: number, saw: (what: string) => void): void {
     else live()
     if (state.challenge && state.challenge.tries > 5) throw new Error('a sixth try')
   }
-  agree('the counted texts', state.sends.map(date => date.getTime()), counted().map(({ at }) => at))
+  agree('the counted SMS', state.sms.map(({ at }) => at.getTime()), counted().map(({ at }) => at))
+  agree('their networks', state.sms.map(({ network }) => network).sort(), counted().map(({ network }) => network).sort())
   agree('the row of failures', state.failures.row, row)
-  agree('the failures', state.failures.dates.map(date => date.getTime()).sort(), guesses.filter(({ counted }) => counted).map(({ at }) => at).sort())
+  agree('the failures', state.failures.dates.map(date => date.getTime()).sort(), failures.toSorted())
 
   function live (): void {
     const dice = random()
     if (dice < 0.28) advance()
     else if (dice < 0.50) request()
     else if (dice < 0.74) guess(chance(0.25), chance(0.95))
-    else if (dice < 0.84) answerGuess()
+    else if (dice < 0.78) guess(true, true)
     else if (dice < 0.94) settleText()
     else undelivered()
   }
@@ -76,7 +75,6 @@ function play (seed: number, saw: (what: string) => void): void {
   /** Asks and guesses wherever it may; with texts, the waits leave no time for fifty failures a day. */
   function attack (): void {
     if (chance(0.3)) guess(false, true)
-    if (chance(0.1)) answerGuess()
     if (now < lockedUntil) now = lockedUntil
     settleText(1)
     const before = texts.length
@@ -104,24 +102,29 @@ function play (seed: number, saw: (what: string) => void): void {
   function request (): void {
     const nonce = Buffer.alloc(16)
     nonce.writeUInt32BE(++nonces)
+    const network = oneOf(['a', 'a', 'a', 'b', 'c'])
     const stop = chance(0.05) ? { reason: 'guard', retryAfter: 77 } : undefined
     const { challenge: before } = state
-    const outcome = apply({ type: 'request', nonce, life: LIFE, stop, textless })
+    const outcome = apply({ type: 'request', nonce, life: LIFE, network, stop, silent })
     const recent = counted(10 * MINUTE)
     const day = counted(DAY)
     const last = recent.at(-1)?.at
     const inGap = last !== undefined && isLive() && now < last + GAPS[Math.min(recent.length, 10)]!
+    const own = (list: TextSent[]) => list.filter(text => text.network === network)
     const waits = [untilFewer(recent, 5, 10 * MINUTE), untilFewer(day, 10, DAY)]
+    const shares = [untilFewer(own(recent), 3, 10 * MINUTE), untilFewer(own(day), 5, DAY)]
+    const wait = Math.max(...waits, ...shares)
+    if (Math.max(...waits) <= 0 && wait > 0) saw('limited network')
 
-    if (!textless && inGap && last !== lost) return expect(outcome, { type: 'quiet' })
-    if (!textless && Math.max(...waits) > 0) return expect(outcome, { type: 'limited', reason: 'phone', retryAfter: inSeconds(Math.max(...waits)) })
-    if (!textless && stop) return expect(outcome, { type: 'limited', ...stop })
-    if (textless) saw('textless')
+    if (!silent && inGap && last !== lost) return expect(outcome, { type: 'quiet' })
+    if (!silent && wait > 0) return expect(outcome, { type: 'limited', reason: 'phone', retryAfter: inSeconds(wait) })
+    if (!silent && stop) return expect(outcome, { type: 'limited', ...stop })
+    if (silent) saw('silent')
     else if (inGap) saw('sent in the gap of a lost text')
 
     const current = standing()
     const repeat = isLive() && now - current!.code.issued <= 540 * SECOND
-    const code = repeat ? current!.code : { nonce, issued: now, tries: 0, used: false, spent: false, replaces: current && !current.code.used ? current.code : undefined, compared: 0, tokens: 0 }
+    const code = repeat ? current!.code : { nonce, issued: now, tries: 0, used: false, spent: false, compared: 0, tokens: 0 }
     expect(outcome, { type: 'send', nonce: code.nonce, before })
     if (repeat) saw('repeat')
     if (lost === now) lost = undefined
@@ -129,12 +132,13 @@ function play (seed: number, saw: (what: string) => void): void {
     forget(texts, now - DAY)
     texts.push({
       at: now,
+      network,
       code,
       expires: repeat ? Math.min(now + LIFE, code.issued + 600 * SECOND) : now + LIFE,
-      state: textless ? 'sent' : 'flying',
-      counts: !textless,
+      state: silent ? 'sent' : 'flying',
+      counts: !silent,
       over,
-      unsent: { type: 'unsent', sentAt: new Date(now), nonce: code.nonce, before, counted: false }
+      unsent: { type: 'unsent', sentAt: new Date(now), network, nonce: code.nonce, before, counted: false }
     })
   }
 
@@ -165,49 +169,34 @@ function play (seed: number, saw: (what: string) => void): void {
   }
 
   function guess (right: boolean, wellFormed: boolean): void {
-    const outcome = apply({ type: 'guess', wellFormed })
+    const last = texts.findLast(({ state, code }) => state === 'sent' || state === 'flying' || code.spent)?.code
+    const outcome = apply({ type: 'guess', matches: wellFormed ? nonce => right && last !== undefined && nonce.equals(last.nonce) : undefined })
     if (now < lockedUntil) return expect(outcome, { type: 'locked', retryAfter: inSeconds(lockedUntil - now) })
     if (!wellFormed || !isLive()) {
-      const last = texts.findLast(({ state, code }) => state === 'sent' || state === 'flying' || code.spent)?.code
-      if (!wellFormed || !last?.used) return expect(outcome, { type: 'rejected' })
-      saw('came upon a used code')
-      return expect(outcome, { type: 'rejected', used: last.nonce })
+      const replay = wellFormed && right && last?.used === true
+      if (replay) saw('replay')
+      return expect(outcome, { type: 'rejected', replay })
     }
     const { code } = standing()!
-    expect(outcome, { type: 'compare', nonce: code.nonce })
-    code.tries++
     if (++code.compared > 5) throw new Error('six compared with one code')
     if (code.compared === 5) saw('five compared')
-    row++
-    guesses = guesses.filter(({ at }) => at > now - DAY)
-    const made = { code, at: now, right, counted: true }
-    guesses.push(made)
-    if (right) pending.push(made)
-    waitFor(Math.max(row >= 10 ? Math.min(2 ** (row - 10), 900) * SECOND : 0, dayWait()))
-    const failures = guesses.filter(({ counted }) => counted).length
-    if (failures >= 50) saw('fifty failures')
-    if (failures > 50 && now === highest) throw new Error('more than fifty failures in a day')
-  }
-
-  /** A comparison that came out right arrives, in whatever order. */
-  function answerGuess (): void {
-    if (pending.length === 0) return
-    const [guess] = pending.splice(below(pending.length), 1) as [Guess]
-    const outcome = apply({ type: 'match', nonce: guess.code.nonce, guessedAt: new Date(guess.at) })
-    guess.counted = false
-    const current = standing()?.code
-    const accepted = current !== undefined && !current.used && (current === guess.code || current.replaces === guess.code)
-    if (!accepted) {
-      saw('match rejected')
-      return expect(outcome, { type: 'rejected' })
+    failures = failures.filter(at => at > now - DAY)
+    if (right) {
+      expect(outcome, { type: 'accepted', counted: undefined })
+      if (++code.tokens > 1) throw new Error('two tokens for one code')
+      for (const { code } of texts) code.used = true
+      code.spent = true
+      code.tries++
+      row = 0
+      return waitFor(dayWait())
     }
-    expect(outcome, { type: 'accepted', origin: undefined })
-    if (current !== guess.code) saw('accepted after its code was replaced')
-    if (++guess.code.tokens > 1) throw new Error('two tokens for one code')
-    for (const { code } of texts) code.used = true
-    current.spent = true
-    row = 0
-    waitFor(dayWait())
+    expect(outcome, { type: 'rejected', replay: false })
+    code.tries++
+    row++
+    failures.push(now)
+    waitFor(Math.max(row >= 10 ? Math.min(2 ** (row - 10), 900) * SECOND : 0, dayWait()))
+    if (failures.length >= 50) saw('fifty failures')
+    if (failures.length > 50 && now === highest) throw new Error('more than fifty failures in a day')
   }
 
   /** The text whose code is out: the last that was not taken back. */
@@ -234,7 +223,7 @@ function play (seed: number, saw: (what: string) => void): void {
   }
 
   function dayWait (): number {
-    return Math.max(0, untilFewer(guesses.filter(({ counted }) => counted), 50, DAY))
+    return Math.max(0, untilFewer(failures.map(at => ({ at })), 50, DAY))
   }
 
   function apply (event: OtpEvent) {

@@ -1,0 +1,129 @@
+import { ObjectId } from 'mongodb'
+import t, { type Test } from 'tap'
+import { burstOf } from '../burst.js'
+import { startGateway } from '../gateway.js'
+import { freshPhone, startService, startServices, type Service } from '../helper.js'
+import { stateOf } from '../../services/otp-store.js'
+
+const REQUEST = '/auth/request-otp'
+const VERIFY = '/auth/verify-otp'
+/** What a login may touch; the sweeper works beside it. */
+const COUNTED = ['otps', 'users', 'sessions', 'audit']
+const services = await startServices(t)
+
+for (const provider of ['console', 'paid']) {
+  t.test(`with a ${provider} provider POST ${REQUEST} needs at most four database commands and POST ${VERIFY} three for a wrong code, in the first request of an hour too`, async t => {
+    const { service, commandsOf } = await counted(t, provider === 'paid' ? { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid' } : {})
+    for (const hour of ['first', 'second']) {
+      for (const turn of ['cold', 'warm']) {
+        for (const phone of [freshPhone(), await knownPhone(service)]) {
+          const at = `${hour} hour, ${turn}`
+          t.same(await commandsOf('POST', REQUEST, { phone }), ['find', 'find', 'update', 'update'], at)
+          t.same(await commandsOf('POST', REQUEST, { phone }), ['find', 'find', 'update'], `${at}: in the gap nothing is written but the audit`)
+          t.same(await commandsOf('POST', VERIFY, { phone, otp: wrong(service, phone) }), ['find', 'update', 'update'], at)
+          const right = await commandsOf('POST', VERIFY, { phone, otp: service.lastCode(phone) })
+          t.same(right.filter(name => name === 'update').length, 2, `${at}: the guess, and the audit before the answer`)
+          t.same(right[0], 'find')
+        }
+      }
+      service.clock.advance(3600)
+    }
+  })
+}
+
+t.test('a provider that fails costs one command more', async t => {
+  const gateway = await startGateway(t)
+  gateway.behave(response => { response.writeHead(500).end() })
+  const { commandsOf } = await counted(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: gateway.url }, { sendSms: undefined })
+  t.same(await commandsOf('POST', REQUEST, { phone: freshPhone() }), ['find', 'find', 'update', 'update', 'update'])
+})
+
+t.test('a database of the version before is read as if it were empty where its documents are of another shape, and the service works on it', async t => {
+  const old = await startServices(t)
+  const first = await startService(t, { services: old })
+  const { db } = first.app.mongo
+  const [asked, other] = [freshPhone(), freshPhone()]
+  const document = (_id: string) => ({ _id, version: 7, challenge: { nonce: Buffer.alloc(16), issued_at: first.clock.now, expires_at: new Date(first.clock.now.getTime() + 300_000), tries: 0, used_at: null }, sends: Array(5).fill(first.clock.now), failures: { row: 12, dates: [first.clock.now] }, locked_until: new Date(first.clock.now.getTime() + 900_000), purge_at: new Date(first.clock.now.getTime() + 172_800_000) })
+  await db!.collection<{ _id: string }>('otps').insertMany([document(asked), document(other)])
+  await db!.collection<{ _id: string }>('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
+  await db!.collection<{ _id: string }>('texts').insertOne({ _id: 'hour:service:all:2126-05-04T10:00:00.000Z' })
+
+  const service = await startService(t, { services: old })
+  t.same((await service.call('POST', VERIFY, { json: { phone: other, otp: '123456' } })).body, { success: false, message: 'Invalid OTP' })
+  const { token } = await service.signIn(asked)
+  t.ok(stateOf(await service.app.collections.otps.findOne({ _id: asked })))
+  t.equal((await service.call('GET', '/users/me/export', { token })).status, 200)
+  t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'what is not used any more is gone')
+})
+
+t.test('a stranger who asks 60 times from one address locks no owner out', async t => {
+  const service = await startService(t, { services, env: { TRUST_PROXY: 'loopback', LIMIT_SMS_PER_ADDRESS: '30' } })
+  const phone = freshPhone()
+  const ask = (address: string) => service.call('POST', REQUEST, { json: { phone }, headers: { 'x-forwarded-for': address } })
+  for (let times = 1; times <= 60; times++) {
+    await ask('198.51.100.66')
+    service.clock.advance(16)
+  }
+  t.ok(service.texts.length <= 5, `${service.texts.length} SMS`)
+  for (let day = 1; day <= 5; day++) {
+    const before = service.texts.length
+    t.equal((await ask('203.0.113.5')).status, 200)
+    t.equal(service.texts.length, before + 1, 'the owner gets an SMS')
+    t.match((await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } })).body, { success: true })
+    service.clock.advance(600)
+  }
+})
+
+t.test('of 60 requests of one address at once no more than its limit are sent', async t => {
+  const service = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '30' } })
+  const answers = await burstOf(t, service)(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))
+  t.same([200, 429].map(status => answers.filter(answer => answer.status === status).length), [30, 30])
+  t.equal(service.texts.length, 30)
+})
+
+t.test('a phone number and a code in digits of any script are read by their values', async t => {
+  const service = await startService(t, { services, env: { OTP_TEST_NUMBERS: '+९१९९९९९०००००:१२३४५६' } })
+  const digits = (text: string, zero: number) => text.replace(/\d/g, digit => String.fromCodePoint(zero + Number(digit)))
+  for (const zero of [0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0660, 0x06f0, 0xff10, 0x1d7ce, 0x1d7e2]) {
+    const phone = freshPhone()
+    t.equal((await service.call('POST', REQUEST, { json: { phone: digits(phone, zero) } })).status, 200)
+    t.equal(service.texts.at(-1)?.to, phone)
+    const { body } = await service.call('POST', VERIFY, { json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) } })
+    t.match(body, { success: true }, zero.toString(16))
+    t.equal((await service.call('POST', '/users', { token: body.access_token, json: { username: `digits ${zero}`, number: digits(phone, zero) } })).status, 201)
+  }
+  t.equal((await service.call('POST', REQUEST, { json: { phone: '9999900000' } })).status, 200)
+  t.match((await service.call('POST', VERIFY, { json: { phone: '9999900000', otp: '123456' } })).body, { success: true }, 'a test number may be written so too')
+})
+
+/** A service whose database commands are counted. */
+async function counted (t: Test, env: Record<string, string>, settings: { sendSms?: undefined } = {}) {
+  const uri = new URL(services.mongoUri)
+  uri.searchParams.set('monitorCommands', 'true')
+  const service = await startService(t, { services: { ...services, mongoUri: uri.href }, env: { ...env, SWEEP_INTERVAL_SECONDS: '0', LIMIT_SMS_PER_ADDRESS: '30', LIMIT_FAILURES_PER_ADDRESS: '100' }, ...settings })
+  const names: string[] = []
+  let audited = 0
+  service.app.mongo.client.on('commandStarted', ({ commandName, command }) => {
+    const collection = command[commandName]
+    if (COUNTED.includes(collection) && !(collection === 'audit' && audited++ > 0)) names.push(commandName)
+  })
+  /** Of one request, sorted by name. The audit's is one, however many a slow machine makes of it. */
+  async function commandsOf (method: string, path: string, json: object): Promise<string[]> {
+    await service.app.audit.flush()
+    names.length = audited = 0
+    await service.call(method, path, { json })
+    await service.app.audit.flush()
+    return names.toSorted()
+  }
+  return { service, commandsOf }
+}
+
+async function knownPhone ({ app, clock }: Service): Promise<string> {
+  const number = freshPhone()
+  await app.collections.users.insertOne({ _id: new ObjectId(), username: number, username_key: number, number, admin: false, created_on: clock.now })
+  return number
+}
+
+function wrong ({ lastCode }: Service, phone: string): string {
+  return String((Number(lastCode(phone)) + 1) % 1_000_000).padStart(6, '0')
+}
