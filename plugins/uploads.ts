@@ -8,14 +8,23 @@ import { createIntake } from '../services/intake.js'
 import { createPublish } from '../services/publish.js'
 import { createQuota } from '../services/quota.js'
 import { createUploads } from '../services/upload.js'
+import { createUploadSlots } from '../services/upload-slots.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
     uploads: ReturnType<typeof createUploads> & ReturnType<typeof createDirectUploads>
+    /** Uploads that one account may have under way at the same time. */
+    maxUploadsAtOnce: number
+  }
+  interface FastifyContextConfig {
+    /** A request that takes in a file: beyond the caller's share of those 429, beyond all of them 503. To be signed in comes first. */
+    isUpload?: boolean
   }
   interface FastifyRequest {
     /** Who is signed in, as somebody who uploads. */
     uploader: () => Uploader
+    /** Gives its place among the uploads back; null while it has none. */
+    endUpload: (() => void) | null
   }
 }
 
@@ -38,6 +47,14 @@ export default fp(async function uploads (app) {
     now
   }
   app.decorate('uploads', { ...createUploads({ ...common, library: collections.library }), ...createDirectUploads({ ...common, ...collections, quota, media, lifeSeconds: config.UPLOAD_MAX_SECONDS }) })
+  const slots = createUploadSlots(config.MAX_REQUESTS)
+  app.decorate('maxUploadsAtOnce', slots.mostOfOne)
+  app.decorateRequest('endUpload', null)
+  app.addHook('onRoute', route => {
+    if (!route.config?.isUpload) return
+    route.onRequest = [...[route.onRequest ?? []].flat(), async (request: FastifyRequest) => { request.endUpload = slots.take(request.phone) }]
+    route.onSend = [...[route.onSend ?? []].flat(), async (request: FastifyRequest) => request.endUpload?.()]
+  })
   app.decorateRequest('uploader', function (this: FastifyRequest) {
     const { phone, sessionId } = this
     return { phone, sessionId, phoneNow: () => phoneOf(sessionId) }

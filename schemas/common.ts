@@ -90,6 +90,7 @@ export const UserConflict = refusal('Somebody else has it, or a request with thi
 export const UnderWay = refusal('A request with this `Idempotency-Key` is still running', 'A request with this Idempotency-Key is still running')
 export const ReusedKey = refusal('This `Idempotency-Key` was used for another body', 'This Idempotency-Key was used for another request')
 export const TooManyOpen = refusal('Too many direct uploads of the caller are open', 'Too many direct uploads are open', retryAfter)
+export const TooManyUploads = refusal('Too many uploads of the caller are under way', 'Too many uploads at the same time', retryAfter)
 export const TooManyExports = refusal('An export is running', 'Another export is running', retryAfter)
 export const TooManyCodes = refusal('Too many codes for this phone, from this address, or in all', 'Too many codes requested', retryAfter)
 export const TooManyGuesses = refusal('Too many wrong codes for this phone or from this address', 'Too many wrong codes', retryAfter)

@@ -72,6 +72,8 @@ export const damagedImage = (cause?: unknown) => clientFault(DAMAGED, cause)
 export const isDamage = (error: unknown): error is ServiceError => error instanceof ServiceError && error.message === DAMAGED
 export const tooManyBytes = (quota: number) => new ServiceError(413, `Your library would be larger than ${quota} bytes`)
 export const tooManyOpenUploads = (retryAfter: number) => new ServiceError(429, 'Too many direct uploads are open', { retryAfter })
+/** Of one account at the same time. */
+export const tooManyUploads = () => new ServiceError(429, 'Too many uploads at the same time', { retryAfter: 5 })
 export const exportUnderWay = (retryAfter: number) => new ServiceError(429, 'Another export is running', { retryAfter })
 export const tooManyItems = (quota: number) => new ServiceError(413, `Your library would have more than ${quota} items`)
 

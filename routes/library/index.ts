@@ -1,7 +1,7 @@
 import fastifyEtag from '@fastify/etag'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { anyOperation, BadItemId, BadItemRemoval, BadQuery, BadUpload, etag, FileTooLarge, ForeignItem, IdempotencyHeaders, ItemNotFound, NoContent, NotModified, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnderWay, UnsupportedMediaType } from '../../schemas/common.js'
+import { anyOperation, BadItemId, BadItemRemoval, BadQuery, BadUpload, etag, FileTooLarge, ForeignItem, IdempotencyHeaders, ItemNotFound, NoContent, NotModified, ref, replayed, ReusedKey, TooLarge, TooManyUploads, Unauthorized, UnderWay, UnsupportedMediaType } from '../../schemas/common.js'
 import { FileUploaded, LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation, UploadForm } from '../../schemas/library.js'
 import { namesTag } from '../../services/entity-tag.js'
 import { createRemoval } from '../../services/removal.js'
@@ -18,19 +18,19 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('application/json')
 
   app.post('/upload', {
-    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true, isPatient: true, recall },
+    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true, isPatient: true, isUpload: true, recall },
     // the body schema is for the OpenAPI document: the form is judged as it streams by
     validatorCompiler: () => () => true,
     schema: {
       operationId: 'uploadFile',
       tags: ['library'],
       summary: 'Upload an image or GIF',
-      description: uploadDescription(app.config.UPLOAD_MAX_BYTES),
+      description: uploadDescription(app.config.UPLOAD_MAX_BYTES, app.maxUploadsAtOnce),
       security,
       consumes: ['multipart/form-data'],
       headers: IdempotencyHeaders,
       body: ref(UploadForm),
-      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library', headers: replayed }, ...refusals, 400: BadUpload, 409: UnderWay, 413: FileTooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
+      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library', headers: replayed }, ...refusals, 400: BadUpload, 409: UnderWay, 413: FileTooLarge, 415: UnsupportedMediaType, 422: ReusedKey, 429: TooManyUploads }
     }
   }, async (request, reply) => {
     reply.code(201)
@@ -101,14 +101,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
 export default routes
 
-const uploadDescription = (maxBytes: number) => `One file and its fields as \`multipart/form-data\`, in any order. The bytes decide the type: GIF, PNG, JPEG or WebP. Nothing is kept of an upload that is refused.
+const uploadDescription = (maxBytes: number, maxAtOnce: number) => `One file and its fields as \`multipart/form-data\`, in any order. The bytes decide the type: GIF, PNG, JPEG or WebP. Nothing is kept of an upload that is refused.
 
 Limits:
 * The file: at most ${maxBytes} bytes (413).
 * The picture: at most 16,384 pixels wide and high; 50 megapixels for one frame, 16 for an interlaced PNG or a progressive JPEG; 1,000 frames; 200 megapixels over all frames; 10 s to decode (400).
 * The fields: at most 255 characters each (400).
 * The form: one file, at most 20 parts, at most 64 KiB after the file (400).
-* The caller's library: a quota of bytes and of items, where the operator sets one (413).`
+* The caller's library: a quota of bytes and of items, where the operator sets one (413).
+* The caller's uploads: at most ${maxAtOnce} at the same time (429); all callers': four times as many (503).`
 
 /** Aborted when the connection ends; `request.signal` would be when the request's body ends. */
 function closed (reply: FastifyReply): AbortSignal {

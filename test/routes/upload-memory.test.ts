@@ -42,7 +42,7 @@ async function slowStore (t: Test, env: Record<string, string>): Promise<(count:
   const bed = await faultBed(t)
   const mongoUri = `${bed.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000` // a hundred inserts at once are much for a slow database
   const services = { mongoUri, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }
-  const { url, token, peak } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(40 * MIB), STORE_SILENCE_MS: '60000', ...env })
+  const { url, token, peak } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(40 * MIB), STORE_SILENCE_MS: '60000', MAX_REQUESTS: '800', ...env }) // a hundred uploads of one account are an eighth of that
 
   return async (count, size, { bytesPerSecond, chunked = false }) => {
     const before = await peak()

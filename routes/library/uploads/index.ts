@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, BadUpload, CompletionConflict, FileTooLarge, ref, TooManyOpen, Unauthorized, UnsupportedMediaType, UploadNotFound, UploadTooLarge } from '../../../schemas/common.js'
+import { anyOperation, BadRequest, BadUpload, CompletionConflict, FileTooLarge, ref, TooManyOpen, TooManyUploads, Unauthorized, UnsupportedMediaType, UploadNotFound, UploadTooLarge } from '../../../schemas/common.js'
 import { DirectUpload, DirectUploadRequest, FileUploaded, UploadId } from '../../../schemas/library.js'
 import { dropBlank } from '../../../services/upload-form.js'
 
@@ -28,7 +28,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.post('/:id/complete', {
-    config: { invalidParams: 'Invalid upload id', failure: { sentence: 'Failed to save library item', detailed: true }, isPatient: true },
+    config: { invalidParams: 'Invalid upload id', failure: { sentence: 'Failed to save library item', detailed: true }, isPatient: true, isUpload: true },
     schema: {
       operationId: 'completeDirectUpload',
       tags: ['library'],
@@ -36,7 +36,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'The stored bytes are judged like those of an upload. Again: the same answer. What is refused is removed.',
       security,
       params: UploadId,
-      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library' }, ...refusals, 400: BadUpload, 404: UploadNotFound, 409: CompletionConflict, 413: FileTooLarge, 415: UnsupportedMediaType }
+      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library' }, ...refusals, 400: BadUpload, 404: UploadNotFound, 409: CompletionConflict, 413: FileTooLarge, 415: UnsupportedMediaType, 429: TooManyUploads }
     }
   }, async (request, reply) => {
     reply.code(201)
