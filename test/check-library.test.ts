@@ -12,7 +12,7 @@ import { s3Proxy } from './proxy.js'
 const program = fileURLToPath(new URL('../dist/check-library.js', import.meta.url))
 const OURS = /^(NODE_|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|LIMIT_|TAP)/
 
-t.setTimeout(240_000)
+t.setTimeout(1_200_000)
 const service = await startService(t, { env: { SWEEP_INTERVAL_SECONDS: '0' } })
 const { library, uploads } = service.app.collections
 const Bucket = service.services.s3.bucket

@@ -2,7 +2,7 @@ import http from 'node:http'
 import t, { type Test } from 'tap'
 import { freshPhone, startService, startServices, type Service } from './helper.js'
 
-t.setTimeout(120_000)
+t.setTimeout(1_200_000)
 const services = await startServices(t)
 
 /** A request from loopback with these headers. Resolves with its status. */

@@ -6,7 +6,7 @@ import { databaseName } from '../services/database.js'
 import { environment, eventually, freshPhone, startServices } from './helper.js'
 import { tcpProxy } from './proxy.js'
 
-t.setTimeout(120_000)
+t.setTimeout(1_200_000)
 const services = await startServices(t)
 const uri = new URL(services.mongoUri)
 const client = await new MongoClient(services.mongoUri).connect()

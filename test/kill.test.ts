@@ -2,12 +2,13 @@ import t from 'tap'
 import { begin, inLanes } from './crash-lanes.js'
 import { nothingTold } from './load.js'
 import { startProcess } from './running.js'
+import { scale } from './scale.js'
 
 const SEED = Number(process.env.HARNESS_SEED ?? 6)
-const KILLS = Number(process.env.HARNESS_RUNS ?? (process.env.TEST_REAL ? 20 : 200))
+const KILLS = Number(process.env.HARNESS_RUNS ?? scale({ short: 30, long: 200, real: 20 }))
 const KILLS_FOR_A_SWEEP = 10
 
-t.setTimeout(900_000)
+t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
 t.test(`F14: ${KILLS} times SIGKILL while clients upload, directly too, and delete, from seed ${SEED}: what was acknowledged is there, and after one sweep nothing else`, async t => {
   const figures = { acknowledged: 0, removed: 0, unanswered: 0 }

@@ -6,11 +6,12 @@ import { environment, eventually, freshPhone, startService } from './helper.js'
 import { nothingTold } from './load.js'
 import { startProcess } from './running.js'
 import { faultBed, MIB, open, user } from './uploads.js'
+import { scale } from './scale.js'
 
 const SEED = Number(process.env.HARNESS_SEED ?? 13)
-const STOPS = Number(process.env.HARNESS_RUNS ?? (process.env.TEST_REAL ? 4 : 20))
+const STOPS = Number(process.env.HARNESS_RUNS ?? scale({ short: 10, long: 200, real: 4 }))
 
-t.setTimeout(900_000)
+t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
 t.test(`F13: ${STOPS} times SIGTERM under load, from seed ${SEED}: it ends in order, no request that it had begun to read before is dropped, and nothing is lost or left over`, async t => {
   await inLanes(t, STOPS, SEED, async (lane, round, random) => {

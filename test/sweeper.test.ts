@@ -8,7 +8,7 @@ import { gif, png } from './fixtures.js'
 import { eventually, s3Client, startService, startServices, type Reply, type Service } from './helper.js'
 import { faultBed, unhandled } from './uploads.js'
 
-t.setTimeout(300_000)
+t.setTimeout(1_200_000)
 /** After so many seconds an upload is stale: UPLOAD_MAX_SECONDS, the margin, and one. */
 const LONGEST = 661
 

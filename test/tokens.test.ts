@@ -16,7 +16,7 @@ const MUTANTS = 100_000
 const INJECTED = 6_000
 const OVER_HTTP = 4_000
 
-t.setTimeout(300_000)
+t.setTimeout(1_200_000)
 const services = await startServices(t)
 const keys = { ec: ecKey(), ed: edKey() }
 /** Trusts keys of all three kinds at once, which leaves the most to confuse, and counts what its database is asked about sessions. */

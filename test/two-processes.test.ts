@@ -2,7 +2,7 @@ import t from 'tap'
 import { environment, eventually, freshPhone, startServices } from './helper.js'
 import { startProcess, type Running } from './running.js'
 
-t.setTimeout(120_000)
+t.setTimeout(1_200_000)
 const services = await startServices(t)
 const admin = freshPhone()
 const env = { ...environment(services), NODE_ENV: 'development', SMS_HOURLY_CAP: '1000', SMS_DAILY_CAP: '40', ADMIN_NUMBERS: admin }

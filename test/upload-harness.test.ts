@@ -7,10 +7,11 @@ import { eventually, type Reply, type Service } from './helper.js'
 import { generator, noise } from './pictures.js'
 import { ASKED, atRequest, between, databaseFault, heal, leaving, pick, storeFault, wireFault, type Fault, type Leave } from './random-faults.js'
 import { conform, faultBed, json, KIB, MIB, pieces, send, unhandled, type FaultBed } from './uploads.js'
+import { scale } from './scale.js'
 
 /** Each run is made of its own seed; HARNESS_SEED names the first, and with HARNESS_RUNS=1 it is the only one. */
 const FIRST_SEED = Number(process.env.HARNESS_SEED ?? 20_260_504)
-const RUNS = Number(process.env.HARNESS_RUNS ?? (process.env.TEST_REAL ? 200 : 2000))
+const RUNS = Number(process.env.HARNESS_RUNS ?? scale({ short: 400, long: 2000, real: 200 }))
 /** Independent services side by side; the fail points of a database that all share are for one. */
 const LANES = process.env.TEST_REAL ? 1 : 4
 const BATCH = 50
@@ -20,7 +21,7 @@ const DEADLINE_MS = 10_000
 const STALE_SECONDS = 661
 const SILENCE_MS = 1500
 
-t.setTimeout(900_000)
+t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
 const pictures = await Promise.all([
   noise(20, 10).gif(), noise(16, 16, { frames: 3 }).gif(), noise(9, 9).png(), noise(31, 8).png({ palette: true }), noise(40, 30).webp(), noise(12, 12, { frames: 2 }).webp(), noise(24, 24).jpeg(), noise(64, 64).jpeg({ progressive: true })

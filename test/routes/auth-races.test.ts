@@ -2,15 +2,16 @@ import t from 'tap'
 import { stateOf } from '../../services/otp-store.js'
 import { burstOf, type Answer, type Post } from '../burst.js'
 import { freshPhone, startService, startServices } from '../helper.js'
+import { scale } from '../scale.js'
 
 /** Independent servers may be slow: fewer rounds there. */
-const GUESSES = process.env.TEST_REAL ? 1_000 : 10_000
-const ROUNDS = process.env.TEST_REAL ? 10 : 100
+const GUESSES = scale({ short: 2000, long: 10_000, real: 1000 })
+const ROUNDS = scale({ short: 30, long: 1000, real: 10 })
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
 const INVALID = JSON.stringify({ success: false, message: 'Invalid OTP' })
 
-t.setTimeout(400_000)
+t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 const services = await startServices(t)
 const instances = await Promise.all([1, 2].map(async () => {
   const service = await startService(t, { services })

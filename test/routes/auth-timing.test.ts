@@ -10,7 +10,7 @@ const SHUFFLES = 200
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
 
-t.setTimeout(200_000)
+t.setTimeout(1_200_000)
 const service = await startService(t)
 const { call, clock, app: { collections } } = service
 

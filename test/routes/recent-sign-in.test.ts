@@ -6,7 +6,7 @@ const SIGN_IN_AGAIN = { status: 403, body: { error: 'Please sign in again to do 
 const TEN_MINUTES = 600
 const TEST_NUMBER = '+919999900000'
 
-t.setTimeout(120_000)
+t.setTimeout(1_200_000)
 const services = await startServices(t)
 let names = 0
 

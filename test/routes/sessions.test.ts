@@ -8,7 +8,7 @@ const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
 const INVALID_REFRESH = { status: 401, body: { error: 'Invalid refresh token' } }
 const LEGACY_SECRET = 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c'
 
-t.setTimeout(200_000)
+t.setTimeout(1_200_000)
 const services = await startServices(t)
 const service = await startService(t, { services, env: { JWT_ACCEPT_LEGACY: 'true' } })
 /** Another process, as far as anybody can tell: its own cache, its own clock hand, the same database. */

@@ -12,10 +12,11 @@ import { eventually, foldersOf, s3Client, startServices } from '../helper.js'
 import { LARGE_PICTURES, LIMIT, mutantOf, PICTURES, type Mutant } from '../mutants.js'
 import { openApiCheck, type OpenApiDocument } from '../openapi.js'
 import { forkService, KIB } from '../uploads.js'
+import { scale } from '../scale.js'
 
 /** Every number is a mutant. One of them again: FIRST_MUTANT=17 MUTANTS=1. */
 const FIRST = Number(process.env.FIRST_MUTANT ?? 1)
-const COUNT = Number(process.env.MUTANTS ?? (process.env.TEST_REAL ? 1000 : 20_000))
+const COUNT = Number(process.env.MUTANTS ?? scale({ short: 4000, long: 20_000, real: 1000 }))
 const LINES = 8
 const DEADLINE_MS = 30_000
 

@@ -4,16 +4,17 @@ import t, { type Test } from 'tap'
 import { burstOf, type Answer, type Burst } from '../burst.js'
 import { freshPhone, startService, startServices, type Reply } from '../helper.js'
 import { mongoProxy } from '../proxy.js'
+import { scale } from '../scale.js'
 
 /** Independent servers may be slow: fewer rounds there. */
-const ROUNDS = process.env.TEST_REAL ? 10 : 100
+const ROUNDS = scale({ short: 30, long: 1000, real: 10 })
 const NUMBER_TAKEN = { error: 'Phone number already in use' }
 const USERNAME_TAKEN = { error: 'Username already in use' }
 const FOREIGN = { error: 'Phone number is not your own' }
 const CREATED_ON = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 const UNKNOWN_ID = '665f1c2ab7e4d90012ab34cd'
 
-t.setTimeout(400_000)
+t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 const appName = `users-${Math.random().toString(36).slice(2)}`
 const services = await startServices(t)
 const service = await startService(t, { services, env: { MONGO_URI: withOption(services.mongoUri, 'appName', appName) } })

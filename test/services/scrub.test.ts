@@ -6,8 +6,9 @@ import {
   anmf, besidePixels, EOI, exif, fctl, generator, gifApplication, gifComment, gifControl, gifHeader, gifHeaderBytes, gifImage, gifPlainText, gifWith, gifXmp, ihdr, jpegWith, jpegWithRestarts, noise,
   PNG_SIGNATURE, pngChunk, pngWith, riffChunk, riffChunks, SECRET, segment, segmentOffset, sof, SOI, sos, subBlocks, TYPES, vp8, vp8l, vp8x, webp, webpWith, type Format
 } from '../pictures.js'
+import { scale } from '../scale.js'
 
-const MUTANTS = 24_000
+const MUTANTS = scale({ short: 3000, long: 24_000 })
 const ORIENTATIONS = [1, 2, 3, 4, 5, 6, 7, 8]
 const HAS_EXIF = 0x08
 const HAS_XMP = 0x04
