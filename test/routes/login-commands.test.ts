@@ -76,9 +76,14 @@ t.test('a stranger who asks 60 times from one address locks no owner out', async
 
 t.test('of 60 requests of one address at once no more than its limit are sent', async t => {
   const service = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '30' } })
-  const answers = await burstOf(t, service)(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))
-  t.same([200, 429].map(status => answers.filter(answer => answer.status === status).length), [30, 30])
+  const burst = burstOf(t, service)
+  const statuses: number[] = []
+  do { // a machine that is too busy answers 500, which takes nothing of the limit
+    statuses.splice(0, Infinity, ...(await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))).map(({ status }) => status))
+    t.ok(service.texts.length <= 30)
+  } while (statuses.includes(500))
   t.equal(service.texts.length, 30)
+  t.ok(statuses.includes(429))
 })
 
 t.test('a phone number and a code in digits of any script are read by their values', async t => {
