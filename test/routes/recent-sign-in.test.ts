@@ -83,7 +83,7 @@ t.test('A changed number: one SMS tells the old number, without a digit', async 
 })
 
 t.test('The owner is told although the budget of the old number and of the address is used up', async t => {
-  const service = await startService(t, { services, env: { LIMIT_TEXTS_PER_ADDRESS: '4' } })
+  const service = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '4' } })
   const meera = await person(service)
   for (const gap of [0, 15, 30]) {
     service.clock.advance(gap)
