@@ -47,7 +47,9 @@ function byImageSize (file: Buffer) {
   return { width, height, orientation }
 }
 
+/** The service in the same process lets libvips read no GIF. */
 async function bySharp (file: Buffer) {
+  sharp.unblock({ operation: ['VipsForeignLoad'] })
   const { data, info } = await sharp(file, { animated: true }).raw().toBuffer({ resolveWithObject: true })
   const { delay, loop, orientation, pages } = await sharp(file).metadata()
   return { data, info, delay, loop, orientation: orientation ?? 1, pages }

@@ -151,7 +151,7 @@ const PUBLIC_URL = 'https://api.example.com'
 let keys = 0
 
 t.test('members and form fields that no operation knows are ignored by every operation, and nothing of them is stored', async t => {
-  const service = await startService(t, { env: { PUBLIC_URL, TWILIO_AUTH_TOKEN: TWILIO_TOKEN, UPLOAD_QUOTA_ITEMS: '100000' } })
+  const service = await startService(t, { env: { TRUST_PROXY: 'loopback', PUBLIC_URL, TWILIO_AUTH_TOKEN: TWILIO_TOKEN, UPLOAD_QUOTA_ITEMS: '100000' } })
   const victim = await withItem(service)
   const requests = await requestsOf(service)
   const document = service.app.swagger() as unknown as OpenApiDocument & { paths: Record<string, Record<string, { operationId: string, requestBody?: unknown }>> }
@@ -323,13 +323,15 @@ async function played (t: Test, service: Service, method: string, request: Reque
 }
 
 function sent (service: Service, method: string, { path, token, json, form: entries, file: withFile, signed }: Request, more: Array<[string, unknown]>): ReturnType<Service['call']> {
-  const headers = { 'idempotency-key': `key-${++keys}` }
+  keys++
+  // each from an address of its own, or the audit counts them in one row
+  const headers = { 'idempotency-key': `key-${keys}`, 'x-forwarded-for': `10.0.${keys >> 8}.${keys & 255}` }
   if (!entries) return service.call(method, path, { token, headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(Object.fromEntries([...more, ...Object.entries(json ?? {})])) })
   const all: Array<[string, string]> = [...more.map(([name, content]): [string, string] => [name, typeof content === 'string' ? content : JSON.stringify(content)]), ...Object.entries(entries)]
   if (withFile) return service.call(method, path, { token, headers: { ...headers, 'content-type': FORM_TYPE }, body: form([...all.map(([name, content]) => field(name, content)), file(gif)]) })
   const sorted = all.toSorted(([a], [b]) => a < b ? -1 : 1)
   const signature = createHmac('sha1', TWILIO_TOKEN).update(PUBLIC_URL + path + sorted.map(([name, content]) => name + content).join('')).digest('base64')
-  return service.call(method, path, { headers: { ...(signed && { 'x-twilio-signature': signature }) }, body: new URLSearchParams(sorted) })
+  return service.call(method, path, { headers: { ...headers, ...(signed && { 'x-twilio-signature': signature }) }, body: new URLSearchParams(sorted) })
 }
 
 interface Stored { collection: keyof Collections, id: string, document: Record<string, unknown> }
