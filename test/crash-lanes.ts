@@ -18,7 +18,7 @@ export interface Lane {
   token: string
   /** What its clients were told since the last look. */
   told: Told[]
-  moment: (random: Random) => Promise<unknown>
+  moment: (random: Random, told: Told) => Promise<unknown>
   /** What one sweep leaves, and what it took away. */
   problems: () => Promise<string[]>
 }
@@ -43,10 +43,13 @@ async function openLane (t: Test): Promise<Lane> {
   const mongoUri = `${bed.throughProxies.mongoUri}&serverSelectionTimeoutMS=60000&connectTimeoutMS=60000` // many that begin at once are much for a slow machine
   return { env: environment({ ...bed.throughProxies, mongoUri }), token, told, moment, problems }
 
-  /** At any time; or when the store has been asked for the n-th time, or the database sent so many bytes. */
-  async function moment (random: Random): Promise<unknown> {
+  /** Some time after the first upload; or when the store has been asked for the n-th time, or the database sent so many bytes. */
+  async function moment (random: Random, told: Told): Promise<unknown> {
     const [kind, nth, bytes, ms] = [pick(random, ['time', 'store', 'database up', 'database down'] as const), between(random, 1, 30), between(random, 1000, 50_000), between(random, 0, 20)]
-    if (kind === 'time') return later(between(random, 0, 800))
+    if (kind === 'time') {
+      for (let waited = 0; told.acknowledged.length === 0 && waited < 60_000; waited += 10) await later(10)
+      return later(between(random, 0, 800))
+    }
     const aim = kind === 'store' ? atRequest(bed, nth) : bed.mongo.passed(bytes, kind === 'database up' ? 'up' : 'down')
     await Promise.race([aim, later(1500)])
     if (random() < 0.5) await later(ms)

@@ -16,7 +16,7 @@ t.test(`F14: ${KILLS} times SIGKILL while clients upload, directly too, and dele
     const told = nothingTold()
     const service = await startProcess(t, lane.env)
     const clients = begin(lane, service, random, told)
-    await lane.moment(random)
+    await lane.moment(random, told)
     await service.kill('SIGKILL')
     await clients
     lane.told.push(told)
@@ -26,5 +26,5 @@ t.test(`F14: ${KILLS} times SIGKILL while clients upload, directly too, and dele
     if ((round + 1) % KILLS_FOR_A_SWEEP === 0) t.strictSame(await lane.problems(), [], `after ${round + 1} kills`)
   })
   t.comment(JSON.stringify(figures))
-  t.ok(figures.acknowledged > KILLS / 2 && figures.unanswered > KILLS / 4, 'it died in the middle of work')
+  t.ok(figures.acknowledged > 0 && figures.unanswered > KILLS / 4, 'it died in the middle of work')
 })

@@ -18,7 +18,7 @@ t.test(`F13: ${STOPS} times SIGTERM under load, from seed ${SEED}: it ends in or
     const told = nothingTold()
     const service = await startProcess(t, lane.env)
     const clients = begin(lane, service, random, told)
-    await lane.moment(random)
+    await lane.moment(random, told)
     told.stopping = true
     t.equal(await service.kill('SIGTERM'), 0)
     await clients
