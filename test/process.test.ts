@@ -87,6 +87,19 @@ t.test('F1, F6: a database or a store that cannot be reached at the start, or sa
   }
 })
 
+t.test('a port in use, or an address that is not this machine\'s → exit code 1 and one sentence that names the variable', async t => {
+  const services = await startServices(t)
+  const { url } = await startService(t, { services })
+  for (const [env, sentence] of [
+    [{ PORT: new URL(url).port }, 'PORT is in use by another process: stop that one, or set PORT to a free port'],
+    [{ PORT: '0', HOST: '203.0.113.7' }, 'HOST is no address of this machine']
+  ] as const) {
+    const { code, stderr } = await runToEnd({ ...environment(services), ...env })
+    t.equal(code, 1)
+    t.equal(lastLine(stderr), sentence)
+  }
+})
+
 t.test('when nobody reads its output any more → texts fail as the contract says, and it still serves and ends in order', async t => {
   const dataDir = await temporaryFolder(t)
   const first = await startProcess(t, { DATA_DIR: dataDir })
