@@ -143,9 +143,10 @@ function exactly (size: number, first: IteratorResult<Buffer>, source: AsyncIter
 async function sendStream<T> ({ chunks }: Exactly, silenceMs: number, send: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()
   let timer: NodeJS.Timeout | undefined
-  const body = Readable.from(timed(), { objectMode: false, highWaterMark: 1 })
-  const failed = new Promise<never>((_resolve, reject) => body.once('error', error => { reject(error); controller.abort() }))
-  failed.catch(() => {})
+  let fail!: (error: Error) => void
+  const failed = new Promise<never>((_resolve, reject) => { fail = reject })
+  failed.catch(() => controller.abort())
+  const body = Readable.from(timed(), { objectMode: false, highWaterMark: 1 }).once('error', fail)
   try {
     return await Promise.race([failed, send(body, controller.signal)])
   } finally {
@@ -164,7 +165,7 @@ async function sendStream<T> ({ chunks }: Exactly, silenceMs: number, send: (bod
   }
 
   function time (): void {
-    timer = setTimeout(() => body.destroy(new Error('the store did not answer in time')), silenceMs)
+    timer = setTimeout(() => fail(new Error('the store did not answer in time')), silenceMs)
   }
 }
 
