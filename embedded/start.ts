@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { extname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { hasStore } from './data-file.js'
 import { readKept, writeKept, type Kept } from './keep.js'
@@ -91,8 +91,7 @@ function orThrow<T> (outcome: PromiseSettledResult<T>): T {
 }
 
 async function launch (name: string, variable: string, task: Task): Promise<Launched> {
-  // Compiled or under a TypeScript loader, which the worker inherits: its file is a neighbour of the same kind.
-  const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), { workerData: task })
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: task })
   const exit = new Promise<Error>(resolve => {
     worker.once('error', error => { resolve(new Error(`The embedded ${name} has failed: ${error.message}`, { cause: error })) })
     worker.once('exit', () => { resolve(new Error(`The embedded ${name} has ended by itself`)) })

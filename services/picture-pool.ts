@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
-import { extname } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { Fit } from '../schemas/library.js'
@@ -10,6 +9,7 @@ import { DECODE_SECONDS, type Picture, type PicturesOptions } from './pictures.j
 import type { PictureTimes } from './ports.js'
 import { createTurns } from './turns.js'
 
+const COMPILED = new URL('./picture-worker.js', import.meta.url)
 /** An idle thread ends after this many milliseconds, and its memory is free again. */
 const IDLE_MS = 60_000
 /** For one picture: decoded in ten seconds at most, and then encoded for every size. */
@@ -23,7 +23,7 @@ const COMPUTED_SHARE = 0.8
  * CPU time; with outOfResources() when a thread cannot start or dies, when the process was suspended or got too little CPU time,
  * and when the pool closes. The thread is gone then, and the next picture gets a new one.
  */
-export function createPicturePool (options: PicturesOptions, { threads = availableParallelism(), ...times }: PictureTimes & { threads?: number } = {}) {
+export function createPicturePool (options: PicturesOptions, { threads = availableParallelism(), program = COMPILED, ...times }: PictureTimes & { threads?: number, program?: URL } = {}) {
   const { decodeSeconds = DECODE_SECONDS, wholeMs = WHOLE_MS, cpuMs = cpuMsOfProcess } = times
   const inTurn = createTurns(threads)
   const idle: PictureThread[] = []
@@ -51,7 +51,7 @@ export function createPicturePool (options: PicturesOptions, { threads = availab
   async function startThread (): Promise<PictureThread> {
     while (living.size >= threads) await [...living].find(thread => !thread.isFree())?.end() // one that has failed may still be at work
     if (closed) throw new Error('the picture pool is closed')
-    const thread = createThread(() => {
+    const thread = createThread(program, () => {
       living.delete(thread)
       if (idle.includes(thread)) idle.splice(idle.indexOf(thread), 1)
     })
@@ -67,8 +67,8 @@ export function createPicturePool (options: PicturesOptions, { threads = availab
 
 type PictureThread = ReturnType<typeof createThread>
 
-function createThread (onEnd: () => void) {
-  const worker = new Worker(new URL(`./picture-worker${extname(import.meta.url)}`, import.meta.url))
+function createThread (program: URL, onEnd: () => void) {
+  const worker = new Worker(program, { execArgv: [] }) // loaders and flags of tests are not for it
   const idleTimer = setTimeout(end, IDLE_MS).unref()
   let state: 'free' | 'busy' | 'ended' = 'free'
   worker.on('error', () => { state = 'ended' }) // the question that is open, if there is one, hears of it by itself

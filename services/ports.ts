@@ -99,6 +99,8 @@ export interface AppSettings {
   images?: boolean
   /** How long a picture may take, and what counts the process's CPU time. */
   pictureTimes?: PictureTimes
+  /** The program of a picture thread; default: the compiled one beside the pool. */
+  pictureProgram?: URL
 }
 
 export interface PictureTimes {

@@ -117,6 +117,9 @@ export interface Service {
   remains: () => Promise<{ objects: string[], multipartUploads: string[], uploads: number, library: number }>
 }
 
+/** As `npm run build` makes it: a thread would take seconds to compile it. */
+export const pictureProgram = new URL('../dist/services/picture-worker.js', import.meta.url)
+
 let nextPhone = randomInt(1_000_000) * 100
 /** A possible Indian mobile number that nobody used before in this process. */
 export const freshPhone = () => `+9198${String(nextPhone++ % 100_000_000).padStart(8, '0')}`
@@ -134,6 +137,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     config,
     now: () => clock.now,
     sendSms: async text => { texts.push(text) },
+    pictureProgram,
     logger: { level: 'info', stream: { write: (line: string) => { logs.push(line) } } },
     ...options
   })

@@ -5,7 +5,7 @@ import { startProcess } from './running.js'
 import { scale } from './scale.js'
 
 const SEED = Number(process.env.HARNESS_SEED ?? 6)
-const KILLS = Number(process.env.HARNESS_RUNS ?? scale({ short: 30, long: 200, real: 20 }))
+const KILLS = Number(process.env.HARNESS_RUNS ?? scale({ short: 8, long: 200, real: 5 }))
 const KILLS_FOR_A_SWEEP = 10
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))

@@ -9,7 +9,7 @@ import { faultBed, MIB, open, user } from './uploads.js'
 import { scale } from './scale.js'
 
 const SEED = Number(process.env.HARNESS_SEED ?? 13)
-const STOPS = Number(process.env.HARNESS_RUNS ?? scale({ short: 10, long: 200, real: 4 }))
+const STOPS = Number(process.env.HARNESS_RUNS ?? scale({ short: 4, long: 200, real: 3 }))
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 

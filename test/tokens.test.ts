@@ -8,13 +8,14 @@ import t, { type Test } from 'tap'
 import { forgeries, respelled, type Target } from './forgeries.js'
 import { freshPhone, startService, startServices, type Reply, type Service } from './helper.js'
 import { compact, ecKey, edKey, hmac, keyPair, pem, sharedSecret, thumbprint, type Json, type Signer } from './jws.js'
+import { scale } from './scale.js'
 
 const SECRET = 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c'
 const INVALID = [401, 'Bearer error="invalid_token"', { error: 'Invalid access token' }]
 const GUARDED = '/auth/sessions'
-const MUTANTS = 100_000
-const INJECTED = 6_000
-const OVER_HTTP = 4_000
+const MUTANTS = scale({ short: 20_000, long: 100_000 })
+const INJECTED = scale({ short: 1200, long: 6000 })
+const OVER_HTTP = scale({ short: 800, long: 4000 })
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)

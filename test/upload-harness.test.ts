@@ -11,7 +11,7 @@ import { scale } from './scale.js'
 
 /** Each run is made of its own seed; HARNESS_SEED names the first, and with HARNESS_RUNS=1 it is the only one. */
 const FIRST_SEED = Number(process.env.HARNESS_SEED ?? 20_260_504)
-const RUNS = Number(process.env.HARNESS_RUNS ?? scale({ short: 400, long: 2000, real: 200 }))
+const RUNS = Number(process.env.HARNESS_RUNS ?? scale({ short: 120, long: 2000, real: 60 }))
 /** Independent services side by side; the fail points of a database that all share are for one. */
 const LANES = process.env.TEST_REAL ? 1 : 4
 const BATCH = 50

@@ -1,31 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { GetObjectCommand, ListBucketsCommand, PutBucketPolicyCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
-import { ModuleKind, ScriptTarget, transpileModule } from 'typescript'
-import { startEmbedded as startFromSource, type Embedded } from '../../embedded/start.js'
+import type { Embedded } from '../../embedded/start.js'
 
-/** The stand-ins as `npm run build` makes them: workers start in a fraction of the time that a loader takes. */
-const compiled = await compile(t.testdir())
-const { startEmbedded } = await import(pathToFileURL(join(compiled, 'start.js')).href) as { startEmbedded: typeof startFromSource }
-
-async function compile (target: string): Promise<string> {
-  const source = fileURLToPath(new URL('../../embedded', import.meta.url))
-  const compilerOptions = { module: ModuleKind.ESNext, target: ScriptTarget.ES2022, verbatimModuleSyntax: true }
-  await Promise.all((await readdir(source, { recursive: true })).filter(name => name.endsWith('.ts')).map(async name => {
-    const { outputText } = transpileModule(await readFile(join(source, name), 'utf8'), { compilerOptions })
-    const file = join(target, name.replace(/\.ts$/, '.js'))
-    await mkdir(dirname(file), { recursive: true })
-    await writeFile(file, outputText)
-  }))
-  return target
-}
+/** The stand-ins as `npm run build` makes them. */
+const compiled = fileURLToPath(new URL('../../dist/embedded', import.meta.url))
+const { startEmbedded } = await import(pathToFileURL(join(compiled, 'start.js')).href) as typeof import('../../embedded/start.js')
 
 function s3Of (embedded: Pick<Embedded, 's3'>): S3Client {
   const { endpoint, region, accessKeyId = '', secretAccessKey = '' } = embedded.s3 ?? {}
@@ -90,8 +77,8 @@ t.test('startEmbedded', async t => {
     t.same(await ended, [0, null])
   })
 
-  t.test('starts only what is asked for, from TypeScript sources too', async t => {
-    const embedded = await startFromSource({ dataDir: t.testdir(), s3: true })
+  t.test('starts only what is asked for', async t => {
+    const embedded = await startEmbedded({ dataDir: t.testdir(), s3: true })
     t.teardown(embedded.close)
     t.notOk(embedded.mongo)
     t.same(await bucketNames(embedded), ['hookaba'])
@@ -114,13 +101,13 @@ t.test('startEmbedded', async t => {
   })
 
   t.test('says when a stand-in has ended by itself', async t => {
-    const dataDir = t.testdir()
-    const script = join(compiled, 'die.js')
+    const folder = t.testdir()
+    const [dataDir, script] = [join(folder, 'data'), join(folder, 'die.mjs')]
     await writeFile(script, `import { Worker } from 'node:worker_threads'
       let worker
       const once = Worker.prototype.once
       Worker.prototype.once = function (...args) { worker = this; return once.apply(this, args) }
-      const { startEmbedded } = await import('./start.js')
+      const { startEmbedded } = await import(${JSON.stringify(pathToFileURL(join(compiled, 'start.js')).href)})
       const embedded = await startEmbedded({ dataDir: ${JSON.stringify(dataDir)}, s3: true })
       worker.terminate()
       await embedded.exited.catch(error => console.log(error.message))
@@ -150,15 +137,18 @@ t.test('startEmbedded', async t => {
     for (const [path, damages] of [['mongo', ['nothing', 'garbage', 'half', 'gone']], ['s3/meta', ['garbage', 'half', 'gone']], ['lock', ['garbage']]] as const) {
       for (const damage of damages) {
         const dataDir = t.testdir()
-        const made = await startEmbedded({ dataDir, mongo: true, s3: true })
-        const client = new MongoClient(made.mongo?.uri ?? '')
-        await client.db().collection<{ text: string }>('things').insertMany(Array.from({ length: 500 }, (_, i) => ({ text: `${i}`.repeat(100) })))
-        await client.close()
+        const asked = path === 's3/meta' ? { dataDir, s3: true } : { dataDir, mongo: true }
+        const made = await startEmbedded(asked)
+        if (made.mongo) {
+          const client = new MongoClient(made.mongo.uri)
+          await client.db().collection<{ text: string }>('things').insertMany(Array.from({ length: 500 }, (_, i) => ({ text: `${i}`.repeat(100) })))
+          await client.close()
+        }
         await made.close()
         const file = join(dataDir, path, 'data.mdb')
         if (damage === 'gone') await rm(file)
         else await writeFile(file, damage === 'nothing' ? '' : damage === 'garbage' ? Buffer.alloc(200_000, 'damage') : (await readFile(file)).subarray(0, 12_288))
-        const outcome = await startEmbedded({ dataDir, mongo: true, s3: true }).then(async embedded => { await embedded.close(); return 'started' }, (error: Error) => error.message)
+        const outcome = await startEmbedded(asked).then(async embedded => { await embedded.close(); return 'started' }, (error: Error) => error.message)
         t.match(outcome, damage === 'gone' ? /DATA_DIR .*data\.mdb is missing: restore it/ : /data\.mdb is damaged: restore DATA_DIR/, `${path}: ${damage}`)
       }
     }

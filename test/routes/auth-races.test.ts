@@ -5,8 +5,8 @@ import { freshPhone, startService, startServices } from '../helper.js'
 import { scale } from '../scale.js'
 
 /** Independent servers may be slow: fewer rounds there. */
-const GUESSES = scale({ short: 2000, long: 10_000, real: 1000 })
-const ROUNDS = scale({ short: 30, long: 1000, real: 10 })
+const GUESSES = scale({ short: 1000, long: 10_000, real: 300 })
+const ROUNDS = scale({ short: 8, long: 1000, real: 3 })
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
 const INVALID = JSON.stringify({ success: false, message: 'Invalid OTP' })

@@ -2,9 +2,10 @@ import { ObjectId } from 'mongodb'
 import { performance } from 'node:perf_hooks'
 import t from 'tap'
 import { freshPhone, startService } from '../helper.js'
+import { scale } from '../scale.js'
 
 /** Independent servers may be slow: fewer samples there. */
-const SAMPLES = process.env.TEST_REAL ? 200 : 1000
+const SAMPLES = scale({ short: 300, long: 1000, real: 200 })
 const WARM_UP = 100
 const SHUFFLES = 200
 const REQUEST = '/auth/request-otp'

@@ -1,8 +1,10 @@
 import t, { type Test } from 'tap'
 import { BOUNDARY, file, form, gif } from '../fixtures.js'
+import { scale } from '../scale.js'
 import { faultBed, forkService, KIB, MIB, send, user, zeros } from '../uploads.js'
 
 const PART = 5 * MIB
+const MANY = scale({ short: 40, long: 100 })
 
 t.test('E15: POST /library/upload: 20 uploads of unknown length to a slow store take memory for their parts, not for their files', async t => {
   const uploads = await slowStore(t, { IMAGES: 'false' })
@@ -15,10 +17,10 @@ t.test('E15: POST /library/upload: 20 uploads of unknown length to a slow store 
 })
 
 for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] as const) {
-  t.test(`E15: POST /library/upload: 100 uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`, async t => {
+  t.test(`E15: POST /library/upload: ${MANY} uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`, async t => {
     const uploads = await slowStore(t, { IMAGES: images })
     await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
-    const grown = await uploads(100, 20 * MIB, { bytesPerSecond })
+    const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })
     t.comment(`grew by ${Math.round(grown / MIB)} MiB`)
     t.ok(grown <= 256 * MIB)
   })

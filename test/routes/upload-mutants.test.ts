@@ -16,7 +16,7 @@ import { scale } from '../scale.js'
 
 /** Every number is a mutant. One of them again: FIRST_MUTANT=17 MUTANTS=1. */
 const FIRST = Number(process.env.FIRST_MUTANT ?? 1)
-const COUNT = Number(process.env.MUTANTS ?? scale({ short: 4000, long: 20_000, real: 1000 }))
+const COUNT = Number(process.env.MUTANTS ?? scale({ short: 1200, long: 20_000, real: 300 }))
 const LINES = 8
 const DEADLINE_MS = 30_000
 

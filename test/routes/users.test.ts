@@ -7,7 +7,7 @@ import { mongoProxy } from '../proxy.js'
 import { scale } from '../scale.js'
 
 /** Independent servers may be slow: fewer rounds there. */
-const ROUNDS = scale({ short: 30, long: 1000, real: 10 })
+const ROUNDS = scale({ short: 6, long: 1000, real: 3 })
 const NUMBER_TAKEN = { error: 'Phone number already in use' }
 const USERNAME_TAKEN = { error: 'Username already in use' }
 const FOREIGN = { error: 'Phone number is not your own' }

@@ -6,6 +6,7 @@ import { createPictures } from '../../services/pictures.js'
 import type { PictureTimes } from '../../services/ports.js'
 import { gif } from '../fixtures.js'
 import { rawPicture } from '../golden.js'
+import { pictureProgram as program } from '../helper.js'
 
 const options = { sizes: ['64x64', '32x16'], maxBytes: 98_304 }
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
@@ -15,7 +16,7 @@ const copy = (bytes: Uint8Array) => Buffer.from(new Uint8Array(bytes))
 const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255]).gif({ effort: 1 }).toBuffer()
 
 t.test('gives what is read in this thread, and refuses what is refused', async t => {
-  const pool = createPicturePool(options)
+  const pool = createPicturePool(options, { program })
   t.teardown(pool.close)
   const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
   for (const bytes of [gif, still]) t.strictSame(await pool.read(copy(bytes), 'cover'), await createPictures(options).read(copy(bytes), 'cover'))
@@ -25,7 +26,7 @@ t.test('gives what is read in this thread, and refuses what is refused', async t
 
 t.test('pictures are read as many at once as is allowed, and all of them', async t => {
   const bytes = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
-  const pool = createPicturePool(options, { threads: 1 })
+  const pool = createPicturePool(options, { program, threads: 1 })
   t.teardown(pool.close)
   const order: number[] = []
   const most: number[] = []
@@ -39,7 +40,7 @@ t.test('pictures are read as many at once as is allowed, and all of them', async
 })
 
 t.test('meanwhile this thread has next to nothing to do', async t => {
-  const pool = createPicturePool(options)
+  const pool = createPicturePool(options, { program })
   t.teardown(pool.close)
   await pool.read(copy(gif), 'contain')
   const before = performance.eventLoopUtilization()
@@ -56,7 +57,7 @@ t.test('a picture that takes too long is refused if the process computed meanwhi
   for (const { name, limit, bytes } of limits) {
     for (const [share, statusCode] of [[0, 503], [0.79, 503], [0.81, 400]] as const) {
       let ms = 0
-      const pool = createPicturePool(options, { threads: 1, ...limit, cpuMs: () => (ms += share * (limit.wholeMs ?? 0.001)) })
+      const pool = createPicturePool(options, { program, threads: 1, ...limit, cpuMs: () => (ms += share * (limit.wholeMs ?? 0.001)) })
       t.teardown(pool.close)
       for (let i = 0; i < 2; i++) await t.rejects(pool.read(copy(bytes), 'contain'), { message: statusCode === 503 ? later.message : refused.message }, `${name}, of which it computed ${share}`)
     }
@@ -64,7 +65,7 @@ t.test('a picture that takes too long is refused if the process computed meanwhi
 })
 
 t.test('what is read while the pool closes is no fault of the picture', async t => {
-  const pool = createPicturePool(options, { threads: 1 })
+  const pool = createPicturePool(options, { program, threads: 1 })
   const reading = [pool.read(copy(slow), 'contain'), pool.read(copy(slow), 'contain')]
   const settled = Promise.allSettled(reading)
   await pool.close()
