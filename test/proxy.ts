@@ -443,9 +443,10 @@ function cutOff (request: http.IncomingMessage, upstream: http.ClientRequest): v
   reset(request.socket)
 }
 
+/** Node refuses to reset a socket that is just being ended, and would keep its descriptor, and the process, for ever. */
 function reset (...sockets: Array<Socket | null>): void {
   for (const socket of sockets) {
-    if (socket?.connecting) socket.destroy()
+    if (socket?.connecting || (socket?.writableEnded && !socket.writableFinished)) socket.destroy()
     else socket?.resetAndDestroy()
   }
 }
