@@ -6,7 +6,7 @@ import { misused, runProgram, withMongo } from './services/program.js'
 
 const USAGE = 'Usage: npm run migrate [-- --dry-run]'
 
-/** The process that brings a database of the replaced system over, or with --dry-run only tells what it would do. Exit codes: 0 done, 1 failed, 2 misused. */
+/** The process that brings a database of the replaced system or of an earlier version over, or with --dry-run only tells what it would do. Exit codes: 0 done, 1 failed, 2 misused. */
 async function run (dryRun: boolean): Promise<number> {
   const { MONGO_URI: uri, DEFAULT_REGION: region } = readConfig(process.env)
   if (uri === undefined) throw new Error('MONGO_URI must be set: it names the database to migrate')

@@ -6,8 +6,12 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp, type AppOptions } from './app.js'
 import type { Env } from './schemas/env.js'
 import { completeConfig, readConfig } from './services/config.js'
+import { databaseName } from './services/database.js'
 import { prepareEnvironment } from './services/environment.js'
 import { growHeapGenerously } from './services/heap.js'
+import { migrate } from './services/migration.js'
+import { isConverted } from './services/migration-accounts.js'
+import { withMongo } from './services/program.js'
 import { listenRefusal } from './services/startup-errors.js'
 
 const GRACE_MS = 10_000
@@ -72,6 +76,7 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
     mongoPort: env.EMBEDDED_MONGO_PORT,
     s3Port: env.EMBEDDED_S3_PORT
   })
+  if (mongo) await convert(mongo.uri, env)
   return {
     env: {
       JWT_SECRET_KEY: env.JWT_SECRET_KEY ?? secrets.jwt,
@@ -81,6 +86,14 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
     },
     close
   }
+}
+
+/** Brings a database of DATA_DIR over that an earlier version made: nobody else uses it. */
+async function convert (uri: string, { DEFAULT_REGION: region }: Env): Promise<void> {
+  await withMongo(uri, async client => {
+    const db = client.db(databaseName(uri))
+    if (!await isConverted(db)) await migrate({ db, region, dryRun: false, print: line => process.stdout.write(`${line}\n`) })
+  })
 }
 
 /** JSON lines, or something to read on a terminal. */

@@ -49,7 +49,7 @@ function item (number) {
   return {
     _id: new ObjectId(Math.floor(date / 1000).toString(16).padStart(8, '0') + hex.padStart(16, '0')),
     key: `library/00000000-0000-4000-8000-${hex}/original.gif`,
-    owner: `+9198${String(number % 100_000).padStart(8, '0')}`,
+    owner: new ObjectId(String(number % 100_000).padStart(24, '0')),
     user_id: 'meera',
     category: 'GIF',
     title: `Dancing fox ${number}`,

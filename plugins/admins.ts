@@ -1,12 +1,12 @@
 import fp from 'fastify-plugin'
-import { maskPhone } from '../services/phone.js'
+import { maskedPhone } from '../services/audit.js'
 
-/** The users of ADMIN_NUMBERS are admins, at every start; those who come later, when they come. */
+/** The accounts of ADMIN_NUMBERS are admins, at every start; those who come later, when they come. */
 export default fp(async function admins (app) {
-  for (const phone of await app.standing.appoint()) {
+  for (const account of await app.roles.appoint()) {
     const details = { by: 'ADMIN_NUMBERS', admin: true }
-    app.log.info({ event: 'admin.changed', phone: maskPhone(phone), ...details })
+    app.log.info({ event: 'admin.changed', phone: maskedPhone(account), ...details })
     app.metrics.events.inc({ event: 'admin.changed', reason: '' })
-    app.audit.add({ event: 'admin.changed', phone, address: '', requestId: '', details })
+    app.audit.add({ event: 'admin.changed', subject: account, address: '', requestId: '', details })
   }
-}, { name: 'admins', dependencies: ['standing', 'audit', 'metrics'] })
+}, { name: 'admins', dependencies: ['roles', 'audit', 'metrics'] })

@@ -1,7 +1,6 @@
 import fp from 'fastify-plugin'
-import { changesRight, createAudit } from '../services/audit.js'
+import { changesRight, createAudit, maskedPhone } from '../services/audit.js'
 import { inTime } from '../services/database-wait.js'
-import { maskPhone } from '../services/phone.js'
 import type { Visitor } from '../services/ports.js'
 
 declare module 'fastify' {
@@ -20,8 +19,8 @@ const LONGEST_USER_AGENT = 255
 
 /** `app.audit` and `request.visitor`: one call writes an event to the log, the audit and the metrics. What changes a right is in the database before the answer leaves. */
 export default fp(async function audit (app) {
-  const { collections, config, now, metrics } = app
-  const book = createAudit({ audit: collections.audit, secret: config.OTP_SECRET, log: app.log, now })
+  const { collections, now, metrics } = app
+  const book = createAudit({ audit: collections.audit, log: app.log, now })
   app.decorate('audit', book)
   app.decorateRequest('auditDue', false)
   app.decorateRequest('visitor', {
@@ -32,10 +31,10 @@ export default fp(async function audit (app) {
         address,
         userAgent: (this.headers['user-agent'] ?? '').slice(0, LONGEST_USER_AGENT),
         log,
-        record (event, phone, details = {}) {
-          log.info({ event, phone: phone && maskPhone(phone), ...details })
+        record (event, subject, details = {}) {
+          log.info({ event, phone: maskedPhone(subject), ...details })
           metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
-          book.add({ event, phone, address, requestId, details, anonymous: request.sessionId === '' })
+          book.add({ event, subject, address, requestId, details, anonymous: request.caller === null })
           request.auditDue ||= changesRight(event)
         }
       }
@@ -48,4 +47,4 @@ export default fp(async function audit (app) {
     inTime(() => book.flush()).then(answer, answer) // what is late is written all the same
   })
   app.addHook('onClose', () => book.close())
-}, { name: 'audit', dependencies: ['env', 'clock', 'client-address', 'mongo', 'metrics'] })
+}, { name: 'audit', dependencies: ['clock', 'client-address', 'mongo', 'metrics'] })

@@ -45,7 +45,7 @@ export default fp(async function idempotency (app) {
 
   /** `done` is not called after a replay: an answered request goes no further, even if nobody is there to be answered. */
   async function beginOrReplay (request: FastifyRequest, reply: FastifyReply, key: string, done: Done): Promise<void> {
-    const begun = await keys.begin(request.phone, `${request.method} ${request.routeOptions.url}`, key, recallFor(request, reply))
+    const begun = await keys.begin(request.caller.account._id, `${request.method} ${request.routeOptions.url}`, key, recallFor(request, reply))
     if ('answer' in begun) return replay(request, reply, begun.answer)
     request.held = { hold: begun.hold, fingerprint: watchBody(request) }
     done()

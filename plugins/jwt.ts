@@ -1,12 +1,13 @@
 import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { SessionDocument } from '../schemas/documents.js'
-import { ISSUER, readClaims, type Claims } from '../services/access-token.js'
-import { parseDuration } from '../services/config.js'
+import { ISSUER, readClaims, readLegacyClaims, type Claims, type LegacyClaims } from '../services/access-token.js'
+import { isPlaceholder, parseDuration } from '../services/config.js'
 import { inTime } from '../services/database-wait.js'
 import { invalidToken, missingToken } from '../services/errors.js'
-import { publicKeys, signingKeys, type SigningKey } from '../services/signing-keys.js'
+import { createLegacyTokens } from '../services/legacy-tokens.js'
+import type { Caller } from '../services/ports.js'
+import { legacyKeys, publicKeys, signingKeys, type SigningKey } from '../services/signing-keys.js'
 
 declare module '@fastify/jwt' {
   interface JWT {
@@ -20,17 +21,14 @@ declare module 'fastify' {
     authenticate: (request: FastifyRequest) => Promise<void>
     /** To run after `authenticate`: throws the 403 unless the caller has signed in within the last 10 minutes. */
     requireRecentSignIn: (request: FastifyRequest) => Promise<void>
-    /** An access token for a session, and the seconds it lives. */
-    issueToken: (session: SessionDocument) => { token: string, expiresIn: number }
+    /** An access token for a session of an account, and the seconds it lives. */
+    issueToken: (caller: Caller) => { token: string, expiresIn: number }
     /** The public keys that verify this service's tokens (RFC 7517). */
     publicKeys: ReturnType<typeof publicKeys>
   }
   interface FastifyRequest {
-    /** The phone number that is signed in, E.164: the session's, whatever the token says. */
-    phone: string
-    sessionId: string
-    /** The session as `authenticate` found it; null without it. */
-    session: SessionDocument | null
+    /** Who is signed in, once `authenticate` let the request pass. */
+    caller: Caller
   }
 }
 
@@ -43,10 +41,20 @@ const CREDENTIALS = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i
 
 /** `app.issueToken`, `app.authenticate`: JSON Web Tokens of our own keys, each for its own algorithm, and the sessions they name (RFC 7519, RFC 8725). */
 export default fp(async function tokens (app) {
-  const { config, now, sessions } = app
-  const keys = signingKeys(config)
+  const { accounts, collections, config, now, roles, sessions } = app
+  const keys = [...signingKeys(config), ...legacyKeys(config)]
   const lifeSeconds = parseDuration(config.ACCESS_TOKEN_TTL)!
-  const legacyRegion = config.JWT_ACCEPT_LEGACY ? config.DEFAULT_REGION : undefined
+  const findLegacy = createLegacyTokens({
+    users: collections.users,
+    released: collections.released_numbers,
+    accounts,
+    isAppointed: roles.isAppointed,
+    takeover: (await collections.migration.findOne({ _id: 'takeover' }))?.at,
+    now
+  })
+  if (isPlaceholder(config.JWT_LEGACY_SECRET ?? '')) {
+    app.log.warn({ event: 'legacy_secret.known' }, 'JWT_LEGACY_SECRET is a known default: anybody can make a token for any phone number with it')
+  }
   const codecs: Array<JWT & { key: SigningKey }> = []
   for (const key of keys) {
     const { algorithm, kid, secret } = key
@@ -61,40 +69,34 @@ export default fp(async function tokens (app) {
   }
   const signer = codecs[0]!
 
-  app.decorateRequest('phone', '')
-  app.decorateRequest('sessionId', '')
-  app.decorateRequest('session', null)
+  app.decorateRequest('caller', null as unknown as Caller)
   app.decorate('publicKeys', publicKeys(keys))
-  app.decorate('issueToken', ({ _id: sid, phone: sub, expires_at: expiresAt, refresh }) => {
+  app.decorate('issueToken', ({ account, session: { id: sid, expires_at: expiresAt, refresh } }) => {
     const at = now().getTime()
     const remaining = Math.ceil((expiresAt.getTime() - at) / 1000)
     const expiresIn = Math.min(remaining, lifeSeconds, refresh ? REFRESHED_SECONDS : Infinity)
     const iat = Math.floor(at / 1000)
-    return { token: signer.sign({ sub, sid, iat, exp: iat + expiresIn }), expiresIn }
+    return { token: signer.sign({ sub: account._id.toHexString(), sid, iat, exp: iat + expiresIn }), expiresIn }
   })
   app.decorate('authenticate', async request => {
     if (request.headers.authorization === undefined) throw missingToken()
     const claims = claimsOf(request)
-    const session = claims && await inTime(() => sessionOf(claims, request))
-    if (!session) throw invalidToken()
-    request.phone = session.phone
-    request.sessionId = session._id
-    request.session = session
+    const caller = claims && await inTime(() => callerOf(claims, request))
+    if (!caller) throw invalidToken()
+    request.caller = caller
   })
-
-  app.decorate('requireRecentSignIn', async ({ session }) => {
-    if (!session) throw missingToken()
-    sessions.requireRecent(session)
+  app.decorate('requireRecentSignIn', async ({ caller }) => {
+    sessions.requireRecent(caller.session)
   })
 
   /** What only reads may act on a session that another process ended some seconds ago; what changes something must not. */
-  async function sessionOf ({ sid, legacy }: Claims, { method, visitor }: FastifyRequest): Promise<SessionDocument | undefined> {
-    const known = await (method === 'GET' || method === 'HEAD' ? sessions.find(sid) : sessions.findNow(sid))
-    return known ?? (legacy && sessions.adopt({ sid, legacy }, visitor))
+  async function callerOf (claims: Claims | LegacyClaims, { method, visitor }: FastifyRequest): Promise<Caller | undefined> {
+    const fresh = method !== 'GET' && method !== 'HEAD'
+    return 'account' in claims ? accounts.find(claims.account, claims.sid, fresh) : findLegacy(claims, fresh, visitor)
   }
 
   /** What the request's token says, if one of our keys made it. */
-  function claimsOf (request: FastifyRequest): Claims | undefined {
+  function claimsOf (request: FastifyRequest): Claims | LegacyClaims | undefined {
     const token = CREDENTIALS.exec(request.headers.authorization ?? '')?.[1]
     if (token === undefined) return undefined
     const at = now()
@@ -102,11 +104,13 @@ export default fp(async function tokens (app) {
     for (const { key, verify } of codecs) {
       if (key.algorithm !== alg || (kid !== undefined && key.kid !== kid)) continue
       const good = attempt(() => verify<Decoded>(token))
-      if (good) return attempt(() => readClaims(token, good.header, good.payload, at, legacyRegion))
+      if (!good) continue
+      const { header, payload } = good
+      return attempt(() => key.legacy ? readLegacyClaims(token, header, payload, at, config.DEFAULT_REGION) : readClaims(token, header, payload, at))
     }
     return undefined
   }
-}, { name: 'jwt', dependencies: ['env', 'clock', 'sessions', 'audit'] })
+}, { name: 'jwt', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles', 'sessions', 'audit'] })
 
 /** What goes wrong with a token is nobody's business but its sender's. */
 function attempt <T> (work: () => T): T | undefined {

@@ -15,7 +15,7 @@ const DAILY_CAP = 2000
 
 /** `app.login`: codes by SMS, and who knows them. */
 export default fp(async function login (app) {
-  const { config, collections, sendSms, standing, testCode, now } = app
+  const { config, collections, sendSms, roles, testCode, now } = app
   const costly = sendsRealTexts(config)
   const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
   const guard = createSmsGuard({
@@ -29,7 +29,7 @@ export default fp(async function login (app) {
     addresses: createAddressLimit(config.LIMIT_SMS_PER_ADDRESS, now),
     failures: createAddressLimit(config.LIMIT_FAILURES_PER_ADDRESS, now),
     takesSms: ({ country, isMobile }) => !costly || (countries.includes(country) && isMobile),
-    findAccount: standing.findAccount,
+    findAccount: roles.findAccount,
     testCode,
     secret: config.OTP_SECRET,
     lifeSeconds: config.OTP_EXPIRY_SECONDS,
@@ -37,4 +37,4 @@ export default fp(async function login (app) {
     wording: { brand: config.SMS_BRAND, androidHash: config.SMS_ANDROID_HASH, webOrigin: config.SMS_WEB_ORIGIN },
     now
   }))
-}, { name: 'login', dependencies: ['env', 'clock', 'mongo', 'sms', 'standing'] })
+}, { name: 'login', dependencies: ['env', 'clock', 'mongo', 'sms', 'roles'] })

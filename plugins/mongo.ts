@@ -1,16 +1,18 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type Db, type MongoClientOptions } from 'mongodb'
-import type { AuditDocument, CounterDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, OtpDocument, RevokedDocument, SessionDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
+import type { AuditDocument, CounterDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, MigrationDocument, OtpDocument, ReleasedNumberDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
 import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
+import { isConverted } from '../services/migration-accounts.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
 export interface Collections {
   otps: Collection<OtpDocument | CounterDocument>
-  sessions: Collection<SessionDocument | RevokedDocument>
   audit: Collection<AuditDocument>
   users: Collection<UserDocument>
+  released_numbers: Collection<ReleasedNumberDocument>
+  migration: Collection<MigrationDocument>
   idempotency: Collection<IdempotencyDocument>
   uploads: Collection<UploadDocument>
   usage: Collection<UsageDocument>
@@ -35,6 +37,9 @@ const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 3000, 
 /** A new index on a large collection takes minutes, in which some servers do not even answer the driver's monitor. */
 const NO_LIMIT: MongoClientOptions = { socketTimeoutMS: 0, connectTimeoutMS: 0, serverSelectionTimeoutMS: 2000, minPoolSize: 0, maxPoolSize: 1 }
 
+const UNCONVERTED = 'The database at MONGO_URI was made by an earlier version or by the replaced system: ' +
+  'back it up, stop every instance of the service, and run `npm run migrate`'
+
 /** `app.mongo` and `app.collections`: connected, and with every index the rules rely on. */
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
@@ -46,7 +51,9 @@ export default fp(async function mongo (app) {
     } catch (cause) {
       throw mongoRefusal(url, cause)
     }
-    await ensureIndexes(client.db(databaseName(url)), app.log)
+    const database = client.db(databaseName(url))
+    if (!await isConverted(database)) throw new Error(UNCONVERTED)
+    await ensureIndexes(database, app.log)
   })
   try {
     await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...unlessNamed(url, DEFAULTS) })
@@ -60,9 +67,10 @@ export default fp(async function mongo (app) {
   })
   app.decorate('collections', {
     otps: boundedCollection(db.collection<OtpDocument | CounterDocument>('otps', { promoteBuffers: true, ...CURRENT })),
-    sessions: boundedCollection(db.collection<SessionDocument | RevokedDocument>('sessions', CURRENT)),
     audit: boundedCollection(db.collection<AuditDocument>('audit')),
     users: boundedCollection(db.collection<UserDocument>('users', CURRENT)),
+    released_numbers: boundedCollection(db.collection<ReleasedNumberDocument>('released_numbers', CURRENT)),
+    migration: boundedCollection(db.collection<MigrationDocument>('migration', CURRENT)),
     idempotency: boundedCollection(db.collection<IdempotencyDocument>('idempotency', CURRENT)),
     uploads: boundedCollection(db.collection<UploadDocument>('uploads', CURRENT)),
     usage: boundedCollection(db.collection<UsageDocument>('usage', CURRENT)),

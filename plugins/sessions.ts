@@ -1,6 +1,5 @@
 import fp from 'fastify-plugin'
 import { parseDuration } from '../services/config.js'
-import { createSessionStore } from '../services/session-store.js'
 import { createSessions } from '../services/sessions.js'
 
 declare module 'fastify' {
@@ -11,12 +10,13 @@ declare module 'fastify' {
 
 /** `app.sessions`: who is signed in. */
 export default fp(async function sessions (app) {
-  const { collections, config, now, standing, log } = app
-  const base = { sessions: collections.sessions, isBlocked: standing.isBlocked, now }
+  const { accounts, collections, config, roles, now } = app
   app.decorate('sessions', createSessions({
-    ...base,
-    store: createSessionStore({ ...base, log }),
+    users: collections.users,
+    accounts,
+    isAppointed: roles.isAppointed,
     secret: config.OTP_SECRET,
-    lifeSeconds: parseDuration(config.ACCESS_TOKEN_TTL)!
+    lifeSeconds: parseDuration(config.ACCESS_TOKEN_TTL)!,
+    now
   }))
-}, { name: 'sessions', dependencies: ['env', 'clock', 'mongo', 'standing'] })
+}, { name: 'sessions', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles'] })

@@ -15,13 +15,13 @@ declare module 'fastify' {
 
 /** Longer than any step of a round; a process that died keeps the others waiting for so long. */
 const LEASE_SECONDS = 60
-const KINDS = ['uploads', 'multipart_uploads', 'staged', 'failed'] as const
+const KINDS = ['uploads', 'multipart_uploads', 'staged', 'accounts', 'failed'] as const
 
-/** `app.sweeper`: clears away what interrupted uploads and removals left, at the start and from time to time, in one process of all. */
+/** `app.sweeper`: clears away what interrupted uploads, removals and deletions left, at the start and from time to time, in one process of all. */
 export default fp(async function sweeper (app) {
-  const { collections, config, mediaStore: media, metrics, now, log } = app
+  const { accountDeletion: deletion, collections, config, mediaStore: media, metrics, ownership, now, log } = app
   const lease = createLease({ leases: collections.leases, name: 'sweep', holder: randomUUID(), seconds: LEASE_SECONDS })
-  const sweeper = createSweeper({ ...collections, media, lease, longestSeconds: config.UPLOAD_MAX_SECONDS, now, log })
+  const sweeper = createSweeper({ ...collections, media, ownership, deletion, lease, longestSeconds: config.UPLOAD_MAX_SECONDS, now, log })
   const counter = new Counter({ name: 'hookaba_swept_total', help: 'What the sweeper did away with, by its kind, and how often it failed', labelNames: ['kind'], registers: [metrics.registry] })
   for (const kind of KINDS) counter.inc({ kind }, 0)
   let busy = false
@@ -52,4 +52,4 @@ export default fp(async function sweeper (app) {
     })
     busy = false
   }
-}, { name: 'sweeper', dependencies: ['env', 'clock', 'mongo', 's3', 'metrics'] })
+}, { name: 'sweeper', dependencies: ['env', 'clock', 'mongo', 's3', 'metrics', 'accounts'] })

@@ -2,8 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createByteBudget } from '../services/byte-budget.js'
 import { createDirectUploads } from '../services/direct-upload.js'
-import { invalidToken } from '../services/errors.js'
-import { createFlights, type Uploader } from '../services/flights.js'
+import { createFlights } from '../services/flights.js'
 import { createIntake } from '../services/intake.js'
 import { createPublish } from '../services/publish.js'
 import { createQuota } from '../services/quota.js'
@@ -21,8 +20,6 @@ declare module 'fastify' {
     isUpload?: boolean
   }
   interface FastifyRequest {
-    /** Who is signed in, as somebody who uploads. */
-    uploader: () => Uploader
     /** Gives its place among the uploads back; null while it has none. */
     endUpload: (() => void) | null
   }
@@ -35,9 +32,9 @@ const MARGIN_SECONDS = 60
 
 /** `app.uploads`: how files come into the library. */
 export default fp(async function uploads (app) {
-  const { config, collections, mediaStore: media, pictures, now } = app
+  const { config, collections, mediaStore: media, ownership, pictures, now } = app
   const limit = config.UPLOAD_MAX_BYTES
-  const flights = createFlights({ ...collections, media, now })
+  const flights = createFlights({ ...collections, ownership, media, now })
   const quota = createQuota({ ...collections, maxBytes: config.UPLOAD_QUOTA_BYTES, maxItems: config.UPLOAD_QUOTA_ITEMS, claimMs: MARGIN_SECONDS * 1000, now })
   const common = {
     flights,
@@ -52,18 +49,8 @@ export default fp(async function uploads (app) {
   app.decorateRequest('endUpload', null)
   app.addHook('onRoute', route => {
     if (!route.config?.isUpload) return
-    route.onRequest = [...[route.onRequest ?? []].flat(), async (request: FastifyRequest) => { request.endUpload = slots.take(request.phone) }]
+    route.onRequest = [...[route.onRequest ?? []].flat(), async (request: FastifyRequest) => { request.endUpload = slots.take(request.caller.account._id.toHexString()) }]
     route.onSend = [...[route.onSend ?? []].flat(), async (request: FastifyRequest) => request.endUpload?.()]
   })
-  app.decorateRequest('uploader', function (this: FastifyRequest) {
-    const { phone, sessionId } = this
-    return { phone, sessionId, phoneNow: () => phoneOf(sessionId) }
-  })
   app.addHook('onClose', flights.close)
-
-  async function phoneOf (sessionId: string): Promise<string> {
-    const session = await app.sessions.findNow(sessionId)
-    if (!session) throw invalidToken()
-    return session.phone
-  }
-}, { name: 'uploads', dependencies: ['env', 'clock', 'mongo', 's3', 'pictures', 'sessions'] })
+}, { name: 'uploads', dependencies: ['env', 'clock', 'mongo', 's3', 'pictures', 'accounts'] })

@@ -9,6 +9,13 @@ declare module 'fastify' {
 
 /** `app.users`: the user directory. */
 export default fp(async function users (app) {
-  const { collections, config, sessions, standing, now } = app
-  app.decorate('users', createUsers({ users: collections.users, sessions, standing, region: config.DEFAULT_REGION, requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER, now }))
-}, { name: 'users', dependencies: ['env', 'clock', 'mongo', 'sessions', 'standing'] })
+  const { accounts, collections, config, roles, now } = app
+  app.decorate('users', createUsers({
+    users: collections.users,
+    accounts,
+    roles,
+    region: config.DEFAULT_REGION,
+    requireOwnNumber: config.USERS_REQUIRE_OWN_NUMBER,
+    now
+  }))
+}, { name: 'users', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles'] })

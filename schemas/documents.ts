@@ -48,59 +48,71 @@ export interface CounterDocument {
 }
 
 /**
- * Collection `users`. Rows of the replaced system may lack `username_key`, until somebody renames them, and `number`: those had the number of an older row, or none that is one.
- * `moved` is there while what belongs to a changed number is still on its way from the old one.
+ * Collection `users`: one account each. Its `_id` never changes, and everything that belongs to it refers to that.
+ * A row has no `username` before somebody gives it one. A row of the replaced system may lack `username_key`, where another row has
+ * the name, and `number`: those had the number of an older row, or none that is one.
  */
 export interface UserDocument {
   _id: ObjectId
-  username: string
-  username_key?: string
+  /** The shape of the row: 2 since an account has an id of its own. */
+  schema: 2
   number?: string
+  username?: string
+  username_key?: string
   admin: boolean
   blocked?: boolean
   created_on: Date
-  /** Since when the number is surely theirs; not of rows that were there before. */
-  number_since?: Date
-  moved?: { from: string, at: Date }
+  /** At most 10, the oldest first. */
+  sessions: SessionDocument[]
+  /** The numbers that it had, at most 20, and until when: a legacy token that was issued before that opens no other account. */
+  former_numbers?: Array<{ number: string, until: Date }>
+  /** No legacy token that was issued until then opens a session any more. */
+  legacy_revoked_at?: Date
+  /** The ids of legacy sessions that were ended one by one, at most 100. */
+  ended_legacy?: string[]
+  /** Since when the account is being deleted: it has no number, no name and no session any more. */
+  deleting?: Date
   duplicate_of?: ObjectId
   old_number?: string
 }
 
-/** Collection `sessions`: one sign-in of a phone. `_id` is the token's `sid`: 24 hex digits. */
+/** One sign-in, inside the row of its account. `id` is the token's `sid`: 24 hex digits. */
 export interface SessionDocument {
-  _id: string
-  phone: string
-  created_at: Date
+  id: string
+  /** When somebody proved to have the number; of a legacy session, when its token was issued. */
+  login_at: Date
   last_used_at: Date
   expires_at: Date
   /** No refresh makes it last longer than this. */
   ends_by?: Date
   user_agent: string
-  /** The move of its user that brought it to `phone`, by when that was. */
-  moved_at?: Date
   /** For a client that asked for refresh tokens: how often they were rotated, and when last. */
-  refresh?: { generation: number, rotated_at: Date }
+  refresh?: { n: number, rotated_at: Date }
   /** The token was issued by the replaced system. */
   legacy?: true
-  /** Whether it may be opened is still being asked. */
-  pending?: true
 }
 
-/** Collection `sessions` too: a token of the replaced system that must never open a session again, or (under the digest of a phone) all that were issued to it before `revoked_at`. */
-export interface RevokedDocument {
+/** Collection `released_numbers`: numbers that a deleted account had. `_id` is the number: a legacy token of it that was issued before `until` opens nothing. */
+export interface ReleasedNumberDocument {
   _id: string
-  revoked_at: Date
+  until: Date
   expires_at: Date
+}
+
+/** Collection `migration`: `takeover` is when `npm run migrate` first ran. A legacy token that was issued later is a forgery. */
+export interface MigrationDocument {
+  _id: 'takeover'
+  at: Date
 }
 
 /** Collection `audit`: who did what from where. Equal events of a moment share one row. */
 export interface AuditDocument {
   _id: ObjectId
   event: string
+  /** Whom it is about, where that is an account. */
+  account: ObjectId | null
   /** Masked. */
   phone: string | null
-  /** A keyed digest of the phone, so that what one person did can be found without the number. */
-  subject: string | null
   /** The network, not the address. */
   network: string
   request_id: string
@@ -122,6 +134,8 @@ export interface Fingerprint {
  */
 export interface IdempotencyDocument {
   _id: string
+  /** Whose request it is. */
+  owner: ObjectId
   /** The request that runs, or ran: nobody else may say what came of it. */
   holder: ObjectId
   begun_at: Date
@@ -146,9 +160,8 @@ export interface UploadDocument {
   _id: ObjectId
   /** Of the original; everything of an item lies in the same folder. Empty while it is staged. */
   key: string
-  owner?: string
-  /** Which began it: an owner's sessions move with them. */
-  session?: string
+  /** An account. */
+  owner?: ObjectId
   state: 'staged' | 'open' | 'committing' | 'removing' | 'sweeping'
   started_at: Date
   /** Of a direct upload: where its bytes are posted to, and what was said of them. */
@@ -172,7 +185,8 @@ export interface UploadedFields {
 
 /** Collection `usage`: what an owner is just about to add to the library, where there is a quota; and the direct uploads that are open, 20 at most. */
 export interface UsageDocument {
-  _id: string
+  /** The account. */
+  _id: ObjectId
   version: number
   staged?: Array<{ id: ObjectId, bytes: number, until: Date }>
   claims: Array<{ id: ObjectId, bytes: number, at: Date }>
@@ -184,9 +198,8 @@ export interface LibraryDocument {
   _id: ObjectId
   key?: string
   url?: string
-  owner?: string
-  /** Which uploaded it. */
-  session?: string
+  /** An account. */
+  owner?: ObjectId
   user_id: string
   type?: string
   category?: string
@@ -205,8 +218,6 @@ export interface LibraryDocument {
   dominant_color?: string
   /** GIFs made of it; the key of each is `<size>.gif` beside `key`. */
   renditions?: StoredRendition[]
-  /** When its upload began: what a phone number owned before it changed hands is told by this. */
-  started_at?: Date
   /** Of a request with an `Idempotency-Key`, so that it is found again where the process died before it could remember its answer. */
   upload_key?: UploadKey
   created_at: Date

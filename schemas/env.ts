@@ -35,8 +35,9 @@ export const Env = Type.Object({
   JWT_SECRET_KEY: Text(),
   JWT_ALGORITHM: OneOf(['HS256', 'ES256', 'EdDSA'], 'HS256'),
   JWT_PRIVATE_KEY: Text(),
-  JWT_ACCEPT_LEGACY: Flag(false),
-  ACCESS_TOKEN_TTL: Type.String({ default: '30d' }),
+  JWT_LEGACY_SECRET: Text(),
+  ACCESS_TOKEN_TTL: Type.String({ default: '365d' }),
+  SESSION_IDLE_TTL: Type.String({ default: '90d' }),
 
   OTP_SECRET: Text(),
   OTP_EXPIRY_SECONDS: Integer(300, 30, 600),

@@ -3,7 +3,7 @@ import { NextCursor, ObjectIdHex, PAGE_RANGE, PageNumber, ref, Timestamp } from 
 
 const folder = 'https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e'
 const rendition = { url: `${folder}/64x64.gif`, bytes: 18213, frames: 24, duration_ms: 1920, ble_seconds: 2.1 }
-const example = { id: '665f1c2ab7e4d90012ab34cd', url: `${folder}/original.gif`, original_url: `${folder}/original.gif`, user_id: 'meera', created_at: '2026-05-04T10:11:12.345Z', type: 'gif', category: 'GIF', title: 'Dancing fox', content_type: 'image/gif', size: 48213, sha256: '6c63cc5063ac82d8bbc925f9a31adf3a87f1510c021e0fde51854d60484b5019', width: 320, height: 240, frames: 24, duration_ms: 1920, dominant_color: '#e87830', renditions: { '64x64': rendition } }
+const example = { id: '665f1c2ab7e4d90012ab34cd', url: `${folder}/original.gif`, original_url: `${folder}/original.gif`, user_id: 'meera', created_at: '2026-05-04T10:11:12.345Z', type: 'gif', category: 'GIF', owner_id: '665f1c2ab7e4d90012ab34ce', title: 'Dancing fox', content_type: 'image/gif', size: 48213, sha256: '6c63cc5063ac82d8bbc925f9a31adf3a87f1510c021e0fde51854d60484b5019', width: 320, height: 240, frames: 24, duration_ms: 1920, dominant_color: '#e87830', renditions: { '64x64': rendition } }
 
 export const Rendition = Type.Object({
   url: Type.String({ examples: [rendition.url] }),
@@ -20,6 +20,7 @@ const item = {
   created_at: Timestamp,
   type: Type.String({ description: '`gif` for what is animated or a GIF, else `image`', examples: ['gif'] }),
   category: Type.String({ examples: ['GIF'] }),
+  owner_id: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'The account that it belongs to; null where it belongs to none', examples: ['665f1c2ab7e4d90012ab34ce'] }),
   title: Type.Optional(Type.String({ examples: ['Dancing fox'] })),
   original_url: Type.Optional(Type.String({ description: 'The file as it was uploaded, without its metadata', examples: [example.original_url] })),
   content_type: Type.Optional(Type.String({ description: 'Decided by the bytes', examples: ['image/gif'] })),

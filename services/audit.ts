@@ -2,9 +2,8 @@ import { LRUCache } from 'lru-cache'
 import { MongoBulkWriteError, ObjectId, type Collection } from 'mongodb'
 import type { AuditDocument } from '../schemas/documents.js'
 import { clientOf, maskAddress } from './address.js'
-import { digest } from './digest.js'
 import { maskPhone } from './phone.js'
-import type { AuditEvent, Clock, Log } from './ports.js'
+import type { AuditEvent, Clock, Log, Subject } from './ports.js'
 
 const KEPT_MS = 90 * 24 * 3600 * 1000
 const FLUSH_MS = 200
@@ -20,19 +19,18 @@ const MAX_ANONYMOUS_ROWS = 100
 const FOLDED = 'events.folded'
 
 /** Events that change a right. Each has a row of its own, which is written before the answer. */
-const RIGHTS = new Set<AuditEvent>(['otp.verified', 'session.opened', 'session.revoked', 'session.reused', 'user.created', 'user.moved', 'user.deleted', 'admin.changed'])
+const RIGHTS = new Set<AuditEvent>(['otp.verified', 'session.opened', 'session.revoked', 'session.reused', 'user.created', 'number.changed', 'user.deleted', 'admin.changed'])
 export const changesRight = (event: AuditEvent) => RIGHTS.has(event)
 
 export interface AuditOptions {
   audit: Collection<AuditDocument>
-  secret: string
   log: Log
   now: Clock
 }
 
 export interface Entry {
   event: AuditEvent
-  phone: string | null
+  subject: Subject
   address: string
   requestId: string
   details: AuditDocument['details']
@@ -43,8 +41,8 @@ export interface Entry {
 /** `row.count` grows while it is repeated. */
 interface Noted { row: AuditDocument, at: number }
 
-/** Who did what from where, for 90 days: masked, and found again by a keyed digest of the number. */
-export function createAudit ({ audit, secret, log, now }: AuditOptions) {
+/** Who did what from where, for 90 days: by account, every number masked. */
+export function createAudit ({ audit, log, now }: AuditOptions) {
   /** What must be written yet. */
   const waiting = new Set<AuditDocument>()
   const recent = new LRUCache<string, Noted>({ max: MAX_REMEMBERED })
@@ -66,16 +64,15 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
   }
 
   function rowOf (entry: Entry): AuditDocument {
-    const { event, phone, address, details, anonymous } = entry
+    const { event, subject, address, details, anonymous } = entry
     if (changesRight(event)) return newRow(entry)
-    const key = JSON.stringify([event, phone && subjectOf(phone), maskAddress(address), details])
+    const key = JSON.stringify([event, accountIn(subject), maskedPhone(subject), maskAddress(address), details])
     return repeated(key) ?? remember(key, anonymous && isOverflowing(address) ? folded(entry) : newRow(entry))
   }
 
-  function newRow ({ event, phone, address, requestId, details }: Omit<Entry, 'event'> & { event: string }): AuditDocument {
+  function newRow ({ event, subject, address, requestId, details }: Omit<Entry, 'event'> & { event: string }): AuditDocument {
     const at = now()
-    const subject = phone === null ? null : subjectOf(phone)
-    return { _id: new ObjectId(), event, phone: phone && maskPhone(phone), subject, network: maskAddress(address), request_id: requestId, at, count: 1, details, purge_at: new Date(at.getTime() + KEPT_MS) }
+    return { _id: new ObjectId(), event, account: accountIn(subject), phone: maskedPhone(subject), network: maskAddress(address), request_id: requestId, at, count: 1, details, purge_at: new Date(at.getTime() + KEPT_MS) }
   }
 
   function repeated (key: string): AuditDocument | undefined {
@@ -102,7 +99,7 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
   /** The one row for all that a client network does beyond its rows. */
   function folded ({ address, requestId }: Entry): AuditDocument {
     const key = `folded ${clientOf(address)}`
-    return repeated(key) ?? remember(key, newRow({ event: FOLDED, phone: null, address, requestId, details: {} }))
+    return repeated(key) ?? remember(key, newRow({ event: FOLDED, subject: null, address, requestId, details: {} }))
   }
 
   /** Resolves when what was noted before is in the database, or could not be written: then it is tried again later. */
@@ -144,13 +141,17 @@ export function createAudit ({ audit, secret, log, now }: AuditOptions) {
     lost = 0
   }
 
-  /** What is written down about a phone, `since` its holder has it, newest first and one by one: it can be much. */
-  async function * each (phone: string, since?: Date): AsyncGenerator<AuditDocument, void, undefined> {
+  /** What is written down about an account, newest first and one by one: it can be much. */
+  async function * each (account: ObjectId): AsyncGenerator<AuditDocument, void, undefined> {
     await flush()
-    yield * audit.find({ subject: subjectOf(phone), ...(since && { at: { $gte: since } }) }, { batchSize: 200 }).sort({ at: -1 })
+    yield * audit.find({ account }, { batchSize: 200 }).sort({ at: -1 })
   }
+}
 
-  function subjectOf (phone: string): string {
-    return digest(secret, 'subject', phone)
-  }
+const accountIn = (subject: Subject) => typeof subject === 'object' && subject !== null ? subject._id : null
+
+/** The number of whom an event is about, as it may be written down. */
+export function maskedPhone (subject: Subject): string | null {
+  const phone = typeof subject === 'string' ? subject : subject?.number
+  return phone === undefined ? null : maskPhone(phone)
 }

@@ -4,6 +4,7 @@ import { envSchema } from 'env-schema'
 import { Env, type Config } from '../schemas/env.js'
 import { PRIVATE_NETWORKS } from './client-address.js'
 import { mongoUriFault } from './database.js'
+import { TAKEN_WHOLE } from './environment.js'
 import { isRegion, normalizePhone } from './phone.js'
 import { isGuessable } from './secret-strength.js'
 
@@ -19,6 +20,8 @@ export class ConfigError extends Error {
 type Rule = [name: keyof Env, broken: (env: Env) => boolean | string | undefined, rule?: string]
 
 const PLACEHOLDER = /^(.+?)\1{3,}$|(change|replace)[-_ ]?(me|this)|placeholder|your[-_ ](own|jwt|otp|secret|super)|super[-_ ]?secret|(jwt|dev)-secret$/i
+/** Whether a secret is one that anybody may know, from a README or a default. */
+export const isPlaceholder = (secret: string) => PLACEHOLDER.test(secret)
 /** The values of a comma-separated variable. */
 export const listOf = (text: string | undefined) => (text ?? '').split(',').map(item => item.trim()).filter(item => item !== '')
 const parses = (parse: () => unknown) => { try { parse(); return true } catch { return false } }
@@ -43,6 +46,7 @@ const neededBy = (provider: string, name: keyof Env): Rule =>
 
 /** The variables that an earlier version knew under another name, and their successors. */
 const renamed: Record<string, keyof Env> = {
+  JWT_ACCEPT_LEGACY: 'JWT_LEGACY_SECRET',
   LIMIT_TEXTS_PER_ADDRESS: 'LIMIT_SMS_PER_ADDRESS',
   FRAUD_MIN_TEXTS: 'FRAUD_MIN_SMS'
 }
@@ -76,7 +80,9 @@ const rules: Rule[] = [
   ['JWT_SECRET_KEY', env => env.JWT_SECRET_KEY !== undefined && isWeak(listOf(env.JWT_SECRET_KEY)[0]), 'must begin with a secret of at least 32 bytes that is no placeholder'],
   ['JWT_PRIVATE_KEY', env => env.JWT_ALGORITHM !== 'HS256' && env.JWT_PRIVATE_KEY === undefined, 'must be set with JWT_ALGORITHM ES256 or EdDSA'],
   ['JWT_PRIVATE_KEY', env => env.JWT_PRIVATE_KEY !== undefined && !areKeysFor(env.JWT_PRIVATE_KEY, env.JWT_ALGORITHM), 'must hold unencrypted PEM private keys for P-256 or Ed25519, the first of the kind that JWT_ALGORITHM signs with'],
+  ['JWT_LEGACY_SECRET', env => listOf(env.JWT_SECRET_KEY).includes(env.JWT_LEGACY_SECRET?.trim() ?? ''), 'must not be an entry of JWT_SECRET_KEY: it verifies tokens of the replaced system only'],
   ['ACCESS_TOKEN_TTL', env => (parseDuration(env.ACCESS_TOKEN_TTL) ?? Infinity) > LONGEST_TOKEN_SECONDS, 'must be a number and one of s, m, h, d, such as 30d, and at most ten years'],
+  ['SESSION_IDLE_TTL', env => parseIdleTime(env.SESSION_IDLE_TTL) === undefined, 'must be 0, or a number and one of s, m, h, d, such as 90d'],
 
   ['OTP_SECRET', env => inProduction(env) && env.OTP_SECRET === undefined, 'must be set in production'],
   ['OTP_SECRET', env => env.OTP_SECRET !== undefined && isWeak(env.OTP_SECRET), 'must have at least 32 bytes and be no placeholder'],
@@ -119,7 +125,7 @@ const rules: Rule[] = [
 /** The environment, checked and typed, without white space around values; variables set to nothing count as not set. Throws a ConfigError. */
 export function readConfig (source: Record<string, string | undefined>): Env {
   const known = Object.keys(Env.properties)
-  const data = Object.fromEntries(Object.entries(source).filter(([name, value]) => known.includes(name) && isSet(value)).map(([name, value]) => [name, value?.trim()]))
+  const data = Object.fromEntries(Object.entries(source).filter(([name, value]) => known.includes(name) && isSet(value)).map(([name, value]) => [name, TAKEN_WHOLE.has(name) ? value : value?.trim()]))
   const problems = Object.entries(renamed).flatMap(([old, successor]) => isSet(source[old]) ? [`${old} is called ${successor} now`] : [])
   const bad = new Set<string>()
   const env = parse(data, bad, problems)
@@ -172,6 +178,9 @@ export function parseDuration (text: string): number | undefined {
   const [, amount, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? []
   return amount && unit ? Number(amount) * UNITS[unit]! : undefined
 }
+
+/** The same; 0 where there is no bound. */
+export const parseIdleTime = (text: string) => text === '0' ? 0 : parseDuration(text)
 
 function isIsoDate (text: string): boolean {
   return /^\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?$/.test(text) && !Number.isNaN(Date.parse(text))

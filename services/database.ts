@@ -18,22 +18,24 @@ export const indexes: Record<string, Index[]> = {
   otps: [
     { key: { expires_at: 1 }, expireAfterSeconds: 0 }
   ],
-  sessions: [
-    { key: { expires_at: 1 }, expireAfterSeconds: 0 },
-    { key: { phone: 1, created_at: -1 } }
-  ],
   audit: [
     { key: { purge_at: 1 }, expireAfterSeconds: 0 },
-    { key: { subject: 1, at: -1 } }
+    { key: { account: 1, at: -1 } }
   ],
   users: [
     { key: { number: 1 }, name: 'unique_number', unique: true, partialFilterExpression: { number: ANY_TEXT } },
     { key: { username_key: 1 }, name: 'unique_username_key', unique: true, partialFilterExpression: { username_key: ANY_TEXT } },
-    { key: { 'moved.at': 1 }, sparse: true },
+    { key: { 'former_numbers.number': 1 }, sparse: true },
+    { key: { deleting: 1 }, sparse: true },
+    { key: { schema: 1 } },
     { key: { duplicate_of: 1 }, sparse: true }
   ],
+  released_numbers: [
+    { key: { expires_at: 1 }, expireAfterSeconds: 0 }
+  ],
   idempotency: [
-    { key: { purge_at: 1 }, expireAfterSeconds: 0 }
+    { key: { purge_at: 1 }, expireAfterSeconds: 0 },
+    { key: { owner: 1 } }
   ],
   uploads: [
     { key: { started_at: 1 } },

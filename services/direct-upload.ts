@@ -3,7 +3,7 @@ import { ObjectId, type Collection, type WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import type { DirectUpload, DirectUploadRequest } from '../schemas/library.js'
 import { FieldError, fileTooLarge, nothingUploaded, sentences, ServiceError, unsupportedFileType, uploadNotFound, uploadUnderWay } from './errors.js'
-import { stored, type createFlights, type Uploader } from './flights.js'
+import { stored, type createFlights } from './flights.js'
 import { readHead, type createIntake, type StoredFile } from './intake.js'
 import type { Clock, Log, MediaStore } from './ports.js'
 import type { createPublish } from './publish.js'
@@ -33,31 +33,31 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
   return { offer, complete }
 
   /** A form that posts one object of this type and size to a place of its own outside the library. 400; 413, also beyond the quota, for which open uploads count; 429 while too many are open. */
-  async function offer ({ content_type: contentType, size, ...said }: DirectUploadRequest, uploader: Uploader): Promise<DirectUpload> {
+  async function offer ({ content_type: contentType, size, ...said }: DirectUploadRequest, owner: ObjectId): Promise<DirectUpload> {
     judge(said)
     if (size > limit) throw fileTooLarge(limit)
     const key = `incoming/${randomUUID()}`
     const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
-    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) } }
-    await quota.stage(uploader.phone, row._id, size, expiresAt)
-    await flights.begin(row, uploader)
+    const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) } }
+    await quota.stage(owner, row._id, size, expiresAt)
+    await flights.begin(row)
     return { id: row._id.toHexString(), ...await media.presignPost(key, contentType, size, lifeSeconds), expires_at: expiresAt.toISOString() }
   }
 
   /**
    * Takes in what was posted, as an upload in the body of a request would be: the bytes that are read here are the ones that are served, whatever is posted with the form later.
-   * Again: the same item. 400 for bytes that are refused, which are removed; 404 for what is not the uploader's; 409 while nothing was posted, or while somebody else completes it.
+   * Again: the same item. 400 for bytes that are refused, which are removed; 404 for what is not the account's; 409 while nothing was posted, or while somebody else completes it.
    */
-  async function complete (id: string, uploader: Uploader, log: Log): Promise<LibraryDocument> {
+  async function complete (id: string, owner: ObjectId, log: Log): Promise<LibraryDocument> {
     const _id = new ObjectId(id)
-    const row = await uploads.findOne({ _id, staging: { $exists: true }, owner: uploader.phone })
-    if (!row) return completed(_id, uploader)
+    const row = await uploads.findOne({ _id, staging: { $exists: true }, owner })
+    if (!row) return completed(_id, owner)
     if (row.state !== 'staged') throw uploadUnderWay()
     const posted = await stored(media.get(row.staging!.key))
     if (!posted) throw nothingUploaded()
     try {
       if (posted.size !== row.staging!.size) await stored(Promise.reject(new Error('the store gives another size than its form let through')))
-      return await flights.watch(take(row, posted.body, posted.size, uploader, log))
+      return await flights.watch(take(row, posted.body, posted.size, log))
     } finally {
       posted.body.destroy()
     }
@@ -67,20 +67,20 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
     if (owner !== undefined) await quota.unstage(owner, _id)
   }
 
-  async function completed (_id: ObjectId, { phone: owner }: Uploader): Promise<LibraryDocument> {
+  async function completed (_id: ObjectId, owner: ObjectId): Promise<LibraryDocument> {
     const item = await library.findOne({ _id, owner }, { readPreference: 'primary' })
     if (!item) throw uploadNotFound()
     return item
   }
 
-  async function take (row: WithId<UploadDocument>, body: AsyncIterable<Buffer>, size: number, uploader: Uploader, log: Log): Promise<LibraryDocument> {
+  async function take (row: WithId<UploadDocument>, body: AsyncIterable<Buffer>, size: number, log: Log): Promise<LibraryDocument> {
     const staging = row.staging!
     const chunks = body[Symbol.asyncIterator]()
     let file: StoredFile | undefined
     try {
       const { head, type } = await stored(readHead(chunks))
       const key = `library/${randomUUID()}/original.${type?.extension ?? 'none'}`
-      if (!await flights.resume(row, key, uploader)) throw uploadUnderWay()
+      if (!await flights.resume(row, key)) throw uploadUnderWay()
       if (!type) throw unsupportedFileType()
       file = await takeIn({ chunks: fromStore(chunks), head, type, sure: size, most: size }, key, PATIENT, async () => {})
       const item = await publish(row, staging.fields, file)

@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 
+/** Secrets of other systems, of which nobody knows whether they used the white space. */
+export const TAKEN_WHOLE = new Set(['JWT_LEGACY_SECRET'])
+
 /**
  * Adds to `env` the variables of the file that it does not have, and removes white space around every value: a secret that was
  * read from a file often ends in a line break. A value of white space only counts as not set. Other variables of the same
@@ -12,7 +15,7 @@ export function prepareEnvironment (env: Record<string, string | undefined>, fil
     const trimmed = value?.trim()
     if (trimmed === value) continue
     if (trimmed === '') delete env[name]
-    else env[name] = trimmed
+    else if (!TAKEN_WHOLE.has(name)) env[name] = trimmed
   }
 }
 

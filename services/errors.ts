@@ -55,6 +55,7 @@ export const numberTaken = () => new ServiceError(409, 'Phone number already in 
 export const usernameTaken = () => new ServiceError(409, 'Username already in use')
 export const tooManyTexts = (retryAfter: number) => new ServiceError(429, 'Too many codes requested', { retryAfter })
 export const tooManyGuesses = (retryAfter: number) => new ServiceError(429, 'Too many wrong codes', { retryAfter })
+export const tooManyNumbers = (retryAfter: number) => new ServiceError(429, 'Too many number changes', { retryAfter })
 
 export const notMultipart = () => new ServiceError(415, 'Unsupported media type')
 const MALFORMED = 'Invalid multipart body'

@@ -2,9 +2,9 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { S3ServiceException } from '@aws-sdk/client-s3'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
-import { owned, ownership } from './belongings.js'
 import { orFail, requestUnderWay, ServiceError } from './errors.js'
 import { folderOf } from './item-objects.js'
+import type { Ownership } from './ownership.js'
 import type { Clock, Log, MediaStore } from './ports.js'
 
 /** How long a refusal waits for its clean-up before it is answered; the clean-up goes on. */
@@ -17,19 +17,13 @@ const CLOSE_MS = 900
 export interface FlightsOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
+  ownership: Pick<Ownership, 'settle'>
   media: MediaStore
   now: Clock
 }
 
-/** Who uploads: by what is known, and by what the database has now, which rejects when nobody is signed in any more. */
-export interface Uploader {
-  phone: string
-  sessionId: string
-  phoneNow: () => Promise<string>
-}
-
 /** The rows of what is in flight: there before the first byte is stored, and until the item is in the library or nothing of it is left. */
-export function createFlights ({ uploads, library, media, now }: FlightsOptions) {
+export function createFlights ({ uploads, library, ownership, media, now }: FlightsOptions) {
   const stopping = new AbortController()
   const cleaning = new Set<Promise<void>>()
   const flying = new Set<Promise<unknown>>()
@@ -46,27 +40,17 @@ export function createFlights ({ uploads, library, media, now }: FlightsOptions)
   }
 
   /** Writes the row of what is about to be stored. */
-  async function begin (row: UploadDocument, uploader: Uploader): Promise<void> {
+  async function begin (row: UploadDocument): Promise<void> {
     await uploads.insertOne(row)
-    await follow(row, uploader)
   }
 
   /** Opens a staged row, for what is about to be stored under `key`; false when somebody else has, or it is gone. */
-  async function resume (row: UploadDocument, key: string, uploader: Uploader): Promise<boolean> {
+  async function resume (row: UploadDocument, key: string): Promise<boolean> {
     const opened = { key, state: 'open', started_at: now() } as const
     const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'staged' }, { $set: opened })
     if (matchedCount === 0) return false
     Object.assign(row, opened)
-    await follow(row, uploader)
     return true
-  }
-
-  /** Whoever changes their number or leaves is looked for only once the row is there: either they find the row, or their change is found here. */
-  async function follow (row: UploadDocument, { phoneNow }: Uploader): Promise<void> {
-    for (let owner = await phoneNow(); owner !== row.owner; owner = await phoneNow()) {
-      await uploads.updateOne({ _id: row._id }, { $set: { owner } })
-      row.owner = owner
-    }
   }
 
   /** Makes an upload an item of the library: whoever reads it there finds it whole. Rejects when a sweep has claimed it. */
@@ -77,16 +61,13 @@ export function createFlights ({ uploads, library, media, now }: FlightsOptions)
     return release(item)
   }
 
-  /** Deletes the row of a committed upload, once it and the item have the same owner: one that moved or left meanwhile has changed the row first. */
+  /** Deletes the row of a committed upload, once it is settled to whom its item belongs. */
   async function release (item: LibraryDocument): Promise<LibraryDocument> {
-    const { _id, owner = { $exists: false } } = item
-    const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing', owner })
-    if (deletedCount === 1) return item
-    const row = await uploads.findOne({ _id, state: 'committing' }, { readPreference: 'primary' })
-    if (!row && await isSettled(_id)) return item
-    if (!row) throw new Error('the upload was given up for dead while it was committed')
-    await library.updateOne({ _id }, ownership(row.owner))
-    return release(owned(item, row.owner))
+    const { _id } = item
+    const settled = await ownership.settle(item)
+    const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing' })
+    if (deletedCount === 0 && !await isSettled(_id)) throw new Error('the upload was given up for dead while it was committed')
+    return settled
   }
 
   /**

@@ -27,8 +27,8 @@ export type Hold = Pick<IdempotencyDocument, '_id' | 'holder'>
 export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>
 
 /**
- * Keys that callers give to their requests, so that a repeated one has no second effect (draft-ietf-httpapi-idempotency-key-header).
- * A caller is a phone number: a number that moved takes no keys along, so what its user repeats after the move is done anew, and a deleted account's keys are there until they end.
+ * Keys that callers give to their requests, so that a repeated one has no second effect (draft-ietf-httpapi-idempotency-key-header). They belong to an
+ * account, and go with it.
  */
 export function createIdempotency ({ keys, secret, longestSeconds, now, log }: IdempotencyOptions) {
   const stopping = new AbortController()
@@ -39,9 +39,9 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
    * Takes the key for a caller's request to a route, or gives the answer that such a request got in the last 24 hours.
    * 409 while one is running, but for one that began longer ago than any may last: its key is taken over. `recall` knows what one did that died before it could answer.
    */
-  async function begin (caller: string, route: string, key: string, recall?: Recall): Promise<{ hold: Hold } | { answer: StoredAnswer }> {
+  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<{ hold: Hold } | { answer: StoredAnswer }> {
     const at = now()
-    const row: IdempotencyDocument = { _id: digest(secret, 'idempotency', [caller, route, key].join('\0')), holder: new ObjectId(), begun_at: at, purge_at: later(at, REMEMBERED_MS) }
+    const row: IdempotencyDocument = { _id: digest(secret, 'idempotency', [owner.toHexString(), route, key].join('\0')), owner, holder: new ObjectId(), begun_at: at, purge_at: later(at, REMEMBERED_MS) }
     try {
       const answer = await take(row, recall)
       return answer ? { answer } : { hold: row }

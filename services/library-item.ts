@@ -10,7 +10,7 @@ const BLUETOOTH_BYTES_PER_SECOND = 9000
 const FACTS = ['title', 'content_type', 'size', 'sha256', 'width', 'height', 'frames', 'duration_ms', 'dominant_color'] as const
 
 /** The fields of a row that nobody is shown. */
-export const HIDDEN = { owner: 0, session: 0, words: 0, started_at: 0, upload_key: 0 } as const
+export const HIDDEN = { words: 0, upload_key: 0 } as const
 
 /**
  * Makes of a row the item that the world sees; a row of the replaced system gets defaults for what it lacks.
@@ -28,6 +28,7 @@ export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: 
       created_at: storedTime(row.created_at, row._id).toISOString(),
       type,
       category: row.category ?? categoryOf(type),
+      owner_id: row.owner instanceof ObjectId ? row.owner.toHexString() : null,
       original_url: original,
       ...factsOf(row),
       ...(renditions && { renditions })

@@ -39,11 +39,11 @@ export function createLibrary ({ db, library, patiently, media, log, urlRenditio
    * One page of what the query asks for, newest first, ties broken by id; a page past the end is empty. By cursor a page costs the same however deep it is,
    * and whoever walks on to the end meets every item once that was there all the while. 400.
    */
-  function list (query: LibraryQuery, caller: string): Promise<LibraryPage> {
+  function list (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
     return inTime(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
   }
 
-  async function readPage (query: LibraryQuery, caller: string): Promise<LibraryPage> {
+  async function readPage (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
     const { page = 1, per_page: asked = 10, cursor } = query
     if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
     const perPage = Math.min(asked, MOST_PER_PAGE)

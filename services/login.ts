@@ -7,7 +7,7 @@ import type { CounterWrite } from './hour-counts.js'
 import { next, otpCode, readCode, sameCode, type OtpEvent, type OtpOutcome, type OtpState, type Stop } from './otp.js'
 import { createOtpStore, type Applied, type Counters, type Decision, type OtpCollection, type Written } from './otp-store.js'
 import { maskPhone, normalizePhone, parsePhone, type Phone } from './phone.js'
-import { NumberRefused, SmsUnconfirmed, type Clock, type FindAccount, type SendSms, type Visitor } from './ports.js'
+import { NumberRefused, SmsUnconfirmed, type Clock, type FindAccount, type SendSms, type Subject, type Visitor } from './ports.js'
 import { SERVICE } from './sms-caps.js'
 import type { SmsGuard } from './sms-guard.js'
 import { numberChangedMessage, smsMessage, type Platform, type Wording } from './sms-message.js'
@@ -36,11 +36,11 @@ const LONGEST_ERROR_CODE = 10
 const NO_NONCE = Buffer.alloc(16)
 
 /** An SMS that is counted, and about to be sent. */
-interface Sending { sentAt: Date, network: string, nonce: Buffer, before: OtpState['challenge'], written: Written, writes: CounterWrite[], giveBack: () => void }
+interface Sending { subject: Subject, sentAt: Date, network: string, nonce: Buffer, before: OtpState['challenge'], written: Written, writes: CounterWrite[], giveBack: () => void }
 
 export function createLogin ({ otps, sendSms, guard, addresses, failures, takesSms, findAccount, testCode, secret, lifeSeconds, region, wording, now }: LoginOptions) {
   const store = createOtpStore(otps)
-  return { requestOtp, verifyOtp, notifyOfMove, undelivered }
+  return { requestOtp, verifyOtp, notifyOfNumberChange, undelivered }
 
   /**
    * Sends the phone its code, or does nothing while an SMS is on its way; nor does it for a blocked phone or a test number.
@@ -52,7 +52,7 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
     if (!isTest && !takesSms(phone)) throw invalidField(field, sentences.phone)
     const at = now()
     const request = { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000, network: networkOf(visitor.address) } as const
-    let account = { known: false, blocked: false }
+    let account: Awaited<ReturnType<FindAccount>> = { known: false, blocked: false, subject: e164 }
     let taken: ReturnType<AddressLimit['take']> | undefined
     const giveBack = () => { if (typeof taken === 'function') taken() }
 
@@ -61,11 +61,11 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
       throw error
     })
     if (outcome.type !== 'send') giveBack()
-    if (outcome.type === 'limited') throw limited(e164, outcome, visitor)
-    if (outcome.type !== 'send') visitor.record('otp.quiet', e164)
-    else if (isTest) visitor.record('otp.requested', e164, { reason: 'test number' })
-    else if (account.blocked) visitor.record('otp.requested', e164, { reason: 'blocked' })
-    else await send(phone, platform, { sentAt: at, network: request.network, ...outcome, written: written!, writes, giveBack }, visitor, field)
+    if (outcome.type === 'limited') throw limited(account.subject, outcome, visitor)
+    if (outcome.type !== 'send') visitor.record('otp.quiet', account.subject)
+    else if (isTest) visitor.record('otp.requested', account.subject, { reason: 'test number' })
+    else if (account.blocked) visitor.record('otp.requested', account.subject, { reason: 'blocked' })
+    else await send(phone, platform, { subject: account.subject, sentAt: at, network: request.network, ...outcome, written: written!, writes, giveBack }, visitor, field)
 
     function applyTest (): Promise<Applied> {
       return store.apply(e164, { at, decide: state => next(state, { ...request, silent: true }, at) })
@@ -90,16 +90,16 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
   }
 
   async function send ({ e164 }: Phone, platform: Platform, sending: Sending, visitor: Visitor, field: string): Promise<void> {
-    const { sentAt, nonce, writes } = sending
+    const { subject, sentAt, nonce, writes } = sending
     log(writes, visitor)
-    visitor.record('otp.requested', e164)
+    visitor.record('otp.requested', subject)
     try {
       await sendSms({ to: e164, body: smsMessage(otpCode(secret, nonce, e164), platform, wording), reference: String(sentAt.getTime()) })
-      visitor.record('otp.sent', e164)
+      visitor.record('otp.sent', subject)
     } catch (cause) {
-      if (cause instanceof SmsUnconfirmed) return visitor.record('otp.sent', e164, { reason: 'unconfirmed' })
+      if (cause instanceof SmsUnconfirmed) return visitor.record('otp.sent', subject, { reason: 'unconfirmed' })
       const refused = cause instanceof NumberRefused
-      visitor.record(refused ? 'otp.refused' : 'otp.failed', e164)
+      visitor.record(refused ? 'otp.refused' : 'otp.failed', subject)
       await takeBack(e164, sending, refused, visitor)
       if (refused) throw invalidField(field, sentences.phone)
       throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
@@ -116,8 +116,8 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
   }
 
   /** A stop that meets every phone alike is recorded without one, or a flood of numbers would be a flood of rows. */
-  function limited (phone: string, { reason, retryAfter }: Stop, visitor: Visitor): ServiceError {
-    visitor.record('otp.limited', reason === 'phone' ? phone : null, { reason })
+  function limited (subject: Subject, { reason, retryAfter }: Stop, visitor: Visitor): ServiceError {
+    visitor.record('otp.limited', reason === 'phone' ? subject : null, { reason })
     return tooManyTexts(retryAfter)
   }
 
@@ -161,7 +161,7 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
    * Tells a number that its account has another one from now on: outside the phone's own budget, which whoever changed it may
    * have used up, but within the caps of the service. Never rejects: the change stands whether or not this works.
    */
-  async function notifyOfMove (number: string, visitor: Visitor): Promise<void> {
+  async function notifyOfNumberChange (number: string, visitor: Visitor): Promise<void> {
     const phone = parsePhone(number, region)
     if (phone === undefined || testCode(phone.e164) !== undefined || !takesSms(phone)) return
     try {

@@ -13,7 +13,7 @@ export async function previewUsers (users: Collection<OldUser>, region: string, 
     const claims = claimsOf(row, region)
     const change = changeOf(row, claims, { phone: keepers.get(`number ${claims.phone}`), key: keepers.get(`name ${claims.key}`) })
     for (const claim of namesOf(claims)) if (repeats.has(claim) && !keepers.has(claim)) keepers.set(claim, row._id)
-    note(`users ${String(row._id)}`, change.done, change.open)
+    if (row.schema !== 2) note(`users ${String(row._id)}`, change.done, change.open)
   }
 }
 

@@ -2,7 +2,7 @@ import { MongoBulkWriteError, ObjectId, type Collection, type Filter, type FindC
 import { DUPLICATE_KEY, isDuplicateKey } from './errors.js'
 import { changeOf, claimsOf, duplicateOf, GAVE_NAME_UP, type Change, type Claims, type Holders, type Note, type OldUser } from './migration-users.js'
 
-const FIELDS: Array<keyof OldUser> = ['number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number']
+const FIELDS: Array<keyof OldUser> = ['number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema']
 
 /** A row is changed by its owner now and then; to be changed this often between a read and a write, something else must be wrong. */
 const MOST_RACES = 100
@@ -16,7 +16,7 @@ export const BY_BATCH = { batchSize: BATCH }
  * of two rows the older keeps it, whoever came first to write. So it can stop anywhere and be run again, and the service may write meanwhile.
  */
 export async function settleUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
-  for await (const rows of batches(users.find({}, BY_BATCH).sort({ _id: 1 }))) await settleAll(rows)
+  for await (const rows of batches(users.find({ schema: { $ne: 2 } }, BY_BATCH).sort({ _id: 1 }))) await settleAll(rows)
 
   /** Writes what nobody stands in the way of at once, and then settles the others one by one. */
   async function settleAll (rows: OldUser[]): Promise<void> {

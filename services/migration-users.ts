@@ -10,9 +10,14 @@ export interface OldUser {
   number?: unknown
   admin?: unknown
   blocked?: unknown
+  /** 2 once the row is an account of this service. */
+  schema?: number
   /** Null while it is not yet known whether this row keeps the number in `old_number`. */
   duplicate_of?: ObjectId | null
   old_number?: unknown
+  /** Of a row of 0.3.0. */
+  number_since?: unknown
+  moved?: unknown
 }
 
 /** What of a row no other row may have. */
@@ -60,6 +65,8 @@ export function changeOf (row: OldUser, claims: Claims, held: Holders): Change {
     change.set.admin = false
     change.done.push('admin false')
   }
+  if (row.schema !== 2) change.set.schema = 2
+  for (const name of ['number_since', 'moved'] as const) if (row[name] !== undefined) change.unset[name] = ''
   return change
 }
 

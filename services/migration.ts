@@ -1,7 +1,8 @@
-import { MongoServerError, type Db, type Document, type IndexDescriptionInfo, type ObjectId } from 'mongodb'
+import { MongoServerError, type Collection, type Db, type Document, type IndexDescriptionInfo, type ObjectId } from 'mongodb'
 import { ensureIndexes, indexes } from './database.js'
 import { isDuplicateKey } from './errors.js'
 import { categoryOf, typeOf } from './library-item.js'
+import { convertAccounts, noteTakeover } from './migration-accounts.js'
 import { previewUsers } from './migration-preview.js'
 import { asRead, batches, BY_BATCH, makeRoom, settleUsers } from './migration-settle.js'
 import type { Note, OldUser } from './migration-users.js'
@@ -10,6 +11,7 @@ export interface MigrationOptions {
   db: Db
   region: string
   dryRun: boolean
+  now?: () => Date
   /** Takes the report, line by line: ids and what is done to them, numbers masked. */
   print: (line: string) => void
 }
@@ -21,10 +23,10 @@ const CURRENT = { readPreference: 'primary' } as const
 const MOST_BUILDS = 10
 
 /**
- * Brings a database of the replaced system over. Rows that are in order are left alone, so a second run finds nothing to do, and one that was
- * cut short is finished by the next; the service may run meanwhile. `dryRun`: reports the same and writes nothing.
+ * Brings a database of the replaced system or of 0.3.0 over, while no service runs. Rows that are in order are left alone, so a second run finds
+ * nothing to do, and one that was cut short is finished by the next. `dryRun`: reports the same and writes nothing.
  */
-export async function migrate ({ db, region, dryRun, print }: MigrationOptions): Promise<Tally> {
+export async function migrate ({ db, region, dryRun, now = () => new Date(), print }: MigrationOptions): Promise<Tally> {
   const tally = { changes: 0, open: 0 }
   const note: Note = (subject, done, open = []) => {
     tally.changes += done.length
@@ -32,11 +34,18 @@ export async function migrate ({ db, region, dryRun, print }: MigrationOptions):
     if (done.length + open.length > 0) print(`${subject}: ${[...done, ...open.map(what => `open: ${what}`)].join('; ')}`)
   }
   const users = db.collection<OldUser>('users', CURRENT)
+  if (!dryRun) await noteTakeover(db, now())
   await dropOldCodes(db, dryRun, note)
   await replaceIndexes(db, dryRun, note)
-  await (dryRun ? previewUsers : settleUsers)(users, region, note)
+  await convertAccounts(db, dryRun, note, () => convertUsers(users, region, dryRun, note))
   await completeLibrary(db, dryRun, note)
   return tally
+}
+
+async function convertUsers (users: Collection<OldUser>, region: string, dryRun: boolean, note: Note): Promise<void> {
+  const rows = await users.countDocuments({ schema: { $ne: 2 } })
+  await (dryRun ? previewUsers : settleUsers)(users, region, note)
+  if (rows > 0) note('users', [`${rows} rows are accounts of this version`])
 }
 
 /** The codes of the replaced system have ids of the database's making; a document of this service has its phone. */

@@ -1,4 +1,6 @@
 import type { Readable } from 'node:stream'
+import type { ObjectId } from 'mongodb'
+import type { SessionDocument, UserDocument } from '../schemas/documents.js'
 import type { Config } from '../schemas/env.js'
 
 /** The time, so that a test can pass its own. */
@@ -19,8 +21,8 @@ export type SmsProvider = (text: Text, timeoutMs: number) => Promise<void>
 /** The provider was given the SMS and did not say what became of it: it may arrive. */
 export class SmsUnconfirmed extends Error {}
 
-/** Whether the phone has an account, and whether that is blocked. One read. */
-export type FindAccount = (phone: string) => Promise<{ known: boolean, blocked: boolean }>
+/** Whether the phone has an account, and whether that is blocked; and whom events are about. One read. */
+export type FindAccount = (phone: string) => Promise<{ known: boolean, blocked: boolean, subject: Subject }>
 
 /** The provider accepts no texts for this number (not mobile, blocked, unsubscribed): asking again will not help. */
 export class NumberRefused extends Error {}
@@ -66,7 +68,16 @@ export type AuditEvent =
   | 'otp.requested' | 'otp.quiet' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
   | 'session.opened' | 'session.refreshed' | 'session.reused' | 'session.revoked'
   | 'library.removed' | 'notice.sent'
-  | 'user.created' | 'user.renamed' | 'user.moved' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
+  | 'user.created' | 'user.renamed' | 'number.changed' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
+
+/** Who asks: the account as it was read for this request, and the session that the token names. */
+export interface Caller {
+  account: UserDocument
+  session: SessionDocument
+}
+
+/** Whom an event is about: an account, or a phone number of which no account is known. */
+export type Subject = { _id: ObjectId, number?: string } | string | null
 
 /** Whoever makes a request, as far as the rules care. */
 export interface Visitor {
@@ -74,8 +85,11 @@ export interface Visitor {
   address: string
   userAgent: string
   log: Log
-  /** Writes down what `phone` did, or what was done to it: masked, in the log, the audit and the metrics. `details` must hold no secret and no whole number. */
-  record (event: AuditEvent, phone: string | null, details?: Record<string, string | number | boolean>): void
+  /**
+   * Writes down what somebody did, or what was done to them: in the log, the audit and the metrics, a number masked. `details` must hold no secret
+   * and no whole number.
+   */
+  record (event: AuditEvent, subject: Subject, details?: Record<string, string | number | boolean>): void
 }
 
 /** What whoever builds the app decides: its environment, and what a test or an embedder puts in the place of the world. */

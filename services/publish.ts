@@ -41,13 +41,12 @@ export function createPublish ({ media, flights, quota, pictures, now }: Publish
   }
 
   /** Member by member: nothing comes into an item that is not named here. */
-  function itemOf ({ _id, key, owner, session, started_at: startedAt }: UploadDocument, { user_id: userId, category, title }: UploadedFields, { contentType, size, sha256, frames }: StoredFile, picture: Picture | undefined, renditions: StoredRendition[]): LibraryDocument {
+  function itemOf ({ _id, key, owner }: UploadDocument, { user_id: userId, category, title }: UploadedFields, { contentType, size, sha256, frames }: StoredFile, picture: Picture | undefined, renditions: StoredRendition[]): LibraryDocument {
     const type = contentType === 'image/gif' || frames > 1 ? 'gif' : 'image'
     return {
       _id,
       key,
       ...(owner !== undefined && { owner }),
-      ...(session !== undefined && { session }),
       user_id: userId,
       category: category ?? categoryOf(type),
       ...(title !== undefined && { title, words: titleWords(title) }),
@@ -56,7 +55,6 @@ export function createPublish ({ media, flights, quota, pictures, now }: Publish
       size,
       sha256,
       ...(picture && { ...factsOf(picture), renditions }),
-      started_at: startedAt,
       created_at: now()
     }
   }

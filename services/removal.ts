@@ -2,9 +2,8 @@ import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } from '../schemas/documents.js'
 import { foreignItem, isDuplicateKey, itemNotFound } from './errors.js'
 import { folderOf, isItemFolder } from './item-objects.js'
-import { maskPhone } from './phone.js'
-import type { Clock, Log, MediaStore, Visitor } from './ports.js'
-import type { createStanding } from './standing.js'
+import type { Caller, Clock, Log, MediaStore, Visitor } from './ports.js'
+import type { Roles } from './roles.js'
 
 const CURRENT = { readPreference: 'primary' } as const
 
@@ -47,7 +46,7 @@ export function createItemRemoval ({ uploads, media, now }: ItemRemovalOptions) 
 export interface RemovalOptions extends ItemRemovalOptions {
   library: Collection<LibraryDocument>
   idempotency: Collection<IdempotencyDocument>
-  isAdmin: ReturnType<typeof createStanding>['isAdmin']
+  isAdmin: Roles['isAdmin']
 }
 
 /** Items that go because somebody wants them to. */
@@ -59,13 +58,13 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
    * Removes an item for its owner or an admin, and its objects with it; those that the store does not give up now go by themselves later.
    * An item without an owner is for admins alone, and one of the replaced system loses its row only: others may share its object. 403, 404.
    */
-  async function remove (id: string, caller: string, visitor: Visitor): Promise<void> {
+  async function remove (id: string, caller: Caller, visitor: Visitor): Promise<void> {
     const item = await library.findOne({ _id: new ObjectId(id) }, CURRENT)
     if (!item) throw itemNotFound()
-    await permit(item, caller, visitor)
+    permit(item, caller, visitor)
     if (item.key) await removal.begin(item)
     if (!await removeRow(item)) return again(item, caller, visitor)
-    visitor.record('library.removed', item.owner ?? null, { id, ...(item.owner !== caller && { by: maskPhone(caller) }) })
+    visitor.record('library.removed', item.owner ? { _id: item.owner } : null, { id, ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() }) })
     if (item.upload_key) await freeKey(item.upload_key)
     if (item.key) await removeObjects(item, visitor.log)
   }
@@ -75,9 +74,9 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
     await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
   }
 
-  async function permit ({ owner }: LibraryDocument, caller: string, visitor: Visitor): Promise<void> {
-    if (owner === caller || await isAdmin(caller)) return
-    visitor.record('access.denied', caller, { reason: 'foreign item' })
+  function permit (item: LibraryDocument, caller: Caller, visitor: Visitor): void {
+    if (isOwner(item, caller) || isAdmin(caller)) return
+    visitor.record('access.denied', caller.account, { reason: 'foreign item' })
     throw foreignItem()
   }
 
@@ -88,7 +87,7 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
   }
 
   /** The item went, or changed hands, after it was looked at. */
-  async function again (item: LibraryDocument, caller: string, visitor: Visitor): Promise<void> {
+  async function again (item: LibraryDocument, caller: Caller, visitor: Visitor): Promise<void> {
     if (await library.findOne({ _id: item._id }, CURRENT)) {
       if (item.key) await removal.takeBack(item)
       return remove(item._id.toHexString(), caller, visitor)
@@ -100,3 +99,5 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
     await removal.finish(item).catch((err: unknown) => log.warn({ event: 'library.unclean', key: item.key, err }))
   }
 }
+
+const isOwner = ({ owner }: LibraryDocument, { account }: Caller) => owner instanceof ObjectId && owner.equals(account._id)

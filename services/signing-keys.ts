@@ -8,6 +8,8 @@ export interface SigningKey {
   algorithm: Env['JWT_ALGORITHM']
   kid?: string
   secret: string | { private: string, public: string }
+  /** Verifies tokens of the replaced system only, which it was the secret of. */
+  legacy?: true
 }
 
 /** All keys that verify; the first of them signs. */
@@ -15,6 +17,12 @@ export function signingKeys ({ JWT_ALGORITHM, JWT_SECRET_KEY, JWT_PRIVATE_KEY = 
   const secrets = [...new Set(listOf(JWT_SECRET_KEY))].map((secret): SigningKey => ({ algorithm: 'HS256', secret }))
   const pairs = [...new Map(pemBlocks(JWT_PRIVATE_KEY).map(pairOf).map(pair => [pair.kid, pair])).values()]
   return JWT_ALGORITHM === 'HS256' ? [...secrets, ...pairs] : [...pairs, ...secrets]
+}
+
+/** What verifies tokens of the replaced system: its secret whole, as it is given and trimmed, because nobody knows which of them it used. */
+export function legacyKeys ({ JWT_LEGACY_SECRET: secret }: Pick<Config, 'JWT_LEGACY_SECRET'>): SigningKey[] {
+  if (secret === undefined) return []
+  return [...new Set([secret, secret.trim()])].map(secret => ({ algorithm: 'HS256', secret, legacy: true }))
 }
 
 function pairOf (pem: string): SigningKey {

@@ -1,9 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
-import { ownership } from './belongings.js'
 import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from './item-objects.js'
 import type { createLease } from './lease.js'
+import type { AccountDeletion } from './account-deletion.js'
+import type { Ownership } from './ownership.js'
 import type { Clock, Log, MediaStore } from './ports.js'
 
 /** What an upload may take beyond its longest time: its last writes, and clocks that differ. */
@@ -16,6 +17,8 @@ export interface SweeperOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
   media: MediaStore
+  ownership: Pick<Ownership, 'settle'>
+  deletion: Pick<AccountDeletion, 'abandoned' | 'finish'>
   lease: ReturnType<typeof createLease>
   /** The longest an upload may take. */
   longestSeconds: number
@@ -28,6 +31,7 @@ export interface Swept {
   uploads: number
   multipart_uploads: number
   staged: number
+  accounts: number
   failed: number
 }
 
@@ -39,7 +43,7 @@ interface Task {
 }
 
 /** Clears away what uploads and removals left that ended before their time. */
-export function createSweeper ({ uploads, library, media, lease, longestSeconds, now, log }: SweeperOptions) {
+export function createSweeper ({ uploads, library, media, ownership, deletion, lease, longestSeconds, now, log }: SweeperOptions) {
   const stopping = new AbortController()
   let working: Promise<unknown> = Promise.resolve()
   return { sweep, close }
@@ -59,8 +63,8 @@ export function createSweeper ({ uploads, library, media, lease, longestSeconds,
 
   async function sweepOnce (): Promise<Swept | undefined> {
     if (stopping.signal.aborted || !await lease.hold()) return undefined
-    const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, failed: 0 }
-    for (const tasks of [staleUploads, strayMultipartUploads, strayStaged]) await doAll(tasks(), swept)
+    const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
+    for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
     await lease.release().catch((err: unknown) => log.warn({ event: 'library.unswept', err }))
     if (Object.values(swept).some(count => count > 0)) log.info({ event: 'library.swept', ...swept })
     return swept
@@ -120,15 +124,12 @@ export function createSweeper ({ uploads, library, media, lease, longestSeconds,
     return [...objectsOf(item).keys()].every(key => present.has(key))
   }
 
-  /** Does what the upload would have done at its end: its row goes once the item has the row's owner, who may have moved or left meanwhile. */
-  async function keep (row: WithId<UploadDocument>, item: LibraryDocument): Promise<boolean> {
-    const { _id, owner } = row
-    if (row.staging) await media.removeObject(row.staging.key)
-    if (owner !== item.owner) await library.updateOne({ _id }, ownership(owner))
-    const { deletedCount } = await uploads.deleteOne({ _id, state: 'sweeping', owner: owner ?? { $exists: false } } as Filter<UploadDocument>)
-    if (deletedCount === 1) return true
-    const changed = await uploads.findOne({ _id, state: 'sweeping' }, CURRENT)
-    return changed !== null && keep(changed, item)
+  /** Does what the upload would have done at its end. */
+  async function keep ({ _id, staging }: WithId<UploadDocument>, item: LibraryDocument): Promise<boolean> {
+    if (staging) await media.removeObject(staging.key)
+    await ownership.settle(item)
+    const { deletedCount } = await uploads.deleteOne({ _id, state: 'sweeping' })
+    return deletedCount === 1
   }
 
   /** The row goes last, so that what fails is tried again; an item that is written while its objects go, goes too. */
@@ -173,6 +174,11 @@ export function createSweeper ({ uploads, library, media, lease, longestSeconds,
         }
       }
     }
+  }
+
+  /** Accounts that were deleted so long ago that nothing of theirs can be under way. */
+  async function * deletedAccounts (): AsyncGenerator<Task> {
+    for (const id of await deletion.abandoned()) yield { kind: 'accounts', about: { id: id.toHexString() }, run: () => deletion.finish(id) }
   }
 }
 

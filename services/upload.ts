@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection } from 'mongodb'
 import type { Fingerprint, LibraryDocument, UploadDocument, UploadKey } from '../schemas/documents.js'
 import { invalidMultipart, isDamage, isMalformed, isTooLarge } from './errors.js'
-import type { createFlights, Uploader } from './flights.js'
+import type { createFlights } from './flights.js'
 import { readHead, type createIntake, type StoredFile } from './intake.js'
 import type { Clock, Log } from './ports.js'
 import type { createPublish } from './publish.js'
@@ -25,16 +25,16 @@ export function createUploads ({ library, flights, takeIn, publish, limit, now }
   return { upload: (...given: Parameters<typeof upload>) => flights.watch(upload(...given)), recall }
 
   /**
-   * Streams the file of a form to the media store and makes it an item of the library, owned by the uploader: whole, or not at all.
+   * Streams the file of a form to the media store and makes it an item of the library, which belongs to the account: whole, or not at all.
    * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is one, that nobody waits for it any more.
    * 400, 413, or 500 when the store or the database failed.
    */
-  async function upload (form: AsyncIterable<FormPart>, uploader: Uploader, gone: AbortSignal, log: Log, held?: HeldKey | null): Promise<LibraryDocument> {
-    const row: UploadDocument = { _id: new ObjectId(), key: '', owner: uploader.phone, session: uploader.sessionId, state: 'open', started_at: now() }
+  async function upload (form: AsyncIterable<FormPart>, owner: ObjectId, gone: AbortSignal, log: Log, held?: HeldKey | null): Promise<LibraryDocument> {
+    const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
     let file: StoredFile | undefined
     try {
       const { fields } = await readUploadForm(form, limit, async part => {
-        const outcome = await store(part, row, uploader, gone)
+        const outcome = await store(part, row, gone)
         if ('stored' in outcome) file = outcome.stored
         return outcome
       })
@@ -52,11 +52,11 @@ export function createUploads ({ library, flights, takeIn, publish, limit, now }
 
   /** The item of a request that took its key at `since` and died before it could answer. 409 while that is not settled. */
   async function recall (digest: string, since: Date): Promise<LibraryDocument | undefined> {
-    const item = await library.findOne({ 'upload_key.digest': digest, started_at: { $gte: since } }, { readPreference: 'primary' })
+    const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } }, { readPreference: 'primary' })
     return item && await flights.settle(item) ? item : undefined
   }
 
-  async function store (file: FormFile, row: UploadDocument, uploader: Uploader, gone: AbortSignal): Promise<FileOutcome<StoredFile>> {
+  async function store (file: FormFile, row: UploadDocument, gone: AbortSignal): Promise<FileOutcome<StoredFile>> {
     const chunks = file.iterator({ destroyOnReturn: false })
     try {
       const { head, type } = await orMalformed(readHead(chunks))
@@ -64,7 +64,7 @@ export function createUploads ({ library, flights, takeIn, publish, limit, now }
       if ((file.sure ?? 0) > limit) return { refused: 'too large' }
       const key = `library/${randomUUID()}/original.${type.extension}`
       const incoming = { chunks: wellFormed(chunks), head, type, sure: file.sure, most: file.most, isTruncated: () => file.truncated === true }
-      return { stored: await takeIn(incoming, key, gone, () => flights.begin(Object.assign(row, { key }), uploader)) }
+      return { stored: await takeIn(incoming, key, gone, () => flights.begin(Object.assign(row, { key }))) }
     } catch (error) {
       if (isTooLarge(error)) return { refused: 'too large' }
       if (isDamage(error)) return { refused: 'damaged' }

@@ -1,138 +1,180 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { UserDocument } from '../schemas/documents.js'
 import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../schemas/users.js'
-import { foreignNumber, invalidField, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from './errors.js'
-import { maskPhone, normalizePhone, requirePhone } from './phone.js'
-import type { Clock, Visitor } from './ports.js'
-import type { createSessions } from './sessions.js'
-import type { createStanding } from './standing.js'
+import { newAccount } from './account-row.js'
+import type { Accounts } from './accounts.js'
+import { foreignNumber, invalidField, invalidToken, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from './errors.js'
+import { maskPhone, requirePhone } from './phone.js'
+import type { Caller, Clock, Visitor } from './ports.js'
+import type { Roles } from './roles.js'
 import { storedTime } from './stored-time.js'
 import { parseUsername, usernameKey } from './username.js'
 
 export interface UsersOptions {
   users: Collection<UserDocument>
-  sessions: Pick<ReturnType<typeof createSessions>, 'endFormer'>
-  standing: Pick<ReturnType<typeof createStanding>, 'isAdmin' | 'isAppointed' | 'isTestNumber'>
+  accounts: Accounts
+  roles: Pick<Roles, 'isAdmin' | 'isAppointed' | 'isTestNumber'>
   region: string
   requireOwnNumber: boolean
   now: Clock
 }
 
-/** Who asks, and by which session. */
-export interface Caller { phone: string, sessionId: string }
+/** As often as a row may come and go while one account is named. */
+const MAX_RACES = 20
 
-/** As often as a row may come and go while one user is made. */
-const MOST_RACES = 20
+/** A name as it was sent; a number in its normal form. */
+interface Wanted { username: string, number: string, admin: boolean }
 
-interface NewUser { username: string, key: string, phone: string, admin: boolean }
+export function createUsers ({ users, accounts, roles, region, requireOwnNumber, now }: UsersOptions) {
+  return { create, get, getOwn, change }
 
-export function createUsers ({ users, sessions, standing, region, requireOwnNumber, now }: UsersOptions) {
-  return { create, get, getByPhone, change }
-
-  /** The id of the user with this name and number, made now or long ago. 400, 403 a foreign number, 409 name or number taken. */
-  async function create ({ username, number, admin }: UserCreation, caller: Caller, visitor: Visitor): Promise<string> {
-    const name = parseUsername(username)
-    const phone = requirePhone(number, region, 'number').e164
-    const foreign = requireOwnNumber && phone !== caller.phone
-    const byAdmin = (foreign || admin !== undefined) && await standing.isAdmin(caller.phone)
-    const asAdmin = byAdmin && mayBecomeAdmin(admin, phone)
-    if (foreign && !byAdmin) await refuseForeign(name.key, caller.phone, visitor)
-    return findOrInsert({ ...name, phone, admin: asAdmin || standing.isAppointed(phone) }, caller, visitor)
+  /** The id of the user with this name and number, named now or long ago. 400, 403 a foreign number, 409 name or number taken. */
+  async function create ({ username, number: text, admin }: UserCreation, caller: Caller, visitor: Visitor): Promise<string> {
+    const number = requirePhone(text, region, 'number').e164
+    const byAdmin = roles.isAdmin(caller)
+    const own = number === caller.account.number
+    const wanted = { username, number, admin: byAdmin && mayBecomeAdmin(admin, number) }
+    const user = own
+      ? await nameOwn(wanted, caller, visitor)
+      : byAdmin || !requireOwnNumber
+        ? await nameAny(wanted, caller, visitor)
+        : await refuseForeign(username, caller, visitor)
+    return user._id.toHexString()
   }
 
   /** What an admin sent, if it will do. */
   function mayBecomeAdmin (admin: boolean | undefined, phone: string): boolean {
     if (admin === undefined) return false
-    if (admin && standing.isTestNumber(phone)) throw invalidField('admin', sentences.value)
+    if (admin && roles.isTestNumber(phone)) throw invalidField('admin', sentences.value)
     return admin
   }
 
   /** Nobody learns whether a foreign number is registered: only the name decides between the two refusals. */
-  async function refuseForeign (key: string, caller: string, visitor: Visitor): Promise<never> {
-    visitor.record('access.denied', caller, { reason: 'foreign number' })
+  async function refuseForeign (username: string, { account }: Caller, visitor: Visitor): Promise<never> {
+    const { key } = parseUsername(username)
+    visitor.record('access.denied', account, { reason: 'foreign number' })
     throw await users.findOne({ username_key: key }, { projection: { _id: 1 } }) ? usernameTaken() : foreignNumber()
   }
 
-  /**
-   * An insert whose answer was lost is found again by its name and number, as is one that was quicker. What refused an insert may be gone when it is
-   * looked for, as rows are while the database is migrated: only what is there decides.
-   */
-  async function findOrInsert ({ username, key, phone, admin }: NewUser, caller: Caller, visitor: Visitor): Promise<string> {
-    const existing = await sameNumber(key, phone)
-    if (existing) return existing
-    const own = phone === caller.phone
-    const since = own ? (await sessions.endFormer(caller.sessionId, phone, visitor)).created_at : now()
-    const user: UserDocument = { _id: new ObjectId(), username, username_key: key, number: phone, admin, created_on: now(), number_since: since }
-    for (let race = 0; race < MOST_RACES; race++) {
-      if (await inserted(user)) {
-        visitor.record('user.created', phone, { ...(!own && { by: maskPhone(caller.phone) }), ...(admin && { admin }) })
-        return user._id.toHexString()
-      }
-      const winner = await sameNumber(key, phone)
-      if (winner) return winner
-      if (await users.findOne({ username_key: key, number: { $ne: phone } }, { projection: { _id: 1 } })) throw usernameTaken()
+  /** The row that the session check has read is looked at first. */
+  async function nameOwn (wanted: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument> {
+    let { account } = caller
+    for (let race = 0; race < MAX_RACES; race++) {
+      const user = account.username === undefined ? await nameAccount(account, wanted, caller, visitor) : withPair(account, wanted)
+      if (user) return user
+      const changed = await accounts.find(account._id.toHexString(), caller.session.id, true)
+      if (!changed) throw invalidToken()
+      account = changed.account
+      if (account.number !== wanted.number) return refuseForeign(wanted.username, caller, visitor)
+    }
+    throw new Error('an account changed at every attempt to name it')
+  }
+
+  /** What refused an insert may be gone when it is looked for: only what is there decides. */
+  async function nameAny (wanted: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument> {
+    for (let race = 0; race < MAX_RACES; race++) {
+      const account = await users.findOne({ number: wanted.number })
+      const user = !account
+        ? await insert(wanted, caller, visitor)
+        : account.username === undefined ? await nameAccount(account, wanted, caller, visitor) : withPair(account, wanted)
+      if (user) return user
     }
     throw new Error('what refused a new user was never there')
   }
 
-  async function inserted (user: UserDocument): Promise<boolean> {
+  /** A stored name that would not be taken today is found all the same. 409 for another name. */
+  function withPair (account: UserDocument, { username }: Wanted): UserDocument {
+    if (keyOf(account) === usernameKey(username)) return account
+    parseUsername(username)
+    throw numberTaken()
+  }
+
+  /** Gives an account its name; undefined when it is not as it was read any more. */
+  async function nameAccount (account: UserDocument, { username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument | undefined> {
+    const { username, key } = parseUsername(text)
     try {
-      await users.insertOne(user)
-      return true
+      const user = await users.findOneAndUpdate(
+        { _id: account._id, number, username: { $exists: false }, deleting: { $exists: false } },
+        { $set: { username, username_key: key, ...(admin && { admin }) } },
+        { returnDocument: 'after' }
+      )
+      accounts.forget(account)
+      if (user) recordCreation(user, admin, caller, visitor)
+      return user ?? undefined
     } catch (error) {
-      if (!isDuplicateKey(error)) throw error
-      return false
+      throw isDuplicateKey(error) ? usernameTaken() : error
     }
   }
 
-  async function sameNumber (key: string, phone: string): Promise<string | undefined> {
-    const user = await users.findOne({ number: phone })
-    if (!user) return undefined
-    if ((user.username_key ?? usernameKey(user.username)) !== key) throw numberTaken()
-    return user._id.toHexString()
+  /** An account that an admin makes, for a number that never signed in. Undefined when somebody was quicker. */
+  async function insert ({ username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument | undefined> {
+    const { username, key } = parseUsername(text)
+    const user: UserDocument = {
+      _id: new ObjectId(),
+      number,
+      username,
+      username_key: key,
+      sessions: [],
+      ...newAccount(now(), admin || roles.isAppointed(number))
+    }
+    try {
+      await users.insertOne(user)
+      recordCreation(user, admin, caller, visitor)
+      return user
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error
+      if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) throw usernameTaken()
+      return undefined
+    }
   }
 
-  /** One user as `caller` may see them. 404. */
-  async function get (id: string, caller: string): Promise<User> {
-    const user = await users.findOne({ _id: new ObjectId(id) })
+  function recordCreation (user: UserDocument, admin: boolean, { account: { _id: by } }: Caller, visitor: Visitor): void {
+    visitor.record('user.created', user, { ...(!by.equals(user._id) && { by: by.toHexString() }), ...(admin && { admin }) })
+  }
+
+  /** One user as the caller may see them. 404, also for an account without a name. */
+  async function get (id: string, caller: Caller): Promise<User> {
+    const user = await users.findOne({ _id: new ObjectId(id), username: { $exists: true } })
     if (!user) throw userNotFound()
-    const number = numberOf(user)
-    const own = number !== undefined && normalizePhone(number, region) === caller
-    return shown(user, own || await standing.isAdmin(caller))
+    return shown(user, user._id.equals(caller.account._id) || roles.isAdmin(caller))
   }
 
-  /** The user whose number `caller` is. 404 before there is one. */
-  async function getByPhone (caller: string): Promise<CurrentUser> {
-    const user = await users.findOne({ number: caller })
-    if (!user) throw userNotFound()
-    return shownToSelf(user)
+  /** The caller. 404 before they have a name. */
+  function getOwn ({ account }: Caller): CurrentUser {
+    if (account.username === undefined) throw userNotFound()
+    return shownToSelf(account)
   }
 
-  /** Changes what a user may change of their own; a row of the replaced system gets its unique key. 400, 404, 409 the name is taken. */
-  async function change ({ username }: CurrentUserChange, caller: string, visitor: Visitor): Promise<CurrentUser> {
-    if (username === undefined) return getByPhone(caller)
+  /** Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 404, 409 the name is taken. */
+  async function change ({ username }: CurrentUserChange, caller: Caller, visitor: Visitor): Promise<CurrentUser> {
+    if (username === undefined) return getOwn(caller)
     const { username: name, key } = parseUsername(username)
     const user = await rename(caller, name, key)
     if (!user) throw userNotFound()
-    visitor.record('user.renamed', caller)
+    visitor.record('user.renamed', user)
     return shownToSelf(user)
   }
 
-  async function rename (caller: string, username: string, key: string): Promise<UserDocument | null> {
+  async function rename ({ account }: Caller, username: string, key: string): Promise<UserDocument | null> {
     try {
-      return await users.findOneAndUpdate({ number: caller }, { $set: { username, username_key: key } }, { returnDocument: 'after' })
+      const user = await users.findOneAndUpdate(
+        { _id: account._id, username: { $exists: true }, deleting: { $exists: false } },
+        { $set: { username, username_key: key } },
+        { returnDocument: 'after' }
+      )
+      accounts.forget(account)
+      return user
     } catch (error) {
       throw isDuplicateKey(error) ? usernameTaken() : error
     }
   }
 }
 
-/** The number, if it is one: rows that nobody has migrated may hold anything. */
-export const numberOf = ({ number }: UserDocument): string | undefined => typeof number === 'string' ? number : undefined
+const keyOf = ({ username, username_key: key }: UserDocument) => key ?? usernameKey(String(username ?? ''))
 
 /** A user as the world sees them; `whole`: with every digit of the number. */
 export function shown (user: UserDocument, whole: boolean): User {
-  const number = numberOf(user) ?? user.old_number ?? ''
+  const number = user.number ?? user.old_number ?? ''
   return {
     _id: user._id.toHexString(),
     username: String(user.username ?? ''),

@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import type { FastifyInstance } from 'fastify'
+import { ObjectId } from 'mongodb'
 import type { Test } from 'tap'
 import { buildApp, type AppOptions } from '../app.js'
-import type { AuditDocument } from '../schemas/documents.js'
+import type { AuditDocument, UserDocument } from '../schemas/documents.js'
 import type { Config, Env } from '../schemas/env.js'
 import { completeConfig, readConfig } from '../services/config.js'
-import { digest } from '../services/digest.js'
+import { maskPhone } from '../services/phone.js'
 import type { Visitor } from '../services/ports.js'
 import { openApiCheck, type OpenApiDocument } from './openapi.js'
 
@@ -126,6 +127,9 @@ export const freshPhone = () => `+9198${String(nextPhone++ % 100_000_000).padSta
 
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
+/** What a token of this service says, whoever signed it. */
+export const claimsOf = (token: string): { sub: string, sid: string, iat: number, exp: number } => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+
 /** The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and texts that are kept. Closes itself. */
 export async function startService (t: Test, { env, ...options }: ServiceOptions = {}): Promise<Service> {
   const services = options.services ?? await startServices(t)
@@ -180,7 +184,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     },
     async tokenFor (phone) {
       const opened = await app.sessions.open(phone, visitorOf(app))
-      return app.issueToken(opened!.session).token
+      return app.issueToken(opened!).token
     },
     lastCode: phone => /\d{6}/.exec(texts.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
     upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {
@@ -227,10 +231,27 @@ function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets:
 /** Somebody on this machine, of whom nothing is written down. */
 export const visitorOf = ({ log }: FastifyInstance): Visitor => ({ address: '127.0.0.1', userAgent: 'test', log, record () {} })
 
-/** What the audit holds about a phone, newest first. */
-export async function auditOf ({ audit, collections, config }: FastifyInstance, phone: string): Promise<AuditDocument[]> {
+/** What the audit holds about a phone and the account that has it now, newest first. */
+export async function auditOf ({ audit, collections }: FastifyInstance, phone: string): Promise<AuditDocument[]> {
   await audit.flush()
-  return collections.audit.find({ subject: digest(config.OTP_SECRET, 'subject', phone) }).sort({ at: -1 }).toArray()
+  const account = await collections.users.findOne({ number: phone })
+  return collections.audit.find({ $or: [{ phone: maskPhone(phone) }, ...(account ? [{ account: account._id }] : [])] }).sort({ at: -1 }).toArray()
+}
+
+/** A row of `users`, with what every one has. */
+export const userRow = (more: Partial<UserDocument>): UserDocument =>
+  ({ _id: new ObjectId(), schema: 2, admin: false, sessions: [], created_on: new Date('2126-05-04T10:00:00.000Z'), ...more })
+
+/** A number whose account has a name, so that a further sign-in ends no other. */
+export async function namedPhone ({ collections }: FastifyInstance): Promise<string> {
+  const number = freshPhone()
+  await collections.users.insertOne(userRow({ number, username: `user ${number}`, username_key: `user ${number}` }))
+  return number
+}
+
+/** The id of the account that has a number now. */
+export async function accountOf ({ collections }: FastifyInstance, number: string): Promise<ObjectId> {
+  return (await collections.users.findOne({ number }))!._id
 }
 
 /** Resolves once `probe` gives something true; rejects after 20 s. For what is known to happen, but not when. */

@@ -50,7 +50,7 @@ t.test('Rows that share a number or a name are told by an example without a whol
   const users = db.collection('users')
   for (const [field, value, shown] of [['number', freshPhone(), /^\+\*+\d{4}$/], ['username_key', '98765 43210', /^\*{5} \*\d{4}$/], ['username_key', 'meera', /^meera$/]] as const) {
     await users.dropIndexes()
-    const { insertedIds } = await users.insertMany([1, 2].map(() => ({ username: 'twin', [field]: value })))
+    const { insertedIds } = await users.insertMany([1, 2].map(() => ({ username: 'twin', schema: 2, [field]: value })))
     const message: string = await boot(services.mongoUri).then(() => 'accepted', (error: Error) => error.message)
     const [, index, ids, example = ''] = /refuses the index (\w+) of the collection users: rows have the same \w+, for example (\w{24} and \w{24}) \((.*)\)\./.exec(message) ?? []
     t.equal(index, `unique_${field}`, message)

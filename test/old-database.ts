@@ -1,5 +1,9 @@
-/** A database as the replaced system left it. */
-import { BSON, Long, ObjectId, type Db, type Document } from 'mongodb'
+/** Databases as the replaced system and as 0.3.0 left them. */
+import { readFileSync } from 'node:fs'
+import { BSON, Long, ObjectId, type Db, type Document, type IndexDescription } from 'mongodb'
+
+/** Made by the commit that the changelog calls 0.3.0, on its defaults: see the names of its people. */
+export const database030 = BSON.EJSON.parse(readFileSync(new URL('database-0.3.0.json', import.meta.url), 'utf8')) as Record<string, { indexes: IndexDescription[], rows: Document[] }>
 
 /** The id of the nth row: the larger, the newer, and all of them of March 2023. */
 export const oldId = (n: number) => new ObjectId(`64000000${n.toString(16).padStart(16, '0')}`)
@@ -53,9 +57,18 @@ export async function fillOldDatabase (db: Db, { shared = true } = {}): Promise<
   await db.collection('library').createIndex({ created_at: -1, _id: -1 }, { name: 'newest' })
 }
 
-/** Everything in a database, rows and indexes, as comparable text. */
+/** Makes a database one of 0.3.0. */
+export async function fillFrom030 (db: Db): Promise<void> {
+  await db.dropDatabase()
+  for (const [name, { indexes, rows }] of Object.entries(database030)) {
+    if (rows.length > 0) await db.collection(name).insertMany(rows)
+    if (indexes.length > 0) await db.collection(name).createIndexes(indexes)
+  }
+}
+
+/** Everything in a database, rows and indexes, as comparable text; but for when it was first migrated. */
 export async function dump (db: Db): Promise<Record<string, string[]>> {
-  const names = (await db.listCollections().toArray()).map(({ name }) => name).sort()
+  const names = (await db.listCollections().toArray()).map(({ name }) => name).filter(name => name !== 'migration').sort()
   const contents = await Promise.all(names.map(async name => {
     const rows = await db.collection(name).find().sort({ _id: 1 }).toArray()
     const indexes = await db.collection(name).indexes()

@@ -119,7 +119,7 @@ t.test('boot', async t => {
     const service = await startService(t, { services })
     const users = service.app.collections.users
     await users.dropIndexes()
-    const row = { username: 'twin', number: freshPhone(), admin: false, created_on: new Date() }
+    const row = { username: 'twin', schema: 2, number: freshPhone(), admin: false, created_on: new Date() }
     await users.insertMany([{ ...row }, { ...row }] as never)
     await t.rejects(boot({}), { message: /^MongoDB at MONGO_URI refuses the index unique_number of the collection users: rows have the same number, for example [0-9a-f]{24} and [0-9a-f]{24} \(\+\*{8}\d{4}\)\./ })
     await users.deleteMany({ username: 'twin' })

@@ -3,9 +3,12 @@ import { once } from 'node:events'
 import { readdir, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
+import { startMongo } from '../embedded/mongo/server.js'
 import { field, file, form, gif, gifOf, jpeg, png, webp } from './fixtures.js'
 import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
+import { fillFrom030 } from './old-database.js'
 import { tcpProxy } from './proxy.js'
 import { freePort, runToEnd, startInTerminal, startNpm, startProcess, temporaryFolder, type Running } from './running.js'
 import { open } from './uploads.js'
@@ -19,7 +22,7 @@ t.test('the process on its defaults → sign in, upload, list and fetch, and all
   t.match(text, { to: phone, body: /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/ })
   const otp = /\d{6}/.exec(text.body)![0]
   const verified = await first.json('POST', '/auth/verify-otp', { json: { phone: '09876543210', otp } })
-  t.match(verified, { status: 200, body: { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 2592000 } })
+  t.match(verified, { status: 200, body: { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 31536000 } })
   const token = verified.body.access_token
   t.match(await first.json('POST', '/auth/verify-otp', { json: { phone, otp } }), { status: 200, body: { success: false, message: 'Invalid OTP' } })
   const created = await first.json('POST', '/users', { token, json: { username: 'Meera', number: phone } })
@@ -57,6 +60,31 @@ t.test('a second process on the same data → refuses with one sentence, and har
   t.equal(code, 1)
   t.match(lastLine(stderr), /data|in use|another/i)
   t.match(await first.json('GET', '/health/ready'), { status: 200 })
+})
+
+t.test('npm start on a DATA_DIR of 0.3.0 → converts it by itself, and people have what they had', async t => {
+  const dataDir = await temporaryFolder(t)
+  await (await startProcess(t, { DATA_DIR: dataDir })).kill('SIGTERM')
+  const mongo = await startMongo({ path: join(dataDir, 'mongo') })
+  const client = await new MongoClient(mongo.uri).connect()
+  await fillFrom030(client.db('hookaba'))
+  await client.close()
+  await mongo.close()
+
+  const service = await startProcess(t, { DATA_DIR: dataDir })
+  await service.line(/accounts of this version/)
+  const phone = '+919800000002'
+  await service.json('POST', '/auth/request-otp', { json: { phone } })
+  const otp = /\d{6}/.exec(JSON.parse((await service.line(/^SMS \{/)).slice(4)).body)![0]
+  const { body: { access_token: token } } = await service.json('POST', '/auth/verify-otp', { json: { phone, otp } })
+  const { body: me } = await service.json('GET', '/users/me', { token })
+  t.match(me, { username: 'Meera', number: phone })
+  const { body: { items } } = await service.json('GET', '/library?mine=true', { token })
+  t.same(items.map(({ owner_id: owner }: { owner_id: string }) => owner), [me._id, me._id])
+  t.equal(await service.kill('SIGTERM'), 0)
+  const again = await startProcess(t, { DATA_DIR: dataDir })
+  t.match(await again.json('GET', '/users/me', { token }), { status: 200, body: me })
+  t.notOk(again.output().some(line => /accounts of this version/.test(line)), 'once')
 })
 
 t.test('production without its variables → refuses, naming each and no value', async t => {

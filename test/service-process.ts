@@ -7,5 +7,5 @@ const app = await buildApp({ config: completeConfig(readConfig(process.env), {})
 const url = await app.listen({ port: 0, host: '127.0.0.1' })
 process.on('message', () => process.send!(process.resourceUsage().maxRSS * 1024))
 process.on('disconnect', () => process.exit())
-const { session } = (await app.sessions.open('+919876543210', { address: '127.0.0.1', userAgent: 'test', log: app.log, record () {} }))!
-process.send!({ url, token: app.issueToken(session).token })
+const caller = (await app.sessions.open('+919876543210', { address: '127.0.0.1', userAgent: 'test', log: app.log, record () {} }))!
+process.send!({ url, token: app.issueToken(caller).token })

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import { createLease } from '../services/lease.js'
 import { gif, png } from './fixtures.js'
-import { eventually, s3Client, startService, startServices, type Reply, type Service } from './helper.js'
+import { eventually, s3Client, startService, startServices, userRow, type Reply, type Service } from './helper.js'
 import { scale } from './scale.js'
 import { faultBed, unhandled } from './uploads.js'
 
@@ -72,7 +72,7 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
       const before = await everything(service)
       if (left.state && left.state !== 'sweeping') {
         clock.advance(left.state === 'removing' ? 59 : LONGEST - 2)
-        t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, failed: 0 })
+        t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 })
         t.strictSame(await everything(service), before, 'as long as somebody may be at it')
         clock.advance(700)
       }
@@ -82,8 +82,8 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
       t.strictSame(after.library.map(id => id).sort(), items.sort())
       t.strictSame(after.objects, kept ? [...still.objects, ...ALL.map(name => key.replace('original.gif', name))].sort() : still.objects)
       t.match(after, { multipartUploads: [], uploads: [] })
-      t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, failed: 0 }, 'a second sweep finds nothing')
-      if (kept) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER) })
+      t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }, 'a second sweep finds nothing')
+      if (kept) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
       t.strictSame(await everything(service), still)
     })
   }
@@ -97,7 +97,7 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
     const items = await service.app.collections.library.find({ owner: OWNER }).toArray()
     t.equal(items.length, kills.filter(([, , kept]) => kept).length)
     t.equal(after.objects.length, still.objects.length + items.length * 2)
-    for (const { _id } of items) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER) })
+    for (const { _id } of items) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
     t.strictSame(await everything(service), still)
     const metrics = (await service.call('GET', '/metrics')).text
     t.match(metrics, /hookaba_swept_total\{kind="uploads"\} [1-9]/)
@@ -105,17 +105,20 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
     t.ok(service.logs.some(line => line.includes('"library.swept"')))
   })
 
-  t.test('an item belongs to whom its upload does: who has moved or left has changed the row first', async t => {
-    const moved = await leave(bucket, service, { state: 'committing', ...whole, row: { owner: '+919812345678' } })
-    const gone = await leave(bucket, service, { state: 'committing', ...whole, row: { owner: undefined } })
-    clock.advance(LONGEST)
-    await sweeper.sweep()
-    t.match(await service.app.collections.library.findOne({ _id: moved._id }), { owner: '+919812345678', user_id: 'meera' })
-    t.match(await service.app.collections.library.findOne({ _id: gone._id }), { owner: undefined, user_id: 'deleted' })
-    for (const { _id, key } of [moved, gone]) {
+  t.test('an item whose account is gone, or is being deleted, belongs to nobody', async t => {
+    const leaving = userRow({ deleting: clock.now })
+    await service.app.collections.users.insertOne(leaving)
+    for (const owner of [leaving._id, new ObjectId()]) {
+      const { _id, key } = await leave(bucket, service, { state: 'committing', item: { renditions: RENDITIONS, owner }, objects: ALL, row: { owner } })
+      clock.advance(LONGEST)
+      await sweeper.sweep()
+      const item = await service.app.collections.library.findOne({ _id })
+      t.match(item, { user_id: 'deleted' })
+      t.notOk('owner' in item!)
       await service.app.collections.library.deleteOne({ _id })
       await service.app.mediaStore.remove(key.replace('original.gif', ''))
     }
+    t.equal(await service.app.collections.users.countDocuments({ _id: leaving._id }), 0, 'and the row of the account goes')
   })
 
   t.test('a row that names no folder of an item takes nothing with it, and stops nobody', async t => {
@@ -331,7 +334,8 @@ t.test(`F20: a sweep that races running uploads and removals, in ${ORDERS} order
 
 t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
 
-const OWNER = '+919800000001'
+const OWNER = new ObjectId()
+const OWNER_NUMBER = '+919800000001'
 
 interface Opened { client: S3Client, Bucket: string }
 
@@ -352,6 +356,8 @@ async function leave ({ client, Bucket }: Opened, { app, clock }: Service, { sta
     await client.send(new UploadPartCommand({ Bucket, Key: key, UploadId, PartNumber: 1, Body: gif }))
   }
   if (staged === 'posted') await client.send(new PutObjectCommand({ Bucket, Key: stagingKey, Body: gif }))
+  const { _id: _, ...owner } = userRow({ number: OWNER_NUMBER, username: 'owner', username_key: 'owner' })
+  await app.collections.users.updateOne({ _id: OWNER }, { $setOnInsert: owner }, { upsert: true })
   const staging = { key: stagingKey, content_type: 'image/gif', size: gif.length, expires_at: new Date(clock.now.getTime() + 600_000), fields: { user_id: 'meera' } }
   const upload: UploadDocument = { _id, key: state === 'staged' ? '' : key, owner: OWNER, state: state ?? 'open', started_at: clock.now, ...(staged && { staging }), ...row }
   if (state) await app.collections.uploads.insertOne(upload, { ignoreUndefined: true })

@@ -38,8 +38,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     const [phone, guessedAt] = [phoneOf(body), now()]
     const opened = await login.verifyOtp(phone, body.otp, visitor) && await sessions.open(phone.e164, visitor, { refreshable: body.refresh, endsBy: testEnd(phone.e164, guessedAt) })
     if (!opened) return { success: false, message: 'Invalid OTP' }
-    const { session, refreshToken } = opened
-    return { success: true, message: 'OTP verified', ...bearer(session), ...(refreshToken && { refresh_token: refreshToken }) }
+    const { refreshToken } = opened
+    return { success: true, message: 'OTP verified', ...bearer(opened), ...(refreshToken && { refresh_token: refreshToken }) }
   })
 
   app.post('/refresh', {
@@ -53,16 +53,16 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...ref(Refreshed), description: 'New tokens of the same session' }, ...refusals, 401: Unauthorized }
     }
   }, async ({ body, visitor }) => {
-    const { session, refreshToken } = await sessions.refresh(body.refresh_token, visitor)
-    return { ...bearer(session), refresh_token: refreshToken }
+    const { refreshToken, ...caller } = await sessions.refresh(body.refresh_token, visitor)
+    return { ...bearer(caller), refresh_token: refreshToken }
   })
 
   function phoneOf ({ phone }: { phone: string }) {
     return requirePhone(phone, config.DEFAULT_REGION, 'phone')
   }
 
-  function bearer (session: Parameters<typeof app.issueToken>[0]) {
-    const { token, expiresIn } = app.issueToken(session)
+  function bearer (caller: Parameters<typeof app.issueToken>[0]) {
+    const { token, expiresIn } = app.issueToken(caller)
     return { access_token: token, token_type: 'Bearer', expires_in: expiresIn }
   }
 }

@@ -12,7 +12,7 @@ const security = [{ bearer: [] }]
 const ITEM = '/:id(^[\\s\\S]+$)'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { collections, library, mediaStore: media, standing, uploads, now } = app
+  const { collections, library, mediaStore: media, roles, uploads, now } = app
   app.addHook('onRequest', app.authenticate)
   await app.register(removalRoute)
   app.removeContentTypeParser('application/json')
@@ -34,7 +34,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.uploader(), closed(reply), request.log, request.held)) }
+    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.caller.account._id, closed(reply), request.log, request.held)) }
   })
 
   await app.register(readingRoutes)
@@ -61,7 +61,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         querystring: LibraryQuery,
         response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty', headers: etag }, 304: NotModified, ...refusals, 400: BadQuery }
       }
-    }, ({ query, phone }) => library.list(query, phone))
+    }, ({ query, caller }) => library.list(query, caller.account._id))
 
     app.get(ITEM, {
       config: { invalidParams: 'Invalid library item id' },
@@ -78,7 +78,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }
 
   async function removalRoute (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    const removal = createRemoval({ ...collections, media, isAdmin: standing.isAdmin, now })
+    const removal = createRemoval({ ...collections, media, isAdmin: roles.isAdmin, now })
     app.removeContentTypeParser('multipart/form-data')
 
     app.delete(ITEM, {
@@ -92,8 +92,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         params: LibraryItemId,
         response: { 204: NoContent, ...refusals, 400: BadItemRemoval, 403: ForeignItem, 404: ItemNotFound, 413: TooLarge, 415: UnsupportedMediaType }
       }
-    }, async ({ params, phone, visitor }, reply) => {
-      await removal.remove(params.id, phone, visitor)
+    }, async ({ params, caller, visitor }, reply) => {
+      await removal.remove(params.id, caller, visitor)
       return reply.code(204).send()
     })
   }

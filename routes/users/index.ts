@@ -7,7 +7,7 @@ const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { config, collections, sessions, moves, standing, users } = app
+  const { accounts, config, collections, roles, users, now } = app
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
 
@@ -23,9 +23,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(UserCreation),
       response: { 201: { ...ref(UserCreated), description: 'The user is there', headers: replayed }, ...refusals, 400: BadUserCreation, 403: ForeignNumber, 409: UserConflict, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
     }
-  }, async ({ body, phone, sessionId, visitor }, reply) => {
+  }, async ({ body, caller, visitor }, reply) => {
     reply.code(201)
-    return { message: 'User created', user_id: await users.create(body, { phone, sessionId }, visitor) }
+    return { message: 'User created', user_id: await users.create(body, caller, visitor) }
   })
 
   app.get('/:id', {
@@ -38,13 +38,13 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       params: UserId,
       response: { 200: { ...ref(User), description: 'The user; the number is masked unless it is the caller\'s own, or the caller an admin' }, ...refusals, 400: BadUserId, 404: UserNotFound }
     }
-  }, ({ params, phone }) => users.get(params.id, phone))
+  }, ({ params, caller }) => users.get(params.id, caller))
 
   await app.register(adminRoutes)
 
   async function adminRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    const admin = createUserAdmin({ users: collections.users, sessions, moves, standing, region: config.DEFAULT_REGION })
-    app.addHook('onRequest', ({ phone, visitor }) => standing.requireAdmin(phone, visitor))
+    const admin = createUserAdmin({ users: collections.users, accounts, roles, region: config.DEFAULT_REGION, now })
+    app.addHook('onRequest', async ({ caller, visitor }) => roles.requireAdmin(caller, visitor))
 
     app.get('', {
       schema: {
@@ -69,7 +69,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         body: ref(UserChange),
         response: { 200: { ...ref(ManagedUser), description: 'The user as it is now' }, ...refusals, 400: BadUserChange, 403: AdminsOnly, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
       }
-    }, ({ params, body, phone, visitor }) => admin.change(params.id, body, phone, visitor))
+    }, ({ params, body, caller, visitor }) => admin.change(params.id, body, caller, visitor))
   }
 }
 

@@ -1,8 +1,7 @@
-import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import { burstOf } from '../burst.js'
 import { startGateway } from '../gateway.js'
-import { freshPhone, startService, type Reply, type Service } from '../helper.js'
+import { freshPhone, startService, userRow, type Reply, type Service } from '../helper.js'
 import { simulateDay } from '../simulated-day.js'
 
 const TOO_MANY = { error: 'Too many codes requested' }
@@ -152,8 +151,8 @@ async function begin (t: Test, env: Record<string, string> = {}) {
   return { service, ask, use }
 }
 
-async function knownPhone ({ app, clock }: Service, number = freshPhone()): Promise<string> {
-  await app.collections.users.insertOne({ _id: new ObjectId(), username: number, username_key: number, number, admin: false, created_on: clock.now })
+async function knownPhone ({ app }: Service, number = freshPhone()): Promise<string> {
+  await app.collections.users.insertOne(userRow({ username: number, username_key: number, number }))
   return number
 }
 

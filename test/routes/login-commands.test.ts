@@ -1,8 +1,7 @@
-import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import { burstOf } from '../burst.js'
 import { startGateway } from '../gateway.js'
-import { freshPhone, startService, startServices, type Service } from '../helper.js'
+import { eventually, freshPhone, startService, startServices, userRow, type Service } from '../helper.js'
 import { stateOf } from '../../services/otp-store.js'
 
 const REQUEST = '/auth/request-otp'
@@ -106,6 +105,7 @@ async function counted (t: Test, env: Record<string, string>, settings: { sendSm
   const uri = new URL(services.mongoUri)
   uri.searchParams.set('monitorCommands', 'true')
   const service = await startService(t, { services: { ...services, mongoUri: uri.href }, env: { ...env, SWEEP_INTERVAL_SECONDS: '0', LIMIT_SMS_PER_ADDRESS: '30', LIMIT_FAILURES_PER_ADDRESS: '100' }, ...settings })
+  await eventually(() => service.app.sweeper.sweep()) // the start's is over
   const names: string[] = []
   let audited = 0
   service.app.mongo.client.on('commandStarted', ({ commandName, command }) => {
@@ -123,9 +123,9 @@ async function counted (t: Test, env: Record<string, string>, settings: { sendSm
   return { service, commandsOf }
 }
 
-async function knownPhone ({ app, clock }: Service): Promise<string> {
+async function knownPhone ({ app }: Service): Promise<string> {
   const number = freshPhone()
-  await app.collections.users.insertOne({ _id: new ObjectId(), username: number, username_key: number, number, admin: false, created_on: clock.now })
+  await app.collections.users.insertOne(userRow({ username: number, username_key: number, number }))
   return number
 }
 

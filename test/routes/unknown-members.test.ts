@@ -3,7 +3,7 @@ import { Binary, ObjectId, type Collection } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { Collections } from '../../plugins/mongo.js'
 import { field, file, form, FORM_TYPE, gif, gifOf } from '../fixtures.js'
-import { eventually, freshPhone, startService, visitorOf, type Service } from '../helper.js'
+import { eventually, freshPhone, namedPhone, startService, visitorOf, type Service } from '../helper.js'
 import type { OpenApiDocument } from '../openapi.js'
 
 type DocumentOf<C> = C extends Collection<infer D> ? D : never
@@ -31,25 +31,11 @@ const STORED = {
     stop: { id: value, hour: value, until: value, sent: value, verified: value },
     expires_at: value
   },
-  sessions: {
-    _id: value,
-    phone: value,
-    created_at: value,
-    last_used_at: value,
-    expires_at: value,
-    ends_by: value,
-    user_agent: value,
-    moved_at: value,
-    refresh: { generation: value, rotated_at: value },
-    legacy: value,
-    pending: value,
-    revoked_at: value
-  },
   audit: {
     _id: value,
     event: value,
+    account: value,
     phone: value,
-    subject: value,
     network: value,
     request_id: value,
     at: value,
@@ -65,13 +51,29 @@ const STORED = {
     admin: value,
     blocked: value,
     created_on: value,
-    number_since: value,
-    moved: { from: value, at: value },
+    schema: value,
+    sessions: {
+      id: value,
+      login_at: value,
+      last_used_at: value,
+      expires_at: value,
+      ends_by: value,
+      user_agent: value,
+      refresh: { n: value, rotated_at: value },
+      legacy: value
+    },
+    former_numbers: { number: value, until: value },
+    legacy_revoked_at: value,
+    ended_legacy: value,
+    deleting: value,
     duplicate_of: value,
     old_number: value
   },
+  released_numbers: { _id: value, until: value, expires_at: value },
+  migration: { _id: value, at: value },
   idempotency: {
     _id: value,
+    owner: value,
     holder: value,
     begun_at: value,
     purge_at: value,
@@ -81,7 +83,6 @@ const STORED = {
     _id: value,
     key: value,
     owner: value,
-    session: value,
     state: value,
     started_at: value,
     staging: { key: value, content_type: value, size: value, expires_at: value, fields }
@@ -92,7 +93,6 @@ const STORED = {
     key: value,
     url: value,
     owner: value,
-    session: value,
     user_id: value,
     type: value,
     category: value,
@@ -107,7 +107,6 @@ const STORED = {
     duration_ms: value,
     dominant_color: value,
     renditions: rendition,
-    started_at: value,
     upload_key: { digest: value, fingerprint, replayed: value },
     created_at: value
   },
@@ -134,10 +133,10 @@ const MARKED: Array<(name: string) => unknown> = [
 const plausible = (victim: Victim) => (name: string): unknown => {
   if (/key$/.test(name)) return victim.key
   if (/(_at|_by|_since|_on|until|^at|dates|sends)$/.test(name)) return '2001-01-01T00:00:00.000Z'
-  if (/(_id|^id|holder|duplicate_of|^session)$/.test(name)) return victim.id
-  if (/(phone|number|owner|from|to)$/.test(name)) return victim.phone
+  if (/(_id|^id|holder|duplicate_of|owner|account)$/.test(name)) return victim.id
+  if (/(phone|number|from|to)$/.test(name)) return victim.phone
   if (/(admin|blocked|legacy|pending|alarmed|is_admin)$/.test(name)) return true
-  if (name.startsWith('$')) return { admin: true, owner: victim.phone, key: victim.key }
+  if (name.startsWith('$')) return { admin: true, owner: victim.id, key: victim.key }
   return 7
 }
 
@@ -241,9 +240,9 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
     },
     logOut: async () => ({ path: '/auth/logout', token: await service.tokenFor(freshPhone()), json: {} }),
     endSession: async () => {
-      const phone = freshPhone()
+      const phone = await namedPhone(app)
       const [token, other] = [await service.tokenFor(phone), await app.sessions.open(phone, visitorOf(app))]
-      return { path: `/auth/sessions/${other!.session._id}`, token }
+      return { path: `/auth/sessions/${other!.session.id}`, token }
     },
     removeLibraryItem: async () => {
       const token = await service.tokenFor(freshPhone())
@@ -345,7 +344,7 @@ async function everything ({ app }: Service): Promise<Stored[]> {
 
 /** What is stored about somebody. */
 async function belongingsOf (service: Service, { phone, id }: Victim): Promise<Stored[]> {
-  return (await everything(service)).filter(({ collection, document: { _id, owner, phone: of } }) => collection !== 'audit' && [String(_id), owner, of].some(value => value === phone || value === id))
+  return (await everything(service)).filter(({ collection, document: { _id, owner } }) => collection !== 'audit' && [String(_id), String(owner)].some(value => value === phone || value === id))
 }
 
 /** Members that no stored document may have. */

@@ -13,7 +13,7 @@ t.test('what the database refused once is written later, once', async t => {
   const { app, signIn, logs } = await startService(t, { services: { ...service, mongoUri: mongoUri.href } })
   const { phone } = await signIn()
   await app.audit.flush()
-  app.audit.add({ event: 'otp.rejected', phone, address: '192.0.2.1', requestId: 'x', details: {} })
+  app.audit.add({ event: 'otp.rejected', subject: phone, address: '192.0.2.1', requestId: 'x', details: {} })
   await app.mongo.client.db('admin').command({ configureFailPoint: 'failCommand', mode: { times: 1 }, data: { failCommands: ['update'], appName, errorCode: 8000 } })
   await app.audit.flush()
   t.ok(logs.some(line => JSON.parse(line).event === 'audit.unwritten'))
@@ -26,8 +26,8 @@ t.test('without a database ten thousand events wait, and those beyond are counte
   const note = (line: object) => { lines.push(line) }
   const nowhere = new MongoClient('mongodb://127.0.0.1:1/x', { serverSelectionTimeoutMS: 100 })
   t.teardown(() => nowhere.close())
-  const book = createAudit({ audit: nowhere.db().collection<AuditDocument>('audit'), secret: 'Hq7Vn2Zx9Lk4Jf1Gs8Da3Pe6Rt0Yw5Ub', log: { info: note, warn: note, error: note }, now: () => new Date('2126-05-04T10:00:00Z') })
-  const entry: Entry = { event: 'otp.rejected', phone: freshPhone(), address: '192.0.2.1', requestId: 'x', details: {} }
+  const book = createAudit({ audit: nowhere.db().collection<AuditDocument>('audit'), log: { info: note, warn: note, error: note }, now: () => new Date('2126-05-04T10:00:00Z') })
+  const entry: Entry = { event: 'otp.rejected', subject: freshPhone(), address: '192.0.2.1', requestId: 'x', details: {} }
   const add = (from: number, count: number) => { for (let i = from; i < from + count; i++) book.add({ ...entry, details: { i } }) }
   const figures = () => lines.splice(0).map(({ event, rows }) => [event, rows])
 
@@ -75,7 +75,7 @@ t.test('without a token one client network fills at most 100 rows a minute, and 
   await app.audit.flush()
   const written = await rows()
   t.same(written.filter(({ event, network }) => event === 'otp.rejected' && network === '198.51.100.0/24').length, 100)
-  t.same(written.filter(({ event }) => event === 'events.folded').map(({ count, phone, subject }) => [count, phone, subject]), [[50, null, null]])
+  t.same(written.filter(({ event }) => event === 'events.folded').map(({ count, phone, account }) => [count, phone, account]), [[50, null, null]])
   t.equal(written.length, 102, 'another network has its own')
 })
 

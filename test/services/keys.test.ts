@@ -52,14 +52,16 @@ t.test('JWT_SECRET_KEY: a list without a good first secret is refused, by name a
 
 t.test('a refresh token is read only as it was issued', async t => {
   const tokens = createRefreshTokens(SECRET)
+  const account = '89abcdef0123456789abcdef'
   const sid = '0123456789abcdef01234567'
-  const token = tokens.issue(sid, 7)
-  const [, , mac = ''] = token.split('.')
-  t.strictSame(tokens.read(token), { sid, generation: 7 })
-  t.strictSame(tokens.read(tokens.issue(sid, 0)), { sid, generation: 0 })
-  const [seven, seventy] = [`${sid}.7.`, tokens.issue(sid, 70)]
-  const bad = ['', '.', '..', sid, seven, mac, `${token}\n`, ` ${token}`, `${token} `, `${token}=`, `${token}A`, `${token}.`, `.${token}`, token.slice(0, -1), token.toUpperCase(), `${sid.toUpperCase()}.7.${mac}`, `${sid}.07.${mac}`, `${sid}.+7.${mac}`, `${sid}.7.0.${mac}`, `${sid}.7e0.${mac}`, `${sid}.-7.${mac}`, `${sid}..${mac}`, `${sid}.8.${mac}`, `${sid}.6.${mac}`, `${sid}.1234567890.${mac}`, seventy.replace('.70.', '.7.'), `${seven}${seventy.split('.')[2]}`,
-    `${sid.replace('0', '1')}.7.${mac}`, `${seven}${'A'.repeat(43)}`, `${seven}${mac.replaceAll('-', '+').replaceAll('_', '/')}=`, createRefreshTokens(`${SECRET}x`).issue(sid, 7), createRefreshTokens('').issue(sid, 7), `${seven}${Buffer.from(mac, 'base64url').toString('hex')}`, `${seven}${'é'.repeat(43)}`]
+  const whose = `${account}.${sid}`
+  const token = tokens.issue(account, sid, 7)
+  const [, , , mac = ''] = token.split('.')
+  t.strictSame(tokens.read(token), { account, sid, n: 7 })
+  t.strictSame(tokens.read(tokens.issue(account, sid, 0)), { account, sid, n: 0 })
+  const [seven, seventy] = [`${whose}.7.`, tokens.issue(account, sid, 70)]
+  const bad = ['', '.', '..', sid, seven, mac, `${token}\n`, ` ${token}`, `${token} `, `${token}=`, `${token}A`, `${token}.`, `.${token}`, token.slice(0, -1), token.toUpperCase(), `${whose.toUpperCase()}.7.${mac}`, `${account}.${sid.toUpperCase()}.7.${mac}`, `${sid}.${account}.7.${mac}`, `${sid}.7.${mac}`, `${whose}.07.${mac}`, `${whose}.+7.${mac}`, `${whose}.7.0.${mac}`, `${whose}.7e0.${mac}`, `${whose}.-7.${mac}`, `${whose}..${mac}`, `${whose}.8.${mac}`, `${whose}.6.${mac}`, `${whose}.1234567890.${mac}`, seventy.replace('.70.', '.7.'), `${seven}${seventy.split('.')[3]}`,
+    `${whose.replace('0', '1')}.7.${mac}`, `${seven}${'A'.repeat(43)}`, `${seven}${mac.replaceAll('-', '+').replaceAll('_', '/')}=`, createRefreshTokens(`${SECRET}x`).issue(account, sid, 7), createRefreshTokens('').issue(account, sid, 7), `${seven}${Buffer.from(mac, 'base64url').toString('hex')}`, `${seven}${'é'.repeat(43)}`]
   for (const text of bad) t.equal(tokens.read(text), undefined, JSON.stringify(text))
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.'
   const changed = [...token].flatMap((own, at) => [...alphabet].filter(character => character !== own).map(character => token.slice(0, at) + character + token.slice(at + 1)))

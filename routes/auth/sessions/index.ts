@@ -19,7 +19,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       response: { 200: { ...ref(Sessions), description: 'At most ten' }, ...refusals }
     }
-  }, async ({ phone, sessionId }) => ({ sessions: (await sessions.list(phone)).map(session => shownSession(session, sessionId)) }))
+  }, async ({ caller: { account, session: { id } } }) => ({ sessions: sessions.list(account).map(session => shownSession(session, id)) }))
 
   app.delete('/:id', {
     schema: {
@@ -30,8 +30,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       params: SessionId,
       response: { 204: NoContent, ...refusals, 400: BadRequest, 404: SessionNotFound, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, async ({ params, phone, visitor }, reply) => {
-    await sessions.end(params.id, phone, visitor)
+  }, async ({ params, caller, visitor }, reply) => {
+    await sessions.end(params.id, caller, visitor)
     return reply.code(204).send()
   })
 }

@@ -24,7 +24,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (request, reply) => {
     reply.code(201)
-    return uploads.offer(request.body, request.uploader())
+    return uploads.offer(request.body, request.caller.account._id)
   })
 
   app.post('/:id/complete', {
@@ -40,7 +40,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.complete(request.params.id, request.uploader(), request.log)) }
+    return { message: 'File uploaded', ...library.present(await uploads.complete(request.params.id, request.caller.account._id, request.log)) }
   })
 }
 

@@ -1,15 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { anyOperation, BadRequest, Conflict, NoContent, OldSignIn, ref, TooLarge, TooManyExports, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
-import { createAccount } from '../../../services/account.js'
+import { createAccountExport } from '../../../services/account-export.js'
 import { createExports } from '../../../services/exports.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { audit, collections, library: { present }, moves, sessions, standing, users, now } = app
-  const account = createAccount({ ...collections, sessions, moves, audit, isAppointed: standing.isAppointed, present, now })
+  const { accountDeletion, audit, collections, library: { present }, sessions, users, now } = app
+  const { exportOf } = createAccountExport({ ...collections, sessions, audit, present, now })
   const exports = createExports()
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
@@ -22,7 +22,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       response: { 200: { ...ref(CurrentUser), description: 'The user whose number is signed in' }, ...refusals, 404: UserNotFound }
     }
-  }, ({ phone }) => users.getByPhone(phone))
+  }, async ({ caller }) => users.getOwn(caller))
 
   app.patch('', {
     schema: {
@@ -33,7 +33,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(CurrentUserChange),
       response: { 200: { ...ref(CurrentUser), description: 'The user as it is now' }, ...refusals, 400: BadRequest, 404: UserNotFound, 409: Conflict, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, ({ body, phone, visitor }) => users.change(body, phone, visitor))
+  }, ({ body, caller, visitor }) => users.change(body, caller, visitor))
 
   app.delete('', {
     onRequest: app.requireRecentSignIn,
@@ -43,10 +43,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Delete the caller\'s account',
       description: 'Signs every device out. Items stay in the library, without an owner and with the label `deleted`. The caller must have signed in within the last 10 minutes.',
       security,
-      response: { 204: NoContent, ...refusals, 403: OldSignIn, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+      response: { 204: NoContent, ...refusals, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, async ({ phone, visitor }, reply) => {
-    await account.remove(phone, visitor)
+  }, async ({ caller, visitor }, reply) => {
+    await accountDeletion.remove(caller, visitor)
     return reply.code(204).send()
   })
 
@@ -60,8 +60,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       response: { 200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' }, ...refusals, 429: TooManyExports }
     }
-  }, async ({ phone, sessionId, visitor }, reply) => {
-    const { at, text } = await exports(() => account.exportOf(phone, sessionId, visitor))
+  }, async ({ caller, visitor }, reply) => {
+    const { at, text } = await exports(() => exportOf(caller, visitor))
     reply.type('application/json; charset=utf-8').header('content-disposition', `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`)
     return reply.send(text)
   })

@@ -1,16 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpSent } from '../../../../schemas/auth.js'
-import { anyOperation, BadRequest, Conflict, OldSignIn, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../../schemas/common.js'
+import { anyOperation, BadRequest, Conflict, OldSignIn, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType } from '../../../../schemas/common.js'
 import { NumberChange, NumberChangeRequest, NumberChangeResult } from '../../../../schemas/users.js'
-import { invalidToken } from '../../../../services/errors.js'
-import { createNumbers } from '../../../../services/numbers.js'
+import { createNumberChange } from '../../../../services/number-change.js'
 
-const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 403: OldSignIn, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { collections, config, login, moves, sessions, standing } = app
-  const numbers = createNumbers({ users: collections.users, login, moves, standing, region: config.DEFAULT_REGION })
+  const { accounts, accountDeletion: deletion, collections, config, login, roles, now } = app
+  const numberChange = createNumberChange({ users: collections.users, accounts, login, deletion, roles, region: config.DEFAULT_REGION, now })
   app.addHook('onRequest', app.authenticate)
   app.addHook('onRequest', app.requireRecentSignIn)
   app.removeContentTypeParser('multipart/form-data')
@@ -25,8 +24,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(NumberChangeRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
-  }, async ({ body, phone, visitor }) => {
-    await numbers.request(body.number, phone, visitor)
+  }, async ({ body, caller, visitor }) => {
+    await numberChange.request(body.number, caller, visitor)
     return { message: 'OTP sent' }
   })
 
@@ -34,18 +33,16 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'changeNumber',
       tags: ['users'],
-      summary: 'Move the caller to the new phone number',
-      description: 'Items, sessions and admin rights move along. Under the rules of `POST /auth/verify-otp`. Whether somebody has the number is told only with the right code. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
+      summary: 'Give the caller the new phone number',
+      description: 'Sessions, items and admin rights stay: they belong to the account. Under the rules of `POST /auth/verify-otp`. Whether somebody has the number is told only with the right code. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
       security,
       body: ref(NumberChange),
       response: { 200: { ...ref(NumberChangeResult), description: '`success` tells whether the code was right. If so, the number is changed' }, ...refusals, 409: Conflict, 429: TooManyGuesses }
     }
-  }, async ({ body, phone, sessionId, visitor }) => {
-    const user = await numbers.verify(body.number, body.otp, phone, visitor)
+  }, async ({ body, caller, visitor }) => {
+    const user = await numberChange.verify(body.number, body.otp, caller, visitor)
     if (!user) return { success: false, message: 'Invalid OTP' }
-    const session = await sessions.find(sessionId)
-    if (!session) throw invalidToken()
-    const { token, expiresIn } = app.issueToken(session)
+    const { token, expiresIn } = app.issueToken(caller)
     return { success: true, message: 'Number changed', ...user, access_token: token, token_type: 'Bearer', expires_in: expiresIn }
   })
 }

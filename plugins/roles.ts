@@ -1,12 +1,12 @@
 import fp from 'fastify-plugin'
 import { listOf } from '../services/config.js'
 import { requirePhone } from '../services/phone.js'
-import { createStanding } from '../services/standing.js'
+import { createRoles, type Roles } from '../services/roles.js'
 import { createTestNumbers } from '../services/test-numbers.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    standing: ReturnType<typeof createStanding>
+    roles: Roles
     /** The fixed code of a test number; undefined for every other. */
     testCode: ReturnType<typeof createTestNumbers>['codeOf']
     /** When a session must end that a phone's test code opened, if it may have been that. */
@@ -14,15 +14,15 @@ declare module 'fastify' {
   }
 }
 
-/** `app.standing`: who is blocked, who is an admin; `app.testCode` and `app.testEnd`: the numbers whose code others know, and for how long. */
-export default fp(async function standing (app) {
+/** `app.roles`: who is blocked, who is an admin; `app.testCode` and `app.testEnd`: the numbers whose code others know, and for how long. */
+export default fp(async function roles (app) {
   const { config, collections, now } = app
   const { codeOf: testCode, endOf } = createTestNumbers(config, now)
   app.decorate('testCode', testCode)
   app.decorate('testEnd', endOf)
-  app.decorate('standing', createStanding({
+  app.decorate('roles', createRoles({
     users: collections.users,
     isTestNumber: phone => testCode(phone) !== undefined,
     adminNumbers: listOf(config.ADMIN_NUMBERS).map(number => requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS').e164)
   }))
-}, { name: 'standing', dependencies: ['env', 'clock', 'mongo'] })
+}, { name: 'roles', dependencies: ['env', 'clock', 'mongo'] })

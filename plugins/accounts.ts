@@ -1,0 +1,33 @@
+import fp from 'fastify-plugin'
+import { createAccountDeletion, type AccountDeletion } from '../services/account-deletion.js'
+import { createAccounts, type Accounts } from '../services/accounts.js'
+import { parseIdleTime } from '../services/config.js'
+import { createOwnership, type Ownership } from '../services/ownership.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    accounts: Accounts
+    ownership: Ownership
+    accountDeletion: AccountDeletion
+  }
+}
+
+/** `app.accounts`: the rows of accounts and their sessions; `app.ownership` and `app.accountDeletion`: what belongs to them, and their end. */
+export default fp(async function accounts (app) {
+  const { collections, config, roles, now, log } = app
+  const { users, released_numbers: released } = collections
+  const accounts = createAccounts({ users, idleSeconds: parseIdleTime(config.SESSION_IDLE_TTL)!, now, log })
+  const ownership = createOwnership(collections)
+  app.decorate('accounts', accounts)
+  app.decorate('ownership', ownership)
+  app.decorate('accountDeletion', createAccountDeletion({
+    users,
+    released,
+    accounts,
+    ownership,
+    isAppointed: roles.isAppointed,
+    longestSeconds: config.UPLOAD_MAX_SECONDS,
+    now,
+    log
+  }))
+}, { name: 'accounts', dependencies: ['env', 'clock', 'mongo', 'roles'] })

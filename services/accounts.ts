@@ -1,0 +1,94 @@
+import { LRUCache } from 'lru-cache'
+import { ObjectId, type Collection, type Filter } from 'mongodb'
+import type { SessionDocument, UserDocument } from '../schemas/documents.js'
+import type { Caller, Clock, Log } from './ports.js'
+
+/** For how long a process may believe what it has read of an account: with the request's own time, less than ten seconds. */
+const TRUST_MS = 9_000
+const TRUSTED = 10_000
+/** How often the use of a session is written down: in an hour, or in a quarter of its idle time where that is shorter. */
+const TOUCH_MS = 3600 * 1000
+
+export interface AccountsOptions {
+  users: Collection<UserDocument>
+  /** A session that is not used for so long has ended; 0: never. */
+  idleSeconds: number
+  now: Clock
+  log: Log
+}
+
+/** What was found at a number: who asks, if the session lives, and the account, if there is one. */
+export interface Found { caller?: Caller, account: UserDocument | null }
+
+export type Accounts = ReturnType<typeof createAccounts>
+
+/** The rows of accounts, each with its sessions, and what this process remembers of them for some seconds. */
+export function createAccounts ({ users, idleSeconds, now, log }: AccountsOptions) {
+  const idleMs = idleSeconds > 0 ? idleSeconds * 1000 : Infinity
+  const touchMs = Math.min(TOUCH_MS, idleMs / 4)
+  const cache = new LRUCache<string, Promise<UserDocument | null>>({
+    max: TRUSTED,
+    ttl: TRUST_MS,
+    ttlResolution: 0,
+    perf: { now: () => now().getTime() }
+  })
+  return { find, findByNumber, liveSessions, forget }
+
+  /** Who asks, while the session of the account lives: one read. `fresh`: by what the database has now. */
+  async function find (id: string, sid: string, fresh: boolean): Promise<Caller | undefined> {
+    return (await lookUp(id, { _id: new ObjectId(id) }, sid, fresh)).caller
+  }
+
+  /** The same by the account that has the number now, whichever that is. */
+  function findByNumber (number: string, sid: string, fresh: boolean): Promise<Found> {
+    return lookUp(number, { number }, sid, fresh)
+  }
+
+  /** A session that the remembered row does not have may have been opened by another process since. */
+  async function lookUp (key: string, filter: Filter<UserDocument>, sid: string, fresh: boolean): Promise<Found> {
+    const known = fresh ? undefined : await cache.get(key)
+    const trusted = known && callerOf(known, sid)
+    const account = trusted ? trusted.account : await read(key, filter)
+    const caller = trusted ?? (account ? callerOf(account, sid) : undefined)
+    if (caller) await touch(caller)
+    return { caller, account }
+  }
+
+  function read (key: string, filter: Filter<UserDocument>): Promise<UserDocument | null> {
+    const reading = users.findOne(filter)
+    cache.set(key, reading)
+    reading.catch(() => cache.delete(key))
+    return reading
+  }
+
+  function callerOf (account: UserDocument, sid: string): Caller | undefined {
+    if (account.blocked === true) return undefined
+    const session = account.sessions?.find(({ id }) => id === sid)
+    return session && isLive(session) ? { account, session } : undefined
+  }
+
+  function isLive ({ expires_at: expiresAt, last_used_at: lastUsedAt, legacy }: SessionDocument): boolean {
+    const at = now().getTime()
+    return expiresAt.getTime() > at && (legacy === true || at - lastUsedAt.getTime() < idleMs)
+  }
+
+  /** An account's sessions that live, newest first. */
+  function liveSessions ({ sessions = [] }: UserDocument): SessionDocument[] {
+    return sessions.filter(isLive).reverse().sort((a, b) => b.login_at.getTime() - a.login_at.getTime())
+  }
+
+  async function touch ({ account: { _id }, session }: Caller): Promise<void> {
+    const at = now()
+    if (at.getTime() - session.last_used_at.getTime() < touchMs) return
+    const unused = { _id, sessions: { $elemMatch: { id: session.id, last_used_at: { $lt: at } } } }
+    await users.updateOne(unused, { $set: { 'sessions.$.last_used_at': at } })
+      .catch((err: unknown) => log.warn({ event: 'session.touch_failed', err }, 'The last use of a session could not be written down'))
+    session.last_used_at = at
+  }
+
+  /** Makes this process ask the database the next time. */
+  function forget ({ _id, number }: Pick<UserDocument, '_id' | 'number'>): void {
+    cache.delete(_id.toHexString())
+    if (number !== undefined) cache.delete(number)
+  }
+}
