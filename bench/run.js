@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util'
 import { setting, stopAll } from './harness/processes.js'
 
-const ALL = ['uploads', 'list', 'renditions']
+const ALL = ['uploads', 'list', 'renditions', 'login']
 
 const { values: { quick, only }, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' } } })
 const unknown = positionals.filter(name => !ALL.includes(name))

@@ -25,6 +25,15 @@ export async function get ({ url, token }, path, agent) {
   return answer(response, 200)
 }
 
+/** Posts JSON and resolves with the answer's; rejects for any status but 200. */
+export async function post ({ url }, path, json, agent, headers = {}) {
+  const body = Buffer.from(JSON.stringify(json))
+  const request = http.request(url + path, { method: 'POST', agent, headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers } })
+  request.end(body)
+  const [response] = await once(request, 'response')
+  return answer(response, 200)
+}
+
 async function answer (response, expected) {
   const text = Buffer.concat(await response.toArray()).toString()
   if (response.statusCode !== expected) throw new Error(`${response.statusCode} ${text}`)

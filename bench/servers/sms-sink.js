@@ -1,0 +1,9 @@
+/** A gateway for SMS that takes every one. */
+import { createServer } from 'node:http'
+import { serveParent } from '../harness/child.js'
+import { listen } from '../harness/listen.js'
+
+const server = createServer((request, response) => {
+  request.resume().once('end', () => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'))
+})
+serveParent({ url: await listen(server) })
