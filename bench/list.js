@@ -64,7 +64,6 @@ function item (number) {
     duration_ms: 1920,
     dominant_color: '#e87830',
     renditions: [{ size: '64x64', bytes: 18213, frames: 24, duration_ms: 1920 }],
-    started_at: date,
     created_at: date
   }
 }

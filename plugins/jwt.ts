@@ -26,6 +26,10 @@ declare module 'fastify' {
     /** The public keys that verify this service's tokens (RFC 7517). */
     publicKeys: ReturnType<typeof publicKeys>
   }
+  interface FastifyContextConfig {
+    /** Shows the account itself: what another process changed a moment ago is seen. */
+    showsAccount?: true
+  }
   interface FastifyRequest {
     /** Who is signed in, once `authenticate` let the request pass. */
     caller: Caller
@@ -52,7 +56,7 @@ export default fp(async function tokens (app) {
     takeover: (await collections.migration.findOne({ _id: 'takeover' }))?.at,
     now
   })
-  if (isPlaceholder(config.JWT_LEGACY_SECRET ?? '')) {
+  if (isPlaceholder(config.JWT_LEGACY_SECRET?.trim() ?? '')) {
     app.log.warn({ event: 'legacy_secret.known' }, 'JWT_LEGACY_SECRET is a known default: anybody can make a token for any phone number with it')
   }
   const codecs: Array<JWT & { key: SigningKey }> = []
@@ -90,8 +94,8 @@ export default fp(async function tokens (app) {
   })
 
   /** What only reads may act on a session that another process ended some seconds ago; what changes something must not. */
-  async function callerOf (claims: Claims | LegacyClaims, { method, visitor }: FastifyRequest): Promise<Caller | undefined> {
-    const fresh = method !== 'GET' && method !== 'HEAD'
+  async function callerOf (claims: Claims | LegacyClaims, { method, routeOptions, visitor }: FastifyRequest): Promise<Caller | undefined> {
+    const fresh = (method !== 'GET' && method !== 'HEAD') || routeOptions.config.showsAccount === true
     return 'account' in claims ? accounts.find(claims.account, claims.sid, fresh) : findLegacy(claims, fresh, visitor)
   }
 

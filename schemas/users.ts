@@ -123,18 +123,24 @@ export const OpenUpload = Type.Object({
   started_at: Timestamp
 }, { $id: 'OpenUpload', examples: [{ id: meera._id, started_at: '2026-05-04T10:11:12.345Z' }] })
 
+export const FormerNumber = Type.Object({
+  number: Type.String({ examples: ['+919876543211'] }),
+  until: Timestamp
+}, { $id: 'FormerNumber', examples: [{ number: '+919876543211', until: '2026-05-04T10:11:12.345Z' }] })
+
 export const PersonalData = Type.Object({
   exported_at: Timestamp,
-  user: Type.Optional(ref(CurrentUser)),
+  user: { ...ref(CurrentUser), description: '`username` is empty before the account has a name' },
+  former_numbers: Type.Array(ref(FormerNumber), { description: 'The account\'s earlier phone numbers' }),
   duplicates: Type.Array(ref(User), { description: 'Older users of the same number, with the number as it was written' }),
   sessions: Type.Array(ref(Session)),
   login: Type.Optional(ref(LoginState)),
   uploads: Type.Array(ref(OpenUpload), { description: 'Uploads in progress' }),
   items: Type.Array(ref(LibraryItem), { description: 'The caller\'s own, newest first' }),
-  audit: Type.Array(ref(RecordedEvent), { description: 'The audit rows of the last 90 days since the number is the caller\'s, newest first' })
+  audit: Type.Array(ref(RecordedEvent), { description: 'The audit rows of the last 90 days, newest first' })
 }, {
   $id: 'PersonalData',
-  examples: [{ exported_at: '2026-05-05T08:00:00.000Z', user: meera, duplicates: [], sessions: [], uploads: [], items: [], audit: [{ at: '2026-05-05T08:00:00.000Z', event: 'user.exported', count: 1, network: '203.0.113.0/24', request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', details: {} }] }]
+  examples: [{ exported_at: '2026-05-05T08:00:00.000Z', user: meera, former_numbers: [], duplicates: [], sessions: [], uploads: [], items: [], audit: [{ at: '2026-05-05T08:00:00.000Z', event: 'user.exported', count: 1, network: '203.0.113.0/24', request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', details: {} }] }]
 })
 
 export const UserId = Type.Object({ id: ObjectIdHex })

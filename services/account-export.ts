@@ -35,7 +35,8 @@ export function createAccountExport ({ users, otps, uploads, library, sessions, 
     visitor.record('user.exported', account)
     const text = jsonText({
       exported_at: at,
-      ...(account.username !== undefined && { user: shownToSelf(account) }),
+      user: shownToSelf(account),
+      former_numbers: (account.former_numbers ?? []).map(({ number, until }) => ({ number, until: toText(until) })),
       duplicates: map(users.find({ duplicate_of: owner }, BY_BATCH), row => shown(row, true)),
       sessions: sessions.list(account).map(one => shownSession(one, session.id)),
       ...(otp && { login: loginState(otp) }),

@@ -1,4 +1,4 @@
-import type { Collection } from 'mongodb'
+import { ObjectId, type Collection } from 'mongodb'
 import type { ReleasedNumberDocument, SessionDocument, UserDocument } from '../schemas/documents.js'
 import type { LegacyClaims } from './access-token.js'
 import { barPushedOut, newAccount, pushed, UNBLOCKED } from './account-row.js'
@@ -57,23 +57,37 @@ export function createLegacyTokens ({ users, released, accounts, isAppointed, ta
   async function adopt ({ sid, phone, issuedAt, expiresAt }: LegacyClaims, known: UserDocument | null, visitor: Visitor): Promise<Caller | undefined> {
     const at = now()
     const session: SessionDocument = { id: sid, login_at: issuedAt, last_used_at: at, expires_at: expiresAt, user_agent: visitor.userAgent, legacy: true }
+    const account = await (known ? join(known, session, issuedAt) : found(phone, session))
+    if (!account) return undefined
+    accounts.forget(account)
+    visitor.record('session.opened', account, { session: sid, reason: 'legacy' })
+    return { account, session }
+  }
+
+  /** Only the account that was judged: its number may be another's by now. */
+  async function join ({ _id, number }: UserDocument, session: SessionDocument, issuedAt: Date): Promise<UserDocument | null> {
+    const before = await users.findOneAndUpdate(
+      {
+        _id,
+        number,
+        ...UNBLOCKED,
+        legacy_revoked_at: { $not: { $gt: issuedAt } },
+        ended_legacy: { $ne: session.id },
+        'sessions.id': { $ne: session.id }
+      },
+      { $push: pushed(session) },
+      { returnDocument: 'before' }
+    )
+    if (before) await barPushedOut(users, before, session.last_used_at)
+    return before
+  }
+
+  /** An account without a name. Undefined when the number has got one meanwhile. */
+  async function found (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
+    const account: UserDocument = { _id: new ObjectId(), number, sessions: [session], ...newAccount(session.last_used_at, isAppointed(number)) }
     try {
-      const account = await users.findOneAndUpdate(
-        {
-          number: phone,
-          ...UNBLOCKED,
-          legacy_revoked_at: { $not: { $gt: issuedAt } },
-          ended_legacy: { $ne: sid },
-          'sessions.id': { $ne: sid }
-        },
-        { $push: pushed(session), ...(!known && { $setOnInsert: newAccount(at, isAppointed(phone)) }) },
-        { upsert: !known, returnDocument: 'after' }
-      )
-      if (!account) return undefined
-      accounts.forget(account)
-      if (known) await barPushedOut(users, known, at)
-      visitor.record('session.opened', account, { session: sid, reason: 'legacy' })
-      return { account, session }
+      await users.insertOne(account)
+      return account
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
       return undefined

@@ -13,25 +13,27 @@ const PROVENANCE = { session: '', started_at: '' } as const
 
 interface OwnedRow { _id: unknown, owner?: string }
 
-/** Whether the database was made by 0.3.0, which kept sessions in a collection of their own and what people own by phone number. */
+/** Whether an earlier version of this service made the database: it kept sessions in a collection of their own, or what people own by phone number. */
 export async function isOf030 (db: Db): Promise<boolean> {
-  return (await db.listCollections({ name: 'sessions' }, { nameOnly: true }).toArray()).length > 0
+  return await isThere(db, 'sessions') ||
+    await db.collection('library', CURRENT).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } }) !== null
+}
+
+async function isThere (db: Db, name: string): Promise<boolean> {
+  return (await db.listCollections({ name }, { nameOnly: true }).toArray()).length > 0
 }
 
 /** Whether every row has the shape that the service reads: two reads of an index, and one of the names of collections. */
 export async function isConverted (db: Db): Promise<boolean> {
-  if (await isOf030(db)) return false
-  const unconverted = await Promise.all([
-    db.collection('users', CURRENT).findOne({ schema: null }, { projection: { _id: 1 } }),
-    db.collection('library', CURRENT).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } })
-  ])
-  return unconverted.every(row => row === null)
+  return !await isOf030(db) && await db.collection('users', CURRENT).findOne({ schema: null }, { projection: { _id: 1 } }) === null
 }
 
 /** When the replaced system gave way: it issued no token later. */
 export async function noteTakeover (db: Db, at: Date): Promise<void> {
-  await db.collection<{ _id: string, at: Date }>('migration').updateOne({ _id: 'takeover' }, { $setOnInsert: { at } }, { upsert: true })
+  await takeovers(db).updateOne({ _id: 'takeover' }, { $setOnInsert: { at } }, { upsert: true })
 }
+
+const takeovers = (db: Db) => db.collection<{ _id: string, at: Date }>('migration')
 
 /**
  * Makes a database of 0.3.0 one of accounts: what a phone number owns belongs to its account, which is made where there is none. Every step can be
@@ -49,6 +51,7 @@ export async function convertAccounts (db: Db, dryRun: boolean, note: Note, conv
   await endLegacyTokens(db, dryRun, note)
   for (const [name, index] of DROPPED_INDEXES) if (!dryRun) await db.collection(name).dropIndex(index).catch(() => {}) // it may be gone
   for (const name of ENDED) {
+    if (!await isThere(db, name)) continue
     const rows = await db.collection(name).countDocuments()
     if (!dryRun) await (name in indexes ? db.collection(name).deleteMany({}) : db.collection(name).drop())
     if (rows > 0) note(name, [`${rows} rows ended`])
@@ -118,11 +121,17 @@ async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
   if (count > 0) note('uploads', [`${count} ended`])
 }
 
-/** 0.3.0 wrote down revoked legacy tokens by digests that nobody can read a number from: where there are any, all that the accounts had end. */
+/**
+ * 0.3.0 wrote down revoked legacy tokens by digests that nobody can read a number from. Where there are any, none is taken any more: neither for an
+ * account, nor for a number that has none now.
+ */
 async function endLegacyTokens (db: Db, dryRun: boolean, note: Note): Promise<void> {
   if (!await db.collection('sessions', CURRENT).findOne({ revoked_at: { $exists: true } })) return
   const users = db.collection('users', CURRENT)
   const open = { number: { $exists: true }, legacy_revoked_at: { $exists: false } }
-  if (!dryRun) await users.updateMany(open, { $set: { legacy_revoked_at: new Date() } })
-  note('legacy tokens', ['revoked for every account: some were revoked, and it is not known which'])
+  if (!dryRun) {
+    await users.updateMany(open, { $set: { legacy_revoked_at: new Date() } })
+    await takeovers(db).updateOne({ _id: 'takeover' }, { $min: { at: new Date(0) } }, { upsert: true })
+  }
+  note('legacy tokens', ['all ended: some were revoked, and it is not known which'])
 }

@@ -90,10 +90,13 @@ function changeNumber ({ set, unset, done, open }: Change, row: OldUser, phone: 
   }
 }
 
-/** The name stays as it is shown; only what is no text becomes one. */
+/** The name stays as it is shown; only what is no text becomes one. An account without any has none, so that its owner can name it. */
 function changeName ({ set, unset, done, open }: Change, row: OldUser, key: string | undefined, holder: ObjectId | undefined): void {
   const name = textOf(row.username)
-  if (row.username !== name) {
+  if (name === '' && row.username !== undefined) {
+    unset.username = ''
+    done.push('empty name removed')
+  } else if (name !== '' && row.username !== name) {
     set.username = name
     done.push('name made a text')
   }

@@ -37,8 +37,8 @@ export async function migrate ({ db, region, dryRun, now = () => new Date(), pri
   if (!dryRun) await noteTakeover(db, now())
   await dropOldCodes(db, dryRun, note)
   await replaceIndexes(db, dryRun, note)
-  await convertAccounts(db, dryRun, note, () => convertUsers(users, region, dryRun, note))
   await completeLibrary(db, dryRun, note)
+  await convertAccounts(db, dryRun, note, () => convertUsers(users, region, dryRun, note)) // last: after it the database counts as converted
   return tally
 }
 

@@ -62,7 +62,7 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
         if (account) return changed(account, caller.account.number!, to, visitor)
       } catch (error) {
         if (!isDuplicateKey(error)) throw error
-        await makeWay(to, visitor)
+        if (attempt < MAX_ATTEMPTS - 1) await makeWay(to, visitor)
       }
     }
     throw numberTaken()

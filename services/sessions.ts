@@ -4,7 +4,7 @@ import type { Session } from '../schemas/auth.js'
 import type { SessionDocument, UserDocument } from '../schemas/documents.js'
 import { barPushedOut, endsAllLegacy, hasRoomForEnded, newAccount, pushed, UNBLOCKED } from './account-row.js'
 import type { Accounts } from './accounts.js'
-import { invalidRefreshToken, isDuplicateKey, sessionNotFound, signInAgain } from './errors.js'
+import { invalidRefreshToken, invalidToken, isDuplicateKey, sessionNotFound, signInAgain } from './errors.js'
 import type { Caller, Clock, Visitor } from './ports.js'
 import { createRefreshTokens } from './refresh-token.js'
 
@@ -129,13 +129,13 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
     return (await users.updateOne(filter, update)).matchedCount === 1
   }
 
-  /** Ends all sessions of the account but the caller's, also those that legacy tokens have not opened yet. */
+  /** Ends all sessions of the account but the caller's, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
   async function endOthers (caller: Caller, visitor: Visitor): Promise<void> {
     const { id: own } = caller.session
     await endMany(caller, { $pull: { sessions: { id: { $ne: own } } }, $set: { legacy_revoked_at: now() } }, id => id !== own, visitor)
   }
 
-  /** Ends all sessions of the account, also those that legacy tokens have not opened yet. */
+  /** Ends all sessions of the account, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
   async function endAll (caller: Caller, visitor: Visitor): Promise<void> {
     await endMany(caller, { $set: { sessions: [], legacy_revoked_at: now() } }, () => true, visitor)
   }
@@ -143,7 +143,8 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
   async function endMany ({ account, session }: Caller, update: UpdateFilter<UserDocument>, isEnded: (id: string) => boolean, visitor: Visitor): Promise<void> {
     const before = await users.findOneAndUpdate({ _id: account._id, 'sessions.id': session.id }, update, { returnDocument: 'before' })
     accounts.forget(account)
-    for (const { id } of before?.sessions ?? []) if (isEnded(id)) visitor.record('session.revoked', account, { session: id, reason: 'logout' })
+    if (!before) throw invalidToken()
+    for (const { id } of before.sessions ?? []) if (isEnded(id)) visitor.record('session.revoked', account, { session: id, reason: 'logout' })
   }
 
   /**

@@ -1,7 +1,7 @@
-import { ObjectId, type Collection } from 'mongodb'
+import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { UserDocument } from '../schemas/documents.js'
 import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../schemas/users.js'
-import { newAccount } from './account-row.js'
+import { newAccount, UNBLOCKED } from './account-row.js'
 import type { Accounts } from './accounts.js'
 import { foreignNumber, invalidField, invalidToken, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from './errors.js'
 import { maskPhone, requirePhone } from './phone.js'
@@ -21,6 +21,8 @@ export interface UsersOptions {
 
 /** As often as a row may come and go while one account is named. */
 const MAX_RACES = 20
+/** Rows of the replaced system that had one number: of so many at most the names are looked at. */
+const MAX_MERGED = 100
 
 /** A name as it was sent; a number in its normal form. */
 interface Wanted { username: string, number: string, admin: boolean }
@@ -60,7 +62,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   async function nameOwn (wanted: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument> {
     let { account } = caller
     for (let race = 0; race < MAX_RACES; race++) {
-      const user = account.username === undefined ? await nameAccount(account, wanted, caller, visitor) : withPair(account, wanted)
+      const user = account.username === undefined ? await nameAccount(account, wanted, caller, visitor, ofSession(caller)) : await withPair(account, wanted)
       if (user) return user
       const changed = await accounts.find(account._id.toHexString(), caller.session.id, true)
       if (!changed) throw invalidToken()
@@ -76,25 +78,31 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
       const account = await users.findOne({ number: wanted.number })
       const user = !account
         ? await insert(wanted, caller, visitor)
-        : account.username === undefined ? await nameAccount(account, wanted, caller, visitor) : withPair(account, wanted)
+        : account.username === undefined ? await nameAccount(account, wanted, caller, visitor) : await withPair(account, wanted)
       if (user) return user
     }
     throw new Error('what refused a new user was never there')
   }
 
-  /** A stored name that would not be taken today is found all the same. 409 for another name. */
-  function withPair (account: UserDocument, { username }: Wanted): UserDocument {
-    if (keyOf(account) === usernameKey(username)) return account
+  /** A stored name that would not be taken today is found all the same, and so is one of an account that was merged into this one. 409 for another name. */
+  async function withPair (account: UserDocument, { username }: Wanted): Promise<UserDocument> {
+    const key = usernameKey(username)
+    if (keyOf(account) === key || await hadName(account, key)) return account
     parseUsername(username)
     throw numberTaken()
   }
 
+  async function hadName ({ _id }: UserDocument, key: string): Promise<boolean> {
+    const merged = await users.find({ duplicate_of: _id }, { projection: { username: 1, username_key: 1 }, limit: MAX_MERGED }).toArray()
+    return merged.some(row => keyOf(row) === key)
+  }
+
   /** Gives an account its name; undefined when it is not as it was read any more. */
-  async function nameAccount (account: UserDocument, { username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument | undefined> {
+  async function nameAccount (account: UserDocument, { username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor, condition: Filter<UserDocument> = {}): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
     try {
       const user = await users.findOneAndUpdate(
-        { _id: account._id, number, username: { $exists: false }, deleting: { $exists: false } },
+        { _id: account._id, number, username: { $exists: false }, deleting: { $exists: false }, ...condition },
         { $set: { username, username_key: key, ...(admin && { admin }) } },
         { returnDocument: 'after' }
       )
@@ -145,20 +153,22 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     return shownToSelf(account)
   }
 
-  /** Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 404, 409 the name is taken. */
+  /** Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 401 the session has ended meanwhile, 404, 409 the name is taken. */
   async function change ({ username }: CurrentUserChange, caller: Caller, visitor: Visitor): Promise<CurrentUser> {
     if (username === undefined) return getOwn(caller)
     const { username: name, key } = parseUsername(username)
+    getOwn(caller)
     const user = await rename(caller, name, key)
-    if (!user) throw userNotFound()
+    if (!user) throw invalidToken()
     visitor.record('user.renamed', user)
     return shownToSelf(user)
   }
 
-  async function rename ({ account }: Caller, username: string, key: string): Promise<UserDocument | null> {
+  async function rename (caller: Caller, username: string, key: string): Promise<UserDocument | null> {
+    const { account } = caller
     try {
       const user = await users.findOneAndUpdate(
-        { _id: account._id, username: { $exists: true }, deleting: { $exists: false } },
+        { _id: account._id, username: { $exists: true }, ...ofSession(caller) },
         { $set: { username, username_key: key } },
         { returnDocument: 'after' }
       )
@@ -169,6 +179,9 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     }
   }
 }
+
+/** What a change of the caller's own relies on: a block or a sign-out that was first wins. */
+const ofSession = ({ session: { id } }: Caller): Filter<UserDocument> => ({ 'sessions.id': id, ...UNBLOCKED })
 
 const keyOf = ({ username, username_key: key }: UserDocument) => key ?? usernameKey(String(username ?? ''))
 

@@ -107,6 +107,17 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     for (const at of [one, other]) if ((await at.call('POST', '/auth/logout', { token: legacy })).status !== 401) t.fail('a legacy token opens a session after a logout everywhere')
   })
 
+  await race('adoption of a legacy token against a number change, after which somebody else has the old number', async t => {
+    const { phone, account, session } = await person()
+    const [adoption, newcomer] = await Promise.all([
+      other.call('GET', '/auth/sessions', { token: legacyToken(phone, one) }),
+      change({ account, session }, freshPhone()).then(() => one.app.sessions.open(phone, visitorOf(one.app)))
+    ])
+    if (![200, 401].includes(adoption.status)) t.fail(`${adoption.status}`)
+    const row = await users.findOne({ _id: newcomer!.account._id })
+    if (row?._id.equals(account._id) || row?.sessions.some(({ legacy }) => legacy)) t.fail('a legacy token opens the account of the next holder of its number')
+  })
+
   await t.test('nobody blocked or deleted has a session, and nobody owns what is not theirs', async t => {
     t.equal(await users.countDocuments({ $or: [{ blocked: true }, { deleting: { $exists: true } }], 'sessions.0': { $exists: true } }), 0)
     for await (const { owner } of library.find({ owner: { $exists: true } })) t.ok(await users.findOne({ _id: owner!, deleting: { $exists: false } }))

@@ -15,14 +15,15 @@ let names = 0
 
 t.test('a session check is one read: none where this process has read the account within 9 s, and always one where something is written', async t => {
   const { token } = await service.signIn()
-  const check = () => call('GET', '/auth/sessions', { token })
+  const check = () => call('GET', '/users/x', { token }) // a bad id: nothing else is asked
   clock.advance(10)
   t.same(await counts(check), ['find'], 'cold')
   t.same(await counts(check), [], 'warm')
   t.same(await counts(() => call('POST', '/auth/logout', { token, json: { scope: 'x' } })), ['find'], 'where something is written')
+  t.same(await counts(() => call('GET', '/auth/sessions', { token })), ['find'], 'and where the account itself is shown')
   clock.advance(HOUR)
   t.same(await counts(check), ['find', 'update'], 'its use is written down once in an hour')
-  t.same(await counts(() => call('GET', '/auth/sessions', { token: `${token}x` })), [], 'a forged token asks nobody')
+  t.same(await counts(() => call('GET', '/users/x', { token: `${token}x` })), [], 'a forged token asks nobody')
 })
 
 t.test('POST /users needs at most 4 commands', async t => {

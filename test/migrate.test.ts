@@ -36,7 +36,7 @@ const migrated: Array<[id: ObjectId | string, Document]> = [
   [oldId(14), { username_key: 'nobody', number: undefined, old_number: undefined }],
   [oldId(15), { username_key: 'digits', number: undefined, old_number: '9876543219', duplicate_of: undefined }],
   [oldId(16), { username_key: 'words', number: undefined, old_number: 'ask Ravi', duplicate_of: undefined }],
-  [oldId(17), { username: '', username_key: undefined, number: '+919876543220' }],
+  [oldId(17), { username: undefined, username_key: undefined, number: '+919876543220' }],
   [oldId(18), { username: '42', username_key: '42', number: '+919876543221' }],
   [oldId(19), { username: ' \u200b', username_key: undefined, number: '+919876543222' }],
   [oldId(20), { number: undefined, old_number: undefined }],
@@ -229,6 +229,20 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     t.equal(await db.collection('uploads').countDocuments(), 0)
   })
 
+  t.test('no token of the replaced system is taken any more where some were revoked, nor for a number without an account', async t => {
+    const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
+    for (const number of [phone(2), phone(77)]) t.equal((await service.call('GET', '/auth/sessions', { token: legacyToken(number) })).status, 401)
+    t.equal(await db.collection('users').countDocuments({ number: phone(77) }), 0)
+  })
+
+  t.test('items that belong to a phone number are converted without a collection of sessions, too', async t => {
+    const { services, db } = await of030()
+    await db.dropCollection('sessions')
+    t.equal((await run(services.mongoUri)).code, 0)
+    t.equal(await db.collection('library').countDocuments({ owner: { $type: 'string' } }), 0)
+    await startService(t, { services })
+  })
+
   t.test('cut short at any of its writes, another run comes to the same end', async t => {
     const { services, db } = await of030()
     const { client, stopFailing } = failing(t, services.mongoUri)
@@ -258,7 +272,7 @@ t.test('the service on a migrated database, with tokens of the replaced system â
   await fillOldDatabase(client.db())
   t.equal((await run(services.mongoUri)).code, 0)
   const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
-  const keepers = oldUsers.filter(({ _id }) => [1, 2, 3, 4, 5, 6, 11, 12, 13, 17, 18, 19].some(n => oldId(n).equals(_id)))
+  const keepers = oldUsers.filter(({ _id }) => [1, 2, 3, 4, 5, 6, 11, 12, 13, 18, 19].some(n => oldId(n).equals(_id)))
   for (const { _id, username, number, created_on: createdOn } of keepers) {
     const token = legacyToken(number)
     const phone = migrated.find(([id]) => _id.equals(id))![1].number
@@ -272,15 +286,16 @@ t.test('the service on a migrated database, with tokens of the replaced system â
   }
   t.match(await service.call('GET', '/users/me', { token: legacyToken('98765 43212') }), { status: 200, body: { _id: oldId(3).toHexString() } }, 'by the number of a duplicate, the oldest')
 
-  for (const [n, username] of [[11, 'Meera the second'], [17, 'Somebody']] as const) {
-    const token = legacyToken(oldUsers[n - 1]!.number)
-    t.match(await service.call('PATCH', '/users/me', { token, json: { username: 'mEERA' } }), { status: 409 })
-    t.match(await service.call('PATCH', '/users/me', { token, json: { username } }), { status: 200, body: { _id: oldId(n).toHexString(), username } }, 'renames, and has a unique name then')
-    t.match(await client.db().collection('users').findOne({ _id: oldId(n) }), { username_key: username.toLowerCase() })
-  }
+  const second = { token: legacyToken(oldUsers[10]!.number), json: { username: 'Meera the second' } }
+  t.match(await service.call('PATCH', '/users/me', { ...second, json: { username: 'mEERA' } }), { status: 409 })
+  t.match(await service.call('PATCH', '/users/me', second), { status: 200, body: { _id: oldId(11).toHexString(), ...second.json } }, 'renames, and has a unique name then')
+  t.match(await client.db().collection('users').findOne({ _id: oldId(11) }), { username_key: 'meera the second' })
+  const nameless = { token: legacyToken(oldUsers[16]!.number), json: { username: 'Somebody', number: oldUsers[16]!.number } }
+  t.equal((await service.call('GET', '/users/me', { token: nameless.token })).status, 404)
+  t.match(await service.call('POST', '/users', nameless), { status: 201, body: { user_id: oldId(17).toHexString() } }, 'an old row with an empty name can be named')
 
   const token = legacyToken('+919876543210')
-  for (const n of oldUsers.keys()) if (oldUsers[n]!._id instanceof ObjectId) t.equal((await service.call('GET', `/users/${oldUsers[n]!._id}`, { token })).status, 200)
+  for (const n of oldUsers.keys()) if (oldUsers[n]!._id instanceof ObjectId) t.equal((await service.call('GET', `/users/${oldUsers[n]!._id}`, { token })).status, oldUsers[n]!.username || n === 16 ? 200 : 404)
   const { body } = await service.call('GET', '/library', { token })
   t.match(body, { total: 5, items: [105, 104, 103, 102, 101].map(n => ({ id: oldId(n).toHexString(), url: oldLibrary[n - 101]!.url })) })
   t.match(body.items.at(-1), { type: 'gif', category: 'GIF', created_at: '2023-03-02T09:00:00.123Z' })

@@ -3,7 +3,7 @@ import http from 'node:http'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { field, file, form, gif } from '../fixtures.js'
-import { accountOf, auditOf, claimsOf, eventually, freshPhone, startService, startServices, userRow, type Reply, type Service } from '../helper.js'
+import { accountOf, auditOf, claimsOf, eventually, freshPhone, startService, startServices, userRow, visitorOf, type Reply, type Service } from '../helper.js'
 import { stateOf } from '../../services/otp-store.js'
 import { json, open } from '../uploads.js'
 
@@ -396,6 +396,22 @@ t.test('POST /users/me/number', async t => {
   })
 })
 
+t.test('what one instance has changed, another shows at once', async t => {
+  const { phone, token } = await service.signIn()
+  t.equal((await other.call('GET', '/library', { token })).status, 200)
+  const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username: `seen ${phone}`, number: phone } })
+  t.match(await other.call('GET', '/users/me', { token }), { status: 200, body: { _id: id } })
+  const second = await service.signIn(phone)
+  t.same((await other.call('GET', '/auth/sessions', { token })).body.sessions.map(({ id }: { id: string }) => id).sort(), [token, second.token].map(one => claimsOf(one).sid).sort())
+})
+
+t.test('a logout of all devices by a session that has ended meanwhile is 401, and ends nothing', async t => {
+  const phone = freshPhone()
+  const [first, second] = [(await app.sessions.open(phone, visitorOf(app)))!, (await app.sessions.open(phone, visitorOf(app)))!]
+  await t.rejects(app.sessions.endAll(first, visitorOf(app)), { message: 'Invalid access token' })
+  t.equal((await call('GET', '/auth/sessions', { token: app.issueToken(second).token })).status, 200)
+})
+
 t.test('GET /users/me/export', async t => {
   t.test('is everything about the caller, as a file', async t => {
     const meera = await service.signIn().then(({ phone, token }) => person({ phone, token }))
@@ -409,7 +425,7 @@ t.test('GET /users/me/export', async t => {
     t.equal(headers.get('content-type'), 'application/json; charset=utf-8')
     t.equal(headers.get('content-disposition'), `attachment; filename="hookaba-${clock.now.toISOString().slice(0, 10)}.json"`)
     t.equal(headers.get('cache-control'), 'no-store')
-    t.strictSame(Object.keys(body), ['exported_at', 'user', 'duplicates', 'sessions', 'login', 'uploads', 'items', 'audit'])
+    t.strictSame(Object.keys(body), ['exported_at', 'user', 'former_numbers', 'duplicates', 'sessions', 'login', 'uploads', 'items', 'audit'])
     t.equal(body.exported_at, clock.now.toISOString())
     t.strictSame(body.user, { _id: meera.id, username: meera.username, number: meera.phone, created_on: meera.createdOn, admin: false })
     t.match(body.sessions, [{ id: claimsOf(meera.token).sid, current: true, user_agent: 'node' }])
@@ -456,10 +472,10 @@ t.test('GET /users/me/export', async t => {
     t.same(await users.find({ _id: { $in: rows.map(({ _id }) => _id) } }).map(({ _id }) => _id).toArray(), [rows[1]!._id])
   })
 
-  t.test('without a user, is what there is', async t => {
-    const { token } = await caller()
+  t.test('without a name, is what there is', async t => {
+    const { token, phone } = await caller()
     const { status, body } = await call('GET', '/users/me/export', { token })
-    t.match([status, body.user, body.login, body.items, body.sessions.length], [200, undefined, undefined, [], 1])
+    t.match([status, body.user, body.login, body.items, body.sessions.length], [200, { username: '', number: phone }, undefined, [], 1])
   })
 
   t.test('of a great many items is whole, newest first, and comes in pieces', async t => {

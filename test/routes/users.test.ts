@@ -198,6 +198,16 @@ t.test('POST /users', async t => {
     t.notOk('admin' in {}, 'nor any object')
   })
 
+  t.test('the name of an older user of the same number is found, however it is written', async t => {
+    const { phone, token } = await service.signIn()
+    const created = await call('POST', '/users', { token, json: { username: `kept ${phone}`, number: phone } })
+    t.equal(created.status, 201)
+    const { users } = service.app.collections
+    await users.insertOne({ ...userRow({ username: `Merged ${phone}` }), duplicate_of: new ObjectId(created.body.user_id as string) })
+    t.match(await call('POST', '/users', { token, json: { username: `MERGED ${phone}`, number: phone } }), { status: 201, body: { message: 'User created', user_id: created.body.user_id } })
+    t.equal((await call('POST', '/users', { token, json: { username: `other ${phone}`, number: phone } })).status, 409)
+  })
+
   t.test('wants a JSON object', async t => {
     const { token } = await caller()
     const headers = { 'content-type': 'application/json' }

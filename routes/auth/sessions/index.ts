@@ -12,6 +12,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('multipart/form-data')
 
   app.get('', {
+    config: { showsAccount: true },
     schema: {
       operationId: 'listSessions',
       tags: ['auth'],

@@ -15,12 +15,13 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('multipart/form-data')
 
   app.get('', {
+    config: { showsAccount: true },
     schema: {
       operationId: 'getCurrentUser',
       tags: ['users'],
       summary: 'The caller',
       security,
-      response: { 200: { ...ref(CurrentUser), description: 'The user whose number is signed in' }, ...refusals, 404: UserNotFound }
+      response: { 200: { ...ref(CurrentUser), description: 'The user who is signed in' }, ...refusals, 404: UserNotFound }
     }
   }, async ({ caller }) => users.getOwn(caller))
 
@@ -51,7 +52,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.get('/export', {
-    config: { isPatient: true },
+    config: { isPatient: true, showsAccount: true },
     schema: {
       operationId: 'exportCurrentUser',
       tags: ['users'],
