@@ -232,7 +232,8 @@ async function need (program, args, options) {
 }
 
 async function run (program, args, options) {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal: interruption.signal, timeout: STEP_MS, ...options })
+  const signal = AbortSignal.any([interruption.signal, AbortSignal.timeout(STEP_MS)]) // `timeout` of spawn keeps this process alive where the program is missing
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal, ...options })
   let said = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => { said = (said + chunk).slice(-4000) })
   const [code] = await once(child, 'close')
