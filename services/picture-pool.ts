@@ -68,7 +68,7 @@ export function createPicturePool (options: PicturesOptions, { threads = availab
 type PictureThread = ReturnType<typeof createThread>
 
 function createThread (program: URL, onEnd: () => void) {
-  const worker = new Worker(program, { execArgv: [] }) // loaders and flags of tests are not for it
+  const worker = new Worker(program, { execArgv: ['--enable-source-maps'] }) // as the process is started; loaders of tests are not for it
   const idleTimer = setTimeout(end, IDLE_MS).unref()
   let state: 'free' | 'busy' | 'ended' = 'free'
   worker.on('error', () => { state = 'ended' }) // the question that is open, if there is one, hears of it by itself

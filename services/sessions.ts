@@ -29,8 +29,6 @@ export interface OpeningOptions {
   refreshable?: boolean
   /** The session ends then at the latest. */
   endsBy?: Date
-  /** Whether the account had a name when it was looked at last: what is tried first. */
-  isNamed?: boolean
 }
 
 type Reason = 'logout' | 'reused'
@@ -44,7 +42,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
    * Signs the account of a number in, which is made if there is none. Its oldest session beyond ten ends; so do all others where it has no name,
    * because its number may be somebody else's since. Undefined for a blocked account.
    */
-  async function open (phone: string, visitor: Visitor, { refreshable = false, endsBy, isNamed = true }: OpeningOptions = {}): Promise<Caller & { refreshToken?: string } | undefined> {
+  async function open (phone: string, visitor: Visitor, { refreshable = false, endsBy }: OpeningOptions = {}): Promise<Caller & { refreshToken?: string } | undefined> {
     const at = now()
     const session: SessionDocument = {
       id: randomBytes(12).toString('hex'),
@@ -55,7 +53,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
       user_agent: visitor.userAgent,
       ...(refreshable && { refresh: { n: 0, rotated_at: at } })
     }
-    for (let race = 0, named = isNamed; race < MAX_RACES; race++, named = !named) {
+    for (let race = 0, named = true; race < MAX_RACES; race++, named = !named) {
       const account = await (named ? joinNamed(phone, session) : joinUnnamed(phone, session))
       if (account === 'blocked') return undefined
       if (account === undefined) continue

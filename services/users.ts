@@ -157,7 +157,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   async function change ({ username }: CurrentUserChange, caller: Caller, visitor: Visitor): Promise<CurrentUser> {
     if (username === undefined) return getOwn(caller)
     const { username: name, key } = parseUsername(username)
-    getOwn(caller)
+    getOwn(caller) // 404 before there is a name
     const user = await rename(caller, name, key)
     if (!user) throw invalidToken()
     visitor.record('user.renamed', user)
