@@ -38,7 +38,7 @@ export function readLegacyClaims (token: string, header: Json, payload: Json, no
   if (!isGood(token, header, payload, now) || payload.type !== 'access' || payload.iss !== undefined) return undefined
   const { sub, iat, exp } = payload as { sub: string, iat: number, exp: number }
   const phone = normalizePhone(sub, region)
-  if (phone === undefined) return undefined
+  if (phone === undefined || iat <= 0) return undefined
   const signed = token.slice(0, token.lastIndexOf('.'))
   const sid = createHash('sha256').update(signed).digest('hex').slice(0, 24)
   return { sid, phone, issuedAt: new Date(iat * 1000), expiresAt: new Date(exp * 1000) }

@@ -127,11 +127,6 @@ async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
  */
 async function endLegacyTokens (db: Db, dryRun: boolean, note: Note): Promise<void> {
   if (!await db.collection('sessions', CURRENT).findOne({ revoked_at: { $exists: true } })) return
-  const users = db.collection('users', CURRENT)
-  const open = { number: { $exists: true }, legacy_revoked_at: { $exists: false } }
-  if (!dryRun) {
-    await users.updateMany(open, { $set: { legacy_revoked_at: new Date() } })
-    await takeovers(db).updateOne({ _id: 'takeover' }, { $min: { at: new Date(0) } }, { upsert: true })
-  }
+  if (!dryRun) await takeovers(db).updateOne({ _id: 'takeover' }, { $min: { at: new Date(0) } }, { upsert: true })
   note('legacy tokens', ['all ended: some were revoked, and it is not known which'])
 }

@@ -231,7 +231,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
 
   t.test('no token of the replaced system is taken any more where some were revoked, nor for a number without an account', async t => {
     const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
-    for (const number of [phone(2), phone(77)]) t.equal((await service.call('GET', '/auth/sessions', { token: legacyToken(number) })).status, 401)
+    for (const token of [legacyToken(phone(2)), legacyToken(phone(77)), legacyToken(phone(77), 0), legacyToken(phone(77), -1)]) t.equal((await service.call('GET', '/auth/sessions', { token })).status, 401)
     t.equal(await db.collection('users').countDocuments({ number: phone(77) }), 0)
   })
 
@@ -324,8 +324,7 @@ const facts = (lines: string[]) => [...new Set(lines.slice(0, -1).flatMap(line =
 }))].sort()
 
 /** A token as the replaced system made them: the phone as it was typed, ten years, no session. */
-function legacyToken (phone: string): string {
-  const iat = Math.floor(Date.now() / 1000) - 86_400
+function legacyToken (phone: string, iat = Math.floor(Date.now() / 1000) - 86_400): string {
   const payload = { fresh: false, iat, jti: randomUUID(), type: 'access', sub: phone, nbf: iat, exp: iat + 200 * 365 * 86_400 }
   const signed = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
   return `${signed}.${createHmac('sha256', LEGACY_SECRET).update(signed).digest('base64url')}`
