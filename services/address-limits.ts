@@ -12,8 +12,14 @@ export type AddressLimit = ReturnType<typeof createAddressLimit>
 export function createAddressLimit (most: number, now: Clock) {
   const clients = new LRUCache<string, number[]>({ max: MOST_CLIENTS })
 
-  /** The client's recent takes, oldest first. */
-  const recent = (client: string) => (clients.get(client) ?? []).filter(time => time > now().getTime() - WINDOW_MS)
+  /** The client's recent takes, oldest first: the list itself. One with ten thousand of them costs no more than one with three. */
+  function recent (client: string): number[] {
+    const taken = clients.get(client) ?? []
+    const start = now().getTime() - WINDOW_MS
+    while (taken.length > 0 && taken[0]! <= start) taken.shift()
+    return taken
+  }
+
   const wait = (taken: number[]) => most > 0 && taken.length >= most ? Math.max(1, Math.ceil((taken.at(-most)! + WINDOW_MS - now().getTime()) / 1000)) : 0
 
   return {
@@ -27,11 +33,12 @@ export function createAddressLimit (most: number, now: Clock) {
       const taken = recent(client)
       if (wait(taken) > 0) return wait(taken)
       const time = now().getTime()
-      clients.set(client, [...taken, time].sort((a, b) => a - b))
+      taken.splice(taken.findLastIndex(other => other <= time) + 1, 0, time)
+      clients.set(client, taken)
       return () => {
         const left = recent(client)
         const index = left.lastIndexOf(time)
-        if (index >= 0) clients.set(client, left.toSpliced(index, 1))
+        if (index >= 0) left.splice(index, 1)
       }
     }
   }
