@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import type { FastifyInstance } from 'fastify'
-import { ObjectId } from 'mongodb'
+import { ObjectId, type Collection, type Document, type OptionalUnlessRequiredId } from 'mongodb'
 import type { Test } from 'tap'
 import { buildApp, type AppOptions } from '../app.js'
 import type { AuditDocument, UserDocument } from '../schemas/documents.js'
@@ -247,6 +247,11 @@ export async function namedPhone ({ collections }: FastifyInstance): Promise<str
   const number = freshPhone()
   await collections.users.insertOne(userRow({ number, username: `user ${number}`, username_key: `user ${number}` }))
   return number
+}
+
+/** Inserts many rows, a few at a time: a slow database takes longer for all of them than the service waits for one command. */
+export async function insertRows <Row extends Document> (collection: Collection<Row>, rows: Row[]): Promise<void> {
+  for (let i = 0; i < rows.length; i += 100) await collection.insertMany(rows.slice(i, i + 100) as Array<OptionalUnlessRequiredId<Row>>)
 }
 
 /** The id of the account that has a number now. */

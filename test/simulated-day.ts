@@ -1,7 +1,7 @@
 import { parsePhone, type Phone } from '../services/phone.js'
 import { ServiceError } from '../services/errors.js'
 import type { Visitor } from '../services/ports.js'
-import { freshPhone, userRow, type Service } from './helper.js'
+import { freshPhone, insertRows, userRow, type Service } from './helper.js'
 
 const DAY_MS = 86_400_000
 /** Somebody who is refused tries again so often, that long after. */
@@ -26,7 +26,7 @@ export async function simulateDay ({ app, clock, texts, lastCode }: Service, { n
   const hours = new Map<number, number>()
   const got = { known: 0, strangers: 0 }
   const people = [...Array(known).fill('known'), ...Array(strangers).fill('strangers')].map((kind: keyof typeof got, i) => ({ kind, number: freshPhone(), address: `10.1.${i >> 8}.${i & 255}` }))
-  await app.collections.users.insertMany(people.filter(({ kind }) => kind === 'known').map(({ number }) => userRow({ username: number, username_key: number, number })))
+  await insertRows(app.collections.users, people.filter(({ kind }) => kind === 'known').map(({ number }) => userRow({ username: number, username_key: number, number })))
 
   const events: Array<{ at: number, act: () => Promise<void> }> = []
   people.forEach((person, i) => plan(start + Math.floor(spread(i, people.length) * (DAY_MS - PATIENCE * AGAIN_MS)), () => signIn(person, PATIENCE)))

@@ -3,7 +3,7 @@ import http from 'node:http'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { field, file, form, gif } from '../fixtures.js'
-import { accountOf, auditOf, claimsOf, eventually, freshPhone, startService, startServices, userRow, visitorOf, type Reply, type Service } from '../helper.js'
+import { accountOf, auditOf, claimsOf, eventually, freshPhone, insertRows, startService, startServices, userRow, visitorOf, type Reply, type Service } from '../helper.js'
 import { stateOf } from '../../services/otp-store.js'
 import { json, open } from '../uploads.js'
 
@@ -481,7 +481,7 @@ t.test('GET /users/me/export', async t => {
   t.test('of a great many items is whole, newest first, and comes in pieces', async t => {
     const meera = await person()
     const count = process.env.TEST_REAL ? 500 : 5000
-    await library.insertMany(Array.from({ length: count }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: new ObjectId(meera.id), user_id: 'meera', type: 'gif', category: 'GIF', created_at: new Date(clock.now.getTime() - i) })))
+    await insertRows(library, Array.from({ length: count }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: new ObjectId(meera.id), user_id: 'meera', type: 'gif', category: 'GIF', created_at: new Date(clock.now.getTime() - i) })))
     const { body, headers } = await call('GET', '/users/me/export', { token: meera.token })
     t.equal(headers.get('content-length'), null)
     t.equal(body.items.length, count)
@@ -493,7 +493,7 @@ t.test('GET /users/me/export', async t => {
 
   t.test('whoever hangs up halfway harms nobody', async t => {
     const meera = await person()
-    await library.insertMany(Array.from({ length: 3000 }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: new ObjectId(meera.id), user_id: 'meera'.repeat(50), type: 'gif', category: 'GIF', created_at: clock.now })))
+    await insertRows(library, Array.from({ length: 3000 }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: new ObjectId(meera.id), user_id: 'meera'.repeat(50), type: 'gif', category: 'GIF', created_at: clock.now })))
     await new Promise<void>(resolve => {
       http.get(`${service.url}/users/me/export`, { headers: { authorization: `Bearer ${meera.token}` }, agent: false }, response => response.once('data', () => response.destroy()).once('close', resolve)).on('error', () => {})
     })

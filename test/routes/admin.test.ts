@@ -1,7 +1,7 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { gif } from '../fixtures.js'
-import { accountOf, auditOf, eventually, freshPhone, startService, startServices, userRow, type Reply } from '../helper.js'
+import { accountOf, auditOf, eventually, freshPhone, insertRows, startService, startServices, userRow, type Reply } from '../helper.js'
 
 const ADMINS_ONLY = { status: 403, body: { error: 'Only an admin may do that' } }
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
@@ -103,7 +103,7 @@ t.test('GET /users', async t => {
   })
 
   t.test('serves at most 100', async t => {
-    await users.insertMany(Array.from({ length: 101 }, () => userRow({ username: freshName() })))
+    await insertRows(users, Array.from({ length: 101 }, () => userRow({ username: freshName() })))
     t.same([await list(), await list('?limit=100'), await list('?limit=101'), await list('?limit=999999999')].map(({ body }) => body.users.length), [50, 100, 100, 100])
   })
 

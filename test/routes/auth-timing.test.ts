@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import t from 'tap'
-import { freshPhone, startService, userRow } from '../helper.js'
+import { freshPhone, insertRows, startService, userRow } from '../helper.js'
 import { scale } from '../scale.js'
 
 /** Independent servers may be slow: fewer samples there. */
@@ -16,7 +16,7 @@ const { call, app: { collections } } = service
 
 t.test(`A15: how long an answer takes tells nothing, in 2 × ${SAMPLES} interleaved samples`, async t => {
   const known = Array.from({ length: SAMPLES + WARM_UP }, freshPhone)
-  await collections.users.insertMany(known.map((number, i) => userRow({ username: `known${i}`, username_key: `known${i}`, number })))
+  await insertRows(collections.users, known.map((number, i) => userRow({ username: `known${i}`, username_key: `known${i}`, number })))
   const unknown = known.map(freshPhone)
   const dead = freshPhone()
   await call('POST', REQUEST, { json: { phone: dead } })

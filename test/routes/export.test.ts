@@ -3,7 +3,7 @@ import http, { type IncomingMessage } from 'node:http'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import type { UploadDocument } from '../../schemas/documents.js'
-import { eventually, startService } from '../helper.js'
+import { eventually, insertRows, startService } from '../helper.js'
 
 const ROWS = 20_000
 
@@ -13,7 +13,7 @@ t.test('GET /users/me/export runs once at a time, and gives everything however m
   await service.call('POST', '/library/uploads', { token, json: { content_type: 'image/gif', size: 1, user_id: 'meera' } })
   const { owner } = (await service.app.collections.uploads.findOne())!
   const rows = Array.from({ length: ROWS - 1 }, (): UploadDocument => ({ _id: new ObjectId(), key: '', owner, state: 'staged', started_at: new Date() }))
-  for (let i = 0; i < rows.length; i += 1000) await service.app.collections.uploads.insertMany(rows.slice(i, i + 1000))
+  await insertRows(service.app.collections.uploads, rows)
   const ask = () => service.call('GET', '/users/me/export', { token })
 
   const answers = await Promise.all(Array.from({ length: 12 }, ask))

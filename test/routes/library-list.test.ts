@@ -1,13 +1,13 @@
 import http from 'node:http'
 import fc from 'fast-check'
-import { BSON, MongoClient, ObjectId, type Collection, type Document } from 'mongodb'
+import { BSON, MongoClient, ObjectId, type Document } from 'mongodb'
 import t from 'tap'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import { ensureIndexes } from '../../services/database.js'
 import { createLibrary } from '../../services/library.js'
 import { titleWords } from '../../services/title-words.js'
 import { gif } from '../fixtures.js'
-import { accountOf, freshPhone, startService, type Service } from '../helper.js'
+import { accountOf, freshPhone, insertRows, startService, type Service } from '../helper.js'
 import { faultBed } from '../uploads.js'
 
 const media = { url: (key: string) => `https://media.example.com/${key}` }
@@ -149,7 +149,7 @@ t.test('GET /library, filters and cursors', async t => {
     const random = fc.sample(fc.record({ insert: fc.array(fc.integer({ min: -5, max: 60 }), { maxLength: 4 }), remove: fc.nat() }), { seed: 11, numRuns: 60 })
     const steady = Array.from({ length: 50 }, (_, i) => row(Math.floor(i / 4)))
     const passing = Array.from({ length: 50 }, (_, i) => row(Math.floor(i / 4)))
-    await rows.insertMany([...steady, ...passing])
+    await insertRows(rows, [...steady, ...passing])
     let step = 0
     const pages = await walk(list, 'per_page=3&type=gif', async () => {
       const { insert, remove } = random[step++ % random.length]!
@@ -191,7 +191,7 @@ t.test('GET /library, filters and cursors', async t => {
 
   t.test('a filter that finds more than 10,000 counts them no further', async t => {
     const many = Array.from({ length: 10_001 }, (_, i) => ({ ...row(i), category: i === 0 ? 'first' : 'many' }))
-    await insertMany(rows, many)
+    await insertRows(rows, many)
     t.match((await list('?per_page=100')).body, { total: 10_001, total_pages: 101, total_exact: true }, 'without a filter all are counted')
     t.match((await list('?category=many&per_page=100')).body, { total: 10_000, total_pages: 100, total_exact: true })
     t.match((await list('?type=gif&per_page=100')).body, { total: 10_000, total_pages: 100, total_exact: false })
@@ -205,7 +205,7 @@ t.test('what a page reads', async t => {
   const service = await startService(t)
   const rows = service.app.collections.library
   const mine = new ObjectId()
-  await insertMany(rows, Array.from({ length: 3000 }, (_, i) => row(Math.floor(i / 3), {
+  await insertRows(rows, Array.from({ length: 3000 }, (_, i) => row(Math.floor(i / 3), {
     type: i % 2 ? 'gif' : 'image', category: i % 3 ? 'GIF' : 'Cats', user_id: i % 5 ? 'u' : 'v', ...(i % 7 === 0 && { owner: mine }), ...(i % 4 === 0 && { title: i % 8 ? 'dancing fox' : 'Fox, dancing' })
   })))
   const client = await new MongoClient(service.services.mongoUri, { monitorCommands: true }).connect()
@@ -317,7 +317,7 @@ t.test('totals', async t => {
   })
   const fresh = () => createLibrary({ db: service.app.mongo.db!, library: counted, patiently: (_, work) => work(counted), media, log: service.app.log, monotonic: () => now })
   const totalOf = async (library: ReturnType<typeof fresh>, query = {}) => (await library.list({ per_page: 1, ...query }, new ObjectId())).total
-  const insert = (n: number) => other.insertMany(Array.from({ length: n }, (_, i) => row(i)))
+  const insert = (n: number) => insertRows(other, Array.from({ length: n }, (_, i) => row(i)))
   t.beforeEach(async () => { await other.deleteMany({}); drift = 0; counts.all = counts.some = 0 })
 
   t.test('are held for two seconds, whatever the clock of the service says, and count what this instance wrote at once', async t => {
@@ -507,9 +507,4 @@ function raw ({ url }: Service, method: string, path: string, headers: Record<st
       resolve({ status: response.statusCode!, headers: response.headers, text })
     }).on('error', reject).end()
   })
-}
-
-/** A few at a time: a slow database takes longer for all of them than the service waits. */
-async function insertMany (rows: Collection<LibraryDocument>, documents: LibraryDocument[]): Promise<void> {
-  for (let i = 0; i < documents.length; i += 200) await rows.insertMany(documents.slice(i, i + 200))
 }

@@ -7,7 +7,7 @@ import sharp from 'sharp'
 import t from 'tap'
 import { field, file, form, FORM_TYPE, gif, jpeg, png, webp, type Part } from '../fixtures.js'
 import { readGif } from '../gif.js'
-import { accountOf, claimsOf, foldersOf, startService, startServices, type Reply, type Service } from '../helper.js'
+import { accountOf, claimsOf, foldersOf, insertRows, startService, startServices, type Reply, type Service } from '../helper.js'
 import { exif, ihdr, jpegWith, noise, PNG_SIGNATURE, pngChunk, SECRET, segment } from '../pictures.js'
 import { mongoProxy } from '../proxy.js'
 
@@ -37,7 +37,7 @@ t.test('GET /library', async t => {
   })
 
   t.test('a page tells what it is, and past the end it is empty', async t => {
-    await rows.insertMany(Array.from({ length: 101 }, (_, i) => row(new Date(i))))
+    await insertRows(rows, Array.from({ length: 101 }, (_, i) => row(new Date(i))))
     const told = async (query: string) => {
       const { status, body: { items, total_exact: exact, next_cursor: cursor, ...rest } } = await list(query)
       t.equal(exact, true)
