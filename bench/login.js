@@ -14,7 +14,7 @@ const GUESSES = 4
 /** Everything is counted, and nothing is refused. */
 const UNBOUNDED = { TRUST_PROXY: 'loopback', LIMIT_SMS_PER_ADDRESS: '1000000', LIMIT_FAILURES_PER_ADDRESS: '1000000', SMS_HOURLY_CAP: '10000000', SMS_DAILY_CAP: '10000000', FRAUD_MIN_VERIFIED: '0' }
 
-/** CPU of a login's two requests in the service, against one upsert and one read in naive code; from one client address and from many. */
+/** CPU of a login's two requests in the service, against the commands that it sends, and against one upsert and one read, all in naive code; from one client address and from many. */
 export async function login ({ quick }) {
   const [sink, sms, mongo] = [await start('s3-sink.js'), await start('sms-sink.js'), process.env.MONGO_URI ? undefined : await start('mongo.js')]
   const uri = new URL(process.env.MONGO_URI ?? mongo.uri)
@@ -25,24 +25,26 @@ export async function login ({ quick }) {
   const free = await start('service.js', { measured: true, env })
   const paid = await start('service.js', { measured: true, env: { ...env, SMS_PROVIDER: 'http', SMS_HTTP_URL: sms.url, SMS_HTTP_TOKEN: 'x'.repeat(40) } })
   const naive = await start('naive-login.js', { measured: true, env })
-  for (const many of [false, true]) await compare({ free, paid, naive }, many, quick)
+  const bare = await start('login-commands.js', { measured: true, env })
+  for (const many of [false, true]) await compare({ free, paid, bare, naive }, many, quick)
   await client.db().dropDatabase()
   await client.close()
-  await Promise.all([free, paid, naive, sink, sms, mongo].map(server => server?.stop()))
+  await Promise.all([free, paid, bare, naive, sink, sms, mongo].map(server => server?.stop()))
 }
 
-async function compare ({ free, paid, naive }, many, quick) {
-  const ways = [{ name: 'the service, console provider', server: free }, { name: 'the service, paid provider', server: paid }, { name: 'naive', server: naive }]
-  const work = (way, round) => load(way.server, quick ? 100 : 1500, many)
+async function compare ({ free, paid, bare, naive }, many, quick) {
+  const services = [{ name: 'the service, console provider', server: free }, { name: 'the service, paid provider', server: paid }]
+  const ways = [...services, { name: 'its commands alone', server: bare }, { name: 'naive', server: naive }]
+  const work = (way, round) => load(way.server, quick ? 100 : 1000, many)
   await interleaved(1, ways, work)
-  const runs = await interleaved(quick ? 2 : 7, ways, work)
+  const runs = await interleaved(quick ? 2 : 5, ways, work)
   const [from, figures] = [many ? 'many addresses' : 'one address', runs.map(rounds => ({ request: rounds.map(({ request }) => request), verify: rounds.map(({ verify }) => verify) }))]
   const floor = figures.at(-1)
   printTable(`from ${from} (${runs[0].length} rounds)`, ['way', 'request-otp, CPU ms', '× naive', 'verify-otp, wrong code, CPU ms', '× naive'], ways.map(({ name }, i) => [
     name, ...['request', 'verify'].flatMap(what => [(median(figures[i][what]) * 1000).toFixed(2), ratio(figures[i][what], floor[what]).toFixed(2)])
   ]))
   console.log()
-  for (const [i, { name }] of ways.slice(0, -1).entries()) {
+  for (const [i, { name }] of services.entries()) {
     for (const what of ['request', 'verify']) {
       const times = ratio(figures[i][what], floor[what])
       printGoal(times <= 2.5, `${what}-otp from ${from}, ${name}: ${times.toFixed(2)} × naive (goal: at most 2.50)`)

@@ -1,15 +1,24 @@
 import ipaddr from 'ipaddr.js'
+import { LRUCache } from 'lru-cache'
 
-const parse = (address: string) => ipaddr.isValid(address) ? ipaddr.process(address) : undefined
-const network = (address: string, bits: { ipv4: number, ipv6: number }) => {
-  const parsed = parse(address)
-  if (!parsed) return 'unknown'
-  const kind = parsed.kind()
-  return `${kind === 'ipv4' ? ipaddr.IPv4.networkAddressFromCIDR(`${parsed}/${bits.ipv4}`) : ipaddr.IPv6.networkAddressFromCIDR(`${parsed}/${bits.ipv6}`)}/${bits[kind]}`
-}
+/** Addresses whose networks are remembered: a request needs those of its client several times. */
+const MAX_REMEMBERED = 10_000
 
 /** Whom limits count as one client: an IPv4 address, also in its IPv6 form, or the /56 that one IPv6 customer may have (RFC 6177). */
-export const clientOf = (address: string) => network(address, { ipv4: 32, ipv6: 56 })
+export const clientOf = networkOf({ ipv4: 32, ipv6: 56 })
 
 /** Where somebody was, for people who may not know exactly: the /24 or the /48 around an address. */
-export const maskAddress = (address: string) => network(address, { ipv4: 24, ipv6: 48 })
+export const maskAddress = networkOf({ ipv4: 24, ipv6: 48 })
+
+/** Gives the network of so many bits that an address lies in, as `192.0.2.0/24`; `unknown` for what is no address. */
+function networkOf (bits: { ipv4: number, ipv6: number }): (address: string) => string {
+  const known = new LRUCache<string, string>({ max: MAX_REMEMBERED, memoMethod: network })
+  return address => known.memo(address)
+
+  function network (address: string): string {
+    if (!ipaddr.isValid(address)) return 'unknown'
+    const parsed = ipaddr.process(address)
+    const kind = parsed.kind()
+    return `${kind === 'ipv4' ? ipaddr.IPv4.networkAddressFromCIDR(`${parsed}/${bits.ipv4}`) : ipaddr.IPv6.networkAddressFromCIDR(`${parsed}/${bits.ipv6}`)}/${bits[kind]}`
+  }
+}
