@@ -38,7 +38,7 @@ async function compile () {
   const outdir = join(builds, 'new') // as deep as the folder of a build: source maps hold relative paths
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: ['*.ts', ...['plugins', 'routes', 'services', 'schemas', 'embedded'].map(folder => `${folder}/**/*.ts`)],
+    entryPoints: ['*.ts', ...['cli', 'plugins', 'routes', 'services', 'schemas', 'embedded'].map(folder => `${folder}/**/*.ts`)],
     outdir,
     outbase: '.',
     format: 'esm',

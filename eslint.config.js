@@ -1,26 +1,45 @@
 import neostandard from 'neostandard'
 
-/** Data flows one way: schemas ← services ← plugins, routes ← app ← server. The stand-ins know nothing of the app. */
+/** Data flows one way: schemas ← services ← plugins, routes ← app ← server, cli. The emulators know nothing of the app. */
 const mayNotImport = {
-  schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server', 'migrate', 'check-library'],
-  services: ['plugins', 'routes', 'embedded', 'app', 'server', 'migrate', 'check-library'],
-  plugins: ['routes', 'embedded', 'app', 'server', 'migrate', 'check-library'],
-  routes: ['plugins', 'embedded', 'app', 'server', 'migrate', 'check-library'],
-  embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server', 'migrate', 'check-library']
+  schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server', 'cli'],
+  services: ['plugins', 'routes', 'embedded', 'app', 'server', 'cli'],
+  plugins: ['routes', 'embedded', 'app', 'server', 'cli'],
+  routes: ['plugins', 'embedded', 'app', 'server', 'cli'],
+  cli: ['plugins', 'routes', 'app', 'server'],
+  embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server', 'cli']
 }
 
-const importDirection = Object.entries(mayNotImport).map(([folder, others]) => ({
-  files: [`${folder}/**/*.ts`],
-  rules: {
-    'no-restricted-imports': ['error', {
-      patterns: [
-        { regex: `^(\\.\\./)+(${others.join('|')})(/|\\.js$)`, message: `${folder}/ may not import that: see the import direction in CONTRIBUTING.md.` },
-        ...(folder === 'services' || folder === 'embedded' ? [{ regex: '^(fastify$|fastify-plugin|@fastify/(?!busboy))', message: `${folder}/ knows no Fastify.` }] : []),
-        ...(folder === 'schemas' || folder === 'embedded' ? [] : [{ regex: '^@sinclair/typebox', message: 'Schemas are written in schemas/.' }])
-      ]
-    }]
-  }
-}))
+/** The rooms of services/, and the rooms that each may import. Each may import the files that lie in services/ itself. */
+const ROOMS = {
+  login: ['sms'],
+  sms: [],
+  sessions: [],
+  users: ['sessions'],
+  library: [],
+  uploads: ['library', 'pictures', 'store'],
+  pictures: [],
+  store: [],
+  migration: ['users', 'library'],
+  idempotency: []
+}
+
+const patternsOf = folder => [
+  { regex: `^(\\.\\./)+(${mayNotImport[folder].join('|')})(/|\\.js$)`, message: `${folder}/ may not import that: see the import direction in CONTRIBUTING.md.` },
+  ...(folder === 'services' || folder === 'embedded' ? [{ regex: '^(fastify$|fastify-plugin|@fastify/(?!busboy))', message: `${folder}/ knows no Fastify.` }] : []),
+  ...(folder === 'schemas' || folder === 'embedded' ? [] : [{ regex: '^@sinclair/typebox', message: 'Schemas are written in schemas/.' }])
+]
+const restrict = (files, patterns) => ({ files, rules: { 'no-restricted-imports': ['error', { patterns }] } })
+const forbid = (rooms, message) => rooms.length === 0 ? [] : [{ regex: `^(\\./|(\\.\\./)+)(services/)?(${rooms.join('|')})/`, message }]
+
+const importDirection = [
+  ...Object.keys(mayNotImport).map(folder => restrict([`${folder}/**/*.ts`], patternsOf(folder))),
+  restrict(['services/*.ts'], [...patternsOf('services'), ...forbid(Object.keys(ROOMS), 'What every room uses knows no room.')]),
+  ...Object.entries(ROOMS).map(([room, others]) => restrict([`services/${room}/**/*.ts`], [
+    ...patternsOf('services'),
+    ...forbid(Object.keys(ROOMS).filter(other => other !== room && !others.includes(other)), `services/${room}/ may not import that room: see ROOMS in eslint.config.js.`)
+  ]))
+]
 
 export default [
   ...neostandard({ ts: true, ignores: ['dist', '.builds', '.tap', 'node_modules', '.data'] }),

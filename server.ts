@@ -9,10 +9,10 @@ import { completeConfig, readConfig } from './services/config.js'
 import { databaseName } from './services/database.js'
 import { prepareEnvironment } from './services/environment.js'
 import { growHeapGenerously } from './services/heap.js'
-import { migrate } from './services/migration.js'
-import { isConverted } from './services/migration-accounts.js'
-import { withMongo } from './services/program.js'
+import { isConverted } from './services/migration/accounts.js'
+import { migrate } from './services/migration/migration.js'
 import { listenRefusal } from './services/startup-errors.js'
+import { withMongo } from './services/with-mongo.js'
 
 const GRACE_MS = 10_000
 const TERMINAL_CHECK_MS = 1000

@@ -1,8 +1,9 @@
 import fp from 'fastify-plugin'
-import { createAccountDeletion, type AccountDeletion } from '../services/account-deletion.js'
 import { createAccounts, type Accounts } from '../services/accounts.js'
 import { parseIdleTime } from '../services/config.js'
-import { createOwnership, type Ownership } from '../services/ownership.js'
+import type { Ownership } from '../services/ports.js'
+import { createAccountDeletion, type AccountDeletion } from '../services/users/deletion.js'
+import { createOwnership } from '../services/users/ownership.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -3,8 +3,8 @@ import fp from 'fastify-plugin'
 import { IDEMPOTENCY_KEY } from '../schemas/common.js'
 import type { Fingerprint, StoredAnswer } from '../schemas/documents.js'
 import { invalidIdempotencyKey, reusedIdempotencyKey } from '../services/errors.js'
-import { createFingerprints } from '../services/fingerprint.js'
-import { createIdempotency, type Hold, type Recall } from '../services/idempotency.js'
+import { createFingerprints } from '../services/idempotency/fingerprint.js'
+import { createIdempotency, type Hold, type Recall } from '../services/idempotency/idempotency.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {

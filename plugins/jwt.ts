@@ -1,13 +1,13 @@
 import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { ISSUER, readClaims, readLegacyClaims, type Claims, type LegacyClaims } from '../services/access-token.js'
 import { isPlaceholder, parseDuration } from '../services/config.js'
 import { inTime } from '../services/database-wait.js'
 import { invalidToken, missingToken } from '../services/errors.js'
-import { createLegacyTokens } from '../services/legacy-tokens.js'
 import type { Caller } from '../services/ports.js'
-import { legacyKeys, publicKeys, signingKeys, type SigningKey } from '../services/signing-keys.js'
+import { ISSUER, readClaims, readLegacyClaims, type Claims, type LegacyClaims } from '../services/sessions/access-token.js'
+import { createLegacyTokens } from '../services/sessions/legacy-tokens.js'
+import { legacyKeys, publicKeys, signingKeys, type SigningKey } from '../services/sessions/signing-keys.js'
 
 declare module '@fastify/jwt' {
   interface JWT {

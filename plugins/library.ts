@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
-import { createLibrary } from '../services/library.js'
-import { tellWrites } from '../services/tell-writes.js'
+import { createLibrary } from '../services/library/library.js'
+import { tellWrites } from '../services/on-write.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

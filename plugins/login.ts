@@ -1,8 +1,8 @@
 import fp from 'fastify-plugin'
-import { createAddressLimit } from '../services/address-limits.js'
 import { listOf, sendsRealTexts } from '../services/config.js'
-import { createLogin } from '../services/login.js'
-import { createSmsGuard } from '../services/sms-guard.js'
+import { createAddressLimit } from '../services/login/address-limits.js'
+import { createLogin } from '../services/login/login.js'
+import { createSmsGuard } from '../services/login/sms-guard.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

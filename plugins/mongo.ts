@@ -4,7 +4,7 @@ import { MongoClient, type Collection, type Db, type MongoClientOptions } from '
 import type { AuditDocument, CounterDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, MigrationDocument, OtpDocument, ReleasedNumberDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
 import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
-import { isConverted } from '../services/migration-accounts.js'
+import { isConverted } from '../services/migration/accounts.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
 export interface Collections {

@@ -3,8 +3,8 @@ import multipart from '@fastify/multipart'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { fileTooLarge, invalidMultipart, notMultipart, ServiceError } from '../services/errors.js'
-import { boundaryOf, createDelimiterScan } from '../services/multipart-wire.js'
-import type { FormPart } from '../services/upload-form.js'
+import type { FormPart } from '../services/ports.js'
+import { boundaryOf, createDelimiterScan } from '../services/uploads/multipart-wire.js'
 
 declare module 'fastify' {
   interface FastifyRequest {

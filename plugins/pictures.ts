@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { listOf } from '../services/config.js'
-import { createPicturePool } from '../services/picture-pool.js'
+import { createPicturePool } from '../services/pictures/pool.js'
 import type { AppSettings } from '../services/ports.js'
 
 declare module 'fastify' {

@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { maskAddress } from '../services/address.js'
+import { maskAddress } from '../services/client-network.js'
 
 /** What a route says of the text that a parameter may have. */
 const PATTERN = /\([^/]*\)/g

@@ -1,8 +1,8 @@
 import fp from 'fastify-plugin'
 import { listOf } from '../services/config.js'
+import { createTestNumbers } from '../services/login/test-numbers.js'
 import { requirePhone } from '../services/phone.js'
-import { createRoles, type Roles } from '../services/roles.js'
-import { createTestNumbers } from '../services/test-numbers.js'
+import { createRoles, type Roles } from '../services/users/roles.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

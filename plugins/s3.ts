@@ -1,7 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import fp from 'fastify-plugin'
 import type { AppSettings, MediaStore } from '../services/ports.js'
-import { connectStore } from '../services/store-connection.js'
+import { connectStore } from '../services/store/connection.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { parseDuration } from '../services/config.js'
-import { createSessions } from '../services/sessions.js'
+import { createSessions } from '../services/sessions/sessions.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -4,8 +4,8 @@ import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
 import { smsProviders } from '../services/config.js'
 import { type AppSettings, type Log, NumberRefused, type SendSms, type SmsProvider, SmsUnconfirmed } from '../services/ports.js'
-import { createConsoleSms } from '../services/sms-console.js'
-import { createHttpSms } from '../services/sms-http.js'
+import { createConsoleSms } from '../services/sms/console.js'
+import { createHttpSms } from '../services/sms/http.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -31,7 +31,7 @@ export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs 
 async function provider (name: string, config: Config, retry: Retry): Promise<SmsProvider> {
   if (name === 'http') return createHttpSms({ url: config.SMS_HTTP_URL!, token: config.SMS_HTTP_TOKEN })
   if (name === 'console') return createConsoleSms(print)
-  const { createTwilioSms } = await import('../services/sms-twilio.js')
+  const { createTwilioSms } = await import('../services/sms/twilio.js')
   return createTwilioSms({
     accountSid: config.TWILIO_ACCOUNT_SID!,
     authToken: config.TWILIO_AUTH_TOKEN!,

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import fp from 'fastify-plugin'
 import { Counter } from 'prom-client'
-import { createLease } from '../services/lease.js'
-import { createSweeper, type Swept } from '../services/sweeper.js'
+import { createLease } from '../services/uploads/lease.js'
+import { createSweeper, type Swept } from '../services/uploads/sweeper.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

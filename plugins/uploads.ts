@@ -1,13 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { createByteBudget } from '../services/byte-budget.js'
-import { createDirectUploads } from '../services/direct-upload.js'
-import { createFlights } from '../services/flights.js'
-import { createIntake } from '../services/intake.js'
-import { createPublish } from '../services/publish.js'
-import { createQuota } from '../services/quota.js'
-import { createUploads } from '../services/upload.js'
-import { createUploadSlots } from '../services/upload-slots.js'
+import { createByteBudget } from '../services/uploads/byte-budget.js'
+import { createDirectUploads } from '../services/uploads/direct-upload.js'
+import { createIntake } from '../services/uploads/ingest.js'
+import { createPublish } from '../services/uploads/publish.js'
+import { createQuota } from '../services/uploads/quota.js'
+import { createUploadSlots } from '../services/uploads/slots.js'
+import { createFlights } from '../services/uploads/upload-records.js'
+import { createUploads } from '../services/uploads/upload.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

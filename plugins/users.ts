@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { createUsers } from '../services/users.js'
+import { createUsers } from '../services/users/users.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

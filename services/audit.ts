@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { MongoBulkWriteError, ObjectId, type Collection } from 'mongodb'
 import type { AuditDocument } from '../schemas/documents.js'
-import { clientOf, maskAddress } from './address.js'
+import { clientOf, maskAddress } from './client-network.js'
 import { maskPhone } from './phone.js'
 import type { AuditEvent, Clock, Log, Subject } from './ports.js'
 

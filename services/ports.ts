@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream'
 import type { ObjectId } from 'mongodb'
-import type { SessionDocument, UserDocument } from '../schemas/documents.js'
+import type { LibraryDocument, SessionDocument, UserDocument } from '../schemas/documents.js'
 import type { Config } from '../schemas/env.js'
+import type { Phone } from './phone.js'
 
 /** The time, so that a test can pass its own. */
 export type Clock = () => Date
@@ -91,6 +92,40 @@ export interface Visitor {
    */
   record (event: AuditEvent, subject: Subject, details?: Record<string, string | number | boolean>): void
 }
+
+/** What an account owns. Both can be repeated. */
+export interface Ownership {
+  /** The last step of an item that was just inserted: the item without its owner, where that account is deleted. */
+  settle (item: LibraryDocument): Promise<LibraryDocument>
+  /** Items of the account stay and belong to nobody; what else refers to it goes. */
+  release (owner: ObjectId): Promise<void>
+}
+
+/** Deletions of accounts that a process has not finished. */
+export interface UnfinishedDeletions {
+  /** The accounts of those that began long enough ago. */
+  abandoned (): Promise<ObjectId[]>
+  /** Finishes one; false when there was nothing to do after all. */
+  finish (account: ObjectId): Promise<boolean>
+}
+
+/** The login's rules for a number that an account is to have. */
+export interface NumberVerification {
+  /** Sends a code; a refusal names `field`. */
+  requestOtp (phone: Phone, platform: 'other', visitor: Visitor, field: string): Promise<void>
+  /** Whether the code is right and this is the one request that used it. */
+  verifyOtp (phone: Phone, otp: string, visitor: Visitor): Promise<boolean>
+  /** Tells a number that its account has another one from now on. Never rejects. */
+  notifyOfNumberChange (number: string, visitor: Visitor): Promise<void>
+}
+
+/** One part of a multipart form, in the order of the wire; a file must be read to its end before the next part comes. */
+export type FormPart =
+  | { type: 'field', name: string, value: unknown, truncated: boolean }
+  | { type: 'file', name: string, filename: string, file: FormFile }
+
+/** The bytes of a file part. Where the request has a length: `sure` bytes will come at least or the form is malformed, and `most` at most. */
+export type FormFile = Readable & { truncated?: boolean, sure?: number, most?: number }
 
 /** What whoever builds the app decides: its environment, and what a test or an embedder puts in the place of the world. */
 export interface AppSettings {

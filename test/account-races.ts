@@ -2,8 +2,8 @@
 import { createHmac } from 'node:crypto'
 import { ObjectId } from 'mongodb'
 import type { Test } from 'tap'
-import { createNumberChange } from '../services/number-change.js'
 import type { Caller } from '../services/ports.js'
+import { createNumberChange } from '../services/users/number-change.js'
 import { gif } from './fixtures.js'
 import { freshPhone, startService, startServices, visitorOf, type Service } from './helper.js'
 

@@ -15,7 +15,7 @@ const build = (checkout: string) => run(process.execPath, ['build.js'], { cwd: c
 /** The sources in a folder of their own, which a test may change. */
 async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
-  for (const name of ['app.ts', 'server.ts', 'migrate.ts', 'package.json', 'build.js', 'plugins', 'routes', 'services', 'schemas', 'embedded']) await cp(join(root, name), join(folder, name), { recursive: true })
+  for (const name of ['app.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'embedded']) await cp(join(root, name), join(folder, name), { recursive: true })
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
   return folder
 }
@@ -26,7 +26,7 @@ async function tinyCheckout (t: Test): Promise<string> {
   await cp(join(root, 'build.js'), join(folder, 'build.js'))
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-  for (const name of ['plugins', 'routes', 'services', 'schemas', 'embedded']) {
+  for (const name of ['cli', 'plugins', 'routes', 'services', 'schemas', 'embedded']) {
     await mkdir(join(folder, name))
     await writeFile(join(folder, name, 'empty.ts'), 'export {}\n')
   }
@@ -46,7 +46,7 @@ t.test('a service that runs goes on making pictures while its sources change and
     child.once('exit', code => reject(new Error(`it ended with ${code}`)))
   })
   const own = await readlink(join(folder, 'dist'))
-  await rm(join(folder, 'services/picture-worker.ts'))
+  await rm(join(folder, 'services/pictures/worker.ts'))
   await writeFile(join(folder, 'app.ts'), 'export const nothing = 1\n')
   await Promise.all([build(folder), build(folder), build(folder)])
   t.not(await readlink(join(folder, 'dist')), own)

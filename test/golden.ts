@@ -1,6 +1,6 @@
 /** Pictures of every kind that the service takes, each with what has to be known of it. */
 import sharp from 'sharp'
-import type { PictureFacts } from '../services/pictures.js'
+import type { PictureFacts } from '../services/pictures/pictures.js'
 import { handGif, type Color, type HandGif } from './gif.js'
 
 export const BLACK: Color = [0, 0, 0]

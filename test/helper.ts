@@ -119,7 +119,7 @@ export interface Service {
 }
 
 /** As `npm run build` makes it: a thread would take seconds to compile it. */
-export const pictureProgram = new URL('../dist/services/picture-worker.js', import.meta.url)
+export const pictureProgram = new URL('../dist/services/pictures/worker.js', import.meta.url)
 
 let nextPhone = randomInt(1_000_000) * 100
 /** A possible Indian mobile number that nobody used before in this process. */

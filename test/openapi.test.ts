@@ -4,8 +4,8 @@ import addFormats from 'ajv-formats'
 import t from 'tap'
 import { parse } from 'yaml'
 import { startService } from './helper.js'
-import { openApiCheck, type OpenApiDocument } from './openapi.js'
 import { lintOpenApi, type LintedDocument } from './openapi-lint.js'
+import { openApiCheck, type OpenApiDocument } from './openapi.js'
 
 interface Operation { description?: string, parameters?: Array<{ name: string, example?: unknown, schema: object }>, operationId?: string, tags?: string[], summary?: string, security?: object[], requestBody?: { content: Record<string, { schema: { $ref?: string } }> }, responses: Record<string, { description?: string, content?: Record<string, { schema: { $ref?: string }, examples?: Record<string, { value: unknown }> }>, headers?: object }> }
 type Served = OpenApiDocument & { openapi: string, info: { version: string }, tags: Array<{ name: string }>, paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, { examples?: unknown[] }>, securitySchemes: object } }

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import sharp from 'sharp'
-import type { FileType } from '../services/file-type.js'
+import type { FileType } from '../services/pictures/file-type.js'
 
 /** What must not be found in what is served; no length of a GIF sub-block is zero, and no byte that JPEG or RIFF mean something by is in it. */
 export const SECRET = 'Secret51N0W'

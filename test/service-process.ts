@@ -3,7 +3,7 @@ import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 
 const { STORE_SILENCE_MS, IMAGES } = process.env
-const app = await buildApp({ config: completeConfig(readConfig(process.env), {}), sendSms: async () => {}, ...(STORE_SILENCE_MS && { storeSilenceMs: Number(STORE_SILENCE_MS) }), images: IMAGES !== 'false', pictureProgram: new URL('../dist/services/picture-worker.js', import.meta.url) })
+const app = await buildApp({ config: completeConfig(readConfig(process.env), {}), sendSms: async () => {}, ...(STORE_SILENCE_MS && { storeSilenceMs: Number(STORE_SILENCE_MS) }), images: IMAGES !== 'false', pictureProgram: new URL('../dist/services/pictures/worker.js', import.meta.url) })
 const url = await app.listen({ port: 0, host: '127.0.0.1' })
 process.on('message', () => process.send!(process.resourceUsage().maxRSS * 1024))
 process.on('disconnect', () => process.exit())

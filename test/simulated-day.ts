@@ -1,5 +1,5 @@
-import { parsePhone, type Phone } from '../services/phone.js'
 import { ServiceError } from '../services/errors.js'
+import { parsePhone, type Phone } from '../services/phone.js'
 import type { Visitor } from '../services/ports.js'
 import { freshPhone, insertRows, userRow, type Service } from './helper.js'
 

@@ -1,12 +1,12 @@
 import t from 'tap'
-import { begin, inLanes } from './crash-lanes.js'
 import { judge } from './consistency.js'
+import { begin, inLanes } from './crash-lanes.js'
 import { file, form, gifOf } from './fixtures.js'
 import { environment, eventually, freshPhone, startService } from './helper.js'
 import { nothingTold } from './load.js'
 import { startProcess } from './running.js'
-import { faultBed, MIB, open, user } from './uploads.js'
 import { scale } from './scale.js'
+import { faultBed, MIB, open, user } from './uploads.js'
 
 const SEED = Number(process.env.HARNESS_SEED ?? 13)
 const STOPS = Number(process.env.HARNESS_RUNS ?? scale({ short: 4, long: 200, real: 3 }))

@@ -3,7 +3,7 @@ import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand, type
 import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
-import { createLease } from '../services/lease.js'
+import { createLease } from '../services/uploads/lease.js'
 import { gif, png } from './fixtures.js'
 import { eventually, s3Client, startService, startServices, userRow, type Reply, type Service } from './helper.js'
 import { scale } from './scale.js'

@@ -6,8 +6,8 @@ import { field, file, form, FORM_TYPE, gifOf } from './fixtures.js'
 import { eventually, type Reply, type Service } from './helper.js'
 import { generator, noise } from './pictures.js'
 import { ASKED, atRequest, between, databaseFault, heal, leaving, pick, storeFault, wireFault, type Fault, type Leave } from './random-faults.js'
-import { conform, faultBed, json, KIB, MIB, pieces, send, unhandled, type FaultBed } from './uploads.js'
 import { scale } from './scale.js'
+import { conform, faultBed, json, KIB, MIB, pieces, send, unhandled, type FaultBed } from './uploads.js'
 
 /** Each run is made of its own seed; HARNESS_SEED names the first, and with HARNESS_RUNS=1 it is the only one. */
 const FIRST_SEED = Number(process.env.HARNESS_SEED ?? 20_260_504)

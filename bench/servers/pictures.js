@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import sharp from 'sharp'
-import { createPictures } from '../../dist/services/pictures.js'
+import { createPictures } from '../../dist/services/pictures/pictures.js'
 import { serveParent } from '../harness/child.js'
 
 const SIZE = 64

@@ -1,5 +1,5 @@
-import { badValue, CommandError, failedToParse } from './errors.js'
 import type { Request } from './commands/types.js'
+import { badValue, CommandError, failedToParse } from './errors.js'
 import { isDoc, isNumeric, toNumber, type Doc, type Value } from './values.js'
 
 /** Codes after which MongoDB itself lets drivers retry a write. */

@@ -1,5 +1,5 @@
-import type { Value, Doc } from './values.js'
 import { visitPath } from './paths.js'
+import type { Value, Doc } from './values.js'
 
 export type LeafOperator = '$eq' | '$lt' | '$lte' | '$gt' | '$gte' | '$in' | '$regex' | '$exists' | '$type' | '$mod' | '$size' |
   '$elemMatch' | '$bits'

@@ -1,8 +1,8 @@
 import { badValue, CommandError, failedToParse } from './errors.js'
 import { compileExpression } from './expressions/compile.js'
 import { bind, type Environment, type Evaluate, type Scope } from './expressions/types.js'
-import type { MatchDetails } from './match.js'
 import { memberTest } from './match-parse.js'
+import type { MatchDetails } from './match.js'
 import { isDoc, isNumeric, toNumber, type Doc, type Value } from './values.js'
 
 export type Project = (doc: Doc, details: MatchDetails) => Doc

@@ -1,5 +1,5 @@
-import type { Services } from './commands/types.js'
 import type { Collection, Index } from './catalog.js'
+import type { Services } from './commands/types.js'
 import { createEnvironment } from './expressions/types.js'
 import { operators } from './match-operators.js'
 import { deleteMatching } from './statements.js'

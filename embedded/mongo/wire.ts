@@ -1,6 +1,6 @@
+import { crc32c } from './crc32c.js'
 import { decode, MalformedBson } from './decode.js'
 import { encode } from './encode.js'
-import { crc32c } from './crc32c.js'
 import type { Doc, Value } from './values.js'
 
 export const MAX_MESSAGE_BYTES = 48_000_000

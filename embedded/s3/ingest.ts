@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { ALGORITHMS, checksumHeader, createDigest, isAlgorithm, isBase64, isChecksum, type Algorithm } from './checksums.js'
 import type { Body } from './body.js'
+import { ALGORITHMS, checksumHeader, createDigest, isAlgorithm, isBase64, isChecksum, type Algorithm } from './checksums.js'
 import { S3Error } from './errors.js'
 import type { Checksum } from './records.js'
 import type { Store } from './store.js'

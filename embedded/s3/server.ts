@@ -3,12 +3,12 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
+import { opened } from '../data-file.js'
 import type { Settings } from './call.js'
 import { Faults, type Fault } from './faults.js'
 import { handle } from './handler.js'
 import { formerPublicReadPolicy, publicReadPolicy } from './policy.js'
 import { Store } from './store.js'
-import { opened } from '../data-file.js'
 
 export interface S3Options {
   /** A folder of this server's own. */

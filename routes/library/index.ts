@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { anyOperation, BadItemId, BadItemRemoval, BadQuery, BadUpload, etag, FileTooLarge, ForeignItem, IdempotencyHeaders, ItemNotFound, NoContent, NotModified, ref, replayed, ReusedKey, TooLarge, TooManyUploads, Unauthorized, UnderWay, UnsupportedMediaType } from '../../schemas/common.js'
 import { FileUploaded, LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation, UploadForm } from '../../schemas/library.js'
 import { namesTag } from '../../services/entity-tag.js'
-import { createRemoval } from '../../services/removal.js'
+import { createRemoval } from '../../services/library/delete-item.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { anyOperation, Unauthorized } from '../../schemas/common.js'
-import { isBearer } from '../../services/bearer.js'
 import { invalidToken } from '../../services/errors.js'
+import { isBearer } from '../../services/sessions/bearer.js'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { metrics, config: { METRICS_TOKEN: secret, NODE_ENV } } = app

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { AdminsOnly, anyOperation, BadQuery, BadUserChange, BadUserCreation, BadUserId, ForeignNumber, IdempotencyHeaders, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnsupportedMediaType, UserConflict, UserNotFound } from '../../schemas/common.js'
 import { ManagedUser, User, UserChange, UserCreated, UserCreation, UserId, UserPage, UserQuery } from '../../schemas/users.js'
-import { createUserAdmin } from '../../services/user-admin.js'
+import { createUserAdmin } from '../../services/users/admin.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]

@@ -45,7 +45,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   async function signatureCheck () {
     const { PUBLIC_URL, TWILIO_AUTH_TOKEN } = config
     if (PUBLIC_URL === undefined || TWILIO_AUTH_TOKEN === undefined) return () => false
-    const { createSignatureCheck } = await import('../../services/twilio-webhook.js')
+    const { createSignatureCheck } = await import('../../services/sms/twilio-signature.js')
     return createSignatureCheck(TWILIO_AUTH_TOKEN, PUBLIC_URL)
   }
 }

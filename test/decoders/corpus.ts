@@ -1,6 +1,6 @@
 /** Small pictures with every kind of block that the service blanks, in every place and of many sizes. */
 import { readdir, readFile } from 'node:fs/promises'
-import { createScrubber } from '../../services/scrub/index.js'
+import { createScrubber } from '../../services/pictures/scrub/index.js'
 import { handGif, type Color } from '../gif.js'
 import {
   exif, gifApplication, gifComment, gifControl, gifHeaderBytes, gifPlainText, gifXmp, noise, pngChunk,

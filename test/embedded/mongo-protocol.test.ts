@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect as dial, type Socket } from 'node:net'
 import { BSON, Int32, Long, MongoNetworkError, MongoServerError, UUID, type CommandStartedEvent, type Document } from 'mongodb'
 import t, { type Test } from 'tap'
-import { startMongo } from '../../embedded/mongo/server.js'
 import { crc32c } from '../../embedded/mongo/crc32c.js'
+import { startMongo } from '../../embedded/mongo/server.js'
 import { connect, scratch, start } from './mongo-helper.js'
 
 const codeOf = async (promise: Promise<unknown>): Promise<unknown> => {

@@ -2,9 +2,9 @@ import { createHmac } from 'node:crypto'
 import http from 'node:http'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
+import { stateOf } from '../../services/login/otp-store.js'
 import { field, file, form, gif } from '../fixtures.js'
 import { accountOf, auditOf, claimsOf, eventually, freshPhone, insertRows, startService, startServices, userRow, visitorOf, type Reply, type Service } from '../helper.js'
-import { stateOf } from '../../services/otp-store.js'
 import { json, open } from '../uploads.js'
 
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }

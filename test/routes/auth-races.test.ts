@@ -1,5 +1,5 @@
 import t from 'tap'
-import { stateOf } from '../../services/otp-store.js'
+import { stateOf } from '../../services/login/otp-store.js'
 import { burstOf, type Answer, type Post } from '../burst.js'
 import { freshPhone, startService, startServices } from '../helper.js'
 import { scale } from '../scale.js'

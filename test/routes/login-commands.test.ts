@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
+import { stateOf } from '../../services/login/otp-store.js'
 import { burstOf } from '../burst.js'
 import { startGateway } from '../gateway.js'
 import { eventually, freshPhone, startService, startServices, userRow, type Service } from '../helper.js'
-import { stateOf } from '../../services/otp-store.js'
 
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { stateOf } from '../../services/login/otp-store.js'
 import { burstOf } from '../burst.js'
-import { stateOf } from '../../services/otp-store.js'
 import { codeIn, refusing, startGateway, unclear, type Behaviour } from '../gateway.js'
 import { auditOf, freshPhone, startService, startServices, type Reply, type Service } from '../helper.js'
 

@@ -6,13 +6,13 @@ import { ListMultipartUploadsCommand, paginateListObjectsV2 } from '@aws-sdk/cli
 import { MongoClient } from 'mongodb'
 import t from 'tap'
 import type { LibraryItem } from '../../schemas/library.js'
-import { detectFileType } from '../../services/file-type.js'
-import { createScrubber } from '../../services/scrub/index.js'
+import { detectFileType } from '../../services/pictures/file-type.js'
+import { createScrubber } from '../../services/pictures/scrub/index.js'
 import { eventually, foldersOf, s3Client, startServices } from '../helper.js'
 import { LARGE_PICTURES, LIMIT, mutantOf, PICTURES, type Mutant } from '../mutants.js'
 import { openApiCheck, type OpenApiDocument } from '../openapi.js'
-import { forkService, KIB } from '../uploads.js'
 import { scale } from '../scale.js'
+import { forkService, KIB } from '../uploads.js'
 
 /** Every number is a mutant. One of them again: FIRST_MUTANT=17 MUTANTS=1. */
 const FIRST = Number(process.env.FIRST_MUTANT ?? 1)

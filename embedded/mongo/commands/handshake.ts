@@ -1,7 +1,7 @@
 import { hostname, totalmem, type, arch } from 'node:os'
 import { Int32 } from 'bson'
-import type { Command, CommandTable } from './types.js'
 import type { Plain } from '../values.js'
+import type { Command, CommandTable } from './types.js'
 
 /** The MongoDB release whose behaviour this server follows, and its wire version. */
 const VERSION = '7.0.28'

@@ -1,5 +1,5 @@
-import { CommandError } from '../errors.js'
 import { encode } from '../encode.js'
+import { CommandError } from '../errors.js'
 import { fromInteger, isDoc, isNullish, typeName, type Doc, type Value } from '../values.js'
 import { arity, strict, variadic } from './operands.js'
 import { lookup, type Operator } from './types.js'

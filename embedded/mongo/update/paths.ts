@@ -1,5 +1,5 @@
-import { badValue, CommandError } from '../errors.js'
 import { describe } from '../describe.js'
+import { badValue, CommandError } from '../errors.js'
 import { matches, type Filter, type MatchDetails } from '../match.js'
 import { isIndexName } from '../paths.js'
 import { isDoc, type Doc, type Value } from '../values.js'

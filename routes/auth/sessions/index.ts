@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { SessionId, Sessions } from '../../../schemas/auth.js'
 import { anyOperation, BadRequest, NoContent, ref, SessionNotFound, TooLarge, Unauthorized, UnsupportedMediaType } from '../../../schemas/common.js'
-import { shownSession } from '../../../services/sessions.js'
+import { shownSession } from '../../../services/sessions/sessions.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]

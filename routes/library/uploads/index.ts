@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { anyOperation, BadRequest, BadUpload, CompletionConflict, FileTooLarge, ref, TooManyOpen, TooManyUploads, Unauthorized, UnsupportedMediaType, UploadNotFound, UploadTooLarge } from '../../../schemas/common.js'
 import { DirectUpload, DirectUploadRequest, FileUploaded, UploadId } from '../../../schemas/library.js'
-import { dropBlank } from '../../../services/upload-form.js'
+import { dropBlank } from '../../../services/uploads/form.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]

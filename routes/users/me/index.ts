@@ -1,15 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { anyOperation, BadRequest, Conflict, NoContent, OldSignIn, ref, TooLarge, TooManyExports, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
-import { createAccountExport } from '../../../services/account-export.js'
-import { createExports } from '../../../services/exports.js'
+import { createExports } from '../../../services/users/export-stream.js'
+import { createAccountExport } from '../../../services/users/export.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accountDeletion, audit, collections, library: { present }, sessions, users, now } = app
-  const { exportOf } = createAccountExport({ ...collections, sessions, audit, present, now })
+  const { accountDeletion, audit, collections, library: { present }, login, sessions, users, now } = app
+  const { exportOf } = createAccountExport({ ...collections, findLoginState: login.findState, sessions, audit, present, now })
   const exports = createExports()
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')

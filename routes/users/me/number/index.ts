@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpSent } from '../../../../schemas/auth.js'
 import { anyOperation, BadRequest, Conflict, OldSignIn, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType } from '../../../../schemas/common.js'
 import { NumberChange, NumberChangeRequest, NumberChangeResult } from '../../../../schemas/users.js'
-import { createNumberChange } from '../../../../services/number-change.js'
+import { createNumberChange } from '../../../../services/users/number-change.js'
 
 const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
 const security = [{ bearer: [] }]

@@ -1,0 +1,55 @@
+import { parseArgs } from 'node:util'
+import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
+import { readConfig } from '../services/config.js'
+import { databaseName } from '../services/database.js'
+import { checkLibrary, type Verdict } from '../services/library/check.js'
+import { connectStore } from '../services/store/connection.js'
+import { withMongo } from '../services/with-mongo.js'
+import { misused, runProgram } from './program.js'
+
+const USAGE = 'Usage: npm run check-library [-- --fix]'
+const INCONSISTENT = 3
+/** Nobody waits for an answer: a list of a large bucket may take its time. */
+const PATIENCE_MS = 60_000
+
+/**
+ * The process that compares the library's rows with the store's objects, and with --fix repairs what can be.
+ * Exit codes: 0 consistent or repaired, 1 failed, 2 misused, 3 inconsistent still.
+ */
+async function run (fix: boolean): Promise<number> {
+  const { MONGO_URI: uri, S3_BUCKET, ...config } = readConfig(process.env)
+  if (uri === undefined || S3_BUCKET === undefined) throw new Error('MONGO_URI and S3_BUCKET must be set: they name what is compared')
+  return withMongo(uri, async mongo => {
+    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, PATIENCE_MS)
+    try {
+      const db = mongo.db(databaseName(uri))
+      const verdict = await checkLibrary({
+        uploads: db.collection<UploadDocument>('uploads'),
+        library: db.collection<LibraryDocument>('library'),
+        media,
+        now: () => new Date(),
+        fix,
+        print: line => console.log(line)
+      }).catch((cause: unknown) => { throw new Error('The check stopped; what is repaired stays repaired, and another run does the rest', { cause }) })
+      console.log(summary(verdict))
+      return verdict.open > 0 ? INCONSISTENT : 0
+    } finally {
+      client.destroy()
+    }
+  })
+}
+
+function summary ({ items, foreign, repaired, open }: Verdict): string {
+  const found = open + repaired === 0 ? 'consistent' : [...(repaired > 0 ? [`${repaired} repaired`] : []), ...(open > 0 ? [`${open} inconsistent`] : [])].join(', ')
+  return `${items} items checked, ${foreign} of the replaced system not judged: ${found}.`
+}
+
+function readArguments (): { fix: boolean } | undefined {
+  try {
+    const { values } = parseArgs({ options: { fix: { type: 'boolean' } } })
+    return { fix: values.fix === true }
+  } catch { return undefined }
+}
+
+const options = readArguments() ?? misused(USAGE)
+await runProgram(() => run(options.fix))

@@ -1,0 +1,132 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { ObjectId, type Collection } from 'mongodb'
+import type { IdempotencyDocument, StoredAnswer } from '../../schemas/documents.js'
+import { isDuplicateKey, requestUnderWay, ServiceError } from '../errors.js'
+import { digest } from '../keyed-hash.js'
+import type { Clock, Log } from '../ports.js'
+
+const REMEMBERED_MS = 24 * 3600 * 1000
+/** How long a failed request waits until its key is free again; the work on that goes on. */
+const PATIENCE_MS = 500
+const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
+const ATTEMPTS = 100
+
+export interface IdempotencyOptions {
+  keys: Collection<IdempotencyDocument>
+  secret: string
+  /** A request that has not ended by then has died with its process. */
+  longestSeconds: number
+  now: Clock
+  log: Log
+}
+
+/** What a request holds a key by. */
+export type Hold = Pick<IdempotencyDocument, '_id' | 'holder'>
+
+/** Finds what a request did that took its key at `since` and has not answered: under the digest of its key. */
+export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>
+
+/**
+ * Keys that callers give to their requests, so that a repeated one has no second effect (draft-ietf-httpapi-idempotency-key-header). They belong to an
+ * account, and go with it.
+ */
+export function createIdempotency ({ keys, secret, longestSeconds, now, log }: IdempotencyOptions) {
+  const stopping = new AbortController()
+  const working = new Set<Promise<void>>()
+  return { begin, finish, forget, close }
+
+  /**
+   * Takes the key for a caller's request to a route, or gives the answer that such a request got in the last 24 hours.
+   * 409 while one is running, but for one that began longer ago than any may last: its key is taken over. `recall` knows what one did that died before it could answer.
+   */
+  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<{ hold: Hold } | { answer: StoredAnswer }> {
+    const at = now()
+    const row: IdempotencyDocument = { _id: digest(secret, 'idempotency', [owner.toHexString(), route, key].join('\0')), owner, holder: new ObjectId(), begun_at: at, purge_at: later(at, REMEMBERED_MS) }
+    try {
+      const answer = await take(row, recall)
+      return answer ? { answer } : { hold: row }
+    } catch (error) {
+      if (!(error instanceof ServiceError)) persist(() => remove(row)) // it may be there, though nobody said so
+      throw error
+    }
+  }
+
+  async function take (row: IdempotencyDocument, recall?: Recall): Promise<StoredAnswer | undefined> {
+    if (await insert(row)) return undefined
+    const found = await keys.findOne({ _id: row._id })
+    if (!found) return take(row, recall)
+    const recalled = !found.answer && found.purge_at > row.begun_at && await recall?.(found._id, found.begun_at)
+    if (recalled) return recalled
+    if (isOver(found, row.begun_at)) {
+      const { matchedCount } = await keys.replaceOne({ _id: found._id, holder: found.holder, answer: { $exists: found.answer !== undefined } }, row)
+      return matchedCount === 1 ? undefined : take(row, recall)
+    }
+    if (!found.answer) throw requestUnderWay()
+    return found.answer
+  }
+
+  async function insert (row: IdempotencyDocument): Promise<boolean> {
+    try {
+      await keys.insertOne(row)
+      return true
+    } catch (error) {
+      if (isDuplicateKey(error)) return false
+      throw error
+    }
+  }
+
+  /** Rows may outlive their end in the database; then they do not count. */
+  function isOver ({ answer, begun_at: begun, purge_at: end }: IdempotencyDocument, at: Date): boolean {
+    return end <= at || (!answer && later(begun, longestSeconds * 1000) <= at)
+  }
+
+  /** Keeps the answer for 24 hours, unless somebody has taken the key over. Never rejects: the answer holds, remembered or not. */
+  async function finish (hold: Hold, answer: StoredAnswer): Promise<void> {
+    await persist(async () => {
+      const { matchedCount } = await keys.updateOne(held(hold), { $set: { answer, purge_at: later(now(), REMEMBERED_MS) } })
+      if (matchedCount === 0) log.warn({ event: 'idempotency.taken_over', status: answer.status })
+    })
+  }
+
+  /** Frees the key, unless somebody has taken it over. Never rejects. */
+  async function forget (hold: Hold): Promise<void> {
+    await Promise.race([persist(() => remove(hold)), wait(PATIENCE_MS, undefined, { ref: false })])
+  }
+
+  async function remove (hold: Hold): Promise<void> {
+    await keys.deleteOne(held(hold))
+  }
+
+  /** Resolves after the first attempt; further ones follow while the database is away. */
+  async function persist (write: () => Promise<unknown>): Promise<void> {
+    if (await attempt(write)) return
+    const work = insist(write).finally(() => working.delete(work))
+    working.add(work)
+  }
+
+  async function insist (write: () => Promise<unknown>): Promise<void> {
+    for (let failed = 0; failed < ATTEMPTS && !stopping.signal.aborted; failed++) {
+      await wait(RETRY_DELAYS_MS[Math.min(failed, RETRY_DELAYS_MS.length - 1)], undefined, { ref: false, signal: stopping.signal }).catch(() => {})
+      if (await attempt(write)) return
+    }
+  }
+
+  async function attempt (write: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await write()
+      return true
+    } catch (err) {
+      log.warn({ event: 'idempotency.unsettled', err })
+      return false
+    }
+  }
+
+  /** Gives what is not settled yet one last attempt. */
+  async function close (): Promise<void> {
+    stopping.abort()
+    await Promise.all(working)
+  }
+}
+
+const held = ({ _id, holder }: Hold) => ({ _id, holder, answer: { $exists: false } })
+const later = (date: Date, ms: number) => new Date(date.getTime() + ms)

@@ -1,0 +1,115 @@
+import type { Collection } from 'mongodb'
+import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
+import type { Clock, MediaStore } from '../ports.js'
+import { createItemRemoval } from './delete-item.js'
+import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from './item-objects.js'
+
+const CURRENT = { readPreference: 'primary' } as const
+/** Rows read ahead: few enough that the database still knows its cursor when they are done. */
+const AT_ONCE = 1000
+const FIELDS = { key: 1, owner: 1, size: 1, renditions: 1 }
+
+export interface LibraryCheckOptions {
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  media: MediaStore
+  now: Clock
+  /** Whether what can be repaired is. */
+  fix: boolean
+  /** Takes the report, line by line: ids and keys, and nothing of anybody. */
+  print: (line: string) => void
+}
+
+export interface Verdict {
+  items: number
+  /** Rows of the replaced system, and others whose objects are not this service's: not judged. */
+  foreign: number
+  repaired: number
+  /** What is inconsistent still. */
+  open: number
+}
+
+/**
+ * Compares the rows of the library with the objects of the store, both ways, in the order of keys and in bounded memory. The service may run meanwhile:
+ * what looks wrong is looked at again, in an order in which nothing that is on its way looks wrong, before it counts or is repaired.
+ */
+export async function checkLibrary ({ uploads, library, media, now, fix, print }: LibraryCheckOptions): Promise<Verdict> {
+  const verdict: Verdict = { items: 0, foreign: await library.countDocuments({ key: { $not: { $gt: '' } } }), repaired: 0, open: 0 }
+  const removal = createItemRemoval({ uploads, media, now })
+  const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
+  let object = await objects.next()
+  for await (const item of library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: AT_ONCE, ...CURRENT }).sort({ key: 1 })) {
+    const folder = folderOf(item.key!)
+    if (!isItemFolder(folder)) {
+      verdict.foreign++
+      continue
+    }
+    verdict.items++
+    const named = objectsOf(item)
+    for (; !object.done && precedes(object.value.key, folder); object = await objects.next()) await judgeObject(object.value.key)
+    for (; !object.done && object.value.key.startsWith(folder); object = await objects.next()) {
+      const { key, size } = object.value
+      if (!named.has(key)) await judgeObject(key)
+      else if ((named.get(key) ?? size) === size) named.delete(key)
+    }
+    if (named.size > 0) await judgeItem(item)
+  }
+  for (; !object.done; object = await objects.next()) await judgeObject(object.value.key)
+  return verdict
+
+  function report (subject: string, found: string, repaired?: string): void {
+    verdict[repaired === undefined ? 'open' : 'repaired']++
+    print(`${subject}: ${found}${repaired === undefined ? '' : `; ${repaired}`}`)
+  }
+
+  /** An upload has its row before its objects and until after its item; an item is removed before its objects, under a row. */
+  async function judgeObject (key: string): Promise<void> {
+    if (await isInFlight(key) || await isNamed(key) || await isInFlight(key) || !await isThere(key)) return
+    if (fix) await media.removeObject(key)
+    report(`object ${key}`, 'no item has it', fix ? 'removed' : undefined)
+  }
+
+  async function isThere (key: string): Promise<boolean> {
+    const { value } = await media.list(key)[Symbol.asyncIterator]().next()
+    return value?.key === key
+  }
+
+  async function isInFlight (key: string): Promise<boolean> {
+    return await uploads.findOne(within(folderOf(key)), CURRENT) !== null
+  }
+
+  async function isNamed (key: string): Promise<boolean> {
+    const items = await library.find(within(folderOf(key)), { projection: FIELDS, ...CURRENT }).toArray()
+    return items.some(item => objectsOf(item).has(key))
+  }
+
+  /** Objects first, then the row: a row that is still there has not lost them to a removal. */
+  async function judgeItem ({ _id, key = '' }: LibraryDocument): Promise<void> {
+    const present = await objectsIn(folderOf(key), media)
+    const item = await library.findOne({ _id, key }, { projection: FIELDS, ...CURRENT })
+    if (!item) return
+    const subject = `library ${_id.toHexString()}`
+    if (!present.has(key)) {
+      if (fix) await removeItem(item)
+      return report(subject, 'its original is missing, so it cannot be served', fix ? 'removed' : undefined)
+    }
+    for (const { size } of item.renditions ?? []) {
+      if (present.has(`${folderOf(key)}${size}.gif`)) continue
+      if (fix) await library.updateOne({ _id, key }, { $pull: { renditions: { size } } })
+      report(subject, `its rendition ${size} is missing`, fix ? 'dropped' : undefined)
+    }
+    for (const [name, size] of objectsOf(item)) {
+      const actual = present.get(name)
+      if (actual !== undefined && size !== undefined && actual !== size) report(subject, `${name.slice(folderOf(key).length)} has ${actual} bytes in place of ${size}`)
+    }
+  }
+
+  async function removeItem (item: LibraryDocument): Promise<void> {
+    await removal.begin(item)
+    await library.deleteOne({ _id: item._id })
+    await removal.finish(item)
+  }
+}
+
+/** Whether a key comes before everything in a folder; stores and the database order keys by their UTF-8 bytes. */
+const precedes = (key: string, folder: string) => !key.startsWith(folder) && Buffer.compare(Buffer.from(key), Buffer.from(folder)) < 0

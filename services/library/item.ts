@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto'
+import { BSON, ObjectId } from 'mongodb'
+import type { LibraryDocument } from '../../schemas/documents.js'
+import type { LibraryItem } from '../../schemas/library.js'
+import type { MediaStore } from '../ports.js'
+import { storedTime } from '../stored-time.js'
+import { folderOf } from './item-objects.js'
+
+const BLUETOOTH_BYTES_PER_SECOND = 9000
+const FACTS = ['title', 'content_type', 'size', 'sha256', 'width', 'height', 'frames', 'duration_ms', 'dominant_color'] as const
+
+/** The fields of a row that nobody is shown. */
+export const HIDDEN = { words: 0, upload_key: 0 } as const
+
+/**
+ * Makes of a row the item that the world sees; a row of the replaced system gets defaults for what it lacks.
+ * An item's `url` is that of the rendition `urlRendition` (`<width>x<height>`), where that is given and there is one.
+ */
+export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: string) {
+  return function present (row: LibraryDocument): LibraryItem {
+    const original = row.key ? media.url(row.key) : String(row.url ?? '')
+    const renditions = renditionsOf(row)
+    const type = row.type ?? typeOf(original)
+    return {
+      id: publicId(row._id),
+      url: (urlRendition && renditions?.[urlRendition]?.url) ?? original,
+      user_id: String(row.user_id ?? ''),
+      created_at: storedTime(row.created_at, row._id).toISOString(),
+      type,
+      category: row.category ?? categoryOf(type),
+      owner_id: row.owner instanceof ObjectId ? row.owner.toHexString() : null,
+      original_url: original,
+      ...factsOf(row),
+      ...(renditions && { renditions })
+    }
+  }
+
+  function renditionsOf ({ key, renditions }: LibraryDocument): LibraryItem['renditions'] {
+    if (!key || !renditions) return undefined
+    return Object.fromEntries(renditions.map(({ size, bytes, frames, duration_ms: duration }) =>
+      [size, { url: media.url(`${folderOf(key)}${size}.gif`), bytes, frames, duration_ms: duration, ble_seconds: bluetoothSeconds(bytes) }]))
+  }
+}
+
+/** The id of an item in 24 hexadecimal digits; for a row whose own id has not got those, digits that stay the same. */
+export const publicId = (id: unknown) => id instanceof ObjectId
+  ? id.toHexString()
+  : createHash('sha256').update(BSON.serialize({ id })).digest('hex').slice(0, 24)
+
+/** Rounded up to tenths. */
+const bluetoothSeconds = (bytes: number) => Math.ceil(bytes * 10 / BLUETOOTH_BYTES_PER_SECOND) / 10
+
+function factsOf (row: LibraryDocument): Partial<LibraryItem> {
+  const facts: Record<string, unknown> = {}
+  for (const name of FACTS) if (row[name] !== undefined && row[name] !== null) facts[name] = row[name]
+  return facts
+}
+
+/** What an item is taken for whose row does not say. */
+export const typeOf = (url: string) => /\.gif($|\?)/i.test(url) ? 'gif' : 'image'
+export const categoryOf = (type: string) => type === 'gif' ? 'GIF' : 'Images'

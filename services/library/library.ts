@@ -1,0 +1,97 @@
+import { ObjectId, type Collection, type Db, type Filter, type WithId } from 'mongodb'
+import type { LibraryDocument } from '../../schemas/documents.js'
+import type { LibraryItem, LibraryPage, LibraryQuery } from '../../schemas/library.js'
+import { inTime } from '../database-wait.js'
+import { NEWEST_FIRST } from '../database.js'
+import { invalidField, itemNotFound, sentences } from '../errors.js'
+import type { Log, MediaStore } from '../ports.js'
+import { createCoalescer } from './coalesce.js'
+import { after, cursorAfter, FOREIGN_ID_TYPES } from './cursor.js'
+import { firstBatch } from './first-batch.js'
+import { createPresenter, HIDDEN, publicId } from './item.js'
+import { libraryFilter } from './query.js'
+import { createTotals, MOST_COUNTED, type TotalsOptions } from './totals.js'
+
+const MOST_PER_PAGE = 100
+const MOST_FOREIGN = 1000
+
+export interface LibraryOptions {
+  db: Db
+  /** Of `db`. */
+  library: Collection<LibraryDocument>
+  patiently: TotalsOptions['patiently']
+  media: Pick<MediaStore, 'url'>
+  log: Pick<Log, 'warn'>
+  /** The size of the rendition whose address an item's `url` is, where it has one. */
+  urlRendition?: string
+  /** Milliseconds that only go forward, by which totals age. */
+  monotonic?: () => number
+}
+
+/** The library as the world sees it. */
+export function createLibrary ({ db, library, patiently, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
+  const present = createPresenter(media, urlRendition)
+  const totals = createTotals({ library, patiently, log, monotonic })
+  const shared = createCoalescer<LibraryPage>()
+  return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
+
+  /**
+   * One page of what the query asks for, newest first, ties broken by id; a page past the end is empty. By cursor a page costs the same however deep it is,
+   * and whoever walks on to the end meets every item once that was there all the while. 400.
+   */
+  function list (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
+    return inTime(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
+  }
+
+  async function readPage (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
+    const { page = 1, per_page: asked = 10, cursor } = query
+    if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
+    const perPage = Math.min(asked, MOST_PER_PAGE)
+    const skip = (page - 1) * perPage
+    const filter = libraryFilter(query, caller)
+    const rows = await isPast(skip, filter) ? [] : await read(cursor === undefined ? filter : after(cursor, filter), skip, perPage + 1)
+    const shown = rows.slice(0, perPage)
+    const isAll = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
+    const { total, exact } = await totalOf(filter, rows.length === 0 ? 0 : skip + rows.length, isAll)
+    return {
+      items: shown.map(present),
+      page,
+      per_page: perPage,
+      total,
+      total_pages: Math.ceil(total / perPage),
+      total_exact: exact,
+      next_cursor: rows.length > perPage ? cursorAfter(shown.at(-1)!) : null
+    }
+  }
+
+  /** One item; 404. */
+  async function get (id: string): Promise<LibraryItem> {
+    const row = await library.findOne({ _id: new ObjectId(id) }, { projection: HIDDEN }) ?? await findForeign(id)
+    if (!row) throw itemNotFound()
+    return present(row)
+  }
+
+  function read (filter: Filter<LibraryDocument>, skip: number, limit: number): Promise<Array<WithId<LibraryDocument>>> {
+    return firstBatch(db, library.collectionName, filter, { sort: NEWEST_FIRST, skip, limit, projection: HIDDEN })
+  }
+
+  /** Nothing is skipped in vain. */
+  async function isPast (skip: number, filter: Filter<LibraryDocument>): Promise<boolean> {
+    if (skip === 0) return false
+    const { total, exact } = await totals.of(filter)
+    return exact && skip >= total
+  }
+
+  /** Of a page that has the end, and of what it shows, no count knows more. */
+  async function totalOf (filter: Filter<LibraryDocument>, seen: number, isAll: boolean): Promise<{ total: number, exact: boolean }> {
+    if (isAll && seen <= MOST_COUNTED) return { total: seen, exact: true }
+    const { total, exact } = await totals.of(filter)
+    return { total: exact ? Math.max(total, seen) : total, exact }
+  }
+
+  /** A row of the replaced system whose id is none of ours, by the one it is listed with. */
+  async function findForeign (id: string): Promise<WithId<LibraryDocument> | undefined> {
+    const rows = await library.find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MOST_FOREIGN, projection: HIDDEN }).toArray()
+    return rows.find(row => publicId(row._id) === id)
+  }
+}

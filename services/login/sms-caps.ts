@@ -1,0 +1,69 @@
+import type { CounterDocument } from '../../schemas/documents.js'
+import { countsIn, countSms, hourOf, HOUR_MS, lastDay, uncountSms, type CounterWrite } from './hour-counts.js'
+import type { Stop } from './otp.js'
+
+/** The document that counts all SMS of the service. */
+export const SERVICE = 'service'
+const ALARM_AT = 0.8
+
+/** SMS of the service in a clock hour and in 24 of them; 0 is no cap. */
+export interface Caps { hour: number, day: number }
+
+/** SMS of the last 24 hours. */
+export const dayTotal = (row: CounterDocument | undefined, at: Date) => lastDay(row, hourOf(at)).reduce((sum, { sent }) => sum + sent, 0)
+
+/** Counts one SMS for the caps, or says which of them stops it. `share`: how much of each cap may be used. */
+export function countForCaps (row: CounterDocument | undefined, caps: Caps, share: number, at: Date): CounterWrite | Stop[] {
+  const hour = hourOf(at)
+  const { sent } = countsIn(row, hour)
+  const hours = lastDay(row, hour)
+  const earlier = hours.filter(other => other.hour !== hour)
+  const most = { hour: portion(caps.hour, share), day: portion(caps.day, share) }
+  const total = dayTotal(row, at)
+  const stops: Stop[] = [
+    ...(sent >= most.hour ? [{ reason: 'hourly cap', retryAfter: secondsUntil(hour + 1, at) }] : []),
+    ...(total >= most.day ? [{ reason: 'daily cap', retryAfter: secondsUntil(firstHourBelow(most.day, total, hours, hour), at) }] : [])
+  ]
+  if (stops.length > 0) return stops
+
+  const quiet = [caps.hour > 0 && row?.alarms?.hour !== hour ? nearing(caps.hour) : Infinity, caps.day > 0 && !isAlarmed(row, hour) ? nearing(caps.day) - (total - sent) : Infinity]
+  const bound = Math.min(most.hour, most.day - (total - sent), ...quiet.filter(most => sent < most))
+  const neighbours = most.day === Infinity ? [] : [hour - 1, hour + 1].map(other => [`hours.${other}.sent`, { $not: { $gt: earlier.find(({ hour }) => hour === other)?.sent ?? 0 } }])
+  const alarm = alarmOf(row, caps, sent + 1, total + 1, hour)
+  return {
+    operation: countSms(SERVICE, row, at, {
+      ...(bound < Infinity && { [`hours.${hour}.sent`]: { $not: { $gte: bound } } }),
+      ...Object.fromEntries(neighbours),
+      ...alarm?.bound
+    }, { $set: alarm?.set }),
+    undo: [uncountSms(SERVICE, at)],
+    ...(alarm && { line: alarm.line })
+  }
+}
+
+/** So many are sent without a line in the log: the next one writes it, so that no rush of requests passes it by. */
+const nearing = (cap: number) => Math.ceil(ALARM_AT * cap) - 1
+const isAlarmed = (row: CounterDocument | undefined, hour: number) => (row?.alarms?.day ?? 0) > hour - 24
+const portion = (cap: number, share: number) => cap === 0 ? Infinity : Math.ceil(cap * share)
+const secondsUntil = (hour: number, at: Date) => Math.max(1, Math.ceil((hour * HOUR_MS - at.getTime()) / 1000))
+
+/** The hour in which so many hours have left the day that less than `most` lie in it. */
+function firstHourBelow (most: number, total: number, hours: Array<{ hour: number, sent: number }>, now: number): number {
+  let left = total
+  for (const { hour, sent } of hours) {
+    left -= sent
+    if (left < most) return hour + 24
+  }
+  return now + 24
+}
+
+/** Near a cap somebody logs it, once in an hour and once in a day: whoever writes that it was logged. */
+function alarmOf (row: CounterDocument | undefined, caps: Caps, sent: number, total: number, hour: number) {
+  if (caps.day > 0 && total >= ALARM_AT * caps.day && !isAlarmed(row, hour)) return alarm('day', total, caps.day, { $not: { $gt: hour - 24 } })
+  if (caps.hour > 0 && sent >= ALARM_AT * caps.hour && row?.alarms?.hour !== hour) return alarm('hour', sent, caps.hour, { $ne: hour })
+
+  function alarm (window: keyof Caps, count: number, cap: number, bound: object) {
+    const line = { event: 'sms.alarm', message: 'The service has sent most of the SMS that its cap allows', fields: { window, sent: count, cap } }
+    return { bound: { [`alarms.${window}`]: bound }, set: { [`alarms.${window}`]: hour }, line }
+  }
+}

@@ -1,0 +1,132 @@
+import { ObjectId, type AnyBulkWriteOperation, type Collection, type Db, type Document, type Filter } from 'mongodb'
+import { indexes } from '../database.js'
+import { batches, BY_BATCH } from './settle.js'
+import type { Note, OldUser } from './users.js'
+
+/** A compare-and-set on a stale read would lose for ever. */
+const CURRENT = { readPreference: 'primary' } as const
+/** What 0.3.0 kept by phone number and what ends with it: people sign in again. `sessions` goes last: while it is there, the database is one of 0.3.0. */
+const ENDED = ['otps', 'idempotency', 'usage', 'sessions']
+const DROPPED_INDEXES = [['users', 'moved.at_1'], ['audit', 'subject_1_at_-1']] as const
+/** What an item or an upload of 0.3.0 has beside its owner's number. */
+const PROVENANCE = { session: '', started_at: '' } as const
+
+interface OwnedRow { _id: unknown, owner?: string }
+
+/** Whether an earlier version of this service made the database: it kept sessions in a collection of their own, or what people own by phone number. */
+export async function isOf030 (db: Db): Promise<boolean> {
+  return await isThere(db, 'sessions') ||
+    await db.collection('library', CURRENT).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } }) !== null
+}
+
+async function isThere (db: Db, name: string): Promise<boolean> {
+  return (await db.listCollections({ name }, { nameOnly: true }).toArray()).length > 0
+}
+
+/** Whether every row has the shape that the service reads: two reads of an index, and one of the names of collections. */
+export async function isConverted (db: Db): Promise<boolean> {
+  return !await isOf030(db) && await db.collection('users', CURRENT).findOne({ schema: null }, { projection: { _id: 1 } }) === null
+}
+
+/** When the replaced system gave way: it issued no token later. */
+export async function noteTakeover (db: Db, at: Date): Promise<void> {
+  await takeovers(db).updateOne({ _id: 'takeover' }, { $setOnInsert: { at } }, { upsert: true })
+}
+
+const takeovers = (db: Db) => db.collection<{ _id: string, at: Date }>('migration')
+
+/**
+ * Makes a database of 0.3.0 one of accounts: what a phone number owns belongs to its account, which is made where there is none. Every step can be
+ * repeated, so that one that was cut short is finished by the next run. `convertUsers` brings the rows of `users` over.
+ */
+export async function convertAccounts (db: Db, dryRun: boolean, note: Note, convertUsers: () => Promise<void>): Promise<void> {
+  if (!await isOf030(db)) return convertUsers()
+  const users = db.collection<OldUser>('users', CURRENT)
+  const library = db.collection<OwnedRow>('library', CURRENT)
+  const given = await finishNumberChanges(db, dryRun, note)
+  await convertUsers()
+  await giveToAccounts(users, library, given, dryRun, note)
+  if (!dryRun) await library.updateMany({ $or: [{ session: { $exists: true } }, { started_at: { $exists: true } }] }, { $unset: PROVENANCE })
+  await endUploads(db, dryRun, note)
+  await endLegacyTokens(db, dryRun, note)
+  for (const [name, index] of DROPPED_INDEXES) if (!dryRun) await db.collection(name).dropIndex(index).catch(() => {}) // it may be gone
+  for (const name of ENDED) {
+    if (!await isThere(db, name)) continue
+    const rows = await db.collection(name).countDocuments()
+    if (!dryRun) await (name in indexes ? db.collection(name).deleteMany({}) : db.collection(name).drop())
+    if (rows > 0) note(name, [`${rows} rows ended`])
+  }
+}
+
+/** A user whose number was changed just before the end of a process: their items are still those of the old number. Resolves with what finds them. */
+async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promise<Array<Filter<OwnedRow>>> {
+  const library = db.collection<Document>('library', CURRENT)
+  const sessions = db.collection<Document & { _id: string }>('sessions', CURRENT)
+  const given: Array<Filter<OwnedRow>> = []
+  for (const { _id, number, moved } of await db.collection('users', CURRENT).find({ 'moved.from': { $type: 'string' } }).toArray()) {
+    const { from, at } = moved as { from: string, at: Date }
+    const theirs = await sessions.find({ $or: [{ phone: from, created_at: { $lte: at } }, { phone: number, moved_at: at }] }, { projection: { _id: 1 } }).map(row => row._id).toArray()
+    const filter: Filter<Document> = { owner: from, $or: [{ created_at: { $lte: at } }, { started_at: { $lte: at } }, { session: { $in: theirs } }] }
+    const count = await library.countDocuments(filter)
+    if (!dryRun) await library.updateMany(filter, { $set: { owner: _id, schema: 2 }, $unset: PROVENANCE })
+    given.push(filter as Filter<OwnedRow>)
+    note(`users ${String(_id)}`, [`number change finished for ${count} items`])
+  }
+  return given
+}
+
+async function giveToAccounts (users: Collection<OldUser>, library: Collection<OwnedRow>, given: Array<Filter<OwnedRow>>, dryRun: boolean, note: Note): Promise<void> {
+  const owned = { owner: { $type: 'string' }, ...(given.length > 0 && { $nor: given }) } as Filter<OwnedRow>
+  const made = new Set<string>()
+  let items = 0
+  for await (const rows of batches(library.find(owned, { projection: { owner: 1 }, ...BY_BATCH }))) {
+    const phones = [...new Set(rows.map(({ owner }) => owner!))]
+    const accounts = await accountsOf(users, phones)
+    for (const phone of phones) if (!accounts.has(phone)) made.add(phone)
+    if (!dryRun) {
+      for (const phone of phones) if (!accounts.has(phone)) accounts.set(phone, await makeAccount(users, phone))
+      await library.bulkWrite(rows.map(({ _id, owner }): AnyBulkWriteOperation<OwnedRow> => ({
+        updateOne: { filter: { _id, owner } as Filter<OwnedRow>, update: { $set: { owner: accounts.get(owner!), schema: 2 }, $unset: PROVENANCE } as Document }
+      })), { ordered: false })
+    }
+    items += rows.length
+  }
+  if (made.size > 0) note('users', [`${made.size} accounts without a name made for numbers that own items`])
+  if (items > 0) note('library', [`${items} items given to accounts`])
+}
+
+async function accountsOf (users: Collection<OldUser>, phones: string[]): Promise<Map<string, ObjectId>> {
+  const rows = await users.find({ number: { $in: phones } }, { projection: { number: 1 } }).toArray()
+  return new Map(rows.map(({ _id, number }) => [String(number), _id]))
+}
+
+async function makeAccount (users: Collection<OldUser>, number: string): Promise<ObjectId> {
+  const account = await users.findOneAndUpdate(
+    { number },
+    { $setOnInsert: { schema: 2, admin: false, created_on: new Date(), sessions: [] } },
+    { upsert: true, returnDocument: 'after' }
+  )
+  return account!._id
+}
+
+/** The sweeper removes what open uploads left, and keeps the item of one that was whole. */
+async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
+  const uploads = db.collection('uploads', CURRENT)
+  const open = { state: { $in: ['staged', 'open', 'committing'] } }
+  const count = await uploads.countDocuments(open)
+  if (!dryRun) {
+    await uploads.updateMany(open, { $set: { state: 'sweeping' } })
+    await uploads.updateMany({}, { $unset: { owner: '', session: '' } })
+  }
+  if (count > 0) note('uploads', [`${count} ended`])
+}
+
+/**
+ * 0.3.0 wrote down revoked legacy tokens by digests that nobody can read a number from. Where there are any, none is taken any more: neither for an
+ * account, nor for a number that has none now.
+ */
+async function endLegacyTokens (db: Db, dryRun: boolean, note: Note): Promise<void> {
+  if (!await db.collection('sessions', CURRENT).findOne({ revoked_at: { $exists: true } })) return
+  if (!dryRun) await takeovers(db).updateOne({ _id: 'takeover' }, { $min: { at: new Date(0) } }, { upsert: true })
+  note('legacy tokens', ['all ended: some were revoked, and it is not known which'])
+}

@@ -1,0 +1,222 @@
+import type { Metadata, SharpOptions } from 'sharp'
+import type { Fit } from '../../schemas/library.js'
+import { damagedImage, outOfResources, ServiceError } from '../errors.js'
+import { drawnSize, fitFrames, type Frames } from './fit-frames.js'
+import { drawGif, readGif, type Gif } from './gif-decoder.js'
+import { endsEarly } from './jpeg-scans.js'
+import { isTurned, orientFrames } from './orient-frames.js'
+import { makeRendition, type MadeGif } from './rendition.js'
+import { createShrink } from './shrink-rows.js'
+
+export interface PictureFacts { width: number, height: number, frames: number, duration_ms: number, dominant_color: string }
+
+/** A GIF of `size`, `<width>x<height>`. */
+export interface MadeRendition extends MadeGif { size: string }
+
+export interface Picture { facts: PictureFacts, renditions: MadeRendition[] }
+
+const LONGEST_SIDE = 16_384
+const MOST_FRAMES = 1000
+const FRAME_PIXELS = 50_000_000
+const ALL_PIXELS = 200_000_000
+export const DECODE_SECONDS = 10
+const FORMATS = new Set(['png', 'jpeg', 'webp'])
+/** As browsers play a frame without a delay. */
+const NO_DELAY_MS = 100
+/** Frames are decoded to so many times the size of what they are drawn as: what the decoder mixes of two frames at their edges is left out then. */
+const DETAIL = 2
+/** Of the decoded frames of one picture; beyond it there is less detail. */
+const FRAMES_BYTES = 64 * 1024 * 1024
+
+export interface PicturesOptions {
+  /** Of the renditions, `<width>x<height>` each. */
+  sizes: string[]
+  maxBytes: number
+  decodeSeconds?: number
+}
+
+/** Whoever knows how long the process has computed meanwhile has to judge what that means. */
+export class DecodeTimeout extends Error {
+  readonly allowedMs: number
+
+  constructor (allowedMs: number) {
+    super(`not decoded within ${allowedMs} ms`)
+    this.allowedMs = allowedMs
+  }
+}
+
+interface Decoded { frames: Frames, size: Box, delays: number[] }
+
+/**
+ * Reads pictures, in the thread that it is called in. `read` decodes a whole GIF, PNG, JPEG or WebP once, for its facts and its renditions; of an animated PNG, the default image.
+ * Everything is as seen: the orientation that the Exif names is applied to each frame. A frame without a delay counts 100 ms; what has one frame has no duration.
+ * The dominant colour is that of the first frame, on black where it is transparent.
+ * Rejects with damagedImage() when the bytes are out of bounds or cannot be decoded to their end, with DecodeTimeout when that takes too long, and with
+ * outOfResources() when the machine lacks something. See `makeRendition` for what a rendition keeps.
+ */
+export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECONDS }: PicturesOptions) {
+  const boxes = sizes.map(size => ({ size, box: boxOf(size) }))
+  return { read }
+
+  async function read (bytes: Buffer, fit: Fit): Promise<Picture> {
+    const { frames, size, delays } = await decode(bytes, fit).catch((cause: unknown) => {
+      throw cause instanceof DecodeTimeout || cause instanceof ServiceError ? cause : damagedImage(cause)
+    })
+    const renditions: MadeRendition[] = []
+    for (const { size: name, box } of boxes) {
+      renditions.push({ size: name, ...makeRendition(fitFrames(frames, size, box, fit), delays, maxBytes) })
+    }
+    const duration = delays.reduce((a, b) => a + b, 0)
+    return { facts: { ...size, frames: frames.count, duration_ms: duration, dominant_color: dominantColor(frames) }, renditions }
+  }
+
+  async function decode (bytes: Buffer, fit: Fit): Promise<Decoded> {
+    return bytes.toString('latin1', 0, 3) === 'GIF' ? decodeGif(bytes, fit) : decodeBySharp(bytes, fit)
+  }
+
+  /** Not by libvips: its GIF decoder takes less than browsers do, and clears to the background colour. */
+  function decodeGif (bytes: Buffer, fit: Fit): Decoded {
+    const gif = readGif(bytes)
+    const count = gif.images.length
+    const size = gifSizeWithinBounds(gif)
+    const target = decodedSize(size, count, fit)
+    const frameBytes = target.width * target.height * 3
+    const data = new Uint8Array(frameBytes * count)
+    const shrink = createShrink(size, target)
+    const deadline = performance.now() + decodeSeconds * 1000
+    let at = 0
+    for (const { screen, top, bottom } of drawGif(bytes, gif)) {
+      if (performance.now() > deadline) throw new DecodeTimeout(decodeSeconds * 1000)
+      if (at > 0) data.copyWithin(at, at - frameBytes, at)
+      shrink(screen, data.subarray(at, at + frameBytes), top, bottom)
+      at += frameBytes
+    }
+    return { frames: { ...target, count, data }, size, delays: delaysOf(gif.images.map(({ delayMs }) => delayMs)) }
+  }
+
+  async function decodeBySharp (bytes: Buffer, fit: Fit): Promise<Decoded> {
+    const deadline = performance.now() + decodeSeconds * 1000
+    const sharp = await loadedSharp()
+    const options: SharpOptions = { animated: true, limitInputPixels: ALL_PIXELS + FRAME_PIXELS }
+    const header = await sharp(bytes, options).metadata()
+    const { pages: count = 1, orientation = 1, format, delay = [] } = header
+    const stored = storedSizeWithinBounds(header)
+    const size = turned(stored, orientation)
+    const target = turned(decodedSize(size, count, fit), orientation)
+    const { data, info } = await pixels()
+    if (format === 'jpeg' && endsEarly(bytes, checkTime)) throw new Error('the data of the JPEG end early') // libjpeg only warns of that, and of much that does no harm
+    const frames = { width: info.width, height: info.height / count, count, data: inThreeBands(data, info.channels) }
+    if (count > 1 && frames.height < stored.height) replaceRims(frames)
+    return { frames: orientFrames(frames, orientation), size, delays: delaysOf(Array.from({ length: count }, (_, i) => delay[i] ?? 0)) }
+
+    function checkTime (): void {
+      if (performance.now() > deadline) throw new DecodeTimeout(decodeSeconds * 1000)
+    }
+
+    async function pixels () {
+      checkTime()
+      const image = sharp(bytes, { ...options, failOn: 'error' })
+      if (header.depth === 'ushort') image.pipelineColourspace('srgb') // else sharp leaves 16 bits in the colours of Display P3
+      if (target.width < stored.width || target.height < stored.height) image.resize({ ...target, fit: 'fill', kernel: 'cubic' })
+      const seconds = Math.max(1, Math.ceil((deadline - performance.now()) / 1000))
+      return image.flatten({ background: '#000' }).toColourspace('srgb').timeout({ seconds }).raw().toBuffer({ resolveWithObject: true }).catch((error: unknown) => {
+        throw error instanceof Error && /^timeout\b/.test(error.message) ? new DecodeTimeout(decodeSeconds * 1000) : error
+      })
+    }
+  }
+
+  /** Large enough for every rendition, and never larger than the picture. */
+  function decodedSize (size: Box, count: number, fit: Fit): Box {
+    const drawn = boxes.map(({ box }) => drawnSize(size, box, fit))
+    const width = Math.min(size.width, DETAIL * Math.max(1, ...drawn.map(({ width }) => width)))
+    const height = Math.min(size.height, DETAIL * Math.max(1, ...drawn.map(({ height }) => height)))
+    const less = Math.min(1, Math.sqrt(FRAMES_BYTES / (width * height * 3 * count)))
+    return { width: Math.max(1, Math.floor(width * less)), height: Math.max(1, Math.floor(height * less)) }
+  }
+}
+
+interface Box { width: number, height: number }
+
+function boxOf (size: string): Box {
+  const [width = 0, height = 0] = size.split('x').map(Number)
+  return { width, height }
+}
+
+let loading: ReturnType<typeof loadSharp> | undefined
+
+/** A failure to load it is not kept; but what it has loaded may be broken, so the thread had better end. */
+async function loadedSharp () {
+  try {
+    return await (loading ??= loadSharp())
+  } catch (cause) {
+    loading = undefined
+    throw outOfResources(cause)
+  }
+}
+
+/** 135 ms of loading, which nobody waits for who sends no picture. It has one thread for each picture, keeps nothing, and reads nothing but what is taken here. */
+async function loadSharp () {
+  const { default: sharp } = await import('sharp')
+  sharp.cache(false)
+  sharp.concurrency(1)
+  sharp.block({ operation: ['VipsForeignLoad'] })
+  sharp.unblock({ operation: ['Png', 'Jpeg', 'Webp'].map(name => `VipsForeignLoad${name}Buffer`) })
+  return sharp
+}
+
+/** Of each frame, as it is stored. Throws when the header promises what is not taken. */
+function storedSizeWithinBounds ({ format, pages = 1, width, height, pageHeight = height }: Metadata): Box {
+  if (!FORMATS.has(format)) throw new Error(`${format} is not taken`)
+  return withinBounds({ width, height: pageHeight }, pages)
+}
+
+/** Of the screen. An image beyond it costs as much as on a larger one. */
+function gifSizeWithinBounds ({ width, height, images }: Gif): Box {
+  if (width === 0 || height === 0) throw new Error('it has no pixels')
+  const reach = { width: Math.max(width, ...images.map(image => image.left + image.width)), height: Math.max(height, ...images.map(image => image.top + image.height)) }
+  withinBounds(reach, images.length)
+  return { width, height }
+}
+
+function withinBounds (size: Box, frames: number): Box {
+  const pixels = size.width * size.height
+  if (Math.max(size.width, size.height) > LONGEST_SIDE || pixels > FRAME_PIXELS) throw new Error('too many pixels')
+  if (frames > MOST_FRAMES || pixels * frames > ALL_PIXELS) throw new Error('too many frames')
+  return size
+}
+
+const turned = (size: Box, orientation: number): Box => isTurned(orientation) ? { width: size.height, height: size.width } : size
+
+/** sharp makes frames smaller as one tall picture, so that two of them mix where they meet: the rows beside those take their place. */
+function replaceRims ({ width, height, count, data }: Frames): void {
+  if (height < 4) return
+  const row = width * 3
+  for (let k = 0; k < count; k++) {
+    const first = k * height * row
+    const last = first + (height - 1) * row
+    data.copyWithin(first, first + row, first + 2 * row)
+    data.copyWithin(last, last - row, last)
+  }
+}
+
+function delaysOf (delays: number[]): number[] {
+  return delays.length === 1 ? [0] : delays.map(delay => delay || NO_DELAY_MS)
+}
+
+function inThreeBands (data: Buffer, channels: number): Uint8Array {
+  if (channels === 3) return data
+  return Uint8Array.from({ length: data.length / channels * 3 }, (_, i) => data[Math.floor(i / 3) * channels + (channels > 2 ? i % 3 : 0)]!)
+}
+
+/** The mean of the colours that are alike in the upper three bits of each channel, of those that are the most. */
+function dominantColor ({ width, height, data }: Frames): string {
+  const bins = new Map<number, { count: number, sums: [number, number, number] }>()
+  for (let at = 0; at < width * height * 3; at += 3) {
+    const key = data[at]! >> 5 << 6 | data[at + 1]! >> 5 << 3 | data[at + 2]! >> 5
+    const bin = bins.get(key) ?? { count: 0, sums: [0, 0, 0] }
+    if (bin.count++ === 0) bins.set(key, bin)
+    for (let c = 0; c < 3; c++) bin.sums[c]! += data[at + c]!
+  }
+  const { count, sums } = [...bins.values()].reduce((a, b) => b.count > a.count ? b : a)
+  return `#${sums.map(sum => Math.round(sum / count).toString(16).padStart(2, '0')).join('')}`
+}

@@ -1,0 +1,125 @@
+import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
+import { setTimeout as wait } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import type { Fit } from '../../schemas/library.js'
+import { damagedImage, isDamage, outOfResources } from '../errors.js'
+import type { PictureTimes } from '../ports.js'
+import { createTurns } from '../turns.js'
+import { DECODE_SECONDS, type Picture, type PicturesOptions } from './pictures.js'
+import type { PictureAnswer, PictureTask } from './worker.js'
+
+const COMPILED = new URL('./worker.js', import.meta.url)
+/** An idle thread ends after this many milliseconds, and its memory is free again. */
+const IDLE_MS = 60_000
+/** For one picture: decoded in ten seconds at most, and then encoded for every size. */
+const WHOLE_MS = 60_000
+/** The share of a time limit for which the process must have computed, before the picture is at fault. */
+const COMPUTED_SHARE = 0.8
+
+/**
+ * Reads pictures as services/pictures.ts does, in at most `threads` threads of their own, first come, first served.
+ * Takes the bytes away from the caller. Rejects with damagedImage() for a picture that is at fault, also for one that needs too much
+ * CPU time; with outOfResources() when a thread cannot start or dies, when the process was suspended or got too little CPU time,
+ * and when the pool closes. The thread is gone then, and the next picture gets a new one.
+ */
+export function createPicturePool (options: PicturesOptions, { threads = availableParallelism(), program = COMPILED, ...times }: PictureTimes & { threads?: number, program?: URL } = {}) {
+  const { decodeSeconds = DECODE_SECONDS, wholeMs = WHOLE_MS, cpuMs = cpuMsOfProcess } = times
+  const inTurn = createTurns(threads)
+  const idle: PictureThread[] = []
+  const living = new Set<PictureThread>()
+  let closed = false
+  return { read: (bytes: Buffer<ArrayBuffer>, fit: Fit) => inTurn(() => read(bytes, fit)), close }
+
+  async function read (bytes: Buffer<ArrayBuffer>, fit: Fit): Promise<Picture> {
+    let thread: PictureThread | undefined
+    try {
+      thread = idle.pop() ?? await startThread()
+      const begun = cpuMs()
+      const answer = await thread.ask({ bytes, fit, ...options, decodeSeconds }, wholeMs)
+      if ('exceededMs' in answer) throw tooSlow(answer.exceededMs, cpuMs() - begun)
+      if ('damaged' in answer) throw damagedImage(new Error(answer.damaged))
+      return withBuffers(answer.picture)
+    } catch (error) {
+      throw isDamage(error) ? error : outOfResources(error)
+    } finally {
+      if (thread?.isFree()) idle.push(thread)
+      else thread?.end().catch(() => {})
+    }
+  }
+
+  async function startThread (): Promise<PictureThread> {
+    while (living.size >= threads) await [...living].find(thread => !thread.isFree())?.end() // one that has failed may still be at work
+    if (closed) throw new Error('the picture pool is closed')
+    const thread = createThread(program, () => {
+      living.delete(thread)
+      if (idle.includes(thread)) idle.splice(idle.indexOf(thread), 1)
+    })
+    living.add(thread)
+    return thread
+  }
+
+  async function close (): Promise<void> {
+    closed = true
+    await Promise.all([...living].map(thread => thread.end()))
+  }
+}
+
+type PictureThread = ReturnType<typeof createThread>
+
+function createThread (program: URL, onEnd: () => void) {
+  const worker = new Worker(program, { execArgv: ['--enable-source-maps'] }) // as the process is started; loaders of tests are not for it
+  const idleTimer = setTimeout(end, IDLE_MS).unref()
+  let state: 'free' | 'busy' | 'ended' = 'free'
+  worker.on('error', () => { state = 'ended' }) // the question that is open, if there is one, hears of it by itself
+  worker.once('exit', () => {
+    state = 'ended'
+    clearTimeout(idleTimer)
+    onEnd()
+  })
+  return { ask, isFree: () => state === 'free', end }
+
+  /** Rejects when the thread dies; it is free again only if it has answered. */
+  async function ask (task: PictureTask, mostMs: number): Promise<PictureAnswer> {
+    const answered = new AbortController()
+    const { signal } = answered
+    state = 'busy'
+    worker.ref()
+    idleTimer.refresh()
+    try {
+      const died = once(worker, 'exit', { signal }).then(([code]) => { throw new Error(`the picture thread ended with exit code ${code}`) })
+      const late = wait(mostMs, undefined, { signal })
+      const isAlone = task.bytes.byteLength === task.bytes.buffer.byteLength
+      const reply = once(worker, 'message', { signal })
+      worker.postMessage(task, isAlone ? [task.bytes.buffer as ArrayBuffer] : [])
+      const message = await Promise.race([reply, died, late])
+      if (!message) return { exceededMs: mostMs }
+      state = 'free'
+      return message[0]
+    } finally {
+      answered.abort()
+      worker.unref()
+    }
+  }
+
+  async function end (): Promise<void> {
+    state = 'ended'
+    await worker.terminate()
+  }
+}
+
+/** A picture is unreasonable only if the time was spent computing: a process that was suspended says nothing about it. */
+function tooSlow (allowedMs: number, computedMs: number): Error {
+  const cause = new Error(`not done within ${allowedMs} ms, in which the process computed for ${Math.round(computedMs)} ms`)
+  return computedMs >= allowedMs * COMPUTED_SHARE ? damagedImage(cause) : cause
+}
+
+function cpuMsOfProcess (): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** A thread's answer holds no buffers, only their bytes. */
+function withBuffers ({ facts, renditions }: Picture): Picture {
+  return { facts, renditions: renditions.map(({ bytes, ...rendition }) => ({ ...rendition, bytes: Buffer.from(bytes) })) }
+}

@@ -1,0 +1,126 @@
+import { damagedImage } from '../../errors.js'
+
+/** Looks at a buffer from a position on, may alter it, and says where to stop: -1 when everything belongs to it and it goes on in the next buffer. */
+type Scan = (buffer: Buffer, from: number) => number
+
+/** What a walk asks for next: so many bytes to look at, or to move on. */
+type Step = number | Scan
+
+/** Goes over a picture by its structure, step by step. Throws damagedImage(). What follows its end becomes zeros. */
+export type Walk = Generator<Step, void, Buffer>
+
+/** What a walk says about itself on the way. */
+export interface Course {
+  frames: number
+  /** Whether the picture may end here. */
+  whole: boolean
+  /** Whether everything from here on waits, since what has been seen may still have to be altered. */
+  holding: boolean
+}
+
+/** Answered with the next bytes, which may be altered until they are passed or the next step asks for more of them. They wait until then. */
+export const peek = (bytes: number): Step => bytes
+
+/** Moves over so many bytes. */
+export function pass (bytes: number): Step {
+  return overwrite(bytes, () => {})
+}
+
+/** Moves over so many bytes and makes each of them `value`; `seen` gets what came of them, piece by piece. */
+export function fill (bytes: number, value: number, seen?: (piece: Buffer) => void): Step {
+  return overwrite(bytes, (buffer, from, to) => {
+    buffer.fill(value, from, to)
+    seen?.(buffer.subarray(from, to))
+  })
+}
+
+/** Moves on as far as `scan` says. */
+export const move = (scan: Scan): Step => scan
+
+function overwrite (bytes: number, write: (buffer: Buffer, from: number, to: number) => void): Scan {
+  let left = bytes
+  return (buffer, from) => {
+    const to = Math.min(from + left, buffer.length)
+    if (to > from) write(buffer, from, to)
+    left -= to - from
+    return left === 0 ? to : -1
+  }
+}
+
+const NONE = Buffer.alloc(0)
+
+/** Runs a walk over a stream of bytes, however it is cut: nothing is copied but what a peek wants from more than one chunk. */
+export function createStream (walkOf: (course: Course) => Walk) {
+  const course: Course = { frames: 0, whole: false, holding: false }
+  const walk = walkOf(course)
+  const passed: Buffer[] = []
+  /** What a peek is still waiting for, with the `gatheredBytes` that are there. */
+  let gathered: Buffer | undefined
+  let gatheredBytes = 0
+  let failure: unknown
+  let step = advance(NONE)
+
+  return { course, push, end }
+
+  function push (chunk: Buffer): Buffer[] {
+    if (failure) throw failure
+    let rest = chunk
+    while (rest.length > 0) {
+      if (!gathered) {
+        run(rest)
+        break
+      }
+      const copied = rest.copy(gathered, gatheredBytes)
+      gatheredBytes += copied
+      rest = rest.subarray(copied)
+      if (gatheredBytes === gathered.length) {
+        const full = gathered
+        gathered = undefined
+        run(full)
+      }
+    }
+    return course.holding ? [] : passed.splice(0)
+  }
+
+  function end (): Buffer[] {
+    if (failure) throw failure
+    if (step !== undefined && !course.whole) throw damagedImage()
+    return passed.splice(0)
+  }
+
+  function run (buffer: Buffer): void {
+    let at = 0
+    while (at < buffer.length || typeof step === 'function') {
+      if (step === undefined) {
+        buffer.fill(0, at)
+        at = buffer.length
+      } else if (typeof step === 'number') {
+        if (at + step > buffer.length) break
+        step = advance(buffer.subarray(at, at + step))
+      } else {
+        const stop = step(buffer, at)
+        at = stop < 0 ? buffer.length : stop
+        if (stop < 0) break
+        step = advance(NONE)
+      }
+    }
+    if (at > 0) passed.push(at === buffer.length ? buffer : buffer.subarray(0, at))
+    if (at < buffer.length) gather(buffer.subarray(at), step as number)
+  }
+
+  function gather (begun: Buffer, bytes: number): void {
+    gathered = Buffer.allocUnsafe(bytes)
+    gatheredBytes = begun.copy(gathered)
+  }
+
+  /** A walk that has thrown must not look like one that came to its end. */
+  function advance (seen: Buffer): Step | undefined {
+    try {
+      const next = walk.next(seen)
+      return next.done ? undefined : next.value
+    } catch (error) {
+      failure = error
+      throw error
+    }
+  }
+}

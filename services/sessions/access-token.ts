@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto'
+import { normalizePhone } from '../phone.js'
+
+export const ISSUER = 'hookaba'
+const CLOCK_SKEW_MS = 60_000
+const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
+
+/** What a token of this service says of itself: whose it is, and by which session. */
+export interface Claims {
+  account: string
+  sid: string
+}
+
+/** What a token of the replaced system says, which names no account and no session; its session is called after it. */
+export interface LegacyClaims {
+  sid: string
+  phone: string
+  issuedAt: Date
+  expiresAt: Date
+}
+
+type Json = Record<string, unknown>
+
+/**
+ * Whether a decoded token is one that this service issues, and is good `now`.
+ * A library that checks claims only where they are there, and whatever their types, leaves this to us (RFC 8725 §3.8 to §3.11), and so it does with
+ * texts that only decode to a token, and with members that come twice (RFC 7519 §4), which every reader reads in a way of its own.
+ */
+export function readClaims (token: string, header: Json, payload: Json, now: Date): Claims | undefined {
+  if (!isGood(token, header, payload, now)) return undefined
+  const { iss, aud, sub, sid } = payload
+  const names = iss === ISSUER && aud === ISSUER && isId(sub) && isId(sid)
+  return names && token.startsWith(`${encode(header)}.${encode(payload)}.`) ? { account: sub, sid } : undefined
+}
+
+/** Whether a decoded token is one that the replaced system issued, and is good `now`. Another spelling of the signature (RFC 4648 §3.5) makes no other session. */
+export function readLegacyClaims (token: string, header: Json, payload: Json, now: Date, region: string): LegacyClaims | undefined {
+  if (!isGood(token, header, payload, now) || payload.type !== 'access' || payload.iss !== undefined) return undefined
+  const { sub, iat, exp } = payload as { sub: string, iat: number, exp: number }
+  const phone = normalizePhone(sub, region)
+  if (phone === undefined || iat <= 0) return undefined
+  const signed = token.slice(0, token.lastIndexOf('.'))
+  const sid = createHash('sha256').update(signed).digest('hex').slice(0, 24)
+  return { sid, phone, issuedAt: new Date(iat * 1000), expiresAt: new Date(exp * 1000) }
+}
+
+function isGood (token: string, header: Json, { sub, iat, exp, nbf }: Json, now: Date): boolean {
+  if (header.typ !== 'JWT' || !Object.keys(header).every(name => HEADER_MEMBERS.has(name))) return false
+  const [, , signature = ''] = token.split('.')
+  if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return false
+  if (typeof sub !== 'string' || !isTime(iat) || !isTime(exp) || (nbf !== undefined && !isTime(nbf))) return false
+  const latest = now.getTime() + CLOCK_SKEW_MS
+  return exp * 1000 > now.getTime() && iat * 1000 <= latest && (nbf ?? 0) * 1000 <= latest
+}
+
+const encode = (part: Json) => Buffer.from(JSON.stringify(part)).toString('base64url')
+const isId = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{24}$/.test(value)
+
+/** A NumericDate (RFC 7519 §2) that a Date can hold. */
+const isTime = (value: unknown): value is number => typeof value === 'number' && Math.abs(value) <= 8.64e12

@@ -1,0 +1,96 @@
+import { ObjectId, type Collection } from 'mongodb'
+import type { ReleasedNumberDocument, SessionDocument, UserDocument } from '../../schemas/documents.js'
+import { barPushedOut, newAccount, pushed, UNBLOCKED } from '../account-row.js'
+import type { Accounts } from '../accounts.js'
+import { isDuplicateKey } from '../errors.js'
+import type { Caller, Clock, Visitor } from '../ports.js'
+import type { LegacyClaims } from './access-token.js'
+
+/** As often as an adoption may lose a race. */
+const MAX_RACES = 20
+
+export interface LegacyTokensOptions {
+  users: Collection<UserDocument>
+  released: Collection<ReleasedNumberDocument>
+  accounts: Accounts
+  isAppointed: (phone: string) => boolean
+  /** When the replaced system gave way to this one, if that is known: it issued nothing later. */
+  takeover?: Date
+  now: Clock
+}
+
+/**
+ * Tokens that the replaced system has issued. They know a phone number and no session, so each gets a session on first use, in the account that has
+ * the number. It ends when the token does, it is never a recent sign-in, and it has no admin rights.
+ */
+export function createLegacyTokens ({ users, released, accounts, isAppointed, takeover, now }: LegacyTokensOptions) {
+  /** Who asks. While the session is in the row that has the number, that row alone decides: one read. */
+  return async function find (claims: LegacyClaims, fresh: boolean, visitor: Visitor): Promise<Caller | undefined> {
+    if (takeover && claims.issuedAt > takeover) return undefined
+    for (let race = 0; race < MAX_RACES; race++) {
+      const { caller, account } = await accounts.findByNumber(claims.phone, claims.sid, fresh || race > 0)
+      if (caller) return caller
+      if (account && !mayAdopt(account, claims)) return undefined
+      if (await wasGivenUp(claims, account)) return undefined
+      const adopted = await adopt(claims, account, visitor)
+      if (adopted) return adopted
+    }
+    throw new Error('a session of a legacy token was changed at every attempt')
+  }
+
+  /** What the filter of the adoption says too, so that a refusal is told from a lost race. */
+  function mayAdopt ({ blocked, legacy_revoked_at: revokedAt, ended_legacy: ended = [], sessions = [] }: UserDocument, { sid, issuedAt }: LegacyClaims): boolean {
+    return blocked !== true && !(revokedAt && revokedAt > issuedAt) && !ended.includes(sid) && !sessions.some(({ id }) => id === sid)
+  }
+
+  /** Whether the number was somebody else's after the token was issued, and the token therefore is theirs. */
+  async function wasGivenUp ({ phone, issuedAt }: LegacyClaims, account: UserDocument | null): Promise<boolean> {
+    const held = { number: phone, until: { $gt: issuedAt } }
+    const [former, deleted] = await Promise.all([
+      users.findOne({ former_numbers: { $elemMatch: held }, ...(account && { _id: { $ne: account._id } }) }, { projection: { _id: 1 } }),
+      released.findOne({ _id: phone, until: { $gt: issuedAt } })
+    ])
+    return former !== null || deleted !== null
+  }
+
+  /** Opens the session by one update, which has in its filter whatever forbids it. Undefined when the row has changed meanwhile. */
+  async function adopt ({ sid, phone, issuedAt, expiresAt }: LegacyClaims, known: UserDocument | null, visitor: Visitor): Promise<Caller | undefined> {
+    const at = now()
+    const session: SessionDocument = { id: sid, login_at: issuedAt, last_used_at: at, expires_at: expiresAt, user_agent: visitor.userAgent, legacy: true }
+    const account = await (known ? join(known, session, issuedAt) : found(phone, session))
+    if (!account) return undefined
+    accounts.forget(account)
+    visitor.record('session.opened', account, { session: sid, reason: 'legacy' })
+    return { account, session }
+  }
+
+  /** Only the account that was judged: its number may be another's by now. */
+  async function join ({ _id, number }: UserDocument, session: SessionDocument, issuedAt: Date): Promise<UserDocument | null> {
+    const before = await users.findOneAndUpdate(
+      {
+        _id,
+        number,
+        ...UNBLOCKED,
+        legacy_revoked_at: { $not: { $gt: issuedAt } },
+        ended_legacy: { $ne: session.id },
+        'sessions.id': { $ne: session.id }
+      },
+      { $push: pushed(session) },
+      { returnDocument: 'before' }
+    )
+    if (before) await barPushedOut(users, before, session.last_used_at)
+    return before
+  }
+
+  /** An account without a name. Undefined when the number has got one meanwhile. */
+  async function found (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
+    const account: UserDocument = { _id: new ObjectId(), number, sessions: [session], ...newAccount(session.last_used_at, isAppointed(number)) }
+    try {
+      await users.insertOne(account)
+      return account
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error
+      return undefined
+    }
+  }
+}

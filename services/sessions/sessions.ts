@@ -1,0 +1,198 @@
+import { randomBytes } from 'node:crypto'
+import type { Collection, UpdateFilter } from 'mongodb'
+import type { Session } from '../../schemas/auth.js'
+import type { SessionDocument, UserDocument } from '../../schemas/documents.js'
+import { barPushedOut, endsAllLegacy, hasRoomForEnded, newAccount, pushed, UNBLOCKED } from '../account-row.js'
+import type { Accounts } from '../accounts.js'
+import { invalidRefreshToken, invalidToken, isDuplicateKey, sessionNotFound, signInAgain } from '../errors.js'
+import type { Caller, Clock, Visitor } from '../ports.js'
+import { createRefreshTokens } from './refresh-token.js'
+
+const SECOND = 1000
+/** As often as a sign-in or a refresh may lose a race. */
+const MAX_RACES = 20
+const RECENT_MS = 10 * 60 * SECOND
+const REFRESH_LIFE_MS = 30 * 24 * 3600 * SECOND
+const REFRESH_GRACE_MS = 10 * SECOND
+
+export interface SessionsOptions {
+  users: Collection<UserDocument>
+  accounts: Accounts
+  /** Whether a new account with this number is an admin from the start. */
+  isAppointed: (phone: string) => boolean
+  secret: string
+  lifeSeconds: number
+  now: Clock
+}
+
+export interface OpeningOptions {
+  refreshable?: boolean
+  /** The session ends then at the latest. */
+  endsBy?: Date
+}
+
+type Reason = 'logout' | 'reused'
+
+/** Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every other. */
+export function createSessions ({ users, accounts, isAppointed, secret, lifeSeconds, now }: SessionsOptions) {
+  const tokens = createRefreshTokens(secret)
+  return { open, list, end, leave, endOthers, endAll, refresh, requireRecent }
+
+  /**
+   * Signs the account of a number in, which is made if there is none. Its oldest session beyond ten ends; so do all others where it has no name,
+   * because its number may be somebody else's since. Undefined for a blocked account.
+   */
+  async function open (phone: string, visitor: Visitor, { refreshable = false, endsBy }: OpeningOptions = {}): Promise<Caller & { refreshToken?: string } | undefined> {
+    const at = now()
+    const session: SessionDocument = {
+      id: randomBytes(12).toString('hex'),
+      login_at: at,
+      last_used_at: at,
+      expires_at: ending(at, refreshable ? REFRESH_LIFE_MS : lifeSeconds * SECOND, endsBy),
+      ...(endsBy && { ends_by: endsBy }),
+      user_agent: visitor.userAgent,
+      ...(refreshable && { refresh: { n: 0, rotated_at: at } })
+    }
+    for (let race = 0, named = true; race < MAX_RACES; race++, named = !named) {
+      const account = await (named ? joinNamed(phone, session) : joinUnnamed(phone, session))
+      if (account === 'blocked') return undefined
+      if (account === undefined) continue
+      accounts.forget(account)
+      visitor.record('session.opened', account, { session: session.id })
+      return { account, session, ...(refreshable && { refreshToken: tokens.issue(account._id.toHexString(), session.id, 0) }) }
+    }
+    throw new Error('the account of a number changed at every attempt to sign it in')
+  }
+
+  async function joinNamed (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
+    const before = await users.findOneAndUpdate({ number, username: { $exists: true }, ...UNBLOCKED }, { $push: pushed(session) }, { returnDocument: 'before' })
+    if (!before) return undefined
+    await barPushedOut(users, before, session.login_at)
+    return before
+  }
+
+  /** A duplicate key says that the account is blocked, or has a name by now. */
+  async function joinUnnamed (number: string, session: SessionDocument): Promise<UserDocument | 'blocked' | undefined> {
+    try {
+      return await users.findOneAndUpdate(
+        { number, username: { $exists: false }, ...UNBLOCKED },
+        { $set: { sessions: [session] }, $setOnInsert: newAccount(session.login_at, isAppointed(number)) },
+        { upsert: true, returnDocument: 'after' }
+      ) ?? undefined
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error
+      return await users.findOne({ number, blocked: true }, { projection: { _id: 1 } }) ? 'blocked' : undefined
+    }
+  }
+
+  /** An account's sessions, newest first. */
+  function list (account: UserDocument): SessionDocument[] {
+    return accounts.liveSessions(account)
+  }
+
+  /**
+   * 403 unless the session's sign-in is at most 10 minutes old: a stolen token alone must not take an account over.
+   * A refresh does not renew a sign-in, and a token of the replaced system was never one.
+   */
+  function requireRecent ({ legacy, login_at: signedInAt }: SessionDocument): void {
+    if (legacy || now().getTime() - signedInAt.getTime() > RECENT_MS) throw signInAgain()
+  }
+
+  /** Ends one of the account's own sessions. 404 for every other. */
+  async function end (sid: string, { account }: Caller, visitor: Visitor): Promise<void> {
+    const session = list(account).find(({ id }) => id === sid)
+    if (!session || !await endOne(account, session, visitor, 'logout')) throw sessionNotFound()
+  }
+
+  /** Ends the caller's own session, if it is still there. */
+  async function leave ({ account, session }: Caller, visitor: Visitor): Promise<void> {
+    await endOne(account, session, visitor, 'logout')
+  }
+
+  /** Whether it was still there. A legacy token must never open its session again. */
+  async function endOne (account: UserDocument, session: SessionDocument, visitor: Visitor, reason: Reason): Promise<boolean> {
+    const { id, legacy } = session
+    const present = { _id: account._id, 'sessions.id': id }
+    const pull = { sessions: { id } }
+    const ended = legacy
+      ? await updated({ ...present, ...hasRoomForEnded }, { $pull: pull, $push: { ended_legacy: id } }) ||
+        await updated(present, { $pull: pull, ...endsAllLegacy(now()) })
+      : await updated(present, { $pull: pull })
+    accounts.forget(account)
+    if (ended) visitor.record('session.revoked', account, { session: id, reason })
+    return ended
+  }
+
+  async function updated (filter: object, update: UpdateFilter<UserDocument>): Promise<boolean> {
+    return (await users.updateOne(filter, update)).matchedCount === 1
+  }
+
+  /** Ends all sessions of the account but the caller's, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
+  async function endOthers (caller: Caller, visitor: Visitor): Promise<void> {
+    const { id: own } = caller.session
+    await endMany(caller, { $pull: { sessions: { id: { $ne: own } } }, $set: { legacy_revoked_at: now() } }, id => id !== own, visitor)
+  }
+
+  /** Ends all sessions of the account, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
+  async function endAll (caller: Caller, visitor: Visitor): Promise<void> {
+    await endMany(caller, { $set: { sessions: [], legacy_revoked_at: now() } }, () => true, visitor)
+  }
+
+  async function endMany ({ account, session }: Caller, update: UpdateFilter<UserDocument>, isEnded: (id: string) => boolean, visitor: Visitor): Promise<void> {
+    const before = await users.findOneAndUpdate({ _id: account._id, 'sessions.id': session.id }, update, { returnDocument: 'before' })
+    accounts.forget(account)
+    if (!before) throw invalidToken()
+    for (const { id } of before.sessions ?? []) if (isEnded(id)) visitor.record('session.revoked', account, { session: id, reason: 'logout' })
+  }
+
+  /**
+   * Rotates a refresh token (RFC 9700 §4.14.2). The one before the current is answered with the same successor for 10 s, as parallel
+   * requests need it; every older one was stolen from somebody, and ends the session. 401.
+   */
+  async function refresh (token: string, visitor: Visitor): Promise<Caller & { refreshToken: string }> {
+    const presented = tokens.read(token)
+    if (!presented) throw invalidRefreshToken()
+    const { account: id, sid, n: presentedN } = presented
+    for (let race = 0; race < MAX_RACES; race++) {
+      const caller = await accounts.find(id, sid, true)
+      if (!caller?.session.refresh) throw invalidRefreshToken()
+      const { account, session } = caller
+      const { n, rotated_at: rotatedAt } = caller.session.refresh
+      const at = now()
+      if (presentedN === n) {
+        const rotated = { last_used_at: at, expires_at: ending(at, REFRESH_LIFE_MS, session.ends_by), refresh: { n: n + 1, rotated_at: at } }
+        if (!await rotate(account, sid, n, rotated)) continue
+        visitor.record('session.refreshed', account, { session: sid })
+        return { account, session: { ...session, ...rotated }, refreshToken: tokens.issue(id, sid, n + 1) }
+      }
+      if (presentedN === n - 1 && at.getTime() - rotatedAt.getTime() <= REFRESH_GRACE_MS) {
+        return { account, session, refreshToken: tokens.issue(id, sid, n) }
+      }
+      visitor.record('session.reused', account, { session: sid })
+      await endOne(account, session, visitor, 'reused')
+      throw invalidRefreshToken()
+    }
+    throw new Error('a refresh token was rotated at every attempt')
+  }
+
+  async function rotate (account: UserDocument, sid: string, n: number, { last_used_at: lastUsedAt, expires_at: expiresAt, refresh }: Pick<SessionDocument, 'last_used_at' | 'expires_at' | 'refresh'>): Promise<boolean> {
+    const { matchedCount } = await users.updateOne(
+      { _id: account._id, ...UNBLOCKED, sessions: { $elemMatch: { id: sid, 'refresh.n': n } } },
+      { $set: { 'sessions.$.last_used_at': lastUsedAt, 'sessions.$.expires_at': expiresAt, 'sessions.$.refresh': refresh } }
+    )
+    accounts.forget(account)
+    return matchedCount === 1
+  }
+}
+
+const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(at.getTime() + lifeMs, endsBy?.getTime() ?? Infinity))
+
+/** A session as its owner may see it, from the one with the id `current`. */
+export const shownSession = ({ id, login_at: loginAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument, current: string): Session => ({
+  id,
+  created_at: loginAt.toISOString(),
+  last_used_at: lastUsedAt.toISOString(),
+  expires_at: expiresAt.toISOString(),
+  user_agent: userAgent,
+  current: id === current
+})

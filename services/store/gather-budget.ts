@@ -1,0 +1,110 @@
+import { serverBusy } from '../errors.js'
+
+const TOTAL_BYTES = 64 * 1024 * 1024
+/** As long a client may let its bytes be waited for, in milliseconds, while somebody else waits for the memory that they have. */
+const GRACE_MS = 2000
+/** As long somebody waits for memory, in milliseconds. */
+const PATIENCE_MS = 10_000
+const CHECK_MS = 250
+
+/** Memory that is lent to one part of one upload. */
+export interface Lent {
+  /** Waits for bytes of the client. Rejects with 503 when others need the memory more. */
+  forClient: <T> (work: Promise<T>) => Promise<T>
+  release: () => void
+}
+
+interface Holder {
+  bytes: number
+  /** How long the client has been waited for, and since when it is again. */
+  waitedMs: number
+  since?: number
+  evict: (error: Error) => void
+}
+interface Waiter { bytes: number, since: number, admit: () => void, refuse: (error: Error) => void }
+
+/**
+ * Bounds the bytes of all uploads that are gathered before they go to the store. Who needs the least is served first. While somebody waits, the client that has
+ * kept most memory waiting for the longest, by the product of both, loses its own: slow uploaders cannot starve others, however many there are.
+ */
+export function createGatherBudget (total = TOTAL_BYTES) {
+  const holders = new Set<Holder>()
+  const waiters = new Set<Waiter>()
+  let free = total
+  let timer: NodeJS.Timeout | undefined
+  return { reserve }
+
+  /** Resolves with so many bytes of memory; rejects with 503 when there are none for too long. */
+  async function reserve (wanted: number): Promise<Lent> {
+    const bytes = Math.min(wanted, total)
+    if (bytes > free) await turn(bytes)
+    else free -= bytes
+    return lend(bytes)
+  }
+
+  async function turn (bytes: number): Promise<void> {
+    timer ??= setInterval(relieve, CHECK_MS).unref()
+    await new Promise<void>((resolve, reject) => {
+      waiters.add({ bytes, since: performance.now(), admit: resolve, refuse: reject })
+      relieve()
+    })
+  }
+
+  function lend (bytes: number): Lent {
+    const holder: Holder = { bytes, waitedMs: 0, evict () {} }
+    const evicted = new Promise<never>((_resolve, reject) => { holder.evict = reject })
+    evicted.catch(() => {})
+    holders.add(holder)
+    return {
+      async forClient (work) {
+        holder.since = performance.now()
+        try {
+          return await Promise.race([work, evicted])
+        } finally {
+          holder.waitedMs = waitedFor(holder)
+          delete holder.since
+        }
+      },
+      release: () => giveBack(holder)
+    }
+  }
+
+  function giveBack (holder: Holder): void {
+    if (!holders.delete(holder)) return
+    free += holder.bytes
+    admit()
+  }
+
+  function admit (): void {
+    for (const waiter of [...waiters].sort((a, b) => a.bytes - b.bytes)) {
+      if (waiter.bytes > free) break
+      waiters.delete(waiter)
+      free -= waiter.bytes
+      waiter.admit()
+    }
+    if (waiters.size > 0) return
+    clearInterval(timer)
+    timer = undefined
+  }
+
+  /** Takes memory from those who keep it for nothing, as much as the next in line needs, and sends away who has waited too long. */
+  function relieve (): void {
+    const now = performance.now()
+    for (const waiter of waiters) {
+      if (now - waiter.since < PATIENCE_MS) continue
+      waiters.delete(waiter)
+      waiter.refuse(serverBusy())
+    }
+    const needed = Math.min(...[...waiters].map(({ bytes }) => bytes))
+    const idle = [...holders].filter(holder => holder.since !== undefined && waitedFor(holder) >= GRACE_MS)
+    for (const holder of idle.sort((a, b) => b.bytes * waitedFor(b) - a.bytes * waitedFor(a))) {
+      if (waiters.size === 0 || needed <= free) break
+      holder.evict(serverBusy())
+      holders.delete(holder)
+      free += holder.bytes
+    }
+    admit()
+  }
+}
+
+const waitedFor = ({ waitedMs, since }: Holder) => waitedMs + (since === undefined ? 0 : performance.now() - since)

@@ -1,0 +1,196 @@
+import { Readable } from 'node:stream'
+import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, ListMultipartUploadsCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, S3ServiceException, UploadPartCommand, type ListMultipartUploadsCommandOutput, type S3Client } from '@aws-sdk/client-s3'
+import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
+import type { MediaStore } from '../ports.js'
+import { createGatherBudget, type Lent } from './gather-budget.js'
+
+/** S3 takes no smaller part but the last. Also: bytes in memory for one upload that is gathered. */
+const PART_SIZE = 5 * 1024 * 1024
+/** Bytes that may come beyond those that are sure to. */
+const TAIL_BYTES = 128 * 1024
+const FOR_EVER = 'public, max-age=31536000, immutable'
+
+export interface MediaStoreOptions {
+  s3: S3Client
+  bucket: string
+  /** Where the public reads the bucket: an item's url is this, `/`, and its key. */
+  publicUrl: string
+  /** Whether nobody between here and the store can change what is sent, so that bytes may go without a signature of their own: it would want them all beforehand. */
+  trustworthy: boolean
+  /** After so many milliseconds in which it takes no bytes that are there for it, the store counts as gone. */
+  silenceMs: number
+}
+
+/** A MediaStore in one bucket of an S3-compatible service. */
+export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, silenceMs }: MediaStoreOptions): MediaStore {
+  const gathering = createGatherBudget()
+  const described = (Key: string, ContentType: string) => ({ Bucket, Key, ContentType, CacheControl: FOR_EVER })
+  const store: MediaStore = {
+    async put (key, body, contentType, sure) {
+      const source = body[Symbol.asyncIterator]()
+      if (sure !== undefined && sure > PART_SIZE && trustworthy) return putParts(key, source, contentType, sure)
+      return putGathered(key, source, contentType, sure === undefined ? PART_SIZE : sure + TAIL_BYTES)
+    },
+
+    async putBytes (key, Body, contentType) {
+      confirmed(await s3.send(new PutObjectCommand({ ...described(key, contentType), Body })))
+    },
+
+    async get (Key) {
+      try {
+        const { Body, ContentLength } = await s3.send(new GetObjectCommand({ Bucket, Key }))
+        return { body: Body as Readable, size: ContentLength! }
+      } catch (error) {
+        if (error instanceof NoSuchKey) return undefined
+        throw error
+      }
+    },
+
+    async remove (prefix) {
+      for await (const { key, uploadId } of store.unfinished(prefix)) await store.abort(key, uploadId)
+      for await (const { key } of store.list(prefix)) await store.removeObject(key)
+    },
+
+    async removeObject (Key) {
+      await s3.send(new DeleteObjectCommand({ Bucket, Key }))
+    },
+
+    async * list (Prefix) {
+      for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket, Prefix })) {
+        for (const { Key, Size } of Contents) yield { key: Key!, size: Size! }
+      }
+    },
+
+    async * unfinished (Prefix) {
+      let page: ListMultipartUploadsCommandOutput | undefined
+      do {
+        page = await s3.send(new ListMultipartUploadsCommand({ Bucket, Prefix, KeyMarker: page?.NextKeyMarker, UploadIdMarker: page?.NextUploadIdMarker }))
+        for (const { Key, UploadId } of page.Uploads ?? []) yield { key: Key!, uploadId: UploadId! }
+      } while (page.IsTruncated)
+    },
+
+    async abort (Key, UploadId) {
+      await s3.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId })).catch(unlessGone)
+    },
+
+    async presignPost (Key, contentType, size, Expires) {
+      return createPresignedPost(s3, { Bucket, Key, Expires, Fields: { 'Content-Type': contentType }, Conditions: [['content-length-range', size, size]] })
+    },
+
+    async ping () {
+      await s3.send(new HeadBucketCommand({ Bucket }))
+    },
+
+    url: key => `${publicUrl}/${key}`
+  }
+  return store
+
+  /** Part by part, each in memory first: no request to the store waits for the client, however long that is silent. */
+  async function putGathered (Key: string, source: AsyncIterator<Buffer>, contentType: string, expected: number): Promise<void> {
+    const Parts: Array<{ ETag?: string, PartNumber: number }> = []
+    let UploadId: string | undefined
+    for (let isLast = false; !isLast;) {
+      const memory = await gathering.reserve(Math.min(PART_SIZE, expected))
+      try {
+        const { bytes: Body, ended } = await gathered(source, memory)
+        isLast = ended
+        if (isLast && !UploadId) return await store.putBytes(Key, Body, contentType)
+        UploadId ??= (await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))).UploadId
+        const PartNumber = Parts.length + 1
+        if (Body.length > 0) Parts.push({ ETag: (await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }))).ETag, PartNumber })
+      } finally {
+        memory.release()
+      }
+    }
+    confirmed(await s3.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } })))
+  }
+
+  /** In two parts: what is sure to come, as it comes, and the little that may follow. */
+  async function putParts (Key: string, source: AsyncIterator<Buffer>, contentType: string, sure: number): Promise<void> {
+    const first = await source.next() // nothing is begun for a stream that fails at once or is held back
+    const { UploadId } = await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))
+    const part = { Bucket, Key, UploadId }
+    const stream = exactly(sure, first, source)
+    const { ETag } = await sendStream(stream, silenceMs, (Body, abortSignal) => s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: sure }), { abortSignal }))
+    const Parts = [{ ETag, PartNumber: 1 }]
+    const rest = await bytesOf(source, stream.left)
+    if (rest.length > 0) Parts.push({ ETag: (await s3.send(new UploadPartCommand({ ...part, PartNumber: 2, Body: rest }))).ETag, PartNumber: 2 })
+    confirmed(await s3.send(new CompleteMultipartUploadCommand({ ...part, MultipartUpload: { Parts } })))
+  }
+}
+
+interface Exactly { chunks: AsyncIterable<Buffer>, left: Buffer[] }
+
+/** The first `size` bytes of a stream, whose first chunk has been taken from it; what came with the last of them is in `left` then. Throws when there are less. */
+function exactly (size: number, first: IteratorResult<Buffer>, source: AsyncIterator<Buffer>): Exactly {
+  const left: Buffer[] = []
+  return { left, chunks: take() }
+
+  async function * take (): AsyncGenerator<Buffer> {
+    let missing = size
+    for (let next = first; ; next = await source.next()) {
+      if (next.done) throw new Error('the stream ended before its time')
+      const piece = next.value.subarray(0, missing)
+      if (piece.length < next.value.length) left.push(next.value.subarray(piece.length))
+      missing -= piece.length
+      yield piece
+      if (missing === 0) return
+    }
+  }
+}
+
+/** Sends a stream as the body of one request; the request ends when the stream fails, which the SDK would not notice. */
+async function sendStream<T> ({ chunks }: Exactly, silenceMs: number, send: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  let fail!: (error: Error) => void
+  const failed = new Promise<never>((_resolve, reject) => { fail = reject })
+  failed.catch(() => controller.abort())
+  const body = Readable.from(timed(), { objectMode: false, highWaterMark: 1 }).once('error', fail)
+  try {
+    return await Promise.race([failed, send(body, controller.signal)])
+  } finally {
+    clearTimeout(timer)
+    body.destroy()
+  }
+
+  /** Only the store is timed: while it has a chunk to take, and when it has them all. */
+  async function * timed (): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      time()
+      yield chunk
+      clearTimeout(timer)
+    }
+    time()
+  }
+
+  function time (): void {
+    timer = setTimeout(() => fail(new Error('the store did not answer in time')), silenceMs)
+  }
+}
+
+/** The next part of a stream, and whether it has ended with it. */
+async function gathered (source: AsyncIterator<Buffer>, memory: Lent): Promise<{ bytes: Buffer, ended: boolean }> {
+  const chunks: Buffer[] = []
+  for (let size = 0; size < PART_SIZE;) {
+    const next = await memory.forClient(source.next())
+    if (next.done) return { bytes: Buffer.concat(chunks), ended: true }
+    chunks.push(next.value)
+    size += next.value.length
+  }
+  return { bytes: Buffer.concat(chunks), ended: false }
+}
+
+async function bytesOf (source: AsyncIterator<Buffer>, chunks: Buffer[] = []): Promise<Buffer> {
+  for (let next = await source.next(); !next.done; next = await source.next()) chunks.push(next.value)
+  return Buffer.concat(chunks)
+}
+
+/** Some stores answer 200 and an error in the body. */
+function confirmed ({ ETag }: { ETag?: string }): void {
+  if (!ETag) throw new Error('the store did not confirm the object')
+}
+
+function unlessGone (error: unknown): void {
+  if (!(error instanceof S3ServiceException && error.name === 'NoSuchUpload')) throw error
+}

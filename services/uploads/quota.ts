@@ -1,0 +1,97 @@
+import type { Collection, ObjectId } from 'mongodb'
+import type { LibraryDocument, UsageDocument } from '../../schemas/documents.js'
+import { isDuplicateKey, tooManyBytes, tooManyItems, tooManyOpenUploads } from '../errors.js'
+import type { Clock } from '../ports.js'
+
+const KEPT_MS = 25 * 3600 * 1000
+/** Direct uploads of one owner whose form can still be used. */
+const MAX_STAGED = 20
+
+export interface QuotaOptions {
+  usage: Collection<UsageDocument>
+  library: Collection<LibraryDocument>
+  /** Per owner, renditions included; undefined or 0: as much as they like. */
+  maxBytes?: number
+  maxItems?: number
+  /** How long an upload may take from its claim to its end; later its claim is void. */
+  claimMs: number
+  now: Clock
+}
+
+type Owner = UsageDocument['_id']
+type Usage = Required<Pick<UsageDocument, 'staged' | 'claims'>>
+interface Claim { end: () => Promise<void> }
+const NOTHING_CLAIMED: Claim = { end: async () => {} }
+
+/** How much each owner may have in the library, and on the way there. What one owner asks for at the same time, in whatever process, is settled by one compare-and-set after another. */
+export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claimMs, now }: QuotaOptions) {
+  const isLimited = maxBytes > 0 || maxItems > 0
+  return { claim, stage, unstage }
+
+  /** Claims room for an item that is about to be added; `end` it when the item is there, or will never be. 413 when there is no room. */
+  async function claim (owner: Owner | undefined, id: ObjectId, bytes: number): Promise<Claim> {
+    if (owner === undefined || !isLimited) return NOTHING_CLAIMED
+    await change(owner, async ({ staged, claims }) => {
+      await requireRoom(owner, bytes, { staged: staged.filter(other => !other.id.equals(id)), claims })
+      return { staged, claims: [...claims, { id, bytes, at: now() }] }
+    })
+    return { end: () => forget(owner, { claims: { id } }) }
+  }
+
+  /** Makes room for a direct upload until its form expires; `unstage` it when it has become an item, or never will. 413 when there is no room, 429 with 20 open ones. */
+  async function stage (owner: Owner, id: ObjectId, bytes: number, until: Date): Promise<void> {
+    await change(owner, async ({ staged, claims }) => {
+      if (staged.length >= MAX_STAGED) throw tooManyOpenUploads(secondsUntil(Math.min(...staged.map(({ until }) => until.getTime()))))
+      await requireRoom(owner, bytes, { staged, claims })
+      return { staged: [...staged, { id, bytes, until }], claims }
+    })
+  }
+
+  function unstage (owner: Owner, id: ObjectId): Promise<void> {
+    return forget(owner, { staged: { id } })
+  }
+
+  async function change (owner: Owner, next: (usage: Usage) => Promise<Usage>): Promise<void> {
+    for (;;) {
+      const { version = 0, staged = [], claims = [] } = await usage.findOne({ _id: owner }) ?? {}
+      const time = now().getTime()
+      const changed = await next({ staged: staged.filter(({ until }) => until.getTime() > time), claims: claims.filter(({ at }) => at.getTime() > time - claimMs) })
+      if (await written(owner, version, { version: version + 1, ...changed, purge_at: new Date(time + KEPT_MS) })) return
+    }
+  }
+
+  async function written (owner: Owner, version: number, next: Omit<UsageDocument, '_id'>): Promise<boolean> {
+    try {
+      const { matchedCount, upsertedCount } = await usage.replaceOne({ _id: owner, version }, next, { upsert: version === 0 })
+      return matchedCount + upsertedCount === 1
+    } catch (error) {
+      if (isDuplicateKey(error)) return false
+      throw error
+    }
+  }
+
+  async function requireRoom (owner: Owner, bytes: number, { staged, claims }: Usage): Promise<void> {
+    if (!isLimited) return
+    const used = await usedBy(owner, claims.map(({ id }) => id))
+    if (maxItems > 0 && used.items + staged.length + claims.length >= maxItems) throw tooManyItems(maxItems)
+    if (maxBytes > 0 && [...staged, ...claims].reduce((sum, { bytes }) => sum + bytes, used.bytes + bytes) > maxBytes) throw tooManyBytes(maxBytes)
+  }
+
+  /** What cannot be forgotten now is void by its age. */
+  async function forget (owner: Owner, entry: { claims: { id: ObjectId } } | { staged: { id: ObjectId } }): Promise<void> {
+    await usage.updateOne({ _id: owner }, { $pull: entry, $inc: { version: 1 } }).catch(() => {})
+  }
+
+  /** What is in the library, but for what is claimed and may be there already. */
+  async function usedBy (owner: Owner, claimed: ObjectId[]): Promise<{ bytes: number, items: number }> {
+    const [sum] = await library.aggregate<{ bytes: number, items: number }>([
+      { $match: { owner, _id: { $nin: claimed } } },
+      { $group: { _id: null, items: { $sum: 1 }, bytes: { $sum: { $reduce: { input: { $ifNull: ['$renditions', []] }, initialValue: { $ifNull: ['$size', 0] }, in: { $add: ['$$value', '$$this.bytes'] } } } } } }
+    ], { readPreference: 'primary' }).toArray()
+    return sum ?? { bytes: 0, items: 0 }
+  }
+
+  function secondsUntil (time: number): number {
+    return Math.max(1, Math.ceil((time - now().getTime()) / 1000))
+  }
+}

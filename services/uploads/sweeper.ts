@@ -1,0 +1,183 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
+import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
+import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/item-objects.js'
+import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
+import type { createLease } from './lease.js'
+
+/** What an upload may take beyond its longest time: its last writes, and clocks that differ. */
+const MARGIN_SECONDS = 60
+const AT_ONCE = 100
+const CLOSE_MS = 900
+const CURRENT = { readPreference: 'primary' } as const
+
+export interface SweeperOptions {
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  media: MediaStore
+  ownership: Pick<Ownership, 'settle'>
+  deletion: UnfinishedDeletions
+  lease: ReturnType<typeof createLease>
+  /** The longest an upload may take. */
+  longestSeconds: number
+  now: Clock
+  log: Log
+}
+
+/** What a round did away with, and how often it could not. */
+export interface Swept {
+  uploads: number
+  multipart_uploads: number
+  staged: number
+  accounts: number
+  failed: number
+}
+
+interface Task {
+  kind: Exclude<keyof Swept, 'failed'>
+  about: { id?: string, key?: string }
+  /** False when there was nothing to do after all. */
+  run: () => Promise<boolean>
+}
+
+/** Clears away what uploads and removals left that ended before their time. */
+export function createSweeper ({ uploads, library, media, ownership, deletion, lease, longestSeconds, now, log }: SweeperOptions) {
+  const stopping = new AbortController()
+  let working: Promise<unknown> = Promise.resolve()
+  return { sweep, close }
+
+  /** One round, after the one under way; undefined when another process is at it. What fails is logged, and left to the next round. */
+  function sweep (): Promise<Swept | undefined> {
+    const round = working.then(sweepOnce)
+    working = round.catch(() => {})
+    return round
+  }
+
+  /** Ends the round under way after its present step, and waits for that a moment. */
+  async function close (): Promise<void> {
+    stopping.abort()
+    await Promise.race([working, wait(CLOSE_MS, undefined, { ref: false })])
+  }
+
+  async function sweepOnce (): Promise<Swept | undefined> {
+    if (stopping.signal.aborted || !await lease.hold()) return undefined
+    const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
+    for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
+    await lease.release().catch((err: unknown) => log.warn({ event: 'library.unswept', err }))
+    if (Object.values(swept).some(count => count > 0)) log.info({ event: 'library.swept', ...swept })
+    return swept
+  }
+
+  async function doAll (tasks: AsyncIterable<Task>, swept: Swept): Promise<void> {
+    const failed = (err: unknown, about: Task['about'] = {}) => {
+      swept.failed++
+      log.error({ event: 'library.unswept', ...about, err })
+    }
+    try {
+      for await (const { kind, about, run } of tasks) {
+        if (stopping.signal.aborted || !await lease.hold()) return
+        await run().then(done => { if (done) swept[kind]++ }, (err: unknown) => failed(err, about))
+      }
+    } catch (err) { failed(err) }
+  }
+
+  async function * staleUploads (): AsyncGenerator<Task> {
+    const stale = staleAt(now())
+    for (let last: ObjectId | undefined; ;) {
+      const rows = await uploads.find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale, CURRENT).sort({ _id: 1 }).limit(AT_ONCE).toArray()
+      for (const row of rows) yield { kind: 'uploads', about: { id: row._id.toHexString() }, run: () => sweepUpload(row) }
+      if (rows.length < AT_ONCE) return
+      last = rows.at(-1)!._id
+    }
+  }
+
+  /** The bytes of a direct upload are taken over at any time until its form expires. */
+  function staleAt (at: Date): Filter<UploadDocument> {
+    const margin = before(at, MARGIN_SECONDS)
+    const longest = before(at, longestSeconds + MARGIN_SECONDS)
+    const tooOld = { $not: { $gt: longest } }
+    return {
+      $or: [
+        { state: { $in: ['open', 'committing'] }, started_at: { $lte: longest }, 'staging.expires_at': tooOld },
+        { state: 'staged', 'staging.expires_at': { $lte: margin } },
+        { state: 'removing', started_at: { $lte: margin } },
+        { state: 'sweeping' }
+      ]
+    }
+  }
+
+  /** Whoever is still at an upload finds its row claimed, or gone, and gives up. What is to be removed nobody takes back, so that needs no claim. */
+  async function sweepUpload (row: WithId<UploadDocument>): Promise<boolean> {
+    const { _id, state } = row
+    if (state === 'removing') return discard(row)
+    const claimed = await uploads.findOneAndUpdate({ _id, state, started_at: row.started_at }, { $set: { state: 'sweeping' } }, { returnDocument: 'after' })
+    if (!claimed) return false
+    const item = await library.findOne({ _id }, CURRENT)
+    return item && await isWhole(item) ? keep(claimed, item) : discard(claimed)
+  }
+
+  /** A sweep that was cut short may have begun to remove the objects of an upload that had not yet made its item. */
+  async function isWhole (item: LibraryDocument): Promise<boolean> {
+    const present = await objectsIn(folderOf(item.key ?? ''), media)
+    return [...objectsOf(item).keys()].every(key => present.has(key))
+  }
+
+  /** Does what the upload would have done at its end. */
+  async function keep ({ _id, staging }: WithId<UploadDocument>, item: LibraryDocument): Promise<boolean> {
+    if (staging) await media.removeObject(staging.key)
+    await ownership.settle(item)
+    const { deletedCount } = await uploads.deleteOne({ _id, state: 'sweeping' })
+    return deletedCount === 1
+  }
+
+  /** The row goes last, so that what fails is tried again; an item that is written while its objects go, goes too. */
+  async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
+    await library.deleteOne({ _id })
+    if (key !== '') await removeFolder(folderOf(key))
+    if (staging) await media.removeObject(staging.key)
+    await library.deleteOne({ _id })
+    const { deletedCount } = await uploads.deleteOne({ _id, state: state === 'removing' ? state : 'sweeping' })
+    return deletedCount === 1
+  }
+
+  async function removeFolder (folder: string): Promise<void> {
+    if (!isItemFolder(folder)) throw new Error('the row names no folder of an item')
+    await media.remove(folder)
+  }
+
+  /** The row of an upload is there before the store hears of it, and until the store has forgotten it: so it is looked for after the listing. */
+  async function * strayMultipartUploads (): AsyncGenerator<Task> {
+    for await (const { key, uploadId } of media.unfinished(LIBRARY)) {
+      yield {
+        kind: 'multipart_uploads',
+        about: { key },
+        async run () {
+          if (await uploads.findOne(within(folderOf(key)), CURRENT)) return false
+          await media.abort(key, uploadId)
+          return true
+        }
+      }
+    }
+  }
+
+  async function * strayStaged (): AsyncGenerator<Task> {
+    for await (const { key } of media.list(INCOMING)) {
+      yield {
+        kind: 'staged',
+        about: { key },
+        async run () {
+          if (await uploads.findOne({ 'staging.key': key }, CURRENT)) return false
+          await media.removeObject(key)
+          return true
+        }
+      }
+    }
+  }
+
+  /** Accounts that were deleted so long ago that nothing of theirs can be under way. */
+  async function * deletedAccounts (): AsyncGenerator<Task> {
+    for (const id of await deletion.abandoned()) yield { kind: 'accounts', about: { id: id.toHexString() }, run: () => deletion.finish(id) }
+  }
+}
+
+const before = (at: Date, seconds: number) => new Date(at.getTime() - seconds * 1000)

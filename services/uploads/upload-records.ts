@@ -1,0 +1,152 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { S3ServiceException } from '@aws-sdk/client-s3'
+import { ObjectId, type Collection } from 'mongodb'
+import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
+import { orFail, requestUnderWay, ServiceError } from '../errors.js'
+import { folderOf } from '../library/item-objects.js'
+import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
+
+/** How long a refusal waits for its clean-up before it is answered; the clean-up goes on. */
+const PATIENCE_MS = 500
+const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
+const CLEAN_UP_ATTEMPTS = 100
+/** Twice so long is waited at the end of the process, for what is under way and for its clean-up. */
+const CLOSE_MS = 900
+
+export interface FlightsOptions {
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  ownership: Pick<Ownership, 'settle'>
+  media: MediaStore
+  now: Clock
+}
+
+/** The rows of what is in flight: there before the first byte is stored, and until the item is in the library or nothing of it is left. */
+export function createFlights ({ uploads, library, ownership, media, now }: FlightsOptions) {
+  const stopping = new AbortController()
+  const cleaning = new Set<Promise<void>>()
+  const flying = new Set<Promise<unknown>>()
+  return { watch, begin, resume, commit, settle, abandon, close }
+
+  /** Settles as a whole upload does; before the end of the process it is waited for. */
+  async function watch<T> (upload: Promise<T>): Promise<T> {
+    flying.add(upload)
+    try {
+      return await upload
+    } finally {
+      flying.delete(upload)
+    }
+  }
+
+  /** Writes the row of what is about to be stored. */
+  async function begin (row: UploadDocument): Promise<void> {
+    await uploads.insertOne(row)
+  }
+
+  /** Opens a staged row, for what is about to be stored under `key`; false when somebody else has, or it is gone. */
+  async function resume (row: UploadDocument, key: string): Promise<boolean> {
+    const opened = { key, state: 'open', started_at: now() } as const
+    const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'staged' }, { $set: opened })
+    if (matchedCount === 0) return false
+    Object.assign(row, opened)
+    return true
+  }
+
+  /** Makes an upload an item of the library: whoever reads it there finds it whole. Rejects when a sweep has claimed it. */
+  async function commit ({ _id }: UploadDocument, item: LibraryDocument): Promise<LibraryDocument> {
+    const { matchedCount } = await uploads.updateOne({ _id, state: 'open' }, { $set: { state: 'committing' } })
+    if (matchedCount === 0) throw new Error('the upload was given up for dead before it ended')
+    await library.insertOne(item)
+    return release(item)
+  }
+
+  /** Deletes the row of a committed upload, once it is settled to whom its item belongs. */
+  async function release (item: LibraryDocument): Promise<LibraryDocument> {
+    const { _id } = item
+    const settled = await ownership.settle(item)
+    const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing' })
+    if (deletedCount === 0 && !await isSettled(_id)) throw new Error('the upload was given up for dead while it was committed')
+    return settled
+  }
+
+  /**
+   * Ends an upload that made its item, for a request that repeats it: who began it may be dead, or may still find it ended. False when the item is gone; 409 when it may go.
+   */
+  async function settle (item: LibraryDocument): Promise<boolean> {
+    const { _id } = item
+    const { matchedCount } = await library.updateOne({ _id }, { $set: { 'upload_key.replayed': true } })
+    if (matchedCount === 0) return false
+    const row = await uploads.findOne({ _id }, { readPreference: 'primary' })
+    if (row?.state === 'committing') await release(item)
+    else if (row) throw requestUnderWay()
+    return true
+  }
+
+  async function isSettled (_id: ObjectId): Promise<boolean> {
+    const item = await library.findOne({ _id, 'upload_key.replayed': true }, { readPreference: 'primary' })
+    return item !== null && !await uploads.findOne({ _id }, { readPreference: 'primary' })
+  }
+
+  /**
+   * Removes what an upload left because of `error`, trying again while the store or the database is away; resolves after a short while at most.
+   * A direct upload that was not refused but failed is staged again.
+   */
+  async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
+    if (row.key === '') return
+    const again = row.staging !== undefined && !(error instanceof ServiceError && error.statusCode < 500)
+    await Promise.race([cleanUp(row, again, isDoubtful(error), log), wait(PATIENCE_MS, undefined, { ref: false })])
+  }
+
+  function cleanUp (row: UploadDocument, again: boolean, doubtful: boolean, log: Log): Promise<void> {
+    const { key, owner, staging } = row
+    const note: UploadDocument = { _id: again ? new ObjectId() : row._id, key, ...(owner !== undefined && { owner }), state: 'removing', started_at: now(), ...(staging && !again && { staging }) }
+    const work = (async () => {
+      for (let attempt = 0; attempt < CLEAN_UP_ATTEMPTS && !stopping.signal.aborted; attempt++) {
+        try {
+          await removeAll(row, note, again, doubtful)
+          return
+        } catch (err) {
+          log.warn({ event: 'library.unclean', key, err })
+          await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, { ref: false, signal: stopping.signal }).catch(() => {})
+        }
+      }
+    })().finally(() => cleaning.delete(work))
+    cleaning.add(work)
+    return work
+  }
+
+  /**
+   * The note says to a sweep what is to go, also where one has claimed the upload or done away with its row; it stays, as nobody's, where the store may still be at work
+   * on what it never answered.
+   */
+  async function removeAll ({ _id, key, staging }: UploadDocument, note: UploadDocument, again: boolean, doubtful: boolean): Promise<void> {
+    await uploads.replaceOne({ _id: note._id }, note, { upsert: true })
+    await library.deleteOne({ _id, 'upload_key.replayed': { $ne: true } })
+    if (await library.findOne({ _id }, { readPreference: 'primary' })) {
+      await uploads.deleteOne({ _id: note._id, state: 'removing' })
+      return
+    }
+    await media.remove(folderOf(key))
+    if (again) await uploads.updateOne({ _id, key, state: { $in: ['open', 'committing'] } }, { $set: { key: '', state: 'staged' } })
+    else if (staging) await media.removeObject(staging.key)
+    if (doubtful) await uploads.updateOne({ _id: note._id }, { $unset: { owner: '' } })
+    else await uploads.deleteOne({ _id: note._id, state: 'removing' })
+  }
+
+  /** Lets uploads that were cut off clean up, and what is being cleaned up end its present attempt, in a limited time: a sweep finds the rest. */
+  async function close (): Promise<void> {
+    const atMost = () => wait(CLOSE_MS, undefined, { ref: false })
+    await Promise.race([Promise.allSettled(flying), atMost()])
+    stopping.abort()
+    await Promise.race([Promise.all(cleaning), atMost()])
+  }
+}
+
+const STORE_FAILED = 'Failed to upload file to S3'
+
+/** What the store fails in is the contract's failure of the store. */
+export const stored = <T>(work: Promise<T>) => orFail(STORE_FAILED, true, work)
+
+/** Whether the store has not said what became of a write: it may still come. */
+const isDoubtful = (error: unknown) =>
+  error instanceof ServiceError && error.message === STORE_FAILED && !(error.cause instanceof S3ServiceException && error.cause.$response !== undefined)

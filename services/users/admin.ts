@@ -1,0 +1,79 @@
+import { ObjectId, type Collection, type Filter } from 'mongodb'
+import type { UserDocument } from '../../schemas/documents.js'
+import type { ManagedUser, UserChange, UserPage, UserQuery } from '../../schemas/users.js'
+import type { Accounts } from '../accounts.js'
+import { invalidField, sentences, userNotFound } from '../errors.js'
+import { requirePhone } from '../phone.js'
+import type { Caller, Clock, Visitor } from '../ports.js'
+import type { Roles } from './roles.js'
+import { usernameKey } from './username.js'
+import { shownToSelf } from './users.js'
+
+const MOST_PER_PAGE = 100
+const DEFAULT_PER_PAGE = 50
+/** After every text that begins as what stands before it (MongoDB compares the bytes of UTF-8). */
+const LAST = '\u{10FFFF}'
+
+export interface UserAdminOptions {
+  users: Collection<UserDocument>
+  accounts: Pick<Accounts, 'forget'>
+  roles: Pick<Roles, 'isTestNumber'>
+  region: string
+  now: Clock
+}
+
+/** What an admin does with other people's users. Whoever calls it has made sure that it is one. */
+export function createUserAdmin ({ users, accounts, roles, region, now }: UserAdminOptions) {
+  return { list, change }
+
+  /** One page in the order of ids; `username` is the beginning of a name, as names are compared. A row that has no unique name is found by its number alone, and an account without a name is no user. 400. */
+  async function list ({ limit = DEFAULT_PER_PAGE, cursor, username = '', number }: UserQuery): Promise<UserPage> {
+    const size = Math.min(limit, MOST_PER_PAGE)
+    const key = usernameKey(username)
+    const filter: Filter<UserDocument> = {
+      username: { $exists: true },
+      ...(cursor !== undefined && { _id: { $gt: readCursor(cursor) } }),
+      ...(key !== '' && { username_key: { $gte: key, $lt: key + LAST } }),
+      ...(number !== undefined && { number: requirePhone(number, region, 'number').e164 })
+    }
+    const rows = await users.find(filter).sort({ _id: 1 }).limit(size + 1).toArray()
+    const page = rows.slice(0, size)
+    return { users: page.map(shownToAdmin), next_cursor: rows.length > size ? cursorAfter(page.at(-1)!) : null }
+  }
+
+  /**
+   * Makes somebody an admin or blocks them, or takes it back: one update, so that nobody who is blocked has a session or gets one. 400 a test number
+   * as admin, 404.
+   */
+  async function change (id: string, { admin, blocked }: UserChange, caller: Caller, visitor: Visitor): Promise<ManagedUser> {
+    const there = { _id: new ObjectId(id), deleting: { $exists: false } }
+    const before = await users.findOne(there)
+    if (!before) throw userNotFound()
+    if (admin && roles.isTestNumber(before.number ?? '')) throw invalidField('admin', sentences.value)
+    const changes = { ...(admin !== undefined && { admin }), ...(blocked !== undefined && { blocked }) }
+    if (Object.keys(changes).length === 0) return shownToAdmin(before)
+
+    const endsLegacy = blocked === true || (blocked === false && before.blocked === true)
+    const user = await users.findOneAndUpdate(
+      there,
+      { $set: { ...changes, ...(blocked && { sessions: [] }), ...(endsLegacy && { legacy_revoked_at: now() }) } },
+      { returnDocument: 'after' }
+    )
+    accounts.forget(before)
+    if (!user) throw userNotFound()
+    accounts.forget(user)
+    const by = caller.account._id.toHexString()
+    if (blocked) for (const { id: session } of before.sessions ?? []) visitor.record('session.revoked', user, { session, reason: 'blocked', by })
+    visitor.record('admin.changed', user, { by, ...changes })
+    return shownToAdmin(user)
+  }
+}
+
+const shownToAdmin = (user: UserDocument): ManagedUser => ({ ...shownToSelf(user), blocked: user.blocked === true })
+
+const cursorAfter = ({ _id }: UserDocument) => Buffer.from(_id.id).toString('base64url')
+
+function readCursor (cursor: string): ObjectId {
+  if (!/^[\w-]{16}$/.test(cursor)) throw invalidField('cursor', sentences.value)
+  return new ObjectId(Buffer.from(cursor, 'base64url'))
+}

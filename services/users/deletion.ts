@@ -1,0 +1,105 @@
+import type { Collection, Filter, ObjectId } from 'mongodb'
+import type { ReleasedNumberDocument, UserDocument } from '../../schemas/documents.js'
+import { UNBLOCKED } from '../account-row.js'
+import type { Accounts } from '../accounts.js'
+import { invalidToken } from '../errors.js'
+import type { Caller, Clock, Log, Ownership, Visitor } from '../ports.js'
+import { warnOfVacancy } from './roles.js'
+
+/** Longer than any token of the replaced system lives. */
+const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * 1000
+/** As often as the number of an account may change while it is being deleted. */
+const MAX_RACES = 20
+/** What a request may take beyond the longest upload, and what clocks differ by. */
+const MARGIN_SECONDS = 60
+
+export interface AccountDeletionOptions {
+  users: Collection<UserDocument>
+  released: Collection<ReleasedNumberDocument>
+  accounts: Accounts
+  ownership: Pick<Ownership, 'release'>
+  isAppointed: (phone: string) => boolean
+  /** The longest an upload may take. */
+  longestSeconds: number
+  now: Clock
+  log: Log
+}
+
+export type AccountDeletion = ReturnType<typeof createAccountDeletion>
+
+/** Accounts that end. The number is free at once; the row goes when nothing can refer to it any more. */
+export function createAccountDeletion ({ users, released, accounts, ownership, isAppointed, longestSeconds, now, log }: AccountDeletionOptions) {
+  return { remove, removeUnnamed, abandoned, finish }
+
+  /**
+   * Signs the caller out everywhere, frees name and number, and lets their items stay as nobody's. 401 when the session has ended meanwhile.
+   * What the login has counted for the phone goes by itself, the audit after its 90 days.
+   */
+  async function remove (caller: Caller, visitor: Visitor): Promise<void> {
+    const { id: sid } = caller.session
+    let { account } = caller
+    for (let race = 0; race < MAX_RACES; race++) {
+      if (await mark(account, { 'sessions.id': sid })) {
+        visitor.record('user.deleted', account)
+        if (account.number !== undefined && isAppointed(account.number)) warnOfVacancy(log, account.number)
+        return finishNow(account._id)
+      }
+      const changed = await accounts.find(account._id.toHexString(), sid, true)
+      if (!changed) throw invalidToken()
+      account = changed.account
+    }
+    throw new Error('an account that is to be deleted changed at every attempt')
+  }
+
+  /** Deletes an account that has no name, because somebody else has its number now. False when it has a name by now, or is blocked. */
+  async function removeUnnamed (account: UserDocument, visitor: Visitor): Promise<boolean> {
+    if (!await mark(account, { username: { $exists: false } })) return false
+    visitor.record('user.deleted', account, { reason: 'number changed' })
+    await finishNow(account._id)
+    return true
+  }
+
+  /** Whether the account was as it was read. Its numbers are noted first: legacy tokens of them must not open the account of their next holder. */
+  async function mark (account: UserDocument, condition: Filter<UserDocument>): Promise<boolean> {
+    const { _id, number } = account
+    const at = now()
+    await releaseNumbers(account, at)
+    const { matchedCount } = await users.updateOne(
+      { _id, number: number ?? { $exists: false }, deleting: { $exists: false }, ...UNBLOCKED, ...condition } as Filter<UserDocument>,
+      {
+        $set: { deleting: at, sessions: [], admin: false },
+        $unset: { number: '', username: '', username_key: '', former_numbers: '', ended_legacy: '', legacy_revoked_at: '' }
+      }
+    )
+    accounts.forget(account)
+    return matchedCount === 1
+  }
+
+  async function releaseNumbers ({ number, former_numbers: former = [] }: UserDocument, at: Date): Promise<void> {
+    const numbers = [...former, ...(number === undefined ? [] : [{ number, until: at }])]
+    if (numbers.length === 0) return
+    await released.bulkWrite(numbers.map(({ number, until }) => ({
+      updateOne: { filter: { _id: number }, update: { $max: { until, expires_at: new Date(until.getTime() + LEGACY_LIFE_MS) } }, upsert: true }
+    })), { ordered: false })
+  }
+
+  /** The account is gone already; what fails here is done by a sweep. */
+  async function finishNow (id: ObjectId): Promise<void> {
+    await ownership.release(id).catch((err: unknown) => {
+      log.error({ event: 'account.release_failed', id: id.toHexString(), err }, 'What a deleted account had could not be released yet: a sweep does it')
+    })
+  }
+
+  /** Deleted accounts of which no upload or other request can be under way any more. */
+  async function abandoned (): Promise<ObjectId[]> {
+    const latest = new Date(now().getTime() - (longestSeconds + MARGIN_SECONDS) * 1000)
+    return users.find({ deleting: { $lte: latest } }, { projection: { _id: 1 }, limit: 100 }).map(({ _id }) => _id).toArray()
+  }
+
+  /** Repeats the release of everything that belonged to a deleted account, and removes its row. */
+  async function finish (id: ObjectId): Promise<boolean> {
+    await ownership.release(id)
+    const { deletedCount } = await users.deleteOne({ _id: id, deleting: { $exists: true } })
+    return deletedCount === 1
+  }
+}

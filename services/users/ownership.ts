@@ -1,0 +1,50 @@
+import type { Collection, ObjectId, UpdateFilter } from 'mongodb'
+import type { IdempotencyDocument, LibraryDocument, UploadDocument, UsageDocument, UserDocument } from '../../schemas/documents.js'
+import type { Ownership } from '../ports.js'
+
+const BATCH_ROWS = 1000
+const FORMER_OWNER = 'deleted'
+const CURRENT = { readPreference: 'primary' } as const
+const DISOWN: UpdateFilter<LibraryDocument> = { $unset: { owner: '' }, $set: { user_id: FORMER_OWNER } }
+
+export interface OwnershipOptions {
+  users: Collection<UserDocument>
+  uploads: Collection<UploadDocument>
+  library: Collection<LibraryDocument>
+  idempotency: Collection<IdempotencyDocument>
+  usage: Collection<UsageDocument>
+}
+
+/** What belongs to an account, and what becomes of it when the account is deleted. Everything here can be repeated. */
+export function createOwnership ({ users, uploads, library, idempotency, usage }: OwnershipOptions): Ownership {
+  return { settle, release }
+
+  /**
+   * The last step of an item that was just inserted: without its account it belongs to nobody. An account that is deleted later finds the item;
+   * one that was deleted before is found here.
+   */
+  async function settle (item: LibraryDocument): Promise<LibraryDocument> {
+    const { _id, owner, ...rest } = item
+    if (owner === undefined || await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 }, ...CURRENT })) return item
+    await library.updateOne({ _id, owner }, DISOWN)
+    return { _id, ...rest, user_id: FORMER_OWNER }
+  }
+
+  /** Items of the account stay and belong to nobody; what else refers to it goes. */
+  async function release (owner: ObjectId): Promise<void> {
+    await uploads.updateMany({ owner }, { $unset: { owner: '' } })
+    await disown(owner)
+    await idempotency.deleteMany({ owner })
+    await usage.deleteOne({ _id: owner })
+    await users.deleteMany({ duplicate_of: owner })
+  }
+
+  /** A few at a time, so that no write takes longer than the driver waits. */
+  async function disown (owner: ObjectId): Promise<void> {
+    for (;;) {
+      const rows = await library.find({ owner }, { projection: { _id: 1 }, limit: BATCH_ROWS, ...CURRENT }).toArray()
+      if (rows.length > 0) await library.updateMany({ owner, _id: { $in: rows.map(({ _id }) => _id) } }, DISOWN)
+      if (rows.length < BATCH_ROWS) return
+    }
+  }
+}

@@ -1,0 +1,200 @@
+import { ObjectId, type Collection, type Filter } from 'mongodb'
+import type { UserDocument } from '../../schemas/documents.js'
+import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../../schemas/users.js'
+import { newAccount, UNBLOCKED } from '../account-row.js'
+import type { Accounts } from '../accounts.js'
+import { foreignNumber, invalidField, invalidToken, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from '../errors.js'
+import { maskPhone, requirePhone } from '../phone.js'
+import type { Caller, Clock, Visitor } from '../ports.js'
+import { storedTime } from '../stored-time.js'
+import type { Roles } from './roles.js'
+import { parseUsername, usernameKey } from './username.js'
+
+export interface UsersOptions {
+  users: Collection<UserDocument>
+  accounts: Accounts
+  roles: Pick<Roles, 'isAdmin' | 'isAppointed' | 'isTestNumber'>
+  region: string
+  requireOwnNumber: boolean
+  now: Clock
+}
+
+/** As often as a row may come and go while one account is named. */
+const MAX_RACES = 20
+/** Rows of the replaced system that had one number: of so many at most the names are looked at. */
+const MAX_MERGED = 100
+
+/** A name as it was sent; a number in its normal form. */
+interface Wanted { username: string, number: string, admin: boolean }
+
+export function createUsers ({ users, accounts, roles, region, requireOwnNumber, now }: UsersOptions) {
+  return { create, get, getOwn, change }
+
+  /** The id of the user with this name and number, named now or long ago. 400, 403 a foreign number, 409 name or number taken. */
+  async function create ({ username, number: text, admin }: UserCreation, caller: Caller, visitor: Visitor): Promise<string> {
+    const number = requirePhone(text, region, 'number').e164
+    const byAdmin = roles.isAdmin(caller)
+    const own = number === caller.account.number
+    const wanted = { username, number, admin: byAdmin && mayBecomeAdmin(admin, number) }
+    const user = own
+      ? await nameOwn(wanted, caller, visitor)
+      : byAdmin || !requireOwnNumber
+        ? await nameAny(wanted, caller, visitor)
+        : await refuseForeign(username, caller, visitor)
+    return user._id.toHexString()
+  }
+
+  /** What an admin sent, if it will do. */
+  function mayBecomeAdmin (admin: boolean | undefined, phone: string): boolean {
+    if (admin === undefined) return false
+    if (admin && roles.isTestNumber(phone)) throw invalidField('admin', sentences.value)
+    return admin
+  }
+
+  /** Nobody learns whether a foreign number is registered: only the name decides between the two refusals. */
+  async function refuseForeign (username: string, { account }: Caller, visitor: Visitor): Promise<never> {
+    const { key } = parseUsername(username)
+    visitor.record('access.denied', account, { reason: 'foreign number' })
+    throw await users.findOne({ username_key: key }, { projection: { _id: 1 } }) ? usernameTaken() : foreignNumber()
+  }
+
+  /** The row that the session check has read is looked at first. */
+  async function nameOwn (wanted: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument> {
+    let { account } = caller
+    for (let race = 0; race < MAX_RACES; race++) {
+      const user = account.username === undefined ? await nameAccount(account, wanted, caller, visitor, ofSession(caller)) : await withPair(account, wanted)
+      if (user) return user
+      const changed = await accounts.find(account._id.toHexString(), caller.session.id, true)
+      if (!changed) throw invalidToken()
+      account = changed.account
+      if (account.number !== wanted.number) return refuseForeign(wanted.username, caller, visitor)
+    }
+    throw new Error('an account changed at every attempt to name it')
+  }
+
+  /** What refused an insert may be gone when it is looked for: only what is there decides. */
+  async function nameAny (wanted: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument> {
+    for (let race = 0; race < MAX_RACES; race++) {
+      const account = await users.findOne({ number: wanted.number })
+      const user = !account
+        ? await insert(wanted, caller, visitor)
+        : account.username === undefined ? await nameAccount(account, wanted, caller, visitor) : await withPair(account, wanted)
+      if (user) return user
+    }
+    throw new Error('what refused a new user was never there')
+  }
+
+  /** A stored name that would not be taken today is found all the same, and so is one of an account that was merged into this one. 409 for another name. */
+  async function withPair (account: UserDocument, { username }: Wanted): Promise<UserDocument> {
+    const key = usernameKey(username)
+    if (keyOf(account) === key || await hadName(account, key)) return account
+    parseUsername(username)
+    throw numberTaken()
+  }
+
+  async function hadName ({ _id }: UserDocument, key: string): Promise<boolean> {
+    const merged = await users.find({ duplicate_of: _id }, { projection: { username: 1, username_key: 1 }, limit: MAX_MERGED }).toArray()
+    return merged.some(row => keyOf(row) === key)
+  }
+
+  /** Gives an account its name; undefined when it is not as it was read any more. */
+  async function nameAccount (account: UserDocument, { username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor, condition: Filter<UserDocument> = {}): Promise<UserDocument | undefined> {
+    const { username, key } = parseUsername(text)
+    try {
+      const user = await users.findOneAndUpdate(
+        { _id: account._id, number, username: { $exists: false }, deleting: { $exists: false }, ...condition },
+        { $set: { username, username_key: key, ...(admin && { admin }) } },
+        { returnDocument: 'after' }
+      )
+      accounts.forget(account)
+      if (user) recordCreation(user, admin, caller, visitor)
+      return user ?? undefined
+    } catch (error) {
+      throw isDuplicateKey(error) ? usernameTaken() : error
+    }
+  }
+
+  /** An account that an admin makes, for a number that never signed in. Undefined when somebody was quicker. */
+  async function insert ({ username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument | undefined> {
+    const { username, key } = parseUsername(text)
+    const user: UserDocument = {
+      _id: new ObjectId(),
+      number,
+      username,
+      username_key: key,
+      sessions: [],
+      ...newAccount(now(), admin || roles.isAppointed(number))
+    }
+    try {
+      await users.insertOne(user)
+      recordCreation(user, admin, caller, visitor)
+      return user
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error
+      if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) throw usernameTaken()
+      return undefined
+    }
+  }
+
+  function recordCreation (user: UserDocument, admin: boolean, { account: { _id: by } }: Caller, visitor: Visitor): void {
+    visitor.record('user.created', user, { ...(!by.equals(user._id) && { by: by.toHexString() }), ...(admin && { admin }) })
+  }
+
+  /** One user as the caller may see them. 404, also for an account without a name. */
+  async function get (id: string, caller: Caller): Promise<User> {
+    const user = await users.findOne({ _id: new ObjectId(id), username: { $exists: true } })
+    if (!user) throw userNotFound()
+    return shown(user, user._id.equals(caller.account._id) || roles.isAdmin(caller))
+  }
+
+  /** The caller. 404 before they have a name. */
+  function getOwn ({ account }: Caller): CurrentUser {
+    if (account.username === undefined) throw userNotFound()
+    return shownToSelf(account)
+  }
+
+  /** Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 401 the session has ended meanwhile, 404, 409 the name is taken. */
+  async function change ({ username }: CurrentUserChange, caller: Caller, visitor: Visitor): Promise<CurrentUser> {
+    if (username === undefined) return getOwn(caller)
+    const { username: name, key } = parseUsername(username)
+    getOwn(caller) // 404 before there is a name
+    const user = await rename(caller, name, key)
+    if (!user) throw invalidToken()
+    visitor.record('user.renamed', user)
+    return shownToSelf(user)
+  }
+
+  async function rename (caller: Caller, username: string, key: string): Promise<UserDocument | null> {
+    const { account } = caller
+    try {
+      const user = await users.findOneAndUpdate(
+        { _id: account._id, username: { $exists: true }, ...ofSession(caller) },
+        { $set: { username, username_key: key } },
+        { returnDocument: 'after' }
+      )
+      accounts.forget(account)
+      return user
+    } catch (error) {
+      throw isDuplicateKey(error) ? usernameTaken() : error
+    }
+  }
+}
+
+/** What a change of the caller's own relies on: a block or a sign-out that was first wins. */
+const ofSession = ({ session: { id } }: Caller): Filter<UserDocument> => ({ 'sessions.id': id, ...UNBLOCKED })
+
+const keyOf = ({ username, username_key: key }: UserDocument) => key ?? usernameKey(String(username ?? ''))
+
+/** A user as the world sees them; `whole`: with every digit of the number. */
+export function shown (user: UserDocument, whole: boolean): User {
+  const number = user.number ?? user.old_number ?? ''
+  return {
+    _id: user._id.toHexString(),
+    username: String(user.username ?? ''),
+    number: whole ? number : maskPhone(number),
+    created_on: storedTime(user.created_on, user._id).toISOString()
+  }
+}
+
+/** A user as they see themselves. */
+export const shownToSelf = (user: UserDocument): CurrentUser => ({ ...shown(user, true), admin: user.admin === true })
