@@ -6,7 +6,7 @@ import { interleaved, median, printGoal, printTable, ratio } from './harness/rou
 import { get } from './harness/send.js'
 
 const PER_PAGE = 10
-const AT_ONCE = 8
+const CONCURRENCY = 8
 const BATCH = 5000
 /** So many different requests in turn, more than there are at once, so that none is like another that is under way. */
 const TURNS = 20
@@ -116,11 +116,11 @@ const cursorAfter = ({ created_at: at, _id: id }) => Buffer.from(BSON.serialize(
 
 /** Requests by some connections for so many milliseconds. */
 async function load ({ server, paths }, milliseconds) {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE })
+  const agent = new http.Agent({ keepAlive: true, maxSockets: CONCURRENCY })
   const before = await server.usage()
   const began = performance.now()
   let requests = 0
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+  await Promise.all(Array.from({ length: CONCURRENCY }, async () => {
     do {
       await get(server, paths[requests++ % paths.length], agent)
     } while (performance.now() - began < milliseconds)

@@ -5,7 +5,7 @@ import { start } from './harness/processes.js'
 import { interleaved, median, printGoal, printTable, ratio } from './harness/rounds.js'
 import { post } from './harness/send.js'
 
-const AT_ONCE = 16
+const CONCURRENCY = 16
 const DATABASE = 'hookaba-bench'
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
@@ -67,10 +67,10 @@ async function load (server, phones, many) {
 }
 
 async function spent (server, phones, toRequest, many) {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE })
+  const agent = new http.Agent({ keepAlive: true, maxSockets: CONCURRENCY })
   const queue = phones.entries()
   const before = await server.usage()
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+  await Promise.all(Array.from({ length: CONCURRENCY }, async () => {
     for (const [i, phone] of queue) await post(server, ...toRequest(phone), agent, many ? { 'x-forwarded-for': `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}` } : {})
   }))
   const after = await server.usage()

@@ -10,7 +10,7 @@ import { misused, runProgram } from './program.js'
 const USAGE = 'Usage: npm run check-library [-- --fix]'
 const INCONSISTENT = 3
 /** Nobody waits for an answer: a list of a large bucket may take its time. */
-const PATIENCE_MS = 60_000
+const SILENCE_MS = 60_000
 
 /**
  * The process that compares the library's rows with the store's objects, and with --fix repairs what can be.
@@ -20,7 +20,7 @@ async function run (fix: boolean): Promise<number> {
   const { MONGO_URI: uri, S3_BUCKET, ...config } = readConfig(process.env)
   if (uri === undefined || S3_BUCKET === undefined) throw new Error('MONGO_URI and S3_BUCKET must be set: they name what is compared')
   return withMongo(uri, async mongo => {
-    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, PATIENCE_MS)
+    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
     try {
       const db = mongo.db(databaseName(uri))
       const verdict = await checkLibrary({

@@ -26,7 +26,7 @@ export default fp(async function accounts (app) {
     released,
     accounts,
     ownership,
-    isAppointed: roles.isAppointed,
+    isConfiguredAdmin: roles.isConfiguredAdmin,
     longestSeconds: config.UPLOAD_MAX_SECONDS,
     now,
     log

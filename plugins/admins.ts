@@ -3,7 +3,7 @@ import { maskedPhone } from '../services/audit.js'
 
 /** The accounts of ADMIN_NUMBERS are admins, at every start; those who come later, when they come. */
 export default fp(async function admins (app) {
-  for (const account of await app.roles.appoint()) {
+  for (const account of await app.roles.grantConfiguredAdmins()) {
     const details = { by: 'ADMIN_NUMBERS', admin: true }
     app.log.info({ event: 'admin.changed', phone: maskedPhone(account), ...details })
     app.metrics.events.inc({ event: 'admin.changed', reason: '' })

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { changesRight, createAudit, maskedPhone } from '../services/audit.js'
 import { inTime } from '../services/database-wait.js'
-import type { Visitor } from '../services/ports.js'
+import type { RequestContext } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -9,27 +9,27 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     /** Who makes this request, and where what they do is written down. */
-    visitor: Visitor
+    requestContext: RequestContext
     /** Something was recorded that must be written before the answer. */
     auditDue: boolean
   }
 }
 
-const LONGEST_USER_AGENT = 255
+const MAX_USER_AGENT = 255
 
-/** `app.audit` and `request.visitor`: one call writes an event to the log, the audit and the metrics. What changes a right is in the database before the answer leaves. */
+/** `app.audit` and `request.requestContext`: one call writes an event to the log, the audit and the metrics. What changes a right is in the database before the answer leaves. */
 export default fp(async function audit (app) {
   const { collections, now, metrics } = app
   const book = createAudit({ audit: collections.audit, log: app.log, now })
   app.decorate('audit', book)
   app.decorateRequest('auditDue', false)
-  app.decorateRequest('visitor', {
+  app.decorateRequest('requestContext', {
     getter () {
       const request = this
       const { clientAddress: address, id: requestId, log } = request
       return {
         address,
-        userAgent: (this.headers['user-agent'] ?? '').slice(0, LONGEST_USER_AGENT),
+        userAgent: (this.headers['user-agent'] ?? '').slice(0, MAX_USER_AGENT),
         log,
         record (event, subject, details = {}) {
           log.info({ event, phone: maskedPhone(subject), ...details })

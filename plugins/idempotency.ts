@@ -4,7 +4,7 @@ import { IDEMPOTENCY_KEY } from '../schemas/common.js'
 import type { Fingerprint, StoredAnswer } from '../schemas/documents.js'
 import { invalidIdempotencyKey, reusedIdempotencyKey } from '../services/errors.js'
 import { createFingerprints } from '../services/idempotency/fingerprint.js'
-import { createIdempotency, type Hold, type Recall } from '../services/idempotency/idempotency.js'
+import { createIdempotency, type KeyLock, type Recall } from '../services/idempotency/idempotency.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -15,7 +15,7 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     /** While the request holds its `Idempotency-Key`. */
-    held: { hold: Hold, fingerprint: () => Promise<Fingerprint | undefined> } | null
+    idempotencyLock: { lock: KeyLock, fingerprint: () => Promise<Fingerprint | undefined> } | null
   }
 }
 
@@ -28,7 +28,7 @@ export default fp(async function idempotency (app) {
   const { collections, config, now, log } = app
   const keys = createIdempotency({ keys: collections.idempotency, secret: config.OTP_SECRET, longestSeconds: config.UPLOAD_MAX_SECONDS, now, log })
   const fingerprints = createFingerprints(config.OTP_SECRET)
-  app.decorateRequest('held', null)
+  app.decorateRequest('idempotencyLock', null)
   app.addHook('onClose', keys.close)
   app.addHook('onRoute', route => {
     if (!route.config?.idempotent) return
@@ -47,7 +47,7 @@ export default fp(async function idempotency (app) {
   async function beginOrReplay (request: FastifyRequest, reply: FastifyReply, key: string, done: Done): Promise<void> {
     const begun = await keys.begin(request.caller.account._id, `${request.method} ${request.routeOptions.url}`, key, recallFor(request, reply))
     if ('answer' in begun) return replay(request, reply, begun.answer)
-    request.held = { hold: begun.hold, fingerprint: watchBody(request) }
+    request.idempotencyLock = { lock: begun.lock, fingerprint: watchBody(request) }
     done()
   }
 
@@ -75,13 +75,13 @@ export default fp(async function idempotency (app) {
   }
 
   async function settleKey (request: FastifyRequest, reply: FastifyReply, body: unknown): Promise<void> {
-    const { held } = request
-    if (!held) return
-    request.held = null
+    const { idempotencyLock } = request
+    if (!idempotencyLock) return
+    request.idempotencyLock = null
     const { statusCode: status } = reply
-    const fingerprint = isLasting(status, reply) ? await held.fingerprint() : undefined
-    if (fingerprint) await keys.finish(held.hold, { status, content_type: String(reply.getHeader('content-type')), body: String(body), fingerprint })
-    else await keys.forget(held.hold)
+    const fingerprint = isLasting(status, reply) ? await idempotencyLock.fingerprint() : undefined
+    if (fingerprint) await keys.finish(idempotencyLock.lock, { status, content_type: String(reply.getHeader('content-type')), body: String(body), fingerprint })
+    else await keys.forget(idempotencyLock.lock)
   }
 }, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'multipart', 'jwt'] })
 

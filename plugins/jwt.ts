@@ -39,7 +39,7 @@ declare module 'fastify' {
 interface Decoded { header: Record<string, unknown>, payload: Record<string, unknown> }
 
 const REFRESHED_SECONDS = 15 * 60
-const REMEMBERED = 1000
+const MAX_CACHED_TOKENS = 1000
 /** RFC 6750 §2.1 with a token in the compact form of RFC 7515 §7.1, and nothing around or between. */
 const CREDENTIALS = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i
 
@@ -52,7 +52,7 @@ export default fp(async function tokens (app) {
     users: collections.users,
     released: collections.released_numbers,
     accounts,
-    isAppointed: roles.isAppointed,
+    isConfiguredAdmin: roles.isConfiguredAdmin,
     takeover: (await collections.migration.findOne({ _id: 'takeover' }))?.at,
     now
   })
@@ -67,7 +67,7 @@ export default fp(async function tokens (app) {
       namespace,
       secret,
       sign: { algorithm, iss: ISSUER, aud: ISSUER, ...(kid && { kid }) },
-      verify: { algorithms: [algorithm], cache: REMEMBERED, complete: true, ignoreExpiration: true, ignoreNotBefore: true }
+      verify: { algorithms: [algorithm], cache: MAX_CACHED_TOKENS, complete: true, ignoreExpiration: true, ignoreNotBefore: true }
     })
     codecs.push({ ...app.jwt[namespace]!, key })
   }
@@ -94,9 +94,9 @@ export default fp(async function tokens (app) {
   })
 
   /** What only reads may act on a session that another process ended some seconds ago; what changes something must not. */
-  async function callerOf (claims: Claims | LegacyClaims, { method, routeOptions, visitor }: FastifyRequest): Promise<Caller | undefined> {
+  async function callerOf (claims: Claims | LegacyClaims, { method, routeOptions, requestContext }: FastifyRequest): Promise<Caller | undefined> {
     const fresh = (method !== 'GET' && method !== 'HEAD') || routeOptions.config.showsAccount === true
-    return 'account' in claims ? accounts.find(claims.account, claims.sid, fresh) : findLegacy(claims, fresh, visitor)
+    return 'account' in claims ? accounts.find(claims.account, claims.sid, fresh) : findLegacy(claims, fresh, requestContext)
   }
 
   /** What the request's token says, if one of our keys made it. */

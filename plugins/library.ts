@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { createLibrary } from '../services/library/library.js'
-import { tellWrites } from '../services/on-write.js'
+import { onWrite } from '../services/on-write.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -14,12 +14,12 @@ export default fp(async function library (app) {
   const service = createLibrary({
     db: mongo.db!,
     library: collections.library,
-    patiently: (milliseconds, work) => app.patiently(milliseconds, db => work(db.collection('library'))),
+    withDedicatedConnection: (milliseconds, work) => app.withDedicatedConnection(milliseconds, db => work(db.collection('library'))),
     media,
     log,
     urlRendition: config.LIBRARY_URL_RENDITION
   })
-  tellWrites(collections.library, service.changed)
+  onWrite(collections.library, service.changed)
   app.decorate('library', service)
   app.addHook('onReady', async () => service.start())
   app.addHook('onClose', async () => service.close())

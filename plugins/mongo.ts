@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type Db, type MongoClientOptions } from 'mongodb'
 import type { AuditDocument, CounterDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, MigrationDocument, OtpDocument, ReleasedNumberDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
-import { databaseName, ensureIndexes, unlessNamed } from '../services/database.js'
+import { databaseName, ensureIndexes, withDefaults } from '../services/database.js'
 import { isConverted } from '../services/migration/accounts.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
@@ -24,12 +24,12 @@ declare module 'fastify' {
   interface FastifyInstance {
     collections: Collections
     /** Has work done by a connection of its own, whose commands may take so many milliseconds: longer than a request would wait. Rejects when the app closes meanwhile. */
-    patiently: <T>(milliseconds: number, work: (db: Db) => Promise<T>) => Promise<T>
+    withDedicatedConnection: <T>(milliseconds: number, work: (db: Db) => Promise<T>) => Promise<T>
   }
 }
 
 /** A compare-and-set on a stale read loses for ever, and a session that was ended must not be found on a secondary. */
-const CURRENT = { readPreference: 'primary' } as const
+const FROM_PRIMARY = { readPreference: 'primary' } as const
 
 /** A silent connection is given up after more than any command may take, and all works again within 5 s of a database's return. */
 const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 3000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
@@ -45,7 +45,7 @@ export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
   const patient = new Set<MongoClient>()
   app.addHook('onClose', async () => { await Promise.all([...patient].map(client => client.close())) })
-  await withClient({ ...unlessNamed(url, DEFAULTS), ...NO_LIMIT }, async client => {
+  await withClient({ ...withDefaults(url, DEFAULTS), ...NO_LIMIT }, async client => {
     try {
       await client.connect()
     } catch (cause) {
@@ -56,24 +56,24 @@ export default fp(async function mongo (app) {
     await ensureIndexes(database, app.log)
   })
   try {
-    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...unlessNamed(url, DEFAULTS) })
+    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...withDefaults(url, DEFAULTS) })
   } catch (cause) {
     throw mongoRefusal(url, cause)
   }
   const { db } = app.mongo
   if (!db) throw new Error('MONGO_URI names no database')
-  app.decorate('patiently', async (socketTimeoutMS, work) => {
-    return withClient({ ...unlessNamed(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client => work(client.db(databaseName(url))))
+  app.decorate('withDedicatedConnection', async (socketTimeoutMS, work) => {
+    return withClient({ ...withDefaults(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client => work(client.db(databaseName(url))))
   })
   app.decorate('collections', {
-    otps: boundedCollection(db.collection<OtpDocument | CounterDocument>('otps', { promoteBuffers: true, ...CURRENT })),
+    otps: boundedCollection(db.collection<OtpDocument | CounterDocument>('otps', { promoteBuffers: true, ...FROM_PRIMARY })),
     audit: boundedCollection(db.collection<AuditDocument>('audit')),
-    users: boundedCollection(db.collection<UserDocument>('users', CURRENT)),
-    released_numbers: boundedCollection(db.collection<ReleasedNumberDocument>('released_numbers', CURRENT)),
-    migration: boundedCollection(db.collection<MigrationDocument>('migration', CURRENT)),
-    idempotency: boundedCollection(db.collection<IdempotencyDocument>('idempotency', CURRENT)),
-    uploads: boundedCollection(db.collection<UploadDocument>('uploads', CURRENT)),
-    usage: boundedCollection(db.collection<UsageDocument>('usage', CURRENT)),
+    users: boundedCollection(db.collection<UserDocument>('users', FROM_PRIMARY)),
+    released_numbers: boundedCollection(db.collection<ReleasedNumberDocument>('released_numbers', FROM_PRIMARY)),
+    migration: boundedCollection(db.collection<MigrationDocument>('migration', FROM_PRIMARY)),
+    idempotency: boundedCollection(db.collection<IdempotencyDocument>('idempotency', FROM_PRIMARY)),
+    uploads: boundedCollection(db.collection<UploadDocument>('uploads', FROM_PRIMARY)),
+    usage: boundedCollection(db.collection<UsageDocument>('usage', FROM_PRIMARY)),
     library: boundedCollection(db.collection<LibraryDocument>('library')),
     leases: boundedCollection(db.collection<LeaseDocument>('leases'))
   })

@@ -118,7 +118,7 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
     },
 
     /** What the request's length says of a file that begins now: all that is still to come belongs to it, but for what may follow it. */
-    bounds: () => length === undefined ? {} : { sure: Math.max(0, length - received - MAX_BYTES_AFTER_FILE), most: length },
+    bounds: () => length === undefined ? {} : { minBytes: Math.max(0, length - received - MAX_BYTES_AFTER_FILE), maxBytes: length },
 
     /** Reads what follows the last part, and rejects when there was a part that the parser passed over. */
     async ended (): Promise<void> {

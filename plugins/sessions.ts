@@ -14,7 +14,7 @@ export default fp(async function sessions (app) {
   app.decorate('sessions', createSessions({
     users: collections.users,
     accounts,
-    isAppointed: roles.isAppointed,
+    isConfiguredAdmin: roles.isConfiguredAdmin,
     secret: config.OTP_SECRET,
     lifeSeconds: parseDuration(config.ACCESS_TOKEN_TTL)!,
     now

@@ -48,7 +48,7 @@ export default fp(async function sweeper (app) {
     busy = true
     await sweep().catch((err: unknown) => {
       counter.inc({ kind: 'failed' })
-      log.error({ event: 'library.unswept', err })
+      log.error({ event: 'sweep.failed', err })
     })
     busy = false
   }

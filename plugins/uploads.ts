@@ -2,11 +2,11 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createByteBudget } from '../services/uploads/byte-budget.js'
 import { createDirectUploads } from '../services/uploads/direct-upload.js'
-import { createIntake } from '../services/uploads/ingest.js'
+import { createIngest } from '../services/uploads/ingest.js'
 import { createPublish } from '../services/uploads/publish.js'
 import { createQuota } from '../services/uploads/quota.js'
 import { createUploadSlots } from '../services/uploads/slots.js'
-import { createFlights } from '../services/uploads/upload-records.js'
+import { createUploadRecords } from '../services/uploads/upload-records.js'
 import { createUploads } from '../services/uploads/upload.js'
 
 declare module 'fastify' {
@@ -34,23 +34,23 @@ const MARGIN_SECONDS = 60
 export default fp(async function uploads (app) {
   const { config, collections, mediaStore: media, ownership, pictures, now } = app
   const limit = config.UPLOAD_MAX_BYTES
-  const flights = createFlights({ ...collections, ownership, media, now })
+  const uploadRecords = createUploadRecords({ ...collections, ownership, media, now })
   const quota = createQuota({ ...collections, maxBytes: config.UPLOAD_QUOTA_BYTES, maxItems: config.UPLOAD_QUOTA_ITEMS, claimMs: MARGIN_SECONDS * 1000, now })
   const common = {
-    flights,
-    takeIn: createIntake({ media, limit, ...(pictures && { keeping: createByteBudget(WAITING_BYTES) }), readingBack: createByteBudget(WAITING_BYTES) }),
-    publish: createPublish({ media, flights, quota, pictures, now }),
+    uploadRecords,
+    takeIn: createIngest({ media, limit, ...(pictures && { keeping: createByteBudget(WAITING_BYTES) }), readingBack: createByteBudget(WAITING_BYTES) }),
+    publish: createPublish({ media, uploadRecords, quota, pictures, now }),
     limit,
     now
   }
   app.decorate('uploads', { ...createUploads({ ...common, library: collections.library }), ...createDirectUploads({ ...common, ...collections, quota, media, lifeSeconds: config.UPLOAD_MAX_SECONDS }) })
   const slots = createUploadSlots(config.MAX_REQUESTS)
-  app.decorate('maxUploadsAtOnce', slots.mostOfOne)
+  app.decorate('maxUploadsAtOnce', slots.maxOfOne)
   app.decorateRequest('endUpload', null)
   app.addHook('onRoute', route => {
     if (!route.config?.isUpload) return
     route.onRequest = [...[route.onRequest ?? []].flat(), async (request: FastifyRequest) => { request.endUpload = slots.take(request.caller.account._id.toHexString()) }]
     route.onSend = [...[route.onSend ?? []].flat(), async (request: FastifyRequest) => request.endUpload?.()]
   })
-  app.addHook('onClose', flights.close)
+  app.addHook('onClose', uploadRecords.close)
 }, { name: 'uploads', dependencies: ['env', 'clock', 'mongo', 's3', 'pictures', 'accounts'] })

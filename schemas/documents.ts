@@ -151,7 +151,7 @@ export interface StoredAnswer {
 }
 
 /**
- * Collection `uploads`: what is in flight, and what a sweep may have to clean up. Without `owner`, whoever began it has deleted their account.
+ * Collection `uploads`: what is in uploadRecord, and what a sweep may have to clean up. Without `owner`, whoever began it has deleted their account.
  * staged: a form to post the bytes with was handed out, nothing of it is in the library's part of the bucket; open: bytes are on their way to `key`;
  * committing: all is stored, the item is being written; removing: the item is to go, or what a failed upload left is, though the store may not have heard of it yet;
  * sweeping: a sweep has claimed it.

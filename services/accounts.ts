@@ -5,7 +5,7 @@ import type { Caller, Clock, Log } from './ports.js'
 
 /** For how long a process may believe what it has read of an account: with the request's own time, less than ten seconds. */
 const TRUST_MS = 9_000
-const TRUSTED = 10_000
+const MAX_CACHED_ACCOUNTS = 10_000
 /** How often the use of a session is written down: in an hour, or in a quarter of its idle time where that is shorter. */
 const TOUCH_MS = 3600 * 1000
 
@@ -27,7 +27,7 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
   const idleMs = idleSeconds > 0 ? idleSeconds * 1000 : Infinity
   const touchMs = Math.min(TOUCH_MS, idleMs / 4)
   const cache = new LRUCache<string, Promise<UserDocument | null>>({
-    max: TRUSTED,
+    max: MAX_CACHED_ACCOUNTS,
     ttl: TRUST_MS,
     ttlResolution: 0,
     perf: { now: () => now().getTime() }

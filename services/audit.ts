@@ -12,7 +12,7 @@ const MINUTE_MS = 60_000
 /** Rows that wait for the database; beyond them events are in the log alone, and their number too. */
 const MAX_WAITING = 10_000
 /** Rows that a repetition is added to, and client networks whose rows are counted. */
-const MAX_REMEMBERED = 10_000
+const MAX_CACHED = 10_000
 /** Of one client network in a minute, by requests without a token. */
 const MAX_ANONYMOUS_ROWS = 100
 /** What a client network does beyond that. */
@@ -45,8 +45,8 @@ interface Noted { row: AuditDocument, at: number }
 export function createAudit ({ audit, log, now }: AuditOptions) {
   /** What must be written yet. */
   const waiting = new Set<AuditDocument>()
-  const recent = new LRUCache<string, Noted>({ max: MAX_REMEMBERED })
-  const networks = new LRUCache<string, { since: number, rows: number }>({ max: MAX_REMEMBERED })
+  const recent = new LRUCache<string, Noted>({ max: MAX_CACHED })
+  const networks = new LRUCache<string, { since: number, rows: number }>({ max: MAX_CACHED })
   let lost = 0
   let timer: NodeJS.Timeout | undefined
   let writing = Promise.resolve()
@@ -132,7 +132,7 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
     const refused = err instanceof MongoBulkWriteError ? [err.writeErrors].flat().length : 0
     const kept = refused > 0 ? [] : rows.filter(row => waiting.has(row) || (waiting.size < MAX_WAITING && waiting.add(row)))
     lost += refused > 0 ? refused : rows.length - kept.length
-    log.error({ event: 'audit.unwritten', rows: kept.length, err })
+    log.error({ event: 'audit.write_failed', rows: kept.length, err })
     if (kept.length > 0) timer ??= setTimeout(flush, RETRY_MS).unref()
   }
 

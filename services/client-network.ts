@@ -2,7 +2,7 @@ import ipaddr from 'ipaddr.js'
 import { LRUCache } from 'lru-cache'
 
 /** Addresses whose networks are remembered: a request needs those of its client several times. */
-const MAX_REMEMBERED = 10_000
+const MAX_CACHED = 10_000
 
 /** Whom limits count as one client: an IPv4 address, also in its IPv6 form, or the /56 that one IPv6 customer may have (RFC 6177). */
 export const clientOf = networkOf({ ipv4: 32, ipv6: 56 })
@@ -12,7 +12,7 @@ export const maskAddress = networkOf({ ipv4: 24, ipv6: 48 })
 
 /** Gives the network of so many bits that an address lies in, as `192.0.2.0/24`; `unknown` for what is no address. */
 function networkOf (bits: { ipv4: number, ipv6: number }): (address: string) => string {
-  const known = new LRUCache<string, string>({ max: MAX_REMEMBERED, memoMethod: network })
+  const known = new LRUCache<string, string>({ max: MAX_CACHED, memoMethod: network })
   return address => known.memo(address)
 
   function network (address: string): string {

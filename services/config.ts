@@ -28,7 +28,7 @@ const parses = (parse: () => unknown) => { try { parse(); return true } catch { 
 const isUrl = (text: string) => isUrlWithQuery(text) && !text.includes('?')
 const isUrlWithQuery = (text: string) => /^https?:\/\/[^/?#@]+([/?][^#]*)?$/i.test(text) && parses(() => new URL(text))
 const isOrigin = (text: string) => isUrl(text) && new URL(text).origin === text
-const LONGEST_TOKEN_SECONDS = 3650 * 86_400
+const MAX_TOKEN_SECONDS = 3650 * 86_400
 const isWeak = (secret: string | undefined) => secret === undefined || Buffer.byteLength(secret) < 32 || PLACEHOLDER.test(secret) || isGuessable(secret)
 const isSize = (text: string) => /^[1-9]\d{0,3}x[1-9]\d{0,3}$/.test(text)
 /** The providers of SMS_PROVIDER in order, `mock` by its new name. */
@@ -81,7 +81,7 @@ const rules: Rule[] = [
   ['JWT_PRIVATE_KEY', env => env.JWT_ALGORITHM !== 'HS256' && env.JWT_PRIVATE_KEY === undefined, 'must be set with JWT_ALGORITHM ES256 or EdDSA'],
   ['JWT_PRIVATE_KEY', env => env.JWT_PRIVATE_KEY !== undefined && !areKeysFor(env.JWT_PRIVATE_KEY, env.JWT_ALGORITHM), 'must hold unencrypted PEM private keys for P-256 or Ed25519, the first of the kind that JWT_ALGORITHM signs with'],
   ['JWT_LEGACY_SECRET', env => listOf(env.JWT_SECRET_KEY).includes(env.JWT_LEGACY_SECRET?.trim() ?? ''), 'must not be an entry of JWT_SECRET_KEY: it verifies tokens of the replaced system only'],
-  ['ACCESS_TOKEN_TTL', env => (parseDuration(env.ACCESS_TOKEN_TTL) ?? Infinity) > LONGEST_TOKEN_SECONDS, 'must be a number and one of s, m, h, d, such as 30d, and at most ten years'],
+  ['ACCESS_TOKEN_TTL', env => (parseDuration(env.ACCESS_TOKEN_TTL) ?? Infinity) > MAX_TOKEN_SECONDS, 'must be a number and one of s, m, h, d, such as 30d, and at most ten years'],
   ['SESSION_IDLE_TTL', env => parseIdleTime(env.SESSION_IDLE_TTL) === undefined, 'must be 0, or a number and one of s, m, h, d, such as 90d'],
 
   ['OTP_SECRET', env => inProduction(env) && env.OTP_SECRET === undefined, 'must be set in production'],
@@ -167,8 +167,8 @@ export function parseTrustProxy (text: string): false | string[] | undefined {
 
 function isNetwork (text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/')
-  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
-  return PRIVATE_NETWORKS.includes(text) || (rest.length === 0 && most > 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) > 0 && Number(bits) <= most)))
+  const max = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+  return PRIVATE_NETWORKS.includes(text) || (rest.length === 0 && max > 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) > 0 && Number(bits) <= max)))
 }
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }

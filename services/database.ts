@@ -90,7 +90,7 @@ function isHost (text: string): boolean {
 }
 
 /** Of these options those about which MONGO_URI says nothing: the driver would let them win. */
-export function unlessNamed (uri: string, options: MongoClientOptions): MongoClientOptions {
+export function withDefaults (uri: string, options: MongoClientOptions): MongoClientOptions {
   const named = new Set([...new URLSearchParams(uri.split('?')[1]).keys()].map(name => name.toLowerCase()))
   return Object.fromEntries(Object.entries(options).filter(([name]) => !named.has(name.toLowerCase())))
 }

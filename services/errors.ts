@@ -32,7 +32,7 @@ export const sentences = {
   missing: 'Missing data for required field.',
   type: (type: string) => `Not a valid ${type}.`,
   oneOf: (values: readonly string[]) => `Must be one of: ${values.join(', ')}.`,
-  length: (least: number, most: number) => `Length must be between ${least} and ${most}.`,
+  length: (min: number, max: number) => `Length must be between ${min} and ${max}.`,
   phone: 'Not a valid phone number.',
   value: 'Not a valid value.'
 }
@@ -53,14 +53,14 @@ export const unsigned = () => new ServiceError(403, 'Signature does not match')
 export const userNotFound = () => new ServiceError(404, 'User not found')
 export const numberTaken = () => new ServiceError(409, 'Phone number already in use')
 export const usernameTaken = () => new ServiceError(409, 'Username already in use')
-export const tooManyTexts = (retryAfter: number) => new ServiceError(429, 'Too many codes requested', { retryAfter })
+export const tooManySms = (retryAfter: number) => new ServiceError(429, 'Too many codes requested', { retryAfter })
 export const tooManyGuesses = (retryAfter: number) => new ServiceError(429, 'Too many wrong codes', { retryAfter })
 export const tooManyNumbers = (retryAfter: number) => new ServiceError(429, 'Too many number changes', { retryAfter })
 
 export const notMultipart = () => new ServiceError(415, 'Unsupported media type')
 const MALFORMED = 'Invalid multipart body'
 export const invalidMultipart = (cause?: unknown) => clientFault(MALFORMED, cause)
-export const isMalformed = (error: unknown) => error instanceof ServiceError && error.message === MALFORMED
+export const isMalformedForm = (error: unknown) => error instanceof ServiceError && error.message === MALFORMED
 export const noFilePart = () => new ServiceError(400, 'No file part')
 export const noSelectedFile = () => new ServiceError(400, 'No selected file')
 export const missingUserId = () => new ServiceError(400, 'Missing user_id')
@@ -125,7 +125,7 @@ export const serverBusy = (cause?: unknown) => new ServiceError(503, 'Server is 
  * Awaits `work`; what fails in it and is no refusal of its own becomes a 500 with the contract's sentence for it.
  * `detailed`: the contract shows `details` beside that sentence.
  */
-export async function orFail<T> (sentence: string, detailed: boolean, work: Promise<T>): Promise<T> {
+export async function wrapFailure<T> (sentence: string, detailed: boolean, work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (cause) {

@@ -4,7 +4,7 @@ const RETRY_AFTER_SECONDS = 5
 /** For so long one check serves everybody who asks. */
 const SHARED_MS = 1000
 /** A dependency that says nothing for this long does not answer. */
-const PATIENCE_MS = 3000
+const TIMEOUT_MS = 3000
 
 export interface HealthOptions {
   /** By name, each rejects when what it asks does not answer. */
@@ -33,7 +33,7 @@ export function createHealth ({ checks, monotonic = () => performance.now() }: H
 
 async function withPatience (answer: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const silence = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error('no answer')), PATIENCE_MS) })
+  const silence = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error('no answer')), TIMEOUT_MS) })
   try {
     await Promise.race([answer, silence])
   } finally {

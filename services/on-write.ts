@@ -3,7 +3,7 @@ import type { Collection, Document } from 'mongodb'
 const WRITES = ['insertOne', 'insertMany', 'updateOne', 'updateMany', 'replaceOne', 'deleteOne', 'deleteMany', 'findOneAndUpdate', 'findOneAndReplace', 'findOneAndDelete', 'bulkWrite'] as const
 
 /** From now on `tell` is called whenever a write through this very object has ended, however it ended. */
-export function tellWrites<T extends Document> (collection: Collection<T>, tell: () => void): void {
+export function onWrite<T extends Document> (collection: Collection<T>, tell: () => void): void {
   for (const name of WRITES) {
     const write = collection[name].bind(collection) as (...args: unknown[]) => Promise<unknown>
     Object.assign(collection, { [name]: (...args: unknown[]) => write(...args).finally(tell) })

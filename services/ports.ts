@@ -8,16 +8,16 @@ import type { Phone } from './phone.js'
 export type Clock = () => Date
 
 /** `reference` comes back with the provider's report of what became of the text, where it reports at all. */
-export interface Text { to: string, body: string, reference: string }
+export interface SmsMessage { to: string, body: string, reference: string }
 
 /**
  * Sends one SMS. Rejects with NumberRefused when the provider says that this number takes none, with SmsUnconfirmed when the SMS may
  * have been sent, and with any other error when it was not.
  */
-export type SendSms = (text: Text) => Promise<void>
+export type SendSms = (text: SmsMessage) => Promise<void>
 
 /** One of several that may send an SMS, within `timeoutMs`; rejects as SendSms does. */
-export type SmsProvider = (text: Text, timeoutMs: number) => Promise<void>
+export type SmsProvider = (text: SmsMessage, timeoutMs: number) => Promise<void>
 
 /** The provider was given the SMS and did not say what became of it: it may arrive. */
 export class SmsUnconfirmed extends Error {}
@@ -34,7 +34,7 @@ export interface MediaStore {
    * Writes a stream to `key`, bounded in memory. `sure`: so many bytes will come at least, unless the stream fails; with it most of them are passed on as they come.
    * Rejects with the stream's own error, or with the store's; the object may then exist, in part or later: `remove` it.
    */
-  put (key: string, body: AsyncIterable<Buffer>, contentType: string, sure?: number): Promise<void>
+  put (key: string, body: AsyncIterable<Buffer>, contentType: string, minBytes?: number): Promise<void>
   /** Writes bytes to `key`, trying again where that may help. */
   putBytes (key: string, bytes: Buffer, contentType: string): Promise<void>
   /** What lies at `key`, as a stream that has to be read or destroyed; undefined when nothing does. */
@@ -66,7 +66,7 @@ export interface Log {
 
 /** What is worth a line in the log, a row in the audit and a count in the metrics. */
 export type AuditEvent =
-  | 'otp.requested' | 'otp.quiet' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
+  | 'otp.requested' | 'otp.already_sent' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
   | 'session.opened' | 'session.refreshed' | 'session.reused' | 'session.revoked'
   | 'library.removed' | 'notice.sent'
   | 'user.created' | 'user.renamed' | 'number.changed' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
@@ -81,7 +81,7 @@ export interface Caller {
 export type Subject = { _id: ObjectId, number?: string } | string | null
 
 /** Whoever makes a request, as far as the rules care. */
-export interface Visitor {
+export interface RequestContext {
   /** The network address, behind trusted proxies the one they name. */
   address: string
   userAgent: string
@@ -112,11 +112,11 @@ export interface UnfinishedDeletions {
 /** The login's rules for a number that an account is to have. */
 export interface NumberVerification {
   /** Sends a code; a refusal names `field`. */
-  requestOtp (phone: Phone, platform: 'other', visitor: Visitor, field: string): Promise<void>
+  requestOtp (phone: Phone, platform: 'other', requestContext: RequestContext, field: string): Promise<void>
   /** Whether the code is right and this is the one request that used it. */
-  verifyOtp (phone: Phone, otp: string, visitor: Visitor): Promise<boolean>
+  verifyOtp (phone: Phone, otp: string, requestContext: RequestContext): Promise<boolean>
   /** Tells a number that its account has another one from now on. Never rejects. */
-  notifyOfNumberChange (number: string, visitor: Visitor): Promise<void>
+  notifyOfNumberChange (number: string, requestContext: RequestContext): Promise<void>
 }
 
 /** One part of a multipart form, in the order of the wire; a file must be read to its end before the next part comes. */
@@ -125,7 +125,7 @@ export type FormPart =
   | { type: 'file', name: string, filename: string, file: FormFile }
 
 /** The bytes of a file part. Where the request has a length: `sure` bytes will come at least or the form is malformed, and `most` at most. */
-export type FormFile = Readable & { truncated?: boolean, sure?: number, most?: number }
+export type FormFile = Readable & { truncated?: boolean, minBytes?: number, maxBytes?: number }
 
 /** What whoever builds the app decides: its environment, and what a test or an embedder puts in the place of the world. */
 export interface AppSettings {

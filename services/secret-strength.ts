@@ -1,4 +1,4 @@
-const LEAST_BITS = 32
+const MIN_BITS = 32
 /** Words that people put into secrets, which make none. */
 const WORDS = /metrics|prometheus|monitoring|token|secret|password|passwd|hookaba|admin|bearer|example|sample|default|testing|test|letmein|welcome|qwertz|qwerty|asdf|key/gi
 
@@ -6,7 +6,7 @@ const WORDS = /metrics|prometheus|monitoring|token|secret|password|passwd|hookab
 export function isGuessable (secret: string): boolean {
   const characters = [...repeatsOnce(secret.replace(WORDS, ''))]
   const unexpected = characters.filter((character, i) => i === 0 || Math.abs(character.codePointAt(0)! - characters[i - 1]!.codePointAt(0)!) > 1)
-  return unexpected.length * entropy(unexpected) < LEAST_BITS
+  return unexpected.length * entropy(unexpected) < MIN_BITS
 }
 
 /** One copy of what a text repeats from its beginning to its end. */

@@ -18,7 +18,7 @@ const BAD_CREDENTIALS = new Set(['InvalidAccessKeyId', 'SignatureDoesNotMatch', 
 /** Unauthorized, AuthenticationFailed, and Atlas' own AtlasError. */
 const MONGO_REFUSALS = new Set([13, 18, 8000])
 const SILENT = 'it does not answer'
-const MOST_ERRORS = 50
+const MAX_ERRORS = 50
 
 interface Fault {
   name?: string
@@ -35,7 +35,7 @@ interface Fault {
 function causes (error: unknown): Fault[] {
   const found = new Set<Fault>()
   const add = (value: unknown) => {
-    if (typeof value !== 'object' || value === null || found.has(value) || found.size >= MOST_ERRORS) return
+    if (typeof value !== 'object' || value === null || found.has(value) || found.size >= MAX_ERRORS) return
     const fault = value as Fault
     found.add(fault)
     for (const next of [fault.cause, fault.reason, fault.error, ...listOf(fault.errors), ...listOf(fault.servers?.values())]) add(next)

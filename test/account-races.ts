@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import type { Caller } from '../services/ports.js'
 import { createNumberChange } from '../services/users/number-change.js'
 import { gif } from './fixtures.js'
-import { freshPhone, startService, startServices, visitorOf, type Service } from './helper.js'
+import { freshPhone, startService, startServices, requestContextOf, type Service } from './helper.js'
 
 const LEGACY_SECRET = 'the secret of the replaced system'
 
@@ -51,8 +51,8 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
   await race('a number change against a sign-in with the new number', async t => {
     const { account, session } = await person()
     const number = freshPhone()
-    const former = (await one.app.sessions.open(number, visitorOf(one.app)))!
-    const [changed, opened] = await Promise.all([change({ account, session }, number), other.app.sessions.open(number, visitorOf(other.app))])
+    const former = (await one.app.sessions.open(number, requestContextOf(one.app)))!
+    const [changed, opened] = await Promise.all([change({ account, session }, number), other.app.sessions.open(number, requestContextOf(other.app))])
     if (changed !== 200 || !opened) t.fail(`${changed}`)
     if (await users.countDocuments({ number }) !== 1 || !(await users.findOne({ number }))?._id.equals(account._id)) t.fail('the number is not the account\'s that proved to have it')
     await nothingIsLeft(t, former.account._id)
@@ -82,7 +82,7 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
   await race('a number change against naming the account that has the number', async t => {
     const { phone, account, session } = await person()
     const number = freshPhone()
-    const holder = (await one.app.sessions.open(number, visitorOf(one.app)))!
+    const holder = (await one.app.sessions.open(number, requestContextOf(one.app)))!
     const { token } = one.app.issueToken(holder)
     const [changed, named] = await Promise.all([
       change({ account, session }, number),
@@ -111,7 +111,7 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     const { phone, account, session } = await person()
     const [adoption, newcomer] = await Promise.all([
       other.call('GET', '/auth/sessions', { token: legacyToken(phone, one) }),
-      change({ account, session }, freshPhone()).then(() => one.app.sessions.open(phone, visitorOf(one.app)))
+      change({ account, session }, freshPhone()).then(() => one.app.sessions.open(phone, requestContextOf(one.app)))
     ])
     if (![200, 401].includes(adoption.status)) t.fail(`${adoption.status}`)
     const row = await users.findOne({ _id: newcomer!.account._id })
@@ -132,7 +132,7 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
 
   async function person (): Promise<Caller & { phone: string, token: string }> {
     const phone = freshPhone()
-    const caller = (await one.app.sessions.open(phone, visitorOf(one.app)))!
+    const caller = (await one.app.sessions.open(phone, requestContextOf(one.app)))!
     const { token } = one.app.issueToken(caller)
     const { status } = await one.call('POST', '/users', { token, json: { username: `person ${names++}`, number: phone } })
     if (status !== 201) throw new Error(`a user was not made: ${status}`)
@@ -150,7 +150,7 @@ function changeAt ({ app }: Service): (caller: Caller, number: string) => Promis
   const { accounts, accountDeletion: deletion, collections, config, roles, now } = app
   const login = { requestOtp: async () => {}, verifyOtp: async () => true as never, notifyOfNumberChange: async () => {} }
   const { verify } = createNumberChange({ users: collections.users, accounts, login, deletion, roles, region: config.DEFAULT_REGION, now })
-  return (caller, number) => verify(number, '123456', caller, visitorOf(app)).then(() => 200, ({ statusCode = 500 }) => statusCode)
+  return (caller, number) => verify(number, '123456', caller, requestContextOf(app)).then(() => 200, ({ statusCode = 500 }) => statusCode)
 }
 
 function legacyToken (phone: string, { clock }: Service): string {

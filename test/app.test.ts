@@ -5,7 +5,7 @@ import { freshPhone, startService } from './helper.js'
 /** The mobile app in the shops, as far as a server sees it: it reads no body outside 2xx, submits by itself at the sixth digit, and knows one token. */
 t.test('the app, as it is in the shops', async t => {
   const service = await startService(t)
-  const { call, texts, clock } = service
+  const { call, sms, clock } = service
   const phone = freshPhone()
   const national = phone.slice(3)
   const formats = [phone, national, `0${national}`, `${phone.slice(0, 3)} ${national.slice(0, 5)}-${national.slice(5)}`]
@@ -14,10 +14,10 @@ t.test('the app, as it is in the shops', async t => {
 
   for (const number of formats) {
     clock.advance(3600)
-    const before = texts.length
+    const before = sms.length
     const mounted = await Promise.all([1, 2].map(() => call('POST', '/auth/request-otp', { json: { phone: number } })))
     t.same(mounted.map(({ status, body }) => [status, body]), [[200, { message: 'OTP sent' }], [200, { message: 'OTP sent' }]], 'the page is mounted twice')
-    t.same(texts.slice(before).map(({ to }) => to), [phone], 'one text, to one number')
+    t.same(sms.slice(before).map(({ to }) => to), [phone], 'one text, to one number')
 
     const otp = service.lastCode(phone)
     const submitted = await Promise.all([1, 2].map(() => call('POST', '/auth/verify-otp', { json: { phone: number, otp } })))
@@ -51,7 +51,7 @@ t.test('the app, as it is in the shops', async t => {
 t.test('a number written in twenty ways is one number: in codes, guesses, users and an admin\'s search', async t => {
   const [admin, phone] = [freshPhone(), freshPhone()]
   const service = await startService(t, { env: { ADMIN_NUMBERS: admin } })
-  const { call, texts, clock } = service
+  const { call, sms, clock } = service
   const { token: chief } = await service.signIn(admin)
   await call('POST', '/users', { token: chief, json: { username: 'chief', number: admin } })
   const ways = notations(phone.slice(3))
@@ -60,7 +60,7 @@ t.test('a number written in twenty ways is one number: in codes, guesses, users 
   for (const [i, way] of ways.entries()) {
     clock.advance(5 * 3600) // one address may ask five times in 24 hours
     t.equal((await call('POST', '/auth/request-otp', { json: { phone: way } })).status, 200, JSON.stringify(way))
-    t.equal(texts.at(-1)?.to, phone)
+    t.equal(sms.at(-1)?.to, phone)
     const { body } = await call('POST', '/auth/verify-otp', { json: { phone: ways.at(i - 1), otp: service.lastCode(phone) } })
     ids.add((await call('POST', '/users', { token: body.access_token, json: { username: 'meera', number: ways.at(i - 2) } })).body.user_id)
     const found = await call('GET', `/users?number=${encodeURIComponent(way)}`, { token: chief })

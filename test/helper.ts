@@ -11,7 +11,7 @@ import type { AuditDocument, UserDocument } from '../schemas/documents.js'
 import type { Config, Env } from '../schemas/env.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { maskPhone } from '../services/phone.js'
-import type { Visitor } from '../services/ports.js'
+import type { RequestContext } from '../services/ports.js'
 import { openApiCheck, type OpenApiDocument } from './openapi.js'
 
 export interface Services {
@@ -100,8 +100,8 @@ export interface Service {
   services: Services
   /** Every line that was logged, as text. */
   logs: string[]
-  /** The texts that were sent, oldest first. */
-  texts: Array<{ to: string, body: string }>
+  /** The sms that were sent, oldest first. */
+  sms: Array<{ to: string, body: string }>
   /** The service's clock; `advance` moves it on. It stands far ahead of the database's own, or TTL indexes would take rows away. */
   clock: { now: Date, advance: (seconds: number) => void }
   /** One request over HTTP; the answer is held against the OpenAPI document, and one that departs from it rejects. */
@@ -130,24 +130,24 @@ export interface ServiceOptions extends Partial<AppOptions> { env?: Record<strin
 /** What a token of this service says, whoever signed it. */
 export const claimsOf = (token: string): { sub: string, sid: string, iat: number, exp: number } => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
 
-/** The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and texts that are kept. Closes itself. */
+/** The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and sms that are kept. Closes itself. */
 export async function startService (t: Test, { env, ...options }: ServiceOptions = {}): Promise<Service> {
   const services = options.services ?? await startServices(t)
   const config = completeConfig(readConfig({ ...environment(services), ...env }) as Env, {})
   const logs: string[] = []
-  const texts: Service['texts'] = []
+  const sms: Service['sms'] = []
   const clock = { now: new Date('2126-05-04T10:00:00.000Z'), advance: (seconds: number) => { clock.now = new Date(clock.now.getTime() + seconds * 1000) } }
   const app = await buildApp({
     config,
     now: () => clock.now,
-    sendSms: async text => { texts.push(text) },
+    sendSms: async message => { sms.push(message) },
     pictureProgram,
     logger: { level: 'info', stream: { write: (line: string) => { logs.push(line) } } },
     ...options
   })
   t.teardown(async () => {
     await app.close()
-    const leak = leakIn(logs, { codes: texts.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []), secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey] })
+    const leak = leakIn(logs, { codes: sms.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []), secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey] })
     if (leak) failProcess(`${t.fullname}: the log holds ${leak}`)
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -161,7 +161,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     config,
     services,
     logs,
-    texts,
+    sms,
     clock,
     async call (method, path, { token, json, body, headers, ...rest } = {}) {
       const response = await fetch(url + path, {
@@ -183,10 +183,10 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       return { phone, token: body.access_token }
     },
     async tokenFor (phone) {
-      const opened = await app.sessions.open(phone, visitorOf(app))
+      const opened = await app.sessions.open(phone, requestContextOf(app))
       return app.issueToken(opened!).token
     },
-    lastCode: phone => /\d{6}/.exec(texts.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
+    lastCode: phone => /\d{6}/.exec(sms.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
     upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {
       const form = new FormData()
       for (const [name, value] of Object.entries(fields)) form.append(name, value)
@@ -199,7 +199,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       return {
         objects: Contents.map(({ Key }) => Key!),
         multipartUploads: Uploads.map(({ Key }) => Key!),
-        uploads: await app.collections.uploads.countDocuments(IN_FLIGHT),
+        uploads: await app.collections.uploads.countDocuments(UPLOAD_RECORDS),
         library: await app.collections.library.countDocuments()
       }
     }
@@ -211,7 +211,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
 export const foldersOf = (keys: string[]) => [...new Set(keys.map(key => key.slice(0, key.lastIndexOf('/') + 1)))]
 
 /** Rows of `uploads` but the notes of what the store may still finish, which wait for a sweep. */
-export const IN_FLIGHT = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
+export const UPLOAD_RECORDS = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
 
 /** Fails the test file; an error thrown here would leave the teardowns that are still to come undone. */
 function failProcess (message: string): void {
@@ -229,7 +229,7 @@ function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets:
 }
 
 /** Somebody on this machine, of whom nothing is written down. */
-export const visitorOf = ({ log }: FastifyInstance): Visitor => ({ address: '127.0.0.1', userAgent: 'test', log, record () {} })
+export const requestContextOf = ({ log }: FastifyInstance): RequestContext => ({ address: '127.0.0.1', userAgent: 'test', log, record () {} })
 
 /** What the audit holds about a phone and the account that has it now, newest first. */
 export async function auditOf ({ audit, collections }: FastifyInstance, phone: string): Promise<AuditDocument[]> {

@@ -6,10 +6,10 @@ import { startProcess, type Running } from './running.js'
 
 /** A command's name and its collection, as BSON has them. */
 const command = (name: string, collection: string) => Buffer.concat([Buffer.from(`\x02${name}\0`), Buffer.from([collection.length + 1, 0, 0, 0]), Buffer.from(`${collection}\0`)])
-const REMEMBERED = command('update', 'idempotency')
+const KEY_WRITTEN = command('update', 'idempotency')
 
-for (const [moment, pattern] of [['the item was written', command('delete', 'uploads')], ['its answer could be remembered', REMEMBERED]] as const) {
-  t.test(`POST /library/upload with an Idempotency-Key, when the process is killed ${pattern === REMEMBERED ? 'before' : 'just after'} ${moment}`, async t => {
+for (const [moment, pattern] of [['the item was written', command('delete', 'uploads')], ['its answer could be remembered', KEY_WRITTEN]] as const) {
+  t.test(`POST /library/upload with an Idempotency-Key, when the process is killed ${pattern === KEY_WRITTEN ? 'before' : 'just after'} ${moment}`, async t => {
     const services = await startServices(t)
     const observer = await startService(t, { services, now: () => new Date(), env: { SWEEP_INTERVAL_SECONDS: '0' } })
     const { library } = observer.app.collections
@@ -45,7 +45,7 @@ t.test('POST /users with an Idempotency-Key, when the process is killed before i
   const token = await observer.tokenFor(number)
   const env = { ...environment(services), UPLOAD_MAX_SECONDS: '1' }
   const create = ({ url }: Running) => fetch(`${url}/users`, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': 'one' }, body: JSON.stringify({ username: `u${number.slice(1)}`, number }) })
-  await killedAt(t, env, REMEMBERED, create)
+  await killedAt(t, env, KEY_WRITTEN, create)
   const { _id } = (await observer.app.collections.users.findOne({ number }))!
 
   const service = await startProcess(t, env)

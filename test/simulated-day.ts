@@ -1,6 +1,6 @@
 import { ServiceError } from '../services/errors.js'
 import { parsePhone, type Phone } from '../services/phone.js'
-import type { Visitor } from '../services/ports.js'
+import type { RequestContext } from '../services/ports.js'
 import { freshPhone, insertRows, userRow, type Service } from './helper.js'
 
 const DAY_MS = 86_400_000
@@ -20,9 +20,9 @@ export interface Day {
 export interface Outcome { known: number, strangers: number, sms: number, mostInHour: number }
 
 /** One day of sign-ins and of an attack, on the real service with its clock moved on. Who got in, and what it cost. */
-export async function simulateDay ({ app, clock, texts, lastCode }: Service, { networks, everySeconds, known, strangers }: Day): Promise<Outcome> {
+export async function simulateDay ({ app, clock, sms, lastCode }: Service, { networks, everySeconds, known, strangers }: Day): Promise<Outcome> {
   const start = clock.now.getTime()
-  const before = texts.length
+  const before = sms.length
   const hours = new Map<number, number>()
   const got = { known: 0, strangers: 0 }
   const people = [...Array(known).fill('known'), ...Array(strangers).fill('strangers')].map((kind: keyof typeof got, i) => ({ kind, number: freshPhone(), address: `10.1.${i >> 8}.${i & 255}` }))
@@ -41,7 +41,7 @@ export async function simulateDay ({ app, clock, texts, lastCode }: Service, { n
       await act()
     }
   }
-  return { ...got, sms: texts.length - before, mostInHour: Math.max(...hours.values()) }
+  return { ...got, sms: sms.length - before, mostInHour: Math.max(...hours.values()) }
 
   function plan (at: number, act: () => Promise<void>): void {
     events.push({ at, act })
@@ -50,24 +50,24 @@ export async function simulateDay ({ app, clock, texts, lastCode }: Service, { n
   async function signIn (person: typeof people[number], patience: number): Promise<void> {
     const { kind, number, address } = person
     if (await ask(number, address)) {
-      if (await app.login.verifyOtp(phoneOf(number), lastCode(number), visitor(address))) got[kind]++
+      if (await app.login.verifyOtp(phoneOf(number), lastCode(number), requestContext(address))) got[kind]++
     } else if (patience > 1) plan(clock.now.getTime() + AGAIN_MS, () => signIn(person, patience - 1))
   }
 
   /** Whether an SMS was sent. */
   async function ask (number: string, address: string): Promise<boolean> {
-    const sent = texts.length
+    const sent = sms.length
     try {
-      await app.login.requestOtp(phoneOf(number), 'other', visitor(address))
+      await app.login.requestOtp(phoneOf(number), 'other', requestContext(address))
     } catch (error) {
       if (!(error instanceof ServiceError) || error.statusCode !== 429) throw error
     }
     const hour = Math.floor(clock.now.getTime() / 3_600_000)
-    hours.set(hour, (hours.get(hour) ?? 0) + texts.length - sent)
-    return texts.length > sent
+    hours.set(hour, (hours.get(hour) ?? 0) + sms.length - sent)
+    return sms.length > sent
   }
 
-  function visitor (address: string): Visitor {
+  function requestContext (address: string): RequestContext {
     return { address, userAgent: '', log: app.log, record () {} }
   }
 }

@@ -13,7 +13,7 @@ const ORDERS = scale({ short: 10, long: 40, real: 5 })
 
 t.setTimeout(1_200_000)
 /** After so many seconds an upload is stale: UPLOAD_MAX_SECONDS, the margin, and one. */
-const LONGEST = 661
+const ABANDONED_SECONDS = 661
 
 /** What a process leaves that is killed: rows and objects of one upload. */
 interface Left {
@@ -71,7 +71,7 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
       const { _id, key } = await leave(bucket, service, left)
       const before = await everything(service)
       if (left.state && left.state !== 'sweeping') {
-        clock.advance(left.state === 'removing' ? 59 : LONGEST - 2)
+        clock.advance(left.state === 'removing' ? 59 : ABANDONED_SECONDS - 2)
         t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 })
         t.strictSame(await everything(service), before, 'as long as somebody may be at it')
         clock.advance(700)
@@ -102,7 +102,7 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
     const metrics = (await service.call('GET', '/metrics')).text
     t.match(metrics, /hookaba_swept_total\{kind="uploads"\} [1-9]/)
     t.match(metrics, /hookaba_swept_total\{kind="failed"\} 0/)
-    t.ok(service.logs.some(line => line.includes('"library.swept"')))
+    t.ok(service.logs.some(line => line.includes('"sweep.finished"')))
   })
 
   t.test('an item whose account is gone, or is being deleted, belongs to nobody', async t => {
@@ -110,7 +110,7 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
     await service.app.collections.users.insertOne(leaving)
     for (const owner of [leaving._id, new ObjectId()]) {
       const { _id, key } = await leave(bucket, service, { state: 'committing', item: { renditions: RENDITIONS, owner }, objects: ALL, row: { owner } })
-      clock.advance(LONGEST)
+      clock.advance(ABANDONED_SECONDS)
       await sweeper.sweep()
       const item = await service.app.collections.library.findOne({ _id })
       t.match(item, { user_id: 'deleted' })
@@ -124,11 +124,11 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
   t.test('a row that names no folder of an item takes nothing with it, and stops nobody', async t => {
     for (const key of ['library/original.gif', 'original.gif', 'library//original.gif', 'incoming/a/b', 'library/a/b/original.gif']) await leave(bucket, service, { state: 'open', row: { key } })
     await leave(bucket, service, { state: 'open', objects: ALL })
-    clock.advance(LONGEST)
+    clock.advance(ABANDONED_SECONDS)
     t.match(await sweeper.sweep(), { uploads: 1, failed: 5 })
     const { uploads, ...rest } = await everything(service)
     t.match({ ...rest, uploads: [] }, still)
-    t.equal(service.logs.filter(line => line.includes('"library.unswept"')).length, 5)
+    t.equal(service.logs.filter(line => line.includes('"sweep.failed"')).length, 5)
     await service.app.collections.uploads.deleteMany({})
   })
 })
@@ -184,7 +184,7 @@ t.test('a sweep among others', async t => {
   const swept = (uploads: number) => ({ uploads, failed: 0 })
   const fill = async (count: number) => {
     for (let i = 0; i < count; i++) await leave(bucket, one, { state: 'open', objects: i < 5 ? ['original.gif'] : [] })
-    one.clock.advance(LONGEST)
+    one.clock.advance(ABANDONED_SECONDS)
   }
 
   t.test('two at once: one does it all, beyond one batch too', async t => {
@@ -303,7 +303,7 @@ t.test(`F20: a sweep that races running uploads and removals, in ${ORDERS} order
     const sweep = async () => {
       for (let round = 0; round < 4; round++) {
         await stage.turn()
-        if (random() < 0.4) service.clock.advance(LONGEST)
+        if (random() < 0.4) service.clock.advance(ABANDONED_SECONDS)
         await other.app.sweeper.sweep()
       }
     }
@@ -316,7 +316,7 @@ t.test(`F20: a sweep that races running uploads and removals, in ${ORDERS} order
     const removed: string[] = []
     await stage.play([upload, upload, sweep, removeOne], random)
 
-    service.clock.advance(2 * LONGEST)
+    service.clock.advance(2 * ABANDONED_SECONDS)
     await eventually(() => other.app.sweeper.sweep())
     const ids = [existing, ...uploads.flatMap(({ status, body }) => status === 201 ? [body.id] : [])].filter(id => !removed.includes(id))
     const items = await service.app.collections.library.find().toArray()

@@ -207,7 +207,7 @@ async function settle (lane: Lane, batch: Run[]): Promise<string[]> {
   const { service: { app, clock }, court } = lane
   const problems: string[] = []
   for (const run of batch) problems.push(...await again(lane, run))
-  await eventually(async () => await court.uploads.countDocuments({ state: { $in: ['open', 'committing'] } }) === 0).catch(() => problems.push('something is in flight for ever'))
+  await eventually(async () => await court.uploads.countDocuments({ state: { $in: ['open', 'committing'] } }) === 0).catch(() => problems.push('something is in uploadRecord for ever'))
   clock.advance(STALE_SECONDS)
   const swept = await app.sweeper.sweep()
   if (swept?.failed !== 0) problems.push(`the sweep: ${JSON.stringify(swept)}`)
@@ -229,12 +229,12 @@ async function settle (lane: Lane, batch: Run[]): Promise<string[]> {
 async function again (lane: Lane, run: Run): Promise<string[]> {
   const before = run.item
   if (run.key !== undefined) {
-    const { status, body } = await patiently(() => send(lane.service, lane.token, bodyOf(run), { headers: { 'idempotency-key': run.key } }))
+    const { status, body } = await withDedicatedConnection(() => send(lane.service, lane.token, bodyOf(run), { headers: { 'idempotency-key': run.key } }))
     if (status !== 201 || (before && body.id !== before.id)) return [`${described(run)}: the same again was answered ${status} ${JSON.stringify(body)}, after ${before?.id}`]
     run.item = body
   }
   if (run.offer) {
-    const { status, body } = await patiently(() => lane.service.call('POST', `/library/uploads/${run.offer!.id}/complete`, { token: lane.token }))
+    const { status, body } = await withDedicatedConnection(() => lane.service.call('POST', `/library/uploads/${run.offer!.id}/complete`, { token: lane.token }))
     if (status !== 201 || body.id !== run.offer.id) return [`${described(run)}: completed again, answered ${status} ${JSON.stringify(body)}`]
     run.item = body
   }
@@ -242,7 +242,7 @@ async function again (lane: Lane, run: Run): Promise<string[]> {
 }
 
 /** Until the first request, or its clean-up, is over. */
-async function patiently (request: () => Promise<Pick<Reply, 'status' | 'body'>>): Promise<Pick<Reply, 'status' | 'body'>> {
+async function withDedicatedConnection (request: () => Promise<Pick<Reply, 'status' | 'body'>>): Promise<Pick<Reply, 'status' | 'body'>> {
   let answer: Pick<Reply, 'status' | 'body'>
   return eventually(async () => {
     answer = await request()

@@ -7,7 +7,7 @@ import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/clie
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import { field, file, FORM_TYPE, gif } from './fixtures.js'
-import { environment, eventually, foldersOf, IN_FLIGHT, s3Client, startService, startServices, type Reply, type Service, type ServiceOptions, type Services } from './helper.js'
+import { environment, eventually, foldersOf, UPLOAD_RECORDS, s3Client, startService, startServices, type Reply, type Service, type ServiceOptions, type Services } from './helper.js'
 import { openApiCheck, type OpenApiDocument } from './openapi.js'
 import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
 
@@ -55,7 +55,7 @@ export interface FaultBed {
   start: (options?: ServiceOptions) => Promise<Service>
   empty: Left
   left: () => Promise<Left>
-  /** What there is once nothing is in flight any more and every object has its item. */
+  /** What there is once nothing is in uploadRecord any more and every object has its item. */
   settled: () => Promise<Left>
 }
 interface Left { objects: number, multipartUploads: number, uploads: number, library: number }
@@ -80,7 +80,7 @@ export async function faultBed (t: Test): Promise<FaultBed> {
   const left = async (): Promise<Left> => {
     const { Contents = [] } = await direct.send(new ListObjectsV2Command({ Bucket }))
     const { Uploads = [] } = await direct.send(new ListMultipartUploadsCommand({ Bucket }))
-    const [uploads, library] = await Promise.all([client.db().collection('uploads').countDocuments(IN_FLIGHT), client.db().collection('library').countDocuments()])
+    const [uploads, library] = await Promise.all([client.db().collection('uploads').countDocuments(UPLOAD_RECORDS), client.db().collection('library').countDocuments()])
     return { objects: foldersOf(Contents.map(({ Key }) => Key!)).length, multipartUploads: Uploads.length, uploads, library }
   }
   return {
@@ -107,7 +107,7 @@ export function failed (t: Test, { status, headers, body }: Pick<Reply, 'status'
   t.strictSame(body, { error: sentence, details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.` })
 }
 
-/** What there is once nothing is in flight any more. */
+/** What there is once nothing is in uploadRecord any more. */
 export async function quiet (service: Service): Promise<Awaited<ReturnType<Service['remains']>> | undefined> {
   const remains = await service.remains()
   return remains.uploads === 0 && remains.multipartUploads.length === 0 && foldersOf(remains.objects).length === remains.library ? remains : undefined

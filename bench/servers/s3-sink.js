@@ -4,7 +4,7 @@ import { listen } from '../harness/listen.js'
 import { serveParent } from '../harness/child.js'
 
 /** KEEP=on keeps the objects, each with its parts in order, until there are so many; else every byte is dropped, so that the store's own cost is nobody's. */
-const MOST_KEPT = 8
+const MAX_KEPT = 8
 const objects = process.env.KEEP === 'on' ? new Map() : undefined
 let received = 0
 
@@ -21,7 +21,7 @@ const server = createServer((request, response) => {
 function partOf (path, number) {
   const parts = objects.get(path) ?? []
   if (!objects.has(path) && path.includes('/original.')) objects.set(path, parts)
-  if (objects.size > MOST_KEPT) objects.delete(objects.keys().next().value)
+  if (objects.size > MAX_KEPT) objects.delete(objects.keys().next().value)
   parts[number - 1] = []
   return parts[number - 1]
 }

@@ -3,7 +3,7 @@ import { badValue, CommandError } from './errors.js'
 import { toSafeInteger } from './numbers.js'
 import { isNumeric, type Value } from './values.js'
 
-const MOST_MS = 2 ** 31 - 1
+const MAX_MS = 2 ** 31 - 1
 
 /** When the command that runs now has to be done. Commands run one at a time and to their end, so there is one. */
 let deadline = Infinity
@@ -13,7 +13,7 @@ export function maxTimeOf (value: Value | undefined): number | undefined {
   if (value === undefined || value === null) return undefined
   const time = isNumeric(value) ? toSafeInteger(value) : undefined
   if (time === undefined) throw badValue('maxTimeMS must be a number')
-  if (time < 0 || time > MOST_MS) throw badValue(`${time} value for maxTimeMS is out of range [0, ${MOST_MS}]`)
+  if (time < 0 || time > MAX_MS) throw badValue(`${time} value for maxTimeMS is out of range [0, ${MAX_MS}]`)
   return time === 0 ? undefined : time
 }
 

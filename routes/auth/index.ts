@@ -19,8 +19,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(OtpRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
-  }, async ({ body, visitor }) => {
-    await login.requestOtp(phoneOf(body), body.platform ?? 'other', visitor)
+  }, async ({ body, requestContext }) => {
+    await login.requestOtp(phoneOf(body), body.platform ?? 'other', requestContext)
     return { message: 'OTP sent' }
   })
 
@@ -34,9 +34,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(OtpVerification),
       response: { 200: { ...ref(OtpResult), description: '`success` tells whether the code was right' }, ...refusals, 429: TooManyGuesses }
     }
-  }, async ({ body, visitor }) => {
+  }, async ({ body, requestContext }) => {
     const [phone, guessedAt] = [phoneOf(body), now()]
-    const opened = await login.verifyOtp(phone, body.otp, visitor) && await sessions.open(phone.e164, visitor, { refreshable: body.refresh, endsBy: testEnd(phone.e164, guessedAt) })
+    const opened = await login.verifyOtp(phone, body.otp, requestContext) && await sessions.open(phone.e164, requestContext, { refreshable: body.refresh, endsBy: testEnd(phone.e164, guessedAt) })
     if (!opened) return { success: false, message: 'Invalid OTP' }
     const { refreshToken } = opened
     return { success: true, message: 'OTP verified', ...bearer(opened), ...(refreshToken && { refresh_token: refreshToken }) }
@@ -52,8 +52,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(Refresh),
       response: { 200: { ...ref(Refreshed), description: 'New tokens of the same session' }, ...refusals, 401: Unauthorized }
     }
-  }, async ({ body, visitor }) => {
-    const { refreshToken, ...caller } = await sessions.refresh(body.refresh_token, visitor)
+  }, async ({ body, requestContext }) => {
+    const { refreshToken, ...caller } = await sessions.refresh(body.refresh_token, requestContext)
     return { ...bearer(caller), refresh_token: refreshToken }
   })
 

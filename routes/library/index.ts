@@ -34,7 +34,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.caller.account._id, closed(reply), request.log, request.held)) }
+    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.caller.account._id, closed(reply), request.log, request.idempotencyLock)) }
   })
 
   await app.register(readingRoutes)
@@ -92,8 +92,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         params: LibraryItemId,
         response: { 204: NoContent, ...refusals, 400: BadItemRemoval, 403: ForeignItem, 404: ItemNotFound, 413: TooLarge, 415: UnsupportedMediaType }
       }
-    }, async ({ params, caller, visitor }, reply) => {
-      await removal.remove(params.id, caller, visitor)
+    }, async ({ params, caller, requestContext }, reply) => {
+      await removal.remove(params.id, caller, requestContext)
       return reply.code(204).send()
     })
   }

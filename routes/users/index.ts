@@ -23,9 +23,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(UserCreation),
       response: { 201: { ...ref(UserCreated), description: 'The user is there', headers: replayed }, ...refusals, 400: BadUserCreation, 403: ForeignNumber, 409: UserConflict, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
     }
-  }, async ({ body, caller, visitor }, reply) => {
+  }, async ({ body, caller, requestContext }, reply) => {
     reply.code(201)
-    return { message: 'User created', user_id: await users.create(body, caller, visitor) }
+    return { message: 'User created', user_id: await users.create(body, caller, requestContext) }
   })
 
   app.get('/:id', {
@@ -44,7 +44,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
   async function adminRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
     const admin = createUserAdmin({ users: collections.users, accounts, roles, region: config.DEFAULT_REGION, now })
-    app.addHook('onRequest', async ({ caller, visitor }) => roles.requireAdmin(caller, visitor))
+    app.addHook('onRequest', async ({ caller, requestContext }) => roles.requireAdmin(caller, requestContext))
 
     app.get('', {
       schema: {
@@ -69,7 +69,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         body: ref(UserChange),
         response: { 200: { ...ref(ManagedUser), description: 'The user as it is now' }, ...refusals, 400: BadUserChange, 403: AdminsOnly, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
       }
-    }, ({ params, body, caller, visitor }) => admin.change(params.id, body, caller, visitor))
+    }, ({ params, body, caller, requestContext }) => admin.change(params.id, body, caller, requestContext))
   }
 }
 

@@ -11,10 +11,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   const isSigned = await signatureCheck()
   app.removeAllContentTypeParsers()
   await app.register(formbody)
-  app.addHook('preValidation', async ({ headers, url, body, visitor }) => {
+  app.addHook('preValidation', async ({ headers, url, body, requestContext }) => {
     const signature = headers['x-twilio-signature']
     if (typeof signature === 'string' && isSigned(signature, url, (body ?? {}) as Record<string, unknown>)) return
-    visitor.record('access.denied', null, { reason: 'signature' })
+    requestContext.record('access.denied', null, { reason: 'signature' })
     throw unsigned()
   })
 
@@ -37,8 +37,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         415: UnsupportedMediaType
       }
     }
-  }, async ({ body, query, visitor }, reply) => {
-    if (LOST.includes(body.MessageStatus ?? '')) await login.undelivered(body.To ?? '', query.reference, body.ErrorCode ?? '', visitor)
+  }, async ({ body, query, requestContext }, reply) => {
+    if (LOST.includes(body.MessageStatus ?? '')) await login.undelivered(body.To ?? '', query.reference, body.ErrorCode ?? '', requestContext)
     return reply.code(204).send()
   })
 

@@ -3,7 +3,7 @@ import { Transform, type TransformCallback } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import type { Fingerprint } from '../../schemas/documents.js'
 import { invalidMultipart, isTooLarge, ServiceError } from '../errors.js'
-import { digest } from '../keyed-hash.js'
+import { keyedHash } from '../keyed-hash.js'
 import type { FormPart } from '../ports.js'
 
 type Field = Extract<FormPart, { type: 'field' }>
@@ -15,7 +15,7 @@ type File = Extract<FormPart, { type: 'file' }>
  * whatever the boundary and the content types, which nothing here goes by.
  */
 export function createFingerprints (secret: string) {
-  const name = (parts: string[]) => digest(secret, 'body', parts.join('\n'))
+  const name = (parts: string[]) => keyedHash(secret, 'body', parts.join('\n'))
   return { ofJson, isForm, watch }
 
   function ofJson (body: unknown): Fingerprint {
@@ -98,12 +98,12 @@ class HashedFile extends Transform {
     return this.#source.truncated === true
   }
 
-  get sure (): number | undefined {
-    return this.#source.sure
+  get minBytes (): number | undefined {
+    return this.#source.minBytes
   }
 
-  get most (): number | undefined {
-    return this.#source.most
+  get maxBytes (): number | undefined {
+    return this.#source.maxBytes
   }
 
   override _transform (chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
@@ -133,12 +133,12 @@ async function letEnd (file: HashedFile): Promise<void> {
   await finished(file).catch(() => {})
 }
 
-async function readFile ({ file }: File, most: number): Promise<Content> {
+async function readFile ({ file }: File, max: number): Promise<Content> {
   const content = new Content()
-  if (most === 0) return content
+  if (max === 0) return content
   for await (const chunk of file.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    content.add(chunk.subarray(0, most - content.bytes))
-    if (content.bytes === most) break
+    content.add(chunk.subarray(0, max - content.bytes))
+    if (content.bytes === max) break
   }
   return content
 }

@@ -2,12 +2,12 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { ObjectId, type Collection } from 'mongodb'
 import type { IdempotencyDocument, StoredAnswer } from '../../schemas/documents.js'
 import { isDuplicateKey, requestUnderWay, ServiceError } from '../errors.js'
-import { digest } from '../keyed-hash.js'
+import { keyedHash } from '../keyed-hash.js'
 import type { Clock, Log } from '../ports.js'
 
-const REMEMBERED_MS = 24 * 3600 * 1000
+const KEPT_MS = 24 * 3600 * 1000
 /** How long a failed request waits until its key is free again; the work on that goes on. */
-const PATIENCE_MS = 500
+const WAIT_MS = 500
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
 const ATTEMPTS = 100
 
@@ -21,7 +21,7 @@ export interface IdempotencyOptions {
 }
 
 /** What a request holds a key by. */
-export type Hold = Pick<IdempotencyDocument, '_id' | 'holder'>
+export type KeyLock = Pick<IdempotencyDocument, '_id' | 'holder'>
 
 /** Finds what a request did that took its key at `since` and has not answered: under the digest of its key. */
 export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>
@@ -39,12 +39,12 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
    * Takes the key for a caller's request to a route, or gives the answer that such a request got in the last 24 hours.
    * 409 while one is running, but for one that began longer ago than any may last: its key is taken over. `recall` knows what one did that died before it could answer.
    */
-  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<{ hold: Hold } | { answer: StoredAnswer }> {
+  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<{ lock: KeyLock } | { answer: StoredAnswer }> {
     const at = now()
-    const row: IdempotencyDocument = { _id: digest(secret, 'idempotency', [owner.toHexString(), route, key].join('\0')), owner, holder: new ObjectId(), begun_at: at, purge_at: later(at, REMEMBERED_MS) }
+    const row: IdempotencyDocument = { _id: keyedHash(secret, 'idempotency', [owner.toHexString(), route, key].join('\0')), owner, holder: new ObjectId(), begun_at: at, purge_at: later(at, KEPT_MS) }
     try {
       const answer = await take(row, recall)
-      return answer ? { answer } : { hold: row }
+      return answer ? { answer } : { lock: row }
     } catch (error) {
       if (!(error instanceof ServiceError)) persist(() => remove(row)) // it may be there, though nobody said so
       throw error
@@ -81,20 +81,20 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
   }
 
   /** Keeps the answer for 24 hours, unless somebody has taken the key over. Never rejects: the answer holds, remembered or not. */
-  async function finish (hold: Hold, answer: StoredAnswer): Promise<void> {
+  async function finish (lock: KeyLock, answer: StoredAnswer): Promise<void> {
     await persist(async () => {
-      const { matchedCount } = await keys.updateOne(held(hold), { $set: { answer, purge_at: later(now(), REMEMBERED_MS) } })
+      const { matchedCount } = await keys.updateOne(ofHolder(lock), { $set: { answer, purge_at: later(now(), KEPT_MS) } })
       if (matchedCount === 0) log.warn({ event: 'idempotency.taken_over', status: answer.status })
     })
   }
 
   /** Frees the key, unless somebody has taken it over. Never rejects. */
-  async function forget (hold: Hold): Promise<void> {
-    await Promise.race([persist(() => remove(hold)), wait(PATIENCE_MS, undefined, { ref: false })])
+  async function forget (lock: KeyLock): Promise<void> {
+    await Promise.race([persist(() => remove(lock)), wait(WAIT_MS, undefined, { ref: false })])
   }
 
-  async function remove (hold: Hold): Promise<void> {
-    await keys.deleteOne(held(hold))
+  async function remove (lock: KeyLock): Promise<void> {
+    await keys.deleteOne(ofHolder(lock))
   }
 
   /** Resolves after the first attempt; further ones follow while the database is away. */
@@ -116,7 +116,7 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
       await write()
       return true
     } catch (err) {
-      log.warn({ event: 'idempotency.unsettled', err })
+      log.warn({ event: 'idempotency.settle_failed', err })
       return false
     }
   }
@@ -128,5 +128,5 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
   }
 }
 
-const held = ({ _id, holder }: Hold) => ({ _id, holder, answer: { $exists: false } })
+const ofHolder = ({ _id, holder }: KeyLock) => ({ _id, holder, answer: { $exists: false } })
 const later = (date: Date, ms: number) => new Date(date.getTime() + ms)

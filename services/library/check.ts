@@ -1,12 +1,12 @@
 import type { Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
-import { createItemRemoval } from './delete-item.js'
+import { createItemDeletion } from './delete-item.js'
 import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from './item-objects.js'
 
-const CURRENT = { readPreference: 'primary' } as const
+const FROM_PRIMARY = { readPreference: 'primary' } as const
 /** Rows read ahead: few enough that the database still knows its cursor when they are done. */
-const AT_ONCE = 1000
+const BATCH_ROWS = 1000
 const FIELDS = { key: 1, owner: 1, size: 1, renditions: 1 }
 
 export interface LibraryCheckOptions {
@@ -35,10 +35,10 @@ export interface Verdict {
  */
 export async function checkLibrary ({ uploads, library, media, now, fix, print }: LibraryCheckOptions): Promise<Verdict> {
   const verdict: Verdict = { items: 0, foreign: await library.countDocuments({ key: { $not: { $gt: '' } } }), repaired: 0, open: 0 }
-  const removal = createItemRemoval({ uploads, media, now })
+  const removal = createItemDeletion({ uploads, media, now })
   const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
   let object = await objects.next()
-  for await (const item of library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: AT_ONCE, ...CURRENT }).sort({ key: 1 })) {
+  for await (const item of library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS, ...FROM_PRIMARY }).sort({ key: 1 })) {
     const folder = folderOf(item.key!)
     if (!isItemFolder(folder)) {
       verdict.foreign++
@@ -46,15 +46,15 @@ export async function checkLibrary ({ uploads, library, media, now, fix, print }
     }
     verdict.items++
     const named = objectsOf(item)
-    for (; !object.done && precedes(object.value.key, folder); object = await objects.next()) await judgeObject(object.value.key)
+    for (; !object.done && precedes(object.value.key, folder); object = await objects.next()) await checkObject(object.value.key)
     for (; !object.done && object.value.key.startsWith(folder); object = await objects.next()) {
       const { key, size } = object.value
-      if (!named.has(key)) await judgeObject(key)
+      if (!named.has(key)) await checkObject(key)
       else if ((named.get(key) ?? size) === size) named.delete(key)
     }
-    if (named.size > 0) await judgeItem(item)
+    if (named.size > 0) await checkItem(item)
   }
-  for (; !object.done; object = await objects.next()) await judgeObject(object.value.key)
+  for (; !object.done; object = await objects.next()) await checkObject(object.value.key)
   return verdict
 
   function report (subject: string, found: string, repaired?: string): void {
@@ -63,7 +63,7 @@ export async function checkLibrary ({ uploads, library, media, now, fix, print }
   }
 
   /** An upload has its row before its objects and until after its item; an item is removed before its objects, under a row. */
-  async function judgeObject (key: string): Promise<void> {
+  async function checkObject (key: string): Promise<void> {
     if (await isInFlight(key) || await isNamed(key) || await isInFlight(key) || !await isThere(key)) return
     if (fix) await media.removeObject(key)
     report(`object ${key}`, 'no item has it', fix ? 'removed' : undefined)
@@ -75,18 +75,18 @@ export async function checkLibrary ({ uploads, library, media, now, fix, print }
   }
 
   async function isInFlight (key: string): Promise<boolean> {
-    return await uploads.findOne(within(folderOf(key)), CURRENT) !== null
+    return await uploads.findOne(within(folderOf(key)), FROM_PRIMARY) !== null
   }
 
   async function isNamed (key: string): Promise<boolean> {
-    const items = await library.find(within(folderOf(key)), { projection: FIELDS, ...CURRENT }).toArray()
+    const items = await library.find(within(folderOf(key)), { projection: FIELDS, ...FROM_PRIMARY }).toArray()
     return items.some(item => objectsOf(item).has(key))
   }
 
   /** Objects first, then the row: a row that is still there has not lost them to a removal. */
-  async function judgeItem ({ _id, key = '' }: LibraryDocument): Promise<void> {
+  async function checkItem ({ _id, key = '' }: LibraryDocument): Promise<void> {
     const present = await objectsIn(folderOf(key), media)
-    const item = await library.findOne({ _id, key }, { projection: FIELDS, ...CURRENT })
+    const item = await library.findOne({ _id, key }, { projection: FIELDS, ...FROM_PRIMARY })
     if (!item) return
     const subject = `library ${_id.toHexString()}`
     if (!present.has(key)) {

@@ -9,7 +9,7 @@ const NUMBER_RANK = 1
 const OBJECT_ID = 7
 
 /** Bounds the depth of what a made-up cursor holds. */
-const LONGEST = 1024
+const MAX_LENGTH = 1024
 
 /** Types of ids that this service does not make. */
 export const FOREIGN_ID_TYPES = TYPES_IN_ORDER.flat().filter(type => type !== OBJECT_ID)
@@ -33,7 +33,7 @@ export function after (cursor: string, filter: Filter<LibraryDocument>): Filter<
 }
 
 function readCursor (cursor: string): { at: unknown, id: unknown } {
-  const row = cursor.length > LONGEST ? undefined : decode(cursor)
+  const row = cursor.length > MAX_LENGTH ? undefined : decode(cursor)
   if (!row || rankOf(row.at) < 0 || rankOf(row.id) < 0 || cursorAfter({ created_at: row.at, _id: row.id }) !== cursor) throw invalidField('cursor', sentences.value)
   return { at: row.at, id: row.id }
 }

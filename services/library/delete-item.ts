@@ -1,12 +1,12 @@
 import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
 import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
-import type { Caller, Clock, Log, MediaStore, Visitor } from '../ports.js'
+import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
 import { folderOf, isItemFolder } from './item-objects.js'
 
-const CURRENT = { readPreference: 'primary' } as const
+const FROM_PRIMARY = { readPreference: 'primary' } as const
 
-export interface ItemRemovalOptions {
+export interface ItemDeletionOptions {
   uploads: Collection<UploadDocument>
   media: MediaStore
   now: Clock
@@ -16,8 +16,8 @@ export interface ItemRemovalOptions {
  * Removes items so that a crash between any two steps leaves nothing for good: a row of `uploads` says what is to go before the item does,
  * and stays until its objects are gone; what is interrupted a sweep finishes.
  */
-export function createItemRemoval ({ uploads, media, now }: ItemRemovalOptions) {
-  return { begin, takeBack, finish }
+export function createItemDeletion ({ uploads, media, now }: ItemDeletionOptions) {
+  return { begin, cancel, finish }
 
   /** Notes that the item is to go, over whatever else its row says: an upload that is just being committed has lost it then. */
   async function begin ({ _id, key = '', owner }: LibraryDocument): Promise<void> {
@@ -31,7 +31,7 @@ export function createItemRemoval ({ uploads, media, now }: ItemRemovalOptions) 
   }
 
   /** For an item that is not to go after all. */
-  async function takeBack ({ _id }: LibraryDocument): Promise<void> {
+  async function cancel ({ _id }: LibraryDocument): Promise<void> {
     await uploads.deleteOne({ _id, state: 'removing' })
   }
 
@@ -42,7 +42,7 @@ export function createItemRemoval ({ uploads, media, now }: ItemRemovalOptions) 
   }
 }
 
-export interface RemovalOptions extends ItemRemovalOptions {
+export interface RemovalOptions extends ItemDeletionOptions {
   library: Collection<LibraryDocument>
   idempotency: Collection<IdempotencyDocument>
   isAdmin: (caller: Caller) => boolean
@@ -50,22 +50,22 @@ export interface RemovalOptions extends ItemRemovalOptions {
 
 /** Items that go because somebody wants them to. */
 export function createRemoval ({ library, idempotency, isAdmin, ...stores }: RemovalOptions) {
-  const removal = createItemRemoval(stores)
+  const removal = createItemDeletion(stores)
   return { remove }
 
   /**
    * Removes an item for its owner or an admin, and its objects with it; those that the store does not give up now go by themselves later.
    * An item without an owner is for admins alone, and one of the replaced system loses its row only: others may share its object. 403, 404.
    */
-  async function remove (id: string, caller: Caller, visitor: Visitor): Promise<void> {
-    const item = await library.findOne({ _id: new ObjectId(id) }, CURRENT)
+  async function remove (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
+    const item = await library.findOne({ _id: new ObjectId(id) }, FROM_PRIMARY)
     if (!item) throw itemNotFound()
-    permit(item, caller, visitor)
+    permit(item, caller, requestContext)
     if (item.key) await removal.begin(item)
-    if (!await removeRow(item)) return again(item, caller, visitor)
-    visitor.record('library.removed', item.owner ? { _id: item.owner } : null, { id, ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() }) })
+    if (!await removeRow(item)) return again(item, caller, requestContext)
+    requestContext.record('library.removed', item.owner ? { _id: item.owner } : null, { id, ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() }) })
     if (item.upload_key) await freeKey(item.upload_key)
-    if (item.key) await removeObjects(item, visitor.log)
+    if (item.key) await removeObjects(item, requestContext.log)
   }
 
   /** The same request may be made anew, also where its first answer was never remembered. If it fails the key is free a little later. */
@@ -73,9 +73,9 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
     await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
   }
 
-  function permit (item: LibraryDocument, caller: Caller, visitor: Visitor): void {
+  function permit (item: LibraryDocument, caller: Caller, requestContext: RequestContext): void {
     if (isOwner(item, caller) || isAdmin(caller)) return
-    visitor.record('access.denied', caller.account, { reason: 'foreign item' })
+    requestContext.record('access.denied', caller.account, { reason: 'foreign item' })
     throw foreignItem()
   }
 
@@ -86,16 +86,16 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
   }
 
   /** The item went, or changed hands, after it was looked at. */
-  async function again (item: LibraryDocument, caller: Caller, visitor: Visitor): Promise<void> {
-    if (await library.findOne({ _id: item._id }, CURRENT)) {
-      if (item.key) await removal.takeBack(item)
-      return remove(item._id.toHexString(), caller, visitor)
+  async function again (item: LibraryDocument, caller: Caller, requestContext: RequestContext): Promise<void> {
+    if (await library.findOne({ _id: item._id }, FROM_PRIMARY)) {
+      if (item.key) await removal.cancel(item)
+      return remove(item._id.toHexString(), caller, requestContext)
     }
-    if (item.key) await removeObjects(item, visitor.log)
+    if (item.key) await removeObjects(item, requestContext.log)
   }
 
   async function removeObjects (item: LibraryDocument, log: Log): Promise<void> {
-    await removal.finish(item).catch((err: unknown) => log.warn({ event: 'library.unclean', key: item.key, err }))
+    await removal.finish(item).catch((err: unknown) => log.warn({ event: 'upload.cleanup_failed', key: item.key, err }))
   }
 }
 

@@ -10,16 +10,16 @@ import { after, cursorAfter, FOREIGN_ID_TYPES } from './cursor.js'
 import { firstBatch } from './first-batch.js'
 import { createPresenter, HIDDEN, publicId } from './item.js'
 import { libraryFilter } from './query.js'
-import { createTotals, MOST_COUNTED, type TotalsOptions } from './totals.js'
+import { createTotals, MAX_COUNTED, type TotalsOptions } from './totals.js'
 
-const MOST_PER_PAGE = 100
-const MOST_FOREIGN = 1000
+const MAX_PER_PAGE = 100
+const MAX_FOREIGN = 1000
 
 export interface LibraryOptions {
   db: Db
   /** Of `db`. */
   library: Collection<LibraryDocument>
-  patiently: TotalsOptions['patiently']
+  withDedicatedConnection: TotalsOptions['withDedicatedConnection']
   media: Pick<MediaStore, 'url'>
   log: Pick<Log, 'warn'>
   /** The size of the rendition whose address an item's `url` is, where it has one. */
@@ -29,9 +29,9 @@ export interface LibraryOptions {
 }
 
 /** The library as the world sees it. */
-export function createLibrary ({ db, library, patiently, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
+export function createLibrary ({ db, library, withDedicatedConnection, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
   const present = createPresenter(media, urlRendition)
-  const totals = createTotals({ library, patiently, log, monotonic })
+  const totals = createTotals({ library, withDedicatedConnection, log, monotonic })
   const shared = createCoalescer<LibraryPage>()
   return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
 
@@ -46,7 +46,7 @@ export function createLibrary ({ db, library, patiently, media, log, urlRenditio
   async function readPage (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
     const { page = 1, per_page: asked = 10, cursor } = query
     if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
-    const perPage = Math.min(asked, MOST_PER_PAGE)
+    const perPage = Math.min(asked, MAX_PER_PAGE)
     const skip = (page - 1) * perPage
     const filter = libraryFilter(query, caller)
     const rows = await isPast(skip, filter) ? [] : await read(cursor === undefined ? filter : after(cursor, filter), skip, perPage + 1)
@@ -84,14 +84,14 @@ export function createLibrary ({ db, library, patiently, media, log, urlRenditio
 
   /** Of a page that has the end, and of what it shows, no count knows more. */
   async function totalOf (filter: Filter<LibraryDocument>, seen: number, isAll: boolean): Promise<{ total: number, exact: boolean }> {
-    if (isAll && seen <= MOST_COUNTED) return { total: seen, exact: true }
+    if (isAll && seen <= MAX_COUNTED) return { total: seen, exact: true }
     const { total, exact } = await totals.of(filter)
     return { total: exact ? Math.max(total, seen) : total, exact }
   }
 
   /** A row of the replaced system whose id is none of ours, by the one it is listed with. */
   async function findForeign (id: string): Promise<WithId<LibraryDocument> | undefined> {
-    const rows = await library.find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MOST_FOREIGN, projection: HIDDEN }).toArray()
+    const rows = await library.find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MAX_FOREIGN, projection: HIDDEN }).toArray()
     return rows.find(row => publicId(row._id) === id)
   }
 }

@@ -1,7 +1,7 @@
-import { caseless } from '../fold-case.js'
+import { foldCase } from '../fold-case.js'
 
-const LONGEST_BEGINNING = 32
-const MOST_ENTRIES = 512
+const MAX_BEGINNING = 32
+const MAX_ENTRIES = 512
 /** A run of letters, marks and digits, or one emoji. */
 const WORD = /[\p{L}\p{M}\p{N}]+|\p{Extended_Pictographic}/gu
 
@@ -13,16 +13,16 @@ export function titleWords (title: string): string[] {
   const entries = new Set<string>()
   for (const word of wordsOf(title)) {
     let beginning = ''
-    for (const letter of [...word].slice(0, LONGEST_BEGINNING)) entries.add(beginning += letter)
+    for (const letter of [...word].slice(0, MAX_BEGINNING)) entries.add(beginning += letter)
     entries.add(word)
   }
-  return [...entries].slice(0, MOST_ENTRIES)
+  return [...entries].slice(0, MAX_ENTRIES)
 }
 
 /** What `words` of a row must all hold for every word of the text to begin a word of its title; nothing for a text without words. */
 export const searchedWords = (text: string): Array<string | RegExp> => wordsOf(text).flatMap(word => {
-  const beginning = [...word].slice(0, LONGEST_BEGINNING).join('')
+  const beginning = [...word].slice(0, MAX_BEGINNING).join('')
   return beginning === word ? [word] : [beginning, new RegExp(`^${word}`)]
 })
 
-const wordsOf = (text: string) => [...new Set(caseless(text).match(WORD))]
+const wordsOf = (text: string) => [...new Set(foldCase(text).match(WORD))]

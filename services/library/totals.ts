@@ -4,23 +4,23 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import type { Log } from '../ports.js'
 
 /** As many items that a filter finds are counted. */
-export const MOST_COUNTED = 10_000
+export const MAX_COUNTED = 10_000
 /** For how long a count is held: what others wrote counts after so many milliseconds at the latest. */
 const HELD_MS = 2000
-const MOST_HELD = 1000
+const MAX_HELD = 1000
 
 const MEASURE_EVERY_MS = 15 * 60_000
 const MEASURE_ATTEMPTS = 5
 /** A count of every row may take longer than a request would wait. */
-const MEASURE_PATIENCE_MS = 60_000
-const PATIENCE_MS = 1000
+const MEASURE_TIMEOUT_MS = 60_000
+const WAIT_MS = 1000
 
 export interface Total { total: number, exact: boolean }
 
 export interface TotalsOptions {
   library: Collection<LibraryDocument>
   /** The same collection, whose commands may take so many milliseconds. */
-  patiently: <T>(milliseconds: number, work: (library: Collection<LibraryDocument>) => Promise<T>) => Promise<T>
+  withDedicatedConnection: <T>(milliseconds: number, work: (library: Collection<LibraryDocument>) => Promise<T>) => Promise<T>
   log: Pick<Log, 'warn'>
   /** Milliseconds that only go forward. */
   monotonic: () => number
@@ -30,14 +30,14 @@ export interface TotalsOptions {
  * How many items there are, at next to no cost. MongoDB keeps the number of all rows, which costs no scan, but may be off after an unclean shutdown and on
  * sharded clusters (manual, `count`, "Behavior"); by how much is measured in the background.
  */
-export function createTotals ({ library, patiently, log, monotonic }: TotalsOptions) {
-  const held = new LRUCache<string, Promise<Total>>({ max: MOST_HELD, ttl: HELD_MS, ttlResolution: 0, perf: { now: monotonic } })
+export function createTotals ({ library, withDedicatedConnection, log, monotonic }: TotalsOptions) {
+  const held = new LRUCache<string, Promise<Total>>({ max: MAX_HELD, ttl: HELD_MS, ttlResolution: 0, perf: { now: monotonic } })
   let offset = 0
   let measured: Promise<unknown> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
   return { of, changed, start, close }
 
-  /** The total of a filter: of none it is exact, else up to MOST_COUNTED. Younger than two seconds, and than the last `changed`. */
+  /** The total of a filter: of none it is exact, else up to MAX_COUNTED. Younger than two seconds, and than the last `changed`. */
   async function of (filter: Filter<LibraryDocument>): Promise<Total> {
     await measured
     const key = JSON.stringify(filter, (_name, value) => value instanceof RegExp ? value.source : value)
@@ -52,7 +52,7 @@ export function createTotals ({ library, patiently, log, monotonic }: TotalsOpti
 
   /** Measures now and from time to time. Until the first time is over, totals wait, for a second at most. */
   function start (): void {
-    measured = Promise.race([measure(), new Promise<void>(resolve => { setTimeout(resolve, PATIENCE_MS).unref() })])
+    measured = Promise.race([measure(), new Promise<void>(resolve => { setTimeout(resolve, WAIT_MS).unref() })])
     timer = setInterval(measure, MEASURE_EVERY_MS).unref()
   }
 
@@ -73,13 +73,13 @@ export function createTotals ({ library, patiently, log, monotonic }: TotalsOpti
   }
 
   async function countSome (filter: Filter<LibraryDocument>): Promise<Total> {
-    const total = await library.countDocuments(filter, { limit: MOST_COUNTED + 1 })
-    return { total: Math.min(total, MOST_COUNTED), exact: total <= MOST_COUNTED }
+    const total = await library.countDocuments(filter, { limit: MAX_COUNTED + 1 })
+    return { total: Math.min(total, MAX_COUNTED), exact: total <= MAX_COUNTED }
   }
 
   async function measure (): Promise<void> {
     try {
-      await patiently(MEASURE_PATIENCE_MS, async library => {
+      await withDedicatedConnection(MEASURE_TIMEOUT_MS, async library => {
         for (let attempt = 0; attempt < MEASURE_ATTEMPTS; attempt++) {
           const before = await library.estimatedDocumentCount()
           const exact = await library.countDocuments({}, { hint: { _id: 1 } })
@@ -89,7 +89,7 @@ export function createTotals ({ library, patiently, log, monotonic }: TotalsOpti
         }
       })
     } catch (err) {
-      if (timer) log.warn({ event: 'library.uncounted', err })
+      if (timer) log.warn({ event: 'library.count_failed', err })
     }
   }
 }

@@ -4,13 +4,13 @@ import type { Clock } from '../ports.js'
 
 const WINDOW_MS = 5 * 60 * 1000
 /** Clients that are remembered; who has more addresses than this has as many limits. */
-const MOST_CLIENTS = 10_000
+const MAX_CLIENTS = 10_000
 
 export type AddressLimit = ReturnType<typeof createAddressLimit>
 
 /** At most `most` of something within five minutes for each client address, in this process; 0 is no limit. */
-export function createAddressLimit (most: number, now: Clock) {
-  const clients = new LRUCache<string, number[]>({ max: MOST_CLIENTS })
+export function createAddressLimit (max: number, now: Clock) {
+  const clients = new LRUCache<string, number[]>({ max: MAX_CLIENTS })
 
   /** The client's recent takes, oldest first: the list itself. One with ten thousand of them costs no more than one with three. */
   function recent (client: string): number[] {
@@ -20,15 +20,15 @@ export function createAddressLimit (most: number, now: Clock) {
     return taken
   }
 
-  const wait = (taken: number[]) => most > 0 && taken.length >= most ? Math.max(1, Math.ceil((taken.at(-most)! + WINDOW_MS - now().getTime()) / 1000)) : 0
+  const wait = (taken: number[]) => max > 0 && taken.length >= max ? Math.max(1, Math.ceil((taken.at(-max)! + WINDOW_MS - now().getTime()) / 1000)) : 0
 
   return {
     /** Seconds until the client of `address` may take again; 0: now. */
-    wait: (address: string): number => most === 0 ? 0 : wait(recent(clientOf(address))),
+    wait: (address: string): number => max === 0 ? 0 : wait(recent(clientOf(address))),
 
     /** Takes one. Returns what gives it back, or the seconds to wait where none is left. */
     take (address: string): (() => void) | number {
-      if (most === 0) return () => {}
+      if (max === 0) return () => {}
       const client = clientOf(address)
       const taken = recent(client)
       if (wait(taken) > 0) return wait(taken)

@@ -17,7 +17,7 @@ interface Verdict { write: CounterWrite, passes: boolean, stop?: string }
  * After 15 minutes 10 SMS pass; when enough of their codes, or of those of the hour in which it stopped, are used, the group goes on.
  * `exempt`: the SMS is counted, and never stopped.
  */
-export function judge ({ _id, dimension, least }: Group, row: CounterDocument | undefined, share: number, exempt: boolean, at: Date, newId: () => string): Verdict | Stop {
+export function checkGroup ({ _id, dimension, least }: Group, row: CounterDocument | undefined, share: number, exempt: boolean, at: Date, newId: () => string): Verdict | Stop {
   const hour = hourOf(at)
   const { sent, verified } = countsIn(row, hour)
   const fails = (count: number) => count >= least && verified / count < share
@@ -34,8 +34,8 @@ export function judge ({ _id, dimension, least }: Group, row: CounterDocument | 
     return { operation: countSms(_id, row, at, { ...bound }, update), undo: [uncountSms(_id, at)] }
   }
 
-  function below (most: number): object {
-    return most < Infinity ? { [`hours.${hour}.sent`]: { $not: { $gte: most } } } : {}
+  function below (max: number): object {
+    return max < Infinity ? { [`hours.${hour}.sent`]: { $not: { $gte: max } } } : {}
   }
 
   function inTrial (): Verdict {

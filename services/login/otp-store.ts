@@ -40,7 +40,7 @@ export const stateOf = (document: OtpDocument | CounterDocument | null | undefin
 export function createOtpStore (otps: OtpCollection) {
   /** One line for each phone that is at work: never more than requests in progress. */
   const lines = new Map<string, Waiting[]>()
-  return { apply, amend, count, takeBack, find }
+  return { apply, amend, count, cancel, find }
 
   /**
    * Changes that arrive while one is under way wait and are applied together, by one read and one write:
@@ -148,7 +148,7 @@ export function createOtpStore (otps: OtpCollection) {
     throw new Error('a counter changed at every attempt')
   }
 
-  async function takeBack (writes: CounterWrite[]): Promise<void> {
+  async function cancel (writes: CounterWrite[]): Promise<void> {
     if (writes.length > 0) await bulkWrite(writes.flatMap(({ undo }) => undo))
   }
 

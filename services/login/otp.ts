@@ -16,9 +16,9 @@ const MAX_PER_DAY = 10
 const MAX_PER_WINDOW_OF_NETWORK = 3
 const MAX_PER_DAY_OF_NETWORK = 5
 const REPEATABLE = 9 * MINUTE
-const LONGEST_LIFE = 10 * MINUTE
+const MAX_LIFE = 10 * MINUTE
 const FAILURES_BEFORE_WAIT = 10
-const LONGEST_WAIT = 900 * SECOND
+const MAX_WAIT = 900 * SECOND
 const FAILURES_PER_DAY = 50
 
 export type OtpState = Omit<OtpDocument, '_id' | 'write_id' | 'expires_at'>
@@ -107,7 +107,7 @@ function renewed (challenge: Challenge | null, { nonce, life, counted }: Request
   const { counted: _, ...current } = challenge ?? {}
   const where = counted && { counted }
   if (live(challenge, now) && now - challenge.issued_at.getTime() <= REPEATABLE) {
-    return { ...current as Challenge, ...where, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + LONGEST_LIFE)) }
+    return { ...current as Challenge, ...where, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + MAX_LIFE)) }
   }
   return { nonce, issued_at: new Date(now), expires_at: new Date(now + life), tries: 0, used_at: null, ...where }
 }
@@ -126,8 +126,8 @@ function untilAllowed (recent: Sms[], day: Sms[], network: string, now: number):
 }
 
 /** Milliseconds until fewer than `most` of `dates` lie within `window`; 0 when that is so now. */
-function untilBelow (dates: Date[], most: number, window: number, now: number): number {
-  const oldest = sorted(dates).at(-most)
+function untilBelow (dates: Date[], max: number, window: number, now: number): number {
+  const oldest = sorted(dates).at(-max)
   return oldest ? oldest.getTime() + window - now : 0
 }
 
@@ -170,7 +170,7 @@ function guess (state: OtpState, { matches }: OtpEvent & { type: 'guess' }, now:
 }
 
 function waitAfter ({ row, dates }: OtpState['failures'], now: number): Date | null {
-  const growing = row >= FAILURES_BEFORE_WAIT ? Math.min(2 ** (row - FAILURES_BEFORE_WAIT) * SECOND, LONGEST_WAIT) : 0
+  const growing = row >= FAILURES_BEFORE_WAIT ? Math.min(2 ** (row - FAILURES_BEFORE_WAIT) * SECOND, MAX_WAIT) : 0
   const wait = Math.max(growing, untilBelow(dates, FAILURES_PER_DAY, DAY, now))
   return wait > 0 ? new Date(now + wait) : null
 }

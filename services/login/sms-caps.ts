@@ -18,17 +18,17 @@ export function countForCaps (row: CounterDocument | undefined, caps: Caps, shar
   const { sent } = countsIn(row, hour)
   const hours = lastDay(row, hour)
   const earlier = hours.filter(other => other.hour !== hour)
-  const most = { hour: portion(caps.hour, share), day: portion(caps.day, share) }
+  const max = { hour: portion(caps.hour, share), day: portion(caps.day, share) }
   const total = dayTotal(row, at)
   const stops: Stop[] = [
-    ...(sent >= most.hour ? [{ reason: 'hourly cap', retryAfter: secondsUntil(hour + 1, at) }] : []),
-    ...(total >= most.day ? [{ reason: 'daily cap', retryAfter: secondsUntil(firstHourBelow(most.day, total, hours, hour), at) }] : [])
+    ...(sent >= max.hour ? [{ reason: 'hourly cap', retryAfter: secondsUntil(hour + 1, at) }] : []),
+    ...(total >= max.day ? [{ reason: 'daily cap', retryAfter: secondsUntil(firstHourBelow(max.day, total, hours, hour), at) }] : [])
   ]
   if (stops.length > 0) return stops
 
-  const quiet = [caps.hour > 0 && row?.alarms?.hour !== hour ? nearing(caps.hour) : Infinity, caps.day > 0 && !isAlarmed(row, hour) ? nearing(caps.day) - (total - sent) : Infinity]
-  const bound = Math.min(most.hour, most.day - (total - sent), ...quiet.filter(most => sent < most))
-  const neighbours = most.day === Infinity ? [] : [hour - 1, hour + 1].map(other => [`hours.${other}.sent`, { $not: { $gt: earlier.find(({ hour }) => hour === other)?.sent ?? 0 } }])
+  const silentUntil = [caps.hour > 0 && row?.alarms?.hour !== hour ? alarmThreshold(caps.hour) : Infinity, caps.day > 0 && !isAlarmed(row, hour) ? alarmThreshold(caps.day) - (total - sent) : Infinity]
+  const bound = Math.min(max.hour, max.day - (total - sent), ...silentUntil.filter(max => sent < max))
+  const neighbours = max.day === Infinity ? [] : [hour - 1, hour + 1].map(other => [`hours.${other}.sent`, { $not: { $gt: earlier.find(({ hour }) => hour === other)?.sent ?? 0 } }])
   const alarm = alarmOf(row, caps, sent + 1, total + 1, hour)
   return {
     operation: countSms(SERVICE, row, at, {
@@ -42,17 +42,17 @@ export function countForCaps (row: CounterDocument | undefined, caps: Caps, shar
 }
 
 /** So many are sent without a line in the log: the next one writes it, so that no rush of requests passes it by. */
-const nearing = (cap: number) => Math.ceil(ALARM_AT * cap) - 1
+const alarmThreshold = (cap: number) => Math.ceil(ALARM_AT * cap) - 1
 const isAlarmed = (row: CounterDocument | undefined, hour: number) => (row?.alarms?.day ?? 0) > hour - 24
 const portion = (cap: number, share: number) => cap === 0 ? Infinity : Math.ceil(cap * share)
 const secondsUntil = (hour: number, at: Date) => Math.max(1, Math.ceil((hour * HOUR_MS - at.getTime()) / 1000))
 
 /** The hour in which so many hours have left the day that less than `most` lie in it. */
-function firstHourBelow (most: number, total: number, hours: Array<{ hour: number, sent: number }>, now: number): number {
+function firstHourBelow (max: number, total: number, hours: Array<{ hour: number, sent: number }>, now: number): number {
   let left = total
   for (const { hour, sent } of hours) {
     left -= sent
-    if (left < most) return hour + 24
+    if (left < max) return hour + 24
   }
   return now + 24
 }
@@ -63,7 +63,7 @@ function alarmOf (row: CounterDocument | undefined, caps: Caps, sent: number, to
   if (caps.hour > 0 && sent >= ALARM_AT * caps.hour && row?.alarms?.hour !== hour) return alarm('hour', sent, caps.hour, { $ne: hour })
 
   function alarm (window: keyof Caps, count: number, cap: number, bound: object) {
-    const line = { event: 'sms.alarm', message: 'The service has sent most of the SMS that its cap allows', fields: { window, sent: count, cap } }
+    const line = { event: 'sms.cap_approached', message: 'The service has sent most of the SMS that its cap allows', fields: { window, sent: count, cap } }
     return { bound: { [`alarms.${window}`]: bound }, set: { [`alarms.${window}`]: hour }, line }
   }
 }

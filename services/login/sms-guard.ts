@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import type { Challenge, CounterDocument } from '../../schemas/documents.js'
 import type { Phone } from '../phone.js'
-import { judge, type Group } from './fraud-guard.js'
+import { checkGroup, type Group } from './fraud-guard.js'
 import { change, hourOf, type CounterWrite } from './hour-counts.js'
 import type { Stop } from './otp.js'
 import { countForCaps, dayTotal, SERVICE, type Caps } from './sms-caps.js'
 
-const LEAST_OF_NETWORK = 5
+const MIN_OF_NETWORK = 5
 /** The part of the day's SMS that a country or prefix must have sent this hour to be judged. */
-const LEAST_OF_DAY = 1 / 5
+const MIN_OF_DAY = 1 / 5
 /** The part of each cap for phones without an account. */
 const STRANGERS = 1 / 2
 
@@ -56,7 +56,7 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
   /** Only what leaves its network in good standing counts for its country and prefix: one client alone must not stop a country. */
   function byGroups (rows: Map<string, CounterDocument>, { minSms, minVerified }: NonNullable<typeof fraud>, phone: Phone, network: string, isKnown: boolean, at: Date): Verdict | Stop[] {
     const total = dayTotal(rows.get(SERVICE), at) + 1
-    const verdicts = groups(phone, network, minSms, total).map(group => ({ group, verdict: judge(group, rows.get(group._id), minVerified, isKnown, at, newId) }))
+    const verdicts = groups(phone, network, minSms, total).map(group => ({ group, verdict: checkGroup(group, rows.get(group._id), minVerified, isKnown, at, newId) }))
     const stops = verdicts.flatMap(({ verdict }) => 'reason' in verdict ? [verdict] : [])
     if (stops.length > 0) return stops
     const passed = verdicts.flatMap(({ group: { _id }, verdict }) => 'write' in verdict ? [{ _id, ...verdict }] : [])
@@ -75,9 +75,9 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
 
 /** The client's network first. */
 function groups ({ country, prefix }: Phone, network: string, minSms: number, total: number): Group[] {
-  const least = Math.max(minSms, total * LEAST_OF_DAY)
+  const least = Math.max(minSms, total * MIN_OF_DAY)
   return [
-    { _id: `network:${network}`, dimension: 'network', least: LEAST_OF_NETWORK },
+    { _id: `network:${network}`, dimension: 'network', least: MIN_OF_NETWORK },
     { _id: `prefix:${prefix}`, dimension: 'prefix', least },
     { _id: `country:${country}`, dimension: 'country', least }
   ]

@@ -4,7 +4,7 @@ import { batches, BY_BATCH } from './settle.js'
 import type { Note, OldUser } from './users.js'
 
 /** A compare-and-set on a stale read would lose for ever. */
-const CURRENT = { readPreference: 'primary' } as const
+const FROM_PRIMARY = { readPreference: 'primary' } as const
 /** What 0.3.0 kept by phone number and what ends with it: people sign in again. `sessions` goes last: while it is there, the database is one of 0.3.0. */
 const ENDED = ['otps', 'idempotency', 'usage', 'sessions']
 const DROPPED_INDEXES = [['users', 'moved.at_1'], ['audit', 'subject_1_at_-1']] as const
@@ -16,7 +16,7 @@ interface OwnedRow { _id: unknown, owner?: string }
 /** Whether an earlier version of this service made the database: it kept sessions in a collection of their own, or what people own by phone number. */
 export async function isOf030 (db: Db): Promise<boolean> {
   return await isThere(db, 'sessions') ||
-    await db.collection('library', CURRENT).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } }) !== null
+    await db.collection('library', FROM_PRIMARY).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } }) !== null
 }
 
 async function isThere (db: Db, name: string): Promise<boolean> {
@@ -25,7 +25,7 @@ async function isThere (db: Db, name: string): Promise<boolean> {
 
 /** Whether every row has the shape that the service reads: two reads of an index, and one of the names of collections. */
 export async function isConverted (db: Db): Promise<boolean> {
-  return !await isOf030(db) && await db.collection('users', CURRENT).findOne({ schema: null }, { projection: { _id: 1 } }) === null
+  return !await isOf030(db) && await db.collection('users', FROM_PRIMARY).findOne({ schema: null }, { projection: { _id: 1 } }) === null
 }
 
 /** When the replaced system gave way: it issued no token later. */
@@ -41,8 +41,8 @@ const takeovers = (db: Db) => db.collection<{ _id: string, at: Date }>('migratio
  */
 export async function convertAccounts (db: Db, dryRun: boolean, note: Note, convertUsers: () => Promise<void>): Promise<void> {
   if (!await isOf030(db)) return convertUsers()
-  const users = db.collection<OldUser>('users', CURRENT)
-  const library = db.collection<OwnedRow>('library', CURRENT)
+  const users = db.collection<OldUser>('users', FROM_PRIMARY)
+  const library = db.collection<OwnedRow>('library', FROM_PRIMARY)
   const given = await finishNumberChanges(db, dryRun, note)
   await convertUsers()
   await giveToAccounts(users, library, given, dryRun, note)
@@ -60,10 +60,10 @@ export async function convertAccounts (db: Db, dryRun: boolean, note: Note, conv
 
 /** A user whose number was changed just before the end of a process: their items are still those of the old number. Resolves with what finds them. */
 async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promise<Array<Filter<OwnedRow>>> {
-  const library = db.collection<Document>('library', CURRENT)
-  const sessions = db.collection<Document & { _id: string }>('sessions', CURRENT)
+  const library = db.collection<Document>('library', FROM_PRIMARY)
+  const sessions = db.collection<Document & { _id: string }>('sessions', FROM_PRIMARY)
   const given: Array<Filter<OwnedRow>> = []
-  for (const { _id, number, moved } of await db.collection('users', CURRENT).find({ 'moved.from': { $type: 'string' } }).toArray()) {
+  for (const { _id, number, moved } of await db.collection('users', FROM_PRIMARY).find({ 'moved.from': { $type: 'string' } }).toArray()) {
     const { from, at } = moved as { from: string, at: Date }
     const theirs = await sessions.find({ $or: [{ phone: from, created_at: { $lte: at } }, { phone: number, moved_at: at }] }, { projection: { _id: 1 } }).map(row => row._id).toArray()
     const filter: Filter<Document> = { owner: from, $or: [{ created_at: { $lte: at } }, { started_at: { $lte: at } }, { session: { $in: theirs } }] }
@@ -111,7 +111,7 @@ async function makeAccount (users: Collection<OldUser>, number: string): Promise
 
 /** The sweeper removes what open uploads left, and keeps the item of one that was whole. */
 async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
-  const uploads = db.collection('uploads', CURRENT)
+  const uploads = db.collection('uploads', FROM_PRIMARY)
   const open = { state: { $in: ['staged', 'open', 'committing'] } }
   const count = await uploads.countDocuments(open)
   if (!dryRun) {
@@ -126,7 +126,7 @@ async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
  * account, nor for a number that has none now.
  */
 async function endLegacyTokens (db: Db, dryRun: boolean, note: Note): Promise<void> {
-  if (!await db.collection('sessions', CURRENT).findOne({ revoked_at: { $exists: true } })) return
+  if (!await db.collection('sessions', FROM_PRIMARY).findOne({ revoked_at: { $exists: true } })) return
   if (!dryRun) await takeovers(db).updateOne({ _id: 'takeover' }, { $min: { at: new Date(0) } }, { upsert: true })
   note('legacy tokens', ['all ended: some were revoked, and it is not known which'])
 }

@@ -19,8 +19,8 @@ export interface MigrationOptions {
 export interface Tally { changes: number, open: number }
 
 /** A compare-and-set on a stale read would lose for ever. */
-const CURRENT = { readPreference: 'primary' } as const
-const MOST_BUILDS = 10
+const FROM_PRIMARY = { readPreference: 'primary' } as const
+const MAX_BUILDS = 10
 
 /**
  * Brings a database of the replaced system or of 0.3.0 over, while no service runs. Rows that are in order are left alone, so a second run finds
@@ -33,7 +33,7 @@ export async function migrate ({ db, region, dryRun, now = () => new Date(), pri
     tally.open += open.length
     if (done.length + open.length > 0) print(`${subject}: ${[...done, ...open.map(what => `open: ${what}`)].join('; ')}`)
   }
-  const users = db.collection<OldUser>('users', CURRENT)
+  const users = db.collection<OldUser>('users', FROM_PRIMARY)
   if (!dryRun) await noteTakeover(db, now())
   await dropOldCodes(db, dryRun, note)
   await replaceIndexes(db, dryRun, note)
@@ -51,7 +51,7 @@ async function convertUsers (users: Collection<OldUser>, region: string, dryRun:
 /** The codes of the replaced system have ids of the database's making; a document of this service has its phone. */
 async function dropOldCodes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const old = { _id: { $not: { $type: 'string' } } } as Document
-  const otps = db.collection('otps', CURRENT)
+  const otps = db.collection('otps', FROM_PRIMARY)
   for await (const { _id } of otps.find(old, { projection: { _id: 1 }, ...BY_BATCH })) note(`otps ${String(_id)}`, ['dropped'])
   if (!dryRun) await otps.deleteMany(old)
 }
@@ -60,7 +60,7 @@ async function dropOldCodes (db: Db, dryRun: boolean, note: Note): Promise<void>
 async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const missing: string[] = []
   for (const [name, wanted] of Object.entries(indexes)) {
-    const collection = db.collection(name, CURRENT)
+    const collection = db.collection(name, FROM_PRIMARY)
     const present = await presentIndexes(db, name)
     const specs = new Set(wanted.map(described))
     for (const index of present) {
@@ -83,15 +83,15 @@ async function build (db: Db): Promise<void> {
     try {
       return await ensureIndexes(db)
     } catch (error) {
-      if (!isDuplicateKey((error as Error).cause) || attempt === MOST_BUILDS) throw error
-      await makeRoom(db.collection<OldUser>('users', CURRENT))
+      if (!isDuplicateKey((error as Error).cause) || attempt === MAX_BUILDS) throw error
+      await makeRoom(db.collection<OldUser>('users', FROM_PRIMARY))
     }
   }
 }
 
 async function presentIndexes (db: Db, name: string): Promise<IndexDescriptionInfo[]> {
   try {
-    return await db.collection(name, CURRENT).indexes()
+    return await db.collection(name, FROM_PRIMARY).indexes()
   } catch (error) {
     if (error instanceof MongoServerError && error.codeName === 'NamespaceNotFound') return []
     throw error
@@ -108,7 +108,7 @@ interface OldItem { _id: ObjectId, key?: string, url?: unknown, type?: unknown, 
 
 /** Gives rows of `library` the type and category that they are listed with. */
 async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<void> {
-  const library = db.collection<OldItem>('library', CURRENT)
+  const library = db.collection<OldItem>('library', FROM_PRIMARY)
   for await (const rows of batches(library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({ _id: 1 }))) {
     const planned = rows.map(row => ({ row, set: missingOf(row) }))
     if (!dryRun) await library.bulkWrite(planned.map(({ row, set }) => ({ updateOne: { filter: asRead(row, ['type', 'category']), update: { $set: set } } })), { ordered: false })

@@ -5,7 +5,7 @@ import { changeOf, claimsOf, duplicateOf, GAVE_NAME_UP, type Change, type Claims
 const FIELDS: Array<keyof OldUser> = ['number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema']
 
 /** A row is changed by its owner now and then; to be changed this often between a read and a write, something else must be wrong. */
-const MOST_RACES = 100
+const MAX_RACES = 100
 
 /** Rows read and written at a time: the driver's own batches are 16 MB, and a write by itself costs a round trip and a flush to disk. */
 const BATCH = 500
@@ -53,7 +53,7 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
   async function settle (found: OldUser): Promise<void> {
     let row = found
     let held: Holders = {}
-    for (let race = 0; race < MOST_RACES; race++) {
+    for (let race = 0; race < MAX_RACES; race++) {
       const claims = claimsOf(row, region)
       const change = changeOf(row, claims, held)
       try {

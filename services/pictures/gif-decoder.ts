@@ -29,7 +29,7 @@ const DISPOSE_TO_BACKGROUND = 2
 const DISPOSE_TO_PREVIOUS = [3, 4] // 4 by some old encoders, and taken so by browsers
 /** Where a picture has no colour table at all. */
 const BLACK_AND_WHITE = Uint8Array.of(0, 0, 0, 255, 255, 255)
-const MOST_CODES = 4096
+const MAX_CODES = 4096
 const MAX_CODE_BITS = 12
 
 /**
@@ -170,9 +170,9 @@ function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
   if (least < 1 || least >= MAX_CODE_BITS) throw new Error('the image of the GIF has no code size')
   const codes = joinSubBlocks(bytes, at + 1)
   const clear = 1 << least
-  const prefixes = new Uint16Array(MOST_CODES)
-  const suffixes = new Uint8Array(MOST_CODES)
-  const lengths = new Uint32Array(MOST_CODES)
+  const prefixes = new Uint16Array(MAX_CODES)
+  const suffixes = new Uint8Array(MAX_CODES)
+  const lengths = new Uint32Array(MAX_CODES)
   for (let code = 0; code < clear; code++) {
     suffixes[code] = code
     lengths[code] = 1
@@ -209,7 +209,7 @@ function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
     }
     const first = pixels[done]!
     if (isNew) pixels[end - 1] = first
-    if (before >= 0 && next < MOST_CODES) {
+    if (before >= 0 && next < MAX_CODES) {
       prefixes[next] = before
       suffixes[next] = first
       lengths[next] = lengths[before]! + 1

@@ -16,7 +16,7 @@ export interface GifOptions {
 interface Drawn { data: Buffer, transparent?: number }
 
 const TRAILER = 0x3b
-const LONGEST_CODE = 12
+const MAX_CODE = 12
 
 /**
  * A GIF89a that loops for ever, each frame drawn over what was there before. A pixel that is shown already is left out,
@@ -96,10 +96,10 @@ function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Bu
 function changedArea ({ indices, colors }: GifFrame, screen: Uint8Array, width: number, tolerance: number): Area {
   const height = indices.length / width
   const area = { left: width, top: height, right: 0, bottom: 0 }
-  const most = tolerance * tolerance
+  const max = tolerance * tolerance
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at++) {
-      if (distance(colors, indices[at]! * 3, screen, at * 3) <= most) continue
+      if (distance(colors, indices[at]! * 3, screen, at * 3) <= max) continue
       if (x < area.left) area.left = x
       if (x >= area.right) area.right = x + 1
       if (y < area.top) area.top = y
@@ -121,11 +121,11 @@ function distance (a: Uint8Array, i: number, b: Uint8Array, j: number): number {
  * What the codes say is drawn on `screen`, so that tolerated errors never add up.
  */
 function createCoder (width: number, screen: Uint8Array, tolerance: number) {
-  const firstChild = new Uint16Array(1 << LONGEST_CODE)
-  const sibling = new Uint16Array(1 << LONGEST_CODE)
-  const lastIndex = new Uint8Array(1 << LONGEST_CODE)
+  const firstChild = new Uint16Array(1 << MAX_CODE)
+  const sibling = new Uint16Array(1 << MAX_CODE)
+  const lastIndex = new Uint8Array(1 << MAX_CODE)
   const packed = new Uint8Array(screen.length + 16)
-  const most = tolerance * tolerance
+  const max = tolerance * tolerance
   return encode
 
   function encode ({ indices, colors }: GifFrame, { left, top, right, bottom }: Area, transparent?: number): Buffer {
@@ -139,7 +139,7 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
     const put = (code: number) => {
       held |= code << heldBits
       for (heldBits += length; heldBits >= 8; heldBits -= 8, held >>>= 8) packed[size++] = held & 0xff
-      if (next === 1 << length && length < LONGEST_CODE) length++
+      if (next === 1 << length && length < MAX_CODE) length++
     }
     const clear = () => {
       put(restart)
@@ -151,13 +151,13 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
     let code = -1
     for (let y = top; y < bottom; y++) {
       for (let x = left, at = y * width + left; x < right; x++, at++) {
-        const shown = transparent !== undefined && distance(colors, indices[at]! * 3, screen, at * 3) <= most
+        const shown = transparent !== undefined && distance(colors, indices[at]! * 3, screen, at * 3) <= max
         const wanted = shown ? transparent : indices[at]!
         const child = code === -1 ? 0 : childFor(code, wanted, indices[at]!, colors, shown, transparent)
         if (child === 0) {
           if (code !== -1) {
             put(code)
-            if (next === 1 << LONGEST_CODE) clear()
+            if (next === 1 << MAX_CODE) clear()
             else add(code, next++, wanted)
           }
           code = wanted
@@ -181,11 +181,11 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
   /** The code of the string that goes on with the pixel that is wanted, or with one that will do; 0 when there is none. */
   function childFor (code: number, wanted: number, index: number, colors: Uint8Array, shown: boolean, transparent: number | undefined): number {
     let nearest = 0
-    let error = most
+    let error = max
     for (let child = firstChild[code]!; child !== 0; child = sibling[child]!) {
       const candidate = lastIndex[child]!
       if (candidate === wanted) return child
-      if (most === 0 || (candidate === transparent && !shown)) continue
+      if (max === 0 || (candidate === transparent && !shown)) continue
       const off = candidate === transparent ? 0 : distance(colors, index * 3, colors, candidate * 3)
       if (off > error) continue
       error = off

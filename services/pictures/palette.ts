@@ -8,26 +8,26 @@ const UNKNOWN = 0xffff
 export interface Palette { colors: Uint8Array, indicesOf: (pixels: Uint8Array) => Uint8Array }
 
 /** The colours of some pixels themselves when they are no more than `most`, else undefined. */
-export function ownColors (data: Uint8Array, most: number): Palette | undefined {
+export function ownColors (data: Uint8Array, max: number): Palette | undefined {
   const indexOf = new Map<number, number>()
   let last = -1
   for (let at = 0; at < data.length; at += 3) {
     const color = colorAt(data, at)
     if (color === last || indexOf.has(color)) continue
-    if (indexOf.size === most) return undefined
+    if (indexOf.size === max) return undefined
     indexOf.set(last = color, indexOf.size)
   }
   const colors = Uint8Array.from([...indexOf.keys()].flatMap(color => [color >> 16, (color >> 8) & 0xff, color & 0xff]))
   return { colors, indicesOf: pixels => eachPixel(pixels, at => indexOf.get(colorAt(pixels, at))!) }
 }
 
-/** Colours that stand for those of some pixels, `most` at the most: the set that is the most uneven is cut in two at its mean, again and again. A pixel gets about the nearest. */
-export function chosenColors (data: Uint8Array, most: number, sample = SAMPLE): Palette {
+/** Colours that stand for those of some pixels, at most `max`: the set that is the most uneven is cut in two at its mean, again and again. A pixel gets about the nearest. */
+export function chosenColors (data: Uint8Array, max: number, sample = SAMPLE): Palette {
   const pixels = data.length / 3
   const count = Math.min(pixels, sample)
   const sets = [measured(data, Int32Array.from({ length: count }, (_, i) => Math.floor(i * pixels / count) * 3))]
   const black = blackIn(data) // it frames the picture, and has to be the black it is
-  while (sets.length < (black ? most - 1 : most)) {
+  while (sets.length < (black ? max - 1 : max)) {
     const widest = sets.reduce((a, b) => b.unevenness > a.unevenness ? b : a)
     if (widest.unevenness === 0) break
     const { places, channel, mean } = widest

@@ -15,8 +15,8 @@ export interface MadeRendition extends MadeGif { size: string }
 
 export interface Picture { facts: PictureFacts, renditions: MadeRendition[] }
 
-const LONGEST_SIDE = 16_384
-const MOST_FRAMES = 1000
+const MAX_SIDE = 16_384
+const MAX_FRAMES = 1000
 const FRAME_PIXELS = 50_000_000
 const ALL_PIXELS = 200_000_000
 export const DECODE_SECONDS = 10
@@ -180,8 +180,8 @@ function gifSizeWithinBounds ({ width, height, images }: Gif): Box {
 
 function withinBounds (size: Box, frames: number): Box {
   const pixels = size.width * size.height
-  if (Math.max(size.width, size.height) > LONGEST_SIDE || pixels > FRAME_PIXELS) throw new Error('too many pixels')
-  if (frames > MOST_FRAMES || pixels * frames > ALL_PIXELS) throw new Error('too many frames')
+  if (Math.max(size.width, size.height) > MAX_SIDE || pixels > FRAME_PIXELS) throw new Error('too many pixels')
+  if (frames > MAX_FRAMES || pixels * frames > ALL_PIXELS) throw new Error('too many frames')
   return size
 }
 

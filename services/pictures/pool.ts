@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import pLimit from 'p-limit'
 import type { Fit } from '../../schemas/library.js'
 import { damagedImage, isDamage, outOfResources } from '../errors.js'
 import type { PictureTimes } from '../ports.js'
-import { createTurns } from '../turns.js'
 import { DECODE_SECONDS, type Picture, type PicturesOptions } from './pictures.js'
 import type { PictureAnswer, PictureTask } from './worker.js'
 
@@ -25,11 +25,11 @@ const COMPUTED_SHARE = 0.8
  */
 export function createPicturePool (options: PicturesOptions, { threads = availableParallelism(), program = COMPILED, ...times }: PictureTimes & { threads?: number, program?: URL } = {}) {
   const { decodeSeconds = DECODE_SECONDS, wholeMs = WHOLE_MS, cpuMs = cpuMsOfProcess } = times
-  const inTurn = createTurns(threads)
+  const limit = pLimit(threads)
   const idle: PictureThread[] = []
   const living = new Set<PictureThread>()
   let closed = false
-  return { read: (bytes: Buffer<ArrayBuffer>, fit: Fit) => inTurn(() => read(bytes, fit)), close }
+  return { read: (bytes: Buffer<ArrayBuffer>, fit: Fit) => limit(() => read(bytes, fit)), close }
 
   async function read (bytes: Buffer<ArrayBuffer>, fit: Fit): Promise<Picture> {
     let thread: PictureThread | undefined

@@ -11,7 +11,7 @@ interface Setting { colors: number, tolerance: number, palettes: 'one' | 'each' 
 /** What came of a setting; `error` is the sum of the squares of what a frame is off by. */
 interface Attempt { gif: MadeGif, colors: number, error: number }
 
-const MOST_COLORS = 255
+const MAX_COLORS = 255
 /** About the distance from one of so many colours to the next. */
 const spacing = (colors: number) => Math.round(250 / Math.cbrt(colors))
 const COLORS = [
@@ -20,8 +20,8 @@ const COLORS = [
 
 /** From the best to the smallest; `share` is about what is left of the bytes of the first. */
 const RUNGS = [
-  { colors: MOST_COLORS, tolerance: 6, share: 1 },
-  { colors: MOST_COLORS, tolerance: 20, share: 0.95 },
+  { colors: MAX_COLORS, tolerance: 6, share: 1 },
+  { colors: MAX_COLORS, tolerance: 20, share: 0.95 },
   ...COLORS.map(colors => (
     { colors, tolerance: Math.round(0.45 * spacing(colors)), share: (Math.log2(colors) / 8) ** 1.2 }
   ))
@@ -32,12 +32,12 @@ const MORE_PALETTES = [{ parts: 8, growth: 2.6 }, { parts: 4, growth: 2.1 }, { p
 const FINE = 10
 /** With fewer, one colour more is worth a larger error. */
 const FEW_COLORS = 8
-const MOST_TRIES = 8
+const MAX_TRIES = 8
 /** Beyond so many pixels of all frames, less is tried: it would take seconds. */
 const MANY_PIXELS = 2_500_000
 /** How many pixels of a frame its own palette is chosen by. */
 const FRAME_SAMPLE = 1024
-const LONGEST_CS = 0xffff
+const MAX_CS = 0xffff
 
 /**
  * A GIF of these frames in at most `maxBytes` that loops for ever, as good as fits: with the colours it has, where they
@@ -48,10 +48,10 @@ const LONGEST_CS = 0xffff
  */
 export function makeRendition (frames: Frames, delays: number[], maxBytes: number): MadeGif {
   const fits = ({ bytes }: MadeGif) => bytes.length <= maxBytes
-  const own = ownColors(frames.data, MOST_COLORS)
+  const own = ownColors(frames.data, MAX_COLORS)
   const exact = own && attempt([own], { tolerance: 0 })
   if (exact && fits(exact)) return exact
-  const general = chosenColors(frames.data, MOST_COLORS)
+  const general = chosenColors(frames.data, MAX_COLORS)
   const first = attempt([general], RUNGS[0]!)
   if (fits(first)) return withMorePalettes(first)
   const smallerExact = own && attempt([own], { tolerance: 0, thorough: true })
@@ -78,8 +78,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
       ...(few ? withRuns(colors, 'one', merged) : []),
       ...(few ? withRuns(colors, 'each', merged) : [])
     ]
-    const most = Math.min(...fitting.map(({ error }) => error)) * (few ? 1.7 : 1.2)
-    return fitting.filter(({ error }) => error <= most).reduce((a, b) => b.colors > a.colors ? b : a).gif
+    const max = Math.min(...fitting.map(({ error }) => error)) * (few ? 1.7 : 1.2)
+    return fitting.filter(({ error }) => error <= max).reduce((a, b) => b.colors > a.colors ? b : a).gif
   }
 
   function withRuns (colors: number, palettes: Setting['palettes'], merged: number): Attempt[] {
@@ -90,7 +90,7 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   function whileFitting (settings: Setting[], merged: number): Attempt[] {
     const fitting: Attempt[] = []
     for (const setting of settings) {
-      if (setting.colors > MOST_COLORS) break
+      if (setting.colors > MAX_COLORS) break
       const made = measured(setting, merged)
       if (!fits(made.gif)) break
       fitting.push(made)
@@ -105,7 +105,7 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     let high = RUNGS.length - 1
     const least = smallest.gif.bytes.length
     let share = RUNGS.at(-1)!.share ** (1 - Math.log(maxBytes / least) / Math.log(first.bytes.length / merged / least))
-    for (let tries = 0; low < high && tries < MOST_TRIES; tries++) {
+    for (let tries = 0; low < high && tries < MAX_TRIES; tries++) {
       const expected = RUNGS.findIndex(rung => rung.share <= share)
       const probe = expected < 0 ? high - 1 : Math.max(low, Math.min(expected, high - 1))
       const made = measured({ ...RUNGS[probe]!, palettes: 'one' }, merged)
@@ -128,7 +128,7 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     }
     const chosen = palettes === 'each'
       ? palettesOf(frames.count, colors, FRAME_SAMPLE)
-      : [colors === MOST_COLORS ? general : chosenColors(frames.data, colors)]
+      : [colors === MAX_COLORS ? general : chosenColors(frames.data, colors)]
     const gif = attempt(chosen, { tolerance, thorough: true, onFrame }, merged)
     return { gif, colors, error: squares / gif.frames }
   }
@@ -138,7 +138,7 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     const room = maxBytes / first.bytes.length
     const parts = Math.min(frames.count, MORE_PALETTES.find(({ growth }) => growth <= room)?.parts ?? 1)
     if (parts === 1 || errorOf(general, frames.data) <= FINE) return first
-    const made = attempt(palettesOf(parts, MOST_COLORS), RUNGS[0]!)
+    const made = attempt(palettesOf(parts, MAX_COLORS), RUNGS[0]!)
     return fits(made) ? made : first
   }
 
@@ -172,7 +172,7 @@ function centiseconds (delays: number[]): number[] {
   return delays.map((delay, i) => {
     ms += delay
     const end = Math.max(last + 1, Math.min(Math.round(ms / 10), total - (delays.length - 1 - i)))
-    const time = Math.min(end - last, LONGEST_CS)
+    const time = Math.min(end - last, MAX_CS)
     last = end
     return time
   })

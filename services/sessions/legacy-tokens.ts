@@ -3,7 +3,7 @@ import type { ReleasedNumberDocument, SessionDocument, UserDocument } from '../.
 import { barPushedOut, newAccount, pushed, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { isDuplicateKey } from '../errors.js'
-import type { Caller, Clock, Visitor } from '../ports.js'
+import type { Caller, Clock, RequestContext } from '../ports.js'
 import type { LegacyClaims } from './access-token.js'
 
 /** As often as an adoption may lose a race. */
@@ -13,7 +13,7 @@ export interface LegacyTokensOptions {
   users: Collection<UserDocument>
   released: Collection<ReleasedNumberDocument>
   accounts: Accounts
-  isAppointed: (phone: string) => boolean
+  isConfiguredAdmin: (phone: string) => boolean
   /** When the replaced system gave way to this one, if that is known: it issued nothing later. */
   takeover?: Date
   now: Clock
@@ -23,16 +23,16 @@ export interface LegacyTokensOptions {
  * Tokens that the replaced system has issued. They know a phone number and no session, so each gets a session on first use, in the account that has
  * the number. It ends when the token does, it is never a recent sign-in, and it has no admin rights.
  */
-export function createLegacyTokens ({ users, released, accounts, isAppointed, takeover, now }: LegacyTokensOptions) {
+export function createLegacyTokens ({ users, released, accounts, isConfiguredAdmin, takeover, now }: LegacyTokensOptions) {
   /** Who asks. While the session is in the row that has the number, that row alone decides: one read. */
-  return async function find (claims: LegacyClaims, fresh: boolean, visitor: Visitor): Promise<Caller | undefined> {
+  return async function find (claims: LegacyClaims, fresh: boolean, requestContext: RequestContext): Promise<Caller | undefined> {
     if (takeover && claims.issuedAt > takeover) return undefined
     for (let race = 0; race < MAX_RACES; race++) {
       const { caller, account } = await accounts.findByNumber(claims.phone, claims.sid, fresh || race > 0)
       if (caller) return caller
       if (account && !mayAdopt(account, claims)) return undefined
       if (await wasGivenUp(claims, account)) return undefined
-      const adopted = await adopt(claims, account, visitor)
+      const adopted = await adopt(claims, account, requestContext)
       if (adopted) return adopted
     }
     throw new Error('a session of a legacy token was changed at every attempt')
@@ -54,13 +54,13 @@ export function createLegacyTokens ({ users, released, accounts, isAppointed, ta
   }
 
   /** Opens the session by one update, which has in its filter whatever forbids it. Undefined when the row has changed meanwhile. */
-  async function adopt ({ sid, phone, issuedAt, expiresAt }: LegacyClaims, known: UserDocument | null, visitor: Visitor): Promise<Caller | undefined> {
+  async function adopt ({ sid, phone, issuedAt, expiresAt }: LegacyClaims, known: UserDocument | null, requestContext: RequestContext): Promise<Caller | undefined> {
     const at = now()
-    const session: SessionDocument = { id: sid, login_at: issuedAt, last_used_at: at, expires_at: expiresAt, user_agent: visitor.userAgent, legacy: true }
+    const session: SessionDocument = { id: sid, login_at: issuedAt, last_used_at: at, expires_at: expiresAt, user_agent: requestContext.userAgent, legacy: true }
     const account = await (known ? join(known, session, issuedAt) : found(phone, session))
     if (!account) return undefined
     accounts.forget(account)
-    visitor.record('session.opened', account, { session: sid, reason: 'legacy' })
+    requestContext.record('session.opened', account, { session: sid, reason: 'legacy' })
     return { account, session }
   }
 
@@ -84,7 +84,7 @@ export function createLegacyTokens ({ users, released, accounts, isAppointed, ta
 
   /** An account without a name. Undefined when the number has got one meanwhile. */
   async function found (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
-    const account: UserDocument = { _id: new ObjectId(), number, sessions: [session], ...newAccount(session.last_used_at, isAppointed(number)) }
+    const account: UserDocument = { _id: new ObjectId(), number, sessions: [session], ...newAccount(session.last_used_at, isConfiguredAdmin(number)) }
     try {
       await users.insertOne(account)
       return account

@@ -5,7 +5,7 @@ import type { SessionDocument, UserDocument } from '../../schemas/documents.js'
 import { barPushedOut, endsAllLegacy, hasRoomForEnded, newAccount, pushed, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { invalidRefreshToken, invalidToken, isDuplicateKey, sessionNotFound, signInAgain } from '../errors.js'
-import type { Caller, Clock, Visitor } from '../ports.js'
+import type { Caller, Clock, RequestContext } from '../ports.js'
 import { createRefreshTokens } from './refresh-token.js'
 
 const SECOND = 1000
@@ -19,7 +19,7 @@ export interface SessionsOptions {
   users: Collection<UserDocument>
   accounts: Accounts
   /** Whether a new account with this number is an admin from the start. */
-  isAppointed: (phone: string) => boolean
+  isConfiguredAdmin: (phone: string) => boolean
   secret: string
   lifeSeconds: number
   now: Clock
@@ -34,7 +34,7 @@ export interface OpeningOptions {
 type Reason = 'logout' | 'reused'
 
 /** Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every other. */
-export function createSessions ({ users, accounts, isAppointed, secret, lifeSeconds, now }: SessionsOptions) {
+export function createSessions ({ users, accounts, isConfiguredAdmin, secret, lifeSeconds, now }: SessionsOptions) {
   const tokens = createRefreshTokens(secret)
   return { open, list, end, leave, endOthers, endAll, refresh, requireRecent }
 
@@ -42,7 +42,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
    * Signs the account of a number in, which is made if there is none. Its oldest session beyond ten ends; so do all others where it has no name,
    * because its number may be somebody else's since. Undefined for a blocked account.
    */
-  async function open (phone: string, visitor: Visitor, { refreshable = false, endsBy }: OpeningOptions = {}): Promise<Caller & { refreshToken?: string } | undefined> {
+  async function open (phone: string, requestContext: RequestContext, { refreshable = false, endsBy }: OpeningOptions = {}): Promise<Caller & { refreshToken?: string } | undefined> {
     const at = now()
     const session: SessionDocument = {
       id: randomBytes(12).toString('hex'),
@@ -50,7 +50,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
       last_used_at: at,
       expires_at: ending(at, refreshable ? REFRESH_LIFE_MS : lifeSeconds * SECOND, endsBy),
       ...(endsBy && { ends_by: endsBy }),
-      user_agent: visitor.userAgent,
+      user_agent: requestContext.userAgent,
       ...(refreshable && { refresh: { n: 0, rotated_at: at } })
     }
     for (let race = 0, named = true; race < MAX_RACES; race++, named = !named) {
@@ -58,7 +58,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
       if (account === 'blocked') return undefined
       if (account === undefined) continue
       accounts.forget(account)
-      visitor.record('session.opened', account, { session: session.id })
+      requestContext.record('session.opened', account, { session: session.id })
       return { account, session, ...(refreshable && { refreshToken: tokens.issue(account._id.toHexString(), session.id, 0) }) }
     }
     throw new Error('the account of a number changed at every attempt to sign it in')
@@ -76,7 +76,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
     try {
       return await users.findOneAndUpdate(
         { number, username: { $exists: false }, ...UNBLOCKED },
-        { $set: { sessions: [session] }, $setOnInsert: newAccount(session.login_at, isAppointed(number)) },
+        { $set: { sessions: [session] }, $setOnInsert: newAccount(session.login_at, isConfiguredAdmin(number)) },
         { upsert: true, returnDocument: 'after' }
       ) ?? undefined
     } catch (error) {
@@ -99,18 +99,18 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
   }
 
   /** Ends one of the account's own sessions. 404 for every other. */
-  async function end (sid: string, { account }: Caller, visitor: Visitor): Promise<void> {
+  async function end (sid: string, { account }: Caller, requestContext: RequestContext): Promise<void> {
     const session = list(account).find(({ id }) => id === sid)
-    if (!session || !await endOne(account, session, visitor, 'logout')) throw sessionNotFound()
+    if (!session || !await endOne(account, session, requestContext, 'logout')) throw sessionNotFound()
   }
 
   /** Ends the caller's own session, if it is still there. */
-  async function leave ({ account, session }: Caller, visitor: Visitor): Promise<void> {
-    await endOne(account, session, visitor, 'logout')
+  async function leave ({ account, session }: Caller, requestContext: RequestContext): Promise<void> {
+    await endOne(account, session, requestContext, 'logout')
   }
 
   /** Whether it was still there. A legacy token must never open its session again. */
-  async function endOne (account: UserDocument, session: SessionDocument, visitor: Visitor, reason: Reason): Promise<boolean> {
+  async function endOne (account: UserDocument, session: SessionDocument, requestContext: RequestContext, reason: Reason): Promise<boolean> {
     const { id, legacy } = session
     const present = { _id: account._id, 'sessions.id': id }
     const pull = { sessions: { id } }
@@ -119,7 +119,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
         await updated(present, { $pull: pull, ...endsAllLegacy(now()) })
       : await updated(present, { $pull: pull })
     accounts.forget(account)
-    if (ended) visitor.record('session.revoked', account, { session: id, reason })
+    if (ended) requestContext.record('session.revoked', account, { session: id, reason })
     return ended
   }
 
@@ -128,28 +128,28 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
   }
 
   /** Ends all sessions of the account but the caller's, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
-  async function endOthers (caller: Caller, visitor: Visitor): Promise<void> {
+  async function endOthers (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: own } = caller.session
-    await endMany(caller, { $pull: { sessions: { id: { $ne: own } } }, $set: { legacy_revoked_at: now() } }, id => id !== own, visitor)
+    await endMany(caller, { $pull: { sessions: { id: { $ne: own } } }, $set: { legacy_revoked_at: now() } }, id => id !== own, requestContext)
   }
 
   /** Ends all sessions of the account, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
-  async function endAll (caller: Caller, visitor: Visitor): Promise<void> {
-    await endMany(caller, { $set: { sessions: [], legacy_revoked_at: now() } }, () => true, visitor)
+  async function endAll (caller: Caller, requestContext: RequestContext): Promise<void> {
+    await endMany(caller, { $set: { sessions: [], legacy_revoked_at: now() } }, () => true, requestContext)
   }
 
-  async function endMany ({ account, session }: Caller, update: UpdateFilter<UserDocument>, isEnded: (id: string) => boolean, visitor: Visitor): Promise<void> {
+  async function endMany ({ account, session }: Caller, update: UpdateFilter<UserDocument>, isEnded: (id: string) => boolean, requestContext: RequestContext): Promise<void> {
     const before = await users.findOneAndUpdate({ _id: account._id, 'sessions.id': session.id }, update, { returnDocument: 'before' })
     accounts.forget(account)
     if (!before) throw invalidToken()
-    for (const { id } of before.sessions ?? []) if (isEnded(id)) visitor.record('session.revoked', account, { session: id, reason: 'logout' })
+    for (const { id } of before.sessions ?? []) if (isEnded(id)) requestContext.record('session.revoked', account, { session: id, reason: 'logout' })
   }
 
   /**
    * Rotates a refresh token (RFC 9700 §4.14.2). The one before the current is answered with the same successor for 10 s, as parallel
    * requests need it; every older one was stolen from somebody, and ends the session. 401.
    */
-  async function refresh (token: string, visitor: Visitor): Promise<Caller & { refreshToken: string }> {
+  async function refresh (token: string, requestContext: RequestContext): Promise<Caller & { refreshToken: string }> {
     const presented = tokens.read(token)
     if (!presented) throw invalidRefreshToken()
     const { account: id, sid, n: presentedN } = presented
@@ -162,14 +162,14 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
       if (presentedN === n) {
         const rotated = { last_used_at: at, expires_at: ending(at, REFRESH_LIFE_MS, session.ends_by), refresh: { n: n + 1, rotated_at: at } }
         if (!await rotate(account, sid, n, rotated)) continue
-        visitor.record('session.refreshed', account, { session: sid })
+        requestContext.record('session.refreshed', account, { session: sid })
         return { account, session: { ...session, ...rotated }, refreshToken: tokens.issue(id, sid, n + 1) }
       }
       if (presentedN === n - 1 && at.getTime() - rotatedAt.getTime() <= REFRESH_GRACE_MS) {
         return { account, session, refreshToken: tokens.issue(id, sid, n) }
       }
-      visitor.record('session.reused', account, { session: sid })
-      await endOne(account, session, visitor, 'reused')
+      requestContext.record('session.reused', account, { session: sid })
+      await endOne(account, session, requestContext, 'reused')
       throw invalidRefreshToken()
     }
     throw new Error('a refresh token was rotated at every attempt')
@@ -188,7 +188,7 @@ export function createSessions ({ users, accounts, isAppointed, secret, lifeSeco
 const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(at.getTime() + lifeMs, endsBy?.getTime() ?? Infinity))
 
 /** A session as its owner may see it, from the one with the id `current`. */
-export const shownSession = ({ id, login_at: loginAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument, current: string): Session => ({
+export const toSession = ({ id, login_at: loginAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument, current: string): Session => ({
   id,
   created_at: loginAt.toISOString(),
   last_used_at: lastUsedAt.toISOString(),

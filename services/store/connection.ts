@@ -9,10 +9,10 @@ import { createMediaStore } from './media-store.js'
 /** Milliseconds of silence on a connection after which the store counts as gone. */
 const SILENCE_MS = 3500
 /** So many times longer for bodies of more than so many bytes. */
-const PATIENCE = 2.5
+const LARGE_BODY_FACTOR = 2.5
 const LARGE_BODY = 256 * 1024
 /** An answer that is no object is read into memory, and none of S3's is as long: a list of 1,000 keys has at most some megabytes. */
-const LONGEST_DOCUMENT = 8 * 1024 * 1024
+const MAX_DOCUMENT = 8 * 1024 * 1024
 
 type StoreConfig = Pick<Config, 'S3_BUCKET' | 'S3_REGION' | 'S3_ENDPOINT' | 'S3_FORCE_PATH_STYLE' | 'S3_PUBLIC_URL' | 'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY' | 'AWS_SESSION_TOKEN'>
 
@@ -33,7 +33,7 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
   })
   client.middlewareStack.add(next => args => next(args).catch(neverRetrySilence), { step: 'deserialize', priority: 'low', name: 'neverRetrySilence' })
   client.middlewareStack.add(next => args => next(unsignedOverTls(args)), { step: 'build', name: 'unsignedOverTls' })
-  const mediaStore = createMediaStore({ s3: client, bucket: config.S3_BUCKET, publicUrl: publicUrl(config), trustworthy: isTrustworthy(config.S3_ENDPOINT), silenceMs: silenceMs * PATIENCE })
+  const mediaStore = createMediaStore({ s3: client, bucket: config.S3_BUCKET, publicUrl: publicUrl(config), trustworthy: isTrustworthy(config.S3_ENDPOINT), silenceMs: silenceMs * LARGE_BODY_FACTOR })
   try {
     await mediaStore.ping()
   } catch (cause) {
@@ -54,14 +54,14 @@ class PatientHandler extends NodeHttpHandler {
 
   constructor (options: NodeHttpHandlerOptions & { socketTimeout: number }) {
     super(options)
-    this.#large = new NodeHttpHandler({ ...options, socketTimeout: options.socketTimeout * PATIENCE })
+    this.#large = new NodeHttpHandler({ ...options, socketTimeout: options.socketTimeout * LARGE_BODY_FACTOR })
     this.#streaming = new NodeHttpHandler({ ...options, socketTimeout: 0 })
   }
 
   override async handle (...[request, options]: Parameters<NodeHttpHandler['handle']>): ReturnType<NodeHttpHandler['handle']> {
     const answer = await this.#answer(request, options)
     const { response } = answer
-    if (response.statusCode >= 300 || request.query['x-id'] !== 'GetObject') response.body = Readable.from(atMost(LONGEST_DOCUMENT, response.body), { objectMode: false })
+    if (response.statusCode >= 300 || request.query['x-id'] !== 'GetObject') response.body = Readable.from(atMost(MAX_DOCUMENT, response.body), { objectMode: false })
     return answer
   }
 

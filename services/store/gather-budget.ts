@@ -4,11 +4,11 @@ const TOTAL_BYTES = 64 * 1024 * 1024
 /** As long a client may let its bytes be waited for, in milliseconds, while somebody else waits for the memory that they have. */
 const GRACE_MS = 2000
 /** As long somebody waits for memory, in milliseconds. */
-const PATIENCE_MS = 10_000
+const WAIT_MS = 10_000
 const CHECK_MS = 250
 
 /** Memory that is lent to one part of one upload. */
-export interface Lent {
+export interface Reservation {
   /** Waits for bytes of the client. Rejects with 503 when others need the memory more. */
   forClient: <T> (work: Promise<T>) => Promise<T>
   release: () => void
@@ -35,14 +35,14 @@ export function createGatherBudget (total = TOTAL_BYTES) {
   return { reserve }
 
   /** Resolves with so many bytes of memory; rejects with 503 when there are none for too long. */
-  async function reserve (wanted: number): Promise<Lent> {
+  async function reserve (wanted: number): Promise<Reservation> {
     const bytes = Math.min(wanted, total)
-    if (bytes > free) await turn(bytes)
+    if (bytes > free) await waitForMemory(bytes)
     else free -= bytes
-    return lend(bytes)
+    return reservation(bytes)
   }
 
-  async function turn (bytes: number): Promise<void> {
+  async function waitForMemory (bytes: number): Promise<void> {
     timer ??= setInterval(relieve, CHECK_MS).unref()
     await new Promise<void>((resolve, reject) => {
       waiters.add({ bytes, since: performance.now(), admit: resolve, refuse: reject })
@@ -50,7 +50,7 @@ export function createGatherBudget (total = TOTAL_BYTES) {
     })
   }
 
-  function lend (bytes: number): Lent {
+  function reservation (bytes: number): Reservation {
     const holder: Holder = { bytes, waitedMs: 0, evict () {} }
     const evicted = new Promise<never>((_resolve, reject) => { holder.evict = reject })
     evicted.catch(() => {})
@@ -91,7 +91,7 @@ export function createGatherBudget (total = TOTAL_BYTES) {
   function relieve (): void {
     const now = performance.now()
     for (const waiter of waiters) {
-      if (now - waiter.since < PATIENCE_MS) continue
+      if (now - waiter.since < WAIT_MS) continue
       waiters.delete(waiter)
       waiter.refuse(serverBusy())
     }

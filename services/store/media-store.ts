@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, ListMultipartUploadsCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, S3ServiceException, UploadPartCommand, type ListMultipartUploadsCommandOutput, type S3Client } from '@aws-sdk/client-s3'
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import type { MediaStore } from '../ports.js'
-import { createGatherBudget, type Lent } from './gather-budget.js'
+import { createGatherBudget, type Reservation } from './gather-budget.js'
 
 /** S3 takes no smaller part but the last. Also: bytes in memory for one upload that is gathered. */
 const PART_SIZE = 5 * 1024 * 1024
@@ -26,10 +26,10 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, 
   const gathering = createGatherBudget()
   const described = (Key: string, ContentType: string) => ({ Bucket, Key, ContentType, CacheControl: FOR_EVER })
   const store: MediaStore = {
-    async put (key, body, contentType, sure) {
+    async put (key, body, contentType, minBytes) {
       const source = body[Symbol.asyncIterator]()
-      if (sure !== undefined && sure > PART_SIZE && trustworthy) return putParts(key, source, contentType, sure)
-      return putGathered(key, source, contentType, sure === undefined ? PART_SIZE : sure + TAIL_BYTES)
+      if (minBytes !== undefined && minBytes > PART_SIZE && trustworthy) return putParts(key, source, contentType, minBytes)
+      return putGathered(key, source, contentType, minBytes === undefined ? PART_SIZE : minBytes + TAIL_BYTES)
     },
 
     async putBytes (key, Body, contentType) {
@@ -106,12 +106,12 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, 
   }
 
   /** In two parts: what is sure to come, as it comes, and the little that may follow. */
-  async function putParts (Key: string, source: AsyncIterator<Buffer>, contentType: string, sure: number): Promise<void> {
+  async function putParts (Key: string, source: AsyncIterator<Buffer>, contentType: string, minBytes: number): Promise<void> {
     const first = await source.next() // nothing is begun for a stream that fails at once or is held back
     const { UploadId } = await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))
     const part = { Bucket, Key, UploadId }
-    const stream = exactly(sure, first, source)
-    const { ETag } = await sendStream(stream, silenceMs, (Body, abortSignal) => s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: sure }), { abortSignal }))
+    const stream = exactly(minBytes, first, source)
+    const { ETag } = await sendStream(stream, silenceMs, (Body, abortSignal) => s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: minBytes }), { abortSignal }))
     const Parts = [{ ETag, PartNumber: 1 }]
     const rest = await bytesOf(source, stream.left)
     if (rest.length > 0) Parts.push({ ETag: (await s3.send(new UploadPartCommand({ ...part, PartNumber: 2, Body: rest }))).ETag, PartNumber: 2 })
@@ -170,7 +170,7 @@ async function sendStream<T> ({ chunks }: Exactly, silenceMs: number, send: (bod
 }
 
 /** The next part of a stream, and whether it has ended with it. */
-async function gathered (source: AsyncIterator<Buffer>, memory: Lent): Promise<{ bytes: Buffer, ended: boolean }> {
+async function gathered (source: AsyncIterator<Buffer>, memory: Reservation): Promise<{ bytes: Buffer, ended: boolean }> {
   const chunks: Buffer[] = []
   for (let size = 0; size < PART_SIZE;) {
     const next = await memory.forClient(source.next())

@@ -38,10 +38,10 @@ export function createByteBudget (total: number) {
   }
 
   function lent (bytes: number): () => void {
-    let held = bytes
+    let bytesOut = bytes
     return () => {
-      free += held
-      held = 0
+      free += bytesOut
+      bytesOut = 0
       admit()
     }
   }

@@ -4,18 +4,18 @@ import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js
 import type { DirectUpload, DirectUploadRequest } from '../../schemas/library.js'
 import { FieldError, fileTooLarge, nothingUploaded, sentences, ServiceError, unsupportedFileType, uploadNotFound, uploadUnderWay } from '../errors.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
-import { isLabel, LONGEST_LABEL, uploadedFields } from './form.js'
-import { readHead, type createIntake, type StoredFile } from './ingest.js'
+import { isLabel, MAX_LABEL, uploadedFields } from './form.js'
+import { readHead, type createIngest, type StoredFile } from './ingest.js'
 import type { createPublish } from './publish.js'
 import type { createQuota } from './quota.js'
-import { stored, type createFlights } from './upload-records.js'
+import { wrapStoreFailure, type createUploadRecords } from './upload-records.js'
 
 export interface DirectUploadsOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
   media: MediaStore
-  flights: Pick<ReturnType<typeof createFlights>, 'watch' | 'begin' | 'resume' | 'abandon'>
-  takeIn: ReturnType<typeof createIntake>
+  uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'watch' | 'begin' | 'resume' | 'abandon'>
+  takeIn: ReturnType<typeof createIngest>
   publish: ReturnType<typeof createPublish>
   quota: Pick<ReturnType<typeof createQuota>, 'stage' | 'unstage'>
   limit: number
@@ -29,18 +29,18 @@ const PATIENT = new AbortController().signal
 const LABELS = ['user_id', 'category', 'title'] as const
 
 /** Uploads that go to the store without passing through here: a form is handed out, and what was posted with it is taken in afterwards. */
-export function createDirectUploads ({ uploads, library, media, flights, takeIn, publish, quota, limit, lifeSeconds, now }: DirectUploadsOptions) {
+export function createDirectUploads ({ uploads, library, media, uploadRecords, takeIn, publish, quota, limit, lifeSeconds, now }: DirectUploadsOptions) {
   return { offer, complete }
 
   /** A form that posts one object of this type and size to a place of its own outside the library. 400; 413, also beyond the quota, for which open uploads count; 429 while too many are open. */
   async function offer ({ content_type: contentType, size, ...said }: DirectUploadRequest, owner: ObjectId): Promise<DirectUpload> {
-    judge(said)
+    validateLabels(said)
     if (size > limit) throw fileTooLarge(limit)
     const key = `incoming/${randomUUID()}`
     const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
     const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) } }
     await quota.stage(owner, row._id, size, expiresAt)
-    await flights.begin(row)
+    await uploadRecords.begin(row)
     return { id: row._id.toHexString(), ...await media.presignPost(key, contentType, size, lifeSeconds), expires_at: expiresAt.toISOString() }
   }
 
@@ -53,11 +53,11 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
     const row = await uploads.findOne({ _id, staging: { $exists: true }, owner })
     if (!row) return completed(_id, owner)
     if (row.state !== 'staged') throw uploadUnderWay()
-    const posted = await stored(media.get(row.staging!.key))
+    const posted = await wrapStoreFailure(media.get(row.staging!.key))
     if (!posted) throw nothingUploaded()
     try {
-      if (posted.size !== row.staging!.size) await stored(Promise.reject(new Error('the store gives another size than its form let through')))
-      return await flights.watch(take(row, posted.body, posted.size, log))
+      if (posted.size !== row.staging!.size) await wrapStoreFailure(Promise.reject(new Error('the store gives another size than its form let through')))
+      return await uploadRecords.watch(take(row, posted.body, posted.size, log))
     } finally {
       posted.body.destroy()
     }
@@ -78,19 +78,19 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
     const chunks = body[Symbol.asyncIterator]()
     let file: StoredFile | undefined
     try {
-      const { head, type } = await stored(readHead(chunks))
+      const { head, type } = await wrapStoreFailure(readHead(chunks))
       const key = `library/${randomUUID()}/original.${type?.extension ?? 'none'}`
-      if (!await flights.resume(row, key)) throw uploadUnderWay()
+      if (!await uploadRecords.resume(row, key)) throw uploadUnderWay()
       if (!type) throw unsupportedFileType()
-      file = await takeIn({ chunks: fromStore(chunks), head, type, sure: size, most: size }, key, PATIENT, async () => {})
+      file = await takeIn({ chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size }, key, PATIENT, async () => {})
       const item = await publish(row, staging.fields, file)
       await close(row)
-      await media.removeObject(staging.key).catch((err: unknown) => log.warn({ event: 'library.unclean', key: staging.key, err }))
+      await media.removeObject(staging.key).catch((err: unknown) => log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }))
       log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: item.content_type, size: item.size })
       return item
     } catch (error) {
       if (isRefused(row, error)) await close(row)
-      await flights.abandon(row, error, log)
+      await uploadRecords.abandon(row, error, log)
       throw error
     } finally {
       file?.release()
@@ -102,11 +102,11 @@ export function createDirectUploads ({ uploads, library, media, flights, takeIn,
 const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' && error instanceof ServiceError && error.statusCode < 500
 
 /** What an uploader says of a file, by the same rules as in a form. */
-function judge (fields: Partial<Record<typeof LABELS[number], string>>): void {
+function validateLabels (fields: Partial<Record<typeof LABELS[number], string>>): void {
   const wrong = LABELS.filter(name => fields[name] !== undefined && !isLabel(fields[name]))
-  if (wrong.length > 0) throw new FieldError(Object.fromEntries(wrong.map(name => [name, [sentences.length(1, LONGEST_LABEL)]])))
+  if (wrong.length > 0) throw new FieldError(Object.fromEntries(wrong.map(name => [name, [sentences.length(1, MAX_LABEL)]])))
 }
 
 async function * fromStore (chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-  for (let next = await stored(chunks.next()); !next.done; next = await stored(chunks.next())) yield next.value
+  for (let next = await wrapStoreFailure(chunks.next()); !next.done; next = await wrapStoreFailure(chunks.next())) yield next.value
 }

@@ -6,7 +6,7 @@ import type { FormFile, FormPart } from '../ports.js'
 /** What came of the one file: stored, or why not. Nothing may stay of one that is not. */
 export type FileOutcome<Stored> = { stored: Stored } | { refused: 'malformed' | 'unsupported' | 'too large' | 'damaged' }
 
-export const LONGEST_LABEL = 255
+export const MAX_LABEL = 255
 const OPTIONAL = ['category', 'title'] as const
 const REFUSALS = { malformed: () => invalidMultipart(), unsupported: unsupportedFileType, 'too large': fileTooLarge, damaged: damagedImage }
 type FieldValues = Map<string, unknown>
@@ -39,7 +39,7 @@ export async function readUploadForm<Stored> (
         continue
       }
       if (part.filename === '') throw noSelectedFile()
-      judgeFields(values, values.has('user_id'))
+      validateFields(values, values.has('user_id'))
       file = part.file
       outcome = await store(file)
     }
@@ -49,12 +49,12 @@ export async function readUploadForm<Stored> (
     whole = false
   }
   if (!outcome) throw noFilePart()
-  const fields = judgeFields(values, whole || values.has('user_id'))
+  const fields = validateFields(values, whole || values.has('user_id'))
   if ('stored' in outcome) return { fields, stored: outcome.stored }
   throw REFUSALS[outcome.refused === 'damaged' && (file?.truncated || !whole) ? 'too large' : outcome.refused](limit)
 }
 
-function judgeFields (values: FieldValues, complete: boolean): UploadedFields {
+function validateFields (values: FieldValues, complete: boolean): UploadedFields {
   const userId = values.get('user_id')
   if (complete && !isLabel(userId)) throw missingUserId()
   const isSent = (name: string) => values.has(name) && !isBlank(values.get(name))
@@ -76,7 +76,7 @@ export const uploadedFields = ({ user_id: userId, category, title, fit }: Partia
 
 /** What may stand beside a file, and is stored as sent. */
 export const isLabel = (value: unknown): value is string =>
-  typeof value === 'string' && value.trim() !== '' && [...value].length <= LONGEST_LABEL && !/\p{Cs}/u.test(value)
+  typeof value === 'string' && value.trim() !== '' && [...value].length <= MAX_LABEL && !/\p{Cs}/u.test(value)
 
 /** Generated clients and HTML forms send what nobody has filled in. */
 const isBlank = (value: unknown) => typeof value === 'string' && value.trim() === ''
@@ -92,5 +92,5 @@ const isFit = (value: unknown): value is Fit => FITS.some(fit => fit === value)
 
 function fault (value: unknown): string {
   if (value !== undefined && typeof value !== 'string') return sentences.type('string')
-  return sentences.length(1, LONGEST_LABEL)
+  return sentences.length(1, MAX_LABEL)
 }

@@ -4,7 +4,7 @@ import { detectFileType, SIGNATURE_BYTES, type FileType } from '../pictures/file
 import { createScrubber } from '../pictures/scrub/index.js'
 import type { MediaStore } from '../ports.js'
 import type { createByteBudget } from './byte-budget.js'
-import { stored } from './upload-records.js'
+import { wrapStoreFailure } from './upload-records.js'
 
 /** A file on its way in. */
 export interface Incoming {
@@ -13,9 +13,9 @@ export interface Incoming {
   head: Buffer
   type: FileType
   /** So many bytes will come at least, or the form that they are in is malformed. */
-  sure?: number
+  minBytes?: number
   /** So many will come at most. */
-  most?: number
+  maxBytes?: number
   /** Whether bytes were left out because there were too many, once `chunks` has ended. */
   isTruncated?: () => boolean
 }
@@ -30,7 +30,7 @@ export interface StoredFile extends FileType {
   release: () => void
 }
 
-export interface IntakeOptions {
+export interface IngestOptions {
   media: MediaStore
   limit: number
   /** For the bytes that are kept while they pass, however slowly they come; without it none are. */
@@ -40,19 +40,19 @@ export interface IntakeOptions {
 }
 
 /** The way of every file into the store. */
-export function createIntake ({ media, limit, keeping, readingBack }: IntakeOptions) {
+export function createIngest ({ media, limit, keeping, readingBack }: IngestOptions) {
   /**
    * Tells `begin` that now bytes are stored under `key`, and passes the file to the store, in the one pass in which its bytes are counted, scrubbed and hashed;
    * size and hash are of what is served. Rejects with 413 at the first byte over the limit, 400 for a picture that is damaged or out of bounds and for a form that ended
    * before its time, with what `chunks` throws, or with the store's failure; then `key` has to be removed.
    */
   return async function takeIn (incoming: Incoming, key: string, gone: AbortSignal, begin: () => Promise<void>): Promise<StoredFile> {
-    let release = keeping?.tryReserve(Math.min(limit, incoming.most ?? limit))
+    let release = keeping?.tryReserve(Math.min(limit, incoming.maxBytes ?? limit))
     const kept = release && []
     try {
       await begin()
       const facts = { size: 0, sha256: '', frames: 0 }
-      await stored(media.put(key, scrubbed(incoming, limit, facts, kept), incoming.type.contentType, incoming.sure))
+      await wrapStoreFailure(media.put(key, scrubbed(incoming, limit, facts, kept), incoming.type.contentType, incoming.minBytes))
       return { ...incoming.type, ...facts, bytes: () => kept ? Promise.resolve(joined(kept)) : readBack(facts.size), release: () => release?.() }
     } catch (error) {
       release?.()
@@ -61,7 +61,7 @@ export function createIntake ({ media, limit, keeping, readingBack }: IntakeOpti
 
     async function readBack (size: number): Promise<Buffer<ArrayBuffer>> {
       release = await readingBack.reserve(size, gone).catch((cause: unknown) => { throw invalidMultipart(cause) })
-      return stored(wholeObject(media, key, size))
+      return wrapStoreFailure(wholeObject(media, key, size))
     }
   }
 }
@@ -75,7 +75,7 @@ async function wholeObject (media: MediaStore, key: string, size: number): Promi
   return bytes
 }
 
-async function * scrubbed ({ chunks, head, type, sure, isTruncated = () => false }: Incoming, limit: number, facts: Pick<StoredFile, 'size' | 'sha256' | 'frames'>, kept?: Buffer[]): AsyncGenerator<Buffer, void, undefined> {
+async function * scrubbed ({ chunks, head, type, minBytes, isTruncated = () => false }: Incoming, limit: number, facts: Pick<StoredFile, 'size' | 'sha256' | 'frames'>, kept?: Buffer[]): AsyncGenerator<Buffer, void, undefined> {
   const scrubber = createScrubber(type)
   const hash = createHash('sha256')
   const counted = (chunk: Buffer) => {
@@ -91,7 +91,7 @@ async function * scrubbed ({ chunks, head, type, sure, isTruncated = () => false
   yield * counted(head)
   for await (const chunk of chunks) yield * counted(chunk)
   if (isTruncated()) throw fileTooLarge(limit)
-  if (sure !== undefined && facts.size < sure) throw invalidMultipart()
+  if (minBytes !== undefined && facts.size < minBytes) throw invalidMultipart()
   yield * scrubber.end().map(noted)
   facts.sha256 = hash.digest('hex')
   facts.frames = scrubber.frames

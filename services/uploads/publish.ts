@@ -7,11 +7,11 @@ import type { createPicturePool } from '../pictures/pool.js'
 import type { Clock, MediaStore } from '../ports.js'
 import type { StoredFile } from './ingest.js'
 import type { createQuota } from './quota.js'
-import { stored, type createFlights } from './upload-records.js'
+import { wrapStoreFailure, type createUploadRecords } from './upload-records.js'
 
 export interface PublishOptions {
   media: MediaStore
-  flights: Pick<ReturnType<typeof createFlights>, 'commit'>
+  uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'commit'>
   quota: ReturnType<typeof createQuota>
   /** Without them an item has neither facts nor renditions. */
   pictures?: Pick<ReturnType<typeof createPicturePool>, 'read'>
@@ -19,7 +19,7 @@ export interface PublishOptions {
 }
 
 /** How what was uploaded becomes an item. */
-export function createPublish ({ media, flights, quota, pictures, now }: PublishOptions) {
+export function createPublish ({ media, uploadRecords, quota, pictures, now }: PublishOptions) {
   /** Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged picture, 413 beyond the owner's quota. */
   return async function publish (row: UploadDocument, fields: UploadedFields, file: StoredFile, key?: UploadKey): Promise<LibraryDocument> {
     const picture = pictures && await pictures.read(await file.bytes(), fields.fit ?? 'contain')
@@ -27,7 +27,7 @@ export function createPublish ({ media, flights, quota, pictures, now }: Publish
     const renditions = await putRenditions(row, picture)
     const claim = await quota.claim(row.owner, row._id, file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0))
     try {
-      return await flights.commit(row, { ...itemOf(row, fields, file, picture, renditions), ...(key && { upload_key: key }) })
+      return await uploadRecords.commit(row, { ...itemOf(row, fields, file, picture, renditions), ...(key && { upload_key: key }) })
     } finally {
       await claim.end()
     }
@@ -35,7 +35,7 @@ export function createPublish ({ media, flights, quota, pictures, now }: Publish
 
   async function putRenditions ({ key }: UploadDocument, picture?: Picture): Promise<StoredRendition[]> {
     return Promise.all((picture?.renditions ?? []).map(async ({ size, bytes, frames, duration_ms: duration }) => {
-      await stored(media.putBytes(`${folderOf(key)}${size}.gif`, bytes, 'image/gif'))
+      await wrapStoreFailure(media.putBytes(`${folderOf(key)}${size}.gif`, bytes, 'image/gif'))
       return { size, bytes: bytes.length, frames, duration_ms: duration }
     }))
   }

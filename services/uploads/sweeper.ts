@@ -7,9 +7,9 @@ import type { createLease } from './lease.js'
 
 /** What an upload may take beyond its longest time: its last writes, and clocks that differ. */
 const MARGIN_SECONDS = 60
-const AT_ONCE = 100
+const BATCH_SIZE = 100
 const CLOSE_MS = 900
-const CURRENT = { readPreference: 'primary' } as const
+const FROM_PRIMARY = { readPreference: 'primary' } as const
 
 export interface SweeperOptions {
   uploads: Collection<UploadDocument>
@@ -63,15 +63,15 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
     if (stopping.signal.aborted || !await lease.hold()) return undefined
     const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
     for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
-    await lease.release().catch((err: unknown) => log.warn({ event: 'library.unswept', err }))
-    if (Object.values(swept).some(count => count > 0)) log.info({ event: 'library.swept', ...swept })
+    await lease.release().catch((err: unknown) => log.warn({ event: 'sweep.failed', err }))
+    if (Object.values(swept).some(count => count > 0)) log.info({ event: 'sweep.finished', ...swept })
     return swept
   }
 
   async function doAll (tasks: AsyncIterable<Task>, swept: Swept): Promise<void> {
     const failed = (err: unknown, about: Task['about'] = {}) => {
       swept.failed++
-      log.error({ event: 'library.unswept', ...about, err })
+      log.error({ event: 'sweep.failed', ...about, err })
     }
     try {
       for await (const { kind, about, run } of tasks) {
@@ -84,9 +84,9 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
   async function * staleUploads (): AsyncGenerator<Task> {
     const stale = staleAt(now())
     for (let last: ObjectId | undefined; ;) {
-      const rows = await uploads.find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale, CURRENT).sort({ _id: 1 }).limit(AT_ONCE).toArray()
+      const rows = await uploads.find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale, FROM_PRIMARY).sort({ _id: 1 }).limit(BATCH_SIZE).toArray()
       for (const row of rows) yield { kind: 'uploads', about: { id: row._id.toHexString() }, run: () => sweepUpload(row) }
-      if (rows.length < AT_ONCE) return
+      if (rows.length < BATCH_SIZE) return
       last = rows.at(-1)!._id
     }
   }
@@ -112,7 +112,7 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
     if (state === 'removing') return discard(row)
     const claimed = await uploads.findOneAndUpdate({ _id, state, started_at: row.started_at }, { $set: { state: 'sweeping' } }, { returnDocument: 'after' })
     if (!claimed) return false
-    const item = await library.findOne({ _id }, CURRENT)
+    const item = await library.findOne({ _id }, FROM_PRIMARY)
     return item && await isWhole(item) ? keep(claimed, item) : discard(claimed)
   }
 
@@ -152,7 +152,7 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
         kind: 'multipart_uploads',
         about: { key },
         async run () {
-          if (await uploads.findOne(within(folderOf(key)), CURRENT)) return false
+          if (await uploads.findOne(within(folderOf(key)), FROM_PRIMARY)) return false
           await media.abort(key, uploadId)
           return true
         }
@@ -166,7 +166,7 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
         kind: 'staged',
         about: { key },
         async run () {
-          if (await uploads.findOne({ 'staging.key': key }, CURRENT)) return false
+          if (await uploads.findOne({ 'staging.key': key }, FROM_PRIMARY)) return false
           await media.removeObject(key)
           return true
         }

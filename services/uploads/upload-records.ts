@@ -2,18 +2,18 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { S3ServiceException } from '@aws-sdk/client-s3'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
-import { orFail, requestUnderWay, ServiceError } from '../errors.js'
+import { wrapFailure, requestUnderWay, ServiceError } from '../errors.js'
 import { folderOf } from '../library/item-objects.js'
 import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
 
 /** How long a refusal waits for its clean-up before it is answered; the clean-up goes on. */
-const PATIENCE_MS = 500
+const CLEANUP_WAIT_MS = 500
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
 const CLEAN_UP_ATTEMPTS = 100
 /** Twice so long is waited at the end of the process, for what is under way and for its clean-up. */
 const CLOSE_MS = 900
 
-export interface FlightsOptions {
+export interface UploadRecordsOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
   ownership: Pick<Ownership, 'settle'>
@@ -21,8 +21,8 @@ export interface FlightsOptions {
   now: Clock
 }
 
-/** The rows of what is in flight: there before the first byte is stored, and until the item is in the library or nothing of it is left. */
-export function createFlights ({ uploads, library, ownership, media, now }: FlightsOptions) {
+/** The rows of what is in uploadRecord: there before the first byte is stored, and until the item is in the library or nothing of it is left. */
+export function createUploadRecords ({ uploads, library, ownership, media, now }: UploadRecordsOptions) {
   const stopping = new AbortController()
   const cleaning = new Set<Promise<void>>()
   const flying = new Set<Promise<unknown>>()
@@ -94,7 +94,7 @@ export function createFlights ({ uploads, library, ownership, media, now }: Flig
   async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
     if (row.key === '') return
     const again = row.staging !== undefined && !(error instanceof ServiceError && error.statusCode < 500)
-    await Promise.race([cleanUp(row, again, isDoubtful(error), log), wait(PATIENCE_MS, undefined, { ref: false })])
+    await Promise.race([cleanUp(row, again, isDoubtful(error), log), wait(CLEANUP_WAIT_MS, undefined, { ref: false })])
   }
 
   function cleanUp (row: UploadDocument, again: boolean, doubtful: boolean, log: Log): Promise<void> {
@@ -106,7 +106,7 @@ export function createFlights ({ uploads, library, ownership, media, now }: Flig
           await removeAll(row, note, again, doubtful)
           return
         } catch (err) {
-          log.warn({ event: 'library.unclean', key, err })
+          log.warn({ event: 'upload.cleanup_failed', key, err })
           await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, { ref: false, signal: stopping.signal }).catch(() => {})
         }
       }
@@ -145,7 +145,7 @@ export function createFlights ({ uploads, library, ownership, media, now }: Flig
 const STORE_FAILED = 'Failed to upload file to S3'
 
 /** What the store fails in is the contract's failure of the store. */
-export const stored = <T>(work: Promise<T>) => orFail(STORE_FAILED, true, work)
+export const wrapStoreFailure = <T>(work: Promise<T>) => wrapFailure(STORE_FAILED, true, work)
 
 /** Whether the store has not said what became of a write: it may still come. */
 const isDoubtful = (error: unknown) =>

@@ -1,35 +1,35 @@
 import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection } from 'mongodb'
 import type { Fingerprint, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
-import { invalidMultipart, isDamage, isMalformed, isTooLarge } from '../errors.js'
+import { invalidMultipart, isDamage, isMalformedForm, isTooLarge } from '../errors.js'
 import type { Clock, FormFile, FormPart, Log } from '../ports.js'
 import { readUploadForm, type FileOutcome } from './form.js'
-import { readHead, type createIntake, type StoredFile } from './ingest.js'
+import { readHead, type createIngest, type StoredFile } from './ingest.js'
 import type { createPublish } from './publish.js'
-import type { createFlights } from './upload-records.js'
+import type { createUploadRecords } from './upload-records.js'
 
 export interface UploadsOptions {
   library: Collection<LibraryDocument>
-  flights: Pick<ReturnType<typeof createFlights>, 'watch' | 'begin' | 'settle' | 'abandon'>
-  takeIn: ReturnType<typeof createIntake>
+  uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'watch' | 'begin' | 'settle' | 'abandon'>
+  takeIn: ReturnType<typeof createIngest>
   publish: ReturnType<typeof createPublish>
   limit: number
   now: Clock
 }
 
 /** The `Idempotency-Key` that a request holds; the fingerprint is of its body, once that is read. */
-export interface HeldKey { hold: { _id: string }, fingerprint: () => Promise<Fingerprint | undefined> }
+export interface IdempotencyLock { lock: { _id: string }, fingerprint: () => Promise<Fingerprint | undefined> }
 
 /** Uploads in the body of a request. */
-export function createUploads ({ library, flights, takeIn, publish, limit, now }: UploadsOptions) {
-  return { upload: (...given: Parameters<typeof upload>) => flights.watch(upload(...given)), recall }
+export function createUploads ({ library, uploadRecords, takeIn, publish, limit, now }: UploadsOptions) {
+  return { upload: (...given: Parameters<typeof upload>) => uploadRecords.watch(upload(...given)), recall }
 
   /**
    * Streams the file of a form to the media store and makes it an item of the library, which belongs to the account: whole, or not at all.
    * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is one, that nobody waits for it any more.
    * 400, 413, or 500 when the store or the database failed.
    */
-  async function upload (form: AsyncIterable<FormPart>, owner: ObjectId, gone: AbortSignal, log: Log, held?: HeldKey | null): Promise<LibraryDocument> {
+  async function upload (form: AsyncIterable<FormPart>, owner: ObjectId, gone: AbortSignal, log: Log, lock?: IdempotencyLock | null): Promise<LibraryDocument> {
     const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
     let file: StoredFile | undefined
     try {
@@ -39,11 +39,11 @@ export function createUploads ({ library, flights, takeIn, publish, limit, now }
         return outcome
       })
       if (gone.aborted) throw invalidMultipart(gone.reason)
-      const item = await publish(row, fields, file!, held ? await uploadKey(held) : undefined)
+      const item = await publish(row, fields, file!, lock ? await uploadKey(lock) : undefined)
       log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: item.content_type, size: item.size })
       return item
     } catch (error) {
-      await flights.abandon(row, error, log)
+      await uploadRecords.abandon(row, error, log)
       throw error
     } finally {
       file?.release()
@@ -53,22 +53,22 @@ export function createUploads ({ library, flights, takeIn, publish, limit, now }
   /** The item of a request that took its key at `since` and died before it could answer. 409 while that is not settled. */
   async function recall (digest: string, since: Date): Promise<LibraryDocument | undefined> {
     const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } }, { readPreference: 'primary' })
-    return item && await flights.settle(item) ? item : undefined
+    return item && await uploadRecords.settle(item) ? item : undefined
   }
 
   async function store (file: FormFile, row: UploadDocument, gone: AbortSignal): Promise<FileOutcome<StoredFile>> {
     const chunks = file.iterator({ destroyOnReturn: false })
     try {
-      const { head, type } = await orMalformed(readHead(chunks))
+      const { head, type } = await wrapMalformed(readHead(chunks))
       if (!type) return { refused: 'unsupported' }
-      if ((file.sure ?? 0) > limit) return { refused: 'too large' }
+      if ((file.minBytes ?? 0) > limit) return { refused: 'too large' }
       const key = `library/${randomUUID()}/original.${type.extension}`
-      const incoming = { chunks: wellFormed(chunks), head, type, sure: file.sure, most: file.most, isTruncated: () => file.truncated === true }
-      return { stored: await takeIn(incoming, key, gone, () => flights.begin(Object.assign(row, { key }))) }
+      const incoming = { chunks: wellFormed(chunks), head, type, minBytes: file.minBytes, maxBytes: file.maxBytes, isTruncated: () => file.truncated === true }
+      return { stored: await takeIn(incoming, key, gone, () => uploadRecords.begin(Object.assign(row, { key }))) }
     } catch (error) {
       if (isTooLarge(error)) return { refused: 'too large' }
       if (isDamage(error)) return { refused: 'damaged' }
-      if (isMalformed(error)) return { refused: 'malformed' } // what follows tells the same of the form
+      if (isMalformedForm(error)) return { refused: 'malformed' } // what follows tells the same of the form
       throw error
     } finally {
       skipRest(file, chunks)
@@ -76,14 +76,14 @@ export function createUploads ({ library, flights, takeIn, publish, limit, now }
   }
 }
 
-async function uploadKey ({ hold: { _id: digest }, fingerprint }: HeldKey): Promise<UploadKey | undefined> {
+async function uploadKey ({ lock: { _id: digest }, fingerprint }: IdempotencyLock): Promise<UploadKey | undefined> {
   const known = await fingerprint()
   return known && { digest, fingerprint: known }
 }
 
 /** The rest of a file; where it breaks off, the form is malformed. */
 async function * wellFormed (chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-  for (let next = await orMalformed(chunks.next()); !next.done; next = await orMalformed(chunks.next())) yield next.value
+  for (let next = await wrapMalformed(chunks.next()); !next.done; next = await wrapMalformed(chunks.next())) yield next.value
 }
 
 /** Lets the rest of a file flow away, once its reader has let go of it: before that it would not flow. */
@@ -91,4 +91,4 @@ function skipRest (file: FormFile, chunks: AsyncIterator<Buffer>): void {
   Promise.resolve(chunks.return?.()).catch(() => {}).finally(() => file.resume())
 }
 
-const orMalformed = <T> (work: Promise<T>) => work.catch((cause: unknown) => { throw invalidMultipart(cause) })
+const wrapMalformed = <T> (work: Promise<T>) => work.catch((cause: unknown) => { throw invalidMultipart(cause) })

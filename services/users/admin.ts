@@ -4,12 +4,12 @@ import type { ManagedUser, UserChange, UserPage, UserQuery } from '../../schemas
 import type { Accounts } from '../accounts.js'
 import { invalidField, sentences, userNotFound } from '../errors.js'
 import { requirePhone } from '../phone.js'
-import type { Caller, Clock, Visitor } from '../ports.js'
+import type { Caller, Clock, RequestContext } from '../ports.js'
 import type { Roles } from './roles.js'
 import { usernameKey } from './username.js'
-import { shownToSelf } from './users.js'
+import { toCurrentUser } from './users.js'
 
-const MOST_PER_PAGE = 100
+const MAX_PER_PAGE = 100
 const DEFAULT_PER_PAGE = 50
 /** After every text that begins as what stands before it (MongoDB compares the bytes of UTF-8). */
 const LAST = '\u{10FFFF}'
@@ -28,7 +28,7 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
 
   /** One page in the order of ids; `username` is the beginning of a name, as names are compared. A row that has no unique name is found by its number alone, and an account without a name is no user. 400. */
   async function list ({ limit = DEFAULT_PER_PAGE, cursor, username = '', number }: UserQuery): Promise<UserPage> {
-    const size = Math.min(limit, MOST_PER_PAGE)
+    const size = Math.min(limit, MAX_PER_PAGE)
     const key = usernameKey(username)
     const filter: Filter<UserDocument> = {
       username: { $exists: true },
@@ -45,7 +45,7 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
    * Makes somebody an admin or blocks them, or takes it back: one update, so that nobody who is blocked has a session or gets one. 400 a test number
    * as admin, 404.
    */
-  async function change (id: string, { admin, blocked }: UserChange, caller: Caller, visitor: Visitor): Promise<ManagedUser> {
+  async function change (id: string, { admin, blocked }: UserChange, caller: Caller, requestContext: RequestContext): Promise<ManagedUser> {
     const there = { _id: new ObjectId(id), deleting: { $exists: false } }
     const before = await users.findOne(there)
     if (!before) throw userNotFound()
@@ -63,13 +63,13 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
     if (!user) throw userNotFound()
     accounts.forget(user)
     const by = caller.account._id.toHexString()
-    if (blocked) for (const { id: session } of before.sessions ?? []) visitor.record('session.revoked', user, { session, reason: 'blocked', by })
-    visitor.record('admin.changed', user, { by, ...changes })
+    if (blocked) for (const { id: session } of before.sessions ?? []) requestContext.record('session.revoked', user, { session, reason: 'blocked', by })
+    requestContext.record('admin.changed', user, { by, ...changes })
     return shownToAdmin(user)
   }
 }
 
-const shownToAdmin = (user: UserDocument): ManagedUser => ({ ...shownToSelf(user), blocked: user.blocked === true })
+const shownToAdmin = (user: UserDocument): ManagedUser => ({ ...toCurrentUser(user), blocked: user.blocked === true })
 
 const cursorAfter = ({ _id }: UserDocument) => Buffer.from(_id.id).toString('base64url')
 

@@ -3,8 +3,8 @@ import type { ReleasedNumberDocument, UserDocument } from '../../schemas/documen
 import { UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { invalidToken } from '../errors.js'
-import type { Caller, Clock, Log, Ownership, Visitor } from '../ports.js'
-import { warnOfVacancy } from './roles.js'
+import type { Caller, Clock, Log, Ownership, RequestContext } from '../ports.js'
+import { warnOfFreedAdminNumber } from './roles.js'
 
 /** Longer than any token of the replaced system lives. */
 const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * 1000
@@ -18,7 +18,7 @@ export interface AccountDeletionOptions {
   released: Collection<ReleasedNumberDocument>
   accounts: Accounts
   ownership: Pick<Ownership, 'release'>
-  isAppointed: (phone: string) => boolean
+  isConfiguredAdmin: (phone: string) => boolean
   /** The longest an upload may take. */
   longestSeconds: number
   now: Clock
@@ -28,20 +28,20 @@ export interface AccountDeletionOptions {
 export type AccountDeletion = ReturnType<typeof createAccountDeletion>
 
 /** Accounts that end. The number is free at once; the row goes when nothing can refer to it any more. */
-export function createAccountDeletion ({ users, released, accounts, ownership, isAppointed, longestSeconds, now, log }: AccountDeletionOptions) {
+export function createAccountDeletion ({ users, released, accounts, ownership, isConfiguredAdmin, longestSeconds, now, log }: AccountDeletionOptions) {
   return { remove, removeUnnamed, abandoned, finish }
 
   /**
    * Signs the caller out everywhere, frees name and number, and lets their items stay as nobody's. 401 when the session has ended meanwhile.
    * What the login has counted for the phone goes by itself, the audit after its 90 days.
    */
-  async function remove (caller: Caller, visitor: Visitor): Promise<void> {
+  async function remove (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: sid } = caller.session
     let { account } = caller
     for (let race = 0; race < MAX_RACES; race++) {
       if (await mark(account, { 'sessions.id': sid })) {
-        visitor.record('user.deleted', account)
-        if (account.number !== undefined && isAppointed(account.number)) warnOfVacancy(log, account.number)
+        requestContext.record('user.deleted', account)
+        if (account.number !== undefined && isConfiguredAdmin(account.number)) warnOfFreedAdminNumber(log, account.number)
         return finishNow(account._id)
       }
       const changed = await accounts.find(account._id.toHexString(), sid, true)
@@ -52,9 +52,9 @@ export function createAccountDeletion ({ users, released, accounts, ownership, i
   }
 
   /** Deletes an account that has no name, because somebody else has its number now. False when it has a name by now, or is blocked. */
-  async function removeUnnamed (account: UserDocument, visitor: Visitor): Promise<boolean> {
+  async function removeUnnamed (account: UserDocument, requestContext: RequestContext): Promise<boolean> {
     if (!await mark(account, { username: { $exists: false } })) return false
-    visitor.record('user.deleted', account, { reason: 'number changed' })
+    requestContext.record('user.deleted', account, { reason: 'number changed' })
     await finishNow(account._id)
     return true
   }

@@ -4,7 +4,7 @@ import { exportUnderWay } from '../errors.js'
 const PIECE_BYTES = 64 * 1024
 /** A client that takes nothing for so many milliseconds, or has not taken all after so many, gives its turn up: its connection ends. */
 const IDLE_MS = 15_000
-const LONGEST_MS = 120_000
+const MAX_MS = 120_000
 const RETRY_AFTER_SECONDS = 10
 
 interface Export { at: Date, text: AsyncIterable<string> }
@@ -28,7 +28,7 @@ export function createExports () {
 
 function streamed (text: AsyncIterable<string>, done: () => void): Readable {
   const end = () => stream.destroy(new Error('the export was not taken in time'))
-  const [idle, longest] = [setTimeout(end, IDLE_MS).unref(), setTimeout(end, LONGEST_MS).unref()]
+  const [idle, longest] = [setTimeout(end, IDLE_MS).unref(), setTimeout(end, MAX_MS).unref()]
   const stream = Readable.from(pieces(text, idle), { objectMode: false, highWaterMark: PIECE_BYTES })
   return stream.once('close', () => {
     clearTimeout(idle)

@@ -4,9 +4,9 @@ import type { LibraryItem } from '../../schemas/library.js'
 import type { LoginState, RecordedEvent } from '../../schemas/users.js'
 import type { createAudit } from '../audit.js'
 import { jsonText } from '../json-text.js'
-import type { Caller, Clock, Visitor } from '../ports.js'
-import { shownSession, type createSessions } from '../sessions/sessions.js'
-import { shown, shownToSelf } from './users.js'
+import type { Caller, Clock, RequestContext } from '../ports.js'
+import { toSession, type createSessions } from '../sessions/sessions.js'
+import { toUser, toCurrentUser } from './users.js'
 
 export interface AccountExportOptions {
   users: Collection<UserDocument>
@@ -28,17 +28,17 @@ export function createAccountExport ({ users, findLoginState, uploads, library, 
   return { exportOf }
 
   /** What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that was. All that can be much is read as the text is taken. */
-  async function exportOf ({ account, session }: Caller, visitor: Visitor): Promise<{ at: Date, text: AsyncIterable<string> }> {
+  async function exportOf ({ account, session }: Caller, requestContext: RequestContext): Promise<{ at: Date, text: AsyncIterable<string> }> {
     const at = now()
     const { _id: owner, number = '' } = account
     const otp = await findLoginState(number)
-    visitor.record('user.exported', account)
+    requestContext.record('user.exported', account)
     const text = jsonText({
       exported_at: at,
-      user: shownToSelf(account),
+      user: toCurrentUser(account),
       former_numbers: (account.former_numbers ?? []).map(({ number, until }) => ({ number, until: toText(until) })),
-      duplicates: map(users.find({ duplicate_of: owner }, BY_BATCH), row => shown(row, true)),
-      sessions: sessions.list(account).map(one => shownSession(one, session.id)),
+      duplicates: map(users.find({ duplicate_of: owner }, BY_BATCH), row => toUser(row, true)),
+      sessions: sessions.list(account).map(one => toSession(one, session.id)),
       ...(otp && { login: loginState(otp) }),
       uploads: map(uploads.find({ owner }, BY_BATCH), ({ _id, started_at: startedAt }) => ({ id: _id.toHexString(), started_at: startedAt })),
       items: map(library.find({ owner }, BY_BATCH).sort({ created_at: -1, _id: -1 }), present),

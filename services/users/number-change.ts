@@ -5,10 +5,10 @@ import { UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { invalidField, invalidToken, isDuplicateKey, numberTaken, sentences, tooManyNumbers } from '../errors.js'
 import { maskPhone, requirePhone, type Phone } from '../phone.js'
-import type { Caller, Clock, NumberVerification, Visitor } from '../ports.js'
+import type { Caller, Clock, NumberVerification, RequestContext } from '../ports.js'
 import type { AccountDeletion } from './deletion.js'
-import { warnOfVacancy, type Roles } from './roles.js'
-import { shownToSelf } from './users.js'
+import { warnOfFreedAdminNumber, type Roles } from './roles.js'
+import { toCurrentUser } from './users.js'
 
 const MAX_FORMER_NUMBERS = 20
 /** As often as the number that somebody wants may be taken from an account without a name. */
@@ -20,7 +20,7 @@ export interface NumberChangeOptions {
   accounts: Accounts
   login: NumberVerification
   deletion: Pick<AccountDeletion, 'removeUnnamed'>
-  roles: Pick<Roles, 'isTestNumber' | 'isAppointed'>
+  roles: Pick<Roles, 'isTestNumber' | 'isConfiguredAdmin'>
   region: string
   now: Clock
 }
@@ -30,16 +30,16 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
   return { request, verify }
 
   /** Sends a code to the new number. 400, 429. */
-  async function request (number: string, caller: Caller, visitor: Visitor): Promise<void> {
+  async function request (number: string, caller: Caller, requestContext: RequestContext): Promise<void> {
     const phone = accepted(number, caller)
-    await login.requestOtp(phone, 'other', visitor, 'number')
+    await login.requestOtp(phone, 'other', requestContext, 'number')
   }
 
   /** The user with their new number; undefined for a wrong code. 400, 401 the session has ended meanwhile, 409, 429. */
-  async function verify (number: string, otp: string, caller: Caller, visitor: Visitor): Promise<CurrentUser | undefined> {
+  async function verify (number: string, otp: string, caller: Caller, requestContext: RequestContext): Promise<CurrentUser | undefined> {
     const phone = accepted(number, caller)
-    if (!await login.verifyOtp(phone, otp, visitor)) return undefined
-    return shownToSelf(await change(caller, phone.e164, visitor))
+    if (!await login.verifyOtp(phone, otp, requestContext)) return undefined
+    return toCurrentUser(await change(caller, phone.e164, requestContext))
   }
 
   /** Another number than the caller's. One whose code others know is nobody's own, and its account stays where it is. */
@@ -51,17 +51,17 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
   }
 
   /** The unique index settles who has a number. An account without a name that has it is deleted: its phone is the caller's now. */
-  async function change ({ account: { _id }, session }: Caller, to: string, visitor: Visitor): Promise<UserDocument> {
+  async function change ({ account: { _id }, session }: Caller, to: string, requestContext: RequestContext): Promise<UserDocument> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const caller = await accounts.find(_id.toHexString(), session.id, true)
       if (!caller) throw invalidToken()
       accepted(to, caller)
       try {
         const account = await renumber(caller, to)
-        if (account) return changed(account, caller.account.number!, to, visitor)
+        if (account) return changed(account, caller.account.number!, to, requestContext)
       } catch (error) {
         if (!isDuplicateKey(error)) throw error
-        if (attempt < MAX_ATTEMPTS - 1) await makeWay(to, visitor)
+        if (attempt < MAX_ATTEMPTS - 1) await makeWay(to, requestContext)
       }
     }
     throw numberTaken()
@@ -89,18 +89,18 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
     return renumbered
   }
 
-  async function makeWay (number: string, visitor: Visitor): Promise<void> {
+  async function makeWay (number: string, requestContext: RequestContext): Promise<void> {
     const holder = await users.findOne({ number })
     if (!holder) return
     if (holder.username !== undefined || holder.blocked === true) throw numberTaken()
-    await deletion.removeUnnamed(holder, visitor)
+    await deletion.removeUnnamed(holder, requestContext)
   }
 
-  async function changed (account: UserDocument, from: string, to: string, visitor: Visitor): Promise<UserDocument> {
+  async function changed (account: UserDocument, from: string, to: string, requestContext: RequestContext): Promise<UserDocument> {
     accounts.forget(account)
-    visitor.record('number.changed', account, { from: maskPhone(from), to: maskPhone(to) })
-    if (roles.isAppointed(from)) warnOfVacancy(visitor.log, from)
-    await login.notifyOfNumberChange(from, visitor)
+    requestContext.record('number.changed', account, { from: maskPhone(from), to: maskPhone(to) })
+    if (roles.isConfiguredAdmin(from)) warnOfFreedAdminNumber(requestContext.log, from)
+    await login.notifyOfNumberChange(from, requestContext)
     return account
   }
 }

@@ -4,7 +4,7 @@ import type { Ownership } from '../ports.js'
 
 const BATCH_ROWS = 1000
 const FORMER_OWNER = 'deleted'
-const CURRENT = { readPreference: 'primary' } as const
+const FROM_PRIMARY = { readPreference: 'primary' } as const
 const DISOWN: UpdateFilter<LibraryDocument> = { $unset: { owner: '' }, $set: { user_id: FORMER_OWNER } }
 
 export interface OwnershipOptions {
@@ -25,7 +25,7 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
    */
   async function settle (item: LibraryDocument): Promise<LibraryDocument> {
     const { _id, owner, ...rest } = item
-    if (owner === undefined || await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 }, ...CURRENT })) return item
+    if (owner === undefined || await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 }, ...FROM_PRIMARY })) return item
     await library.updateOne({ _id, owner }, DISOWN)
     return { _id, ...rest, user_id: FORMER_OWNER }
   }
@@ -42,7 +42,7 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
   /** A few at a time, so that no write takes longer than the driver waits. */
   async function disown (owner: ObjectId): Promise<void> {
     for (;;) {
-      const rows = await library.find({ owner }, { projection: { _id: 1 }, limit: BATCH_ROWS, ...CURRENT }).toArray()
+      const rows = await library.find({ owner }, { projection: { _id: 1 }, limit: BATCH_ROWS, ...FROM_PRIMARY }).toArray()
       if (rows.length > 0) await library.updateMany({ owner, _id: { $in: rows.map(({ _id }) => _id) } }, DISOWN)
       if (rows.length < BATCH_ROWS) return
     }

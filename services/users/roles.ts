@@ -2,7 +2,7 @@ import type { Collection } from 'mongodb'
 import type { UserDocument } from '../../schemas/documents.js'
 import { adminsOnly } from '../errors.js'
 import { maskPhone } from '../phone.js'
-import type { Caller, FindAccount, Log, Visitor } from '../ports.js'
+import type { Caller, FindAccount, Log, RequestContext } from '../ports.js'
 
 export interface RolesOptions {
   users: Collection<UserDocument>
@@ -16,7 +16,7 @@ export type Roles = ReturnType<typeof createRoles>
 
 /** What somebody may do beyond what everybody may. */
 export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions) {
-  return { isTestNumber, findAccount, isAdmin, requireAdmin, isAppointed, appoint }
+  return { isTestNumber, findAccount, isAdmin, requireAdmin, isConfiguredAdmin, grantConfiguredAdmins }
 
   async function findAccount (number: string): ReturnType<FindAccount> {
     const account = await users.findOne({ number }, { projection: { blocked: 1 } })
@@ -29,19 +29,19 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
   }
 
   /** 403 for everybody else. */
-  function requireAdmin (caller: Caller, visitor: Visitor): void {
+  function requireAdmin (caller: Caller, requestContext: RequestContext): void {
     if (isAdmin(caller)) return
-    visitor.record('access.denied', caller.account, { reason: 'not an admin' })
+    requestContext.record('access.denied', caller.account, { reason: 'not an admin' })
     throw adminsOnly()
   }
 
   /** Whether a new account with this number is an admin from the start. */
-  function isAppointed (phone: string): boolean {
+  function isConfiguredAdmin (phone: string): boolean {
     return adminNumbers.includes(phone)
   }
 
   /** Makes admins of the accounts whose numbers are on the list, and tells which. Who is to be one no more must leave the list first. */
-  async function appoint (): Promise<UserDocument[]> {
+  async function grantConfiguredAdmins (): Promise<UserDocument[]> {
     const appointed: UserDocument[] = []
     for (const number of adminNumbers) {
       const account = await users.findOneAndUpdate({ number, admin: { $ne: true } }, { $set: { admin: true } }, { returnDocument: 'after' })
@@ -52,7 +52,7 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
 }
 
 /** To be called when the account with a number of the list gives it up: the next account with that number is appointed, too. */
-export function warnOfVacancy (log: Log, phone: string): void {
-  log.warn({ event: 'admin.vacant', phone: maskPhone(phone) },
+export function warnOfFreedAdminNumber (log: Log, phone: string): void {
+  log.warn({ event: 'admin.number_freed', phone: maskPhone(phone) },
     'A number of ADMIN_NUMBERS has lost its account: take it off the list, or its next holder is an admin')
 }

@@ -1,7 +1,7 @@
 import { invalidField, sentences } from '../errors.js'
-import { caseless } from '../fold-case.js'
+import { foldCase } from '../fold-case.js'
 
-const LONGEST = 64
+const MAX_LENGTH = 64
 /** A letter, digit, sign or symbol that is seen: not a mark alone, nor the blanks that Unicode counts as letters and symbols. */
 const visible = /(?![\p{Default_Ignorable_Code_Point}\u2800\u{13441}\u{13442}\u{1D159}])[\p{L}\p{N}\p{P}\p{S}]/u
 const forbidden = /[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069]/u
@@ -10,11 +10,11 @@ const forbidden = /[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069]/u
 export function parseUsername (text: string): { username: string, key: string } {
   const username = text.trim().normalize('NFC')
   const length = [...username].length
-  if (length < 1 || length > LONGEST) throw invalidField('username', sentences.length(1, LONGEST))
+  if (length < 1 || length > MAX_LENGTH) throw invalidField('username', sentences.length(1, MAX_LENGTH))
   const key = usernameKey(username)
   if (forbidden.test(username) || !visible.test(username) || key === '') throw invalidField('username', sentences.value)
   return { username, key }
 }
 
 /** What makes a name unique, of any text: rows of the replaced system may hold names that are refused today. */
-export const usernameKey = caseless
+export const usernameKey = foldCase

@@ -5,7 +5,7 @@ import { newAccount, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { foreignNumber, invalidField, invalidToken, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from '../errors.js'
 import { maskPhone, requirePhone } from '../phone.js'
-import type { Caller, Clock, Visitor } from '../ports.js'
+import type { Caller, Clock, RequestContext } from '../ports.js'
 import { storedTime } from '../stored-time.js'
 import type { Roles } from './roles.js'
 import { parseUsername, usernameKey } from './username.js'
@@ -13,7 +13,7 @@ import { parseUsername, usernameKey } from './username.js'
 export interface UsersOptions {
   users: Collection<UserDocument>
   accounts: Accounts
-  roles: Pick<Roles, 'isAdmin' | 'isAppointed' | 'isTestNumber'>
+  roles: Pick<Roles, 'isAdmin' | 'isConfiguredAdmin' | 'isTestNumber'>
   region: string
   requireOwnNumber: boolean
   now: Clock
@@ -31,16 +31,16 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   return { create, get, getOwn, change }
 
   /** The id of the user with this name and number, named now or long ago. 400, 403 a foreign number, 409 name or number taken. */
-  async function create ({ username, number: text, admin }: UserCreation, caller: Caller, visitor: Visitor): Promise<string> {
+  async function create ({ username, number: text, admin }: UserCreation, caller: Caller, requestContext: RequestContext): Promise<string> {
     const number = requirePhone(text, region, 'number').e164
     const byAdmin = roles.isAdmin(caller)
     const own = number === caller.account.number
     const wanted = { username, number, admin: byAdmin && mayBecomeAdmin(admin, number) }
     const user = own
-      ? await nameOwn(wanted, caller, visitor)
+      ? await nameOwn(wanted, caller, requestContext)
       : byAdmin || !requireOwnNumber
-        ? await nameAny(wanted, caller, visitor)
-        : await refuseForeign(username, caller, visitor)
+        ? await nameAny(wanted, caller, requestContext)
+        : await refuseForeign(username, caller, requestContext)
     return user._id.toHexString()
   }
 
@@ -52,33 +52,33 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /** Nobody learns whether a foreign number is registered: only the name decides between the two refusals. */
-  async function refuseForeign (username: string, { account }: Caller, visitor: Visitor): Promise<never> {
+  async function refuseForeign (username: string, { account }: Caller, requestContext: RequestContext): Promise<never> {
     const { key } = parseUsername(username)
-    visitor.record('access.denied', account, { reason: 'foreign number' })
+    requestContext.record('access.denied', account, { reason: 'foreign number' })
     throw await users.findOne({ username_key: key }, { projection: { _id: 1 } }) ? usernameTaken() : foreignNumber()
   }
 
   /** The row that the session check has read is looked at first. */
-  async function nameOwn (wanted: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument> {
+  async function nameOwn (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
     let { account } = caller
     for (let race = 0; race < MAX_RACES; race++) {
-      const user = account.username === undefined ? await nameAccount(account, wanted, caller, visitor, ofSession(caller)) : await withPair(account, wanted)
+      const user = account.username === undefined ? await nameAccount(account, wanted, caller, requestContext, ofSession(caller)) : await withPair(account, wanted)
       if (user) return user
       const changed = await accounts.find(account._id.toHexString(), caller.session.id, true)
       if (!changed) throw invalidToken()
       account = changed.account
-      if (account.number !== wanted.number) return refuseForeign(wanted.username, caller, visitor)
+      if (account.number !== wanted.number) return refuseForeign(wanted.username, caller, requestContext)
     }
     throw new Error('an account changed at every attempt to name it')
   }
 
   /** What refused an insert may be gone when it is looked for: only what is there decides. */
-  async function nameAny (wanted: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument> {
+  async function nameAny (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
     for (let race = 0; race < MAX_RACES; race++) {
       const account = await users.findOne({ number: wanted.number })
       const user = !account
-        ? await insert(wanted, caller, visitor)
-        : account.username === undefined ? await nameAccount(account, wanted, caller, visitor) : await withPair(account, wanted)
+        ? await insert(wanted, caller, requestContext)
+        : account.username === undefined ? await nameAccount(account, wanted, caller, requestContext) : await withPair(account, wanted)
       if (user) return user
     }
     throw new Error('what refused a new user was never there')
@@ -98,7 +98,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /** Gives an account its name; undefined when it is not as it was read any more. */
-  async function nameAccount (account: UserDocument, { username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor, condition: Filter<UserDocument> = {}): Promise<UserDocument | undefined> {
+  async function nameAccount (account: UserDocument, { username: text, number, admin }: Wanted, caller: Caller, requestContext: RequestContext, condition: Filter<UserDocument> = {}): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
     try {
       const user = await users.findOneAndUpdate(
@@ -107,7 +107,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
         { returnDocument: 'after' }
       )
       accounts.forget(account)
-      if (user) recordCreation(user, admin, caller, visitor)
+      if (user) recordCreation(user, admin, caller, requestContext)
       return user ?? undefined
     } catch (error) {
       throw isDuplicateKey(error) ? usernameTaken() : error
@@ -115,7 +115,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /** An account that an admin makes, for a number that never signed in. Undefined when somebody was quicker. */
-  async function insert ({ username: text, number, admin }: Wanted, caller: Caller, visitor: Visitor): Promise<UserDocument | undefined> {
+  async function insert ({ username: text, number, admin }: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
     const user: UserDocument = {
       _id: new ObjectId(),
@@ -123,11 +123,11 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
       username,
       username_key: key,
       sessions: [],
-      ...newAccount(now(), admin || roles.isAppointed(number))
+      ...newAccount(now(), admin || roles.isConfiguredAdmin(number))
     }
     try {
       await users.insertOne(user)
-      recordCreation(user, admin, caller, visitor)
+      recordCreation(user, admin, caller, requestContext)
       return user
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
@@ -136,32 +136,32 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     }
   }
 
-  function recordCreation (user: UserDocument, admin: boolean, { account: { _id: by } }: Caller, visitor: Visitor): void {
-    visitor.record('user.created', user, { ...(!by.equals(user._id) && { by: by.toHexString() }), ...(admin && { admin }) })
+  function recordCreation (user: UserDocument, admin: boolean, { account: { _id: by } }: Caller, requestContext: RequestContext): void {
+    requestContext.record('user.created', user, { ...(!by.equals(user._id) && { by: by.toHexString() }), ...(admin && { admin }) })
   }
 
   /** One user as the caller may see them. 404, also for an account without a name. */
   async function get (id: string, caller: Caller): Promise<User> {
     const user = await users.findOne({ _id: new ObjectId(id), username: { $exists: true } })
     if (!user) throw userNotFound()
-    return shown(user, user._id.equals(caller.account._id) || roles.isAdmin(caller))
+    return toUser(user, user._id.equals(caller.account._id) || roles.isAdmin(caller))
   }
 
   /** The caller. 404 before they have a name. */
   function getOwn ({ account }: Caller): CurrentUser {
     if (account.username === undefined) throw userNotFound()
-    return shownToSelf(account)
+    return toCurrentUser(account)
   }
 
   /** Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 401 the session has ended meanwhile, 404, 409 the name is taken. */
-  async function change ({ username }: CurrentUserChange, caller: Caller, visitor: Visitor): Promise<CurrentUser> {
+  async function change ({ username }: CurrentUserChange, caller: Caller, requestContext: RequestContext): Promise<CurrentUser> {
     if (username === undefined) return getOwn(caller)
     const { username: name, key } = parseUsername(username)
     getOwn(caller) // 404 before there is a name
     const user = await rename(caller, name, key)
     if (!user) throw invalidToken()
-    visitor.record('user.renamed', user)
-    return shownToSelf(user)
+    requestContext.record('user.renamed', user)
+    return toCurrentUser(user)
   }
 
   async function rename (caller: Caller, username: string, key: string): Promise<UserDocument | null> {
@@ -186,7 +186,7 @@ const ofSession = ({ session: { id } }: Caller): Filter<UserDocument> => ({ 'ses
 const keyOf = ({ username, username_key: key }: UserDocument) => key ?? usernameKey(String(username ?? ''))
 
 /** A user as the world sees them; `whole`: with every digit of the number. */
-export function shown (user: UserDocument, whole: boolean): User {
+export function toUser (user: UserDocument, whole: boolean): User {
   const number = user.number ?? user.old_number ?? ''
   return {
     _id: user._id.toHexString(),
@@ -197,4 +197,4 @@ export function shown (user: UserDocument, whole: boolean): User {
 }
 
 /** A user as they see themselves. */
-export const shownToSelf = (user: UserDocument): CurrentUser => ({ ...shown(user, true), admin: user.admin === true })
+export const toCurrentUser = (user: UserDocument): CurrentUser => ({ ...toUser(user, true), admin: user.admin === true })

@@ -53,7 +53,7 @@ t.test('F10: npm run check-library → tells all that is wrong and changes nothi
   await client.send(new CreateMultipartUploadCommand({ Bucket, Key: before(cut.key) }))
   await put('incoming/fox')
   await put('elsewhere/fox.gif')
-  const flight = new ObjectId()
+  const uploadRecord = new ObjectId()
 
   const lines = [
     ...orphans.map(key => `object ${key}: no item has it`),
@@ -64,17 +64,17 @@ t.test('F10: npm run check-library → tells all that is wrong and changes nothi
   const state = await everything()
   const flying = await run()
   t.ok(inFlight.every(key => flying.stdout.includes(`object ${key}: no item has it\n`)), 'as long as no row says that it is on its way')
-  await uploads.insertOne({ _id: flight, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
+  await uploads.insertOne({ _id: uploadRecord, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
   const dry = await run()
   t.match(dry, { code: 3, stderr: '' })
   const atTop = orphans.filter(key => key.split('/').length === 2)
   t.strictSame(sorted(dry.stdout), sorted([...lines.filter(line => !atTop.some(key => line.startsWith(`object ${key}:`))), '6 items checked, 2 of the replaced system not judged: 7 inconsistent.', ''].join('\n')), 'beside an upload nothing is said of what lies in no folder')
-  await uploads.deleteOne({ _id: flight })
+  await uploads.deleteOne({ _id: uploadRecord })
   t.strictSame(await everything(), state, 'a dry run writes nothing')
-  await uploads.insertOne({ _id: flight, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
+  await uploads.insertOne({ _id: uploadRecord, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
 
   t.match((await run('--fix')).stdout, new RegExp(`library ${lost.id}: its original is missing, so it cannot be served; removed\n`))
-  await uploads.deleteOne({ _id: flight })
+  await uploads.deleteOne({ _id: uploadRecord })
   for (const key of inFlight) await lose(key)
   const rest = await run('--fix')
   t.match(rest, { code: 3, stdout: /\n5 items checked, 2 of the replaced system not judged: 2 repaired, 1 inconsistent\.\n$/ })

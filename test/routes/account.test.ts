@@ -4,7 +4,7 @@ import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { stateOf } from '../../services/login/otp-store.js'
 import { field, file, form, gif } from '../fixtures.js'
-import { accountOf, auditOf, claimsOf, eventually, freshPhone, insertRows, startService, startServices, userRow, visitorOf, type Reply, type Service } from '../helper.js'
+import { accountOf, auditOf, claimsOf, eventually, freshPhone, insertRows, startService, startServices, userRow, requestContextOf, type Reply, type Service } from '../helper.js'
 import { json, open } from '../uploads.js'
 
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
@@ -312,7 +312,7 @@ t.test('POST /users/me/number', async t => {
       clock.advance(gap)
       t.equal((await ask(meera.token, to)).status, 200)
     }
-    t.equal(service.texts.filter(text => text.to === to).length, 3, 'from one address')
+    t.equal(service.sms.filter(text => text.to === to).length, 3, 'from one address')
     clock.advance(61)
     const { status, headers } = await ask(meera.token, to)
     t.match([status, headers.get('retry-after')], [429, /^[1-9]\d*$/])
@@ -407,8 +407,8 @@ t.test('what one instance has changed, another shows at once', async t => {
 
 t.test('a logout of all devices by a session that has ended meanwhile is 401, and ends nothing', async t => {
   const phone = freshPhone()
-  const [first, second] = [(await app.sessions.open(phone, visitorOf(app)))!, (await app.sessions.open(phone, visitorOf(app)))!]
-  await t.rejects(app.sessions.endAll(first, visitorOf(app)), { message: 'Invalid access token' })
+  const [first, second] = [(await app.sessions.open(phone, requestContextOf(app)))!, (await app.sessions.open(phone, requestContextOf(app)))!]
+  await t.rejects(app.sessions.endAll(first, requestContextOf(app)), { message: 'Invalid access token' })
   t.equal((await call('GET', '/auth/sessions', { token: app.issueToken(second).token })).status, 200)
 })
 

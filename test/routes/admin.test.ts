@@ -39,7 +39,7 @@ t.test('ADMIN_NUMBERS', async t => {
   })
 
   t.test('warns when such a number loses its user', async t => {
-    const warnings = () => service.logs.filter(line => line.includes('"admin.vacant"')).length
+    const warnings = () => service.logs.filter(line => line.includes('"admin.number_freed"')).length
     for (const lose of [(token: string) => call('DELETE', '/users/me', { token }), moveAway]) {
       const before = warnings()
       const { token } = await person(freshName(), { phone: early, token: await service.tokenFor(early) })
@@ -161,9 +161,9 @@ t.test('PATCH /users/{id}', async t => {
 
     t.match(await call('POST', '/auth/verify-otp', { json: { phone: meera.phone, otp: service.lastCode(meera.phone) } }), { status: 200, body: { success: false, message: 'Invalid OTP' } }, 'a code that was out')
     clock.advance(301)
-    const texts = service.texts.length
+    const texts = service.sms.length
     t.match(await call('POST', '/auth/request-otp', { json: { phone: meera.phone } }), { status: 200, body: { message: 'OTP sent' } })
-    t.equal(service.texts.length, texts)
+    t.equal(service.sms.length, texts)
 
     t.match(await change(meera.id, { blocked: false }), { status: 200, body: { blocked: false } })
     clock.advance(301)
@@ -199,9 +199,9 @@ t.test('PATCH /users/{id}', async t => {
     t.same((await call('GET', `/users?number=${encodeURIComponent(phone)}`, { token: admin.token })).body.users, [])
     t.match(await call('GET', `/users/${id}`, { token: admin.token }), USER_NOT_FOUND)
     clock.advance(301)
-    const texts = service.texts.length
+    const texts = service.sms.length
     await call('POST', '/auth/request-otp', { json: { phone } })
-    t.equal(service.texts.length, texts)
+    t.equal(service.sms.length, texts)
     t.match(await change(id, { blocked: false, admin: true }), { status: 200, body: { admin: true, blocked: false } })
   })
 

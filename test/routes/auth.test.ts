@@ -8,7 +8,7 @@ const INVALID = { success: false, message: 'Invalid OTP' }
 
 const services = await startServices(t)
 const service = await start()
-const { call, clock, texts } = service
+const { call, clock, sms } = service
 const burst = burstOf(t, service)
 
 for (const [path, valid] of [[REQUEST, { phone: '+919876500000' }], [VERIFY, { phone: '+919876500000', otp: '123456' }]] as const) {
@@ -88,7 +88,7 @@ t.test(`POST ${REQUEST}`, async t => {
   })
 
   t.test('words the text for the platform', async t => {
-    const { call, texts } = await start({ SMS_WEB_ORIGIN: 'app.hookaba.com' })
+    const { call, sms } = await start({ SMS_WEB_ORIGIN: 'app.hookaba.com' })
     for (const [platform, wording] of [
       [undefined, /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/],
       ['other', /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/],
@@ -98,7 +98,7 @@ t.test(`POST ${REQUEST}`, async t => {
     ] as const) {
       const phone = freshPhone()
       t.equal((await call('POST', REQUEST, { json: { phone, platform } })).status, 200)
-      t.match(texts.at(-1), { to: phone, body: wording }, String(platform))
+      t.match(sms.at(-1), { to: phone, body: wording }, String(platform))
     }
   })
 
@@ -316,13 +316,13 @@ t.test('logs', async t => {
     }
     await request()
 
-    for (const event of ['otp.requested', 'otp.sent', 'otp.quiet', 'otp.rejected', 'otp.verified', 'otp.locked', 'otp.limited']) {
+    for (const event of ['otp.requested', 'otp.sent', 'otp.already_sent', 'otp.rejected', 'otp.verified', 'otp.locked', 'otp.limited']) {
       const lines = events(service, event)
       t.ok(lines.length > 0, event)
       t.ok(lines.every(({ phone: masked, reqId }) => masked === `+********${phone.slice(-4)}` && typeof reqId === 'string'), `${event} names the phone, masked, and the request`)
     }
     t.ok(tokens.length >= 2)
-    noLeak(t, service, phone, [...codes, ...texts.map(({ body }) => codeIn({ body }))].filter(code => /^\d{6}$/.test(code)), tokens)
+    noLeak(t, service, phone, [...codes, ...sms.map(({ body }) => codeIn({ body }))].filter(code => /^\d{6}$/.test(code)), tokens)
   })
 
   t.test('a failing database is a 500, logged once with its request, and gives nothing away', async t => {
@@ -373,7 +373,7 @@ async function spend (phone: string): Promise<void> {
 }
 
 function textsTo (phone: string): string[] {
-  return texts.filter(({ to }) => to === phone).map(codeIn)
+  return sms.filter(({ to }) => to === phone).map(codeIn)
 }
 
 function wrongCode (phone: string, { lastCode } = service): string {

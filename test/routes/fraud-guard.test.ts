@@ -116,7 +116,7 @@ t.test('phones without an account have half of each cap, those with one have the
   for (const one of [service, second]) one.clock.advance(3600)
   if (!failed) t.equal(await atOnce(Array.from({ length: 20 }, freshPhone)), 0, 'half of the day is over for strangers')
   isMost(await atOnce(known), 10, 'accounts in the second hour')
-  isMost(service.texts.length + second.texts.length, 30, 'all')
+  isMost(service.sms.length + second.sms.length, 30, 'all')
 })
 
 t.test('an SMS that the provider failed to send is counted nowhere', async t => {

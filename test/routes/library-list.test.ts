@@ -213,7 +213,7 @@ t.test('what a page reads', async t => {
   const db = client.db(service.app.mongo.db!.databaseName)
   const asked: Document[] = []
   client.on('commandStarted', ({ command }) => { asked.push(command) })
-  const library = createLibrary({ db, library: db.collection('library'), patiently: (_, work) => work(db.collection('library')), media, log: service.app.log })
+  const library = createLibrary({ db, library: db.collection('library'), withDedicatedConnection: (_, work) => work(db.collection('library')), media, log: service.app.log })
 
   t.test('each filter is read in the order of its index, as far as the page goes, on the first page and by cursor anywhere', { skip: process.env.MONGO_URI !== undefined && 'other servers plan otherwise' }, async t => {
     const filters: Array<[object, string]> = [[{}, 'created_at_-1__id_-1'], [{ type: 'gif' }, 'type_1_created_at_-1__id_-1'], [{ category: 'Cats' }, 'category_1_created_at_-1__id_-1'], [{ user_id: 'v' }, 'user_id_1_created_at_-1__id_-1'], [{ mine: true }, 'owner_1_created_at_-1__id_-1'], [{ q: 'FO' }, 'words_1_created_at_-1__id_-1']]
@@ -315,7 +315,7 @@ t.test('totals', async t => {
       return typeof value === 'function' ? value.bind(collection) : value
     }
   })
-  const fresh = () => createLibrary({ db: service.app.mongo.db!, library: counted, patiently: (_, work) => work(counted), media, log: service.app.log, monotonic: () => now })
+  const fresh = () => createLibrary({ db: service.app.mongo.db!, library: counted, withDedicatedConnection: (_, work) => work(counted), media, log: service.app.log, monotonic: () => now })
   const totalOf = async (library: ReturnType<typeof fresh>, query = {}) => (await library.list({ per_page: 1, ...query }, new ObjectId())).total
   const insert = (n: number) => insertRows(other, Array.from({ length: n }, (_, i) => row(i)))
   t.beforeEach(async () => { await other.deleteMany({}); drift = 0; counts.all = counts.some = 0 })

@@ -64,11 +64,11 @@ t.test('a stranger who asks 60 times from one address locks no owner out', async
     await ask('198.51.100.66')
     service.clock.advance(16)
   }
-  t.ok(service.texts.length <= 5, `${service.texts.length} SMS`)
+  t.ok(service.sms.length <= 5, `${service.sms.length} SMS`)
   for (let day = 1; day <= 5; day++) {
-    const before = service.texts.length
+    const before = service.sms.length
     t.equal((await ask('203.0.113.5')).status, 200)
-    t.equal(service.texts.length, before + 1, 'the owner gets an SMS')
+    t.equal(service.sms.length, before + 1, 'the owner gets an SMS')
     t.match((await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } })).body, { success: true })
     service.clock.advance(600)
   }
@@ -80,9 +80,9 @@ t.test('of 60 requests of one address at once no more than its limit are sent', 
   const statuses: number[] = []
   do { // a machine that is too busy answers 500, which takes nothing of the limit
     statuses.splice(0, Infinity, ...(await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))).map(({ status }) => status))
-    t.ok(service.texts.length <= 30)
+    t.ok(service.sms.length <= 30)
   } while (statuses.includes(500))
-  t.equal(service.texts.length, 30)
+  t.equal(service.sms.length, 30)
   t.ok(statuses.includes(429))
 })
 
@@ -92,7 +92,7 @@ t.test('a phone number and a code in digits of any script are read by their valu
   for (const zero of [0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0660, 0x06f0, 0xff10, 0x1d7ce, 0x1d7e2]) {
     const phone = freshPhone()
     t.equal((await service.call('POST', REQUEST, { json: { phone: digits(phone, zero) } })).status, 200)
-    t.equal(service.texts.at(-1)?.to, phone)
+    t.equal(service.sms.at(-1)?.to, phone)
     const { body } = await service.call('POST', VERIFY, { json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) } })
     t.match(body, { success: true }, zero.toString(16))
     t.equal((await service.call('POST', '/users', { token: body.access_token, json: { username: `digits ${zero}`, number: digits(phone, zero) } })).status, 201)

@@ -68,14 +68,14 @@ t.test('A changed number: one SMS tells the old number, without a digit', async 
   const service = await startService(t, { services, env: { SMS_BRAND: 'x'.repeat(40) } })
   const meera = await person(service)
   const to = freshPhone()
-  const before = service.texts.length
+  const before = service.sms.length
   await ask(service, meera.token, to)
   const otp = service.lastCode(to)
   t.match(await verify(service, meera.token, to, otp === '000000' ? '000001' : '000000'), { body: { success: false } })
-  t.same(service.texts.slice(before).filter(text => text.to === meera.phone), [], 'a wrong code tells nobody')
+  t.same(service.sms.slice(before).filter(text => text.to === meera.phone), [], 'a wrong code tells nobody')
   const answers = await Promise.all([verify(service, meera.token, to, otp), verify(service, meera.token, to, otp)])
   t.equal(answers.filter(({ body }) => body.number === to).length, 1)
-  const told = service.texts.slice(before).filter(text => text.to === meera.phone)
+  const told = service.sms.slice(before).filter(text => text.to === meera.phone)
   t.equal(told.length, 1)
   t.match(told[0]!.body, /another phone number/)
   t.notMatch(told[0]!.body, /\p{Nd}/u)
@@ -94,7 +94,7 @@ t.test('The owner is told although the budget of the old number and of the addre
   t.equal((await ask(service, meera.token, to)).status, 200)
   const used = await service.app.collections.otps.findOne({ _id: meera.phone })
   t.match(await verify(service, meera.token, to, service.lastCode(to)), { status: 200, body: { number: /^\+/ } })
-  t.match(service.texts.at(-1), { to: meera.phone, body: /another phone number/ })
+  t.match(service.sms.at(-1), { to: meera.phone, body: /another phone number/ })
   t.same(await service.app.collections.otps.findOne({ _id: meera.phone }), used, 'and that budget is as it was')
 })
 
@@ -107,8 +107,8 @@ t.test('Telling the old number passes no cap of the service, and stands in it', 
   }
   t.match(await change(meera), { status: 200, body: { number: /^\+/ } }, 'two of three: a code, a notice')
   t.match(await change(asha), { status: 200, body: { number: /^\+/ } }, 'the last one is the code')
-  t.equal(service.texts.length, 3)
-  t.notOk(service.texts.some(({ to }) => to === asha.phone))
+  t.equal(service.sms.length, 3)
+  t.notOk(service.sms.some(({ to }) => to === asha.phone))
   t.ok(service.logs.some(line => line.includes('notice.failed')))
 })
 
@@ -137,7 +137,7 @@ t.test('A test number is told nothing', async t => {
   const service = await startService(t, { services, env: { OTP_TEST_NUMBERS: `${TEST_NUMBER}:123456` } })
   const { token } = await person(service, TEST_NUMBER)
   t.equal((await ask(service, token, freshPhone())).status, 400)
-  t.same(service.texts, [])
+  t.same(service.sms, [])
 })
 
 async function person (service: Service, phone = freshPhone()): Promise<{ phone: string, token: string }> {

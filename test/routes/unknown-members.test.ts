@@ -3,7 +3,7 @@ import { Binary, ObjectId, type Collection } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { Collections } from '../../plugins/mongo.js'
 import { field, file, form, FORM_TYPE, gif, gifOf } from '../fixtures.js'
-import { eventually, freshPhone, namedPhone, startService, visitorOf, type Service } from '../helper.js'
+import { eventually, freshPhone, namedPhone, startService, requestContextOf, type Service } from '../helper.js'
 import type { OpenApiDocument } from '../openapi.js'
 
 type DocumentOf<C> = C extends Collection<infer D> ? D : never
@@ -235,13 +235,13 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
       return { path: '/auth/verify-otp', json: { phone, otp: service.lastCode(phone) } }
     },
     refreshToken: async () => {
-      const opened = await app.sessions.open(freshPhone(), visitorOf(app), { refreshable: true })
+      const opened = await app.sessions.open(freshPhone(), requestContextOf(app), { refreshable: true })
       return { path: '/auth/refresh', json: { refresh_token: opened!.refreshToken } }
     },
     logOut: async () => ({ path: '/auth/logout', token: await service.tokenFor(freshPhone()), json: {} }),
     endSession: async () => {
       const phone = await namedPhone(app)
-      const [token, other] = [await service.tokenFor(phone), await app.sessions.open(phone, visitorOf(app))]
+      const [token, other] = [await service.tokenFor(phone), await app.sessions.open(phone, requestContextOf(app))]
       return { path: `/auth/sessions/${other!.session.id}`, token }
     },
     removeLibraryItem: async () => {

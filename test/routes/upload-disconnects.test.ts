@@ -10,7 +10,7 @@ import { createDice } from '../mutants.js'
 import { KIB, MIB, requestHead, unhandled, user } from '../uploads.js'
 
 const CLIENTS = process.env.TEST_REAL ? 200 : 1000
-const AT_ONCE = 10
+const CONCURRENCY = 10
 const FORMS = [form([user, file(gif)]), form([file(gifOf(100 * KIB)), user]), form([user, file(gifOf(300 * KIB)), field('title', 'Fox')])]
 /** Larger than one part in the store, and so for one client in twenty only. */
 const LARGE_FORM = form([user, file(gifOf(6 * MIB))])
@@ -33,7 +33,7 @@ t.test(`E14: POST /library/upload, ${CLIENTS} clients that go away at 0, 1, 50, 
 /** So many clients, some at once, that hang up: some in order, some by a reset. */
 async function leave (service: Service, token: string, seed: number, clients: number): Promise<void> {
   let next = seed
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+  await Promise.all(Array.from({ length: CONCURRENCY }, async () => {
     while (next < seed + clients) await leaveOnce(service, token, next++)
   }))
 }
@@ -54,7 +54,7 @@ async function leaveOnce ({ url }: Service, token: string, seed: number): Promis
 
 interface Held { descriptors: number, heap: number, buffers: number }
 
-/** What the process holds once nothing is in flight any more, and every item has its object and every object its item: whoever left after the last byte may have got one. */
+/** What the process holds once nothing is in uploadRecord any more, and every item has its object and every object its item: whoever left after the last byte may have got one. */
 async function settled ({ services, app: { collections, mediaStore, server } }: Service): Promise<Held> {
   await eventually(async () => await collections.uploads.countDocuments() === 0 && await connectionsTo(server) === 0)
   const folders = new Set<string>()

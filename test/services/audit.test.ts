@@ -16,7 +16,7 @@ t.test('what the database refused once is written later, once', async t => {
   app.audit.add({ event: 'otp.rejected', subject: phone, address: '192.0.2.1', requestId: 'x', details: {} })
   await app.mongo.client.db('admin').command({ configureFailPoint: 'failCommand', mode: { times: 1 }, data: { failCommands: ['update'], appName, errorCode: 8000 } })
   await app.audit.flush()
-  t.ok(logs.some(line => JSON.parse(line).event === 'audit.unwritten'))
+  t.ok(logs.some(line => JSON.parse(line).event === 'audit.write_failed'))
   for (let times = 1; times <= 2; times++) t.equal((await auditOf(app, phone)).filter(({ event }) => event === 'otp.rejected').length, 1)
   t.notOk(logs.some(line => JSON.parse(line).event === 'audit.lost'))
 })
@@ -33,17 +33,17 @@ t.test('without a database ten thousand events wait, and those beyond are counte
 
   add(0, 10_003)
   await book.flush()
-  t.same(figures(), [['audit.unwritten', 10_000], ['audit.lost', 3]])
+  t.same(figures(), [['audit.write_failed', 10_000], ['audit.lost', 3]])
   add(20_000, 2)
   await book.flush()
-  t.same(figures(), [['audit.unwritten', 10_000], ['audit.lost', 2]])
+  t.same(figures(), [['audit.write_failed', 10_000], ['audit.lost', 2]])
   const failing = book.flush()
   await Promise.resolve()
   add(30_000, 5)
   await failing
-  t.same(figures(), [['audit.unwritten', 9995], ['audit.lost', 5]], 'those of meanwhile take their room')
+  t.same(figures(), [['audit.write_failed', 9995], ['audit.lost', 5]], 'those of meanwhile take their room')
   await book.close()
-  t.same(figures(), [['audit.unwritten', 10_000], ['audit.lost', 10_000]])
+  t.same(figures(), [['audit.write_failed', 10_000], ['audit.lost', 10_000]])
 })
 
 t.test('what is asked again and again within a minute is one row with a count', async t => {
@@ -56,7 +56,7 @@ t.test('what is asked again and again within a minute is one row with a count', 
     await app.audit.flush()
   }
   t.equal(await app.collections.audit.countDocuments() - before, 3 * 25, 'requested, sent, and quiet')
-  const quiet = (await auditOf(app, phones[0]!)).filter(({ event }) => event === 'otp.quiet')
+  const quiet = (await auditOf(app, phones[0]!)).filter(({ event }) => event === 'otp.already_sent')
   t.same(quiet.map(({ count }) => count), [7])
   clock.advance(60)
   for (const otp of ['1', '2']) await call('POST', '/auth/verify-otp', { json: { phone: phones[0], otp } })

@@ -17,10 +17,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(Logout),
       response: { 204: NoContent, ...anyOperation, 400: BadRequest, 401: Unauthorized, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, async ({ body: { scope = 'current' }, caller, visitor }, reply) => {
-    if (scope === 'current') await sessions.leave(caller, visitor)
-    else if (scope === 'others') await sessions.endOthers(caller, visitor)
-    else await sessions.endAll(caller, visitor)
+  }, async ({ body: { scope = 'current' }, caller, requestContext }, reply) => {
+    if (scope === 'current') await sessions.leave(caller, requestContext)
+    else if (scope === 'others') await sessions.endOthers(caller, requestContext)
+    else await sessions.endAll(caller, requestContext)
     return reply.code(204).send()
   })
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { SessionId, Sessions } from '../../../schemas/auth.js'
 import { anyOperation, BadRequest, NoContent, ref, SessionNotFound, TooLarge, Unauthorized, UnsupportedMediaType } from '../../../schemas/common.js'
-import { shownSession } from '../../../services/sessions/sessions.js'
+import { toSession } from '../../../services/sessions/sessions.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
@@ -20,7 +20,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       response: { 200: { ...ref(Sessions), description: 'At most ten' }, ...refusals }
     }
-  }, async ({ caller: { account, session: { id } } }) => ({ sessions: sessions.list(account).map(session => shownSession(session, id)) }))
+  }, async ({ caller: { account, session: { id } } }) => ({ sessions: sessions.list(account).map(session => toSession(session, id)) }))
 
   app.delete('/:id', {
     schema: {
@@ -31,8 +31,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       params: SessionId,
       response: { 204: NoContent, ...refusals, 400: BadRequest, 404: SessionNotFound, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, async ({ params, caller, visitor }, reply) => {
-    await sessions.end(params.id, caller, visitor)
+  }, async ({ params, caller, requestContext }, reply) => {
+    await sessions.end(params.id, caller, requestContext)
     return reply.code(204).send()
   })
 }

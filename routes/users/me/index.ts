@@ -34,7 +34,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(CurrentUserChange),
       response: { 200: { ...ref(CurrentUser), description: 'The user as it is now' }, ...refusals, 400: BadRequest, 404: UserNotFound, 409: Conflict, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, ({ body, caller, visitor }) => users.change(body, caller, visitor))
+  }, ({ body, caller, requestContext }) => users.change(body, caller, requestContext))
 
   app.delete('', {
     onRequest: app.requireRecentSignIn,
@@ -46,8 +46,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       response: { 204: NoContent, ...refusals, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
     }
-  }, async ({ caller, visitor }, reply) => {
-    await accountDeletion.remove(caller, visitor)
+  }, async ({ caller, requestContext }, reply) => {
+    await accountDeletion.remove(caller, requestContext)
     return reply.code(204).send()
   })
 
@@ -61,8 +61,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       response: { 200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' }, ...refusals, 429: TooManyExports }
     }
-  }, async ({ caller, visitor }, reply) => {
-    const { at, text } = await exports(() => exportOf(caller, visitor))
+  }, async ({ caller, requestContext }, reply) => {
+    const { at, text } = await exports(() => exportOf(caller, requestContext))
     reply.type('application/json; charset=utf-8').header('content-disposition', `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`)
     return reply.send(text)
   })

@@ -1,11 +1,11 @@
 import { damagedImage } from '../../errors.js'
 
-const MOST_PIXELS_A_SIDE = 16_384
-const MOST_PIXELS_A_FRAME = 50_000_000
+const MAX_PIXELS_A_SIDE = 16_384
+const MAX_PIXELS_A_FRAME = 50_000_000
 /** Of a picture that comes in several passes, and so has to be held in memory whole. */
-const MOST_PIXELS_IN_PASSES = 16_000_000
-const MOST_PIXELS = 200_000_000
-const MOST_FRAMES = 1000
+const MAX_PIXELS_IN_PASSES = 16_000_000
+const MAX_PIXELS = 200_000_000
+const MAX_FRAMES = 1000
 
 interface Place { left?: number, top?: number, inPasses?: boolean }
 
@@ -16,18 +16,18 @@ export function createBounds () {
   let frames = 0
 
   /** The frames are drawn on something at least this large. */
-  function canvas (atLeastWide: number, atLeastHigh: number, mostPixels = MOST_PIXELS_A_FRAME): void {
+  function canvas (atLeastWide: number, atLeastHigh: number, mostPixels = MAX_PIXELS_A_FRAME): void {
     width = Math.max(width, atLeastWide)
     height = Math.max(height, atLeastHigh)
     const pixels = width * height
-    if (width > MOST_PIXELS_A_SIDE || height > MOST_PIXELS_A_SIDE || pixels > mostPixels || pixels * frames > MOST_PIXELS) throw damagedImage()
+    if (width > MAX_PIXELS_A_SIDE || height > MAX_PIXELS_A_SIDE || pixels > mostPixels || pixels * frames > MAX_PIXELS) throw damagedImage()
   }
 
   /** One frame more, of this size; how many there are by now. */
   function frame (frameWidth: number, frameHeight: number, { left = 0, top = 0, inPasses = false }: Place = {}): number {
-    if (frameWidth < 1 || frameHeight < 1 || frames === MOST_FRAMES) throw damagedImage()
+    if (frameWidth < 1 || frameHeight < 1 || frames === MAX_FRAMES) throw damagedImage()
     frames++
-    canvas(left + frameWidth, top + frameHeight, inPasses ? MOST_PIXELS_IN_PASSES : undefined)
+    canvas(left + frameWidth, top + frameHeight, inPasses ? MAX_PIXELS_IN_PASSES : undefined)
     return frames
   }
 

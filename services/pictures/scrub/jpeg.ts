@@ -24,7 +24,7 @@ const FILL = 0xff
 /** From a marker's code to its parameters. */
 const HEADER_BYTES = 3
 /** Each scan is decoded over the whole picture, however few bytes it has; encoders make some ten. */
-const MOST_SCANS = 100
+const MAX_SCANS = 100
 const JFIF_BYTES = 14
 const ADOBE_BYTES = 12
 
@@ -103,7 +103,7 @@ export function * walkJpeg (course: Course): Walk {
     }
     if (code === SOS) {
       if (course.frames === 0) throw damagedImage()
-      if (++scans > MOST_SCANS) throw damagedImage()
+      if (++scans > MAX_SCANS) throw damagedImage()
       const components = parameters[0]!
       const hasFirstCoefficients = !isProgressive || parameters[1 + 2 * components] === 0
       for (let i = 0; i < components; i++) if (hasFirstCoefficients) unseen.delete(parameters[1 + 2 * i]!)

@@ -8,13 +8,13 @@ const SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')
 /** Length and type, and the CRC behind the data. */
 const FRAME_BYTES = 12
 const HEADER_BYTES = 8
-const LONGEST = 2 ** 31 - 1
+const MAX_CHUNK_BYTES = 2 ** 31 - 1
 
 /** The chunks that say how the pixels look (PNG, Third Edition, §11), and how long each can be at most. */
 const KEPT = new Map([
-  ['PLTE', 768], ['IDAT', LONGEST], ['IEND', 0],
-  ['tRNS', 256], ['cHRM', 32], ['gAMA', 4], ['iCCP', LONGEST], ['sBIT', 4], ['sRGB', 1], ['bKGD', 6], ['hIST', 512], ['pHYs', 9], ['sPLT', LONGEST], ['cICP', 4], ['mDCV', 24], ['cLLI', 8],
-  ['acTL', 8], ['fcTL', 26], ['fdAT', LONGEST]
+  ['PLTE', 768], ['IDAT', MAX_CHUNK_BYTES], ['IEND', 0],
+  ['tRNS', 256], ['cHRM', 32], ['gAMA', 4], ['iCCP', MAX_CHUNK_BYTES], ['sBIT', 4], ['sRGB', 1], ['bKGD', 6], ['hIST', 512], ['pHYs', 9], ['sPLT', MAX_CHUNK_BYTES], ['cICP', 4], ['mDCV', 24], ['cLLI', 8],
+  ['acTL', 8], ['fcTL', 26], ['fdAT', MAX_CHUNK_BYTES]
 ])
 
 /** Every other ancillary chunk becomes `voId`, a private one of zeros; but of the first `eXIf` before the pixels the orientation stays: a later one is seen by few decoders (§5.6), and all must agree. A CRC that is wrong stays wrong: that is for the decoder. */
@@ -34,7 +34,7 @@ export function * walkPng (course: Course): Walk {
     const chunk = yield peek(HEADER_BYTES)
     const length = chunk.readUInt32BE(0)
     const type = typeOf(chunk)
-    if (length > LONGEST || !/^[A-Za-z]{4}$/.test(type)) throw damagedImage()
+    if (length > MAX_CHUNK_BYTES || !/^[A-Za-z]{4}$/.test(type)) throw damagedImage()
     const kept = length <= (KEPT.get(type) ?? -1)
 
     if (type === 'IEND') {

@@ -11,7 +11,7 @@ const HAS_EXIF = 0x08
 const HAS_XMP = 0x04
 
 /** The chunks that say how the pixels look, with the fewest and the most bytes of each (RFC 9649 §2). */
-const KEPT = new Map(Object.entries<[least: number, most: number]>({
+const KEPT = new Map(Object.entries<[min: number, max: number]>({
   VP8X: [10, 10], 'VP8 ': [10, Infinity], VP8L: [5, Infinity], ALPH: [0, Infinity], ICCP: [0, Infinity], ANIM: [6, 6], ANMF: [FRAME_HEADER_BYTES, Infinity]
 }))
 const KEPT_IN_FRAMES = ['VP8 ', 'VP8L', 'ALPH']
@@ -103,9 +103,9 @@ function * chunks (bytes: number, visit: (type: string, length: number) => Walk)
     const header = yield peek(HEADER_BYTES)
     const type = typeOf(header)
     const length = header.readUInt32LE(4)
-    const [least, most] = KEPT.get(type) ?? [0, Infinity]
+    const [min, max] = KEPT.get(type) ?? [0, Infinity]
     left -= HEADER_BYTES + length
-    if (left < 0 || length < least || length > most) throw damagedImage()
+    if (left < 0 || length < min || length > max) throw damagedImage()
     yield * visit(type, length)
     const padding = Math.min(length % 2, left)
     yield fill(padding, 0)

@@ -24,8 +24,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(NumberChangeRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
-  }, async ({ body, caller, visitor }) => {
-    await numberChange.request(body.number, caller, visitor)
+  }, async ({ body, caller, requestContext }) => {
+    await numberChange.request(body.number, caller, requestContext)
     return { message: 'OTP sent' }
   })
 
@@ -39,8 +39,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       body: ref(NumberChange),
       response: { 200: { ...ref(NumberChangeResult), description: '`success` tells whether the code was right. If so, the number is changed' }, ...refusals, 409: Conflict, 429: TooManyGuesses }
     }
-  }, async ({ body, caller, visitor }) => {
-    const user = await numberChange.verify(body.number, body.otp, caller, visitor)
+  }, async ({ body, caller, requestContext }) => {
+    const user = await numberChange.verify(body.number, body.otp, caller, requestContext)
     if (!user) return { success: false, message: 'Invalid OTP' }
     const { token, expiresIn } = app.issueToken(caller)
     return { success: true, message: 'Number changed', ...user, access_token: token, token_type: 'Bearer', expires_in: expiresIn }

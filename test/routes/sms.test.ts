@@ -318,7 +318,7 @@ t.test('A12: what a text may be sent to', async t => {
   const service = await start(t, { ...COSTLY, SMS_ALLOWED_COUNTRIES: 'IN,US' })
   const elsewhere = ['+447911123456', '+919', '+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678', '+919999999999999', '1234567890']
   for (const phone of elsewhere) t.same(answer(await requestOtp(service, phone)), [400, NO_PHONE], phone)
-  t.same(service.texts, [])
+  t.same(service.sms, [])
   for (const phone of [freshPhone(), '+12025550123']) t.equal((await requestOtp(service, phone)).status, 200, phone)
   t.equal((await verify(service, '+15551234567', '123456')).status, 200, 'only a text needs more than a possible number')
   await service.app.close()
@@ -337,7 +337,7 @@ t.test('test numbers', async t => {
     t.same((await requestOtp(service, '+15551230000')).status, 200, 'also one that takes no texts')
     t.match((await verify(service, number, '012345')).body, { success: true })
     t.match((await verify(service, '+15551230000', '654321')).body, { success: true })
-    t.same(service.texts, [])
+    t.same(service.sms, [])
     t.same(await counts(), before)
     t.same((await stored(service, number))?.sms, [])
     for (const event of ['otp.requested', 'otp.verified']) t.match(events(service, event).at(-1), { reason: 'test number' })
@@ -382,7 +382,7 @@ t.test('test numbers', async t => {
     t.equal((await service.call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })).status, 401)
     service.clock.advance(DAY)
     t.equal((await requestOtp(service, number)).status, 200)
-    t.equal(service.texts.at(-1)?.to, number)
+    t.equal(service.sms.at(-1)?.to, number)
     t.same(answer(await requestOtp(service, '+15551230000')), [400, NO_PHONE])
   })
 })
@@ -399,7 +399,7 @@ t.test('blocked phones', async t => {
     t.same([one.status, one.text, one.headers.get('retry-after'), [...one.headers.keys()]], [other.status, other.text, other.headers.get('retry-after'), [...other.headers.keys()]])
     return other
   }
-  const textsBefore = service.texts.length
+  const textsBefore = service.sms.length
   t.equal((await both(phone => requestOtp(service, phone))).status, 200)
   t.equal((await both(phone => requestOtp(service, phone))).status, 200, 'inside the gap')
   t.same((await both(phone => verify(service, phone, '12345'))).body, INVALID)
@@ -408,7 +408,7 @@ t.test('blocked phones', async t => {
     await verify(service, free, service.lastCode(free))
     await both(phone => requestOtp(service, phone))
   }
-  t.same(service.texts.slice(textsBefore).map(({ to }) => to), Array(3).fill(free), 'and no text')
+  t.same(service.sms.slice(textsBefore).map(({ to }) => to), Array(3).fill(free), 'and no text')
   t.equal((await requestOtp(service, freshPhone())).status, 429, 'the address had three texts, not six')
   const { sms } = (await stored(service, blocked))!
   t.equal(sms.length, 3)
@@ -525,7 +525,7 @@ t.test('caps of the service', async t => {
     const first = freshPhone()
     t.equal((await requestOtp(pair[0], first)).status, 200)
     t.same(await ask(7), [14, 0, 0])
-    const alarms = () => pair.flatMap(service => events(service, 'sms.alarm')).map(({ window, sent, cap, level }) => ({ window, near: sent >= 0.8 * cap, cap, level }))
+    const alarms = () => pair.flatMap(service => events(service, 'sms.cap_approached')).map(({ window, sent, cap, level }) => ({ window, near: sent >= 0.8 * cap, cap, level }))
     t.same(alarms(), [])
     t.same(await ask(25), [5, 45, 0], 'a race included')
     t.same(alarms(), [{ window: 'hour', near: true, cap: 20, level: 40 }])

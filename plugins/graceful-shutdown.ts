@@ -4,10 +4,10 @@ import { ServiceError } from '../services/errors.js'
 
 const IDLE_CHECK_MS = 100
 /** What is under way by then is cut off: what it leaves is cleared away before the process has to end. */
-const PATIENCE_MS = 7000
+const GRACE_MS = 7000
 
 /** While the process stops, those requests that are under way are finished in a limited time, new ones on open connections get 503, and a connection ends with its last answer. */
-export default fp(async function closing (app) {
+export default fp(async function gracefulShutdown (app) {
   const sockets = new Set<Socket>()
   let stopping = false
   app.server.on('connection', socket => {
@@ -18,7 +18,7 @@ export default fp(async function closing (app) {
     stopping = true
     if (!app.server.listening) return
     const idle = setInterval(closeIdle, IDLE_CHECK_MS)
-    const patience = setTimeout(cutOff, PATIENCE_MS)
+    const patience = setTimeout(cutOff, GRACE_MS)
     app.server.once('close', () => {
       clearInterval(idle)
       clearTimeout(patience)
@@ -40,4 +40,4 @@ export default fp(async function closing (app) {
   function cutOff (): void {
     for (const socket of sockets) socket.destroy()
   }
-}, { name: 'closing', dependencies: ['error-handler', 'security'] })
+}, { name: 'graceful-shutdown', dependencies: ['error-handler', 'security'] })

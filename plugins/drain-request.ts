@@ -11,7 +11,7 @@ const CHECK_MS = 50
  * Lets the rest of a request that is answered early flow away, up to a bound, so that a client that still writes gets to read the answer and can use
  * the connection again. A connection that is to end is closed for writing first, and altogether when the rest has come (RFC 9112 §9.6).
  */
-export default fp(async function leftovers (app) {
+export default fp(async function drainRequest (app) {
   /** The request that a connection is reading, of each connection whose end waits for that. */
   const unread = new WeakMap<Socket, IncomingMessage>()
 
@@ -32,7 +32,7 @@ export default fp(async function leftovers (app) {
       flowAway(unread.get(socket)!).then(destroySoon)
     }
   }
-}, { name: 'leftovers' })
+}, { name: 'drain-request' })
 
 /** Resolves when the request has ended, was cut, or has passed a bound. It is the socket that counts: Node throws a body that nobody reads away unseen. */
 async function flowAway (raw: IncomingMessage): Promise<void> {
