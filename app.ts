@@ -18,24 +18,37 @@ export interface AppOptions extends AppSettings {
 const JSON_LIMIT = 16 * 1024
 const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
-/** The service, connected to its database and its bucket, and listening nowhere yet. Rejects with one clear sentence when it cannot be. */
+/**
+ * The service, connected to its database and its bucket, and listening nowhere yet. Rejects with one clear sentence
+ * when it cannot be.
+ */
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   const { config, logger = { level: config.LOG_LEVEL } } = options
   const app = fastify({
-    logger: { ...logger, serializers: { err: serializeError, busboyOptions: () => undefined } }, // the form parser's options hold the request's headers
+    // the form parser's options hold the request's headers
+    logger: { ...logger, serializers: { err: serializeError, busboyOptions: () => undefined } },
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
-    serverFactory: (handle, server) => createServer(handle, server, { maxConnections: config.MAX_CONNECTIONS, stallMs: options.stallMs }),
+    serverFactory: (handle, server) => createServer(handle, server, {
+      maxConnections: config.MAX_CONNECTIONS,
+      stallMs: options.stallMs
+    }),
     bodyLimit: JSON_LIMIT,
     pluginTimeout: 0, // a new index may take its time; all else that a plugin waits for has a limit of its own
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
-    http: { headersTimeout: Math.min(15_000, config.UPLOAD_MAX_SECONDS * 1000), connectionsCheckingInterval: 5_000, requireHostHeader: false } satisfies ServerOptions,
+    http: {
+      headersTimeout: Math.min(15_000, config.UPLOAD_MAX_SECONDS * 1000),
+      connectionsCheckingInterval: 5_000,
+      requireHostHeader: false
+    } satisfies ServerOptions,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 16 * 1024 },
     ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false, verbose: true } },
     schemaErrorFormatter: faults => toFieldError(faults as ValidationFault[]),
-    frameworkErrors: (error, request, reply) => { answerError(error, request, reply.headers({ ...PROTECTION, 'x-request-id': request.id, connection: 'close' })) },
+    frameworkErrors: (error, request, reply) => {
+      answerError(error, request, reply.headers({ ...PROTECTION, 'x-request-id': request.id, connection: 'close' }))
+    },
     clientErrorHandler: refuseConnection
   })
 
@@ -51,7 +64,12 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
 }
 
 /** An error for the log, its cause too, without the phone number that a driver may quote in it. */
-function serializeError ({ name, message, stack, code, cause }: Error & { code?: unknown }): { type: string, message: string, stack: string, [key: string]: unknown } {
+function serializeError ({ name, message, stack, code, cause }: Error & { code?: unknown }): {
+  type: string
+  message: string
+  stack: string
+  [key: string]: unknown
+} {
   return {
     type: name,
     message: maskPhones(message),

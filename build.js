@@ -1,6 +1,8 @@
 /**
- * Builds the TypeScript sources; `--run FILE` then runs one of the programs in this same process, until its parent has gone.
- * Each build is a folder in .builds/ that is named after its content and does not change; the link dist/ leads to the newest one.
+ * Builds the TypeScript sources; `--run FILE` then runs one of the programs in this same process, until its parent has
+ * gone.
+ * Each build is a folder in .builds/ that is named after its content and does not change; the link dist/ leads to the
+ * newest one.
  * So a service that runs keeps the files that it loads later, and several builds may run at the same time.
  */
 import { createHash } from 'node:crypto'
@@ -38,7 +40,10 @@ async function compile () {
   const outdir = join(builds, 'new') // as deep as the folder of a build: source maps hold relative paths
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: ['*.ts', ...['cli', 'plugins', 'routes', 'services', 'schemas', 'embedded'].map(folder => `${folder}/**/*.ts`)],
+    entryPoints: [
+      '*.ts',
+      ...['cli', 'plugins', 'routes', 'services', 'schemas', 'embedded'].map(folder => `${folder}/**/*.ts`)
+    ],
     outdir,
     outbase: '.',
     format: 'esm',
@@ -49,7 +54,8 @@ async function compile () {
     write: false
   })
   await stop()
-  return outputFiles.map(({ path, contents }) => ({ path: relative(outdir, path), contents })).sort((a, b) => a.path < b.path ? -1 : 1)
+  return outputFiles.map(({ path, contents }) => ({ path: relative(outdir, path), contents })).sort((a, b) =>
+    a.path < b.path ? -1 : 1)
 }
 
 function nameOf (files) {
@@ -98,7 +104,9 @@ async function removeOldBuilds () {
     if (name !== current && !await isUsed(path)) unused.push({ path, time: await timeOf(path) })
   }
   unused.sort((a, b) => b.time - a.time)
-  for (const { path } of unused.slice(MAX_UNUSED_BUILDS)) await rm(path, { recursive: true, force: true, maxRetries: 3 })
+  for (const { path } of unused.slice(MAX_UNUSED_BUILDS)) {
+    await rm(path, { recursive: true, force: true, maxRetries: 3 })
+  }
 }
 
 async function isUsed (path) {

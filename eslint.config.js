@@ -1,6 +1,8 @@
 import neostandard from 'neostandard'
 
-/** Data flows one way: schemas ← services ← plugins, routes ← app ← server, cli. The emulators know nothing of the app. */
+/**
+ * Data flows one way: schemas ← services ← plugins, routes ← app ← server, cli. The emulators know nothing of the app.
+ */
 const mayNotImport = {
   schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server', 'cli'],
   services: ['plugins', 'routes', 'embedded', 'app', 'server', 'cli'],
@@ -10,7 +12,9 @@ const mayNotImport = {
   embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server', 'cli']
 }
 
-/** The rooms of services/, and the rooms that each may import. Each may import the files that lie in services/ itself. */
+/**
+ * The rooms of services/, and the rooms that each may import. Each may import the files that lie in services/ itself.
+ */
 const ROOMS = {
   login: ['sms'],
   sms: [],
@@ -25,19 +29,34 @@ const ROOMS = {
 }
 
 const patternsOf = folder => [
-  { regex: `^(\\.\\./)+(${mayNotImport[folder].join('|')})(/|\\.js$)`, message: `${folder}/ may not import that: see the import direction in CONTRIBUTING.md.` },
-  ...(folder === 'services' || folder === 'embedded' ? [{ regex: '^(fastify$|fastify-plugin|@fastify/(?!busboy))', message: `${folder}/ knows no Fastify.` }] : []),
-  ...(folder === 'schemas' || folder === 'embedded' ? [] : [{ regex: '^@sinclair/typebox', message: 'Schemas are written in schemas/.' }])
+  {
+    regex: `^(\\.\\./)+(${mayNotImport[folder].join('|')})(/|\\.js$)`,
+    message: `${folder}/ may not import that: see the import direction in CONTRIBUTING.md.`
+  },
+  ...(folder === 'services' || folder === 'embedded'
+    ? [{ regex: '^(fastify$|fastify-plugin|@fastify/(?!busboy))', message: `${folder}/ knows no Fastify.` }]
+    : []),
+  ...(folder === 'schemas' || folder === 'embedded'
+    ? []
+    : [{ regex: '^@sinclair/typebox', message: 'Schemas are written in schemas/.' }])
 ]
 const restrict = (files, patterns) => ({ files, rules: { 'no-restricted-imports': ['error', { patterns }] } })
-const forbid = (rooms, message) => rooms.length === 0 ? [] : [{ regex: `^(\\./|(\\.\\./)+)(services/)?(${rooms.join('|')})/`, message }]
+const forbid = (rooms, message) => rooms.length === 0
+  ? []
+  : [{ regex: `^(\\./|(\\.\\./)+)(services/)?(${rooms.join('|')})/`, message }]
 
 const importDirection = [
   ...Object.keys(mayNotImport).map(folder => restrict([`${folder}/**/*.ts`], patternsOf(folder))),
-  restrict(['services/*.ts'], [...patternsOf('services'), ...forbid(Object.keys(ROOMS), 'What every room uses knows no room.')]),
+  restrict(
+    ['services/*.ts'],
+    [...patternsOf('services'), ...forbid(Object.keys(ROOMS), 'What every room uses knows no room.')]
+  ),
   ...Object.entries(ROOMS).map(([room, others]) => restrict([`services/${room}/**/*.ts`], [
     ...patternsOf('services'),
-    ...forbid(Object.keys(ROOMS).filter(other => other !== room && !others.includes(other)), `services/${room}/ may not import that room: see ROOMS in eslint.config.js.`)
+    ...forbid(
+      Object.keys(ROOMS).filter(other => other !== room && !others.includes(other)),
+      `services/${room}/ may not import that room: see ROOMS in eslint.config.js.`
+    )
   ]))
 ]
 
@@ -51,6 +70,10 @@ export default [
       '@typescript-eslint/no-shadow': 'off',
       '@stylistic/object-property-newline': ['error', { allowAllPropertiesOnSameLine: true }]
     }
+  },
+  {
+    // a sentence, an address or a pattern stays in one piece
+    rules: { '@stylistic/max-len': ['error', { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignoreUrls: true }] }
   },
   ...importDirection
 ]

@@ -16,8 +16,12 @@ import { withMongo } from './services/with-mongo.js'
 
 const GRACE_MS = 10_000
 const TERMINAL_CHECK_MS = 1000
-/** After such a signal nothing can be closed in order; a handler would return to the instruction that failed, for ever. */
-const FATAL: Array<'SIGILL' | 'SIGTRAP' | 'SIGABRT' | 'SIGBUS' | 'SIGFPE' | 'SIGSEGV'> = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV']
+/**
+ * After such a signal nothing can be closed in order; a handler would return to the instruction that failed, for ever.
+ */
+const FATAL: Array<'SIGILL' | 'SIGTRAP' | 'SIGABRT' | 'SIGBUS' | 'SIGFPE' | 'SIGSEGV'> = [
+  'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'
+]
 
 /** The process: environment, stand-ins for what it does not name, the app, and an orderly end. */
 async function start (): Promise<void> {
@@ -33,7 +37,11 @@ async function start (): Promise<void> {
       await app.close()
       await standIns.close()
     })
-    const address = await app.listen({ port: env.PORT, host: env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1') }).catch((error: unknown) => { throw listenRefusal(error) })
+    const address = await app
+      .listen({ port: env.PORT, host: env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1') })
+      .catch(
+        (error: unknown) => { throw listenRefusal(error) }
+      )
     if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
   } catch (error) {
     await standIns.close()
@@ -42,7 +50,8 @@ async function start (): Promise<void> {
 }
 
 /**
- * A log that nobody reads any more is no reason to stop, but a terminal that goes away is: not everybody who started a server there passes its signal on.
+ * A log that nobody reads any more is no reason to stop, but a terminal that goes away is: not everybody who started a
+ * server there passes its signal on.
  * Node aborts at its end when it cannot reset that terminal: it gets another file to look at.
  */
 function endWithTerminal (): void {
@@ -62,7 +71,10 @@ function endWithTerminal (): void {
   })
 }
 
-/** What the environment leaves out, on a machine where nothing is set up: a database, a bucket and secrets that stay in DATA_DIR. Never in production. */
+/**
+ * What the environment leaves out, on a machine where nothing is set up: a database, a bucket and secrets that stay in
+ * DATA_DIR. Never in production.
+ */
 async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () => Promise<void> }> {
   if (env.NODE_ENV === 'production') return { env: {}, close: async () => {} }
   const dataDir = resolve(env.DATA_DIR)
@@ -82,7 +94,15 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
       JWT_SECRET_KEY: env.JWT_SECRET_KEY ?? secrets.jwt,
       OTP_SECRET: env.OTP_SECRET ?? secrets.otp,
       ...(mongo && { MONGO_URI: mongo.uri }),
-      ...(s3 && { S3_ENDPOINT: s3.endpoint, S3_BUCKET: s3.bucket, S3_REGION: s3.region, S3_FORCE_PATH_STYLE: true, AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey })
+      ...(s3 &&
+        {
+          S3_ENDPOINT: s3.endpoint,
+          S3_BUCKET: s3.bucket,
+          S3_REGION: s3.region,
+          S3_FORCE_PATH_STYLE: true,
+          AWS_ACCESS_KEY_ID: s3.accessKeyId,
+          AWS_SECRET_ACCESS_KEY: s3.secretAccessKey
+        })
     },
     close
   }
@@ -92,14 +112,17 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
 async function convert (uri: string, { DEFAULT_REGION: region }: Env): Promise<void> {
   await withMongo(uri, async client => {
     const db = client.db(databaseName(uri))
-    if (!await isConverted(db)) await migrate({ db, region, dryRun: false, print: line => process.stdout.write(`${line}\n`) })
+    if (!await isConverted(db)) {
+      await migrate({ db, region, dryRun: false, print: line => process.stdout.write(`${line}\n`) })
+    }
   })
 }
 
 /** JSON lines, or something to read on a terminal. */
 const logger = ({ LOG_LEVEL: level }: Env): AppOptions['logger'] => ({
   level,
-  ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' } } })
+  ...(process.stdout.isTTY &&
+    { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' } } })
 })
 
 try {

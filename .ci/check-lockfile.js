@@ -1,5 +1,6 @@
 /**
- * Checks lockfiles: `node .ci/check-lockfile.js FILE…`. Every installed package must have an `integrity`, so that a tampered one is not installed,
+ * Checks lockfiles: `node .ci/check-lockfile.js FILE…`. Every installed package must have an `integrity`, so that a
+ * tampered one is not installed,
  * and none a `resolved` address, so that it installs from any registry. Exits 1 and names the entries that break this.
  * npm drops `integrity` when it runs over an existing `node_modules`: make a lockfile in an empty folder.
  */

@@ -29,7 +29,10 @@ export async function list ({ quick }) {
   }
   const flat = firstPages.map(({ cpu }) => median(cpu)).map((cpu, i, all) => cpu / all[0])
   console.log()
-  printGoal(Math.max(...flat) <= 1.3, `the first page at ${firstPages.map(({ rows }) => rows).join(', ')} rows costs ${flat.map(value => value.toFixed(2)).join(', ')} (goal: at most 1.30)`)
+  printGoal(
+    Math.max(...flat) <= 1.3,
+    `the first page at ${firstPages.map(({ rows }) => rows).join(', ')} rows costs ${flat.map(value => value.toFixed(2)).join(', ')} (goal: at most 1.30)`
+  )
   await client.db().dropDatabase()
   await client.close()
   await Promise.all([sink.stop(), mongo?.stop()])
@@ -38,7 +41,9 @@ export async function list ({ quick }) {
 async function fill (library, rows) {
   const first = await library.countDocuments()
   for (let from = first; from < rows; from += BATCH) {
-    await library.insertMany(Array.from({ length: Math.min(BATCH, rows - from) }, (_, i) => item(from + i)), { ordered: false })
+    await library.insertMany(Array.from({ length: Math.min(BATCH, rows - from) }, (_, i) => item(from + i)), {
+      ordered: false
+    })
   }
 }
 
@@ -75,7 +80,8 @@ async function compare (env, rows, quick) {
   const middle = Math.floor(rows / 2)
   const first = `/library?per_page=${PER_PAGE}`
   const pages = Array.from({ length: TURNS }, (_, i) => `${first}&page=${i + 1}`)
-  const cursors = Array.from({ length: TURNS }, (_, i) => `${first}&cursor=${cursorAfter(item(Math.max(0, middle - i * PER_PAGE)))}`)
+  const cursors = Array.from({ length: TURNS }, (_, i) =>
+    `${first}&cursor=${cursorAfter(item(Math.max(0, middle - i * PER_PAGE)))}`)
   const deep = `${first}&page=${Math.ceil(middle / PER_PAGE) + 1}`
   const isLarge = middle > TURNS * PER_PAGE
   const ways = {
@@ -96,12 +102,26 @@ async function compare (env, rows, quick) {
   await Promise.all([service.stop(), naive.stop()])
   const cpu = Object.fromEntries(Object.keys(ways).map((way, i) => [way, runs[i].map(({ cpu }) => cpu)]))
   const speed = Object.fromEntries(Object.keys(ways).map((way, i) => [way, runs[i].map(({ speed }) => speed)]))
-  printTable(`${rows} rows (${runs[0].length} rounds)`, ['way', 'CPU ms', '× the first', 'requests/s', '× the first'], Object.entries(ways).map(([way, { name }]) => [
-    name, (median(cpu[way]) * 1000).toFixed(2), ratio(cpu[way], cpu.first).toFixed(2), median(speed[way]).toFixed(0), ratio(speed[way], speed.first).toFixed(2)
-  ]))
+  printTable(
+    `${rows} rows (${runs[0].length} rounds)`,
+    ['way', 'CPU ms', '× the first', 'requests/s', '× the first'],
+    Object.entries(ways).map(([way, { name }]) => [
+      name,
+      (median(cpu[way]) * 1000).toFixed(2),
+      ratio(cpu[way], cpu.first).toFixed(2),
+      median(speed[way]).toFixed(0),
+      ratio(speed[way], speed.first).toFixed(2)
+    ])
+  )
   console.log()
-  const judgeGain = (what, naive, ours) => printGoal(ratio(naive, ours) >= 1.5, `${what} for ${ratio(naive, ours).toFixed(2)} times the naive one's CPU efficiency (goal: at least 1.50)`)
-  const judgeDepth = (what, deep, shallow) => printGoal(ratio(deep, shallow) <= 1.3, `${what} by cursor for ${ratio(deep, shallow).toFixed(2)} × what the first cost (goal: at most 1.30)`)
+  const judgeGain = (what, naive, ours) => printGoal(
+    ratio(naive, ours) >= 1.5,
+    `${what} for ${ratio(naive, ours).toFixed(2)} times the naive one's CPU efficiency (goal: at least 1.50)`
+  )
+  const judgeDepth = (what, deep, shallow) => printGoal(
+    ratio(deep, shallow) <= 1.3,
+    `${what} by cursor for ${ratio(deep, shallow).toFixed(2)} × what the first cost (goal: at most 1.30)`
+  )
   judgeGain('the first page', cpu.naiveFirst, cpu.first)
   judgeDepth('a page in the middle', cpu.cursor, cpu.first)
   if (isLarge) {
@@ -135,7 +155,8 @@ async function load ({ server, paths }, milliseconds) {
 async function compareItems (ours, theirs) {
   const [path] = ours.paths
   const [{ items, total }, naive] = [await get(ours.server, path), await get(theirs.server, path)]
-  const differing = new Set(naive.items.flatMap((item, i) => Object.keys(item).filter(name => JSON.stringify(item[name]) !== JSON.stringify(items[i]?.[name]))))
+  const differing = new Set(naive.items.flatMap((item, i) =>
+    Object.keys(item).filter(name => JSON.stringify(item[name]) !== JSON.stringify(items[i]?.[name]))))
   if (total !== naive.total) console.log(`\nNOT ALIKE: a total of ${total}, and of ${naive.total}`)
   if (differing.size > 0) console.log(`\nNOT ALIKE: ${[...differing].join(', ')}`)
 }

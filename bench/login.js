@@ -12,18 +12,37 @@ const VERIFY = '/auth/verify-otp'
 /** Of a code that dies at the fifth guess. */
 const GUESSES = 4
 /** Everything is counted, and nothing is refused. */
-const UNBOUNDED = { TRUST_PROXY: 'loopback', LIMIT_SMS_PER_ADDRESS: '1000000', LIMIT_FAILURES_PER_ADDRESS: '1000000', SMS_HOURLY_CAP: '10000000', SMS_DAILY_CAP: '10000000', FRAUD_MIN_VERIFIED: '0' }
+const UNBOUNDED = {
+  TRUST_PROXY: 'loopback',
+  LIMIT_SMS_PER_ADDRESS: '1000000',
+  LIMIT_FAILURES_PER_ADDRESS: '1000000',
+  SMS_HOURLY_CAP: '10000000',
+  SMS_DAILY_CAP: '10000000',
+  FRAUD_MIN_VERIFIED: '0'
+}
 
-/** CPU of a login's two requests in the service, against the commands that it sends, and against one upsert and one read, all in naive code; from one client address and from many. */
+/**
+ * CPU of a login's two requests in the service, against the commands that it sends, and against one upsert and one
+ * read, all in naive code; from one client address and from many.
+ */
 export async function login ({ quick }) {
-  const [sink, sms, mongo] = [await start('s3-sink.js'), await start('sms-sink.js'), process.env.MONGO_URI ? undefined : await start('mongo.js')]
+  const [
+    sink, sms, mongo
+  ] = [
+    await start('s3-sink.js'),
+    await start('sms-sink.js'),
+    process.env.MONGO_URI ? undefined : await start('mongo.js')
+  ]
   const uri = new URL(process.env.MONGO_URI ?? mongo.uri)
   uri.pathname = `/${DATABASE}`
   const env = { ...environment({ mongoUri: uri.href, endpoint: sink.endpoint }), ...UNBOUNDED }
   const client = await new MongoClient(uri.href).connect()
   await client.db().dropDatabase()
   const free = await start('service.js', { measured: true, env })
-  const paid = await start('service.js', { measured: true, env: { ...env, SMS_PROVIDER: 'http', SMS_HTTP_URL: sms.url, SMS_HTTP_TOKEN: 'x'.repeat(40) } })
+  const paid = await start('service.js', {
+    measured: true,
+    env: { ...env, SMS_PROVIDER: 'http', SMS_HTTP_URL: sms.url, SMS_HTTP_TOKEN: 'x'.repeat(40) }
+  })
   const naive = await start('naive-login.js', { measured: true, env })
   const bare = await start('login-commands.js', { measured: true, env })
   for (const many of [false, true]) await compare({ free, paid, bare, naive }, many, quick)
@@ -33,16 +52,30 @@ export async function login ({ quick }) {
 }
 
 async function compare ({ free, paid, bare, naive }, many, quick) {
-  const services = [{ name: 'the service, console provider', server: free }, { name: 'the service, paid provider', server: paid }]
+  const services = [
+    { name: 'the service, console provider', server: free },
+    { name: 'the service, paid provider', server: paid }
+  ]
   const ways = [...services, { name: 'its commands alone', server: bare }, { name: 'naive', server: naive }]
   const work = (way, round) => load(way.server, quick ? 100 : 1000, many)
   await interleaved(1, ways, work)
   const runs = await interleaved(quick ? 2 : 5, ways, work)
-  const [from, figures] = [many ? 'many addresses' : 'one address', runs.map(rounds => ({ request: rounds.map(({ request }) => request), verify: rounds.map(({ verify }) => verify) }))]
+  const [
+    from, figures
+  ] = [
+    many ? 'many addresses' : 'one address',
+    runs.map(rounds => ({ request: rounds.map(({ request }) => request), verify: rounds.map(({ verify }) => verify) }))
+  ]
   const floor = figures.at(-1)
-  printTable(`from ${from} (${runs[0].length} rounds)`, ['way', 'request-otp, CPU ms', '× naive', 'verify-otp, wrong code, CPU ms', '× naive'], ways.map(({ name }, i) => [
-    name, ...['request', 'verify'].flatMap(what => [(median(figures[i][what]) * 1000).toFixed(2), ratio(figures[i][what], floor[what]).toFixed(2)])
-  ]))
+  printTable(
+    `from ${from} (${runs[0].length} rounds)`,
+    ['way', 'request-otp, CPU ms', '× naive', 'verify-otp, wrong code, CPU ms', '× naive'],
+    ways.map(({ name }, i) => [
+      name,
+      ...['request', 'verify'].flatMap(what =>
+        [(median(figures[i][what]) * 1000).toFixed(2), ratio(figures[i][what], floor[what]).toFixed(2)])
+    ])
+  )
   console.log()
   for (const [i, { name }] of services.entries()) {
     for (const what of ['request', 'verify']) {
@@ -71,7 +104,14 @@ async function spent (server, phones, toRequest, many) {
   const queue = phones.entries()
   const before = await server.usage()
   await Promise.all(Array.from({ length: CONCURRENCY }, async () => {
-    for (const [i, phone] of queue) await post(server, ...toRequest(phone), agent, many ? { 'x-forwarded-for': `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}` } : {})
+    for (const [i, phone] of queue) {
+      await post(
+        server,
+        ...toRequest(phone),
+        agent,
+        many ? { 'x-forwarded-for': `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}` } : {}
+      )
+    }
   }))
   const after = await server.usage()
   agent.destroy()

@@ -20,7 +20,13 @@ export async function renditions ({ quick }) {
   try {
     const gif = join(folder, 'playful.gif')
     await writeFile(gif, await playfulGif())
-    await compare(maker, 'GIF, 500×500, 60 frames', gif, [SERVICE, QUICK, DEFAULT, DECODING, ...(maker.gifsicle ? [GIFSICLE] : [])], rounds)
+    await compare(
+      maker,
+      'GIF, 500×500, 60 frames',
+      gif,
+      [SERVICE, QUICK, DEFAULT, DECODING, ...(maker.gifsicle ? [GIFSICLE] : [])],
+      rounds
+    )
     const jpeg = join(folder, 'photo.jpg')
     await writeFile(jpeg, await photo())
     await compare(maker, 'JPEG, 1600×1200', jpeg, [SERVICE, QUICK, DEFAULT, DECODING], rounds)

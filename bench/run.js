@@ -11,7 +11,13 @@ import { setting, stopAll } from './harness/processes.js'
 
 const ALL = ['uploads', 'list', 'renditions', 'login']
 
-const { values: { quick, only }, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' } } })
+const {
+  values: { quick, only },
+  positionals
+} = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' } }
+})
 const unknown = positionals.filter(name => !ALL.includes(name))
 if (unknown.length > 0) throw new Error(`There is no benchmark ${unknown.join(', ')}, only ${ALL.join(', ')}`)
 

@@ -12,26 +12,49 @@ const UPLOAD = { name: '`Upload` as it comes', program: 'lib-storage.js' }
 const EXPRESS = { name: 'Express 5 + multer', program: 'express.js' }
 const WAYS = [FLOOR, SERVICE, UPLOAD, EXPRESS]
 
-/** As many files before the first that counts: what a process costs until its code is compiled and its pools are full is not what an upload costs. */
+/**
+ * As many files before the first that counts: what a process costs until its code is compiled and its pools are full is
+ * not what an upload costs.
+ */
 const WARM_UP = 60
 
 /** CPU, throughput and memory of uploads, in the service and in what it is compared with. */
 export async function uploads ({ quick, only }) {
   const sink = await start('s3-sink.js')
   const mongo = process.env.MONGO_URI ? undefined : await start('mongo.js')
-  const stores = { sink, warm: await pngOf6Megabytes(), env: environment({ mongoUri: process.env.MONGO_URI ?? mongo.uri, endpoint: sink.endpoint }), rounds: quick ? 2 : 5 }
+  const stores = {
+    sink,
+    warm: await pngOf6Megabytes(),
+    env: environment({ mongoUri: process.env.MONGO_URI ?? mongo.uri, endpoint: sink.endpoint }),
+    rounds: quick ? 2 : 5
+  }
   const mixed = await largePictures()
   const scenarios = [
-    ...mixed.map(file => ({ name: `1 × 20 MB, ${file.name}`, files: [file], count: quick ? 2 : 5, atOnce: 1, most: 15 })),
+    ...mixed.map(file => ({
+      name: `1 × 20 MB, ${file.name}`,
+      files: [file],
+      count: quick ? 2 : 5,
+      atOnce: 1,
+      most: 15
+    })),
     { name: '10 × 20 MB at once, all kinds', files: mixed, count: 10, atOnce: 10, most: 2 },
     { name: '50 × 20 MB at once, all kinds', files: mixed, count: 50, atOnce: 50, most: 2 },
     ...(quick ? [] : [{ name: '1 × 1 GB, PNG', files: [hugePng()], count: 1, atOnce: 1, most: 15 }])
   ]
-  for (const scenario of scenarios.filter(({ name }) => name.includes(only))) judge(await measure(stores, scenario, WAYS), scenario.most)
-  const decoded = mixed.map(file => ({ name: `4 × 20 MB at once, ${file.name}, with and without image work`, files: [file], count: 4, atOnce: 4 }))
+  for (const scenario of scenarios.filter(({ name }) => name.includes(only))) {
+    judge(await measure(stores, scenario, WAYS), scenario.most)
+  }
+  const decoded = mixed.map(file => ({
+    name: `4 × 20 MB at once, ${file.name}, with and without image work`,
+    files: [file],
+    count: 4,
+    atOnce: 4
+  }))
   const keeper = await start('s3-sink.js', { env: { KEEP: 'on' } })
   const keeping = { ...stores, sink: keeper, env: { ...stores.env, S3_ENDPOINT: keeper.endpoint } }
-  for (const scenario of decoded.filter(({ name }) => name.includes(only))) imageWork(await measure(keeping, scenario, [SERVICE, DECODING]))
+  for (const scenario of decoded.filter(({ name }) => name.includes(only))) {
+    imageWork(await measure(keeping, scenario, [SERVICE, DECODING]))
+  }
   await Promise.all([sink.stop(), keeper.stop(), mongo?.stop()])
 }
 
@@ -39,7 +62,9 @@ export async function uploads ({ quick, only }) {
 async function measure ({ sink, warm, env, rounds }, { name, files, count, atOnce }, ways) {
   const limit = Math.max(...files.map(({ size }) => size)) + 1
   const servers = []
-  for (const { program, env: own } of ways) servers.push(await start(program, { measured: true, env: { ...env, UPLOAD_MAX_BYTES: String(limit), ...own } }))
+  for (const { program, env: own } of ways) {
+    servers.push(await start(program, { measured: true, env: { ...env, UPLOAD_MAX_BYTES: String(limit), ...own } }))
+  }
   const idle = []
   for (const server of servers) {
     await send(server, [warm], WARM_UP, 1)
@@ -52,7 +77,9 @@ async function measure ({ sink, warm, env, rounds }, { name, files, count, atOnc
     await send(server, files, count, atOnce)
     const seconds = (performance.now() - began) / 1000
     const [after, has] = [await server.usage(), await sink.usage()]
-    if (server !== servers[ways.indexOf(FLOOR)] && has.received - had.received < sent) throw new Error('not all bytes arrived at the store')
+    if (server !== servers[ways.indexOf(FLOOR)] && has.received - had.received < sent) {
+      throw new Error('not all bytes arrived at the store')
+    }
     return { cpu: (after.cpuSeconds - before.cpuSeconds) / (sent / 1e9), speed: sent / 1e6 / seconds, peak: after.peak }
   })
   const held = []
@@ -64,14 +91,18 @@ async function measure ({ sink, warm, env, rounds }, { name, files, count, atOnc
     memory: (Math.max(...list.map(({ peak }) => peak)) - idle[i].memory) / atOnce / 1e6,
     held: held[i] / atOnce / 1e6
   }))
-  printTable(`${name} (${rounds} rounds)`, ['way', 'CPU s/GB', '× first', 'throughput × first', 'memory for each, MB', 'of it no garbage, MB'], ways.map(({ name }, i) => [
-    name,
-    median(figures[i].cpu).toFixed(2),
-    ratio(figures[i].cpu, figures[0].cpu).toFixed(2),
-    ratio(figures[i].speed, figures[0].speed).toFixed(2),
-    figures[i].memory.toFixed(1),
-    figures[i].held.toFixed(1)
-  ]))
+  printTable(
+    `${name} (${rounds} rounds)`,
+    ['way', 'CPU s/GB', '× first', 'throughput × first', 'memory for each, MB', 'of it no garbage, MB'],
+    ways.map(({ name }, i) => [
+      name,
+      median(figures[i].cpu).toFixed(2),
+      ratio(figures[i].cpu, figures[0].cpu).toFixed(2),
+      ratio(figures[i].speed, figures[0].speed).toFixed(2),
+      figures[i].memory.toFixed(1),
+      figures[i].held.toFixed(1)
+    ])
+  )
   return { figures, of: way => figures[ways.indexOf(way)], bytes: files[0].size }
 }
 
@@ -90,7 +121,9 @@ async function send (server, files, count, atOnce) {
     while (next < count) {
       const file = files[next++ % files.length]
       const { sha256 } = await upload(server, file, agent)
-      if (sha256 !== undefined && sha256 !== file.sha256) throw new Error('the service stored other bytes than it was sent')
+      if (sha256 !== undefined && sha256 !== file.sha256) {
+        throw new Error('the service stored other bytes than it was sent')
+      }
     }
   }))
   agent.destroy()
@@ -102,11 +135,16 @@ function judge ({ of }, mostMegabytes) {
   console.log()
   printGoal(toFloor <= 1.1, `CPU ${toFloor.toFixed(2)} × floor (goal: at most 1.10)`)
   printGoal(toUpload <= 1 / 3, `CPU ${toUpload.toFixed(2)} × \`Upload\` as it comes (goal: at most 0.33)`)
-  printGoal(service.memory <= mostMegabytes, `memory for each upload ${service.memory.toFixed(1)} MB (goal: at most ${mostMegabytes} MB)`)
+  printGoal(
+    service.memory <= mostMegabytes,
+    `memory for each upload ${service.memory.toFixed(1)} MB (goal: at most ${mostMegabytes} MB)`
+  )
 }
 
 function imageWork ({ of, bytes }) {
   const [without, decoding] = [of(SERVICE), of(DECODING)]
   const milliseconds = (median(decoding.cpu) - median(without.cpu)) * bytes / 1e6
-  console.log(`\n        image work: ${milliseconds.toFixed(0)} ms of CPU and ${(decoding.memory - without.memory).toFixed(1)} MB more for each file of ${(bytes / 1e6).toFixed(1)} MB`)
+  console.log(
+    `\n        image work: ${milliseconds.toFixed(0)} ms of CPU and ${(decoding.memory - without.memory).toFixed(1)} MB more for each file of ${(bytes / 1e6).toFixed(1)} MB`
+  )
 }

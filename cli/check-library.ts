@@ -18,7 +18,9 @@ const SILENCE_MS = 60_000
  */
 async function run (fix: boolean): Promise<number> {
   const { MONGO_URI: uri, S3_BUCKET, ...config } = readConfig(process.env)
-  if (uri === undefined || S3_BUCKET === undefined) throw new Error('MONGO_URI and S3_BUCKET must be set: they name what is compared')
+  if (uri === undefined || S3_BUCKET === undefined) {
+    throw new Error('MONGO_URI and S3_BUCKET must be set: they name what is compared')
+  }
   return withMongo(uri, async mongo => {
     const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
     try {
@@ -30,7 +32,9 @@ async function run (fix: boolean): Promise<number> {
         now: () => new Date(),
         fix,
         print: line => console.log(line)
-      }).catch((cause: unknown) => { throw new Error('The check stopped; what is repaired stays repaired, and another run does the rest', { cause }) })
+      }).catch((cause: unknown) => {
+        throw new Error('The check stopped; what is repaired stays repaired, and another run does the rest', { cause })
+      })
       console.log(summary(verdict))
       return verdict.open > 0 ? INCONSISTENT : 0
     } finally {
@@ -40,7 +44,9 @@ async function run (fix: boolean): Promise<number> {
 }
 
 function summary ({ items, foreign, repaired, open }: Verdict): string {
-  const found = open + repaired === 0 ? 'consistent' : [...(repaired > 0 ? [`${repaired} repaired`] : []), ...(open > 0 ? [`${open} inconsistent`] : [])].join(', ')
+  const found = open + repaired === 0
+    ? 'consistent'
+    : [...(repaired > 0 ? [`${repaired} repaired`] : []), ...(open > 0 ? [`${open} inconsistent`] : [])].join(', ')
   return `${items} items checked, ${foreign} of the replaced system not judged: ${found}.`
 }
 

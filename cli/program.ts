@@ -7,7 +7,10 @@ export function misused (usage: string): never {
   process.exit(2)
 }
 
-/** Runs a program with the variables of `.env`: its exit code is what `work` resolves with, or 1 with one sentence when that fails. */
+/**
+ * Runs a program with the variables of `.env`: its exit code is what `work` resolves with, or 1 with one sentence when
+ * that fails.
+ */
 export async function runProgram (work: () => Promise<number>): Promise<void> {
   process.stdout.on('error', () => {}) // a report that nobody reads any more is no reason to stop half-way
   try {
@@ -21,4 +24,6 @@ export async function runProgram (work: () => Promise<number>): Promise<void> {
 }
 
 /** What failed, without a word of what the database said: it may quote a number. */
-const causeOf = (cause: unknown) => cause instanceof Error ? `: ${cause.name}${cause instanceof MongoServerError ? ` ${cause.codeName ?? cause.code}` : ''}` : ''
+const causeOf = (cause: unknown) => cause instanceof Error
+  ? `: ${cause.name}${cause instanceof MongoServerError ? ` ${cause.codeName ?? cause.code}` : ''}`
+  : ''

@@ -10,7 +10,10 @@ export const hasStore = (folder: string) => existsSync(dataFile(folder))
 const dataFile = (folder: string) => join(folder, 'data.mdb')
 
 export function damaged (folder: string, cause?: unknown): Error {
-  return new Error(`${dataFile(folder)} is damaged: restore DATA_DIR from a copy, or set DATA_DIR to a new folder to begin anew`, { cause })
+  return new Error(
+    `${dataFile(folder)} is damaged: restore DATA_DIR from a copy, or set DATA_DIR to a new folder to begin anew`,
+    { cause }
+  )
 }
 
 /** Has a store opened and read; what LMDB finds wrong in its file becomes one clear sentence. */
@@ -23,8 +26,10 @@ export function opened<T> (folder: string, open: () => T): T {
 }
 
 /**
- * To be called before LMDB opens the folder. Throws one clear sentence when its file is none of LMDB's. Returns whether it is
- * shorter than it says, which may be or not: it is made as long as that, since LMDB would read beyond its end and end the
+ * To be called before LMDB opens the folder. Throws one clear sentence when its file is none of LMDB's. Returns whether
+ * it is
+ * shorter than it says, which may be or not: it is made as long as that, since LMDB would read beyond its end and end
+ * the
  * process, and whoever opens it must then read all of it.
  */
 export function checkDataFile (folder: string): { isShort: boolean } {
@@ -44,10 +49,14 @@ export function checkDataFile (folder: string): { isShort: boolean } {
   }
 }
 
-function readMeta (file: number, offset: number): { pageSize: number, lastPage: number, transaction: bigint } | undefined {
+function readMeta (file: number, offset: number):
+  | { pageSize: number, lastPage: number, transaction: bigint }
+  | undefined {
   const page = Buffer.alloc(META.end)
   if (readSync(file, page, 0, META.end, offset) < META.end || page.readUInt32LE(META.magic) !== MAGIC) return undefined
   const pageSize = page.readUInt32LE(META.pageSize)
   const lastPage = Number(page.readBigUInt64LE(META.lastPage))
-  return pageSize >= 512 && pageSize <= 65_536 && lastPage < 2 ** 40 ? { pageSize, lastPage, transaction: page.readBigUInt64LE(META.transaction) } : undefined
+  return pageSize >= 512 && pageSize <= 65_536 && lastPage < 2 ** 40
+    ? { pageSize, lastPage, transaction: page.readBigUInt64LE(META.transaction) }
+    : undefined
 }

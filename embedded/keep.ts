@@ -6,7 +6,9 @@ import { join } from 'node:path'
 export interface Kept {
   mongoPort?: number
   s3Port?: number
-  /** The stores that were made in this folder: one of them that is gone is not made anew beside what the others hold. */
+  /**
+   * The stores that were made in this folder: one of them that is gone is not made anew beside what the others hold.
+   */
   made?: string[]
   accessKeyId: string
   secretAccessKey: string
@@ -20,10 +22,15 @@ export function readKept (dataDir: string): Kept {
     text = readFileSync(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    return { accessKeyId: `EMBEDDED${randomBytes(6).toString('hex').toUpperCase()}`, secretAccessKey: randomBytes(30).toString('base64url') }
+    return {
+      accessKeyId: `EMBEDDED${randomBytes(6).toString('hex').toUpperCase()}`,
+      secretAccessKey: randomBytes(30).toString('base64url')
+    }
   }
   const kept = parse(text)
-  if (kept === undefined) throw new Error(`${file} is damaged: restore it, or remove it to have ports and credentials chosen anew`)
+  if (kept === undefined) {
+    throw new Error(`${file} is damaged: restore it, or remove it to have ports and credentials chosen anew`)
+  }
   return kept
 }
 
@@ -36,9 +43,21 @@ export function writeKept (dataDir: string, kept: Kept): void {
 
 function parse (text: string): Kept | undefined {
   try {
-    const { mongoPort, s3Port, made, accessKeyId, secretAccessKey } = Object(JSON.parse(text)) as Record<string, unknown>
+    const {
+      mongoPort,
+      s3Port,
+      made,
+      accessKeyId,
+      secretAccessKey
+    } = Object(JSON.parse(text)) as Record<string, unknown>
     if (typeof accessKeyId !== 'string' || typeof secretAccessKey !== 'string') return undefined
-    return { accessKeyId, secretAccessKey, ...(isPort(mongoPort) && { mongoPort }), ...(isPort(s3Port) && { s3Port }), ...(Array.isArray(made) && { made: made.map(String) }) }
+    return {
+      accessKeyId,
+      secretAccessKey,
+      ...(isPort(mongoPort) && { mongoPort }),
+      ...(isPort(s3Port) && { s3Port }),
+      ...(Array.isArray(made) && { made: made.map(String) })
+    }
   } catch {
     return undefined
   }

@@ -7,7 +7,8 @@ const held = new Set<string>()
 
 /**
  * Makes the folder this process's own until the returned function is called or the process is gone, however it went:
- * the holder is alive for as long as the operating system keeps the lock that LMDB takes for each reading process, which
+ * the holder is alive for as long as the operating system keeps the lock that LMDB takes for each reading process,
+ * which
  * no other process of the same number can stand in for. Throws one clear sentence when somebody else holds it.
  */
 export function lockFolder (folder: string): () => Promise<void> {
@@ -44,5 +45,7 @@ function readers (database: RootDatabase): Set<number> {
 }
 
 function taken (path: string, pid: number): Error {
-  return new Error(`The data folder ${path} is in use by process ${pid}: stop that one, or set DATA_DIR to another folder`)
+  return new Error(
+    `The data folder ${path} is in use by process ${pid}: stop that one, or set DATA_DIR to another folder`
+  )
 }

@@ -2,7 +2,9 @@ import { startEmbedded } from './start.js'
 
 /** Both stand-ins, and the variables that point a client at them, until SIGINT or SIGTERM. */
 async function main (): Promise<void> {
-  const [DATA_DIR, EMBEDDED_MONGO_PORT, EMBEDDED_S3_PORT] = ['DATA_DIR', 'EMBEDDED_MONGO_PORT', 'EMBEDDED_S3_PORT'].map(name => process.env[name]?.trim())
+  const [
+    DATA_DIR, EMBEDDED_MONGO_PORT, EMBEDDED_S3_PORT
+  ] = ['DATA_DIR', 'EMBEDDED_MONGO_PORT', 'EMBEDDED_S3_PORT'].map(name => process.env[name]?.trim())
   const embedded = await startEmbedded({
     dataDir: DATA_DIR || '.data',
     mongo: true,

@@ -3,7 +3,10 @@ import { join } from 'node:path'
 
 const OTHERS = 0o077
 
-/** What is written in the folder from now on, and what is there under these names already, is its owner's alone. Changes the process's umask. */
+/**
+ * What is written in the folder from now on, and what is there under these names already, is its owner's alone. Changes
+ * the process's umask.
+ */
 export function ownOnly (folder: string, names: string[]): void {
   process.umask(OTHERS)
   for (const name of names) close(join(folder, name))

@@ -10,7 +10,8 @@ export interface Secrets {
 const SHORTEST = 32
 
 /**
- * The secrets of a process that was given none: made once, whole or not at all, then kept in `dataDir`, readable by its owner only.
+ * The secrets of a process that was given none: made once, whole or not at all, then kept in `dataDir`, readable by its
+ * owner only.
  * Throws when they are no longer readable, without a word of what is there.
  */
 export async function keepSecrets (dataDir: string): Promise<Secrets> {
@@ -33,7 +34,11 @@ export async function keepSecrets (dataDir: string): Promise<Secrets> {
 function parse (text: string, file: string): Secrets {
   try {
     const { jwt, otp } = Object(JSON.parse(text)) as Partial<Secrets>
-    if (typeof jwt === 'string' && typeof otp === 'string' && jwt.length >= SHORTEST && otp.length >= SHORTEST) return { jwt, otp }
+    if (typeof jwt === 'string' && typeof otp === 'string' && jwt.length >= SHORTEST && otp.length >= SHORTEST) {
+      return { jwt, otp }
+    }
   } catch {}
-  throw new Error(`${file} is damaged: restore it, or remove it to have secrets made anew, whereupon everybody has to sign in again`)
+  throw new Error(
+    `${file} is damaged: restore it, or remove it to have secrets made anew, whereupon everybody has to sign in again`
+  )
 }

@@ -37,9 +37,17 @@ interface Launched { port: number, address: string, exited: Promise<void>, close
  * once and kept there in `embedded.json`. One process at a time has the folder. Rejects with one clear sentence when
  * another has it, when a port is taken, and with NODE_ENV=production.
  */
-export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongoPort, s3Port }: EmbeddedOptions): Promise<Embedded> {
+export async function startEmbedded ({
+  dataDir,
+  mongo = false,
+  s3 = false,
+  mongoPort,
+  s3Port
+}: EmbeddedOptions): Promise<Embedded> {
   if (process.env.NODE_ENV === 'production') {
-    throw new Error('The embedded stand-ins are for trying and for tests, and refuse to run with NODE_ENV=production: set MONGO_URI and S3_BUCKET')
+    throw new Error(
+      'The embedded stand-ins are for trying and for tests, and refuse to run with NODE_ENV=production: set MONGO_URI and S3_BUCKET'
+    )
   }
   if (!mongo && !s3) return { exited: Promise.resolve(), close: async () => {} }
   const folder = resolve(dataDir)
@@ -57,10 +65,29 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
     if (s3) refuseLoss(folder, 'S3', join('s3', 'meta'), kept.s3Port, kept)
     const credentials = { accessKeyId, secretAccessKey }
     const starting = await Promise.allSettled([
-      mongo ? launch('MongoDB', 'EMBEDDED_MONGO_PORT', { kind: 'mongo', options: { path: join(folder, 'mongo'), port: mongoPort ?? kept.mongoPort ?? 0 } }) : undefined,
-      s3 ? launch('S3', 'EMBEDDED_S3_PORT', { kind: 's3', options: { path: join(folder, 's3'), port: s3Port ?? kept.s3Port ?? 0, bucket: BUCKET, region: REGION, credentials } }) : undefined
+      mongo
+        ? launch('MongoDB', 'EMBEDDED_MONGO_PORT', {
+          kind: 'mongo',
+          options: { path: join(folder, 'mongo'), port: mongoPort ?? kept.mongoPort ?? 0 }
+        })
+        : undefined,
+      s3
+        ? launch('S3', 'EMBEDDED_S3_PORT', {
+          kind: 's3',
+          options: {
+            path: join(folder, 's3'),
+            port: s3Port ?? kept.s3Port ?? 0,
+            bucket: BUCKET,
+            region: REGION,
+            credentials
+          }
+        })
+        : undefined
     ])
-    launched.push(...starting.flatMap(outcome => outcome.status === 'fulfilled' && outcome.value !== undefined ? [outcome.value] : []))
+    launched.push(
+      ...starting.flatMap(outcome =>
+        outcome.status === 'fulfilled' && outcome.value !== undefined ? [outcome.value] : [])
+    )
     const [mongoStand, s3Stand] = starting.map(orThrow)
     if (mongoPort === undefined && mongoStand !== undefined) kept.mongoPort = mongoStand.port
     if (s3Port === undefined && s3Stand !== undefined) kept.s3Port = s3Stand.port
@@ -80,9 +107,17 @@ export async function startEmbedded ({ dataDir, mongo = false, s3 = false, mongo
 }
 
 /** An empty store in the place of one that is gone would look like one that has lost everything. */
-function refuseLoss (folder: string, name: string, path: string, keptPort: number | undefined, { made = [] }: Kept): void {
+function refuseLoss (
+  folder: string,
+  name: string,
+  path: string,
+  keptPort: number | undefined,
+  { made = [] }: Kept
+): void {
   if ((keptPort === undefined && !made.includes(name)) || hasStore(join(folder, path))) return
-  throw new Error(`The embedded ${name} was in DATA_DIR (${folder}), but ${join(path, 'data.mdb')} is missing: restore it, or set DATA_DIR to a new folder to begin anew`)
+  throw new Error(
+    `The embedded ${name} was in DATA_DIR (${folder}), but ${join(path, 'data.mdb')} is missing: restore it, or set DATA_DIR to a new folder to begin anew`
+  )
 }
 
 function orThrow<T> (outcome: PromiseSettledResult<T>): T {
@@ -93,7 +128,9 @@ function orThrow<T> (outcome: PromiseSettledResult<T>): T {
 async function launch (name: string, variable: string, task: Task): Promise<Launched> {
   const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: task })
   const exit = new Promise<Error>(resolve => {
-    worker.once('error', error => { resolve(new Error(`The embedded ${name} has failed: ${error.message}`, { cause: error })) })
+    worker.once('error', error => {
+      resolve(new Error(`The embedded ${name} has failed: ${error.message}`, { cause: error }))
+    })
     worker.once('exit', () => { resolve(new Error(`The embedded ${name} has ended by itself`)) })
   })
   const report = await Promise.race([exit, once(worker, 'message').then(([message]) => message as Report)])

@@ -39,7 +39,8 @@ async function start (task: Task): Promise<Running> {
 }
 
 function isPortTaken (error: unknown): boolean {
-  const codes = [error, (error as Error | undefined)?.cause].map(item => (item as NodeJS.ErrnoException | undefined)?.code)
+  const codes = [error, (error as Error | undefined)?.cause].map(item =>
+    (item as NodeJS.ErrnoException | undefined)?.code)
   return codes.includes('EADDRINUSE')
 }
 

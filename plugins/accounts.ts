@@ -13,7 +13,10 @@ declare module 'fastify' {
   }
 }
 
-/** `app.accounts`: the rows of accounts and their sessions; `app.ownership` and `app.accountDeletion`: what belongs to them, and their end. */
+/**
+ * `app.accounts`: the rows of accounts and their sessions; `app.ownership` and `app.accountDeletion`: what belongs to
+ * them, and their end.
+ */
 export default fp(async function accounts (app) {
   const { collections, config, roles, now, log } = app
   const { users, released_numbers: released } = collections

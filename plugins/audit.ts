@@ -17,7 +17,10 @@ declare module 'fastify' {
 
 const MAX_USER_AGENT = 255
 
-/** `app.audit` and `request.requestContext`: one call writes an event to the log, the audit and the metrics. What changes a right is in the database before the answer leaves. */
+/**
+ * `app.audit` and `request.requestContext`: one call writes an event to the log, the audit and the metrics. What
+ * changes a right is in the database before the answer leaves.
+ */
 export default fp(async function audit (app) {
   const { collections, now, metrics } = app
   const book = createAudit({ audit: collections.audit, log: app.log, now })

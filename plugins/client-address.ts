@@ -5,7 +5,10 @@ import { parseTrustProxy } from '../services/config.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks, for limits, audit and log: the peer's address, or behind the proxies of TRUST_PROXY the one that they name. */
+    /**
+     * Who asks, for limits, audit and log: the peer's address, or behind the proxies of TRUST_PROXY the one that they
+     * name.
+     */
     clientAddress: string
   }
 }
@@ -28,9 +31,19 @@ export default fp(async function clientAddressOf (app) {
 
   function read ({ socket, headers }: IncomingMessage): string {
     const forwardedFor = [headers['x-forwarded-for'] ?? []].flat().join(',') || undefined
-    if (forwardedFor !== undefined && !networks) warnOnce('proxy.not_trusted', 'A request has X-Forwarded-For, but TRUST_PROXY is off: all clients behind a proxy share one limit. Set TRUST_PROXY, or let the proxy remove the header')
+    if (forwardedFor !== undefined && !networks) {
+      warnOnce(
+        'proxy.not_trusted',
+        'A request has X-Forwarded-For, but TRUST_PROXY is off: all clients behind a proxy share one limit. Set TRUST_PROXY, or let the proxy remove the header'
+      )
+    }
     const { address, unreadable } = clientAddress(socket.remoteAddress ?? '', forwardedFor, trusts)
-    if (unreadable) warnOnce('proxy.address_unreadable', 'X-Forwarded-For of a trusted proxy has an element that is no address: such requests count for the proxy\'s own address')
+    if (unreadable) {
+      warnOnce(
+        'proxy.address_unreadable',
+        'X-Forwarded-For of a trusted proxy has an element that is no address: such requests count for the proxy\'s own address'
+      )
+    }
     return address
   }
 

@@ -39,7 +39,11 @@ export default fp(async function connectionLimit (app) {
  * Fastify's server, with bounds for what its clients make it hold. A connection has one request in work at a time;
  * the next one begins when its client has taken the answer, and until then nothing more is read from it.
  */
-export function createServer (handle: RequestListener, options: FastifyHttpOptions<Server>, { maxConnections, stallMs = STALL_MS }: { maxConnections: number, stallMs?: number }): Server {
+export function createServer (
+  handle: RequestListener,
+  options: FastifyHttpOptions<Server>,
+  { maxConnections, stallMs = STALL_MS }: { maxConnections: number, stallMs?: number }
+): Server {
   const server = http.createServer(options.http ?? {}, receive)
   if (options.keepAliveTimeout !== undefined) server.keepAliveTimeout = options.keepAliveTimeout
   if (options.requestTimeout !== undefined) server.requestTimeout = options.requestTimeout
@@ -63,7 +67,8 @@ export function createServer (handle: RequestListener, options: FastifyHttpOptio
     else open.add(connection)
     if (!connection.isSurplus) idle.add(connection)
     socket.once('close', () => forget(connection))
-    socket.on('resume', () => { if (connection.waiting.length > 0) socket.pause() }) // Node resumes it for the rest of a body
+    // Node resumes it for the rest of a body
+    socket.on('resume', () => { if (connection.waiting.length > 0) socket.pause() })
   }
 
   /** Whether there is room for one more; the connection that has been idle longest makes it. */
@@ -81,7 +86,9 @@ export function createServer (handle: RequestListener, options: FastifyHttpOptio
     pipelined++
     request.socket.pause()
     if (connection.waiting.length > MAX_PIPELINED) end(connection)
-    if (pipelined > MAX_PIPELINED_TOTAL) end([...open, ...surplus].reduce((most, other) => other.waiting.length > most.waiting.length ? other : most))
+    if (pipelined > MAX_PIPELINED_TOTAL) {
+      end([...open, ...surplus].reduce((most, other) => other.waiting.length > most.waiting.length ? other : most))
+    }
   }
 
   function begin (connection: Connection, request: IncomingMessage, response: ServerResponse): void {
@@ -113,14 +120,18 @@ export function createServer (handle: RequestListener, options: FastifyHttpOptio
     for (const set of [open, idle, surplus]) set.delete(connection)
   }
 
-  /** Node calls it when a socket has neither read nor written a byte for a while: that it waits for the service, or for a slow upload, is no reason to end it. */
+  /**
+   * Node calls it when a socket has neither read nor written a byte for a while: that it waits for the service, or for
+   * a slow upload, is no reason to end it.
+   */
   function endStalled (socket: Socket): void {
     if (!connections.get(socket)?.answering || socket.writableLength > 0) socket.destroy()
   }
 
   /** Ends those that hold most, until the rest is within the bound. */
   function boundHeldBytes (): void {
-    const holding = [...open, ...surplus].filter(({ socket }) => socket.writableLength > 0).sort((a, b) => b.socket.writableLength - a.socket.writableLength)
+    const holding = [...open, ...surplus].filter(({ socket }) => socket.writableLength > 0).sort((a, b) =>
+      b.socket.writableLength - a.socket.writableLength)
     let held = holding.reduce((sum, { socket }) => sum + socket.writableLength, 0)
     for (const connection of holding) {
       if (held <= MAX_HELD_BYTES) return

@@ -5,9 +5,16 @@ import { listOf } from '../services/config.js'
 const MAX_AGE_SECONDS = 600
 /** All that routes are for. */
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
-const EXPOSED = ['etag', 'x-request-id', 'retry-after', 'idempotency-replayed', 'www-authenticate', 'allow', 'content-disposition'].join(', ')
+const EXPOSED = [
+  'etag', 'x-request-id', 'retry-after', 'idempotency-replayed', 'www-authenticate', 'allow', 'content-disposition'
+].join(
+  ', '
+)
 
-/** Lets the web pages of CORS_ORIGINS call the service and read its answers. Whoever asks for something else is answered as if there were none. */
+/**
+ * Lets the web pages of CORS_ORIGINS call the service and read its answers. Whoever asks for something else is answered
+ * as if there were none.
+ */
 export default fp(async function cors (app) {
   const origins = listOf(app.config.CORS_ORIGINS)
   if (origins.length === 0) return
@@ -21,7 +28,8 @@ export default fp(async function cors (app) {
 }, { name: 'cors', dependencies: ['env', 'error-handler', 'security'] })
 
 /** Fetch Standard, "CORS-preflight request". */
-const isPreflight = ({ method, headers }: FastifyRequest) => method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
+const isPreflight = ({ method, headers }: FastifyRequest) => method === 'OPTIONS' &&
+  headers['access-control-request-method'] !== undefined
 
 function allow ({ headers }: FastifyRequest, reply: FastifyReply): FastifyReply {
   const asked = headers['access-control-request-headers']

@@ -3,7 +3,9 @@ import { newDatabaseWait, waitingWithin, type DatabaseWait } from '../services/d
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Each command of such a request may take as long as all commands of another: it has many to give, or much to read. */
+    /**
+     * Each command of such a request may take as long as all commands of another: it has many to give, or much to read.
+     */
     isPatient?: boolean
   }
   interface FastifyRequest {
@@ -18,6 +20,8 @@ export default fp(async function databaseWait (app) {
     request.databaseWait = newDatabaseWait(request.routeOptions.config.isPatient ?? false)
     waitingWithin(request.databaseWait, done)
   })
-  app.addHook('preValidation', (request, _reply, done) => { waitingWithin(request.databaseWait!, done) }) // the end of a body comes out of another context
-  app.addHook('onResponse', async ({ databaseWait }) => { if (databaseWait) databaseWait.isForEach = true }) // nobody waits for what it has left to do
+  // the end of a body comes out of another context
+  app.addHook('preValidation', (request, _reply, done) => { waitingWithin(request.databaseWait!, done) })
+  // nobody waits for what it has left to do
+  app.addHook('onResponse', async ({ databaseWait }) => { if (databaseWait) databaseWait.isForEach = true })
 }, { name: 'database-wait' })

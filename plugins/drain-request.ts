@@ -8,8 +8,10 @@ const MAX_MS = 30_000
 const CHECK_MS = 50
 
 /**
- * Lets the rest of a request that is answered early flow away, up to a bound, so that a client that still writes gets to read the answer and can use
- * the connection again. A connection that is to end is closed for writing first, and altogether when the rest has come (RFC 9112 §9.6).
+ * Lets the rest of a request that is answered early flow away, up to a bound, so that a client that still writes gets
+ * to read the answer and can use
+ * the connection again. A connection that is to end is closed for writing first, and altogether when the rest has come
+ * (RFC 9112 §9.6).
  */
 export default fp(async function drainRequest (app) {
   /** The request that a connection is reading, of each connection whose end waits for that. */
@@ -34,14 +36,20 @@ export default fp(async function drainRequest (app) {
   }
 }, { name: 'drain-request' })
 
-/** Resolves when the request has ended, was cut, or has passed a bound. It is the socket that counts: Node throws a body that nobody reads away unseen. */
+/**
+ * Resolves when the request has ended, was cut, or has passed a bound. It is the socket that counts: Node throws a body
+ * that nobody reads away unseen.
+ */
 async function flowAway (raw: IncomingMessage): Promise<void> {
   if (raw.complete !== false || raw.destroyed) return
   const { socket } = raw
   const start = socket.bytesRead
   const deadline = performance.now() + MAX_MS
   await new Promise<void>(resolve => {
-    const watch = setInterval(() => { if (socket.bytesRead - start > MAX_BYTES || performance.now() > deadline) done() }, CHECK_MS)
+    const watch = setInterval(
+      () => { if (socket.bytesRead - start > MAX_BYTES || performance.now() > deadline) done() },
+      CHECK_MS
+    )
     const done = () => {
       clearInterval(watch)
       socket.off('close', done)

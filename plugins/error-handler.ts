@@ -2,7 +2,14 @@ import { STATUS_CODES, METHODS } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import fp from 'fastify-plugin'
-import { FieldError, isOverTimeLimit, isShortage, outOfResources, serverBusy, ServiceError } from '../services/errors.js'
+import {
+  FieldError,
+  isOverTimeLimit,
+  isShortage,
+  outOfResources,
+  serverBusy,
+  ServiceError
+} from '../services/errors.js'
 import { answerUnderWay } from './connections.js'
 
 declare module 'fastify' {
@@ -39,7 +46,8 @@ export default fp(async function errorHandler (app) {
   app.setErrorHandler<FastifyError>(answerError)
   app.decorate('allowedMethods', allowedMethods)
   app.setNotFoundHandler(answerNotFound)
-  app.addHook('preParsing', async (request, reply) => { if (request.is404) await answerNotFound(request, reply) }) // whatever its body is
+  // whatever its body is
+  app.addHook('preParsing', async (request, reply) => { if (request.is404) await answerNotFound(request, reply) })
 
   function answerNotFound (request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const allowed = allowedMethods(request.raw.url!)
@@ -53,10 +61,19 @@ export default fp(async function errorHandler (app) {
   }
 }, { name: 'error-handler' })
 
-/** Answers `error`; also what Fastify refuses before a route is found. As text: the schema of an answer, which may lack a status, must not fail an error. */
-export function answerError (thrown: FastifyError | ServiceError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+/**
+ * Answers `error`; also what Fastify refuses before a route is found. As text: the schema of an answer, which may lack
+ * a status, must not fail an error.
+ */
+export function answerError (
+  thrown: FastifyError | ServiceError,
+  request: FastifyRequest,
+  reply: FastifyReply
+): FastifyReply {
   const error = passing(thrown)
-  const statusCode = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 600 ? error.statusCode : 500
+  const statusCode = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 600
+    ? error.statusCode
+    : 500
   if (statusCode === 503) request.log.warn({ err: error }, 'request refused')
   else if (statusCode >= 500) request.log.error({ err: error }, 'request failed')
   if (error instanceof ServiceError) headers(error, reply)
@@ -74,15 +91,22 @@ const isFailure = ({ statusCode }: FastifyError | ServiceError) => statusCode ==
 
 function headers ({ statusCode, retryAfter, cause }: ServiceError, reply: FastifyReply): void {
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
-  if (statusCode === 401) reply.header('www-authenticate', cause === undefined ? 'Bearer' : 'Bearer error="invalid_token"')
+  if (statusCode === 401) {
+    reply.header('www-authenticate', cause === undefined ? 'Bearer' : 'Bearer error="invalid_token"')
+  }
 }
 
 function body (error: FastifyError | ServiceError, statusCode: number, request: FastifyRequest): object {
   const details = `The request could not be completed. Quote request id ${request.id} when you ask about it.`
-  if ('validationContext' in error && error.validationContext === 'params') return { error: request.routeOptions.config.invalidParams ?? 'Not found' }
+  if ('validationContext' in error && error.validationContext === 'params') {
+    return { error: request.routeOptions.config.invalidParams ?? 'Not found' }
+  }
   if (error instanceof FieldError) return { errors: error.errors }
-  if (error instanceof ServiceError) return error.detailed ? { error: error.message, details } : { error: error.message }
-  const { sentence, detailed } = request.routeOptions.config.failure ?? { sentence: 'Internal server error', detailed: true }
+  if (error instanceof ServiceError) {
+    return error.detailed ? { error: error.message, details } : { error: error.message }
+  }
+  const { sentence, detailed } =
+    request.routeOptions.config.failure ?? { sentence: 'Internal server error', detailed: true }
   if (statusCode >= 500) return { error: sentence, ...(detailed && { details }) }
   if (statusCode === 413) return { error: `Request body is larger than ${request.routeOptions.bodyLimit} bytes` }
   if (statusCode === 415) return { error: 'Unsupported media type' }
@@ -91,10 +115,12 @@ function body (error: FastifyError | ServiceError, statusCode: number, request: 
 }
 
 /** The status in words, as a sentence. */
-const reason = (status: number) => (STATUS_CODES[status] ?? 'Bad Request').replace(/ [A-Z](?=[a-z])/g, letter => letter.toLowerCase())
+const reason = (status: number) => (STATUS_CODES[status] ?? 'Bad Request').replace(/ [A-Z](?=[a-z])/g, letter =>
+  letter.toLowerCase())
 
 /**
- * Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the connection.
+ * Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the
+ * connection.
  * Requests that came whole before it on the same connection are answered first.
  */
 export function refuseConnection (error: Error & { code?: string }, socket: Socket): void {

@@ -6,7 +6,10 @@ const IDLE_CHECK_MS = 100
 /** What is under way by then is cut off: what it leaves is cleared away before the process has to end. */
 const GRACE_MS = 7000
 
-/** While the process stops, those requests that are under way are finished in a limited time, new ones on open connections get 503, and a connection ends with its last answer. */
+/**
+ * While the process stops, those requests that are under way are finished in a limited time, new ones on open
+ * connections get 503, and a connection ends with its last answer.
+ */
 export default fp(async function gracefulShutdown (app) {
   const sockets = new Set<Socket>()
   let stopping = false

@@ -11,7 +11,9 @@ declare module 'fastify' {
     /** A request with an `Idempotency-Key` has its effect once, and the same again gets the same answer. */
     idempotent?: boolean
     /** Finds by the digest of its key what an earlier request did since then that died before it could answer. */
-    recall?: (digest: string, since: Date) => Promise<{ status: number, answer: object, fingerprint: Fingerprint } | undefined>
+    recall?: (digest: string, since: Date) => Promise<
+      | { status: number, answer: object, fingerprint: Fingerprint }
+      | undefined>
   }
   interface FastifyRequest {
     /** While the request holds its `Idempotency-Key`. */
@@ -23,10 +25,19 @@ const JSON_TYPE = 'application/json; charset=utf-8'
 const KEY = new RegExp(IDEMPOTENCY_KEY)
 type Done = (error?: Error) => void
 
-/** `Idempotency-Key` on the routes that say so: taken before the body is judged, settled with the answer, before that is sent. */
+/**
+ * `Idempotency-Key` on the routes that say so: taken before the body is judged, settled with the answer, before that is
+ * sent.
+ */
 export default fp(async function idempotency (app) {
   const { collections, config, now, log } = app
-  const keys = createIdempotency({ keys: collections.idempotency, secret: config.OTP_SECRET, longestSeconds: config.UPLOAD_MAX_SECONDS, now, log })
+  const keys = createIdempotency({
+    keys: collections.idempotency,
+    secret: config.OTP_SECRET,
+    longestSeconds: config.UPLOAD_MAX_SECONDS,
+    now,
+    log
+  })
   const fingerprints = createFingerprints(config.OTP_SECRET)
   app.decorateRequest('idempotencyLock', null)
   app.addHook('onClose', keys.close)
@@ -43,23 +54,44 @@ export default fp(async function idempotency (app) {
     beginOrReplay(request, reply, key, done).catch(done)
   }
 
-  /** `done` is not called after a replay: an answered request goes no further, even if nobody is there to be answered. */
+  /**
+   * `done` is not called after a replay: an answered request goes no further, even if nobody is there to be answered.
+   */
   async function beginOrReplay (request: FastifyRequest, reply: FastifyReply, key: string, done: Done): Promise<void> {
-    const begun = await keys.begin(request.caller.account._id, `${request.method} ${request.routeOptions.url}`, key, recallFor(request, reply))
+    const begun = await keys.begin(
+      request.caller.account._id,
+      `${request.method} ${request.routeOptions.url}`,
+      key,
+      recallFor(request, reply)
+    )
     if ('answer' in begun) return replay(request, reply, begun.answer)
     request.idempotencyLock = { lock: begun.lock, fingerprint: watchBody(request) }
     done()
   }
 
-  function recallFor ({ routeOptions: { config: { recall } } }: FastifyRequest, reply: FastifyReply): Recall | undefined {
+  function recallFor ({ routeOptions: { config: { recall } } }: FastifyRequest, reply: FastifyReply):
+    | Recall
+    | undefined {
     return recall && (async (digest, since) => {
       const found = await recall(digest, since)
-      return found && { status: found.status, content_type: JSON_TYPE, body: String(reply.code(found.status).serialize(found.answer)), fingerprint: found.fingerprint }
+      return found &&
+        {
+          status: found.status,
+          content_type: JSON_TYPE,
+          body: String(reply.code(found.status).serialize(found.answer)),
+          fingerprint: found.fingerprint
+        }
     })
   }
 
-  async function replay (request: FastifyRequest, reply: FastifyReply, { status, content_type: contentType, body, fingerprint }: StoredAnswer): Promise<void> {
-    const isSame = request.isMultipart() ? await fingerprints.isForm(request.formParts(), fingerprint) : fingerprints.ofJson(request.body).digest === fingerprint.digest
+  async function replay (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { status, content_type: contentType, body, fingerprint }: StoredAnswer
+  ): Promise<void> {
+    const isSame = request.isMultipart()
+      ? await fingerprints.isForm(request.formParts(), fingerprint)
+      : fingerprints.ofJson(request.body).digest === fingerprint.digest
     if (!isSame) throw reusedIdempotencyKey()
     reply.code(status).headers({ 'content-type': contentType, 'idempotency-replayed': 'true' }).send(body)
   }
@@ -80,12 +112,21 @@ export default fp(async function idempotency (app) {
     request.idempotencyLock = null
     const { statusCode: status } = reply
     const fingerprint = isLasting(status, reply) ? await idempotencyLock.fingerprint() : undefined
-    if (fingerprint) await keys.finish(idempotencyLock.lock, { status, content_type: String(reply.getHeader('content-type')), body: String(body), fingerprint })
-    else await keys.forget(idempotencyLock.lock)
+    if (fingerprint) {
+      await keys.finish(idempotencyLock.lock, {
+        status,
+        content_type: String(reply.getHeader('content-type')),
+        body: String(body),
+        fingerprint
+      })
+    } else await keys.forget(idempotencyLock.lock)
   }
 }, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'multipart', 'jwt'] })
 
-/** What was done stays done, whoever is there to hear it. A refusal may be due to a client that has gone, a failure passes, and a 401 is about the token, not the request. */
+/**
+ * What was done stays done, whoever is there to hear it. A refusal may be due to a client that has gone, a failure
+ * passes, and a 401 is about the token, not the request.
+ */
 function isLasting (status: number, { raw }: FastifyReply): boolean {
   return status < 300 || (status >= 400 && status < 500 && status !== 401 && !raw.destroyed)
 }

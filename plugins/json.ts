@@ -15,7 +15,8 @@ const BODY_MS = 10_000
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * JSON bodies (RFC 8259): UTF-8 without a byte order mark; members that name a prototype are left out, as every member that nobody knows.
+ * JSON bodies (RFC 8259): UTF-8 without a byte order mark; members that name a prototype are left out, as every member
+ * that nobody knows.
  * No other content type, and no content encoding.
  */
 export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
@@ -56,9 +57,12 @@ export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
 }, { name: 'json', dependencies: ['security'] })
 
 /** RFC 9112 §6.3: a request without either has no body. */
-const hasBody = (headers: IncomingHttpHeaders) => headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+const hasBody = (headers: IncomingHttpHeaders) => headers['transfer-encoding'] !== undefined ||
+  (headers['content-length'] ?? '0') !== '0'
 const isForm = (headers: IncomingHttpHeaders) => /^multipart\//i.test(headers['content-type'] ?? '')
-const isUtf8 = (contentType: string) => /^"?utf-?8"?$/i.test(/;\s*charset\s*=\s*([^;\s]*)/i.exec(contentType)?.[1] ?? 'utf-8')
+const isUtf8 = (contentType: string) => /^"?utf-?8"?$/i.test(
+  /;\s*charset\s*=\s*([^;\s]*)/i.exec(contentType)?.[1] ?? 'utf-8'
+)
 
 function decode (body: Buffer): string | undefined {
   try {

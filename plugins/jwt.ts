@@ -5,7 +5,13 @@ import { isPlaceholder, parseDuration } from '../services/config.js'
 import { inTime } from '../services/database-wait.js'
 import { invalidToken, missingToken } from '../services/errors.js'
 import type { Caller } from '../services/ports.js'
-import { ISSUER, readClaims, readLegacyClaims, type Claims, type LegacyClaims } from '../services/sessions/access-token.js'
+import {
+  ISSUER,
+  readClaims,
+  readLegacyClaims,
+  type Claims,
+  type LegacyClaims
+} from '../services/sessions/access-token.js'
 import { createLegacyTokens } from '../services/sessions/legacy-tokens.js'
 import { legacyKeys, publicKeys, signingKeys, type SigningKey } from '../services/sessions/signing-keys.js'
 
@@ -43,7 +49,10 @@ const MAX_CACHED_TOKENS = 1000
 /** RFC 6750 §2.1 with a token in the compact form of RFC 7515 §7.1, and nothing around or between. */
 const CREDENTIALS = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i
 
-/** `app.issueToken`, `app.authenticate`: JSON Web Tokens of our own keys, each for its own algorithm, and the sessions they name (RFC 7519, RFC 8725). */
+/**
+ * `app.issueToken`, `app.authenticate`: JSON Web Tokens of our own keys, each for its own algorithm, and the sessions
+ * they name (RFC 7519, RFC 8725).
+ */
 export default fp(async function tokens (app) {
   const { accounts, collections, config, now, roles, sessions } = app
   const keys = [...signingKeys(config), ...legacyKeys(config)]
@@ -57,7 +66,10 @@ export default fp(async function tokens (app) {
     now
   })
   if (isPlaceholder(config.JWT_LEGACY_SECRET?.trim() ?? '')) {
-    app.log.warn({ event: 'legacy_secret.known' }, 'JWT_LEGACY_SECRET is a known default: anybody can make a token for any phone number with it')
+    app.log.warn(
+      { event: 'legacy_secret.known' },
+      'JWT_LEGACY_SECRET is a known default: anybody can make a token for any phone number with it'
+    )
   }
   const codecs: Array<JWT & { key: SigningKey }> = []
   for (const key of keys) {
@@ -67,7 +79,13 @@ export default fp(async function tokens (app) {
       namespace,
       secret,
       sign: { algorithm, iss: ISSUER, aud: ISSUER, ...(kid && { kid }) },
-      verify: { algorithms: [algorithm], cache: MAX_CACHED_TOKENS, complete: true, ignoreExpiration: true, ignoreNotBefore: true }
+      verify: {
+        algorithms: [algorithm],
+        cache: MAX_CACHED_TOKENS,
+        complete: true,
+        ignoreExpiration: true,
+        ignoreNotBefore: true
+      }
     })
     codecs.push({ ...app.jwt[namespace]!, key })
   }
@@ -93,10 +111,19 @@ export default fp(async function tokens (app) {
     sessions.requireRecent(caller.session)
   })
 
-  /** What only reads may act on a session that another process ended some seconds ago; what changes something must not. */
-  async function callerOf (claims: Claims | LegacyClaims, { method, routeOptions, requestContext }: FastifyRequest): Promise<Caller | undefined> {
+  /**
+   * What only reads may act on a session that another process ended some seconds ago; what changes something must not.
+   */
+  async function callerOf (
+    claims: Claims | LegacyClaims,
+    { method, routeOptions, requestContext }: FastifyRequest
+  ): Promise<
+    | Caller
+    | undefined> {
     const fresh = (method !== 'GET' && method !== 'HEAD') || routeOptions.config.showsAccount === true
-    return 'account' in claims ? accounts.find(claims.account, claims.sid, fresh) : findLegacy(claims, fresh, requestContext)
+    return 'account' in claims
+      ? accounts.find(claims.account, claims.sid, fresh)
+      : findLegacy(claims, fresh, requestContext)
   }
 
   /** What the request's token says, if one of our keys made it. */
@@ -110,7 +137,10 @@ export default fp(async function tokens (app) {
       const good = attempt(() => verify<Decoded>(token))
       if (!good) continue
       const { header, payload } = good
-      return attempt(() => key.legacy ? readLegacyClaims(token, header, payload, at, config.DEFAULT_REGION) : readClaims(token, header, payload, at))
+      return attempt(() =>
+        key.legacy
+          ? readLegacyClaims(token, header, payload, at, config.DEFAULT_REGION)
+          : readClaims(token, header, payload, at))
     }
     return undefined
   }

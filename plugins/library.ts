@@ -8,13 +8,17 @@ declare module 'fastify' {
   }
 }
 
-/** `app.library`: what there is, in pages and one by one. Its totals hear of every write that goes through `app.collections`. */
+/**
+ * `app.library`: what there is, in pages and one by one. Its totals hear of every write that goes through
+ * `app.collections`.
+ */
 export default fp(async function library (app) {
   const { collections, config, mediaStore: media, mongo, log } = app
   const service = createLibrary({
     db: mongo.db!,
     library: collections.library,
-    withDedicatedConnection: (milliseconds, work) => app.withDedicatedConnection(milliseconds, db => work(db.collection('library'))),
+    withDedicatedConnection: (milliseconds, work) => app.withDedicatedConnection(milliseconds, db =>
+      work(db.collection('library'))),
     media,
     log,
     urlRendition: config.LIBRARY_URL_RENDITION

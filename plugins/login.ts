@@ -19,8 +19,13 @@ export default fp(async function login (app) {
   const costly = sendsRealTexts(config)
   const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
   const guard = createSmsGuard({
-    caps: { hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0), day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0) },
-    ...(costly && config.FRAUD_MIN_SMS > 0 && { fraud: { minSms: config.FRAUD_MIN_SMS, minVerified: config.FRAUD_MIN_VERIFIED } })
+    caps: {
+      hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0),
+      day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0)
+    },
+    ...(costly &&
+      config.FRAUD_MIN_SMS > 0 &&
+      { fraud: { minSms: config.FRAUD_MIN_SMS, minVerified: config.FRAUD_MIN_VERIFIED } })
   })
   app.decorate('login', createLogin({
     otps: collections.otps,

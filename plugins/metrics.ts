@@ -12,13 +12,21 @@ declare module 'fastify' {
   }
 }
 
-const EVENTS: AuditEvent[] = ['otp.sent', 'otp.limited', 'otp.failed', 'otp.undelivered', 'otp.verified', 'otp.rejected', 'otp.locked', 'session.opened', 'session.revoked', 'session.reused']
+const EVENTS: AuditEvent[] = [
+  'otp.sent', 'otp.limited', 'otp.failed', 'otp.undelivered', 'otp.verified', 'otp.rejected', 'otp.locked',
+  'session.opened', 'session.revoked', 'session.reused'
+]
 
 /** `app.metrics`: what this process counts, for Prometheus. */
 export default fp(async function metrics (app) {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, prefix: 'hookaba_' })
-  const events = new Counter({ name: 'hookaba_events_total', help: 'What happened, by the names of the audit', labelNames: ['event', 'reason'], registers: [registry] })
+  const events = new Counter({
+    name: 'hookaba_events_total',
+    help: 'What happened, by the names of the audit',
+    labelNames: ['event', 'reason'],
+    registers: [registry]
+  })
   for (const event of EVENTS) events.inc({ event, reason: '' }, 0)
   app.decorate('metrics', { registry, events })
   app.addHook('onClose', async () => { registry.clear() })

@@ -1,7 +1,19 @@
 import mongodb from '@fastify/mongodb'
 import fp from 'fastify-plugin'
 import { MongoClient, type Collection, type Db, type MongoClientOptions } from 'mongodb'
-import type { AuditDocument, CounterDocument, IdempotencyDocument, LeaseDocument, LibraryDocument, MigrationDocument, OtpDocument, ReleasedNumberDocument, UploadDocument, UsageDocument, UserDocument } from '../schemas/documents.js'
+import type {
+  AuditDocument,
+  CounterDocument,
+  IdempotencyDocument,
+  LeaseDocument,
+  LibraryDocument,
+  MigrationDocument,
+  OtpDocument,
+  ReleasedNumberDocument,
+  UploadDocument,
+  UsageDocument,
+  UserDocument
+} from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
 import { databaseName, ensureIndexes, withDefaults } from '../services/database.js'
 import { isConverted } from '../services/migration/accounts.js'
@@ -23,7 +35,10 @@ export interface Collections {
 declare module 'fastify' {
   interface FastifyInstance {
     collections: Collections
-    /** Has work done by a connection of its own, whose commands may take so many milliseconds: longer than a request would wait. Rejects when the app closes meanwhile. */
+    /**
+     * Has work done by a connection of its own, whose commands may take so many milliseconds: longer than a request
+     * would wait. Rejects when the app closes meanwhile.
+     */
     withDedicatedConnection: <T>(milliseconds: number, work: (db: Db) => Promise<T>) => Promise<T>
   }
 }
@@ -31,11 +46,27 @@ declare module 'fastify' {
 /** A compare-and-set on a stale read loses for ever, and a session that was ended must not be found on a secondary. */
 const FROM_PRIMARY = { readPreference: 'primary' } as const
 
-/** A silent connection is given up after more than any command may take, and all works again within 5 s of a database's return. */
-const DEFAULTS: MongoClientOptions = { maxPoolSize: 100, socketTimeoutMS: 3000, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000, waitQueueTimeoutMS: 4000, heartbeatFrequencyMS: 2000 }
+/**
+ * A silent connection is given up after more than any command may take, and all works again within 5 s of a database's
+ * return.
+ */
+const DEFAULTS: MongoClientOptions = {
+  maxPoolSize: 100,
+  socketTimeoutMS: 3000,
+  serverSelectionTimeoutMS: 2000,
+  connectTimeoutMS: 2000,
+  waitQueueTimeoutMS: 4000,
+  heartbeatFrequencyMS: 2000
+}
 
 /** A new index on a large collection takes minutes, in which some servers do not even answer the driver's monitor. */
-const NO_LIMIT: MongoClientOptions = { socketTimeoutMS: 0, connectTimeoutMS: 0, serverSelectionTimeoutMS: 2000, minPoolSize: 0, maxPoolSize: 1 }
+const NO_LIMIT: MongoClientOptions = {
+  socketTimeoutMS: 0,
+  connectTimeoutMS: 0,
+  serverSelectionTimeoutMS: 2000,
+  minPoolSize: 0,
+  maxPoolSize: 1
+}
 
 const UNCONVERTED = 'The database at MONGO_URI was made by an earlier version or by the replaced system: ' +
   'back it up, stop every instance of the service, and run `npm run migrate`'
@@ -63,10 +94,14 @@ export default fp(async function mongo (app) {
   const { db } = app.mongo
   if (!db) throw new Error('MONGO_URI names no database')
   app.decorate('withDedicatedConnection', async (socketTimeoutMS, work) => {
-    return withClient({ ...withDefaults(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client => work(client.db(databaseName(url))))
+    return withClient({ ...withDefaults(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client =>
+      work(client.db(databaseName(url))))
   })
   app.decorate('collections', {
-    otps: boundedCollection(db.collection<OtpDocument | CounterDocument>('otps', { promoteBuffers: true, ...FROM_PRIMARY })),
+    otps: boundedCollection(db.collection<OtpDocument | CounterDocument>('otps', {
+      promoteBuffers: true,
+      ...FROM_PRIMARY
+    })),
     audit: boundedCollection(db.collection<AuditDocument>('audit')),
     users: boundedCollection(db.collection<UserDocument>('users', FROM_PRIMARY)),
     released_numbers: boundedCollection(db.collection<ReleasedNumberDocument>('released_numbers', FROM_PRIMARY)),

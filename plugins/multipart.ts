@@ -8,7 +8,10 @@ import { boundaryOf, createDelimiterScan } from '../services/uploads/multipart-w
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The parts of a multipart form as they arrive. 415 when the request is none; 400 when it is malformed, unfinished, or beyond the limits; 413 when it is too long to be read to its end. */
+    /**
+     * The parts of a multipart form as they arrive. 415 when the request is none; 400 when it is malformed, unfinished,
+     * or beyond the limits; 413 when it is too long to be read to its end.
+     */
     formParts: () => AsyncGenerator<FormPart, void, undefined>
   }
 }
@@ -17,7 +20,10 @@ const MAX_PARTS = 20
 const MAX_BYTES_AFTER_FILE = 64 * 1024
 /** Bytes around the file and beyond its limit that are still read, to learn which refusal comes first. */
 const MAX_BYTES_AROUND_FILE = 2 * 1024 * 1024
-/** More than the parser is given in one turn of the event loop: it waits for ever after a part that it passes over when that part ends beyond this in one turn. */
+/**
+ * More than the parser is given in one turn of the event loop: it waits for ever after a part that it passes over when
+ * that part ends beyond this in one turn.
+ */
 const MAX_BYTES_AT_ONCE = 256 * 1024
 
 /** `request.formParts()`: multipart/form-data (RFC 7578) in the order of the wire, within the contract's limits. */
@@ -50,7 +56,8 @@ export default fp(async function forms (app) {
   })
 
   /**
-   * The parts in the order of the wire. Those that are named as a member of `Object.prototype` are among them without their content:
+   * The parts in the order of the wire. Those that are named as a member of `Object.prototype` are among them without
+   * their content:
    * the parser passes over them, and says so at the form's end.
    */
   async function * allParts (request: FastifyRequest): AsyncGenerator<FormPart, void, undefined> {
@@ -74,7 +81,14 @@ export default fp(async function forms (app) {
     function isPartAFile (name: string | undefined, _type?: string, filename?: string): boolean {
       const position = ++begun
       const isFile = filename !== undefined
-      if (String(name) in Object.prototype) passedOver.push({ position, part: isFile ? { type: 'file', name: String(name), filename, file: Readable.from([]) } : { type: 'field', name: String(name), value: '', truncated: false } })
+      if (String(name) in Object.prototype) {
+        passedOver.push({
+          position,
+          part: isFile
+            ? { type: 'file', name: String(name), filename, file: Readable.from([]) }
+            : { type: 'field', name: String(name), value: '', truncated: false }
+        })
+      }
       return isFile
     }
 
@@ -87,7 +101,10 @@ export default fp(async function forms (app) {
   }
 }, { name: 'multipart', dependencies: ['env', 'json'] })
 
-/** Watches the bytes of a form: how many there are, how many follow its file, and whether all of its parts were understood. */
+/**
+ * Watches the bytes of a form: how many there are, how many follow its file, and whether all of its parts were
+ * understood.
+ */
 function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes: number) {
   const scan = createDelimiterScan(boundary)
   const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
@@ -101,7 +118,8 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
       if (scan.offsets.length > MAX_PARTS + 1 || bytesAfterFile() > MAX_BYTES_AFTER_FILE) reject(invalidMultipart())
       if (received > maxBytes + MAX_BYTES_AROUND_FILE) reject(fileTooLarge(maxBytes))
     })
-    const closed = () => { if (!raw.readableEnded) reject(invalidMultipart()) } // what had come and was not read is lost, even if it was all
+    // what had come and was not read is lost, even if it was all
+    const closed = () => { if (!raw.readableEnded) reject(invalidMultipart()) }
     if (raw.closed) closed()
     raw.once('close', closed)
   })
@@ -117,8 +135,13 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
       if (bytesAfterFile() > MAX_BYTES_AFTER_FILE) throw invalidMultipart()
     },
 
-    /** What the request's length says of a file that begins now: all that is still to come belongs to it, but for what may follow it. */
-    bounds: () => length === undefined ? {} : { minBytes: Math.max(0, length - received - MAX_BYTES_AFTER_FILE), maxBytes: length },
+    /**
+     * What the request's length says of a file that begins now: all that is still to come belongs to it, but for what
+     * may follow it.
+     */
+    bounds: () => length === undefined
+      ? {}
+      : { minBytes: Math.max(0, length - received - MAX_BYTES_AFTER_FILE), maxBytes: length },
 
     /** Reads what follows the last part, and rejects when there was a part that the parser passed over. */
     async ended (): Promise<void> {

@@ -13,7 +13,9 @@ declare module 'fastify' {
 /** `app.pictures`: what pictures look like, and their renditions. */
 export default fp<AppSettings>(async function pictures (app, { images = true, pictureTimes, pictureProgram }) {
   const { RENDITION_SIZES, RENDITION_MAX_BYTES: maxBytes } = app.config
-  const pool = images ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }, { ...pictureTimes, program: pictureProgram }) : undefined
+  const pool = images
+    ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }, { ...pictureTimes, program: pictureProgram })
+    : undefined
   app.decorate('pictures', pool)
   app.addHook('onClose', async () => pool?.close())
 }, { name: 'pictures', dependencies: ['env'] })

@@ -8,6 +8,13 @@ const PATTERN = /\([^/]*\)/g
 export default fp(async function requestLog (app) {
   app.addHook('onResponse', async (request, reply) => {
     const { method, clientAddress, routeOptions: { url: route = 'unknown' } } = request
-    request.log.info({ event: 'request', method, route: route.replace(PATTERN, ''), status: reply.statusCode, network: maskAddress(clientAddress), ms: Math.round(reply.elapsedTime) })
+    request.log.info({
+      event: 'request',
+      method,
+      route: route.replace(PATTERN, ''),
+      status: reply.statusCode,
+      network: maskAddress(clientAddress),
+      ms: Math.round(reply.elapsedTime)
+    })
   })
 }, { name: 'request-log', dependencies: ['client-address'] })

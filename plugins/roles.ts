@@ -14,7 +14,10 @@ declare module 'fastify' {
   }
 }
 
-/** `app.roles`: who is blocked, who is an admin; `app.testCode` and `app.testEnd`: the numbers whose code others know, and for how long. */
+/**
+ * `app.roles`: who is blocked, who is an admin; `app.testCode` and `app.testEnd`: the numbers whose code others know,
+ * and for how long.
+ */
 export default fp(async function roles (app) {
   const { config, collections, now } = app
   const { codeOf: testCode, endOf } = createTestNumbers(config, now)
@@ -23,6 +26,7 @@ export default fp(async function roles (app) {
   app.decorate('roles', createRoles({
     users: collections.users,
     isTestNumber: phone => testCode(phone) !== undefined,
-    adminNumbers: listOf(config.ADMIN_NUMBERS).map(number => requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS').e164)
+    adminNumbers: listOf(config.ADMIN_NUMBERS).map(number =>
+      requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS').e164)
   }))
 }, { name: 'roles', dependencies: ['env', 'clock', 'mongo'] })

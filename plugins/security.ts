@@ -34,12 +34,15 @@ function refuse ({ url = '', rawHeaders, httpVersion }: IncomingMessage): Servic
   if (url.length > MAX_URL_LENGTH) return new ServiceError(414, 'URI too long')
   if (rawHeaders.length / 2 > MAX_HEADERS) return new ServiceError(431, 'Request header fields too large')
   const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && /^host$/i.test(rawHeaders[i - 1]!))
-  if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1') || !hosts.every(isHost)) return new ServiceError(400, 'Bad request')
+  if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1') || !hosts.every(isHost)) {
+    return new ServiceError(400, 'Bad request')
+  }
   return undefined
 }
 
 /** A name, an IPv4 or a bracketed IPv6 address, and perhaps a port (RFC 9110 §7.2, RFC 3986 §3.2.2). */
 function isHost (text: string): boolean {
-  const [, name, address, port = ''] = /^(?:((?:[\w\-.~!$&'()*+,;=]|%[0-9a-f]{2})+)|\[([^\]]+)\])(?::(\d{0,5}))?$/i.exec(text) ?? []
+  const [, name, address, port = ''] =
+    /^(?:((?:[\w\-.~!$&'()*+,;=]|%[0-9a-f]{2})+)|\[([^\]]+)\])(?::(\d{0,5}))?$/i.exec(text) ?? []
   return (name !== undefined || isIPv6(address ?? '')) && Number(port) <= 65_535
 }

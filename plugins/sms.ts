@@ -3,7 +3,14 @@ import { setTimeout } from 'node:timers/promises'
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
 import { smsProviders } from '../services/config.js'
-import { type AppSettings, type Log, NumberRefused, type SendSms, type SmsProvider, SmsUnconfirmed } from '../services/ports.js'
+import {
+  type AppSettings,
+  type Log,
+  NumberRefused,
+  type SendSms,
+  type SmsProvider,
+  SmsUnconfirmed
+} from '../services/ports.js'
 import { createConsoleSms } from '../services/sms/console.js'
 import { createHttpSms } from '../services/sms/http.js'
 
@@ -25,7 +32,15 @@ type Retry = NonNullable<AppSettings['smsRetry']>
 
 /** `app.sendSms`: the providers of SMS_PROVIDER, the next one where one failed. */
 export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS, smsRetry = RETRY }) {
-  app.decorate('sendSms', sendSms ?? inOrder(app.log, smsTimeoutMs, await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsRetry)))))
+  app.decorate(
+    'sendSms',
+    sendSms ??
+      inOrder(
+        app.log,
+        smsTimeoutMs,
+        await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsRetry)))
+      )
+  )
 }, { name: 'sms', dependencies: ['env'] })
 
 async function provider (name: string, config: Config, retry: Retry): Promise<SmsProvider> {
@@ -43,9 +58,14 @@ async function provider (name: string, config: Config, retry: Retry): Promise<Sm
   })
 }
 
-const print = (line: string) => new Promise<void>((resolve, reject) => { process.stdout.write(line, error => error ? reject(error) : resolve()) })
+const print = (line: string) => new Promise<void>((resolve, reject) => {
+  process.stdout.write(line, error => error ? reject(error) : resolve())
+})
 
-/** Asks the next provider where one has failed; never where the SMS may have been sent. All together take at most twice the time of one. */
+/**
+ * Asks the next provider where one has failed; never where the SMS may have been sent. All together take at most twice
+ * the time of one.
+ */
 function inOrder (log: Log, timeoutMs: number, providers: SmsProvider[]): SendSms {
   return async text => {
     const deadline = performance.now() + 2 * timeoutMs
@@ -53,7 +73,12 @@ function inOrder (log: Log, timeoutMs: number, providers: SmsProvider[]): SendSm
       try {
         return await provider(text, Math.max(1, Math.min(timeoutMs, deadline - performance.now())))
       } catch (err) {
-        if (err instanceof SmsUnconfirmed) log.warn({ event: 'sms.unconfirmed', err }, 'A provider did not say whether it has sent an SMS: it counts as sent')
+        if (err instanceof SmsUnconfirmed) {
+          log.warn(
+            { event: 'sms.unconfirmed', err },
+            'A provider did not say whether it has sent an SMS: it counts as sent'
+          )
+        }
         const isLast = i === providers.length - 1 || performance.now() >= deadline
         if (isLast || err instanceof NumberRefused || err instanceof SmsUnconfirmed) throw err
         log.warn({ event: 'sms.fallback', err }, 'A provider failed to send an SMS: the next one is asked')

@@ -12,7 +12,9 @@ import * as users from '../schemas/users.js'
 import * as webhooks from '../schemas/webhooks.js'
 import type { AppSettings } from '../services/ports.js'
 
-const shared = [auth, common, health, keys, library, users, webhooks].flatMap(module => Object.values(module)).filter(isShared)
+const shared = [auth, common, health, keys, library, users, webhooks].flatMap(module => Object.values(module)).filter(
+  isShared
+)
 
 /** The one version number: of the package. */
 const { version } = createRequire(import.meta.url)('#package.json') as { version: string }
@@ -29,7 +31,10 @@ const PAGE_POLICY = {
   'frame-ancestors': "'none'"
 }
 
-/** The API's own description (OpenAPI 3.1), its named schemas, and, where DOCS is on, `/openapi.json`, `/openapi.yaml` and `/docs`. */
+/**
+ * The API's own description (OpenAPI 3.1), its named schemas, and, where DOCS is on, `/openapi.json`, `/openapi.yaml`
+ * and `/docs`.
+ */
 export default fp<AppSettings>(async function openapi (app) {
   for (const schema of shared) app.addSchema(schema)
   const { DOCS, NODE_ENV, PUBLIC_URL } = app.config
@@ -59,15 +64,24 @@ export default fp<AppSettings>(async function openapi (app) {
       addRequestId(document.openapiObject as Described)
       return document.openapiObject
     },
-    refResolver: { buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `schema${index}` }
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `schema${index}`
+    }
   })
   if (!(DOCS ?? NODE_ENV !== 'production')) return
 
   const json = once(() => Buffer.from(JSON.stringify(app.swagger())))
   const yaml = once(() => Buffer.from(app.swagger({ yaml: true })))
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => reply.type('application/json; charset=utf-8').send(json()))
-  app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) => reply.type('application/yaml; charset=utf-8').send(yaml()))
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: PAGE_POLICY, transformSpecificationClone: false, uiHooks: { onRequest: redirectToFolder } })
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
+    reply.type('application/json; charset=utf-8').send(json()))
+  app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>
+    reply.type('application/yaml; charset=utf-8').send(yaml()))
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: PAGE_POLICY,
+    transformSpecificationClone: false,
+    uiHooks: { onRequest: redirectToFolder }
+  })
 }, { name: 'swagger', dependencies: ['env', 'security'] })
 
 /** The same bytes for everybody: clients that do not take them hold no copies. */
@@ -76,7 +90,10 @@ function once (make: () => Buffer): () => Buffer {
   return () => (made ??= make())
 }
 
-/** The page names its assets by relative addresses, so that it works behind a proxy that strips a prefix; the redirect does too. */
+/**
+ * The page names its assets by relative addresses, so that it works behind a proxy that strips a prefix; the redirect
+ * does too.
+ */
 function redirectToFolder ({ raw }: FastifyRequest, reply: FastifyReply, done: () => void): void {
   const path = raw.url!.split('?')[0]!
   if (path.endsWith('/docs')) reply.redirect('docs/')
@@ -90,7 +107,10 @@ function isShared (value: unknown): value is { $id: string } {
 
 interface ObjectSchema { $ref?: string, properties?: object, required?: string[] }
 interface Described {
-  paths?: Record<string, Record<string, { requestBody?: { required?: boolean, content: Record<string, { schema: ObjectSchema }> }, responses?: Record<string, { headers?: object }> }>>
+  paths?: Record<string, Record<string, {
+    requestBody?: { required?: boolean, content: Record<string, { schema: ObjectSchema }> }
+    responses?: Record<string, { headers?: object }>
+  }>>
   components?: { schemas?: Record<string, ObjectSchema> }
 }
 
@@ -103,9 +123,14 @@ function markOptionalBodies ({ paths = {}, components }: Described): void {
   }
 }
 
-/** Every answer carries the id. Each has its own copy: in YAML one object would become an anchor with a hundred aliases. */
+/**
+ * Every answer carries the id. Each has its own copy: in YAML one object would become an anchor with a hundred aliases.
+ */
 function addRequestId ({ paths = {} }: Described): void {
-  const id = () => ({ schema: { type: 'string' }, description: 'The id of the request: its own `x-request-id`, or a new one' })
+  const id = () => ({
+    schema: { type: 'string' },
+    description: 'The id of the request: its own `x-request-id`, or a new one'
+  })
   for (const { responses = {} } of Object.values(paths).flatMap(path => Object.values(path))) {
     for (const response of Object.values(responses)) response.headers = { 'x-request-id': id(), ...response.headers }
   }

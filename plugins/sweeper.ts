@@ -17,12 +17,29 @@ declare module 'fastify' {
 const LEASE_SECONDS = 60
 const KINDS = ['uploads', 'multipart_uploads', 'staged', 'accounts', 'failed'] as const
 
-/** `app.sweeper`: clears away what interrupted uploads, removals and deletions left, at the start and from time to time, in one process of all. */
+/**
+ * `app.sweeper`: clears away what interrupted uploads, removals and deletions left, at the start and from time to time,
+ * in one process of all.
+ */
 export default fp(async function sweeper (app) {
   const { accountDeletion: deletion, collections, config, mediaStore: media, metrics, ownership, now, log } = app
   const lease = createLease({ leases: collections.leases, name: 'sweep', holder: randomUUID(), seconds: LEASE_SECONDS })
-  const sweeper = createSweeper({ ...collections, media, ownership, deletion, lease, longestSeconds: config.UPLOAD_MAX_SECONDS, now, log })
-  const counter = new Counter({ name: 'hookaba_swept_total', help: 'What the sweeper did away with, by its kind, and how often it failed', labelNames: ['kind'], registers: [metrics.registry] })
+  const sweeper = createSweeper({
+    ...collections,
+    media,
+    ownership,
+    deletion,
+    lease,
+    longestSeconds: config.UPLOAD_MAX_SECONDS,
+    now,
+    log
+  })
+  const counter = new Counter({
+    name: 'hookaba_swept_total',
+    help: 'What the sweeper did away with, by its kind, and how often it failed',
+    labelNames: ['kind'],
+    registers: [metrics.registry]
+  })
   for (const kind of KINDS) counter.inc({ kind }, 0)
   let busy = false
   let timer: NodeJS.Timeout | undefined
@@ -30,7 +47,9 @@ export default fp(async function sweeper (app) {
 
   app.addHook('onReady', async () => {
     inBackground()
-    if (config.SWEEP_INTERVAL_SECONDS > 0) timer = setInterval(inBackground, config.SWEEP_INTERVAL_SECONDS * 1000).unref()
+    if (config.SWEEP_INTERVAL_SECONDS > 0) {
+      timer = setInterval(inBackground, config.SWEEP_INTERVAL_SECONDS * 1000).unref()
+    }
   })
   app.addHook('onClose', async () => {
     clearInterval(timer)

@@ -16,7 +16,10 @@ declare module 'fastify' {
     maxUploadsAtOnce: number
   }
   interface FastifyContextConfig {
-    /** A request that takes in a file: beyond the caller's share of those 429, beyond all of them 503. To be signed in comes first. */
+    /**
+     * A request that takes in a file: beyond the caller's share of those 429, beyond all of them 503. To be signed in
+     * comes first.
+     */
     isUpload?: boolean
   }
   interface FastifyRequest {
@@ -25,7 +28,10 @@ declare module 'fastify' {
   }
 }
 
-/** Bytes of files that come in or wait to be decoded, of all requests together; and as many again of those that are read back. */
+/**
+ * Bytes of files that come in or wait to be decoded, of all requests together; and as many again of those that are read
+ * back.
+ */
 const WAITING_BYTES = 48 * 1024 * 1024
 /** What an upload may take beyond its transfer: decoding, and writing what came of it. */
 const MARGIN_SECONDS = 60
@@ -35,21 +41,38 @@ export default fp(async function uploads (app) {
   const { config, collections, mediaStore: media, ownership, pictures, now } = app
   const limit = config.UPLOAD_MAX_BYTES
   const uploadRecords = createUploadRecords({ ...collections, ownership, media, now })
-  const quota = createQuota({ ...collections, maxBytes: config.UPLOAD_QUOTA_BYTES, maxItems: config.UPLOAD_QUOTA_ITEMS, claimMs: MARGIN_SECONDS * 1000, now })
+  const quota = createQuota({
+    ...collections,
+    maxBytes: config.UPLOAD_QUOTA_BYTES,
+    maxItems: config.UPLOAD_QUOTA_ITEMS,
+    claimMs: MARGIN_SECONDS * 1000,
+    now
+  })
   const common = {
     uploadRecords,
-    takeIn: createIngest({ media, limit, ...(pictures && { keeping: createByteBudget(WAITING_BYTES) }), readingBack: createByteBudget(WAITING_BYTES) }),
+    takeIn: createIngest({
+      media,
+      limit,
+      ...(pictures && { keeping: createByteBudget(WAITING_BYTES) }),
+      readingBack: createByteBudget(WAITING_BYTES)
+    }),
     publish: createPublish({ media, uploadRecords, quota, pictures, now }),
     limit,
     now
   }
-  app.decorate('uploads', { ...createUploads({ ...common, library: collections.library }), ...createDirectUploads({ ...common, ...collections, quota, media, lifeSeconds: config.UPLOAD_MAX_SECONDS }) })
+  app.decorate('uploads', {
+    ...createUploads({ ...common, library: collections.library }),
+    ...createDirectUploads({ ...common, ...collections, quota, media, lifeSeconds: config.UPLOAD_MAX_SECONDS })
+  })
   const slots = createUploadSlots(config.MAX_REQUESTS)
   app.decorate('maxUploadsAtOnce', slots.maxOfOne)
   app.decorateRequest('endUpload', null)
   app.addHook('onRoute', route => {
     if (!route.config?.isUpload) return
-    route.onRequest = [...[route.onRequest ?? []].flat(), async (request: FastifyRequest) => { request.endUpload = slots.take(request.caller.account._id.toHexString()) }]
+    route.onRequest = [
+      ...[route.onRequest ?? []].flat(),
+      async (request: FastifyRequest) => { request.endUpload = slots.take(request.caller.account._id.toHexString()) }
+    ]
     route.onSend = [...[route.onSend ?? []].flat(), async (request: FastifyRequest) => request.endUpload?.()]
   })
   app.addHook('onClose', uploadRecords.close)

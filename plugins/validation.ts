@@ -1,14 +1,21 @@
 import fp from 'fastify-plugin'
 
-/** Query parameters are text, given once and not as `name[…]`: an integer is one only in its plain notation, a boolean is `true` or `false`. Every other value stays as sent, for the schema to refuse. */
+/**
+ * Query parameters are text, given once and not as `name[…]`: an integer is one only in its plain notation, a boolean
+ * is `true` or `false`. Every other value stays as sent, for the schema to refuse.
+ */
 export default fp(async function validation (app) {
   app.addHook('preValidation', async ({ query, routeOptions }) => {
-    const { properties } = (routeOptions.schema?.querystring ?? {}) as { properties?: Record<string, { type?: string }> }
+    const {
+      properties
+    } = (routeOptions.schema?.querystring ?? {}) as { properties?: Record<string, { type?: string }> }
     const values = query as Record<string, unknown>
     for (const [name, { type }] of Object.entries(properties ?? {})) {
       const value = values[name]
       if (Object.keys(values).some(key => key.startsWith(`${name}[`))) values[name] = [value]
-      else if (type === 'integer' && typeof value === 'string' && /^(0|-?[1-9][0-9]*)$/.test(value)) values[name] = Number(value)
+      else if (type === 'integer' &&
+        typeof value === 'string' &&
+        /^(0|-?[1-9][0-9]*)$/.test(value)) values[name] = Number(value)
       else if (type === 'boolean' && (value === 'true' || value === 'false')) values[name] = value === 'true'
     }
   })

@@ -3,14 +3,36 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 /** A reference to a schema with an `$id`: named components in the OpenAPI document, the same static type in code. */
 export const ref = <T extends TSchema>(schema: T) => Type.Unsafe<Static<T>>({ $ref: `${schema.$id}#` })
 
-export const ObjectIdHex = Type.String({ pattern: '^[0-9a-f]{24}$', description: '24 lower-case hex digits', examples: ['665f1c2ab7e4d90012ab34cd'] })
-export const Timestamp = Type.String({ format: 'date-time', description: 'UTC, milliseconds', examples: ['2026-05-04T10:11:12.345Z'] })
-/** Null only in answers. Other members that may be missing are optional: generated clients read a type list of objects wrongly. */
-export const NullableTimestamp = Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'UTC, milliseconds; null when it never happened', examples: ['2026-05-04T10:11:12.345Z'] })
-export const PhoneNumber = Type.String({ description: 'A phone number in any usual notation; a national one is read in the service\'s default region', examples: ['+919876543210'] })
+export const ObjectIdHex = Type.String({
+  pattern: '^[0-9a-f]{24}$',
+  description: '24 lower-case hex digits',
+  examples: ['665f1c2ab7e4d90012ab34cd']
+})
+export const Timestamp = Type.String({
+  format: 'date-time',
+  description: 'UTC, milliseconds',
+  examples: ['2026-05-04T10:11:12.345Z']
+})
+/**
+ * Null only in answers. Other members that may be missing are optional: generated clients read a type list of objects
+ * wrongly.
+ */
+export const NullableTimestamp = Type.Unsafe<string | null>({
+  type: ['string', 'null'],
+  format: 'date-time',
+  description: 'UTC, milliseconds; null when it never happened',
+  examples: ['2026-05-04T10:11:12.345Z']
+})
+export const PhoneNumber = Type.String({
+  description: 'A phone number in any usual notation; a national one is read in the service\'s default region',
+  examples: ['+919876543210']
+})
 export const PAGE_RANGE = { minimum: 1, maximum: 999_999_999 }
 /** A list of types, not `anyOf`: the serialiser can only tell alternatives apart by validating. */
-export const NextCursor = Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'For the page after this; null at the end' })
+export const NextCursor = Type.Unsafe<string | null>({
+  type: ['string', 'null'],
+  description: 'For the page after this; null at the end'
+})
 export const PageNumber = (value: number) => Type.Integer({ ...PAGE_RANGE, default: value })
 
 /** Of an `Idempotency-Key`: visible ASCII. */
@@ -25,13 +47,21 @@ export const IdempotencyHeaders = Type.Object({
 })
 
 /** Of an answer that may be a repeated one. */
-export const replayed = { 'Idempotency-Replayed': { type: 'string', description: '`true` when this is the first answer again' } }
+export const replayed = {
+  'Idempotency-Replayed': { type: 'string', description: '`true` when this is the first answer again' }
+}
 
 /** One schema for every 400: generated clients cannot tell alternatives apart. */
 export const InvalidRequest = Type.Object({
-  errors: Type.Optional(Type.Record(Type.String(), Type.Array(Type.String()), { description: 'Sentences for each field. `_schema` stands for the body as a whole' })),
+  errors: Type.Optional(Type.Record(Type.String(), Type.Array(Type.String()), {
+    description: 'Sentences for each field. `_schema` stands for the body as a whole'
+  })),
   error: Type.Optional(Type.String({ description: 'One sentence, where the fault belongs to no field' }))
-}, { $id: 'InvalidRequest', description: 'Either `errors` or `error`', examples: [{ errors: { phone: ['Missing data for required field.'] } }, { error: 'Invalid user id' }] })
+}, {
+  $id: 'InvalidRequest',
+  description: 'Either `errors` or `error`',
+  examples: [{ errors: { phone: ['Missing data for required field.'] } }, { error: 'Invalid user id' }]
+})
 
 export const ErrorMessage = Type.Object({
   error: Type.String({ description: 'A sentence for people' }),
@@ -47,9 +77,18 @@ const response = (schema: TSchema, description: string, examples: Record<string,
   ...(headers && { headers }),
   content: { 'application/json': { schema, examples: mapValues(examples, value => ({ value })) } }
 })
-const badRequest = (description: string, example: Static<typeof InvalidRequest>) => response(ref(InvalidRequest), description, { example })
+const badRequest = (description: string, example: Static<typeof InvalidRequest>) => response(
+  ref(InvalidRequest),
+  description,
+  { example }
+)
 const refusal = (description: string, sentences: string | Record<string, string>, headers?: Headers) =>
-  response(ref(ErrorMessage), description, mapValues(typeof sentences === 'string' ? { example: sentences } : sentences, error => ({ error })), headers)
+  response(
+    ref(ErrorMessage),
+    description,
+    mapValues(typeof sentences === 'string' ? { example: sentences } : sentences, error => ({ error })),
+    headers
+  )
 
 function mapValues<T, U> (values: Record<string, T>, change: (value: T) => U): Record<string, U> {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, change(value)]))
@@ -57,19 +96,33 @@ function mapValues<T, U> (values: Record<string, T>, change: (value: T) => U): R
 
 const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds to wait before another try' } }
 
-export const BadRequest = badRequest('A field is missing or wrong', { errors: { phone: ['Missing data for required field.'] } })
+export const BadRequest = badRequest('A field is missing or wrong', {
+  errors: { phone: ['Missing data for required field.'] }
+})
 export const BadQuery = badRequest('A query parameter is wrong', { errors: { page: ['Not a valid integer.'] } })
 export const BadUpload = badRequest('The form or its file is not taken', { error: 'Unsupported file type' })
-export const BadUserCreation = badRequest('A field is missing or wrong, or the `Idempotency-Key` is none', { errors: { number: ['Missing data for required field.'] } })
+export const BadUserCreation = badRequest('A field is missing or wrong, or the `Idempotency-Key` is none', {
+  errors: { number: ['Missing data for required field.'] }
+})
 export const BadUserId = badRequest('The id is malformed', { error: 'Invalid user id' })
-export const BadItemRemoval = badRequest('The id is malformed, or a body that need not be there', { error: 'Invalid library item id' })
-export const BadUserChange = badRequest('The id is malformed, or a field is wrong', { errors: { blocked: ['Not a valid boolean.'] } })
-export const Unauthorized = refusal('No, a bad or an expired access token', 'Invalid access token', { 'WWW-Authenticate': { type: 'string', description: 'RFC 6750 §3' } })
+export const BadItemRemoval = badRequest('The id is malformed, or a body that need not be there', {
+  error: 'Invalid library item id'
+})
+export const BadUserChange = badRequest('The id is malformed, or a field is wrong', {
+  errors: { blocked: ['Not a valid boolean.'] }
+})
+export const Unauthorized = refusal('No, a bad or an expired access token', 'Invalid access token', {
+  'WWW-Authenticate': { type: 'string', description: 'RFC 6750 §3' }
+})
 export const BadItemId = badRequest('The id is malformed', { error: 'Invalid library item id' })
 export const ItemNotFound = refusal('There is no such item', 'Library item not found')
 /** Of an answer that a client may keep and ask about again. */
 export const etag = { ETag: { type: 'string', description: 'For `If-None-Match` (RFC 9110 §8.8.3)' } }
-export const NotModified = { description: 'Unchanged since the answer whose ETag was sent', type: 'null', headers: etag } as const
+export const NotModified = {
+  description: 'Unchanged since the answer whose ETag was sent',
+  type: 'null',
+  headers: etag
+} as const
 export const NoContent = { description: 'Done', type: 'null' } as const
 export const SessionNotFound = refusal('The caller has no such session', 'Session not found')
 export const ForeignNumber = refusal('The number is not the caller\'s own', 'Phone number is not your own')
@@ -79,21 +132,62 @@ export const Unsigned = refusal('Twilio did not sign it, or nothing was asked of
 export const OldSignIn = refusal('The caller\'s sign-in is more than 10 minutes old', 'Please sign in again to do this')
 export const UserNotFound = refusal('There is no such user', 'User not found')
 export const UploadNotFound = refusal('The caller has no such upload', 'Upload not found')
-export const CompletionConflict = refusal('Nothing is posted yet, or it is just being completed', 'Nothing is uploaded yet')
+export const CompletionConflict = refusal(
+  'Nothing is posted yet, or it is just being completed',
+  'Nothing is uploaded yet'
+)
 export const Conflict = refusal('Somebody else has it', 'Username already in use')
 export const TooLarge = refusal('The body is larger than 16 KiB', 'Request body is larger than 16384 bytes')
-const quotas = { bytes: 'Your library would be larger than 1073741824 bytes', items: 'Your library would have more than 1000 items' }
-export const FileTooLarge = refusal('The file is too large, or the caller\'s library would be', { file: 'File is larger than 10485760 bytes', ...quotas })
-export const UploadTooLarge = refusal('The body or the file is too large, or the caller\'s library would be', { file: 'File is larger than 10485760 bytes', ...quotas, body: 'Request body is larger than 16384 bytes' })
-export const UnsupportedMediaType = refusal('The content type is not one that this operation reads', 'Unsupported media type')
-export const UserConflict = refusal('Somebody else has it, or a request with this `Idempotency-Key` is still running', 'Username already in use')
-export const UnderWay = refusal('A request with this `Idempotency-Key` is still running', 'A request with this Idempotency-Key is still running')
-export const ReusedKey = refusal('This `Idempotency-Key` was used for another body', 'This Idempotency-Key was used for another request')
-export const TooManyOpen = refusal('Too many direct uploads of the caller are open', 'Too many direct uploads are open', retryAfter)
-export const TooManyUploads = refusal('Too many uploads of the caller are under way', 'Too many uploads at the same time', retryAfter)
+const quotas = {
+  bytes: 'Your library would be larger than 1073741824 bytes',
+  items: 'Your library would have more than 1000 items'
+}
+export const FileTooLarge = refusal('The file is too large, or the caller\'s library would be', {
+  file: 'File is larger than 10485760 bytes',
+  ...quotas
+})
+export const UploadTooLarge = refusal('The body or the file is too large, or the caller\'s library would be', {
+  file: 'File is larger than 10485760 bytes',
+  ...quotas,
+  body: 'Request body is larger than 16384 bytes'
+})
+export const UnsupportedMediaType = refusal(
+  'The content type is not one that this operation reads',
+  'Unsupported media type'
+)
+export const UserConflict = refusal(
+  'Somebody else has it, or a request with this `Idempotency-Key` is still running',
+  'Username already in use'
+)
+export const UnderWay = refusal(
+  'A request with this `Idempotency-Key` is still running',
+  'A request with this Idempotency-Key is still running'
+)
+export const ReusedKey = refusal(
+  'This `Idempotency-Key` was used for another body',
+  'This Idempotency-Key was used for another request'
+)
+export const TooManyOpen = refusal(
+  'Too many direct uploads of the caller are open',
+  'Too many direct uploads are open',
+  retryAfter
+)
+export const TooManyUploads = refusal(
+  'Too many uploads of the caller are under way',
+  'Too many uploads at the same time',
+  retryAfter
+)
 export const TooManyExports = refusal('An export is running', 'Another export is running', retryAfter)
-export const TooManyCodes = refusal('Too many codes for this phone, from this address, or in all', 'Too many codes requested', retryAfter)
-export const TooManyGuesses = refusal('Too many wrong codes for this phone or from this address', 'Too many wrong codes', retryAfter)
+export const TooManyCodes = refusal(
+  'Too many codes for this phone, from this address, or in all',
+  'Too many codes requested',
+  retryAfter
+)
+export const TooManyGuesses = refusal(
+  'Too many wrong codes for this phone or from this address',
+  'Too many wrong codes',
+  retryAfter
+)
 
 /** What every operation can answer, whatever it does. */
 export const anyOperation = {
@@ -101,6 +195,11 @@ export const anyOperation = {
   408: refusal('The body did not come in time', 'Request timeout'),
   414: refusal('The URL is too long', 'URI too long'),
   431: refusal('The header fields are too large', 'Request header fields too large'),
-  500: response(ref(ErrorMessage), 'A dependency failed, or the service has a bug', { example: { error: 'Internal server error', details: 'The request could not be completed. Quote request id 7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e when you ask about it.' } }),
+  500: response(ref(ErrorMessage), 'A dependency failed, or the service has a bug', {
+    example: {
+      error: 'Internal server error',
+      details: 'The request could not be completed. Quote request id 7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e when you ask about it.'
+    }
+  }),
   503: refusal('The server is stopping, not ready, or overloaded', 'Server is stopping', retryAfter)
 }

@@ -7,7 +7,10 @@ export interface Challenge {
   expires_at: Date
   tries: number
   used_at: Date | null
-  /** Where its last SMS was counted for the fraud guard, so that its use is counted there too: the hour, and the ids of the counters; `stop`: the stop in whose trial it was sent. */
+  /**
+   * Where its last SMS was counted for the fraud guard, so that its use is counted there too: the hour, and the ids of
+   * the counters; `stop`: the stop in whose trial it was sent.
+   */
   counted?: { hour: number, by: Array<{ _id: string, stop?: string }> }
 }
 
@@ -33,7 +36,8 @@ export interface OtpDocument {
 }
 
 /**
- * Collection `otps` too: SMS of the last 24 hours, and how many of their codes were used. `_id` is `service`, or, for the fraud guard,
+ * Collection `otps` too: SMS of the last 24 hours, and how many of their codes were used. `_id` is `service`, or, for
+ * the fraud guard,
  * `country:<code>`, `prefix:<digits>` or `network:<keyed hash>`.
  */
 export interface CounterDocument {
@@ -42,14 +46,18 @@ export interface CounterDocument {
   hours: Record<string, { sent?: number, verified?: number }>
   /** The hours in which somebody logged that a cap is near. */
   alarms?: { hour?: number, day?: number }
-  /** Too few codes of `hour` were used: nothing passes before `until`, but for what is left of a trial. `sent`, `verified`: those of the trial. */
+  /**
+   * Too few codes of `hour` were used: nothing passes before `until`, but for what is left of a trial. `sent`,
+   * `verified`: those of the trial.
+   */
   stop?: { id: string, hour: number, until: Date, sent: number, verified: number }
   expires_at: Date
 }
 
 /**
  * Collection `users`: one account each. Its `_id` never changes, and everything that belongs to it refers to that.
- * A row has no `username` before somebody gives it one. A row of the replaced system may lack `username_key`, where another row has
+ * A row has no `username` before somebody gives it one. A row of the replaced system may lack `username_key`, where
+ * another row has
  * the name, and `number`: those had the number of an older row, or none that is one.
  */
 export interface UserDocument {
@@ -64,7 +72,10 @@ export interface UserDocument {
   created_on: Date
   /** At most 10, the oldest first. */
   sessions: SessionDocument[]
-  /** The numbers that it had, at most 20, and until when: a legacy token that was issued before that opens no other account. */
+  /**
+   * The numbers that it had, at most 20, and until when: a legacy token that was issued before that opens no other
+   * account.
+   */
   former_numbers?: Array<{ number: string, until: Date }>
   /** No legacy token that was issued until then opens a session any more. */
   legacy_revoked_at?: Date
@@ -92,14 +103,20 @@ export interface SessionDocument {
   legacy?: true
 }
 
-/** Collection `released_numbers`: numbers that a deleted account had. `_id` is the number: a legacy token of it that was issued before `until` opens nothing. */
+/**
+ * Collection `released_numbers`: numbers that a deleted account had. `_id` is the number: a legacy token of it that was
+ * issued before `until` opens nothing.
+ */
 export interface ReleasedNumberDocument {
   _id: string
   until: Date
   expires_at: Date
 }
 
-/** Collection `migration`: `takeover` is when `npm run migrate` first ran. A legacy token that was issued later is a forgery. */
+/**
+ * Collection `migration`: `takeover` is when `npm run migrate` first ran. A legacy token that was issued later is a
+ * forgery.
+ */
 export interface MigrationDocument {
   _id: 'takeover'
   at: Date
@@ -122,14 +139,18 @@ export interface AuditDocument {
   purge_at: Date
 }
 
-/** What tells one request body from another: a keyed digest. `up_to`: it covers a form as far as that was read, so many parts, and so many bytes of a file that is the last of them. */
+/**
+ * What tells one request body from another: a keyed digest. `up_to`: it covers a form as far as that was read, so many
+ * parts, and so many bytes of a file that is the last of them.
+ */
 export interface Fingerprint {
   digest: string
   up_to?: { parts: number, bytes: number }
 }
 
 /**
- * Collection `idempotency`: what came of a request with an `Idempotency-Key`. `_id` is a keyed digest of caller, route and key.
+ * Collection `idempotency`: what came of a request with an `Idempotency-Key`. `_id` is a keyed digest of caller, route
+ * and key.
  * Without `answer` the request is still running, or died with its process.
  */
 export interface IdempotencyDocument {
@@ -151,9 +172,12 @@ export interface StoredAnswer {
 }
 
 /**
- * Collection `uploads`: what is in uploadRecord, and what a sweep may have to clean up. Without `owner`, whoever began it has deleted their account.
- * staged: a form to post the bytes with was handed out, nothing of it is in the library's part of the bucket; open: bytes are on their way to `key`;
- * committing: all is stored, the item is being written; removing: the item is to go, or what a failed upload left is, though the store may not have heard of it yet;
+ * Collection `uploads`: what is in uploadRecord, and what a sweep may have to clean up. Without `owner`, whoever began
+ * it has deleted their account.
+ * staged: a form to post the bytes with was handed out, nothing of it is in the library's part of the bucket; open:
+ * bytes are on their way to `key`;
+ * committing: all is stored, the item is being written; removing: the item is to go, or what a failed upload left is,
+ * though the store may not have heard of it yet;
  * sweeping: a sweep has claimed it.
  */
 export interface UploadDocument {
@@ -183,7 +207,10 @@ export interface UploadedFields {
   fit?: 'contain' | 'cover' | 'fill'
 }
 
-/** Collection `usage`: what an owner is just about to add to the library, where there is a quota; and the direct uploads that are open, 20 at most. */
+/**
+ * Collection `usage`: what an owner is just about to add to the library, where there is a quota; and the direct uploads
+ * that are open, 20 at most.
+ */
 export interface UsageDocument {
   /** The account. */
   _id: ObjectId
@@ -218,7 +245,10 @@ export interface LibraryDocument {
   dominant_color?: string
   /** GIFs made of it; the key of each is `<size>.gif` beside `key`. */
   renditions?: StoredRendition[]
-  /** Of a request with an `Idempotency-Key`, so that it is found again where the process died before it could remember its answer. */
+  /**
+   * Of a request with an `Idempotency-Key`, so that it is found again where the process died before it could remember
+   * its answer.
+   */
   upload_key?: UploadKey
   created_at: Date
 }

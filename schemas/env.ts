@@ -1,12 +1,26 @@
 import { Type, type Static } from '@sinclair/typebox'
 
 const Text = () => Type.Optional(Type.String())
-const Integer = (value: number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) => Type.Integer({ default: value, minimum, maximum })
-const OptionalInteger = (minimum = 0, maximum = Number.MAX_SAFE_INTEGER) => Type.Optional(Type.Integer({ minimum, maximum }))
+const Integer = (value: number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) => Type.Integer({
+  default: value,
+  minimum,
+  maximum
+})
+const OptionalInteger = (minimum = 0, maximum = Number.MAX_SAFE_INTEGER) => Type.Optional(Type.Integer({
+  minimum,
+  maximum
+}))
 const Flag = (value: boolean) => Type.Boolean({ default: value })
-const OneOf = <const T extends string[]>(values: T, value: T[number]) => Type.Unsafe<T[number]>({ type: 'string', enum: values, default: value })
+const OneOf = <const T extends string[]>(values: T, value: T[number]) => Type.Unsafe<T[number]>({
+  type: 'string',
+  enum: values,
+  default: value
+})
 
-/** The environment, by the names an operator types; rules that need more than one value or a parser live in services/config.ts. */
+/**
+ * The environment, by the names an operator types; rules that need more than one value or a parser live in
+ * services/config.ts.
+ */
 export const Env = Type.Object({
   NODE_ENV: OneOf(['development', 'production', 'test'], 'development'),
   PORT: Integer(5000, 0, 65535),
@@ -83,5 +97,8 @@ export const Env = Type.Object({
 
 export type Env = Static<typeof Env>
 
-/** An environment in which every service this process stands on is named: given by the operator, or by the embedded stand-ins. */
+/**
+ * An environment in which every service this process stands on is named: given by the operator, or by the embedded
+ * stand-ins.
+ */
 export type Config = Env & Required<Pick<Env, 'MONGO_URI' | 'S3_BUCKET' | 'OTP_SECRET'>>

@@ -1,3 +1,6 @@
 import { Type } from '@sinclair/typebox'
 
-export const Healthy = Type.Object({ status: Type.String({ examples: ['ok'] }) }, { $id: 'Healthy', examples: [{ status: 'ok' }] })
+export const Healthy = Type.Object({ status: Type.String({ examples: ['ok'] }) }, {
+  $id: 'Healthy',
+  examples: [{ status: 'ok' }]
+})

@@ -4,7 +4,10 @@ import { NextCursor, NullableTimestamp, ObjectIdHex, PageNumber, PhoneNumber, re
 import { LibraryItem } from './library.js'
 
 export const UserCreation = Type.Object({
-  username: Type.String({ description: '1 to 64 characters after trimming; unique without regard to case', examples: ['meera'] }),
+  username: Type.String({
+    description: '1 to 64 characters after trimming; unique without regard to case',
+    examples: ['meera']
+  }),
   number: PhoneNumber,
   admin: Type.Optional(Type.Boolean({ description: 'Counts only when an admin sends it' }))
 }, { $id: 'UserCreation', examples: [{ username: 'meera', number: '+919876543210' }] })
@@ -18,14 +21,33 @@ export const UserCreated = Type.Object({
 const seed = {
   _id: ObjectIdHex,
   username: Type.String({ examples: ['meera'] }),
-  number: Type.String({ description: 'E.164; all but the last four digits are `*` unless it is the caller\'s own or the caller an admin', examples: ['+********3210'] }),
+  number: Type.String({
+    description: 'E.164; all but the last four digits are `*` unless it is the caller\'s own or the caller an admin',
+    examples: ['+********3210']
+  }),
   created_on: Timestamp
 }
 
-export const User = Type.Object(seed, { $id: 'User', examples: [{ _id: '665f1c2ab7e4d90012ab34cd', username: 'meera', number: '+********3210', created_on: '2026-05-04T10:11:12.345Z' }] })
+export const User = Type.Object(seed, {
+  $id: 'User',
+  examples: [
+    {
+      _id: '665f1c2ab7e4d90012ab34cd',
+      username: 'meera',
+      number: '+********3210',
+      created_on: '2026-05-04T10:11:12.345Z'
+    }
+  ]
+})
 export type User = Static<typeof User>
 
-const meera = { _id: '665f1c2ab7e4d90012ab34cd', username: 'meera', number: '+919876543210', created_on: '2026-05-04T10:11:12.345Z', admin: false }
+const meera = {
+  _id: '665f1c2ab7e4d90012ab34cd',
+  username: 'meera',
+  number: '+919876543210',
+  created_on: '2026-05-04T10:11:12.345Z',
+  admin: false
+}
 
 export const CurrentUser = Type.Object({ ...seed, admin: Type.Boolean() }, { $id: 'CurrentUser', examples: [meera] })
 export type CurrentUser = Static<typeof CurrentUser>
@@ -46,22 +68,38 @@ export const NumberChange = Type.Object({
 
 /** One schema for both outcomes, as for `verify-otp`. */
 export const NumberChangeResult = Type.Object({
-  success: Type.Boolean({ description: 'Whether the code was right. The members of the user and of the token are there only then' }),
+  success: Type.Boolean({
+    description: 'Whether the code was right. The members of the user and of the token are there only then'
+  }),
   message: Type.String({ examples: ['Number changed'] }),
   ...Type.Partial(CurrentUser).properties,
-  access_token: Type.Optional(Type.String({ description: 'For the same session. Older access tokens stay good', examples: ['eyJhbGciOiJIUzI1NiIs…'] })),
+  access_token: Type.Optional(Type.String({
+    description: 'For the same session. Older access tokens stay good',
+    examples: ['eyJhbGciOiJIUzI1NiIs…']
+  })),
   token_type: OtpResult.properties.token_type,
   expires_in: OtpResult.properties.expires_in
 }, {
   $id: 'NumberChangeResult',
   examples: [
-    { success: true, message: 'Number changed', ...meera, number: '+919876543211', access_token: 'eyJhbGciOiJIUzI1NiIs…', token_type: 'Bearer', expires_in: 2592000 },
+    {
+      success: true,
+      message: 'Number changed',
+      ...meera,
+      number: '+919876543211',
+      access_token: 'eyJhbGciOiJIUzI1NiIs…',
+      token_type: 'Bearer',
+      expires_in: 2592000
+    },
     { success: false, message: 'Invalid OTP' }
   ]
 })
 
 /** A user as admins see them. */
-export const ManagedUser = Type.Object({ ...CurrentUser.properties, blocked: Type.Boolean() }, { $id: 'ManagedUser', examples: [{ ...meera, blocked: false }] })
+export const ManagedUser = Type.Object({ ...CurrentUser.properties, blocked: Type.Boolean() }, {
+  $id: 'ManagedUser',
+  examples: [{ ...meera, blocked: false }]
+})
 export type ManagedUser = Static<typeof ManagedUser>
 
 export const UserChange = Type.Object({
@@ -84,7 +122,12 @@ export const UserPage = Type.Object({
 }, { $id: 'UserPage', examples: [{ users: [{ ...meera, blocked: false }], next_cursor: null }] })
 export type UserPage = Static<typeof UserPage>
 
-const code = { issued_at: '2026-05-04T10:10:50.000Z', expires_at: '2026-05-04T10:15:50.000Z', tries: 1, used_at: '2026-05-04T10:11:12.345Z' }
+const code = {
+  issued_at: '2026-05-04T10:10:50.000Z',
+  expires_at: '2026-05-04T10:15:50.000Z',
+  tries: 1,
+  used_at: '2026-05-04T10:11:12.345Z'
+}
 
 export const LoginCode = Type.Object({
   issued_at: Timestamp,
@@ -109,12 +152,24 @@ export const RecordedEvent = Type.Object({
   at: Timestamp,
   event: Type.String({ examples: ['session.opened'] }),
   count: Type.Integer({ minimum: 1, description: 'How many equal events this row stands for' }),
-  network: Type.Optional(Type.String({ description: 'The network that the request came from. Absent where somebody else did it', examples: ['203.0.113.0/24'] })),
+  network: Type.Optional(Type.String({
+    description: 'The network that the request came from. Absent where somebody else did it',
+    examples: ['203.0.113.0/24']
+  })),
   request_id: Type.Optional(Type.String()),
   details: Type.Record(Type.String(), Type.String())
 }, {
   $id: 'RecordedEvent',
-  examples: [{ at: '2026-05-04T10:11:12.345Z', event: 'otp.verified', count: 1, network: '203.0.113.0/24', request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', details: {} }]
+  examples: [
+    {
+      at: '2026-05-04T10:11:12.345Z',
+      event: 'otp.verified',
+      count: 1,
+      network: '203.0.113.0/24',
+      request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e',
+      details: {}
+    }
+  ]
 })
 export type RecordedEvent = Static<typeof RecordedEvent>
 
@@ -132,7 +187,9 @@ export const PersonalData = Type.Object({
   exported_at: Timestamp,
   user: { ...ref(CurrentUser), description: '`username` is empty before the account has a name' },
   former_numbers: Type.Array(ref(FormerNumber), { description: 'The account\'s earlier phone numbers' }),
-  duplicates: Type.Array(ref(User), { description: 'Older users of the same number, with the number as it was written' }),
+  duplicates: Type.Array(ref(User), {
+    description: 'Older users of the same number, with the number as it was written'
+  }),
   sessions: Type.Array(ref(Session)),
   login: Type.Optional(ref(LoginState)),
   uploads: Type.Array(ref(OpenUpload), { description: 'Uploads in progress' }),
@@ -140,7 +197,27 @@ export const PersonalData = Type.Object({
   audit: Type.Array(ref(RecordedEvent), { description: 'The audit rows of the last 90 days, newest first' })
 }, {
   $id: 'PersonalData',
-  examples: [{ exported_at: '2026-05-05T08:00:00.000Z', user: meera, former_numbers: [], duplicates: [], sessions: [], uploads: [], items: [], audit: [{ at: '2026-05-05T08:00:00.000Z', event: 'user.exported', count: 1, network: '203.0.113.0/24', request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e', details: {} }] }]
+  examples: [
+    {
+      exported_at: '2026-05-05T08:00:00.000Z',
+      user: meera,
+      former_numbers: [],
+      duplicates: [],
+      sessions: [],
+      uploads: [],
+      items: [],
+      audit: [
+        {
+          at: '2026-05-05T08:00:00.000Z',
+          event: 'user.exported',
+          count: 1,
+          network: '203.0.113.0/24',
+          request_id: '7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e',
+          details: {}
+        }
+      ]
+    }
+  ]
 })
 
 export const UserId = Type.Object({ id: ObjectIdHex })

@@ -8,5 +8,8 @@ export const TwilioStatus = Type.Object({
 }, { $id: 'TwilioStatus', examples: [{ MessageStatus: 'undelivered', To: '+919876543210', ErrorCode: '30003' }] })
 
 export const TwilioReference = Type.Object({
-  reference: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}$', description: 'When the text was sent: milliseconds since 1970' }))
+  reference: Type.Optional(Type.String({
+    pattern: '^[0-9]{1,15}$',
+    description: 'When the text was sent: milliseconds since 1970'
+  }))
 })

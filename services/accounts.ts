@@ -3,10 +3,15 @@ import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { SessionDocument, UserDocument } from '../schemas/documents.js'
 import type { Caller, Clock, Log } from './ports.js'
 
-/** For how long a process may believe what it has read of an account: with the request's own time, less than ten seconds. */
+/**
+ * For how long a process may believe what it has read of an account: with the request's own time, less than ten
+ * seconds.
+ */
 const TRUST_MS = 9_000
 const MAX_CACHED_ACCOUNTS = 10_000
-/** How often the use of a session is written down: in an hour, or in a quarter of its idle time where that is shorter. */
+/**
+ * How often the use of a session is written down: in an hour, or in a quarter of its idle time where that is shorter.
+ */
 const TOUCH_MS = 3600 * 1000
 
 export interface AccountsOptions {
@@ -82,7 +87,8 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     if (at.getTime() - session.last_used_at.getTime() < touchMs) return
     const unused = { _id, sessions: { $elemMatch: { id: session.id, last_used_at: { $lt: at } } } }
     await users.updateOne(unused, { $set: { 'sessions.$.last_used_at': at } })
-      .catch((err: unknown) => log.warn({ event: 'session.touch_failed', err }, 'The last use of a session could not be written down'))
+      .catch((err: unknown) =>
+        log.warn({ event: 'session.touch_failed', err }, 'The last use of a session could not be written down'))
     session.last_used_at = at
   }
 

@@ -19,7 +19,10 @@ const MAX_ANONYMOUS_ROWS = 100
 const FOLDED = 'events.folded'
 
 /** Events that change a right. Each has a row of its own, which is written before the answer. */
-const RIGHTS = new Set<AuditEvent>(['otp.verified', 'session.opened', 'session.revoked', 'session.reused', 'user.created', 'number.changed', 'user.deleted', 'admin.changed'])
+const RIGHTS = new Set<AuditEvent>([
+  'otp.verified', 'session.opened', 'session.revoked', 'session.reused', 'user.created', 'number.changed',
+  'user.deleted', 'admin.changed'
+])
 export const changesRight = (event: AuditEvent) => RIGHTS.has(event)
 
 export interface AuditOptions {
@@ -53,8 +56,10 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
   return { add, each, flush, close }
 
   /**
-   * Notes an event; it is in the database a moment later. What repeats another one of the last minute is added to its row, so that a flood of guesses
-   * is no flood of rows; what a client network does without a token beyond 100 rows a minute is one row. This process counts for itself.
+   * Notes an event; it is in the database a moment later. What repeats another one of the last minute is added to its
+   * row, so that a flood of guesses
+   * is no flood of rows; what a client network does without a token beyond 100 rows a minute is one row. This process
+   * counts for itself.
    */
   function add (entry: Entry): void {
     const row = rowOf(entry)
@@ -70,9 +75,26 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
     return repeated(key) ?? remember(key, anonymous && isOverflowing(address) ? folded(entry) : newRow(entry))
   }
 
-  function newRow ({ event, subject, address, requestId, details }: Omit<Entry, 'event'> & { event: string }): AuditDocument {
+  function newRow ({
+    event,
+    subject,
+    address,
+    requestId,
+    details
+  }: Omit<Entry, 'event'> & { event: string }): AuditDocument {
     const at = now()
-    return { _id: new ObjectId(), event, account: accountIn(subject), phone: maskedPhone(subject), network: maskAddress(address), request_id: requestId, at, count: 1, details, purge_at: new Date(at.getTime() + KEPT_MS) }
+    return {
+      _id: new ObjectId(),
+      event,
+      account: accountIn(subject),
+      phone: maskedPhone(subject),
+      network: maskAddress(address),
+      request_id: requestId,
+      at,
+      count: 1,
+      details,
+      purge_at: new Date(at.getTime() + KEPT_MS)
+    }
   }
 
   function repeated (key: string): AuditDocument | undefined {
@@ -91,7 +113,9 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
   function isOverflowing (address: string): boolean {
     const client = clientOf(address)
     const known = networks.get(client)
-    const counted = known && Math.abs(now().getTime() - known.since) < MINUTE_MS ? known : { since: now().getTime(), rows: 0 }
+    const counted = known && Math.abs(now().getTime() - known.since) < MINUTE_MS
+      ? known
+      : { since: now().getTime(), rows: 0 }
     networks.set(client, counted)
     return ++counted.rows > MAX_ANONYMOUS_ROWS
   }
@@ -122,15 +146,21 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
   async function write (): Promise<void> {
     const rows = [...waiting]
     waiting.clear()
-    const operations = rows.map(({ _id, count, ...row }) => ({ updateOne: { filter: { _id }, update: { $setOnInsert: row, $max: { count } }, upsert: true } }))
+    const operations = rows.map(({ _id, count, ...row }) => ({
+      updateOne: { filter: { _id }, update: { $setOnInsert: row, $max: { count } }, upsert: true }
+    }))
     if (rows.length > 0) await audit.bulkWrite(operations, { ordered: false }).catch((err: unknown) => keep(rows, err))
     reportLost()
   }
 
-  /** Keeps what was not written, while there is room. A row that the database refused by itself would be refused again. */
+  /**
+   * Keeps what was not written, while there is room. A row that the database refused by itself would be refused again.
+   */
   function keep (rows: AuditDocument[], err: unknown): void {
     const refused = err instanceof MongoBulkWriteError ? [err.writeErrors].flat().length : 0
-    const kept = refused > 0 ? [] : rows.filter(row => waiting.has(row) || (waiting.size < MAX_WAITING && waiting.add(row)))
+    const kept = refused > 0
+      ? []
+      : rows.filter(row => waiting.has(row) || (waiting.size < MAX_WAITING && waiting.add(row)))
     lost += refused > 0 ? refused : rows.length - kept.length
     log.error({ event: 'audit.write_failed', rows: kept.length, err })
     if (kept.length > 0) timer ??= setTimeout(flush, RETRY_MS).unref()

@@ -23,7 +23,10 @@ const CURSORS: Record<string, number> = { find: 1, aggregate: 1 }
 const READS = ['next', 'tryNext', 'hasNext', 'toArray']
 type Method = (...given: unknown[]) => unknown
 
-/** The same collection, whose commands are bounded in time: on the server by `maxTimeMS`, here by what the request may still wait. */
+/**
+ * The same collection, whose commands are bounded in time: on the server by `maxTimeMS`, here by what the request may
+ * still wait.
+ */
 export function boundedCollection<T extends Document> (collection: Collection<T>): Collection<T> {
   return new Proxy(collection, {
     get (target, name: string) {
@@ -63,7 +66,10 @@ function boundedCursor (cursor: AbstractCursor): AbstractCursor {
 
 async function * each (cursor: AbstractCursor): AsyncGenerator<unknown, void, undefined> {
   try {
-    for (let document = await inTime(() => cursor.next()); document !== null; document = await inTime(() => cursor.next())) yield document
+    for (let document = await inTime(() =>
+      cursor.next()); document !== null; document = await inTime(() => cursor.next())) {
+      yield document
+    }
   } finally {
     await cursor.close()
   }

@@ -29,7 +29,10 @@ function parseNetwork (text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
   return [address, bits === undefined ? whole : Number(bits) - (isMapped ? 96 : 0)]
 }
 
-/** The same text for every form of one address: IPv4 also where it is mapped into IPv6, and no zone. Undefined for what is no address. */
+/**
+ * The same text for every form of one address: IPv4 also where it is mapped into IPv6, and no zone. Undefined for what
+ * is no address.
+ */
 export function normalAddress (text: string): string | undefined {
   const address = text.replace(/%.*$/s, '')
   return isIP(address) === 0 ? undefined : ipaddr.process(address).toString()
@@ -43,9 +46,22 @@ const FORMS = [
   /^([0-9a-f:.]+(?:%.+)?)$/i
 ]
 
-/** The address in one element of `X-Forwarded-For`, with or without port, brackets, zone, quotes and `for=`. Undefined for every other text, such as `unknown`. */
+/**
+ * The address in one element of `X-Forwarded-For`, with or without port, brackets, zone, quotes and `for=`. Undefined
+ * for every other text, such as `unknown`.
+ */
 function readElement (element: string): string | undefined {
-  const text = element.trim().replace(/^"(.*)"$/s, '$1').trim().replace(/^for=/i, '').replace(/;.*$/s, '').trim().replace(/^"(.*)"$/s, '$1')
+  const text = element
+    .trim()
+    .replace(/^"(.*)"$/s, '$1')
+    .trim()
+    .replace(/^for=/i, '')
+    .replace(/;.*$/s, '')
+    .trim()
+    .replace(
+      /^"(.*)"$/s,
+      '$1'
+    )
   for (const form of FORMS) {
     const address = normalAddress(form.exec(text)?.[1] ?? '')
     if (address !== undefined) return address
@@ -54,10 +70,14 @@ function readElement (element: string): string | undefined {
 }
 
 /**
- * Who asks, behind proxies that are trusted: the address that the last trusted proxy from the right saw. Empty elements are
+ * Who asks, behind proxies that are trusted: the address that the last trusted proxy from the right saw. Empty elements
+ * are
  * skipped. `unreadable`: an element that counts is no address, so that the peer's own address has to do.
  */
-export function clientAddress (peer: string, forwardedFor: string | undefined, trusts: Trusts): { address: string, unreadable: boolean } {
+export function clientAddress (peer: string, forwardedFor: string | undefined, trusts: Trusts): {
+  address: string
+  unreadable: boolean
+} {
   const own = normalAddress(peer) ?? peer
   let address = own
   for (const element of (forwardedFor ?? '').split(',').reverse()) {

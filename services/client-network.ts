@@ -4,7 +4,10 @@ import { LRUCache } from 'lru-cache'
 /** Addresses whose networks are remembered: a request needs those of its client several times. */
 const MAX_CACHED = 10_000
 
-/** Whom limits count as one client: an IPv4 address, also in its IPv6 form, or the /56 that one IPv6 customer may have (RFC 6177). */
+/**
+ * Whom limits count as one client: an IPv4 address, also in its IPv6 form, or the /56 that one IPv6 customer may have
+ * (RFC 6177).
+ */
 export const clientOf = networkOf({ ipv4: 32, ipv6: 56 })
 
 /** Where somebody was, for people who may not know exactly: the /24 or the /48 around an address. */

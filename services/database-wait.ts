@@ -24,7 +24,8 @@ export const newDatabaseWait = (isForEach: boolean): DatabaseWait => ({ isForEac
 export const waitingWithin = <T>(wait: DatabaseWait, work: () => T): T => current.run(wait, work)
 
 /**
- * Awaits what the database, or somebody who waits for it, is asked. Rejects when the request has waited for as long as it may; the command goes on, and the driver ends it.
+ * Awaits what the database, or somebody who waits for it, is asked. Rejects when the request has waited for as long as
+ * it may; the command goes on, and the driver ends it.
  * Work that belongs to no request is not bound.
  */
 export async function inTime<T> (ask: () => Promise<T>): Promise<T> {
@@ -35,7 +36,10 @@ export async function inTime<T> (ask: () => Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   try {
     if (left <= 0) throw silence()
-    return await Promise.race([ask(), new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(silence()), left) })])
+    return await Promise.race([
+      ask(),
+      new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(silence()), left) })
+    ])
   } finally {
     clearTimeout(timer)
     if (--wait.running === 0) wait.spentMs += performance.now() - wait.since

@@ -1,13 +1,29 @@
-import { MongoClient, MongoServerError, type Collection, type CreateIndexesOptions, type Db, type IndexDirection, type MongoClientOptions } from 'mongodb'
+import {
+  MongoClient,
+  MongoServerError,
+  type Collection,
+  type CreateIndexesOptions,
+  type Db,
+  type IndexDirection,
+  type MongoClientOptions
+} from 'mongodb'
 import { DUPLICATE_KEY } from './errors.js'
 import { maskPhone } from './phone.js'
 import type { Log } from './ports.js'
 
-interface Index extends Pick<CreateIndexesOptions, 'name' | 'unique' | 'sparse' | 'expireAfterSeconds' | 'partialFilterExpression'> {
+interface Index extends Pick<CreateIndexesOptions,
+  | 'name'
+  | 'unique'
+  | 'sparse'
+  | 'expireAfterSeconds'
+  | 'partialFilterExpression'> {
   key: Record<string, IndexDirection>
 }
 
-/** Every text but the empty one. Not `$type`, which says the same: MongoDB would then use the index for no query that does not say `$type` too. */
+/**
+ * Every text but the empty one. Not `$type`, which says the same: MongoDB would then use the index for no query that
+ * does not say `$type` too.
+ */
 const ANY_TEXT = { $gt: '' }
 
 /** The order of the library: no two items share a place in it. */
@@ -24,7 +40,12 @@ export const indexes: Record<string, Index[]> = {
   ],
   users: [
     { key: { number: 1 }, name: 'unique_number', unique: true, partialFilterExpression: { number: ANY_TEXT } },
-    { key: { username_key: 1 }, name: 'unique_username_key', unique: true, partialFilterExpression: { username_key: ANY_TEXT } },
+    {
+      key: { username_key: 1 },
+      name: 'unique_username_key',
+      unique: true,
+      partialFilterExpression: { username_key: ANY_TEXT }
+    },
     { key: { 'former_numbers.number': 1 }, sparse: true },
     { key: { deleting: 1 }, sparse: true },
     { key: { schema: 1 } },
@@ -48,7 +69,9 @@ export const indexes: Record<string, Index[]> = {
   ],
   library: [
     { key: NEWEST_FIRST },
-    ...['type', 'category', 'user_id', 'owner'].map(field => ({ key: { [field]: 1, ...NEWEST_FIRST } as Index['key'] })),
+    ...['type', 'category', 'user_id', 'owner'].map(field => ({
+      key: { [field]: 1, ...NEWEST_FIRST } as Index['key']
+    })),
     { key: { 'upload_key.digest': 1 }, partialFilterExpression: { 'upload_key.digest': ANY_TEXT } },
     { key: { words: 1, ...NEWEST_FIRST }, partialFilterExpression: { words: ANY_TEXT } },
     { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } }
@@ -70,12 +93,18 @@ export function mongoUriFault (uri: string): string | undefined {
   const authority = /^[^/?]*/.exec(rest)![0]
   const path = rest.slice(authority.length)
   const at = authority.lastIndexOf('@')
-  if (path.includes('@') || /[/?#[\]@]/.test(authority.slice(0, Math.max(at, 0)))) return 'must have % codes for the characters : / ? # [ ] @ in the user name and the password'
+  if (path.includes('@') || /[/?#[\]@]/.test(authority.slice(0, Math.max(at, 0)))) {
+    return 'must have % codes for the characters : / ? # [ ] @ in the user name and the password'
+  }
   const hosts = authority.slice(at + 1).split(',')
   if (hosts.includes('')) return 'must begin with mongodb:// or mongodb+srv:// and name a host'
   if (!hosts.every(host => isHost(host))) return 'must name its hosts as host or host:port, with a port from 1 to 65535'
-  if (srv !== undefined && (hosts.length > 1 || /:\d+$/.test(hosts[0]!))) return 'must name one host and no port after mongodb+srv://'
-  if (/["*<>|:$.\s/\\]/.test(databaseName(uri)) || databaseName(uri).length > 63) return 'must name a database as MongoDB does: no more than 63 characters, and none of / \\ . " $ * < > : | or white space'
+  if (srv !== undefined && (hosts.length > 1 || /:\d+$/.test(hosts[0]!))) {
+    return 'must name one host and no port after mongodb+srv://'
+  }
+  if (/["*<>|:$.\s/\\]/.test(databaseName(uri)) || databaseName(uri).length > 63) {
+    return 'must name a database as MongoDB does: no more than 63 characters, and none of / \\ . " $ * < > : | or white space'
+  }
   try {
     new MongoClient(uri) // eslint-disable-line no-new
     return undefined
@@ -107,8 +136,10 @@ const PROGRESS_MS = 2000
 const CONFLICTS = new Set([85, 86])
 
 /**
- * Builds the indexes that are not there, however long that takes, and drops what is retired. Rejects when one with the same key and other options is there
- * (85, 86), or when rows share what is to be unique (11000), with a sentence that names the index, the collection and one example.
+ * Builds the indexes that are not there, however long that takes, and drops what is retired. Rejects when one with the
+ * same key and other options is there
+ * (85, 86), or when rows share what is to be unique (11000), with a sentence that names the index, the collection and
+ * one example.
  */
 export async function ensureIndexes (db: Db, log?: Pick<Log, 'info'>): Promise<void> {
   for (const collection of retired) await dropIfThere(db, collection)
@@ -122,10 +153,18 @@ async function ensureIndex (collection: Collection, index: Index, log?: Pick<Log
   const subject = { collection: collection.collectionName, index: options.name ?? Object.entries(key).flat().join('_') }
   const begun = performance.now()
   const seconds = () => Math.round((performance.now() - begun) / 1000)
-  const progress = setInterval(() => log?.info({ event: 'index.build_continued', ...subject, seconds: seconds() }, 'An index is being built; the service starts when it is ready'), PROGRESS_MS)
+  const progress = setInterval(
+    () => log?.info(
+      { event: 'index.build_continued', ...subject, seconds: seconds() },
+      'An index is being built; the service starts when it is ready'
+    ),
+    PROGRESS_MS
+  )
   try {
     await collection.createIndex(key, options)
-    if (seconds() >= PROGRESS_MS / 1000) log?.info({ event: 'index.built', ...subject, seconds: seconds() }, 'An index is built')
+    if (seconds() >= PROGRESS_MS / 1000) {
+      log?.info({ event: 'index.built', ...subject, seconds: seconds() }, 'An index is built')
+    }
   } catch (cause) {
     throw await indexRefusal(collection, index, subject.index, cause)
   } finally {
@@ -133,11 +172,26 @@ async function ensureIndex (collection: Collection, index: Index, log?: Pick<Log
   }
 }
 
-async function indexRefusal (collection: Collection, { key, partialFilterExpression = {} }: Index, name: string, cause: unknown): Promise<Error> {
+async function indexRefusal (
+  collection: Collection,
+  { key, partialFilterExpression = {} }: Index,
+  name: string,
+  cause: unknown
+): Promise<Error> {
   const subject = `MongoDB at MONGO_URI refuses the index ${name} of the collection ${collection.collectionName}`
   const code = cause instanceof MongoServerError ? Number(cause.code) : 0
-  if (CONFLICTS.has(code)) return new Error(`${subject}: one with this name or this key, and other options, is there. Drop that one, and start again`, { cause })
-  if (code !== DUPLICATE_KEY) return new Error(`${subject}: ${cause instanceof MongoServerError ? cause.codeName ?? code : 'the connection has ended'}`, { cause })
+  if (CONFLICTS.has(code)) {
+    return new Error(
+      `${subject}: one with this name or this key, and other options, is there. Drop that one, and start again`,
+      { cause }
+    )
+  }
+  if (code !== DUPLICATE_KEY) {
+    return new Error(
+      `${subject}: ${cause instanceof MongoServerError ? cause.codeName ?? code : 'the connection has ended'}`,
+      { cause }
+    )
+  }
   const field = Object.keys(key)[0]!
   const [shared] = await collection.aggregate<{ _id: unknown, one: unknown, other: unknown }>([
     { $match: partialFilterExpression },
@@ -145,6 +199,11 @@ async function indexRefusal (collection: Collection, { key, partialFilterExpress
     { $match: { count: { $gt: 1 } } },
     { $limit: 1 }
   ], { allowDiskUse: true }).toArray().catch(() => [])
-  const example = shared === undefined ? '' : `, for example ${String(shared.one)} and ${String(shared.other)} (${maskPhone(String(shared._id))})`
-  return new Error(`${subject}: rows have the same ${field}${example}. A database of the replaced system wants \`npm run migrate\` first; else change or remove all but one of them`, { cause })
+  const example = shared === undefined
+    ? ''
+    : `, for example ${String(shared.one)} and ${String(shared.other)} (${maskPhone(String(shared._id))})`
+  return new Error(
+    `${subject}: rows have the same ${field}${example}. A database of the replaced system wants \`npm run migrate\` first; else change or remove all but one of them`,
+    { cause }
+  )
 }

@@ -5,7 +5,10 @@ const DIGITS = /\p{Nd}/gu
 /** `text` with every decimal digit, of whatever script (`\p{Nd}`), replaced by the ASCII digit of its value. */
 export const toAsciiDigits = (text: string): string => ASCII.test(text) ? text : text.replace(DIGITS, valueOf)
 
-/** Unicode keeps the digits of a script together, in the order of their values from 0 to 9 (Unicode Standard, section 4.6). Some scripts follow each other without a gap. */
+/**
+ * Unicode keeps the digits of a script together, in the order of their values from 0 to 9 (Unicode Standard, section
+ * 4.6). Some scripts follow each other without a gap.
+ */
 function valueOf (digit: string): string {
   const code = digit.codePointAt(0)!
   let start = code

@@ -5,8 +5,10 @@ import { parseEnv } from 'node:util'
 export const TAKEN_WHOLE = new Set(['JWT_LEGACY_SECRET'])
 
 /**
- * Adds to `env` the variables of the file that it does not have, and removes white space around every value: a secret that was
- * read from a file often ends in a line break. A value of white space only counts as not set. Other variables of the same
+ * Adds to `env` the variables of the file that it does not have, and removes white space around every value: a secret
+ * that was
+ * read from a file often ends in a line break. A value of white space only counts as not set. Other variables of the
+ * same
  * process (AWS_…, NODE_ENV) are read by libraries, so this changes the environment itself.
  */
 export function prepareEnvironment (env: Record<string, string | undefined>, file = '.env'): void {
@@ -30,6 +32,8 @@ function readEnvFile (file: string): Record<string, string> {
 
 /** As its byte order mark says, which is left out; UTF-8 without one. */
 function decode (bytes: Buffer): string {
-  const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : bytes[0] === 0xfe && bytes[1] === 0xff ? 'utf-16be' : 'utf-8'
+  const encoding = bytes[0] === 0xff && bytes[1] === 0xfe
+    ? 'utf-16le'
+    : bytes[0] === 0xfe && bytes[1] === 0xff ? 'utf-16be' : 'utf-8'
   return new TextDecoder(encoding).decode(bytes)
 }

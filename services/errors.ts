@@ -1,6 +1,9 @@
 import { MongoServerError } from 'mongodb'
 
-/** A refusal or failure that a client may read: the status and the sentence are the contract's, the cause is for the log only. */
+/**
+ * A refusal or failure that a client may read: the status and the sentence are the contract's, the cause is for the log
+ * only.
+ */
 export class ServiceError extends Error {
   readonly statusCode: number
   /** Seconds, for `Retry-After`. */
@@ -8,7 +11,11 @@ export class ServiceError extends Error {
   /** Whether the answer also carries `details`, a sentence that names the request id. */
   readonly detailed: boolean
 
-  constructor (statusCode: number, sentence: string, options: { cause?: unknown, retryAfter?: number, detailed?: boolean } = {}) {
+  constructor (
+    statusCode: number,
+    sentence: string,
+    options: { cause?: unknown, retryAfter?: number, detailed?: boolean } = {}
+  ) {
     super(sentence, { cause: options.cause })
     this.name = new.target.name
     this.statusCode = statusCode
@@ -70,9 +77,12 @@ export const fileTooLarge = (limit: number) => new ServiceError(413, `File is la
 export const isTooLarge = (error: unknown) => error instanceof ServiceError && error.statusCode === 413
 const DAMAGED = 'Damaged or unreasonable image'
 export const damagedImage = (cause?: unknown) => clientFault(DAMAGED, cause)
-export const isDamage = (error: unknown): error is ServiceError => error instanceof ServiceError && error.message === DAMAGED
+export const isDamage = (error: unknown): error is ServiceError => error instanceof ServiceError &&
+  error.message === DAMAGED
 export const tooManyBytes = (quota: number) => new ServiceError(413, `Your library would be larger than ${quota} bytes`)
-export const tooManyOpenUploads = (retryAfter: number) => new ServiceError(429, 'Too many direct uploads are open', { retryAfter })
+export const tooManyOpenUploads = (retryAfter: number) => new ServiceError(429, 'Too many direct uploads are open', {
+  retryAfter
+})
 /** Of one account at the same time. */
 export const tooManyUploads = () => new ServiceError(429, 'Too many uploads at the same time', { retryAfter: 5 })
 export const exportUnderWay = (retryAfter: number) => new ServiceError(429, 'Another export is running', { retryAfter })
@@ -92,7 +102,10 @@ export const requestTimeout = () => new ServiceError(408, 'Request timeout')
 export const unsupportedMediaType = () => new ServiceError(415, 'Unsupported media type')
 
 /** 503: the machine lacks something, is too slow, or stops. The same request may work a moment later. */
-export const outOfResources = (cause?: unknown) => new ServiceError(503, 'Service is out of resources', { cause, retryAfter: 5 })
+export const outOfResources = (cause?: unknown) => new ServiceError(503, 'Service is out of resources', {
+  cause,
+  retryAfter: 5
+})
 
 /** Descriptors, threads, memory and disk, by the codes of the operating system and of Node. */
 const SHORTAGE_CODES = new Set([

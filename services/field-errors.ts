@@ -23,7 +23,11 @@ export function toFieldError (faults: ValidationFault[]): FieldError {
 const fieldOf = ({ keyword, instancePath, params }: ValidationFault) =>
   keyword === 'required' ? String(params.missingProperty) : instancePath.split('/')[1] ?? '_schema'
 
-function sentence ({ keyword, params, parentSchema: { minLength = 0, maxLength = Infinity } = {} }: ValidationFault): string {
+function sentence ({
+  keyword,
+  params,
+  parentSchema: { minLength = 0, maxLength = Infinity } = {}
+}: ValidationFault): string {
   switch (keyword) {
     case 'required': return sentences.missing
     case 'type': return sentences.type(String(params.type))

@@ -5,4 +5,6 @@ export const foldCase = (text: string) =>
   withoutCase(text.normalize('NFKC').replace(invisible, '')).normalize('NFKC').trim()
 
 /** Letter by letter, so that a final sigma is no other letter; by way of the small letters, so that ẞ is ss. */
-const withoutCase = (text: string) => Array.from(text.toLowerCase().toUpperCase(), letter => letter.toLowerCase()).join('')
+const withoutCase = (text: string) => Array.from(text.toLowerCase().toUpperCase(), letter => letter.toLowerCase()).join(
+  ''
+)

@@ -22,7 +22,12 @@ export function createHealth ({ checks, monotonic = () => performance.now() }: H
   async function ready (): Promise<void> {
     if (!latest || monotonic() - latest.begunAt >= SHARED_MS) latest = { begunAt: monotonic(), failed: findFailed() }
     const failed = await latest.failed
-    if (failed.length > 0) throw new ServiceError(503, 'Not ready', { retryAfter: RETRY_AFTER_SECONDS, cause: new Error(`${failed.join(', ')} cannot be reached`) })
+    if (failed.length > 0) {
+      throw new ServiceError(503, 'Not ready', {
+        retryAfter: RETRY_AFTER_SECONDS,
+        cause: new Error(`${failed.join(', ')} cannot be reached`)
+      })
+    }
   }
 
   async function findFailed (): Promise<string[]> {
@@ -33,7 +38,9 @@ export function createHealth ({ checks, monotonic = () => performance.now() }: H
 
 async function withPatience (answer: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const silence = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error('no answer')), TIMEOUT_MS) })
+  const silence = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('no answer')), TIMEOUT_MS)
+  })
   try {
     await Promise.race([answer, silence])
   } finally {

@@ -1,4 +1,7 @@
-/** The text of a JSON object (RFC 8259), piece by piece; a member that is an async iterable becomes an array, and never lies in memory as a whole. */
+/**
+ * The text of a JSON object (RFC 8259), piece by piece; a member that is an async iterable becomes an array, and never
+ * lies in memory as a whole.
+ */
 export async function * jsonText (members: Record<string, unknown>): AsyncGenerator<string, void, undefined> {
   let before = '{'
   for (const [name, value] of Object.entries(members)) {
@@ -19,4 +22,6 @@ async function * arrayText (elements: AsyncIterable<unknown>): AsyncGenerator<st
   yield before === '[' ? '[]' : ']'
 }
 
-const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> => typeof value === 'object' && value !== null && Symbol.asyncIterator in value
+const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> => typeof value === 'object' &&
+  value !== null &&
+  Symbol.asyncIterator in value

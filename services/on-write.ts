@@ -1,6 +1,9 @@
 import type { Collection, Document } from 'mongodb'
 
-const WRITES = ['insertOne', 'insertMany', 'updateOne', 'updateMany', 'replaceOne', 'deleteOne', 'deleteMany', 'findOneAndUpdate', 'findOneAndReplace', 'findOneAndDelete', 'bulkWrite'] as const
+const WRITES = [
+  'insertOne', 'insertMany', 'updateOne', 'updateMany', 'replaceOne', 'deleteOne', 'deleteMany', 'findOneAndUpdate',
+  'findOneAndReplace', 'findOneAndDelete', 'bulkWrite'
+] as const
 
 /** From now on `tell` is called whenever a write through this very object has ended, however it ended. */
 export function onWrite<T extends Document> (collection: Collection<T>, tell: () => void): void {

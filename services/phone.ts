@@ -1,4 +1,9 @@
-import { parsePhoneNumberFromString, isSupportedCountry, type CountryCode, type PhoneNumber } from 'libphonenumber-js/max'
+import {
+  parsePhoneNumberFromString,
+  isSupportedCountry,
+  type CountryCode,
+  type PhoneNumber
+} from 'libphonenumber-js/max'
 import { toAsciiDigits } from './digits.js'
 import { invalidField, sentences } from './errors.js'
 
@@ -20,13 +25,17 @@ export interface Phone {
   country: string
   /** The digits that it shares with its neighbours, never less than the calling code. */
   prefix: string
-  /** An assigned mobile number. Others (fixed, VoIP, pager, toll-free, premium) are dearer than useful, and no proof of a person (NIST SP 800-63B §5.1.3.3). */
+  /**
+   * An assigned mobile number. Others (fixed, VoIP, pager, toll-free, premium) are dearer than useful, and no proof of
+   * a person (NIST SP 800-63B §5.1.3.3).
+   */
   readonly isMobile: boolean
 }
 
 /**
  * The one place where a number becomes its normal form, E.164. Undefined unless the whole text is a possible
- * phone number: no words around it, no extension. A national number is read as one of `region`; digits of every script count by their values.
+ * phone number: no words around it, no extension. A national number is read as one of `region`; digits of every script
+ * count by their values.
  * What has been through here once comes back the same, so that one phone never has two forms.
  */
 export function parsePhone (text: string, region: string): Phone | undefined {

@@ -11,7 +11,8 @@ export type Clock = () => Date
 export interface SmsMessage { to: string, body: string, reference: string }
 
 /**
- * Sends one SMS. Rejects with NumberRefused when the provider says that this number takes none, with SmsUnconfirmed when the SMS may
+ * Sends one SMS. Rejects with NumberRefused when the provider says that this number takes none, with SmsUnconfirmed
+ * when the SMS may
  * have been sent, and with any other error when it was not.
  */
 export type SendSms = (text: SmsMessage) => Promise<void>
@@ -31,7 +32,8 @@ export class NumberRefused extends Error {}
 /** Where the bytes of the library live. Every method rejects with what the store said or did not say. */
 export interface MediaStore {
   /**
-   * Writes a stream to `key`, bounded in memory. `sure`: so many bytes will come at least, unless the stream fails; with it most of them are passed on as they come.
+   * Writes a stream to `key`, bounded in memory. `sure`: so many bytes will come at least, unless the stream fails;
+   * with it most of them are passed on as they come.
    * Rejects with the stream's own error, or with the store's; the object may then exist, in part or later: `remove` it.
    */
   put (key: string, body: AsyncIterable<Buffer>, contentType: string, minBytes?: number): Promise<void>
@@ -39,7 +41,10 @@ export interface MediaStore {
   putBytes (key: string, bytes: Buffer, contentType: string): Promise<void>
   /** What lies at `key`, as a stream that has to be read or destroyed; undefined when nothing does. */
   get (key: string): Promise<{ body: Readable, size: number } | undefined>
-  /** Removes every object and every unfinished multipart upload whose key begins with `prefix`; resolves when there was none. */
+  /**
+   * Removes every object and every unfinished multipart upload whose key begins with `prefix`; resolves when there was
+   * none.
+   */
   remove (prefix: string): Promise<void>
   /** Removes the object at exactly this key; resolves when there is none. */
   removeObject (key: string): Promise<void>
@@ -49,8 +54,14 @@ export interface MediaStore {
   unfinished (prefix: string): AsyncIterable<{ key: string, uploadId: string }>
   /** Ends an unfinished multipart upload; resolves when there is none. */
   abort (key: string, uploadId: string): Promise<void>
-  /** A form with which anybody may post exactly one object of this key, type and size, for so many seconds by the system's clock. */
-  presignPost (key: string, contentType: string, size: number, seconds: number): Promise<{ url: string, fields: Record<string, string> }>
+  /**
+   * A form with which anybody may post exactly one object of this key, type and size, for so many seconds by the
+   * system's clock.
+   */
+  presignPost (key: string, contentType: string, size: number, seconds: number): Promise<{
+    url: string
+    fields: Record<string, string>
+  }>
   /** Rejects when the bucket cannot be reached. */
   ping (): Promise<void>
   /** Where anybody can fetch `key`. */
@@ -87,7 +98,8 @@ export interface RequestContext {
   userAgent: string
   log: Log
   /**
-   * Writes down what somebody did, or what was done to them: in the log, the audit and the metrics, a number masked. `details` must hold no secret
+   * Writes down what somebody did, or what was done to them: in the log, the audit and the metrics, a number masked.
+   * `details` must hold no secret
    * and no whole number.
    */
   record (event: AuditEvent, subject: Subject, details?: Record<string, string | number | boolean>): void
@@ -119,15 +131,22 @@ export interface NumberVerification {
   notifyOfNumberChange (number: string, requestContext: RequestContext): Promise<void>
 }
 
-/** One part of a multipart form, in the order of the wire; a file must be read to its end before the next part comes. */
+/**
+ * One part of a multipart form, in the order of the wire; a file must be read to its end before the next part comes.
+ */
 export type FormPart =
   | { type: 'field', name: string, value: unknown, truncated: boolean }
   | { type: 'file', name: string, filename: string, file: FormFile }
 
-/** The bytes of a file part. Where the request has a length: `sure` bytes will come at least or the form is malformed, and `most` at most. */
+/**
+ * The bytes of a file part. Where the request has a length: `sure` bytes will come at least or the form is malformed,
+ * and `most` at most.
+ */
 export type FormFile = Readable & { truncated?: boolean, minBytes?: number, maxBytes?: number }
 
-/** What whoever builds the app decides: its environment, and what a test or an embedder puts in the place of the world. */
+/**
+ * What whoever builds the app decides: its environment, and what a test or an embedder puts in the place of the world.
+ */
 export interface AppSettings {
   config: Config
   /** The time; default: the system's. */

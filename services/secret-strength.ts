@@ -2,10 +2,14 @@ const MIN_BITS = 32
 /** Words that people put into secrets, which make none. */
 const WORDS = /metrics|prometheus|monitoring|token|secret|password|passwd|hookaba|admin|bearer|example|sample|default|testing|test|letmein|welcome|qwertz|qwerty|asdf|key/gi
 
-/** Whether a secret is easily guessed: by an estimate of the random bits in it, without known words, repeats and rows such as 12345 or abcde. */
+/**
+ * Whether a secret is easily guessed: by an estimate of the random bits in it, without known words, repeats and rows
+ * such as 12345 or abcde.
+ */
 export function isGuessable (secret: string): boolean {
   const characters = [...repeatsOnce(secret.replace(WORDS, ''))]
-  const unexpected = characters.filter((character, i) => i === 0 || Math.abs(character.codePointAt(0)! - characters[i - 1]!.codePointAt(0)!) > 1)
+  const unexpected = characters.filter((character, i) =>
+    i === 0 || Math.abs(character.codePointAt(0)! - characters[i - 1]!.codePointAt(0)!) > 1)
   return unexpected.length * entropy(unexpected) < MIN_BITS
 }
 
@@ -16,5 +20,8 @@ const repeatsOnce = (text: string) => /^(.+?)\1+$/s.exec(text)?.[1] ?? text
 function entropy (characters: string[]): number {
   const counts = new Map<string, number>()
   for (const character of characters) counts.set(character, (counts.get(character) ?? 0) + 1)
-  return [...counts.values()].map(count => count / characters.length).reduce((sum, share) => sum - share * Math.log2(share), 0)
+  return [...counts.values()].map(count => count / characters.length).reduce(
+    (sum, share) => sum - share * Math.log2(share),
+    0
+  )
 }

@@ -1,6 +1,9 @@
 import type { Config } from '../schemas/env.js'
 
-/** Why a dependency refuses at the start, in one sentence that names the variable and the host, and no other part of the value. */
+/**
+ * Why a dependency refuses at the start, in one sentence that names the variable and the host, and no other part of the
+ * value.
+ */
 type Reason = { kind: 'unreachable' | 'credentials' | 'tls' | 'missing' | 'region', detail?: string }
 
 const TLS = /^(ERR_TLS_|ERR_SSL_|ERR_OSSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|EPROTO$)/
@@ -14,7 +17,10 @@ const DETAILS: Record<string, string> = {
   ENETUNREACH: 'there is no way to that network',
   ECONNRESET: 'it cuts the connection'
 }
-const BAD_CREDENTIALS = new Set(['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AccessDenied', 'ExpiredToken', 'InvalidToken', 'CredentialsProviderError', 'MongoMissingCredentialsError'])
+const BAD_CREDENTIALS = new Set([
+  'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AccessDenied', 'ExpiredToken', 'InvalidToken',
+  'CredentialsProviderError', 'MongoMissingCredentialsError'
+])
 /** Unauthorized, AuthenticationFailed, and Atlas' own AtlasError. */
 const MONGO_REFUSALS = new Set([13, 18, 8000])
 const SILENT = 'it does not answer'
@@ -38,13 +44,21 @@ function causes (error: unknown): Fault[] {
     if (typeof value !== 'object' || value === null || found.has(value) || found.size >= MAX_ERRORS) return
     const fault = value as Fault
     found.add(fault)
-    for (const next of [fault.cause, fault.reason, fault.error, ...listOf(fault.errors), ...listOf(fault.servers?.values())]) add(next)
+    for (const next of [
+      fault.cause, fault.reason, fault.error, ...listOf(fault.errors), ...listOf(fault.servers?.values())
+    ]) {
+      add(next)
+    }
   }
   add(error)
   return [...found]
 }
 
-const listOf = (values: unknown): unknown[] => typeof values === 'object' && values !== null && Symbol.iterator in values ? [...values as Iterable<unknown>] : []
+const listOf = (values: unknown): unknown[] => typeof values === 'object' &&
+  values !== null &&
+  Symbol.iterator in values
+  ? [...values as Iterable<unknown>]
+  : []
 
 function reasonOf (error: unknown): Reason {
   const faults = causes(error)
@@ -52,7 +66,8 @@ function reasonOf (error: unknown): Reason {
   const statuses = faults.map(({ $metadata }) => $metadata?.httpStatusCode)
   const tls = codes.find(code => typeof code === 'string' && TLS.test(code))
   if (tls !== undefined) return { kind: 'tls', detail: String(tls) }
-  const isRefusal = faults.some(({ name = '', code }) => BAD_CREDENTIALS.has(name) || MONGO_REFUSALS.has(code as number))
+  const isRefusal = faults.some(({ name = '', code }) =>
+    BAD_CREDENTIALS.has(name) || MONGO_REFUSALS.has(code as number))
   if (isRefusal || statuses.some(status => status === 401 || status === 403)) return { kind: 'credentials' }
   if (statuses.includes(404)) return { kind: 'missing' }
   if (statuses.some(status => status === 301 || status === 307)) return { kind: 'region' }
@@ -63,7 +78,12 @@ function reasonOf (error: unknown): Reason {
 /** Why MongoDB at `uri` cannot be used. */
 export function mongoRefusal (uri: string, cause: unknown): Error {
   const { kind, detail } = reasonOf(cause)
-  const reason = { credentials: 'it refuses the user name or the password', tls: `TLS failed (${detail})` }[kind as string] ?? detail ?? SILENT
+  const reason = {
+    credentials: 'it refuses the user name or the password',
+    tls: `TLS failed (${detail})`
+  }[kind as string] ??
+    detail ??
+    SILENT
   return new Error(`MongoDB cannot be reached at MONGO_URI (${hostsOf(uri)}): ${reason}`, { cause })
 }
 
@@ -71,9 +91,14 @@ export function mongoRefusal (uri: string, cause: unknown): Error {
 const hostsOf = (uri: string) => /^mongodb(?:\+srv)?:\/\/(?:[^/]*@)?([^/?@]+)/.exec(uri)?.[1] ?? 'no host'
 
 /** Why the bucket of `config` cannot be used. */
-export function storeRefusal ({ S3_ENDPOINT, S3_REGION }: Pick<Config, 'S3_ENDPOINT' | 'S3_REGION'>, cause: unknown): Error {
+export function storeRefusal (
+  { S3_ENDPOINT, S3_REGION }: Pick<Config, 'S3_ENDPOINT' | 'S3_REGION'>,
+  cause: unknown
+): Error {
   const { kind, detail = SILENT } = reasonOf(cause)
-  const at = S3_ENDPOINT === undefined ? `S3_REGION (s3.${S3_REGION}.amazonaws.com:443)` : `S3_ENDPOINT (${hostOf(S3_ENDPOINT)})`
+  const at = S3_ENDPOINT === undefined
+    ? `S3_REGION (s3.${S3_REGION}.amazonaws.com:443)`
+    : `S3_ENDPOINT (${hostOf(S3_ENDPOINT)})`
   const reason = {
     credentials: 'the store refuses the credentials, or does not let them use the bucket: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role',
     missing: 'the store has no such bucket: create it, or correct the name',
@@ -92,8 +117,12 @@ function hostOf (url: string): string {
 /** Why the process cannot listen. */
 export function listenRefusal (error: unknown): Error {
   const { code } = error as NodeJS.ErrnoException
-  if (code === 'EADDRINUSE') return new Error('PORT is in use by another process: stop that one, or set PORT to a free port')
+  if (code === 'EADDRINUSE') {
+    return new Error('PORT is in use by another process: stop that one, or set PORT to a free port')
+  }
   if (code === 'EACCES') return new Error('PORT is one that this process may not listen on: set PORT to one above 1023')
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') return new Error('HOST is no address of this machine')
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') {
+    return new Error('HOST is no address of this machine')
+  }
   return error as Error
 }

@@ -1,4 +1,7 @@
-/** Races for accounts over two instances of the service, as often as asked for. What must hold is read from the database after each round. */
+/**
+ * Races for accounts over two instances of the service, as often as asked for. What must hold is read from the database
+ * after each round.
+ */
 import { createHmac } from 'node:crypto'
 import { ObjectId } from 'mongodb'
 import type { Test } from 'tap'
@@ -31,7 +34,9 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     if (status !== 200 || block.status !== 200) t.fail(`${status} ${block.status}`)
     const row = await users.findOne({ _id: account._id })
     if (row?.blocked !== true || row.sessions.length > 0) t.fail('somebody blocked has a session')
-    if (body.access_token && (await one.call('POST', '/auth/logout', { token: body.access_token })).status !== 401) t.fail('somebody blocked is signed in')
+    if (body.access_token && (await one.call('POST', '/auth/logout', { token: body.access_token })).status !== 401) {
+      t.fail('somebody blocked is signed in')
+    }
   })
 
   await race('sign-in against deletion', async t => {
@@ -45,16 +50,25 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     await nothingIsLeft(t, account._id)
     const { status } = await one.call('PATCH', '/users/me', { token: signIn.body.access_token })
     const now = await users.findOne({ number: phone })
-    if (status === 404 ? now?._id.equals(account._id) : status !== 401) t.fail(`a deleted account is signed in: ${status}`)
+    if (status === 404 ? now?._id.equals(account._id) : status !== 401) {
+      t.fail(`a deleted account is signed in: ${status}`)
+    }
   })
 
   await race('a number change against a sign-in with the new number', async t => {
     const { account, session } = await person()
     const number = freshPhone()
     const former = (await one.app.sessions.open(number, requestContextOf(one.app)))!
-    const [changed, opened] = await Promise.all([change({ account, session }, number), other.app.sessions.open(number, requestContextOf(other.app))])
+    const [
+      changed, opened
+    ] = await Promise.all([
+      change({ account, session }, number),
+      other.app.sessions.open(number, requestContextOf(other.app))
+    ])
     if (changed !== 200 || !opened) t.fail(`${changed}`)
-    if (await users.countDocuments({ number }) !== 1 || !(await users.findOne({ number }))?._id.equals(account._id)) t.fail('the number is not the account\'s that proved to have it')
+    if (await users.countDocuments({ number }) !== 1 || !(await users.findOne({ number }))?._id.equals(account._id)) {
+      t.fail('the number is not the account\'s that proved to have it')
+    }
     await nothingIsLeft(t, former.account._id)
   })
 
@@ -75,7 +89,9 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     const statuses = await Promise.all([change(a, number), changeThere(b, number)])
     if (statuses.toSorted().join() !== '200,409') t.fail(statuses.join())
     const [winner, loser] = statuses[0] === 200 ? [a, b] : [b, a]
-    const [won, lost] = await Promise.all([users.findOne({ _id: winner.account._id }), users.findOne({ _id: loser.account._id })])
+    const [
+      won, lost
+    ] = await Promise.all([users.findOne({ _id: winner.account._id }), users.findOne({ _id: loser.account._id })])
     if (won?.number !== number || lost?.number !== loser.phone) t.fail('a number has two holders, or none')
   })
 
@@ -90,9 +106,16 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     ])
     const row = await users.findOne({ number })
     if (changed === 200) {
-      if (!row?._id.equals(account._id) || ![401, 403].includes(named.status)) t.fail(`changed, and named with ${named.status}`)
+      if (!row?._id.equals(account._id) || ![401, 403].includes(named.status)) {
+        t.fail(`changed, and named with ${named.status}`)
+      }
       await nothingIsLeft(t, holder.account._id)
-    } else if (changed !== 409 || named.status !== 201 || !row?._id.equals(holder.account._id) || (await users.findOne({ _id: account._id }))?.number !== phone) t.fail(`${changed} ${named.status}`)
+    } else if (changed !== 409 ||
+      named.status !== 201 ||
+      !row?._id.equals(holder.account._id) ||
+      (await users.findOne({ _id: account._id }))?.number !== phone) {
+      t.fail(`${changed} ${named.status}`)
+    }
   })
 
   await race('adoption of a legacy token against a logout everywhere', async t => {
@@ -103,24 +126,43 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
       one.call('POST', '/auth/logout', { token, json: { scope: 'all' } })
     ])
     if (![200, 401].includes(adoption.status) || logout.status !== 204) t.fail(`${adoption.status} ${logout.status}`)
-    if ((await users.findOne({ _id: account._id }))!.sessions.length > 0) t.fail('a session outlives a logout everywhere')
-    for (const at of [one, other]) if ((await at.call('POST', '/auth/logout', { token: legacy })).status !== 401) t.fail('a legacy token opens a session after a logout everywhere')
+    if ((await users.findOne({ _id: account._id }))!.sessions.length > 0) {
+      t.fail('a session outlives a logout everywhere')
+    }
+    for (const at of [one, other]) {
+      if ((await at.call('POST', '/auth/logout', { token: legacy })).status !== 401) {
+        t.fail('a legacy token opens a session after a logout everywhere')
+      }
+    }
   })
 
-  await race('adoption of a legacy token against a number change, after which somebody else has the old number', async t => {
-    const { phone, account, session } = await person()
-    const [adoption, newcomer] = await Promise.all([
-      other.call('GET', '/auth/sessions', { token: legacyToken(phone, one) }),
-      change({ account, session }, freshPhone()).then(() => one.app.sessions.open(phone, requestContextOf(one.app)))
-    ])
-    if (![200, 401].includes(adoption.status)) t.fail(`${adoption.status}`)
-    const row = await users.findOne({ _id: newcomer!.account._id })
-    if (row?._id.equals(account._id) || row?.sessions.some(({ legacy }) => legacy)) t.fail('a legacy token opens the account of the next holder of its number')
-  })
+  await race(
+    'adoption of a legacy token against a number change, after which somebody else has the old number',
+    async t => {
+      const { phone, account, session } = await person()
+      const [adoption, newcomer] = await Promise.all([
+        other.call('GET', '/auth/sessions', { token: legacyToken(phone, one) }),
+        change({ account, session }, freshPhone()).then(() => one.app.sessions.open(phone, requestContextOf(one.app)))
+      ])
+      if (![200, 401].includes(adoption.status)) t.fail(`${adoption.status}`)
+      const row = await users.findOne({ _id: newcomer!.account._id })
+      if (row?._id.equals(account._id) || row?.sessions.some(({ legacy }) => legacy)) {
+        t.fail('a legacy token opens the account of the next holder of its number')
+      }
+    }
+  )
 
   await t.test('nobody blocked or deleted has a session, and nobody owns what is not theirs', async t => {
-    t.equal(await users.countDocuments({ $or: [{ blocked: true }, { deleting: { $exists: true } }], 'sessions.0': { $exists: true } }), 0)
-    for await (const { owner } of library.find({ owner: { $exists: true } })) t.ok(await users.findOne({ _id: owner!, deleting: { $exists: false } }))
+    t.equal(
+      await users.countDocuments({
+        $or: [{ blocked: true }, { deleting: { $exists: true } }],
+        'sessions.0': { $exists: true }
+      }),
+      0
+    )
+    for await (const { owner } of library.find({ owner: { $exists: true } })) {
+      t.ok(await users.findOne({ _id: owner!, deleting: { $exists: false } }))
+    }
   })
 
   async function race (name: string, round: (t: Test) => Promise<void>, times = rounds): Promise<void> {
@@ -134,28 +176,56 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     const phone = freshPhone()
     const caller = (await one.app.sessions.open(phone, requestContextOf(one.app)))!
     const { token } = one.app.issueToken(caller)
-    const { status } = await one.call('POST', '/users', { token, json: { username: `person ${names++}`, number: phone } })
+    const {
+      status
+    } = await one.call('POST', '/users', { token, json: { username: `person ${names++}`, number: phone } })
     if (status !== 201) throw new Error(`a user was not made: ${status}`)
     return { ...caller, phone, token }
   }
 
   async function nothingIsLeft (t: Test, _id: ObjectId): Promise<void> {
     const row = await users.findOne({ _id })
-    if (!row?.deleting || row.sessions.length > 0 || row.number !== undefined) t.fail('a deleted account has a number or a session')
+    if (!row?.deleting || row.sessions.length > 0 || row.number !== undefined) {
+      t.fail('a deleted account has a number or a session')
+    }
   }
 }
 
-/** The service's own number change, for a number whose code was right: two people cannot know one code. Resolves with the status of its answer. */
+/**
+ * The service's own number change, for a number whose code was right: two people cannot know one code. Resolves with
+ * the status of its answer.
+ */
 function changeAt ({ app }: Service): (caller: Caller, number: string) => Promise<number> {
   const { accounts, accountDeletion: deletion, collections, config, roles, now } = app
-  const login = { requestOtp: async () => {}, verifyOtp: async () => true as never, notifyOfNumberChange: async () => {} }
-  const { verify } = createNumberChange({ users: collections.users, accounts, login, deletion, roles, region: config.DEFAULT_REGION, now })
-  return (caller, number) => verify(number, '123456', caller, requestContextOf(app)).then(() => 200, ({ statusCode = 500 }) => statusCode)
+  const login = {
+    requestOtp: async () => {},
+    verifyOtp: async () => true as never,
+    notifyOfNumberChange: async () => {}
+  }
+  const {
+    verify
+  } = createNumberChange({
+    users: collections.users,
+    accounts,
+    login,
+    deletion,
+    roles,
+    region: config.DEFAULT_REGION,
+    now
+  })
+  return (caller, number) => verify(number, '123456', caller, requestContextOf(app)).then(
+    () => 200,
+    ({ statusCode = 500 }) => statusCode
+  )
 }
 
 function legacyToken (phone: string, { clock }: Service): string {
   const iat = Math.floor(clock.now.getTime() / 1000) - 100
   const payload = { type: 'access', sub: phone, iat, exp: iat + 3650 * 86_400, jti: Math.random() }
-  const text = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  const text = [{ alg: 'HS256', typ: 'JWT' }, payload]
+    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join(
+      '.'
+    )
   return `${text}.${createHmac('sha256', LEGACY_SECRET).update(text).digest('base64url')}`
 }

@@ -2,7 +2,10 @@ import t from 'tap'
 import { gif } from './fixtures.js'
 import { freshPhone, startService } from './helper.js'
 
-/** The mobile app in the shops, as far as a server sees it: it reads no body outside 2xx, submits by itself at the sixth digit, and knows one token. */
+/**
+ * The mobile app in the shops, as far as a server sees it: it reads no body outside 2xx, submits by itself at the sixth
+ * digit, and knows one token.
+ */
 t.test('the app, as it is in the shops', async t => {
   const service = await startService(t)
   const { call, sms, clock } = service
@@ -16,12 +19,21 @@ t.test('the app, as it is in the shops', async t => {
     clock.advance(3600)
     const before = sms.length
     const mounted = await Promise.all([1, 2].map(() => call('POST', '/auth/request-otp', { json: { phone: number } })))
-    t.same(mounted.map(({ status, body }) => [status, body]), [[200, { message: 'OTP sent' }], [200, { message: 'OTP sent' }]], 'the page is mounted twice')
+    t.same(
+      mounted.map(({ status, body }) => [status, body]),
+      [[200, { message: 'OTP sent' }], [200, { message: 'OTP sent' }]],
+      'the page is mounted twice'
+    )
     t.same(sms.slice(before).map(({ to }) => to), [phone], 'one text, to one number')
 
     const otp = service.lastCode(phone)
-    const submitted = await Promise.all([1, 2].map(() => call('POST', '/auth/verify-otp', { json: { phone: number, otp } })))
-    t.same(submitted.map(({ status, body }) => [status, body.success]).sort(), [[200, false], [200, true]], 'the form is submitted twice')
+    const submitted = await Promise.all([1, 2].map(() =>
+      call('POST', '/auth/verify-otp', { json: { phone: number, otp } })))
+    t.same(
+      submitted.map(({ status, body }) => [status, body.success]).sort(),
+      [[200, false], [200, true]],
+      'the form is submitted twice'
+    )
     const { access_token: token } = submitted.find(({ body }) => body.success)!.body
     t.equal(typeof token, 'string')
     tokens.push(token)
@@ -29,8 +41,13 @@ t.test('the app, as it is in the shops', async t => {
     const created = await call('POST', '/users', { token, json: { username: 'meera', number } })
     t.match(created, { status: 201, body: { message: 'User created' } })
     ids.add(created.body.user_id)
-    t.match(await call('GET', `/users/${created.body.user_id}`, { token }), { status: 200, body: { username: 'meera', number: phone } })
-    t.match(await service.upload(token, gif, { filename: 'fox.gif', fields: { user_id: created.body.user_id } }), { status: 201 })
+    t.match(await call('GET', `/users/${created.body.user_id}`, { token }), {
+      status: 200,
+      body: { username: 'meera', number: phone }
+    })
+    t.match(await service.upload(token, gif, { filename: 'fox.gif', fields: { user_id: created.body.user_id } }), {
+      status: 201
+    })
   }
   t.equal(ids.size, 1, 'one person, in whatever notation')
 
@@ -44,7 +61,11 @@ t.test('the app, as it is in the shops', async t => {
   t.equal(items.length, 4)
   for (const { url } of items) {
     const response = await fetch(url)
-    t.same([response.status, response.headers.get('content-type'), Buffer.from(await response.arrayBuffer())], [200, 'image/gif', gif], 'fetched without a header, and shown as it is')
+    t.same(
+      [response.status, response.headers.get('content-type'), Buffer.from(await response.arrayBuffer())],
+      [200, 'image/gif', gif],
+      'fetched without a header, and shown as it is'
+    )
   }
 })
 
@@ -61,8 +82,15 @@ t.test('a number written in twenty ways is one number: in codes, guesses, users 
     clock.advance(5 * 3600) // one address may ask five times in 24 hours
     t.equal((await call('POST', '/auth/request-otp', { json: { phone: way } })).status, 200, JSON.stringify(way))
     t.equal(sms.at(-1)?.to, phone)
-    const { body } = await call('POST', '/auth/verify-otp', { json: { phone: ways.at(i - 1), otp: service.lastCode(phone) } })
-    ids.add((await call('POST', '/users', { token: body.access_token, json: { username: 'meera', number: ways.at(i - 2) } })).body.user_id)
+    const {
+      body
+    } = await call('POST', '/auth/verify-otp', { json: { phone: ways.at(i - 1), otp: service.lastCode(phone) } })
+    ids.add(
+      (await call('POST', '/users', {
+        token: body.access_token,
+        json: { username: 'meera', number: ways.at(i - 2) }
+      })).body.user_id
+    )
     const found = await call('GET', `/users?number=${encodeURIComponent(way)}`, { token: chief })
     t.match(found.body.users, [{ _id: [...ids][0], number: phone }])
   }
@@ -74,7 +102,25 @@ function notations (digits: string): string[] {
   const [a, b] = [digits.slice(0, 5), digits.slice(5)]
   const wide = (text: string) => text.replace(/\d/g, digit => String.fromCharCode(digit.charCodeAt(0) + 0xfee0))
   return [
-    digits, `0${digits}`, `91${digits}`, `+91${digits}`, `0091${digits}`, `${a} ${b}`, `${a}-${b}`, `${a}.${b}`, `0${a} ${b}`, `+91 ${a} ${b}`,
-    `+91-${a}-${b}`, `+91 (0) ${a}-${b}`, `(+91) ${a} ${b}`, `(0)${digits}`, `  ${digits}  `, `${a}\u00a0${b}`, wide(digits), `＋${wide(`91${digits}`)}`, `${a}–${b}`, `00 91 ${a} ${b}`
+    digits,
+    `0${digits}`,
+    `91${digits}`,
+    `+91${digits}`,
+    `0091${digits}`,
+    `${a} ${b}`,
+    `${a}-${b}`,
+    `${a}.${b}`,
+    `0${a} ${b}`,
+    `+91 ${a} ${b}`,
+    `+91-${a}-${b}`,
+    `+91 (0) ${a}-${b}`,
+    `(+91) ${a} ${b}`,
+    `(0)${digits}`,
+    `  ${digits}  `,
+    `${a}\u00a0${b}`,
+    wide(digits),
+    `＋${wide(`91${digits}`)}`,
+    `${a}–${b}`,
+    `00 91 ${a} ${b}`
   ]
 }

@@ -15,7 +15,11 @@ const build = (checkout: string) => run(process.execPath, ['build.js'], { cwd: c
 /** The sources in a folder of their own, which a test may change. */
 async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
-  for (const name of ['app.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'embedded']) await cp(join(root, name), join(folder, name), { recursive: true })
+  for (const name of [
+    'app.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'embedded'
+  ]) {
+    await cp(join(root, name), join(folder, name), { recursive: true })
+  }
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
   return folder
 }
@@ -39,7 +43,11 @@ t.test('a service that runs goes on making pictures while its sources change and
   const token = await (await startService(t, { services, now: () => new Date() })).tokenFor('+919876543210')
   const folder = await checkout(t)
   const port = await freePort()
-  const child = spawn(process.execPath, ['build.js', '--run', 'server.js'], { cwd: folder, env: { ...process.env, ...environment(services), PORT: String(port) }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['build.js', '--run', 'server.js'], {
+    cwd: folder,
+    env: { ...process.env, ...environment(services), PORT: String(port) },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   await new Promise<void>((resolve, reject) => {
     child.stdout.on('data', (chunk: Buffer) => { if (chunk.includes('/docs')) resolve() })
@@ -54,8 +62,15 @@ t.test('a service that runs goes on making pictures while its sources change and
     const form = new FormData()
     form.append('user_id', 'meera')
     form.append('file', new Blob([bytes]), 'picture')
-    const response = await fetch(`http://127.0.0.1:${port}/library/upload`, { method: 'POST', headers: { authorization: `Bearer ${token}` }, body: form })
-    t.match({ status: response.status, body: await response.json() }, { status: 201, body: { renditions: { '64x64': { frames: Number } } } })
+    const response = await fetch(`http://127.0.0.1:${port}/library/upload`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: form
+    })
+    t.match({ status: response.status, body: await response.json() }, {
+      status: 201,
+      body: { renditions: { '64x64': { frames: Number } } }
+    })
   }
 })
 
@@ -73,7 +88,10 @@ t.test('builds at the same time all work, and what they made is whole', async t 
 t.test('old builds go, but for the one that a process runs from', async t => {
   const folder = await tinyCheckout(t)
   await writeFile(join(folder, 'app.ts'), 'process.stdout.write("up\\n"); setInterval(() => {}, 1000); export {}\n')
-  const child = spawn(process.execPath, ['build.js', '--run', 'app.js'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['build.js', '--run', 'app.js'], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   await new Promise(resolve => child.stdout.once('data', resolve))
   const own = await readlink(join(folder, 'dist'))

@@ -21,13 +21,20 @@ export function burstOf (t: Test, service: Service): Burst {
   t.teardown(() => { for (const socket of sockets) socket.destroy() })
 
   return async posts => {
-    while (sockets.length < Math.min(CONNECTIONS, posts.length)) sockets.push(await connect(Number(new URL(service.url).port)))
+    while (sockets.length < Math.min(
+      CONNECTIONS,
+      posts.length
+    )) sockets.push(await connect(Number(new URL(service.url).port)))
     const lanes = sockets.map((socket, lane) => ({ socket, mine: posts.filter((_, i) => i % sockets.length === lane) }))
     const answers = await Promise.all(lanes.map(({ socket, mine }) => exchange(socket, mine)))
     return posts.map(({ path }, i) => {
       const answer = answers[i % sockets.length]![Math.floor(i / sockets.length)]!
       const fault = check({ method: 'POST', path, contentType: 'application/json', ...answer })
-      if (fault) throw new Error(`POST ${path} answered against the OpenAPI document: ${fault}\n${answer.status} ${JSON.stringify(answer.body)}`)
+      if (fault) {
+        throw new Error(
+          `POST ${path} answered against the OpenAPI document: ${fault}\n${answer.status} ${JSON.stringify(answer.body)}`
+        )
+      }
       return answer
     })
   }
@@ -78,5 +85,8 @@ function take (bytes: Buffer): { answer: Answer, length: number } | undefined {
   const start = headEnd + 4
   const end = start + Number(/^content-length: (\d+)$/im.exec(head)?.[1])
   if (bytes.length < end) return undefined
-  return { answer: { status: Number(head.slice(9, 12)), body: JSON.parse(bytes.toString('utf8', start, end)) }, length: end }
+  return {
+    answer: { status: Number(head.slice(9, 12)), body: JSON.parse(bytes.toString('utf8', start, end)) },
+    length: end
+  }
 }

@@ -53,16 +53,47 @@ t.test('a client generated from openapi.json → compiles in strict mode, and wo
   const folder = await mkdtemp(join(tmpdir(), 'hookaba-client-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'dir')
-  await writeFile(join(folder, 'hookaba.d.ts'), astToString(await openapiTS(new URL('../openapi.json', import.meta.url))))
+  await writeFile(
+    join(folder, 'hookaba.d.ts'),
+    astToString(await openapiTS(new URL('../openapi.json', import.meta.url)))
+  )
   await writeFile(join(folder, 'client.ts'), program)
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
-  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', '--target', 'es2022', '--module', 'nodenext', '--types', 'node', '--typeRoots', join(root, 'node_modules/@types'), '--outDir', folder, join(folder, 'client.ts')])
+  await run(
+    process.execPath,
+    [
+      join(root, 'node_modules/typescript/bin/tsc'),
+      '--strict',
+      '--exactOptionalPropertyTypes',
+      '--skipLibCheck',
+      '--target',
+      'es2022',
+      '--module',
+      'nodenext',
+      '--types',
+      'node',
+      '--typeRoots',
+      join(root, 'node_modules/@types'),
+      '--outDir',
+      folder,
+      join(folder, 'client.ts')
+    ]
+  )
 
   const service = await startService(t)
   const { token, phone } = await service.signIn(freshPhone())
   const { stdout } = await run(process.execPath, [join(folder, 'client.js'), service.url, token, phone])
   const { name, url, listed, total, sentence, panel, ...others } = JSON.parse(stdout)
-  t.same(others, { admin: false, current: true, verdict: false, tokens: '', out: 204, next: null, early: 409, removed: 204 })
+  t.same(others, {
+    admin: false,
+    current: true,
+    verdict: false,
+    tokens: '',
+    out: 204,
+    next: null,
+    early: 409,
+    removed: 204
+  })
   t.match({ name, total, sentence }, { name: 'generated', total: 1, sentence: 'Invalid user id' })
   t.match(url, /^http.*\/original\.gif$/)
   t.equal(listed, url)

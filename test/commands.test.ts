@@ -13,18 +13,29 @@ const admin = await service.signIn()
 await service.app.collections.users.updateOne({ number: admin.phone }, { $set: { admin: true } })
 let names = 0
 
-t.test('a session check is one read: none where this process has read the account within 9 s, and always one where something is written', async t => {
-  const { token } = await service.signIn()
-  const check = () => call('GET', '/users/x', { token }) // a bad id: nothing else is asked
-  clock.advance(10)
-  t.same(await counts(check), ['find'], 'cold')
-  t.same(await counts(check), [], 'warm')
-  t.same(await counts(() => call('POST', '/auth/logout', { token, json: { scope: 'x' } })), ['find'], 'where something is written')
-  t.same(await counts(() => call('GET', '/auth/sessions', { token })), ['find'], 'and where the account itself is shown')
-  clock.advance(HOUR)
-  t.same(await counts(check), ['find', 'update'], 'its use is written down once in an hour')
-  t.same(await counts(() => call('GET', '/users/x', { token: `${token}x` })), [], 'a forged token asks nobody')
-})
+t.test(
+  'a session check is one read: none where this process has read the account within 9 s, and always one where something is written',
+  async t => {
+    const { token } = await service.signIn()
+    const check = () => call('GET', '/users/x', { token }) // a bad id: nothing else is asked
+    clock.advance(10)
+    t.same(await counts(check), ['find'], 'cold')
+    t.same(await counts(check), [], 'warm')
+    t.same(
+      await counts(() => call('POST', '/auth/logout', { token, json: { scope: 'x' } })),
+      ['find'],
+      'where something is written'
+    )
+    t.same(
+      await counts(() => call('GET', '/auth/sessions', { token })),
+      ['find'],
+      'and where the account itself is shown'
+    )
+    clock.advance(HOUR)
+    t.same(await counts(check), ['find', 'update'], 'its use is written down once in an hour')
+    t.same(await counts(() => call('GET', '/users/x', { token: `${token}x` })), [], 'a forged token asks nobody')
+  }
+)
 
 t.test('POST /users needs at most 4 commands', async t => {
   const { phone, token } = await service.signIn()
@@ -43,7 +54,8 @@ t.test('POST /users needs at most 4 commands', async t => {
     t.ok(commands.length <= 4, `${what}: ${commands}`)
   }
   await call('GET', '/auth/sessions', { token: admin.token })
-  const byAdmin = await counts(() => call('POST', '/users', { token: admin.token, json: { username: `name ${names++}`, number: freshPhone() } }))
+  const byAdmin = await counts(() =>
+    call('POST', '/users', { token: admin.token, json: { username: `name ${names++}`, number: freshPhone() } }))
   t.ok(byAdmin.length <= 4, `by an admin: ${byAdmin}`)
 })
 
@@ -57,7 +69,11 @@ t.test('what changes an account is one update', async t => {
     ['its end', () => call('PATCH', `/users/${account}`, { token: admin.token, json: { blocked: false } })]
   ] as Array<[string, () => Promise<Reply>]>) t.equal(await writes(ask), 1, what)
   const again = await service.signIn(phone)
-  t.equal(await writes(() => call('PATCH', '/users/me', { token: again.token, json: { username: `name ${names++}` } })), 1, 'a new name')
+  t.equal(
+    await writes(() => call('PATCH', '/users/me', { token: again.token, json: { username: `name ${names++}` } })),
+    1,
+    'a new name'
+  )
   t.equal(await writes(() => call('POST', '/auth/logout', { token: again.token })), 1, 'a logout')
   t.match(await service.app.collections.users.findOne({ _id: new ObjectId(account) }), { sessions: [] })
 })
@@ -71,13 +87,24 @@ t.test('a sign-in needs one command beside the login\'s, two for a new account',
   t.same(await open(), ['findAndModify'], 'a user')
 })
 
-/** A service whose commands are counted, all that a piece of work causes, the audit's included. `writes`: how many of them change accounts. */
-async function counted (t: Test): Promise<Service & { counts: (work: () => Promise<unknown>) => Promise<string[]>, writes: (work: () => Promise<unknown>) => Promise<number> }> {
+/**
+ * A service whose commands are counted, all that a piece of work causes, the audit's included. `writes`: how many of
+ * them change accounts.
+ */
+async function counted (t: Test): Promise<Service & {
+  counts: (work: () => Promise<unknown>) => Promise<string[]>
+  writes: (work: () => Promise<unknown>) => Promise<number>
+}> {
   const uri = new URL(services.mongoUri)
   uri.searchParams.set('monitorCommands', 'true')
-  const service = await startService(t, { services: { ...services, mongoUri: uri.href }, env: { SWEEP_INTERVAL_SECONDS: '0' } })
+  const service = await startService(t, {
+    services: { ...services, mongoUri: uri.href },
+    env: { SWEEP_INTERVAL_SECONDS: '0' }
+  })
   const seen: Array<{ name: string, collection: unknown }> = []
-  service.app.mongo.client.on('commandStarted', ({ commandName: name, command }) => { if (!UNASKED.has(name)) seen.push({ name, collection: command[name] }) })
+  service.app.mongo.client.on('commandStarted', ({ commandName: name, command }) => {
+    if (!UNASKED.has(name)) seen.push({ name, collection: command[name] })
+  })
   return {
     ...service,
     async counts (work) {
@@ -86,7 +113,8 @@ async function counted (t: Test): Promise<Service & { counts: (work: () => Promi
     },
     async writes (work) {
       await record(work)
-      return seen.filter(({ name, collection }) => collection === 'users' && ['update', 'findAndModify', 'delete'].includes(name)).length
+      return seen.filter(({ name, collection }) =>
+        collection === 'users' && ['update', 'findAndModify', 'delete'].includes(name)).length
     }
   }
 

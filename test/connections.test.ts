@@ -7,11 +7,18 @@ import { mongoProxy } from './proxy.js'
 import { answerFrom, exchange, raw } from './raw.js'
 
 const LIVE = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'
-const busy = { status: 503, headers: { 'retry-after': /^[1-9]\d*$/, 'x-request-id': String }, body: { error: 'Server is busy' } }
+const busy = {
+  status: 503,
+  headers: { 'retry-after': /^[1-9]\d*$/, 'x-request-id': String },
+  body: { error: 'Server is busy' }
+}
 
 t.test('requests that a client sends ahead are answered in order', async t => {
   const service = await startService(t)
-  const answers = await exchange(service, LIVE.repeat(199) + 'GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  const answers = await exchange(
+    service,
+    LIVE.repeat(199) + 'GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+  )
   t.strictSame(statuses(answers), [...Array(199).fill('200'), '404'])
 })
 
@@ -48,7 +55,10 @@ t.test('a client that takes large answers slowly gets all of them', async t => {
   const size = (await raw(service, { method: 'GET', path: '/openapi.json' })).text.length
   const accepted = once(service.app.server, 'connection')
   const client = connect(t, service).pause()
-  client.write('GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(99) + 'GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  client.write(
+    'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(99) +
+      'GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+  )
   const [socket] = await accepted as [Socket]
   await eventually(() => socket.writableLength > 0)
   let bytes = 0
@@ -62,7 +72,10 @@ t.test('a client that takes large answers slowly gets all of them', async t => {
 t.test('what is no request is refused after the answers to those before it', async t => {
   const service = await startService(t)
   const { token } = await service.signIn()
-  const answers = await exchange(service, `GET /library HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\nnonsense\r\n\r\n`)
+  const answers = await exchange(
+    service,
+    `GET /library HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\nnonsense\r\n\r\n`
+  )
   t.strictSame(statuses(answers), ['200', '400'])
 })
 
@@ -105,10 +118,24 @@ t.test('MAX_CONNECTIONS: when none is idle a new one gets one answer, 503, or fo
   const { token } = await service.signIn()
   const uploading = [connect(t, service), connect(t, service)]
   const body = `--b\r\nContent-Disposition: form-data; name="user_id"\r\n\r\nmeera\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n${gif.toString('latin1')}\r\n--b--\r\n`
-  for (const client of uploading) client.write(`POST /library/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, -5)}`, 'latin1')
+  for (const client of uploading) {
+    client.write(
+      `POST /library/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, -5)}`,
+      'latin1'
+    )
+  }
   await eventually(async () => (await service.remains()).uploads === 2)
-  t.match(await raw(service, { method: 'GET', path: '/library', headers: { authorization: `Bearer ${token}` } }), { ...busy, headers: { ...busy.headers, connection: 'close' } })
-  for (const path of ['/health/live', '/health/ready']) t.match(await raw(service, { method: 'GET', path }), { status: 200, headers: { connection: 'close' }, body: { status: 'ok' } })
+  t.match(await raw(service, { method: 'GET', path: '/library', headers: { authorization: `Bearer ${token}` } }), {
+    ...busy,
+    headers: { ...busy.headers, connection: 'close' }
+  })
+  for (const path of ['/health/live', '/health/ready']) {
+    t.match(await raw(service, { method: 'GET', path }), {
+      status: 200,
+      headers: { connection: 'close' },
+      body: { status: 'ok' }
+    })
+  }
   for (const client of uploading) {
     client.write(body.slice(-5))
     t.equal((await answerFrom(client)).status, 201)
@@ -116,37 +143,50 @@ t.test('MAX_CONNECTIONS: when none is idle a new one gets one answer, 503, or fo
   t.equal((await service.call('GET', '/library', { token })).status, 200)
 })
 
-t.test('MAX_REQUESTS: what comes beyond is 503, but for probes; a request that waits for its body is not in progress', async t => {
-  const services = await startServices(t)
-  const proxy = await mongoProxy(services.mongoUri)
-  t.teardown(proxy.close)
-  const service = await startService(t, { services: { ...services, mongoUri: proxy.uri }, env: { MAX_REQUESTS: '2' } })
-  const { token } = await service.signIn()
-  const bodies = Array.from({ length: 3 }, () => connect(t, service))
-  for (const client of bodies) client.write('POST /auth/request-otp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n')
-  t.equal((await service.call('GET', '/library', { token })).status, 200)
-  proxy.throttle(0, 'down')
-  const held = [service.call('GET', '/library', { token }), service.call('GET', '/library?per_page=2', { token })]
-  const refused = await eventually(async () => {
-    const answer = await raw(service, { method: 'GET', path: '/.well-known/jwks.json' })
-    return answer.status === 503 && answer
-  })
-  t.match(refused, busy)
-  t.equal((await service.call('GET', '/health/live')).status, 200)
-  proxy.throttle(Infinity, 'down')
-  t.strictSame((await Promise.all(held)).map(({ status }) => status), [200, 200])
-  for (const client of bodies) {
-    client.write('{}')
-    t.equal((await answerFrom(client)).status, 400)
+t.test(
+  'MAX_REQUESTS: what comes beyond is 503, but for probes; a request that waits for its body is not in progress',
+  async t => {
+    const services = await startServices(t)
+    const proxy = await mongoProxy(services.mongoUri)
+    t.teardown(proxy.close)
+    const service = await startService(t, { services: { ...services, mongoUri: proxy.uri }, env: { MAX_REQUESTS: '2' } })
+    const { token } = await service.signIn()
+    const bodies = Array.from({ length: 3 }, () => connect(t, service))
+    for (const client of bodies) {
+      client.write(
+        'POST /auth/request-otp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n'
+      )
+    }
+    t.equal((await service.call('GET', '/library', { token })).status, 200)
+    proxy.throttle(0, 'down')
+    const held = [service.call('GET', '/library', { token }), service.call('GET', '/library?per_page=2', { token })]
+    const refused = await eventually(async () => {
+      const answer = await raw(service, { method: 'GET', path: '/.well-known/jwks.json' })
+      return answer.status === 503 && answer
+    })
+    t.match(refused, busy)
+    t.equal((await service.call('GET', '/health/live')).status, 200)
+    proxy.throttle(Infinity, 'down')
+    t.strictSame((await Promise.all(held)).map(({ status }) => status), [200, 200])
+    for (const client of bodies) {
+      client.write('{}')
+      t.equal((await answerFrom(client)).status, 400)
+    }
   }
-})
+)
 
 t.test('a body that does not come is 408, and nothing is done with its rest', async t => {
   const service = await startService(t, { bodyMs: 500 })
   const { token } = await service.signIn()
   const client = connect(t, service)
-  client.write(`POST /auth/logout HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"scope":`)
-  t.match(await answerFrom(client), { status: 408, headers: { connection: 'close', 'x-request-id': String }, body: { error: 'Request timeout' } })
+  client.write(
+    `POST /auth/logout HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"scope":`
+  )
+  t.match(await answerFrom(client), {
+    status: 408,
+    headers: { connection: 'close', 'x-request-id': String },
+    body: { error: 'Request timeout' }
+  })
   client.end('"all"}')
   await once(client.resume(), 'close')
   t.equal((await service.call('GET', '/auth/sessions', { token })).status, 200)

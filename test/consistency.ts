@@ -35,30 +35,43 @@ export async function judge (t: Test, services: Services) {
   async function afterSweep (): Promise<string[]> {
     const { Uploads = [] } = await s3.send(new ListMultipartUploadsCommand({ Bucket }))
     const objects = new Map<string, number>()
-    for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket })) for (const { Key, Size } of Contents) objects.set(Key!, Size!)
+    for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket })) {
+      for (const { Key, Size } of Contents) objects.set(Key!, Size!)
+    }
     const named = new Map((await library.find().toArray()).flatMap(({ key = '', size, renditions = [] }) =>
-      [[key, size], ...renditions.map(({ size, bytes }) => [key.replace(/[^/]*$/, `${size}.gif`), bytes] as const)] as Array<[string, number]>))
+      [
+        [key, size],
+        ...renditions.map(({ size, bytes }) => [key.replace(/[^/]*$/, `${size}.gif`), bytes] as const)
+      ] as Array<[string, number]>))
     return [
       ...(await uploads.find().toArray()).map(({ _id, state }) => `a row of uploads, ${state}: ${_id.toHexString()}`),
       ...Uploads.map(({ Key }) => `a multipart upload: ${Key}`),
       ...[...objects.keys()].filter(key => !named.has(key)).map(key => `an object without an item: ${key}`),
-      ...[...named].filter(([key, size]) => objects.get(key) !== size).map(([key, size]) => `an item's object of ${size} bytes that is ${objects.get(key) ?? 'not there'}: ${key}`)
+      ...[...named].filter(([key, size]) => objects.get(key) !== size).map(([key, size]) =>
+        `an item's object of ${size} bytes that is ${objects.get(key) ?? 'not there'}: ${key}`)
     ]
   }
 
-  /** What is not as it was acknowledged: the row, the bytes of the original by their SHA-256, those of the renditions by their size and as the same file's renditions before. */
+  /**
+   * What is not as it was acknowledged: the row, the bytes of the original by their SHA-256, those of the renditions by
+   * their size and as the same file's renditions before.
+   */
   async function missing (items: Acknowledged[]): Promise<string[]> {
     const faults: string[] = []
     const rows = new Map((await library.find().toArray()).map(row => [row._id.toHexString(), row]))
     for (const { id, original_url: url, ...item } of items) {
       if (rows.get(id)?.sha256 !== item.sha256) faults.push(`${id} is not in the library as it was acknowledged`)
       const original = await bytesAt(url)
-      if (sha256(original) !== item.sha256 || original.length !== item.size) faults.push(`${id} has ${original.length} other bytes than the ${item.size} that were acknowledged`)
+      if (sha256(original) !== item.sha256 || original.length !== item.size) {
+        faults.push(`${id} has ${original.length} other bytes than the ${item.size} that were acknowledged`)
+      }
       for (const [size, { url, bytes }] of Object.entries(item.renditions)) {
         const rendition = await bytesAt(url)
         const source = `${size} of ${item.sha256}`
         if (!renditions.has(source)) renditions.set(source, sha256(rendition))
-        if (rendition.length !== bytes || renditions.get(source) !== sha256(rendition)) faults.push(`${id} has another rendition ${size}, of ${rendition.length} bytes`)
+        if (rendition.length !== bytes || renditions.get(source) !== sha256(rendition)) {
+          faults.push(`${id} has another rendition ${size}, of ${rendition.length} bytes`)
+        }
       }
     }
     return faults

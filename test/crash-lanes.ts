@@ -23,8 +23,16 @@ export interface Lane {
   problems: () => Promise<string[]>
 }
 
-/** Plays so many rounds, by two processes side by side with a database and a bucket each; at the end nothing may be lost or left over. */
-export async function inLanes (t: Test, rounds: number, seed: number, play: (lane: Lane, round: number, random: Random) => Promise<void>): Promise<void> {
+/**
+ * Plays so many rounds, by two processes side by side with a database and a bucket each; at the end nothing may be lost
+ * or left over.
+ */
+export async function inLanes (
+  t: Test,
+  rounds: number,
+  seed: number,
+  play: (lane: Lane, round: number, random: Random) => Promise<void>
+): Promise<void> {
   const lanes = await Promise.all(Array.from({ length: LANES }, () => openLane(t)))
   await Promise.all(lanes.map(async (lane, i) => {
     const random = generator(seed * LANES + i)
@@ -37,15 +45,30 @@ async function openLane (t: Test): Promise<Lane> {
   const bed = await faultBed(t)
   const court = await judge(t, bed.services)
   let ahead = 0
-  const sweeping = await startService(t, { services: bed.services, env: { SWEEP_INTERVAL_SECONDS: '0' }, now: () => new Date(Date.now() + ahead) })
+  const sweeping = await startService(t, {
+    services: bed.services,
+    env: { SWEEP_INTERVAL_SECONDS: '0' },
+    now: () => new Date(Date.now() + ahead)
+  })
   const token = await sweeping.tokenFor(freshPhone())
   const told: Told[] = []
-  const mongoUri = `${bed.throughProxies.mongoUri}&serverSelectionTimeoutMS=60000&connectTimeoutMS=60000` // many that begin at once are much for a slow machine
+  // many that begin at once are much for a slow machine
+  const mongoUri = `${bed.throughProxies.mongoUri}&serverSelectionTimeoutMS=60000&connectTimeoutMS=60000`
   return { env: environment({ ...bed.throughProxies, mongoUri }), token, told, moment, problems }
 
-  /** Some time after the first upload; or when the store has been asked for the n-th time, or the database sent so many bytes. */
+  /**
+   * Some time after the first upload; or when the store has been asked for the n-th time, or the database sent so many
+   * bytes.
+   */
   async function moment (random: Random, told: Told): Promise<unknown> {
-    const [kind, nth, bytes, ms] = [pick(random, ['time', 'store', 'database up', 'database down'] as const), between(random, 1, 30), between(random, 1000, 50_000), between(random, 0, 20)]
+    const [
+      kind, nth, bytes, ms
+    ] = [
+      pick(random, ['time', 'store', 'database up', 'database down'] as const),
+      between(random, 1, 30),
+      between(random, 1000, 50_000),
+      between(random, 0, 20)
+    ]
     if (kind === 'time') {
       for (let waited = 0; told.acknowledged.length === 0 && waited < 60_000; waited += 10) await later(10)
       return later(between(random, 0, 800))

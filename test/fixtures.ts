@@ -1,11 +1,20 @@
 /** A GIF of 2×2 pixels and three frames, 100, 50 and 200 ms, that loops for ever. */
-export const gif = Buffer.from('R0lGODlhAgACAIEAAP8AAAAAAAAAAAAAACH/C05FVFNDQVBFMi4wAwEAAAAh+QQACgAAACwAAAAAAgACAAAIBgABCAQQEAAh+QQBBQABACwAAAAAAgACAIEA/wAAAAAAAAAAAAAIBgABCAQQEAAh+QQBFAABACwAAAAAAgACAIEAAP8AAAAAAAAAAAAIBgABCAQQEAA7', 'base64')
+export const gif = Buffer.from(
+  'R0lGODlhAgACAIEAAP8AAAAAAAAAAAAAACH/C05FVFNDQVBFMi4wAwEAAAAh+QQACgAAACwAAAAAAgACAAAIBgABCAQQEAAh+QQBBQABACwAAAAAAgACAIEA/wAAAAAAAAAAAAAIBgABCAQQEAAh+QQBFAABACwAAAAAAgACAIEAAP8AAAAAAAAAAAAIBgABCAQQEAA7',
+  'base64'
+)
 
 /** A baseline JPEG of 2×2 pixels. */
-export const jpeg = Buffer.from('/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAP//////////////////////////////////////////////////////////////////////////////////////2wBDAf//////////////////////////////////////////////////////////////////////////////////////wAARCAACAAIDASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAAAAL/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFQEBAQAAAAAAAAAAAAAAAAAAAQP/xAAUEQEAAAAAAAAAAAAAAAAAAAAA/9oADAMBAAIRAxEAPwCQAo//2Q==', 'base64')
+export const jpeg = Buffer.from(
+  '/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAP//////////////////////////////////////////////////////////////////////////////////////2wBDAf//////////////////////////////////////////////////////////////////////////////////////wAARCAACAAIDASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAAAAL/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFQEBAQAAAAAAAAAAAAAAAAAAAQP/xAAUEQEAAAAAAAAAAAAAAAAAAAAA/9oADAMBAAIRAxEAPwCQAo//2Q==',
+  'base64'
+)
 
 /** A PNG of 2×2 pixels. */
-export const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGP8z8DAwMDAxMDAwMDAAAANHQEDasKb6QAAAABJRU5ErkJggg==', 'base64')
+export const png = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGP8z8DAwMDAxMDAwMDAAAANHQEDasKb6QAAAABJRU5ErkJggg==',
+  'base64'
+)
 
 /** A lossless WebP of 2×2 pixels. */
 export const webp = Buffer.from('UklGRhwAAABXRUJQVlA4TA8AAAAvAUAAAAcQ/Y/+ByKi/wEA', 'base64')
@@ -22,13 +31,29 @@ export type Part = { headers: Array<string | Buffer>, content: string | Buffer }
 export const field = (name: string, value: string | Buffer, ...headers: string[]): Part =>
   ({ headers: [`Content-Disposition: form-data; name="${name}"`, ...headers], content: value })
 
-export const file = (content: string | Buffer, { name = 'file', filename = 'fox.gif', type = 'image/gif' } = {}): Part =>
-  ({ headers: [`Content-Disposition: form-data; name="${name}"; filename="${filename}"`, `Content-Type: ${type}`], content })
+export const file = (
+  content: string | Buffer,
+  { name = 'file', filename = 'fox.gif', type = 'image/gif' } = {}
+): Part =>
+  ({
+    headers: [`Content-Disposition: form-data; name="${name}"; filename="${filename}"`, `Content-Type: ${type}`],
+    content
+  })
 
 /** A multipart body on the wire. */
-export function form (parts: Part[], { boundary = BOUNDARY, preamble = '', end = `\r\n--${boundary}--\r\n` }: { boundary?: string, preamble?: string | Buffer, end?: string | Buffer } = {}): Buffer {
+export function form (
+  parts: Part[],
+  {
+    boundary = BOUNDARY,
+    preamble = '',
+    end = `\r\n--${boundary}--\r\n`
+  }: { boundary?: string, preamble?: string | Buffer, end?: string | Buffer } = {}
+): Buffer {
   const bytes = parts.flatMap(({ headers, content }, i) => [
-    `${i > 0 || preamble !== '' ? '\r\n' : ''}--${boundary}\r\n`, ...headers.flatMap(header => [header, '\r\n']), '\r\n', content
+    `${i > 0 || preamble !== '' ? '\r\n' : ''}--${boundary}\r\n`,
+    ...headers.flatMap(header => [header, '\r\n']),
+    '\r\n',
+    content
   ])
   return Buffer.concat([preamble, ...bytes, end].map(piece => typeof piece === 'string' ? Buffer.from(piece) : piece))
 }

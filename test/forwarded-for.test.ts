@@ -9,14 +9,33 @@ const services = await startServices(t)
 async function ask (service: Service, headers: string | string[]): Promise<number> {
   const body = JSON.stringify({ phone: freshPhone() })
   return new Promise((resolve, reject) => {
-    const request = http.request(`${service.url}/auth/request-otp`, { method: 'POST', agent: false, headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), 'x-forwarded-for': headers } })
-    request.on('response', response => { response.resume().on('end', () => resolve(response.statusCode!)) }).on('error', reject).end(body)
+    const request = http.request(`${service.url}/auth/request-otp`, {
+      method: 'POST',
+      agent: false,
+      headers: {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(body),
+        'x-forwarded-for': headers
+      }
+    })
+    request
+      .on('response', response => { response.resume().on('end', () => resolve(response.statusCode!)) })
+      .on('error', reject)
+      .end(
+        body
+      )
   })
 }
 
 /** How many of the clients that a proxy names one after the other are let in, where each has one SMS. */
-async function letIn (t: Test, headers: Array<string | string[]>, env: Record<string, string> = {}): Promise<{ statuses: number[], service: Service }> {
-  const service = await startService(t, { services, env: { TRUST_PROXY: 'loopback,10.0.0.0/8', LIMIT_SMS_PER_ADDRESS: '1', ...env } })
+async function letIn (t: Test, headers: Array<string | string[]>, env: Record<string, string> = {}): Promise<{
+  statuses: number[]
+  service: Service
+}> {
+  const service = await startService(t, {
+    services,
+    env: { TRUST_PROXY: 'loopback,10.0.0.0/8', LIMIT_SMS_PER_ADDRESS: '1', ...env }
+  })
   const statuses: number[] = []
   for (const header of headers) statuses.push(await ask(service, header))
   return { statuses, service }
@@ -25,8 +44,18 @@ async function letIn (t: Test, headers: Array<string | string[]>, env: Record<st
 t.test('Clients behind a proxy have a budget each, however the proxy writes their addresses', async t => {
   const forms = (n: number): Array<string | string[]> => [
     `1.2.3.${n}`, `2.2.3.${n}:5678`, ` 3.2.3.${n} `, `"4.2.3.${n}:80"`, `::ffff:5.2.3.${n}`, `[::ffff:6.2.3.${n}]:443`,
-    `[2001:db8:${n}00::1]`, `[2001:db8:${n}01::1]:443`, `2001:db8:${n}02::1`, `"[2001:db8:${n}03::1]:1"`, `[2001:db8:${n}04::1%eth0]`, `2001:db8:${n}05:0:0:0:0:1:50123`,
-    `for=7.2.3.${n}`, `for="[2001:db8:${n}06::1]:8080"`, `, ,8.2.3.${n},, `, `9.9.9.9, 9.2.3.${n}, 10.1.2.3:99, 127.0.0.1`, ['9.9.9.9', `11.2.3.${n}, 10.0.0.1`], `unknown, 12.2.3.${n}`
+    `[2001:db8:${n}00::1]`,
+    `[2001:db8:${n}01::1]:443`,
+    `2001:db8:${n}02::1`,
+    `"[2001:db8:${n}03::1]:1"`,
+    `[2001:db8:${n}04::1%eth0]`,
+    `2001:db8:${n}05:0:0:0:0:1:50123`,
+    `for=7.2.3.${n}`,
+    `for="[2001:db8:${n}06::1]:8080"`,
+    `, ,8.2.3.${n},, `,
+    `9.9.9.9, 9.2.3.${n}, 10.1.2.3:99, 127.0.0.1`,
+    ['9.9.9.9', `11.2.3.${n}, 10.0.0.1`],
+    `unknown, 12.2.3.${n}`
   ]
   const { statuses, service } = await letIn(t, [...forms(1), ...forms(2)])
   t.same(statuses, [...forms(1), ...forms(2)].map(() => 200))
@@ -35,7 +64,9 @@ t.test('Clients behind a proxy have a budget each, however the proxy writes thei
 })
 
 t.test('Several forms of one address are one client', async t => {
-  const { statuses } = await letIn(t, ['1.2.3.4', '1.2.3.4:1', '::ffff:1.2.3.4', '[::ffff:102:304]:2', '"1.2.3.4"', '9.9.9.9, 1.2.3.4'])
+  const {
+    statuses
+  } = await letIn(t, ['1.2.3.4', '1.2.3.4:1', '::ffff:1.2.3.4', '[::ffff:102:304]:2', '"1.2.3.4"', '9.9.9.9, 1.2.3.4'])
   t.same(statuses, [200, 429, 429, 429, 429, 429])
 })
 
@@ -45,7 +76,16 @@ t.test('What a client claims before the trusted proxies counts for nothing', asy
 })
 
 t.test('An element that is no address counts for the proxy, and is logged once', async t => {
-  const { statuses, service } = await letIn(t, ['unknown', '_hidden', '1.2.3.4, 999.1.1.1', '1.2.3.4, nonsense, 10.0.0.7', '1.2.3.4:port', '[2001:db8::1', '010.1.1.1', '<script>'])
+  const {
+    statuses,
+    service
+  } = await letIn(
+    t,
+    [
+      'unknown', '_hidden', '1.2.3.4, 999.1.1.1', '1.2.3.4, nonsense, 10.0.0.7', '1.2.3.4:port', '[2001:db8::1',
+      '010.1.1.1', '<script>'
+    ]
+  )
   t.same(statuses, [200, ...Array.from({ length: 7 }, () => 429)])
   const lines = service.logs.filter(line => line.includes('proxy.address_unreadable'))
   t.equal(lines.length, 1)

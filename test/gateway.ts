@@ -13,7 +13,9 @@ export interface Gateway {
   behave: (...behaviours: Behaviour[]) => void
 }
 
-const taking: Behaviour = response => { response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify({ sid: 'SM1', status: 'queued' })) }
+const taking: Behaviour = response => {
+  response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify({ sid: 'SM1', status: 'queued' }))
+}
 
 /** Plays a gateway for texts; takes every text unless told to behave otherwise. */
 export async function startGateway (t: Test): Promise<Gateway> {
@@ -31,12 +33,23 @@ export async function startGateway (t: Test): Promise<Gateway> {
     server.closeAllConnections()
     server.close()
   })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests, behave: (...next) => { behaviours = next.length > 0 ? next : [taking] } }
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    behave: (...next) => { behaviours = next.length > 0 ? next : [taking] }
+  }
 }
 
 /** As Twilio refuses (https://www.twilio.com/docs/usage/requests-to-twilio). */
 export function refusing (status: number, code: number): Behaviour {
-  return response => { response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ code, message: `The number +919800000000 and the code 123456: ${code}`, more_info: `https://www.twilio.com/docs/errors/${code}`, status })) }
+  return response => {
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({
+      code,
+      message: `The number +919800000000 and the code 123456: ${code}`,
+      more_info: `https://www.twilio.com/docs/errors/${code}`,
+      status
+    }))
+  }
 }
 
 /** What a gateway does that gives no clear answer. */
@@ -58,5 +71,8 @@ export const unclear: Record<string, Behaviour> = {
 
 /** The code in a text as it was sent: in a test's own list, in JSON, or in a form. */
 export function codeIn ({ body }: { body: string }): string {
-  return /(?:code is: |^|Body=|code\+is%3A\+|code%20is%3A%20)(\d{6})(?!\d)/.exec(body.startsWith('{') ? JSON.parse(body).body : body)?.[1] ?? ''
+  return /(?:code is: |^|Body=|code\+is%3A\+|code%20is%3A%20)(\d{6})(?!\d)/.exec(
+    body.startsWith('{') ? JSON.parse(body).body : body
+  )?.[1] ??
+    ''
 }

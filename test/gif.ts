@@ -1,4 +1,7 @@
-/** A GIF writer that does as it is told, and a reader that shares no code with the service: the bytes say what a rendition is. */
+/**
+ * A GIF writer that does as it is told, and a reader that shares no code with the service: the bytes say what a
+ * rendition is.
+ */
 
 export type Color = [number, number, number]
 
@@ -18,7 +21,14 @@ export interface HandFrame {
   endCode?: boolean
 }
 
-export interface HandGif { width: number, height: number, palette: Color[], netscape?: number, frames: HandFrame[], trailer?: boolean }
+export interface HandGif {
+  width: number
+  height: number
+  palette: Color[]
+  netscape?: number
+  frames: HandFrame[]
+  trailer?: boolean
+}
 
 /** Its LZW says every pixel by itself. */
 export function handGif ({ width, height, palette, netscape, frames, trailer = true }: HandGif): Buffer {
@@ -26,10 +36,32 @@ export function handGif ({ width, height, palette, netscape, frames, trailer = t
   const table = Buffer.alloc(3 << bits)
   table.set(palette.flat())
   const parts: Buffer[] = [Buffer.from('GIF89a'), u16(width, height), Buffer.of(0x80 | (bits - 1), 0, 0), table]
-  if (netscape !== undefined) parts.push(Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01', 'latin1'), u16(netscape), Buffer.of(0))
-  for (const { left = 0, top = 0, width: w = width, height: h = height, index, delayCs = 10, disposal = 0, transparent, missing = 0, endCode = true } of frames) {
-    parts.push(Buffer.of(0x21, 0xf9, 4, disposal << 2 | (transparent === undefined ? 0 : 1)), u16(delayCs), Buffer.of(transparent ?? 0, 0))
-    parts.push(Buffer.of(0x2c), u16(left, top, w, h), Buffer.of(0, bits), literalCodes(Array.from({ length: w * h - missing }, (_, i) => index(i % w, Math.floor(i / w))), bits, endCode))
+  if (netscape !== undefined) {
+    parts.push(Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01', 'latin1'), u16(netscape), Buffer.of(0))
+  }
+  for (const {
+    left = 0,
+    top = 0,
+    width: w = width,
+    height: h = height,
+    index,
+    delayCs = 10,
+    disposal = 0,
+    transparent,
+    missing = 0,
+    endCode = true
+  } of frames) {
+    parts.push(
+      Buffer.of(0x21, 0xf9, 4, disposal << 2 | (transparent === undefined ? 0 : 1)),
+      u16(delayCs),
+      Buffer.of(transparent ?? 0, 0)
+    )
+    parts.push(
+      Buffer.of(0x2c),
+      u16(left, top, w, h),
+      Buffer.of(0, bits),
+      literalCodes(Array.from({ length: w * h - missing }, (_, i) => index(i % w, Math.floor(i / w))), bits, endCode)
+    )
   }
   return Buffer.concat([...parts, ...(trailer ? [Buffer.of(0x3b)] : [])])
 }
@@ -66,7 +98,10 @@ export interface ReadGif {
   screens: Buffer[]
 }
 
-/** Throws at anything that GIF89a does not have, and when something follows the trailer. Pixels that nothing draws are magenta. */
+/**
+ * Throws at anything that GIF89a does not have, and when something follows the trailer. Pixels that nothing draws are
+ * magenta.
+ */
 export function readGif (bytes: Buffer): ReadGif {
   let at = 0
   const take = (count: number) => {
@@ -94,7 +129,8 @@ export function readGif (bytes: Buffer): ReadGif {
       const label = take(1)[0]
       const content = takeBlocks()
       if (label === 0xf9) control = Buffer.from(content)
-      else if (label === 0xff && content.subarray(0, 11).toString() === 'NETSCAPE2.0') gif.netscape = content.readUInt16LE(12)
+      else if (label === 0xff &&
+        content.subarray(0, 11).toString() === 'NETSCAPE2.0') gif.netscape = content.readUInt16LE(12)
       else throw new Error(`an extension ${label}`)
       continue
     }

@@ -2,7 +2,15 @@ import { randomBytes, randomInt } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand,
+  DeleteBucketCommand,
+  DeleteObjectsCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutBucketPolicyCommand,
+  S3Client
+} from '@aws-sdk/client-s3'
 import type { FastifyInstance } from 'fastify'
 import { ObjectId, type Collection, type Document, type OptionalUnlessRequiredId } from 'mongodb'
 import type { Test } from 'tap'
@@ -20,7 +28,8 @@ export interface Services {
 }
 
 /**
- * A database and a bucket of this test's own, on the servers that MONGO_URI and S3_ENDPOINT name, else on the embedded stand-ins.
+ * A database and a bucket of this test's own, on the servers that MONGO_URI and S3_ENDPOINT name, else on the embedded
+ * stand-ins.
  * They are gone when `t` ends.
  */
 export async function startServices (t: Test): Promise<Services> {
@@ -35,7 +44,12 @@ export async function startServices (t: Test): Promise<Services> {
   await client.send(new CreateBucketCommand({ Bucket: name }))
   await client.send(new PutBucketPolicyCommand({
     Bucket: name,
-    Policy: JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${name}/library/*` }] })
+    Policy: JSON.stringify({
+      Version: '2012-10-17',
+      Statement: [
+        { Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${name}/library/*` }
+      ]
+    })
   }))
   t.teardown(() => emptyAndDelete(client, name))
   return { mongoUri: mongo.href, s3: { ...s3, bucket: name } }
@@ -49,7 +63,12 @@ async function embeddedMongo (t: Test, path: string): Promise<string> {
 }
 
 async function startS3 (t: Test, path: string): Promise<Omit<Services['s3'], 'bucket'>> {
-  const { S3_ENDPOINT: endpoint, S3_REGION: region = 'us-east-1', AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = process.env
+  const {
+    S3_ENDPOINT: endpoint,
+    S3_REGION: region = 'us-east-1',
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey
+  } = process.env
   if (endpoint && accessKeyId && secretAccessKey) return { endpoint, region, accessKeyId, secretAccessKey }
   const { startS3: start } = await import('../embedded/s3/server.js')
   const credentials = { accessKeyId: 'test', secretAccessKey: randomBytes(20).toString('hex') }
@@ -59,7 +78,12 @@ async function startS3 (t: Test, path: string): Promise<Omit<Services['s3'], 'bu
 }
 
 export const s3Client = ({ s3: { endpoint, region, accessKeyId, secretAccessKey } }: Services) => new S3Client({
-  endpoint, region, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true, requestChecksumCalculation: 'WHEN_REQUIRED', responseChecksumValidation: 'WHEN_REQUIRED'
+  endpoint,
+  region,
+  credentials: { accessKeyId, secretAccessKey },
+  forcePathStyle: true,
+  requestChecksumCalculation: 'WHEN_REQUIRED',
+  responseChecksumValidation: 'WHEN_REQUIRED'
 })
 
 async function emptyAndDelete (client: S3Client, Bucket: string): Promise<void> {
@@ -89,7 +113,14 @@ export function environment ({ mongoUri, s3 }: Services): Record<string, string>
   }
 }
 
-export interface CallOptions { token?: string, json?: unknown, body?: RequestInit['body'], headers?: Record<string, string>, signal?: AbortSignal, duplex?: 'half' }
+export interface CallOptions {
+  token?: string
+  json?: unknown
+  body?: RequestInit['body']
+  headers?: Record<string, string>
+  signal?: AbortSignal
+  duplex?: 'half'
+}
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export interface Reply { status: number, headers: Headers, body: any, text: string }
 
@@ -102,7 +133,10 @@ export interface Service {
   logs: string[]
   /** The sms that were sent, oldest first. */
   sms: Array<{ to: string, body: string }>
-  /** The service's clock; `advance` moves it on. It stands far ahead of the database's own, or TTL indexes would take rows away. */
+  /**
+   * The service's clock; `advance` moves it on. It stands far ahead of the database's own, or TTL indexes would take
+   * rows away.
+   */
   clock: { now: Date, advance: (seconds: number) => void }
   /** One request over HTTP; the answer is held against the OpenAPI document, and one that departs from it rejects. */
   call: (method: string, path: string, options?: CallOptions) => Promise<Reply>
@@ -113,7 +147,11 @@ export interface Service {
   /** The code of the last text to a phone. */
   lastCode: (phone: string) => string
   /** Uploads one file, with `user_id` unless `fields` says otherwise. */
-  upload: (token: string, file: Uint8Array, options?: { filename?: string, fields?: Record<string, string> }) => Promise<Reply>
+  upload: (
+    token: string,
+    file: Uint8Array,
+    options?: { filename?: string, fields?: Record<string, string> }
+  ) => Promise<Reply>
   /** What lies in the bucket and the collections an upload writes to. */
   remains: () => Promise<{ objects: string[], multipartUploads: string[], uploads: number, library: number }>
 }
@@ -128,15 +166,26 @@ export const freshPhone = () => `+9198${String(nextPhone++ % 100_000_000).padSta
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
 /** What a token of this service says, whoever signed it. */
-export const claimsOf = (token: string): { sub: string, sid: string, iat: number, exp: number } => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+export const claimsOf = (token: string): {
+  sub: string
+  sid: string
+  iat: number
+  exp: number
+} => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
 
-/** The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and sms that are kept. Closes itself. */
+/**
+ * The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and sms
+ * that are kept. Closes itself.
+ */
 export async function startService (t: Test, { env, ...options }: ServiceOptions = {}): Promise<Service> {
   const services = options.services ?? await startServices(t)
   const config = completeConfig(readConfig({ ...environment(services), ...env }) as Env, {})
   const logs: string[] = []
   const sms: Service['sms'] = []
-  const clock = { now: new Date('2126-05-04T10:00:00.000Z'), advance: (seconds: number) => { clock.now = new Date(clock.now.getTime() + seconds * 1000) } }
+  const clock = {
+    now: new Date('2126-05-04T10:00:00.000Z'),
+    advance: (seconds: number) => { clock.now = new Date(clock.now.getTime() + seconds * 1000) }
+  }
   const app = await buildApp({
     config,
     now: () => clock.now,
@@ -147,7 +196,10 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
   })
   t.teardown(async () => {
     await app.close()
-    const leak = leakIn(logs, { codes: sms.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []), secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey] })
+    const leak = leakIn(logs, {
+      codes: sms.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []),
+      secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey]
+    })
     if (leak) failProcess(`${t.fullname}: the log holds ${leak}`)
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -166,15 +218,26 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     async call (method, path, { token, json, body, headers, ...rest } = {}) {
       const response = await fetch(url + path, {
         method,
-        headers: { ...(token && { authorization: `Bearer ${token}` }), ...(json !== undefined && { 'content-type': 'application/json' }), ...headers },
+        headers: {
+          ...(token && { authorization: `Bearer ${token}` }),
+          ...(json !== undefined && { 'content-type': 'application/json' }),
+          ...headers
+        },
         body: json === undefined ? body : JSON.stringify(json),
         ...rest
       })
       const text = await response.text()
       const contentType = response.headers.get('content-type')
-      const reply: Reply = { status: response.status, headers: response.headers, text, body: contentType?.startsWith('application/json') && text !== '' ? JSON.parse(text) : text }
+      const reply: Reply = {
+        status: response.status,
+        headers: response.headers,
+        text,
+        body: contentType?.startsWith('application/json') && text !== '' ? JSON.parse(text) : text
+      }
       const fault = check({ method, path, status: reply.status, contentType, body: reply.body })
-      if (fault) throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}\n${reply.status} ${text}`)
+      if (fault) {
+        throw new Error(`${method} ${path} answered against the OpenAPI document: ${fault}\n${reply.status} ${text}`)
+      }
       return reply
     },
     async signIn (phone = freshPhone()) {
@@ -186,7 +249,8 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       const opened = await app.sessions.open(phone, requestContextOf(app))
       return app.issueToken(opened!).token
     },
-    lastCode: phone => /\d{6}/.exec(sms.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
+    lastCode: phone =>
+      /\d{6}/.exec(sms.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
     upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {
       const form = new FormData()
       for (const [name, value] of Object.entries(fields)) form.append(name, value)
@@ -225,22 +289,39 @@ function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets:
   const token = /eyJ[\w-]{8,}\.[\w-]+|\b[0-9a-f]{24}\.\d+\.[\w-]{43}/.exec(text)
   const number = /\+\d{8,15}/.exec(text)
   const code = codes.find(code => new RegExp(`(?<![\\w.-])${code}(?![\\w.-])`).test(text))
-  if (token || number || code || secrets.some(secret => text.includes(secret))) return token ? 'a token' : number ? 'a whole number' : code ? 'a code' : 'a secret'
+  if (token || number || code || secrets.some(secret => text.includes(secret))) {
+    return token ? 'a token' : number ? 'a whole number' : code ? 'a code' : 'a secret'
+  }
 }
 
 /** Somebody on this machine, of whom nothing is written down. */
-export const requestContextOf = ({ log }: FastifyInstance): RequestContext => ({ address: '127.0.0.1', userAgent: 'test', log, record () {} })
+export const requestContextOf = ({ log }: FastifyInstance): RequestContext => ({
+  address: '127.0.0.1',
+  userAgent: 'test',
+  log,
+  record () {}
+})
 
 /** What the audit holds about a phone and the account that has it now, newest first. */
 export async function auditOf ({ audit, collections }: FastifyInstance, phone: string): Promise<AuditDocument[]> {
   await audit.flush()
   const account = await collections.users.findOne({ number: phone })
-  return collections.audit.find({ $or: [{ phone: maskPhone(phone) }, ...(account ? [{ account: account._id }] : [])] }).sort({ at: -1 }).toArray()
+  return collections.audit
+    .find({ $or: [{ phone: maskPhone(phone) }, ...(account ? [{ account: account._id }] : [])] })
+    .sort({ at: -1 })
+    .toArray()
 }
 
 /** A row of `users`, with what every one has. */
 export const userRow = (more: Partial<UserDocument>): UserDocument =>
-  ({ _id: new ObjectId(), schema: 2, admin: false, sessions: [], created_on: new Date('2126-05-04T10:00:00.000Z'), ...more })
+  ({
+    _id: new ObjectId(),
+    schema: 2,
+    admin: false,
+    sessions: [],
+    created_on: new Date('2126-05-04T10:00:00.000Z'),
+    ...more
+  })
 
 /** A number whose account has a name, so that a further sign-in ends no other. */
 export async function namedPhone ({ collections }: FastifyInstance): Promise<string> {
@@ -249,9 +330,14 @@ export async function namedPhone ({ collections }: FastifyInstance): Promise<str
   return number
 }
 
-/** Inserts many rows, a few at a time: a slow database takes longer for all of them than the service waits for one command. */
+/**
+ * Inserts many rows, a few at a time: a slow database takes longer for all of them than the service waits for one
+ * command.
+ */
 export async function insertRows <Row extends Document> (collection: Collection<Row>, rows: Row[]): Promise<void> {
-  for (let i = 0; i < rows.length; i += 100) await collection.insertMany(rows.slice(i, i + 100) as Array<OptionalUnlessRequiredId<Row>>)
+  for (let i = 0; i < rows.length; i += 100) {
+    await collection.insertMany(rows.slice(i, i + 100) as Array<OptionalUnlessRequiredId<Row>>)
+  }
 }
 
 /** The id of the account that has a number now. */

@@ -18,41 +18,55 @@ const boot = (mongoUri: string, lines: string[] = []) => buildApp({
   logger: { level: 'info', stream: { write: (line: string) => { lines.push(line) } } }
 })
 
-t.test('A database that answers nothing at all while it builds an index ends no start, and the log tells of it', async t => {
-  const proxy = await tcpProxy({ host: uri.hostname, port: Number(uri.port) })
-  t.teardown(proxy.close)
-  const through = new URL(services.mongoUri)
-  through.host = `127.0.0.1:${proxy.port}`
-  await db.dropDatabase()
-  const lines: string[] = []
-  proxy.latency(100)
-  const starting = boot(through.href, lines)
-  await until(async () => (await db.listCollections().toArray()).length > 0)
-  proxy.throttle(0, 'down')
-  const told = () => lines.filter(line => line.includes('index.build_continued'))
-  await until(() => told().length >= 3) // in which the driver's monitor has given its server up
-  await proxy.up()
-  const app = await starting
-  t.equal((await app.inject('/health/ready')).statusCode, 200)
-  t.match(told()[0], /"collection":"\w+","index":"\w+","seconds":\d+/)
-  await app.close()
-})
+t.test(
+  'A database that answers nothing at all while it builds an index ends no start, and the log tells of it',
+  async t => {
+    const proxy = await tcpProxy({ host: uri.hostname, port: Number(uri.port) })
+    t.teardown(proxy.close)
+    const through = new URL(services.mongoUri)
+    through.host = `127.0.0.1:${proxy.port}`
+    await db.dropDatabase()
+    const lines: string[] = []
+    proxy.latency(100)
+    const starting = boot(through.href, lines)
+    await until(async () => (await db.listCollections().toArray()).length > 0)
+    proxy.throttle(0, 'down')
+    const told = () => lines.filter(line => line.includes('index.build_continued'))
+    await until(() => told().length >= 3) // in which the driver's monitor has given its server up
+    await proxy.up()
+    const app = await starting
+    t.equal((await app.inject('/health/ready')).statusCode, 200)
+    t.match(told()[0], /"collection":"\w+","index":"\w+","seconds":\d+/)
+    await app.close()
+  }
+)
 
 t.test('An index with other options is told by its name and its collection', async t => {
   const library = db.collection('library')
   await library.dropIndex('key_1')
   await library.createIndex({ key: 1 }, { unique: true })
-  await t.rejects(boot(services.mongoUri), { message: /^MongoDB at MONGO_URI refuses the index key_1 of the collection library: one with this name or this key, and other options, is there\./ })
+  await t.rejects(boot(services.mongoUri), {
+    message: /^MongoDB at MONGO_URI refuses the index key_1 of the collection library: one with this name or this key, and other options, is there\./
+  })
   await library.dropIndex('key_1')
 })
 
 t.test('Rows that share a number or a name are told by an example without a whole number', async t => {
   const users = db.collection('users')
-  for (const [field, value, shown] of [['number', freshPhone(), /^\+\*+\d{4}$/], ['username_key', '98765 43210', /^\*{5} \*\d{4}$/], ['username_key', 'meera', /^meera$/]] as const) {
+  for (const [field, value, shown] of [
+    ['number', freshPhone(), /^\+\*+\d{4}$/],
+    ['username_key', '98765 43210', /^\*{5} \*\d{4}$/],
+    ['username_key', 'meera', /^meera$/]
+  ] as const) {
     await users.dropIndexes()
     const { insertedIds } = await users.insertMany([1, 2].map(() => ({ username: 'twin', schema: 2, [field]: value })))
     const message: string = await boot(services.mongoUri).then(() => 'accepted', (error: Error) => error.message)
-    const [, index, ids, example = ''] = /refuses the index (\w+) of the collection users: rows have the same \w+, for example (\w{24} and \w{24}) \((.*)\)\./.exec(message) ?? []
+    const [
+      , index, ids, example = ''
+    ] = /refuses the index (\w+) of the collection users: rows have the same \w+, for example (\w{24} and \w{24}) \((.*)\)\./.exec(
+      message
+    ) ??
+      []
     t.equal(index, `unique_${field}`, message)
     t.same(ids?.split(' and ').sort(), Object.values(insertedIds).map(String).sort())
     t.match(example, shown)

@@ -16,24 +16,34 @@ export function compact (header: Json | string | Buffer, payload: unknown, sign:
   return `${text}.${sign(text).toString('base64url')}`
 }
 
-const segment = (part: unknown) => typeof part === 'string' || part instanceof Buffer ? Buffer.from(part).toString('base64url') : encode(part)
+const segment = (part: unknown) => typeof part === 'string' || part instanceof Buffer
+  ? Buffer.from(part).toString('base64url')
+  : encode(part)
 
-export const hmac = (secret: string | Buffer, hash = 'sha256') => (text: string) => createHmac(hash, secret).update(text).digest()
+export const hmac = (secret: string | Buffer, hash = 'sha256') => (text: string) => createHmac(hash, secret)
+  .update(text)
+  .digest()
 
 export const sharedSecret = (secret: string): Signer => ({ header: { alg: 'HS256', typ: 'JWT' }, sign: hmac(secret) })
 
 export const keyPair = (key: KeyObject, kid = thumbprint(key)): Signer => ({
   header: { alg: key.asymmetricKeyType === 'ed25519' ? 'EdDSA' : 'ES256', typ: 'JWT', kid },
-  sign: text => key.asymmetricKeyType === 'ed25519' ? sign(null, Buffer.from(text), key) : sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' })
+  sign: text => key.asymmetricKeyType === 'ed25519'
+    ? sign(null, Buffer.from(text), key)
+    : sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' })
 })
 
 /** RFC 7638 §3.2 and RFC 8037 §2, written out. */
 export function thumbprint (key: KeyObject): string {
   const { kty, crv, x, y } = (key.type === 'private' ? createPublicKey(key) : key).export({ format: 'jwk' })
-  const members = y === undefined ? `{"crv":"${crv}","kty":"${kty}","x":"${x}"}` : `{"crv":"${crv}","kty":"${kty}","x":"${x}","y":"${y}"}`
+  const members = y === undefined
+    ? `{"crv":"${crv}","kty":"${kty}","x":"${x}"}`
+    : `{"crv":"${crv}","kty":"${kty}","x":"${x}","y":"${y}"}`
   return createHash('sha256').update(members).digest('base64url')
 }
 
 export const ecKey = (namedCurve = 'P-256') => generateKeyPairSync('ec', { namedCurve }).privateKey
 export const edKey = () => generateKeyPairSync('ed25519').privateKey
-export const pem = (key: KeyObject) => key.export({ type: key.type === 'public' ? 'spki' : 'pkcs8', format: 'pem' }).toString()
+export const pem = (key: KeyObject) => key
+  .export({ type: key.type === 'public' ? 'spki' : 'pkcs8', format: 'pem' })
+  .toString()

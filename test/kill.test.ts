@@ -10,21 +10,24 @@ const KILLS_FOR_A_SWEEP = 10
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
-t.test(`F14: ${KILLS} times SIGKILL while clients upload, directly too, and delete, from seed ${SEED}: what was acknowledged is there, and after one sweep nothing else`, async t => {
-  const figures = { acknowledged: 0, removed: 0, unanswered: 0 }
-  await inLanes(t, KILLS, SEED, async (lane, round, random) => {
-    const told = nothingTold()
-    const service = await startProcess(t, lane.env)
-    const clients = begin(lane, service, random, told)
-    await lane.moment(random, told)
-    await service.kill('SIGKILL')
-    await clients
-    lane.told.push(told)
-    figures.acknowledged += told.acknowledged.length
-    figures.removed += told.removed.length
-    figures.unanswered += told.dropped.length
-    if ((round + 1) % KILLS_FOR_A_SWEEP === 0) t.strictSame(await lane.problems(), [], `after ${round + 1} kills`)
-  })
-  t.comment(JSON.stringify(figures))
-  t.ok(figures.acknowledged > 0 && figures.unanswered > KILLS / 4, 'it died in the middle of work')
-})
+t.test(
+  `F14: ${KILLS} times SIGKILL while clients upload, directly too, and delete, from seed ${SEED}: what was acknowledged is there, and after one sweep nothing else`,
+  async t => {
+    const figures = { acknowledged: 0, removed: 0, unanswered: 0 }
+    await inLanes(t, KILLS, SEED, async (lane, round, random) => {
+      const told = nothingTold()
+      const service = await startProcess(t, lane.env)
+      const clients = begin(lane, service, random, told)
+      await lane.moment(random, told)
+      await service.kill('SIGKILL')
+      await clients
+      lane.told.push(told)
+      figures.acknowledged += told.acknowledged.length
+      figures.removed += told.removed.length
+      figures.unanswered += told.dropped.length
+      if ((round + 1) % KILLS_FOR_A_SWEEP === 0) t.strictSame(await lane.problems(), [], `after ${round + 1} kills`)
+    })
+    t.comment(JSON.stringify(figures))
+    t.ok(figures.acknowledged > 0 && figures.unanswered > KILLS / 4, 'it died in the middle of work')
+  }
+)

@@ -1,4 +1,7 @@
-/** Clients that upload, delete and upload directly, one after the other, until the service is gone; and what they were told. */
+/**
+ * Clients that upload, delete and upload directly, one after the other, until the service is gone; and what they were
+ * told.
+ */
 import { once } from 'node:events'
 import http from 'node:http'
 import type { Acknowledged } from './consistency.js'
@@ -37,7 +40,15 @@ export async function work (url: string, token: string, random: Random, told: To
   }
 
   async function uploadDirectly (): Promise<void> {
-    const { status, body } = await ask('POST', '/library/uploads', JSON.stringify({ content_type: 'image/gif', size: gif.length, user_id: 'meera' }), 'application/json')
+    const {
+      status,
+      body
+    } = await ask(
+      'POST',
+      '/library/uploads',
+      JSON.stringify({ content_type: 'image/gif', size: gif.length, user_id: 'meera' }),
+      'application/json'
+    )
     if (status !== 201) return
     const data = new FormData()
     for (const [name, value] of Object.entries(body.fields)) data.append(name, value)
@@ -59,7 +70,15 @@ export async function work (url: string, token: string, random: Random, told: To
 
   /** Sends the body only when the service says that it reads it, so that what it has taken up is known. */
   async function ask (method: string, path: string, body: Buffer | string = '', type?: string): Promise<Answer> {
-    const request = http.request(url + path, { method, agent, headers: { authorization: `Bearer ${token}`, 'content-length': Buffer.byteLength(body), ...(type && { 'content-type': type, expect: '100-continue' }) } })
+    const request = http.request(url + path, {
+      method,
+      agent,
+      headers: {
+        authorization: `Bearer ${token}`,
+        'content-length': Buffer.byteLength(body),
+        ...(type && { 'content-type': type, expect: '100-continue' })
+      }
+    })
     let begun = false
     request.once('continue', () => {
       begun = !told.stopping // what it has taken up since, it refuses, and may be gone before that is read

@@ -3,7 +3,10 @@ import { readFileSync } from 'node:fs'
 import { BSON, Long, ObjectId, type Db, type Document, type IndexDescription } from 'mongodb'
 
 /** Made by the commit that the changelog calls 0.3.0, on its defaults: see the names of its people. */
-export const database030 = BSON.EJSON.parse(readFileSync(new URL('database-0.3.0.json', import.meta.url), 'utf8')) as Record<string, { indexes: IndexDescription[], rows: Document[] }>
+export const database030 = BSON.EJSON.parse(readFileSync(
+  new URL('database-0.3.0.json', import.meta.url),
+  'utf8'
+)) as Record<string, { indexes: IndexDescription[], rows: Document[] }>
 
 /** The id of the nth row: the larger, the newer, and all of them of March 2023. */
 export const oldId = (n: number) => new ObjectId(`64000000${n.toString(16).padStart(16, '0')}`)
@@ -14,7 +17,13 @@ export const oldUsers: Document[] = [
   { _id: oldId(1), username: 'Meera', number: '+919876543210', admin: true, created_on: created },
   { _id: oldId(2), username: 'Ravi', number: '9876543211', admin: 'true', created_on: created },
   { _id: oldId(3), username: 'Asha', number: '09876543212', admin: 1, created_on: '2023-03-02T08:00:00' },
-  { _id: oldId(4), username: 'Vikram', number: '+91 98765-43213', admin: 'yes', created_on: 'Thu, 02 Mar 2023 08:00:00 GMT' },
+  {
+    _id: oldId(4),
+    username: 'Vikram',
+    number: '+91 98765-43213',
+    admin: 'yes',
+    created_on: 'Thu, 02 Mar 2023 08:00:00 GMT'
+  },
   { _id: oldId(5), username: 'Priya', number: '00919876543214', created_on: created },
   { _id: oldId(6), username: 'Kiran', number: '９８７６５４３２１５', admin: false, badge: 'first', created_on: 1677744000 },
   { _id: oldId(7), username: 'Ravi again', number: '+919876543211', admin: false, created_on: created },
@@ -38,17 +47,51 @@ const url = (name: string) => `https://old-bucket.s3.amazonaws.com/${name}`
 
 export const oldLibrary: Document[] = [
   { _id: oldId(101), url: url('fox.GIF'), user_id: 'meera', created_at: '2023-03-02T09:00:00.123456' },
-  { _id: oldId(102), url: url('photo.jpg'), user_id: 'ravi', type: 'image', created_at: new Date('2023-03-02T10:00:00.000Z') },
-  { _id: oldId(103), url: url('party.gif?v=2'), user_id: 'ravi', category: 'Party', likes: [1, 2], created_at: new Date('2023-03-02T11:00:00.000Z') },
-  { _id: oldId(104), url: url('sun.png'), user_id: '', type: null, category: null, created_at: new Date('2023-03-02T12:00:00.000Z') },
-  { _id: oldId(105), url: url('moon.gif'), user_id: 'meera', type: 'sticker', category: 'Moons', created_at: new Date('2023-03-02T13:00:00.000Z') }
+  {
+    _id: oldId(102),
+    url: url('photo.jpg'),
+    user_id: 'ravi',
+    type: 'image',
+    created_at: new Date('2023-03-02T10:00:00.000Z')
+  },
+  {
+    _id: oldId(103),
+    url: url('party.gif?v=2'),
+    user_id: 'ravi',
+    category: 'Party',
+    likes: [1, 2],
+    created_at: new Date('2023-03-02T11:00:00.000Z')
+  },
+  {
+    _id: oldId(104),
+    url: url('sun.png'),
+    user_id: '',
+    type: null,
+    category: null,
+    created_at: new Date('2023-03-02T12:00:00.000Z')
+  },
+  {
+    _id: oldId(105),
+    url: url('moon.gif'),
+    user_id: 'meera',
+    type: 'sticker',
+    category: 'Moons',
+    created_at: new Date('2023-03-02T13:00:00.000Z')
+  }
 ]
 
-const oldCodes: Document[] = [1, 2, 3].map(n => ({ _id: oldId(200 + n), phone: `+9198765432${n}0`, otp: '123456', expires_at: created }))
+const oldCodes: Document[] = [1, 2, 3].map(n => ({
+  _id: oldId(200 + n),
+  phone: `+9198765432${n}0`,
+  otp: '123456',
+  expires_at: created
+}))
 
 /** Fills an empty database. `shared`: with rows that share a number to the letter, which no unique index lets be. */
 export async function fillOldDatabase (db: Db, { shared = true } = {}): Promise<void> {
-  await db.collection('users').insertMany(shared ? oldUsers : oldUsers.filter(({ _id }) => !_id.equals?.(oldId(8)) && !_id.equals?.(oldId(10))))
+  await db.collection('users').insertMany(
+    shared ? oldUsers : oldUsers.filter(({ _id }) => !_id.equals?.(oldId(8)) && !_id.equals?.(oldId(10)))
+  )
   await db.collection('users').createIndex({ username: 1 }, { unique: true })
   await db.collection('users').createIndex({ created_on: 1 })
   await db.collection('otps').insertMany(oldCodes)
@@ -68,11 +111,17 @@ export async function fillFrom030 (db: Db): Promise<void> {
 
 /** Everything in a database, rows and indexes, as comparable text; but for when it was first migrated. */
 export async function dump (db: Db): Promise<Record<string, string[]>> {
-  const names = (await db.listCollections().toArray()).map(({ name }) => name).filter(name => name !== 'migration').sort()
+  const names = (await db.listCollections().toArray())
+    .map(({ name }) => name)
+    .filter(name => name !== 'migration')
+    .sort()
   const contents = await Promise.all(names.map(async name => {
     const rows = await db.collection(name).find().sort({ _id: 1 }).toArray()
     const indexes = await db.collection(name).indexes()
-    return [name, [...rows, ...indexes.sort((a, b) => a.name! < b.name! ? -1 : 1)].map(each => BSON.EJSON.stringify(each))]
+    return [
+      name,
+      [...rows, ...indexes.sort((a, b) => a.name! < b.name! ? -1 : 1)].map(each => BSON.EJSON.stringify(each))
+    ]
   }))
   return Object.fromEntries(contents)
 }

@@ -2,21 +2,27 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 
 interface Operation { responses: Record<string, { content?: Record<string, { schema: object }> }> }
-export interface OpenApiDocument { paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, object> } }
+export interface OpenApiDocument {
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, object> }
+}
 
 export interface Answer { method: string, path: string, status: number, contentType: string | null, body: unknown }
 
 /**
  * Holds answers against an OpenAPI document: their operation, status, media type and body must be described there.
  * The document is open for what comes later. An answer of today has no member that is not described.
- * What matches no operation has to be 404 or 405, and an error. The returned function gives what is wrong, or undefined.
+ * What matches no operation has to be 404 or 405, and an error. The returned function gives what is wrong, or
+ * undefined.
  */
 export function openApiCheck (document: OpenApiDocument): (answer: Answer) => string | undefined {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   addFormats.default(ajv)
   ajv.addSchema({ $id: 'doc', ...strict(document) })
   const compiled = new Map<string, ValidateFunction>()
-  const templates = Object.keys(document.paths).map(template => ({ template, pattern: new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`) }))
+  const templates = Object
+    .keys(document.paths)
+    .map(template => ({ template, pattern: new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`) }))
     .sort((a, b) => a.template.split('{').length - b.template.split('{').length)
 
   const validator = (pointer: string) => {
@@ -32,7 +38,11 @@ export function openApiCheck (document: OpenApiDocument): (answer: Answer) => st
     const template = templates.find(({ pattern }) => pattern.test(path.split('?')[0]!))?.template
     const verb = method.toLowerCase() === 'head' ? 'get' : method.toLowerCase()
     const operation = template && document.paths[template]?.[verb]
-    if (!operation) return [404, 405, 414, 431, 503].includes(status) ? verdict('/components/schemas/ErrorMessage', body) : `${status} for no operation`
+    if (!operation) {
+      return [404, 405, 414, 431, 503].includes(status)
+        ? verdict('/components/schemas/ErrorMessage', body)
+        : `${status} for no operation`
+    }
     const response = operation.responses[status]
     if (!response) return `${status} is not described`
     if (method === 'HEAD' || !response.content) return undefined
@@ -47,14 +57,21 @@ export function openApiCheck (document: OpenApiDocument): (answer: Answer) => st
 const OUTCOMES: Record<string, object> = {
   InvalidRequest: { minProperties: 1, maxProperties: 1 },
   OtpResult: outcome(['access_token', 'token_type', 'expires_in'], 'refresh_token'),
-  NumberChangeResult: outcome(['_id', 'username', 'number', 'created_on', 'admin', 'access_token', 'token_type', 'expires_in'])
+  NumberChangeResult: outcome([
+    '_id', 'username', 'number', 'created_on', 'admin', 'access_token', 'token_type', 'expires_in'
+  ])
 }
 
 function outcome (required: string[], ...optional: string[]): object {
-  return { if: { properties: { success: { const: true } } }, then: { required }, else: { properties: Object.fromEntries([...required, ...optional].map(name => [name, false])) } }
+  return {
+    if: { properties: { success: { const: true } } },
+    then: { required },
+    else: { properties: Object.fromEntries([...required, ...optional].map(name => [name, false])) }
+  }
 }
 
 function strict (document: OpenApiDocument): OpenApiDocument {
-  const schemas = Object.entries(document.components.schemas).map(([name, schema]) => [name, { additionalProperties: false, ...schema, ...(OUTCOMES[name] && { allOf: [OUTCOMES[name]] }) }])
+  const schemas = Object.entries(document.components.schemas).map(([name, schema]) =>
+    [name, { additionalProperties: false, ...schema, ...(OUTCOMES[name] && { allOf: [OUTCOMES[name]] }) }])
   return { ...document, components: { ...document.components, schemas: Object.fromEntries(schemas) } }
 }

@@ -3,75 +3,124 @@ import t, { type Test } from 'tap'
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { gif } from './fixtures.js'
-import { environment, eventually, foldersOf, freshPhone, startService, startServices, type CallOptions, type Reply, type Service, type Services } from './helper.js'
+import {
+  environment,
+  eventually,
+  foldersOf,
+  freshPhone,
+  startService,
+  startServices,
+  type CallOptions,
+  type Reply,
+  type Service,
+  type Services
+} from './helper.js'
 import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
 
-const NO_TIME_LIMIT = process.env.TEST_REAL ? 'a command that SecantusDB holds back by a fail point does not end at its maxTimeMS' : false
+const NO_TIME_LIMIT = process.env.TEST_REAL
+  ? 'a command that SecantusDB holds back by a fail point does not end at its maxTimeMS'
+  : false
 
-t.test('a command that takes longer than a request would wait: work of its own may, until the service stops', { skip: NO_TIME_LIMIT }, async t => {
-  const { app, services } = await startService(t)
-  const client = await new MongoClient(services.mongoUri).connect()
-  const block = (mode: object | string) => client.db('admin').command({ configureFailPoint: 'failCommand', mode, data: { failCommands: ['count'], blockConnection: true, blockTimeMS: 3000 } })
-  t.teardown(async () => {
-    await block('off')
-    await client.close()
-  })
-  await block({ times: 1 })
-  t.equal(await app.withDedicatedConnection(60_000, db => db.collection('nothing').estimatedDocumentCount()), 0)
-  await block('alwaysOn')
-  await t.rejects(app.collections.library.estimatedDocumentCount(), { message: /exceeded time limit/ })
-  const cut = app.withDedicatedConnection(60_000, db => db.collection('nothing').estimatedDocumentCount())
-  cut.catch(() => {})
-  await app.close()
-  await t.rejects(cut)
-})
-
-t.test('a database that is silent for longer than a request may wait: 500 on every route, however patient the driver is', async t => {
-  const services = await startServices(t)
-  const proxy = await mongoProxy(services.mongoUri)
-  t.teardown(proxy.close)
-  const service = await startService(t, { services: { ...services, mongoUri: `${proxy.uri}&socketTimeoutMS=20000` } })
-  const { token, phone } = await service.signIn()
-  await service.call('GET', '/library', { token })
-  proxy.throttle(0, 'down')
-  const answers = await Promise.all([
-    patient(service, 'GET', '/library', { token }),
-    patient(service, 'GET', '/library?q=fox', { token }),
-    patient(service, 'GET', `/library/${'0'.repeat(24)}`, { token }),
-    patient(service, 'DELETE', `/library/${'0'.repeat(24)}`, { token }),
-    patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }),
-    patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }),
-    patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }),
-    patient(service, 'POST', '/auth/logout', { token, json: {} }),
-    upload(service, token)
-  ])
-  t.strictSame(answers.map(({ status }) => status), answers.map(() => 500))
-  t.match(await patient(service, 'GET', '/health/ready'), { status: 503, body: { error: 'Not ready' } })
-  proxy.throttle(Infinity, 'down')
-  await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
-  t.equal((await service.call('GET', '/library', { token })).status, 200)
-})
-
-t.test('a command that the database works on for too long: 503 on every route, and the database stops working on it', { skip: NO_TIME_LIMIT }, async t => {
-  const service = await startService(t)
-  const { token, phone } = await service.signIn()
-  await service.call('GET', '/library', { token })
-  const client = await new MongoClient(service.services.mongoUri).connect()
-  const block = (mode: string) => client.db('admin').command({ configureFailPoint: 'failCommand', mode, data: { failCommands: ['find', 'count', 'aggregate', 'insert', 'update', 'delete', 'findAndModify'], blockConnection: true, blockTimeMS: 60_000 } })
-  t.teardown(async () => {
-    await block('off')
-    await client.close()
-  })
-  await block('alwaysOn')
-  const requests: Array<[method: string, path: string, options: CallOptions]> = [['GET', '/library', { token }], ['GET', '/library?q=dancing+fox', { token }], ['GET', `/library/${'0'.repeat(24)}`, { token }], ['DELETE', `/library/${'0'.repeat(24)}`, { token }],
-    ['POST', '/users', { token, json: { username: 'Meera', number: phone } }], ['GET', `/users/${'0'.repeat(24)}`, { token }], ['POST', '/auth/request-otp', { json: { phone: freshPhone() } }], ['POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }], ['POST', '/auth/logout', { token, json: {} }]]
-  for (const [method, path, options] of requests) {
-    const { status, body, headers } = await patient(service, method, path, options)
-    t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Server is busy' }, wait: '5' }, `${method} ${path}`)
+t.test(
+  'a command that takes longer than a request would wait: work of its own may, until the service stops',
+  { skip: NO_TIME_LIMIT },
+  async t => {
+    const { app, services } = await startService(t)
+    const client = await new MongoClient(services.mongoUri).connect()
+    const block = (mode: object | string) => client.db('admin').command({
+      configureFailPoint: 'failCommand',
+      mode,
+      data: { failCommands: ['count'], blockConnection: true, blockTimeMS: 3000 }
+    })
+    t.teardown(async () => {
+      await block('off')
+      await client.close()
+    })
+    await block({ times: 1 })
+    t.equal(await app.withDedicatedConnection(60_000, db => db.collection('nothing').estimatedDocumentCount()), 0)
+    await block('alwaysOn')
+    await t.rejects(app.collections.library.estimatedDocumentCount(), { message: /exceeded time limit/ })
+    const cut = app.withDedicatedConnection(60_000, db => db.collection('nothing').estimatedDocumentCount())
+    cut.catch(() => {})
+    await app.close()
+    await t.rejects(cut)
   }
-  await block('off')
-  t.equal((await service.call('GET', '/library', { token })).status, 200)
-})
+)
+
+t.test(
+  'a database that is silent for longer than a request may wait: 500 on every route, however patient the driver is',
+  async t => {
+    const services = await startServices(t)
+    const proxy = await mongoProxy(services.mongoUri)
+    t.teardown(proxy.close)
+    const service = await startService(t, { services: { ...services, mongoUri: `${proxy.uri}&socketTimeoutMS=20000` } })
+    const { token, phone } = await service.signIn()
+    await service.call('GET', '/library', { token })
+    proxy.throttle(0, 'down')
+    const answers = await Promise.all([
+      patient(service, 'GET', '/library', { token }),
+      patient(service, 'GET', '/library?q=fox', { token }),
+      patient(service, 'GET', `/library/${'0'.repeat(24)}`, { token }),
+      patient(service, 'DELETE', `/library/${'0'.repeat(24)}`, { token }),
+      patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }),
+      patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }),
+      patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }),
+      patient(service, 'POST', '/auth/logout', { token, json: {} }),
+      upload(service, token)
+    ])
+    t.strictSame(answers.map(({ status }) => status), answers.map(() => 500))
+    t.match(await patient(service, 'GET', '/health/ready'), { status: 503, body: { error: 'Not ready' } })
+    proxy.throttle(Infinity, 'down')
+    await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
+    t.equal((await service.call('GET', '/library', { token })).status, 200)
+  }
+)
+
+t.test(
+  'a command that the database works on for too long: 503 on every route, and the database stops working on it',
+  { skip: NO_TIME_LIMIT },
+  async t => {
+    const service = await startService(t)
+    const { token, phone } = await service.signIn()
+    await service.call('GET', '/library', { token })
+    const client = await new MongoClient(service.services.mongoUri).connect()
+    const block = (mode: string) => client.db('admin').command({
+      configureFailPoint: 'failCommand',
+      mode,
+      data: {
+        failCommands: ['find', 'count', 'aggregate', 'insert', 'update', 'delete', 'findAndModify'],
+        blockConnection: true,
+        blockTimeMS: 60_000
+      }
+    })
+    t.teardown(async () => {
+      await block('off')
+      await client.close()
+    })
+    await block('alwaysOn')
+    const requests: Array<[method: string, path: string, options: CallOptions]> = [
+      ['GET', '/library', { token }],
+      ['GET', '/library?q=dancing+fox', { token }],
+      ['GET', `/library/${'0'.repeat(24)}`, { token }],
+      ['DELETE', `/library/${'0'.repeat(24)}`, { token }],
+      ['POST', '/users', { token, json: { username: 'Meera', number: phone } }],
+      ['GET', `/users/${'0'.repeat(24)}`, { token }],
+      ['POST', '/auth/request-otp', { json: { phone: freshPhone() } }],
+      ['POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }],
+      ['POST', '/auth/logout', { token, json: {} }]
+    ]
+    for (const [method, path, options] of requests) {
+      const { status, body, headers } = await patient(service, method, path, options)
+      t.match(
+        { status, body, wait: headers.get('retry-after') },
+        { status: 503, body: { error: 'Server is busy' }, wait: '5' },
+      `${method} ${path}`
+      )
+    }
+    await block('off')
+    t.equal((await service.call('GET', '/library', { token })).status, 200)
+  }
+)
 
 t.test('however many ask whether it is ready, the store is asked once for all of them', async t => {
   const services = await startServices(t)
@@ -83,37 +132,92 @@ t.test('however many ask whether it is ready, the store is asked once for all of
   const first = service.call('GET', '/health/ready')
   await hit
   await Promise.all([first, ...Array.from({ length: 300 }, () => service.call('GET', '/health/ready'))])
-  t.equal((await eventually(async () => [await service.call('GET', '/health/ready')].find(({ status }) => status === 200))).status, 200)
+  t.equal(
+    (await eventually(async () =>
+      [await service.call('GET', '/health/ready')].find(({ status }) => status === 200))).status,
+    200
+  )
   t.ok(s3.requests.filter(({ operation }) => operation === 'HeadBucket').length < 30)
 })
 
 t.test('boot', async t => {
   const services = await startServices(t)
-  const boot = (env: Record<string, string>) => buildApp({ config: completeConfig(readConfig({ ...environment(services), ...env }), {}), logger: { level: 'silent' } })
-
-  t.test('F1, F6: without its database or its bucket → rejects with one clear sentence that names the variable', async t => {
-    const silent = await tcpProxy({ port: 1 })
-    t.teardown(silent.close)
-    silent.blackhole()
-    const database = (reason: string) => new RegExp(`^MongoDB cannot be reached at MONGO_URI \\(127\\.0\\.0\\.1:\\d+\\): ${reason}`)
-    const bucket = (reason: string) => new RegExp(`^The bucket S3_BUCKET cannot be reached at S3_ENDPOINT \\([\\w.:]+\\): ${reason}`)
-    await t.rejects(boot({ MONGO_URI: 'mongodb://127.0.0.1:1/hookaba' }), { message: database('nobody listens there$') }, 'refused')
-    await t.rejects(boot({ MONGO_URI: `mongodb://127.0.0.1:${silent.port}/hookaba` }), { message: database('it (does not answer|cuts the connection)$') }, 'silent')
-    await t.rejects(boot({ S3_ENDPOINT: 'http://127.0.0.1:1' }), { message: bucket('nobody listens there$') }, 'refused')
-    await t.rejects(boot({ S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }), { message: bucket('it (does not answer|cuts the connection)$') }, 'silent')
-    await t.rejects(boot({ S3_ENDPOINT: 'http://store.invalid' }), { message: bucket('the name') }, 'without an address')
-    await t.rejects(boot({ S3_ENDPOINT: services.s3.endpoint.replace('http:', 'https:') }), { message: bucket('TLS failed') }, 'without TLS')
-    await t.rejects(boot({ S3_BUCKET: 'there-is-no-such-bucket' }), { message: bucket('the store has no such bucket') }, 'missing')
-    await t.rejects(boot({ AWS_SECRET_ACCESS_KEY: 'wrong' }), { message: bucket('the store refuses the credentials') }, 'refused by its credentials')
+  const boot = (env: Record<string, string>) => buildApp({
+    config: completeConfig(readConfig({ ...environment(services), ...env }), {}),
+    logger: { level: 'silent' }
   })
 
-  t.test('with options of the driver in MONGO_URI → they hold, whatever their case, and the service\'s own where it says nothing', async t => {
-    const app = await boot({ MONGO_URI: `${services.mongoUri}${services.mongoUri.includes('?') ? '&' : '?'}sockettimeoutms=7000&minPoolSize=2&maxPoolSize=3` })
-    const { socketTimeoutMS, maxPoolSize, waitQueueTimeoutMS } = app.mongo.client.options
-    t.strictSame({ socketTimeoutMS, maxPoolSize, waitQueueTimeoutMS }, { socketTimeoutMS: 7000, maxPoolSize: 3, waitQueueTimeoutMS: 4000 })
-    t.equal((await app.inject('/health/ready')).statusCode, 200)
-    await app.close()
-  })
+  t.test(
+    'F1, F6: without its database or its bucket → rejects with one clear sentence that names the variable',
+    async t => {
+      const silent = await tcpProxy({ port: 1 })
+      t.teardown(silent.close)
+      silent.blackhole()
+      const database = (reason: string) => new RegExp(
+      `^MongoDB cannot be reached at MONGO_URI \\(127\\.0\\.0\\.1:\\d+\\): ${reason}`
+      )
+      const bucket = (reason: string) => new RegExp(
+      `^The bucket S3_BUCKET cannot be reached at S3_ENDPOINT \\([\\w.:]+\\): ${reason}`
+      )
+      await t.rejects(
+        boot({ MONGO_URI: 'mongodb://127.0.0.1:1/hookaba' }),
+        { message: database('nobody listens there$') },
+        'refused'
+      )
+      await t.rejects(
+        boot({ MONGO_URI: `mongodb://127.0.0.1:${silent.port}/hookaba` }),
+        { message: database('it (does not answer|cuts the connection)$') },
+        'silent'
+      )
+      await t.rejects(
+        boot({ S3_ENDPOINT: 'http://127.0.0.1:1' }),
+        { message: bucket('nobody listens there$') },
+        'refused'
+      )
+      await t.rejects(
+        boot({ S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }),
+        { message: bucket('it (does not answer|cuts the connection)$') },
+        'silent'
+      )
+      await t.rejects(
+        boot({ S3_ENDPOINT: 'http://store.invalid' }),
+        { message: bucket('the name') },
+        'without an address'
+      )
+      await t.rejects(
+        boot({ S3_ENDPOINT: services.s3.endpoint.replace('http:', 'https:') }),
+        { message: bucket('TLS failed') },
+        'without TLS'
+      )
+      await t.rejects(
+        boot({ S3_BUCKET: 'there-is-no-such-bucket' }),
+        { message: bucket('the store has no such bucket') },
+        'missing'
+      )
+      await t.rejects(
+        boot({ AWS_SECRET_ACCESS_KEY: 'wrong' }),
+        { message: bucket('the store refuses the credentials') },
+        'refused by its credentials'
+      )
+    }
+  )
+
+  t.test(
+    'with options of the driver in MONGO_URI → they hold, whatever their case, and the service\'s own where it says nothing',
+    async t => {
+      const app = await boot({
+        MONGO_URI: `${services.mongoUri}${services.mongoUri.includes('?') ? '&' : '?'}sockettimeoutms=7000&minPoolSize=2&maxPoolSize=3`
+      })
+      const { socketTimeoutMS, maxPoolSize, waitQueueTimeoutMS } = app.mongo.client.options
+      t.strictSame({ socketTimeoutMS, maxPoolSize, waitQueueTimeoutMS }, {
+        socketTimeoutMS: 7000,
+        maxPoolSize: 3,
+        waitQueueTimeoutMS: 4000
+      })
+      t.equal((await app.inject('/health/ready')).statusCode, 200)
+      await app.close()
+    }
+  )
 
   t.test('F18: with rows that contradict an index → rejects, and says which rule', async t => {
     const service = await startService(t, { services })
@@ -121,7 +225,9 @@ t.test('boot', async t => {
     await users.dropIndexes()
     const row = { username: 'twin', schema: 2, number: freshPhone(), admin: false, created_on: new Date() }
     await users.insertMany([{ ...row }, { ...row }] as never)
-    await t.rejects(boot({}), { message: /^MongoDB at MONGO_URI refuses the index unique_number of the collection users: rows have the same number, for example [0-9a-f]{24} and [0-9a-f]{24} \(\+\*{8}\d{4}\)\./ })
+    await t.rejects(boot({}), {
+      message: /^MongoDB at MONGO_URI refuses the index unique_number of the collection users: rows have the same number, for example [0-9a-f]{24} and [0-9a-f]{24} \(\+\*{8}\d{4}\)\./
+    })
     await users.deleteMany({ username: 'twin' })
     const again = await boot({})
     t.equal((await again.inject('/health/ready')).statusCode, 200)
@@ -138,20 +244,36 @@ t.test('while the database is gone', async t => {
   const id = (await service.call('POST', '/users', { token, json: { username: 'Meera', number: phone } })).body.user_id
 
   for (const outage of ['down', 'blackhole'] as const) {
-    t.test(`F2, F19: ${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`, async t => {
-      await proxy[outage]()
-      const { status, body, headers } = await notReady(service)
-      t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Not ready' }, wait: /^[1-9]\d*$/ })
-      t.match(await patient(service, 'GET', '/health/live'), { status: 200, body: { status: 'ok' } })
-      t.match(await patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }), failed('Failed to send OTP', true))
-      t.match(await patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }), failed('Internal server error', true))
-      t.match(await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }), failed('User creation failed', false))
-      t.match(await patient(service, 'GET', `/users/${id}`, { token }), failed('Internal server error', true))
-      t.match(await patient(service, 'GET', '/library', { token }), failed('Failed to fetch library items', true))
-      t.match(await upload(service, token), failed('Failed to save library item', true))
-      await proxy.up()
-      await healed(t, service, token)
-    })
+    t.test(
+      `F2, F19: ${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`,
+      async t => {
+        await proxy[outage]()
+        const { status, body, headers } = await notReady(service)
+        t.match({ status, body, wait: headers.get('retry-after') }, {
+          status: 503,
+          body: { error: 'Not ready' },
+          wait: /^[1-9]\d*$/
+        })
+        t.match(await patient(service, 'GET', '/health/live'), { status: 200, body: { status: 'ok' } })
+        t.match(
+          await patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }),
+          failed('Failed to send OTP', true)
+        )
+        t.match(
+          await patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }),
+          failed('Internal server error', true)
+        )
+        t.match(
+          await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }),
+          failed('User creation failed', false)
+        )
+        t.match(await patient(service, 'GET', `/users/${id}`, { token }), failed('Internal server error', true))
+        t.match(await patient(service, 'GET', '/library', { token }), failed('Failed to fetch library items', true))
+        t.match(await upload(service, token), failed('Failed to save library item', true))
+        await proxy.up()
+        await healed(t, service, token)
+      }
+    )
   }
 })
 
@@ -164,17 +286,26 @@ t.test('while the store is gone', async t => {
   const { token, phone } = await service.signIn()
 
   for (const outage of ['down', 'blackhole'] as const) {
-    t.test(`F6, F19: ${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`, async t => {
-      await proxy[outage]()
-      const { status, body, headers } = await notReady(service)
-      t.match({ status, body, wait: headers.get('retry-after') }, { status: 503, body: { error: 'Not ready' }, wait: /^[1-9]\d*$/ })
-      t.match(await patient(service, 'GET', '/health/live'), { status: 200 })
-      t.match(await upload(service, token), failed('Failed to upload file to S3', true))
-      t.match(await patient(service, 'GET', '/library', { token }), { status: 200 })
-      t.match(await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }), { status: 201 })
-      await proxy.up()
-      await healed(t, service, token)
-    })
+    t.test(
+      `F6, F19: ${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`,
+      async t => {
+        await proxy[outage]()
+        const { status, body, headers } = await notReady(service)
+        t.match({ status, body, wait: headers.get('retry-after') }, {
+          status: 503,
+          body: { error: 'Not ready' },
+          wait: /^[1-9]\d*$/
+        })
+        t.match(await patient(service, 'GET', '/health/live'), { status: 200 })
+        t.match(await upload(service, token), failed('Failed to upload file to S3', true))
+        t.match(await patient(service, 'GET', '/library', { token }), { status: 200 })
+        t.match(await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }), {
+          status: 201
+        })
+        await proxy.up()
+        await healed(t, service, token)
+      }
+    )
   }
 })
 
@@ -183,7 +314,10 @@ t.test('F17: two instances whose clocks are a minute apart', async t => {
   const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
   t.teardown(s3.close)
   const env = { SWEEP_INTERVAL_SECONDS: '0' }
-  const behind = await startService(t, { services: { ...services, s3: { ...services.s3, endpoint: s3.endpoint } }, env })
+  const behind = await startService(t, {
+    services: { ...services, s3: { ...services.s3, endpoint: s3.endpoint } },
+    env
+  })
   const ahead = await startService(t, { services, env, now: () => new Date(behind.clock.now.getTime() + 60_000) })
 
   t.test('take each other\'s tokens and codes, and a code lives no longer at either than it should', async t => {
@@ -194,7 +328,11 @@ t.test('F17: two instances whose clocks are a minute apart', async t => {
       await one.call('POST', '/auth/request-otp', { json: { phone } })
       const verify = (at: Service) => at.call('POST', '/auth/verify-otp', { json: { phone, otp: one.lastCode(phone) } })
       behind.clock.advance(361)
-      t.match([await verify(one), await verify(other)], [{ body: { success: false } }, { body: { success: false } }], 'though the database has not taken it away yet')
+      t.match(
+        [await verify(one), await verify(other)],
+        [{ body: { success: false } }, { body: { success: false } }],
+        'though the database has not taken it away yet'
+      )
       await one.call('POST', '/auth/request-otp', { json: { phone } })
       t.match(await verify(other), { body: { success: true } })
     }
@@ -212,7 +350,12 @@ t.test('F17: two instances whose clocks are a minute apart', async t => {
   })
 })
 
-const failed = (error: string, detailed: boolean) => ({ status: 500, body: detailed ? { error, details: /^The request could not be completed\. Quote request id [0-9a-f-]{36} / } : { error } })
+const failed = (error: string, detailed: boolean) => ({
+  status: 500,
+  body: detailed
+    ? { error, details: /^The request could not be completed\. Quote request id [0-9a-f-]{36} / }
+    : { error }
+})
 
 /** One request that gives up where a client would. */
 const patient = (service: Service, method: string, path: string, options: CallOptions = {}): Promise<Reply> =>

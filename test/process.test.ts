@@ -10,25 +10,47 @@ import { field, file, form, gif, gifOf, jpeg, png, webp } from './fixtures.js'
 import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
 import { fillFrom030 } from './old-database.js'
 import { tcpProxy } from './proxy.js'
-import { freePort, runToEnd, startInTerminal, startNpm, startProcess, temporaryFolder, type Running } from './running.js'
+import {
+  freePort,
+  runToEnd,
+  startInTerminal,
+  startNpm,
+  startProcess,
+  temporaryFolder,
+  type Running
+} from './running.js'
 import { open } from './uploads.js'
 
 t.test('the process on its defaults → sign in, upload, list and fetch, and all of it again after SIGKILL', async t => {
   const dataDir = await temporaryFolder(t)
   const first = await startProcess(t, { DATA_DIR: dataDir })
   const phone = '+919876543210'
-  t.match(await first.json('POST', '/auth/request-otp', { json: { phone } }), { status: 200, body: { message: 'OTP sent' } })
+  t.match(await first.json('POST', '/auth/request-otp', { json: { phone } }), {
+    status: 200,
+    body: { message: 'OTP sent' }
+  })
   const text = JSON.parse((await first.line(/^SMS \{/)).slice(4))
   t.match(text, { to: phone, body: /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/ })
   const otp = /\d{6}/.exec(text.body)![0]
   const verified = await first.json('POST', '/auth/verify-otp', { json: { phone: '09876543210', otp } })
-  t.match(verified, { status: 200, body: { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 31536000 } })
+  t.match(verified, {
+    status: 200,
+    body: { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 31536000 }
+  })
   const token = verified.body.access_token
-  t.match(await first.json('POST', '/auth/verify-otp', { json: { phone, otp } }), { status: 200, body: { success: false, message: 'Invalid OTP' } })
+  t.match(await first.json('POST', '/auth/verify-otp', { json: { phone, otp } }), {
+    status: 200,
+    body: { success: false, message: 'Invalid OTP' }
+  })
   const created = await first.json('POST', '/users', { token, json: { username: 'Meera', number: phone } })
   t.match(created, { status: 201, body: { message: 'User created', user_id: /^[0-9a-f]{24}$/ } })
 
-  const files: Array<[name: string, type: string, bytes: Buffer]> = [['fox.gif', 'image/gif', gif], ['photo.jpg', 'image/jpeg', jpeg], ['drawing.png', 'image/png', png], ['new.webp', 'image/webp', webp]]
+  const files: Array<[name: string, type: string, bytes: Buffer]> = [
+    ['fox.gif', 'image/gif', gif],
+    ['photo.jpg', 'image/jpeg', jpeg],
+    ['drawing.png', 'image/png', png],
+    ['new.webp', 'image/webp', webp]
+  ]
   const uploaded = new Map<string, { type: string, sha256: string }>()
   for (const [name, type, bytes] of files) {
     for (const fileFirst of [true, false]) {
@@ -43,13 +65,23 @@ t.test('the process on its defaults → sign in, upload, list and fetch, and all
   }
   t.equal(uploaded.size, 8)
   await allThere(t, first, token, uploaded)
-  t.notMatch(first.output().filter(line => !line.startsWith('SMS ')).join('\n'), new RegExp(`${otp}|${phone.slice(1)}|${token}`), 'no code, number or token in the log')
+  t.notMatch(
+    first.output().filter(line => !line.startsWith('SMS ')).join('\n'),
+    new RegExp(`${otp}|${phone.slice(1)}|${token}`),
+    'no code, number or token in the log'
+  )
 
   await first.kill('SIGKILL')
   const second = await startProcess(t, { DATA_DIR: dataDir })
   await allThere(t, second, token, uploaded)
-  t.match(await second.json('GET', '/users/me', { token }), { status: 200, body: { _id: created.body.user_id, username: 'Meera', number: phone, admin: false } })
-  t.match(await second.json('POST', '/users', { token, json: { username: 'Meera', number: phone } }), { status: 201, body: { user_id: created.body.user_id } })
+  t.match(await second.json('GET', '/users/me', { token }), {
+    status: 200,
+    body: { _id: created.body.user_id, username: 'Meera', number: phone, admin: false }
+  })
+  t.match(await second.json('POST', '/users', { token, json: { username: 'Meera', number: phone } }), {
+    status: 201,
+    body: { user_id: created.body.user_id }
+  })
   t.equal(await second.kill('SIGTERM'), 0, 'an orderly end')
 })
 
@@ -88,54 +120,81 @@ t.test('npm start on a DATA_DIR of 0.3.0 → converts it by itself, and people h
 })
 
 t.test('production without its variables → refuses, naming each and no value', async t => {
-  const { code, stderr, stdout } = await runToEnd({ NODE_ENV: 'production', OTP_SECRET: 'dev-secret-value', PORT: 'many' })
+  const {
+    code,
+    stderr,
+    stdout
+  } = await runToEnd({ NODE_ENV: 'production', OTP_SECRET: 'dev-secret-value', PORT: 'many' })
   t.equal(code, 1)
-  for (const name of ['PORT', 'MONGO_URI', 'S3_BUCKET', 'JWT_SECRET_KEY', 'OTP_SECRET', 'SMS_PROVIDER']) t.match(stderr, `${name} `)
+  for (const name of ['PORT', 'MONGO_URI', 'S3_BUCKET', 'JWT_SECRET_KEY', 'OTP_SECRET', 'SMS_PROVIDER']) {
+    t.match(stderr, `${name} `)
+  }
   t.notMatch(stderr + stdout, /dev-secret-value|many/)
 })
 
-t.test('F1, F6: a database or a store that cannot be reached at the start, or says nothing → exit code 1 and one sentence that names the variable', async t => {
-  const dataDir = await temporaryFolder(t)
-  const store = { S3_BUCKET: 'hookaba', S3_ENDPOINT: 'http://127.0.0.1:1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'hidden-key' }
-  const silent = await tcpProxy({ port: 1 })
-  t.teardown(silent.close)
-  silent.blackhole()
-  const [noDatabase, noStore] = [/^MongoDB cannot be reached at MONGO_URI/, /^The bucket S3_BUCKET cannot be reached/]
-  const cases: Array<[Record<string, string>, RegExp]> = [
-    [{ MONGO_URI: 'mongodb://user:hidden@127.0.0.1:1/hookaba' }, noDatabase],
-    [{ MONGO_URI: `mongodb://user:hidden@127.0.0.1:${silent.port}/hookaba` }, noDatabase],
-    [store, noStore],
-    [{ ...store, S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }, noStore]
-  ]
-  for (const [env, sentence] of cases) {
-    const { code, stderr, stdout } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()), ...env }, AbortSignal.timeout(30_000))
-    t.equal(code, 1)
-    t.match(lastLine(stderr), sentence)
-    t.notMatch(stderr + stdout, /hidden/)
+t.test(
+  'F1, F6: a database or a store that cannot be reached at the start, or says nothing → exit code 1 and one sentence that names the variable',
+  async t => {
+    const dataDir = await temporaryFolder(t)
+    const store = {
+      S3_BUCKET: 'hookaba',
+      S3_ENDPOINT: 'http://127.0.0.1:1',
+      AWS_ACCESS_KEY_ID: 'a',
+      AWS_SECRET_ACCESS_KEY: 'hidden-key'
+    }
+    const silent = await tcpProxy({ port: 1 })
+    t.teardown(silent.close)
+    silent.blackhole()
+    const [noDatabase, noStore] = [/^MongoDB cannot be reached at MONGO_URI/, /^The bucket S3_BUCKET cannot be reached/]
+    const cases: Array<[Record<string, string>, RegExp]> = [
+      [{ MONGO_URI: 'mongodb://user:hidden@127.0.0.1:1/hookaba' }, noDatabase],
+      [{ MONGO_URI: `mongodb://user:hidden@127.0.0.1:${silent.port}/hookaba` }, noDatabase],
+      [store, noStore],
+      [{ ...store, S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }, noStore]
+    ]
+    for (const [env, sentence] of cases) {
+      const {
+        code,
+        stderr,
+        stdout
+      } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()), ...env }, AbortSignal.timeout(30_000))
+      t.equal(code, 1)
+      t.match(lastLine(stderr), sentence)
+      t.notMatch(stderr + stdout, /hidden/)
+    }
   }
-})
+)
 
-t.test('a port in use, or an address that is not this machine\'s → exit code 1 and one sentence that names the variable', async t => {
-  const services = await startServices(t)
-  const { url } = await startService(t, { services })
-  for (const [env, sentence] of [
-    [{ PORT: new URL(url).port }, 'PORT is in use by another process: stop that one, or set PORT to a free port'],
-    [{ PORT: '0', HOST: '203.0.113.7' }, 'HOST is no address of this machine']
-  ] as const) {
-    const { code, stderr } = await runToEnd({ ...environment(services), ...env })
-    t.equal(code, 1)
-    t.equal(lastLine(stderr), sentence)
+t.test(
+  'a port in use, or an address that is not this machine\'s → exit code 1 and one sentence that names the variable',
+  async t => {
+    const services = await startServices(t)
+    const { url } = await startService(t, { services })
+    for (const [env, sentence] of [
+      [{ PORT: new URL(url).port }, 'PORT is in use by another process: stop that one, or set PORT to a free port'],
+      [{ PORT: '0', HOST: '203.0.113.7' }, 'HOST is no address of this machine']
+    ] as const) {
+      const { code, stderr } = await runToEnd({ ...environment(services), ...env })
+      t.equal(code, 1)
+      t.equal(lastLine(stderr), sentence)
+    }
   }
-})
+)
 
-t.test('when nobody reads its output any more → texts fail as the contract says, and it still serves and ends in order', async t => {
-  const dataDir = await temporaryFolder(t)
-  const first = await startProcess(t, { DATA_DIR: dataDir })
-  first.deafen()
-  t.match(await first.json('POST', '/auth/request-otp', { json: { phone: '+919876543210' } }), { status: 500, body: { error: 'Failed to send OTP' } })
-  t.match(await first.json('GET', '/health/ready'), { status: 200 })
-  t.equal(await first.kill('SIGTERM'), 0)
-})
+t.test(
+  'when nobody reads its output any more → texts fail as the contract says, and it still serves and ends in order',
+  async t => {
+    const dataDir = await temporaryFolder(t)
+    const first = await startProcess(t, { DATA_DIR: dataDir })
+    first.deafen()
+    t.match(await first.json('POST', '/auth/request-otp', { json: { phone: '+919876543210' } }), {
+      status: 500,
+      body: { error: 'Failed to send OTP' }
+    })
+    t.match(await first.json('GET', '/health/ready'), { status: 200 })
+    t.equal(await first.kill('SIGTERM'), 0)
+  }
+)
 
 t.test('a server whose terminal goes away ends in order, also when it prints', async t => {
   const dataDir = await temporaryFolder(t)
@@ -181,9 +240,19 @@ t.test('F16: out of file descriptors it refuses, lives on, and is well again onc
     data.append('file', new Blob([gif]), 'fox.gif')
     return data
   }
-  const sockets = Array.from({ length: 300 }, () => connect(Number(new URL(service.url).port), '127.0.0.1').on('error', () => {}))
-  await Promise.all(sockets.map(socket => new Promise(resolve => socket.once('connect', () => socket.write('GET /health/live HTTP/1.1\r\n', resolve)).once('close', resolve))))
-  await t.rejects(Promise.all(Array.from({ length: 20 }, () => fetch(`${service.url}/library`, { headers: { authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(3000) }))), 'there is no place for more')
+  const sockets = Array.from({ length: 300 }, () =>
+    connect(Number(new URL(service.url).port), '127.0.0.1').on('error', () => {}))
+  await Promise.all(sockets.map(socket =>
+    new Promise(resolve =>
+      socket.once('connect', () => socket.write('GET /health/live HTTP/1.1\r\n', resolve)).once('close', resolve))))
+  await t.rejects(
+    Promise.all(Array.from({ length: 20 }, () =>
+      fetch(`${service.url}/library`, {
+        headers: { authorization: `Bearer ${token}` },
+        signal: AbortSignal.timeout(3000)
+      }))),
+    'there is no place for more'
+  )
   for (const socket of sockets) socket.destroy()
   await eventually(async () => (await service.json('GET', '/health/ready').catch(() => undefined))?.status === 200)
   t.equal((await service.json('POST', '/library/upload', { token, body: form() })).status, 201)
@@ -201,15 +270,27 @@ t.test('secrets that are damaged → exit code 1 and one sentence that names the
   }
 })
 
-async function allThere (t: Test, service: Running, token: string, uploaded: Map<string, { type: string, sha256: string }>): Promise<void> {
-  const pages = [await service.json('GET', '/library?per_page=5', { token }), await service.json('GET', '/library?per_page=5&page=2', { token })]
+async function allThere (
+  t: Test,
+  service: Running,
+  token: string,
+  uploaded: Map<string, { type: string, sha256: string }>
+): Promise<void> {
+  const pages = [
+    await service.json('GET', '/library?per_page=5', { token }),
+    await service.json('GET', '/library?per_page=5&page=2', { token })
+  ]
   t.match(pages[0]!.body, { page: 1, per_page: 5, total: 8, total_pages: 2 })
   const items = pages.flatMap(({ body }) => body.items as Array<{ url: string, sha256: string, user_id: string }>)
   t.same(items.map(({ url }) => url).sort(), [...uploaded.keys()].sort())
   for (const { url, user_id: label } of items) {
     const response = await fetch(url)
     const { type, sha256 } = uploaded.get(url)!
-    t.match({ status: response.status, type: response.headers.get('content-type'), label }, { status: 200, type, label: 'meera' })
+    t.match({ status: response.status, type: response.headers.get('content-type'), label }, {
+      status: 200,
+      type,
+      label: 'meera'
+    })
     t.equal(createHash('sha256').update(Buffer.from(await response.arrayBuffer())).digest('hex'), sha256)
   }
 }

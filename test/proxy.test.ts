@@ -30,7 +30,8 @@ async function connect (t: Test, port: number) {
   const socket = net.connect(port, '127.0.0.1')
   t.teardown(() => socket.destroy())
   const ended = new Promise<string>((resolve) => {
-    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message)).on('close', () => resolve('closed'))
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message)).on('close', () =>
+      resolve('closed'))
   })
   let got = 0
   socket.on('data', (chunk) => { got += chunk.length })
@@ -169,7 +170,9 @@ t.test('tcpProxy', async (t) => {
   })
 
   t.test('mongoProxy rewrites the address', async (t) => {
-    const proxy = await mongoProxy('mongodb://user:p%40ss@127.0.0.1:27017,127.0.0.1:27018?replicaSet=rs0&retryWrites=true')
+    const proxy = await mongoProxy(
+      'mongodb://user:p%40ss@127.0.0.1:27017,127.0.0.1:27018?replicaSet=rs0&retryWrites=true'
+    )
     t.teardown(() => proxy.close())
     t.equal(proxy.uri, `mongodb://user:p%40ss@127.0.0.1:${proxy.port}/?retryWrites=true&directConnection=true`)
   })
@@ -184,7 +187,11 @@ async function s3 (t: Test) {
       for await (const chunk of request as AsyncIterable<Buffer>) one.body += chunk.toString('latin1')
       one.whole = request.complete
     } catch { return }
-    response.writeHead(201, 'Made', ['ETag', '"e"', 'X-Twice', 'a', 'X-Twice', 'b', ...(request.method === 'HEAD' ? [] : ['Trailer', 'X-End'])])
+    response.writeHead(
+      201,
+      'Made',
+      ['ETag', '"e"', 'X-Twice', 'a', 'X-Twice', 'b', ...(request.method === 'HEAD' ? [] : ['Trailer', 'X-End'])]
+    )
     response.write('answer to ')
     if (request.method !== 'HEAD') response.addTrailers({ 'x-end': 'there' })
     response.end(request.method)
@@ -206,14 +213,22 @@ async function s3 (t: Test) {
     maxAttempts: 1
   })
   t.teardown(() => client.destroy())
-  const put = (Body: string | Buffer = 'body', Key = 'library/ä b.gif') => client.send(new PutObjectCommand({ Bucket: 'bucket', Key, Body }))
-  const outcome = (sent: Promise<unknown>) => sent.then(() => 'ok', (error: Error & { code?: string }) => error.code ?? error.name)
+  const put = (Body: string | Buffer = 'body', Key = 'library/ä b.gif') => client.send(new PutObjectCommand({
+    Bucket: 'bucket',
+    Key,
+    Body
+  }))
+  const outcome = (sent: Promise<unknown>) => sent.then(() => 'ok', (error: Error & { code?: string }) =>
+    error.code ?? error.name)
   return { proxy, heard, client, put, outcome }
 }
 
 function ask (url: string, options: http.RequestOptions = {}, body?: string) {
   const request = http.request(url, { agent: false, ...options })
-  const answer = once(request, 'response').then(async ([response]: http.IncomingMessage[]) => ({ response: response!, body: await text(response!) }))
+  const answer = once(request, 'response').then(async ([response]: http.IncomingMessage[]) => ({
+    response: response!,
+    body: await text(response!)
+  }))
   answer.catch(() => {})
   request.on('error', () => {})
   if (body !== undefined) request.end(body)
@@ -223,8 +238,18 @@ function ask (url: string, options: http.RequestOptions = {}, body?: string) {
 t.test('s3Proxy', async (t) => {
   t.test('passes request and answer unchanged', async (t) => {
     const { proxy, heard } = await s3(t)
-    const headers = ['Host', 'signed.example:9', 'X-Amz-Date', 'd', 'x-twice', '1', 'X-Twice', '2', 'Content-Length', '4', 'Connection', 'close']
-    const { response, body } = await ask(`${proxy.endpoint}/b/a%2Fb//c%20+?x-id=PutObject&e=%C3%A4`, { method: 'PUT', headers: headers as unknown as http.OutgoingHttpHeaders }, 'body').answer
+    const headers = [
+      'Host', 'signed.example:9', 'X-Amz-Date', 'd', 'x-twice', '1', 'X-Twice', '2', 'Content-Length', '4',
+      'Connection', 'close'
+    ]
+    const {
+      response,
+      body
+    } = await ask(
+      `${proxy.endpoint}/b/a%2Fb//c%20+?x-id=PutObject&e=%C3%A4`,
+      { method: 'PUT', headers: headers as unknown as http.OutgoingHttpHeaders },
+      'body'
+    ).answer
     t.equal(heard[0]?.request.url, '/b/a%2Fb//c%20+?x-id=PutObject&e=%C3%A4')
     t.strictSame(heard[0]?.request.rawHeaders, headers)
     t.equal(heard[0]?.body, 'body')
@@ -233,12 +258,28 @@ t.test('s3Proxy', async (t) => {
     t.equal(response.headers['x-twice'], 'a, b')
     t.equal(response.trailers['x-end'], 'there')
     t.equal(body, 'answer to PUT')
-    t.match(proxy.requests, [{ method: 'PUT', path: '/b/a%2Fb//c%20+', operation: 'PutObject', bucket: 'b', key: 'a/b//c +', bytes: 4, status: 201 }])
+    t.match(
+      proxy.requests,
+      [
+        {
+          method: 'PUT',
+          path: '/b/a%2Fb//c%20+',
+          operation: 'PutObject',
+          bucket: 'b',
+          key: 'a/b//c +',
+          bytes: 4,
+          status: 201
+        }
+      ]
+    )
   })
 
   t.test('passes 100 Continue, chunked bodies, trailers, HEAD, and posts without a body', async (t) => {
     const { proxy, heard } = await s3(t)
-    const put = ask(`${proxy.endpoint}/b/k`, { method: 'PUT', headers: { expect: '100-continue', 'transfer-encoding': 'chunked', trailer: 'x-sum' } })
+    const put = ask(`${proxy.endpoint}/b/k`, {
+      method: 'PUT',
+      headers: { expect: '100-continue', 'transfer-encoding': 'chunked', trailer: 'x-sum' }
+    })
     put.request.flushHeaders()
     await once(put.request, 'continue')
     put.request.write('one ')
@@ -256,7 +297,11 @@ t.test('s3Proxy', async (t) => {
 
   t.test('answers with the error that the official client reads, so many times', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
-    const fault = proxy.fault({ operation: 'PutObject', action: { do: 'answer', status: 503, code: 'SlowDown' }, times: 2 })
+    const fault = proxy.fault({
+      operation: 'PutObject',
+      action: { do: 'answer', status: 503, code: 'SlowDown' },
+      times: 2
+    })
     t.equal(await outcome(put()), 'SlowDown')
     t.equal(await outcome(put(Buffer.alloc(4 << 20))), 'SlowDown')
     t.equal(heard.length, 0)
@@ -268,8 +313,14 @@ t.test('s3Proxy', async (t) => {
 
   t.test('matches by operation and by what the test says, the first fault first', async (t) => {
     const { proxy, put, outcome } = await s3(t)
-    proxy.fault({ operation: ['DeleteObject', 'UploadPart'], action: { do: 'answer', status: 500, code: 'InternalError' } })
-    proxy.fault({ match: ({ key }) => key === 'two', action: { do: 'answer', status: 403, code: 'AccessDenied', after: 3 } })
+    proxy.fault({
+      operation: ['DeleteObject', 'UploadPart'],
+      action: { do: 'answer', status: 500, code: 'InternalError' }
+    })
+    proxy.fault({
+      match: ({ key }) => key === 'two',
+      action: { do: 'answer', status: 403, code: 'AccessDenied', after: 3 }
+    })
     proxy.fault({ match: ({ key }) => key === 'two', action: { do: 'answer', status: 500, code: 'InternalError' } })
     t.equal(await outcome(put('body', 'one')), 'ok')
     t.equal(await outcome(put('body', 'two')), 'AccessDenied')
@@ -332,7 +383,12 @@ t.test('s3Proxy', async (t) => {
 
   t.test('breaks the XML, and answers 200 with an error', async (t) => {
     const { proxy, heard, client, outcome } = await s3(t)
-    const complete = () => client.send(new CompleteMultipartUploadCommand({ Bucket: 'b', Key: 'k', UploadId: 'u', MultipartUpload: { Parts: [{ ETag: 'e', PartNumber: 1 }] } }))
+    const complete = () => client.send(new CompleteMultipartUploadCommand({
+      Bucket: 'b',
+      Key: 'k',
+      UploadId: 'u',
+      MultipartUpload: { Parts: [{ ETag: 'e', PartNumber: 1 }] }
+    }))
     proxy.fault({ operation: 'CompleteMultipartUpload', action: { do: 'error200', code: 'InternalError' }, times: 1 })
     t.equal(await outcome(complete()), 'InternalError')
     proxy.fault({ operation: 'CompleteMultipartUpload', action: { do: 'broken' }, times: 1 })

@@ -29,11 +29,15 @@ export interface TcpProxy {
   /** Holds back each chunk for so many milliseconds. 0: no more. */
   latency (ms: number, direction?: Direction): void
   /**
-   * Every connection counts from now on and is reset once it has passed so many bytes; `times` connections at most (default: all).
+   * Every connection counts from now on and is reset once it has passed so many bytes; `times` connections at most
+   * (default: all).
    * None beyond pass; of those before, the reset may overtake what its receiver has not read.
    */
   cutAfter (bytes: number, direction: Direction, times?: number): void
-  /** Passes so many bytes a second for each connection, by back-pressure. 0: holds everything, loses nothing. Infinity: no more. */
+  /**
+   * Passes so many bytes a second for each connection, by back-pressure. 0: holds everything, loses nothing. Infinity:
+   * no more.
+   */
   throttle (bytesPerSecond: number, direction: Direction): void
   /** Resolves when so many more bytes have passed. */
   passed (bytes: number, direction: Direction): Promise<void>
@@ -60,7 +64,12 @@ export async function tcpProxy (target: { host?: string, port: number }): Promis
   let swallowed = 0
 
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
-    const upstream = net.connect({ host: target.host ?? '127.0.0.1', port: target.port, allowHalfOpen: true, noDelay: true })
+    const upstream = net.connect({
+      host: target.host ?? '127.0.0.1',
+      port: target.port,
+      allowHalfOpen: true,
+      noDelay: true
+    })
     const link: Link = { lossy: false, reset () { reset(client); reset(upstream) } }
     links.add(link)
     for (const socket of [client, upstream]) {
@@ -125,7 +134,10 @@ export async function tcpProxy (target: { host?: string, port: number }): Promis
     blackhole () { swallowing = true; change.happened() },
     reset: resetAll,
     latency (ms, direction = 'down') { faults[direction].latency = ms; change.happened() },
-    cutAfter (bytes, direction, times = Infinity) { faults[direction].cut = { after: bytes, times }; change.happened() },
+    cutAfter (bytes, direction, times = Infinity) {
+      faults[direction].cut = { after: bytes, times }
+      change.happened()
+    },
     throttle (bytesPerSecond, direction) { faults[direction].rate = bytesPerSecond; change.happened() },
     async passed (bytes, direction) {
       await new Promise<void>(resolve => {
@@ -148,7 +160,8 @@ export async function mongoProxy (uri: string): Promise<TcpProxy & { readonly ur
   address.host = `${proxy.host}:${proxy.port}`
   if (address.pathname === '') address.pathname = '/'
   address.searchParams.delete('replicaSet')
-  address.searchParams.set('directConnection', 'true') // or the driver goes round the proxy to the address that the server announces
+  // or the driver goes round the proxy to the address that the server announces
+  address.searchParams.set('directConnection', 'true')
   return { ...proxy, uri: address.href }
 }
 
@@ -169,7 +182,9 @@ export interface S3Request {
 }
 
 export type S3Action =
-  /** An S3 error document instead of the server's answer, once `after` bytes of the body have come (default 0: at once). */
+  /**
+   * An S3 error document instead of the server's answer, once `after` bytes of the body have come (default 0: at once).
+   */
   | { do: 'answer', status: number, code: string, after?: number }
   /** 200 with an `<Error>` body, as CompleteMultipartUpload may answer. The server does not hear of the request. */
   | { do: 'error200', code: string }
@@ -237,7 +252,12 @@ export async function s3Proxy (target: { endpoint: string }): Promise<S3Proxy> {
     } catch { reset(request.socket) }
   }
 
-  async function act (action: S3Action | undefined, request: http.IncomingMessage, response: http.ServerResponse, seen: Seen): Promise<void> {
+  async function act (
+    action: S3Action | undefined,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    seen: Seen
+  ): Promise<void> {
     switch (action?.do) {
       case 'answer':
         if (action.after) await swallow(request, response, seen, action.after)
@@ -262,9 +282,21 @@ export async function s3Proxy (target: { endpoint: string }): Promise<S3Proxy> {
     await forward(action, request, response, seen)
   }
 
-  async function forward (action: S3Action | undefined, request: http.IncomingMessage, response: http.ServerResponse, seen: Seen): Promise<void> {
+  async function forward (
+    action: S3Action | undefined,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    seen: Seen
+  ): Promise<void> {
     if (request.socket.destroyed) return
-    const upstream = http.request({ host: hostname, port: targetPort || 80, method: request.method, path: request.url, headers: headersFor(request), agent })
+    const upstream = http.request({
+      host: hostname,
+      port: targetPort || 80,
+      method: request.method,
+      path: request.url,
+      headers: headersFor(request),
+      agent
+    })
     upstream.on('error', () => {}).on('continue', () => response.writeContinue())
     response.on('close', () => { if (!response.writableFinished) upstream.destroy() })
     await Promise.all([
@@ -276,7 +308,12 @@ export async function s3Proxy (target: { endpoint: string }): Promise<S3Proxy> {
     ])
   }
 
-  async function send (action: S3Action | undefined, request: http.IncomingMessage, upstream: http.ClientRequest, seen: Seen): Promise<void> {
+  async function send (
+    action: S3Action | undefined,
+    request: http.IncomingMessage,
+    upstream: http.ClientRequest,
+    seen: Seen
+  ): Promise<void> {
     const cut = action?.do === 'reset' ? action.after : Infinity
     let rate = action?.do === 'throttle' ? action.bytesPerSecond : Infinity
     if (cut > 0) upstream.flushHeaders()
@@ -295,7 +332,12 @@ export async function s3Proxy (target: { endpoint: string }): Promise<S3Proxy> {
     upstream.end()
   }
 
-  async function back (action: S3Action | undefined, answered: http.IncomingMessage, response: http.ServerResponse, seen: Seen): Promise<void> {
+  async function back (
+    action: S3Action | undefined,
+    answered: http.IncomingMessage,
+    response: http.ServerResponse,
+    seen: Seen
+  ): Promise<void> {
     if (action?.do === 'lose') {
       await once(answered.resume(), 'end')
       return reset(response.socket)
@@ -345,35 +387,71 @@ export type S3Operation = 'ListBuckets' | 'HeadBucket' | 'CreateBucket' | 'Delet
   'CreateMultipartUpload' | 'UploadPart' | 'UploadPartCopy' | 'CompleteMultipartUpload' | 'AbortMultipartUpload' | 'ListParts' | 'Other'
 
 // The first row of a level and method whose query parameter is there (or that asks for none) names the operation.
-const operations: Record<'service' | 'bucket' | 'key', Record<string, Array<[parameter: string | undefined, S3Operation]>>> = {
-  service: { GET: [[undefined, 'ListBuckets']] },
-  bucket: {
-    HEAD: [[undefined, 'HeadBucket']],
-    GET: [['policy', 'GetBucketPolicy'], ['uploads', 'ListMultipartUploads'], ['list-type', 'ListObjectsV2'], [undefined, 'ListObjects']],
-    PUT: [['policy', 'PutBucketPolicy'], [undefined, 'CreateBucket']],
-    DELETE: [['policy', 'DeleteBucketPolicy'], [undefined, 'DeleteBucket']],
-    POST: [['delete', 'DeleteObjects'], [undefined, 'PostObject']]
-  },
-  key: {
-    HEAD: [[undefined, 'HeadObject']],
-    GET: [['uploadId', 'ListParts'], [undefined, 'GetObject']],
-    PUT: [['partNumber', 'UploadPart'], [undefined, 'PutObject']],
-    DELETE: [['uploadId', 'AbortMultipartUpload'], [undefined, 'DeleteObject']],
-    POST: [['uploads', 'CreateMultipartUpload'], ['uploadId', 'CompleteMultipartUpload']]
+const operations: Record<
+  | 'service'
+  | 'bucket'
+  | 'key', Record<string, Array<[parameter: string | undefined, S3Operation]>>> = {
+    service: { GET: [[undefined, 'ListBuckets']] },
+    bucket: {
+      HEAD: [[undefined, 'HeadBucket']],
+      GET: [
+        ['policy', 'GetBucketPolicy'],
+        ['uploads', 'ListMultipartUploads'],
+        ['list-type', 'ListObjectsV2'],
+        [undefined, 'ListObjects']
+      ],
+      PUT: [['policy', 'PutBucketPolicy'], [undefined, 'CreateBucket']],
+      DELETE: [['policy', 'DeleteBucketPolicy'], [undefined, 'DeleteBucket']],
+      POST: [['delete', 'DeleteObjects'], [undefined, 'PostObject']]
+    },
+    key: {
+      HEAD: [[undefined, 'HeadObject']],
+      GET: [['uploadId', 'ListParts'], [undefined, 'GetObject']],
+      PUT: [['partNumber', 'UploadPart'], [undefined, 'PutObject']],
+      DELETE: [['uploadId', 'AbortMultipartUpload'], [undefined, 'DeleteObject']],
+      POST: [['uploads', 'CreateMultipartUpload'], ['uploadId', 'CompleteMultipartUpload']]
+    }
   }
-}
 
-const subresources = ['accelerate', 'acl', 'attributes', 'cors', 'encryption', 'legal-hold', 'lifecycle', 'location', 'logging', 'notification', 'object-lock', 'ownershipControls',
-  'policyStatus', 'publicAccessBlock', 'replication', 'requestPayment', 'restore', 'retention', 'tagging', 'torrent', 'versioning', 'versions', 'website']
+const subresources = [
+  'accelerate',
+  'acl',
+  'attributes',
+  'cors',
+  'encryption',
+  'legal-hold',
+  'lifecycle',
+  'location',
+  'logging',
+  'notification',
+  'object-lock',
+  'ownershipControls',
+  'policyStatus',
+  'publicAccessBlock',
+  'replication',
+  'requestPayment',
+  'restore',
+  'retention',
+  'tagging',
+  'torrent',
+  'versioning',
+  'versions',
+  'website'
+]
 
-/** Names the S3 operation of a path-style request, as the S3 API reference does; `Other` for what no test asks about. */
+/**
+ * Names the S3 operation of a path-style request, as the S3 API reference does; `Other` for what no test asks about.
+ */
 export function operationOf (method: string, target: string, headers: http.IncomingHttpHeaders = {}): S3Operation {
   const { bucket, key, query } = address(target)
   if (subresources.some((name) => query.has(name))) return 'Other'
   const level = key !== undefined ? 'key' : bucket !== undefined ? 'bucket' : 'service'
-  const operation = operations[level][method]?.find(([parameter]) => parameter === undefined || query.has(parameter))?.[1] ?? 'Other'
+  const operation =
+    operations[level][method]?.find(([parameter]) => parameter === undefined || query.has(parameter))?.[1] ?? 'Other'
   const copies = headers['x-amz-copy-source'] !== undefined
-  return copies && operation === 'PutObject' ? 'CopyObject' : copies && operation === 'UploadPart' ? 'UploadPartCopy' : operation
+  return copies && operation === 'PutObject'
+    ? 'CopyObject'
+    : copies && operation === 'UploadPart' ? 'UploadPartCopy' : operation
 }
 
 const XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -388,7 +466,12 @@ function describe (request: http.IncomingMessage): Seen {
 function address (target: string): Pick<S3Request, 'path' | 'query' | 'bucket' | 'key'> {
   const [path = '/', query] = target.split(/\?(.*)/s)
   const [, bucket, ...key] = path.split('/')
-  return { path, query: new URLSearchParams(query), bucket: bucket || undefined, key: decode(key.join('/')) || undefined }
+  return {
+    path,
+    query: new URLSearchParams(query),
+    bucket: bucket || undefined,
+    key: decode(key.join('/')) || undefined
+  }
 }
 
 function decode (text: string): string {
@@ -396,7 +479,8 @@ function decode (text: string): string {
 }
 
 function matches ({ operation, match }: S3Fault, request: S3Request): boolean {
-  return (operation === undefined || [operation].flat().includes(request.operation)) && (match === undefined || match(request))
+  return (operation === undefined || [operation].flat().includes(request.operation)) &&
+    (match === undefined || match(request))
 }
 
 function errorXml (code: string, { path }: S3Request): string {
@@ -416,13 +500,20 @@ function answer (seen: Seen, response: http.ServerResponse, status: number, xml:
 
 async function flood (seen: Seen, response: http.ServerResponse, status: number, bytes: number): Promise<void> {
   seen.status = status
-  response.writeHead(status, { 'content-type': 'application/xml' }).write(`${XML}<Error><Code>AccessDenied</Code><Message>`)
+  response.writeHead(status, { 'content-type': 'application/xml' }).write(
+    `${XML}<Error><Code>AccessDenied</Code><Message>`
+  )
   const piece = Buffer.alloc(256 * 1024, 'x')
   for (let sent = 0; sent < bytes && !response.destroyed; sent += piece.length) await pour(piece, response)
   response.end('</Message></Error>')
 }
 
-async function swallow (request: http.IncomingMessage, response: http.ServerResponse, seen: Seen, bytes = Infinity): Promise<void> {
+async function swallow (
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  seen: Seen,
+  bytes = Infinity
+): Promise<void> {
   if (request.headers.expect) response.writeContinue()
   for await (const chunk of bodyOf(request)) {
     seen.bytes += chunk.length
@@ -443,7 +534,9 @@ function cutOff (request: http.IncomingMessage, upstream: http.ClientRequest): v
   reset(request.socket)
 }
 
-/** Node refuses to reset a socket that is just being ended, and would keep its descriptor, and the process, for ever. */
+/**
+ * Node refuses to reset a socket that is just being ended, and would keep its descriptor, and the process, for ever.
+ */
 function reset (...sockets: Array<Socket | null>): void {
   for (const socket of sockets) {
     if (socket?.connecting || (socket?.writableEnded && !socket.writableFinished)) socket.destroy()

@@ -4,9 +4,14 @@ import type { FaultBed } from './uploads.js'
 
 export type Random = () => number
 export const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)]!
-export const between = (random: Random, least: number, most: number) => Math.floor(least + random() * (most - least + 1))
+export const between = (random: Random, least: number, most: number) => Math.floor(
+  least + random() * (most - least + 1)
+)
 
-/** Of a bed of which one request at a time makes use, until that is `over`. What `set` gives tells afterwards whether the fault struck. */
+/**
+ * Of a bed of which one request at a time makes use, until that is `over`. What `set` gives tells afterwards whether
+ * the fault struck.
+ */
 export interface Fault { name: string, set: (bed: FaultBed, over: AbortSignal) => Promise<() => boolean> }
 
 /** How a client leaves: after so large a share of its request, or when the store hears of it for the n-th time. */
@@ -15,7 +20,10 @@ export interface Leave { share: number, at: number, by: 'FIN' | 'RST' | 'half' }
 /** What the store is asked on each way; the last of them only when something has failed. */
 export const ASKED = {
   small: ['PutObject', 'PutObject', 'DeleteObject', 'ListObjectsV2', 'ListMultipartUploads'],
-  large: ['CreateMultipartUpload', 'UploadPart', 'UploadPart', 'CompleteMultipartUpload', 'PutObject', 'AbortMultipartUpload'],
+  large: [
+    'CreateMultipartUpload', 'UploadPart', 'UploadPart', 'CompleteMultipartUpload', 'PutObject',
+    'AbortMultipartUpload'
+  ],
   direct: ['GetObject', 'PutObject', 'PutObject', 'DeleteObject', 'PostObject', 'ListMultipartUploads'],
   removal: ['DeleteObject', 'ListObjectsV2', 'ListMultipartUploads']
 } as const satisfies Record<string, S3Operation[]>
@@ -42,11 +50,25 @@ function storeStep (random: Random, operation: S3Operation, patience: 'short' | 
   const action: S3Action = silent
     ? { do: 'silence' }
     : pick<S3Action>(random, [
-      { do: 'answer', ...pick(random, [{ status: 403, code: 'AccessDenied' }, { status: 500, code: 'InternalError' }, { status: 503, code: 'SlowDown' }, { status: 404, code: 'NoSuchBucket' }]), after: pick(random, [0, 100]) },
+      {
+        do: 'answer',
+        ...pick(
+          random,
+          [
+            { status: 403, code: 'AccessDenied' },
+            { status: 500, code: 'InternalError' },
+            { status: 503, code: 'SlowDown' },
+            { status: 404, code: 'NoSuchBucket' }
+          ]
+        ),
+        after: pick(random, [0, 100])
+      },
       { do: 'reset', after: pick(random, [0, 10, 1000, 300_000]) },
       { do: 'delay', ms: between(random, 1, 150) },
       { do: 'lose' },
-      ...(SILENT_ABOUT.includes(operation) ? [] : [{ do: 'error200', code: 'InternalError' }, { do: 'broken' }] as const)
+      ...(SILENT_ABOUT.includes(operation)
+        ? []
+        : [{ do: 'error200', code: 'InternalError' }, { do: 'broken' }] as const)
     ])
   const times = pick(random, [1, 1, 2, Infinity])
   const skipped = pick(random, [0, 0, 1])
@@ -84,7 +106,9 @@ export function databaseFault (random: Random): Fault {
 }
 
 function brokenDatabase (random: Random): Fault {
-  const what = random() < 0.02 ? 'silent' : pick(random, ['reset', 'reset', 'down', 'cut up', 'cut up', 'cut down', 'cut down', 'slow'] as const)
+  const what = random() < 0.02
+    ? 'silent'
+    : pick(random, ['reset', 'reset', 'down', 'cut up', 'cut up', 'cut down', 'cut down', 'slow'] as const)
   const when = moment(random)
   const [bytes, ms, times] = [between(random, 0, 4000), between(random, 10, 300), pick(random, [1, 1, 2])]
   return {
@@ -105,12 +129,26 @@ function brokenDatabase (random: Random): Fault {
 /** Unknown error, shutdown (which drivers try again), write conflict, a failure with a closed connection, slowness. */
 function refusedCommand (random: Random): Fault {
   const command = pick(random, ['insert', 'insert', 'update', 'delete', 'find', 'findAndModify'])
-  const data = pick<object>(random, [{ errorCode: 8 }, { errorCode: 11600 }, { errorCode: 91 }, { errorCode: 112 }, { closeConnection: true }, { blockConnection: true, blockTimeMS: between(random, 10, 150) }])
+  const data = pick<object>(
+    random,
+    [
+      { errorCode: 8 },
+      { errorCode: 11600 },
+      { errorCode: 91 },
+      { errorCode: 112 },
+      { closeConnection: true },
+      { blockConnection: true, blockTimeMS: between(random, 10, 150) }
+    ]
+  )
   const mode = pick<object | 'alwaysOn'>(random, [{ times: 1 }, { times: 1 }, { times: 2 }, { skip: 1 }, 'alwaysOn'])
   return {
     name: `${command} ${JSON.stringify(data)} ${JSON.stringify(mode)}`,
     async set ({ client, appName }) {
-      await client.db('admin').command({ configureFailPoint: 'failCommand', mode, data: { failCommands: [command], ...data, appName } })
+      await client.db('admin').command({
+        configureFailPoint: 'failCommand',
+        mode,
+        data: { failCommands: [command], ...data, appName }
+      })
       return () => true
     }
   }
@@ -156,5 +194,9 @@ export function leaving (random: Random): Leave {
 
 export async function heal ({ s3, s3Wire, mongo, client }: FaultBed): Promise<void> {
   s3.clear()
-  await Promise.all([s3Wire.up(), mongo.up(), client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })])
+  await Promise.all([
+    s3Wire.up(),
+    mongo.up(),
+    client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
+  ])
 }

@@ -6,7 +6,15 @@ import net, { type Socket } from 'node:net'
 export interface RawAnswer { status: number, headers: http.IncomingHttpHeaders, body: unknown, text: string }
 
 /** One request with these headers and a body of known length, on a connection of its own. */
-export async function raw ({ url }: { url: string }, { method, path, headers = {}, body }: { method: string, path: string, headers?: http.OutgoingHttpHeaders, body?: string | Buffer }): Promise<RawAnswer> {
+export async function raw (
+  { url }: { url: string },
+  {
+    method,
+    path,
+    headers = {},
+    body
+  }: { method: string, path: string, headers?: http.OutgoingHttpHeaders, body?: string | Buffer }
+): Promise<RawAnswer> {
   const { port, hostname } = new URL(url)
   const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
   const request = http.request({ method, path, port, hostname, headers: { ...headers, ...length }, agent: false })
@@ -14,7 +22,11 @@ export async function raw ({ url }: { url: string }, { method, path, headers = {
   const [response] = await once(request, 'response') as [http.IncomingMessage]
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk)
-  return shaped(response.statusCode!, { ...response.headers, 'transfer-encoding': undefined }, Buffer.concat(chunks).toString())
+  return shaped(
+    response.statusCode!,
+    { ...response.headers, 'transfer-encoding': undefined },
+    Buffer.concat(chunks).toString()
+  )
 }
 
 /** What the server says to `text`, until it ends the connection. */
@@ -37,25 +49,41 @@ export async function ask ({ url }: { url: string }, text: string): Promise<RawA
   }
 }
 
-/** The next answer on a connection on which one request is open. What has no length is text, and may be its beginning. */
+/**
+ * The next answer on a connection on which one request is open. What has no length is text, and may be its beginning.
+ */
 export async function answerFrom (socket: Socket): Promise<RawAnswer> {
   let text = ''
   for (;;) {
     const end = text.indexOf('\r\n\r\n')
     if (end !== -1) {
       const [status = '', ...lines] = text.slice(0, end).split('\r\n')
-      const headers = Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
+      const headers = Object.fromEntries(lines.map(line =>
+        [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
       const body = text.slice(end + 4)
-      if (Buffer.byteLength(body) >= Number(headers['content-length'] ?? 0)) return shaped(Number(status.split(' ')[1]), headers, body)
+      if (Buffer.byteLength(body) >= Number(headers['content-length'] ?? 0)) {
+        return shaped(Number(status.split(' ')[1]), headers, body)
+      }
     }
     const settled = new AbortController()
     const { signal } = settled
-    const closed = once(socket, 'close', { signal }).then(() => { throw new Error(`the connection ended after ${JSON.stringify(text)}`) })
+    const closed = once(socket, 'close', { signal }).then(() => {
+      throw new Error(`the connection ended after ${JSON.stringify(text)}`)
+    })
     const [chunk] = await Promise.race([once(socket, 'data', { signal }), closed]).finally(() => settled.abort())
     text += chunk
   }
 }
 
 function shaped (status: number, headers: http.IncomingHttpHeaders, text: string): RawAnswer {
-  return { status, headers, text, body: headers['content-type']?.startsWith('application/json') && headers['transfer-encoding'] === undefined && text !== '' ? JSON.parse(text) : text }
+  return {
+    status,
+    headers,
+    text,
+    body: headers['content-type']?.startsWith('application/json') &&
+      headers['transfer-encoding'] === undefined &&
+      text !== ''
+      ? JSON.parse(text)
+      : text
+  }
 }

@@ -1,11 +1,15 @@
 /**
  * Runs the tests against independent servers: SecantusDB (MongoDB's protocol) and the Versity S3 gateway.
  *
- *   node test/real.js [options of tap] [test files]   every test but those of embedded/ and of the process on its defaults
- *   node test/real.js --serve                         starts the two, prints the variables that lead to them, runs until SIGINT
+ * node test/real.js [options of tap] [test files]   every test but those of embedded/ and of the process on its
+ * defaults
+ * node test/real.js --serve                         starts the two, prints the variables that lead to them, runs until
+ * SIGINT
  *
- * Both are installed once into the user's cache; they are tools, never dependencies. What cannot be installed (no Python 3, no Go,
- * no network) is not tried, which is said and is no failure; its tests run on the embedded stand-in. An installed server that does
+ * Both are installed once into the user's cache; they are tools, never dependencies. What cannot be installed (no
+ * Python 3, no Go,
+ * no network) is not tried, which is said and is no failure; its tests run on the embedded stand-in. An installed
+ * server that does
  * not answer is a failure, and otherwise the exit code is tap's.
  */
 import { CreateBucketCommand, ListBucketsCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
@@ -74,7 +78,11 @@ async function startSecantusDB () {
   const home = join(cache, `secantusdb-${SECANTUSDB}`)
   await install(`MongoDB's protocol on SecantusDB ${SECANTUSDB}`, home, [
     ['Python 3', 'python3', ['-m', 'venv', '--clear', home]],
-    ['pip', join(home, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', '--pre', `SecantusDB==${SECANTUSDB}`]]
+    [
+      'pip',
+      join(home, 'bin/pip'),
+      ['install', '--quiet', '--disable-pip-version-check', '--pre', `SecantusDB==${SECANTUSDB}`]
+    ]
   ])
   const port = await freePort()
   const uri = `mongodb://127.0.0.1:${port}/?directConnection=true`
@@ -95,21 +103,39 @@ async function startVersity () {
   const port = await freePort()
   const endpoint = `http://127.0.0.1:${port}`
   const [region, accessKeyId, secretAccessKey] = ['us-east-1', 'hookaba-test', randomBytes(20).toString('hex')]
-  const client = new S3Client({ endpoint, forcePathStyle: true, region, credentials: { accessKeyId, secretAccessKey }, maxAttempts: 1 })
+  const client = new S3Client({
+    endpoint,
+    forcePathStyle: true,
+    region,
+    credentials: { accessKeyId, secretAccessKey },
+    maxAttempts: 1
+  })
   await serve('The Versity gateway', join(home, 'versitygw'), (data) => [
     '--quiet', '--keep-alive', '--region', region, '--port', `127.0.0.1:${port}`, 'posix', data
   ], { ROOT_ACCESS_KEY: accessKeyId, ROOT_SECRET_KEY: secretAccessKey }, () => client.send(new ListBucketsCommand()))
   await client.send(new CreateBucketCommand({ Bucket: BUCKET }))
-  await client.send(new PutBucketPolicyCommand({ Bucket: BUCKET, Policy: await readFile(join(root, 'deploy/public-read-policy.json'), 'utf8') }))
+  await client.send(new PutBucketPolicyCommand({
+    Bucket: BUCKET,
+    Policy: await readFile(join(root, 'deploy/public-read-policy.json'), 'utf8')
+  }))
   client.destroy()
-  return { S3_ENDPOINT: endpoint, S3_BUCKET: BUCKET, S3_REGION: region, AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey }
+  return {
+    S3_ENDPOINT: endpoint,
+    S3_BUCKET: BUCKET,
+    S3_REGION: region,
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey
+  }
 }
 
 async function runTests (args, env) {
   const named = args.some((arg) => !arg.startsWith('-') && existsSync(arg))
   const files = named ? [] : await testFiles()
-  const tap = spawn(process.execPath, [join(root, 'node_modules/tap/dist/esm/run.mjs'), 'run', '--timeout=1200', '--jobs=1', ...args, ...files],
-    { cwd: root, env, stdio: 'inherit', signal: interruption.signal })
+  const tap = spawn(
+    process.execPath,
+    [join(root, 'node_modules/tap/dist/esm/run.mjs'), 'run', '--timeout=1200', '--jobs=1', ...args, ...files],
+    { cwd: root, env, stdio: 'inherit', signal: interruption.signal }
+  )
   const [code] = await exit(tap)
   return code ?? 1
 }
@@ -118,7 +144,10 @@ async function testFiles () {
   const files = await readdir(join(root, 'test'), { recursive: true })
   return files
     .map((file) => join('test', file))
-    .filter((file) => file.endsWith('.test.ts') && !file.startsWith(join('test', 'embedded')) && file !== join('test', 'process.test.ts'))
+    .filter((file) =>
+      file.endsWith('.test.ts') &&
+        !file.startsWith(join('test', 'embedded')) &&
+        file !== join('test', 'process.test.ts'))
 }
 
 /** Does the steps once for each `home`. Throws CannotTry when a program is missing or a step fails. */
@@ -128,7 +157,13 @@ async function install (what, home, steps) {
   console.error(`Installing, once: ${what} into ${home}`)
   await mkdir(home, { recursive: true })
   for (const [name, program, args, env] of steps) {
-    const [code] = await exit(spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 2, 2], signal: interruption.signal }))
+    const [
+      code
+    ] = await exit(spawn(program, args, {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 2, 2],
+      signal: interruption.signal
+    }))
       .catch((error) => {
         if (error.code === 'ENOENT') throw new CannotTry(`${what}, because ${name} is not here`)
         throw error
@@ -141,9 +176,15 @@ async function install (what, home, steps) {
 /** Starts a server on a new data folder and waits until it answers the probe, 30 seconds at most. */
 async function serve (name, program, args, env, probe) {
   const data = await mkdtemp(join(tmpdir(), 'hookaba-real-'))
-  const child = spawn(program, args(data), { cwd: data, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, args(data), {
+    cwd: data,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   let said = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => { said = (said + chunk).slice(-4000) })
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => { said = (said + chunk).slice(-4000) })
+  }
   let stopping = false
   let ended
   const gone = exit(child).catch((error) => [error.message]).then(([why]) => {
@@ -164,7 +205,9 @@ async function serve (name, program, args, env, probe) {
     interruption.signal.throwIfAborted()
     const refusal = await probe().then(() => undefined, (error) => error)
     if (refusal === undefined) return
-    if (ended !== undefined || performance.now() - start > 30_000) throw new Error(`${name} does not answer`, { cause: refusal })
+    if (ended !== undefined || performance.now() - start > 30_000) {
+      throw new Error(`${name} does not answer`, { cause: refusal })
+    }
     await sleep(50)
   }
 }
@@ -181,7 +224,8 @@ async function freePort () {
 /** @returns [code, signal]; waits for the end of an aborted child too. */
 function exit (child) {
   return new Promise((resolve, reject) => {
-    child.on('error', (error) => { if (error.name !== 'AbortError') reject(error) }).on('exit', (...end) => resolve(end))
+    child.on('error', (error) => { if (error.name !== 'AbortError') reject(error) }).on('exit', (...end) =>
+      resolve(end))
   })
 }
 

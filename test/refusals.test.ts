@@ -13,20 +13,35 @@ interface Operation { name: string, method: string, path: string, type: string |
 /** All that the document describes, with ids that nobody has. */
 function operationsOf (service: Service): { document: OpenApiDocument, operations: Operation[] } {
   const document = service.app.swagger() as unknown as OpenApiDocument
-  const operations = Object.entries(document.paths as unknown as Record<string, Record<string, { security?: object[], requestBody?: { content: object } }>>).flatMap(([template, methods]) => Object.entries(methods).map(([verb, { security, requestBody }]) => ({
-    name: `${verb.toUpperCase()} ${template}`,
-    method: verb.toUpperCase(),
-    path: template.replaceAll(/\{\w+\}/g, createHash('md5').update(template).digest('hex').slice(0, 24)),
-    type: Object.keys(requestBody?.content ?? {})[0],
-    isOpen: security?.length === 0
-  })))
+  const operations = Object
+    .entries(
+      document.paths as unknown as Record<string, Record<string, {
+        security?: object[]
+        requestBody?: { content: object }
+      }>>
+    )
+    .flatMap(
+      (
+        [template, methods]
+      ) => Object.entries(methods).map(([verb, { security, requestBody }]) => ({
+        name: `${verb.toUpperCase()} ${template}`,
+        method: verb.toUpperCase(),
+        path: template.replaceAll(/\{\w+\}/g, createHash('md5').update(template).digest('hex').slice(0, 24)),
+        type: Object.keys(requestBody?.content ?? {})[0],
+        isOpen: security?.length === 0
+      }))
+    )
   return { document, operations }
 }
 
 t.test('every operation answers every refusal in the contract\'s shape, and none of them is a 500', async t => {
   let broken = false
   const admin = freshPhone()
-  const service = await startService(t, { env: { ADMIN_NUMBERS: admin }, bodyMs: 300, now: () => { if (broken) throw new Error('broken'); return new Date('2126-05-04T10:00:00.000Z') } })
+  const service = await startService(t, {
+    env: { ADMIN_NUMBERS: admin },
+    bodyMs: 300,
+    now: () => { if (broken) throw new Error('broken'); return new Date('2126-05-04T10:00:00.000Z') }
+  })
   const { token } = await service.signIn(admin)
   await service.call('POST', '/users', { token, json: { username: 'Meera', number: admin } })
   const { document, operations } = operationsOf(service)
@@ -35,44 +50,132 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
   t.ok(operations.length > 20)
 
   /** Sends the request to every operation, all at once, and holds the answers against the document. */
-  async function each (chosen: Operation[], request: (operation: Operation) => { path?: string, lines: string[], body?: string, version?: string }, expected: (operation: Operation) => Partial<RawAnswer> & { status: number }) {
+  async function each (
+    chosen: Operation[],
+    request: (operation: Operation) => { path?: string, lines: string[], body?: string, version?: string },
+    expected: (operation: Operation) => Partial<RawAnswer> & { status: number }
+  ) {
     for (const operation of chosen) {
       const { path = operation.path, lines, body = '', version = '1.1' } = request(operation)
-      const answer = await ask(service, [`${operation.method} ${path} HTTP/${version}`, ...lines, '', body].join('\r\n'))
+      const answer = await ask(
+        service,
+        [`${operation.method} ${path} HTTP/${version}`, ...lines, '', body].join('\r\n')
+      )
       const { status, ...rest } = expected(operation)
       t.equal(answer.status, status, operation.name)
-      t.match(answer, { headers: { 'content-type': 'application/json; charset=utf-8', 'x-content-type-options': 'nosniff', 'x-request-id': String, 'cache-control': 'no-store' }, body: { }, ...rest }, operation.name)
-      t.equal(check({ method: operation.method, path: operation.path, status: answer.status, contentType: String(answer.headers['content-type']), body: answer.body }), undefined, `${operation.name} ${status}`)
+      t.match(
+        answer,
+        {
+          headers: {
+            'content-type': 'application/json; charset=utf-8',
+            'x-content-type-options': 'nosniff',
+            'x-request-id': String,
+            'cache-control': 'no-store'
+          },
+          body: { },
+          ...rest
+        },
+        operation.name
+      )
+      t.equal(
+        check({
+          method: operation.method,
+          path: operation.path,
+          status: answer.status,
+          contentType: String(answer.headers['content-type']),
+          body: answer.body
+        }),
+        undefined,
+        `${operation.name} ${status}`
+      )
     }
   }
 
   const badRequest = () => ({ status: 400, body: { error: 'Bad request' } })
   await t.test('no Host, two, or none that is one: 400', async () => {
-    for (const hosts of [[], ['Host: a', 'Host: b'], ['Host: a', 'hOST: a'], ['Host: a b'], ['Host: a/b'], ['Host: a@b'], ['Host:'], ['Host: a:99999'], ['Host: [::1'], ['Host: "a"']]) {
+    for (const hosts of [
+      [],
+      ['Host: a', 'Host: b'],
+      ['Host: a', 'hOST: a'],
+      ['Host: a b'],
+      ['Host: a/b'],
+      ['Host: a@b'],
+      ['Host:'],
+      ['Host: a:99999'],
+      ['Host: [::1'],
+      ['Host: "a"']
+    ]) {
       await each(operations, () => ({ lines: [...hosts, authorization] }), badRequest)
     }
   })
 
   await t.test('a URL or headers that are too long: 414 and 431', async () => {
-    await each(operations, ({ path }) => ({ path: `${path}?x=${'a'.repeat(9000)}`, lines: ['Host: x', authorization] }), () => ({ status: 414, body: { error: 'URI too long' } }))
-    await each(operations, () => ({ lines: ['Host: x', authorization, ...Array.from({ length: 250 }, (_, i) => `x${i}: 1`)] }), () => ({ status: 431, body: { error: 'Request header fields too large' } }))
+    await each(
+      operations,
+      ({ path }) => ({ path: `${path}?x=${'a'.repeat(9000)}`, lines: ['Host: x', authorization] }),
+      () => ({ status: 414, body: { error: 'URI too long' } })
+    )
+    await each(
+      operations,
+      () => ({ lines: ['Host: x', authorization, ...Array.from({ length: 250 }, (_, i) => `x${i}: 1`)] }),
+      () => ({ status: 431, body: { error: 'Request header fields too large' } })
+    )
   })
 
   await t.test('without a token: 401', async () => {
-    await each(operations.filter(({ isOpen }) => !isOpen), () => ({ lines: ['Host: x'] }), () => ({ status: 401, body: { error: 'Missing access token' } }))
+    await each(operations.filter(({ isOpen }) => !isOpen), () => ({ lines: ['Host: x'] }), () => ({
+      status: 401,
+      body: { error: 'Missing access token' }
+    }))
   })
 
   const withBody = operations.filter(({ method }) => method !== 'GET')
-  const withJson = withBody.filter(({ type }) => type !== 'multipart/form-data' && type !== 'application/x-www-form-urlencoded')
-  await t.test('a body that is compressed, of another type, too large, no JSON, or does not come: 415, 413, 400, 408', async () => {
-    const unsupported = () => ({ status: 415, body: { error: 'Unsupported media type' } })
-    for (const encoding of ['gzip', 'deflate', 'br', 'x']) await each(withBody, ({ type }) => ({ lines: ['Host: x', authorization, `Content-Type: ${type ?? 'application/json'}; boundary=b`, `Content-Encoding: ${encoding}`, 'Content-Length: 2'], body: '{}' }), unsupported)
-    for (const type of ['text/plain', 'application/xml', FORM, 'nonsense']) await each(withJson, () => ({ lines: ['Host: x', authorization, `Content-Type: ${type}`, 'Content-Length: 2'], body: '{}' }), unsupported)
-    await each(withJson, () => ({ lines: ['Host: x', authorization, 'Content-Length: 2'], body: '{}' }), unsupported)
-    await each(withJson, () => ({ lines: ['Host: x', authorization, JSON_TYPE, 'Content-Length: 20000'] }), () => ({ status: 413, body: { error: 'Request body is larger than 16384 bytes' } }))
-    await each(withJson, () => ({ lines: ['Host: x', authorization, JSON_TYPE, 'Content-Length: 1'], body: '{' }), () => ({ status: 400, body: { errors: { _schema: ['Invalid input.'] } } }))
-    await each(withJson, () => ({ lines: ['Host: x', authorization, JSON_TYPE, 'Content-Length: 2'], body: '{' }), () => ({ status: 408, body: { error: 'Request timeout' } }))
-  })
+  const withJson = withBody.filter(({ type }) =>
+    type !== 'multipart/form-data' && type !== 'application/x-www-form-urlencoded')
+  await t.test(
+    'a body that is compressed, of another type, too large, no JSON, or does not come: 415, 413, 400, 408',
+    async () => {
+      const unsupported = () => ({ status: 415, body: { error: 'Unsupported media type' } })
+      for (const encoding of ['gzip', 'deflate', 'br', 'x']) {
+        await each(
+          withBody,
+          ({ type }) => ({
+            lines: [
+              'Host: x',
+              authorization,
+            `Content-Type: ${type ?? 'application/json'}; boundary=b`,
+            `Content-Encoding: ${encoding}`,
+            'Content-Length: 2'
+            ],
+            body: '{}'
+          }),
+          unsupported
+        )
+      }
+      for (const type of ['text/plain', 'application/xml', FORM, 'nonsense']) {
+        await each(
+          withJson,
+          () => ({ lines: ['Host: x', authorization, `Content-Type: ${type}`, 'Content-Length: 2'], body: '{}' }),
+          unsupported
+        )
+      }
+      await each(withJson, () => ({ lines: ['Host: x', authorization, 'Content-Length: 2'], body: '{}' }), unsupported)
+      await each(withJson, () => ({ lines: ['Host: x', authorization, JSON_TYPE, 'Content-Length: 20000'] }), () => ({
+        status: 413,
+        body: { error: 'Request body is larger than 16384 bytes' }
+      }))
+      await each(
+        withJson,
+        () => ({ lines: ['Host: x', authorization, JSON_TYPE, 'Content-Length: 1'], body: '{' }),
+        () => ({ status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
+      )
+      await each(
+        withJson,
+        () => ({ lines: ['Host: x', authorization, JSON_TYPE, 'Content-Length: 2'], body: '{' }),
+        () => ({ status: 408, body: { error: 'Request timeout' } })
+      )
+    }
+  )
 
   await t.test('whatever throws inside: 500', async () => {
     const failing = operations.filter(({ isOpen, path }) => !isOpen && path !== '/auth/logout')
@@ -93,12 +196,25 @@ t.test('every operation but the probes is 503 when there is more to do than MAX_
   for (const { name, method, path } of operations) {
     proxy.throttle(0, 'down')
     const held = service.call('GET', '/library', { token })
-    await eventually(async () => (await ask(service, 'GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n')).status === 503)
+    await eventually(async () =>
+      (await ask(service, 'GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n')).status === 503)
     const answer = await ask(service, `${method} ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`)
     const isProbe = path.startsWith('/health/')
-    if (!isProbe) t.match(answer, { status: 503, headers: { 'retry-after': '5' }, body: { error: 'Server is busy' } }, name)
+    if (!isProbe) {
+      t.match(answer, { status: 503, headers: { 'retry-after': '5' }, body: { error: 'Server is busy' } }, name)
+    }
     if (path === '/health/live') t.equal(answer.status, 200)
-    t.equal(check({ method, path, status: answer.status, contentType: String(answer.headers['content-type']), body: answer.body }), undefined, name)
+    t.equal(
+      check({
+        method,
+        path,
+        status: answer.status,
+        contentType: String(answer.headers['content-type']),
+        body: answer.body
+      }),
+      undefined,
+      name
+    )
     proxy.throttle(Infinity, 'down')
     t.equal((await held).status, 200)
   }
@@ -107,25 +223,46 @@ t.test('every operation but the probes is 503 when there is more to do than MAX_
 t.test('HTTP/1.0 needs no Host, and every usual form of one is taken', async t => {
   const service = await startService(t)
   t.equal((await ask(service, 'GET /health/live HTTP/1.0\r\n\r\n')).status, 200)
-  for (const host of ['x', 'api.example.com', 'api.example.com:443', '127.0.0.1:5000', '[::1]', '[::1]:5000', 'under_score', 'a:', 'xn--bcher-kva.example']) {
+  for (const host of [
+    'x', 'api.example.com', 'api.example.com:443', '127.0.0.1:5000', '[::1]', '[::1]:5000', 'under_score', 'a:',
+    'xn--bcher-kva.example'
+  ]) {
     t.equal((await ask(service, `GET /health/live HTTP/1.1\r\nHost: ${host}\r\n\r\n`)).status, 200, host)
   }
 })
 
-t.test('where every member of a body is optional it may be empty or left out, where one is required that is 400', async t => {
-  const service = await startService(t)
-  const { document, operations } = operationsOf(service)
-  const { paths } = document as unknown as { paths: Record<string, Record<string, { requestBody?: { required?: boolean } }>> }
-  const needs = new Map(Object.entries(paths).flatMap(([template, methods]) => Object.entries(methods).map(([verb, { requestBody }]) => [`${verb.toUpperCase()} ${template}`, requestBody?.required === true])))
-  for (const { name, method, path } of operations.filter(({ type = 'application/json' }) => type === 'application/json')) {
-    const { token } = await service.signIn()
-    const ways = [[], [JSON_TYPE], [JSON_TYPE, 'Content-Length: 0'], ['Content-Length: 0'], ['Content-Type: text/plain'], ...(method === 'GET' ? [] : [[JSON_TYPE, 'Transfer-Encoding: chunked']])]
-    for (const lines of ways) {
-      const body = lines.some(line => line.startsWith('Transfer')) ? '0\r\n\r\n' : ''
-      const answer = await ask(service, [`${method} ${path} HTTP/1.1`, 'Host: x', `Authorization: Bearer ${token}`, ...lines, '', body].join('\r\n'))
-      const how = `${name} ${lines.join(', ')}`
-      if (needs.get(name)) t.match(answer, { status: 400, body: { errors: { _schema: ['Invalid input.'] } } }, how)
-      else t.notMatch(answer, { text: /_schema|Unsupported/ }, how)
+t.test(
+  'where every member of a body is optional it may be empty or left out, where one is required that is 400',
+  async t => {
+    const service = await startService(t)
+    const { document, operations } = operationsOf(service)
+    const {
+      paths
+    } = document as unknown as { paths: Record<string, Record<string, { requestBody?: { required?: boolean } }>> }
+    const needs = new Map(Object.entries(paths).flatMap(([template, methods]) =>
+      Object.entries(methods).map(([verb, { requestBody }]) =>
+        [`${verb.toUpperCase()} ${template}`, requestBody?.required === true])))
+    for (const { name, method, path } of operations.filter(({ type = 'application/json' }) =>
+      type === 'application/json')) {
+      const { token } = await service.signIn()
+      const ways = [
+        [],
+        [JSON_TYPE],
+        [JSON_TYPE, 'Content-Length: 0'],
+        ['Content-Length: 0'],
+        ['Content-Type: text/plain'],
+        ...(method === 'GET' ? [] : [[JSON_TYPE, 'Transfer-Encoding: chunked']])
+      ]
+      for (const lines of ways) {
+        const body = lines.some(line => line.startsWith('Transfer')) ? '0\r\n\r\n' : ''
+        const answer = await ask(
+          service,
+          [`${method} ${path} HTTP/1.1`, 'Host: x', `Authorization: Bearer ${token}`, ...lines, '', body].join('\r\n')
+        )
+        const how = `${name} ${lines.join(', ')}`
+        if (needs.get(name)) t.match(answer, { status: 400, body: { errors: { _schema: ['Invalid input.'] } } }, how)
+        else t.notMatch(answer, { text: /_schema|Unsupported/ }, how)
+      }
     }
   }
-})
+)

@@ -15,8 +15,12 @@ const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|
 export interface Running {
   url: string
   pid: number
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  json: (method: string, path: string, options?: { token?: string, json?: unknown, body?: FormData }) => Promise<{ status: number, body: any }>
+  json: (method: string, path: string, options?: { token?: string, json?: unknown, body?: FormData }) => Promise<{
+    status: number
+
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any
+    body: any
+  }>
   /** The first line printed, past or to come, that matches. */
   line: (pattern: RegExp) => Promise<string>
   output: () => string[]
@@ -26,14 +30,28 @@ export interface Running {
 }
 
 function environment (env: Record<string, string>): NodeJS.ProcessEnv {
-  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name) && name !== 'NODE_OPTIONS')), ...env }
+  return {
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name) && name !== 'NODE_OPTIONS')),
+    ...env
+  }
 }
 
-/** The built server as `npm start` runs it, listening, with these flags of Node and at most this many open files. It is killed when `t` ends. */
-export async function startProcess (t: Test, env: Record<string, string>, { files, flags = [] }: { files?: number, flags?: string[] } = {}): Promise<Running> {
+/**
+ * The built server as `npm start` runs it, listening, with these flags of Node and at most this many open files. It is
+ * killed when `t` ends.
+ */
+export async function startProcess (
+  t: Test,
+  env: Record<string, string>,
+  { files, flags = [] }: { files?: number, flags?: string[] } = {}
+): Promise<Running> {
   const command = [process.execPath, ...flags, '--enable-source-maps', server]
   if (files !== undefined) command.unshift('sh', '-c', `ulimit -n ${files} && exec "$@"`, 'sh')
-  const child = spawn(command[0]!, command.slice(1), { env: environment({ ...env, PORT: '0' }), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(command[0]!, command.slice(1), {
+    env: environment({ ...env, PORT: '0' }),
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   const lines: string[] = []
   const reader = createInterface(child.stdout!)
@@ -54,7 +72,10 @@ export async function startProcess (t: Test, env: Record<string, string>, { file
     async json (method, path, { token, json, body } = {}) {
       const response = await fetch(url + path, {
         method,
-        headers: { ...(token && { authorization: `Bearer ${token}` }), ...(json !== undefined && { 'content-type': 'application/json' }) },
+        headers: {
+          ...(token && { authorization: `Bearer ${token}` }),
+          ...(json !== undefined && { 'content-type': 'application/json' })
+        },
         body: json === undefined ? body : JSON.stringify(json)
       })
       const answer = { status: response.status, body: response.status === 204 ? '' : await response.json() }
@@ -73,11 +94,22 @@ export async function startProcess (t: Test, env: Record<string, string>, { file
   return running
 }
 
-/** The built server in a terminal (util-linux, `script`): `close` takes that away, `code` is what the server then ends with. */
-export async function startInTerminal (t: Test, env: Record<string, string>): Promise<{ close: () => void, code: () => Promise<number> }> {
+/**
+ * The built server in a terminal (util-linux, `script`): `close` takes that away, `code` is what the server then ends
+ * with.
+ */
+export async function startInTerminal (t: Test, env: Record<string, string>): Promise<{
+  close: () => void
+  code: () => Promise<number>
+}> {
   const path = join(await temporaryFolder(t), 'code')
   const command = `trap '' HUP; '${process.execPath}' '${server}'; echo $? > '${path}'`
-  const child = spawn('script', ['-qfc', command, '/dev/null'], { env: environment({ ...env, PORT: '0' }), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  const child = spawn('script', ['-qfc', command, '/dev/null'], {
+    env: environment({ ...env, PORT: '0' }),
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   for await (const line of createInterface(child.stdout)) if (line.includes('/docs')) break
   return {
@@ -93,8 +125,16 @@ export async function startInTerminal (t: Test, env: Record<string, string>): Pr
 }
 
 /** `npm start`: `kill` sends a signal to npm alone; `ended` resolves when the server has gone too. */
-export async function startNpm (t: Test, env: Record<string, string>): Promise<{ kill: (signal: NodeJS.Signals) => void, ended: () => Promise<void> }> {
-  const child = spawn('npm', ['start'], { env: environment({ ...env, PORT: '0' }), cwd: dirname(dirname(server)), stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+export async function startNpm (t: Test, env: Record<string, string>): Promise<{
+  kill: (signal: NodeJS.Signals) => void
+  ended: () => Promise<void>
+}> {
+  const child = spawn('npm', ['start'], {
+    env: environment({ ...env, PORT: '0' }),
+    cwd: dirname(dirname(server)),
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true
+  })
   t.teardown(() => { try { process.kill(-child.pid!, 'SIGKILL') } catch {} })
   const lines = createInterface(child.stdout)
   const gone = once(child.stdout, 'close') // the server holds its end of the pipe, too
@@ -111,8 +151,17 @@ async function died (child: ChildProcess): Promise<never> {
 }
 
 /** The built server, until it ends by itself; rejects when `signal` says so first. */
-export async function runToEnd (env: Record<string, string>, signal?: AbortSignal): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(process.execPath, [server], { env: environment(env), cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'], signal })
+export async function runToEnd (env: Record<string, string>, signal?: AbortSignal): Promise<{
+  code: number | null
+  stdout: string
+  stderr: string
+}> {
+  const child = spawn(process.execPath, [server], {
+    env: environment(env),
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal
+  })
   const output = { stdout: '', stderr: '' }
   child.stdout.on('data', chunk => { output.stdout += chunk })
   child.stderr.on('data', chunk => { output.stderr += chunk })

@@ -1,11 +1,25 @@
-/** The service in a process of its own, for tests that measure it or want all of a core for it. Tells its parent where it listens, and then, when asked, the most memory it ever held. */
+/**
+ * The service in a process of its own, for tests that measure it or want all of a core for it. Tells its parent where
+ * it listens, and then, when asked, the most memory it ever held.
+ */
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 
 const { STORE_SILENCE_MS, IMAGES } = process.env
-const app = await buildApp({ config: completeConfig(readConfig(process.env), {}), sendSms: async () => {}, ...(STORE_SILENCE_MS && { storeSilenceMs: Number(STORE_SILENCE_MS) }), images: IMAGES !== 'false', pictureProgram: new URL('../dist/services/pictures/worker.js', import.meta.url) })
+const app = await buildApp({
+  config: completeConfig(readConfig(process.env), {}),
+  sendSms: async () => {},
+  ...(STORE_SILENCE_MS && { storeSilenceMs: Number(STORE_SILENCE_MS) }),
+  images: IMAGES !== 'false',
+  pictureProgram: new URL('../dist/services/pictures/worker.js', import.meta.url)
+})
 const url = await app.listen({ port: 0, host: '127.0.0.1' })
 process.on('message', () => process.send!(process.resourceUsage().maxRSS * 1024))
 process.on('disconnect', () => process.exit())
-const caller = (await app.sessions.open('+919876543210', { address: '127.0.0.1', userAgent: 'test', log: app.log, record () {} }))!
+const caller = (await app.sessions.open('+919876543210', {
+  address: '127.0.0.1',
+  userAgent: 'test',
+  log: app.log,
+  record () {}
+}))!
 process.send!({ url, token: app.issueToken(caller).token })

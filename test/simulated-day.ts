@@ -9,7 +9,9 @@ const PATIENCE = 3
 const AGAIN_MS = 60_000
 
 export interface Day {
-  /** Client networks of the attacker: each asks for a code for a new number, which it never uses, every so many seconds. */
+  /**
+   * Client networks of the attacker: each asks for a code for a new number, which it never uses, every so many seconds.
+   */
   networks: number
   everySeconds: number
   /** People who sign in over the day, each once: with an account, and without. */
@@ -20,19 +22,32 @@ export interface Day {
 export interface Outcome { known: number, strangers: number, sms: number, mostInHour: number }
 
 /** One day of sign-ins and of an attack, on the real service with its clock moved on. Who got in, and what it cost. */
-export async function simulateDay ({ app, clock, sms, lastCode }: Service, { networks, everySeconds, known, strangers }: Day): Promise<Outcome> {
+export async function simulateDay (
+  { app, clock, sms, lastCode }: Service,
+  { networks, everySeconds, known, strangers }: Day
+): Promise<Outcome> {
   const start = clock.now.getTime()
   const before = sms.length
   const hours = new Map<number, number>()
   const got = { known: 0, strangers: 0 }
-  const people = [...Array(known).fill('known'), ...Array(strangers).fill('strangers')].map((kind: keyof typeof got, i) => ({ kind, number: freshPhone(), address: `10.1.${i >> 8}.${i & 255}` }))
-  await insertRows(app.collections.users, people.filter(({ kind }) => kind === 'known').map(({ number }) => userRow({ username: number, username_key: number, number })))
+  const people = [...Array(known).fill('known'), ...Array(strangers).fill('strangers')].map(
+    (kind: keyof typeof got, i) => ({ kind, number: freshPhone(), address: `10.1.${i >> 8}.${i & 255}` })
+  )
+  await insertRows(
+    app.collections.users,
+    people.filter(({ kind }) => kind === 'known').map(({ number }) =>
+      userRow({ username: number, username_key: number, number }))
+  )
 
   const events: Array<{ at: number, act: () => Promise<void> }> = []
-  people.forEach((person, i) => plan(start + Math.floor(spread(i, people.length) * (DAY_MS - PATIENCE * AGAIN_MS)), () => signIn(person, PATIENCE)))
+  people.forEach((person, i) =>
+    plan(start + Math.floor(spread(i, people.length) * (DAY_MS - PATIENCE * AGAIN_MS)), () => signIn(person, PATIENCE)))
   for (let network = 0; network < networks; network++) {
     const address = `172.16.${network >> 8}.${network & 255}`
-    for (let at = start + Math.floor(network * everySeconds * 1000 / networks); at < start + DAY_MS; at += everySeconds * 1000) plan(at, async () => { await ask(freshPhone(), address) })
+    for (let at =
+      start + Math.floor(network * everySeconds * 1000 / networks); at < start + DAY_MS; at += everySeconds * 1000) {
+      plan(at, async () => { await ask(freshPhone(), address) })
+    }
   }
   while (events.length > 0) {
     events.sort((a, b) => a.at - b.at)

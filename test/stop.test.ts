@@ -13,33 +13,41 @@ const STOPS = Number(process.env.HARNESS_RUNS ?? scale({ short: 4, long: 200, re
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
-t.test(`F13: ${STOPS} times SIGTERM under load, from seed ${SEED}: it ends in order, no request that it had begun to read before is dropped, and nothing is lost or left over`, async t => {
-  await inLanes(t, STOPS, SEED, async (lane, round, random) => {
-    const told = nothingTold()
-    const service = await startProcess(t, lane.env)
-    const clients = begin(lane, service, random, told)
-    await lane.moment(random, told)
-    told.stopping = true
-    t.equal(await service.kill('SIGTERM'), 0)
-    await clients
-    lane.told.push(told)
-    t.strictSame(told.dropped, [])
-    t.strictSame(told.statuses.filter(status => ![201, 204, 503].includes(status)), [])
-    t.strictSame(await lane.problems(), [], `after ${round + 1} ends`)
-  })
-})
-
-t.test('F13: SIGTERM while clients have stopped sending: their uploads are cut off and cleared away, and it ends in order', async t => {
-  const bed = await faultBed(t)
-  const court = await judge(t, bed.services)
-  const token = await (await startService(t, { services: bed.services, now: () => new Date() })).tokenFor(freshPhone())
-  const service = await startProcess(t, environment(bed.throughProxies))
-  const body = form([user, file(gifOf(6 * MIB))])
-  for (const share of [0.01, 0.5, 0.99]) {
-    const request = open(service, token, { 'content-length': body.length })
-    await new Promise(resolve => request.write(body.subarray(0, body.length * share), resolve))
+t.test(
+  `F13: ${STOPS} times SIGTERM under load, from seed ${SEED}: it ends in order, no request that it had begun to read before is dropped, and nothing is lost or left over`,
+  async t => {
+    await inLanes(t, STOPS, SEED, async (lane, round, random) => {
+      const told = nothingTold()
+      const service = await startProcess(t, lane.env)
+      const clients = begin(lane, service, random, told)
+      await lane.moment(random, told)
+      told.stopping = true
+      t.equal(await service.kill('SIGTERM'), 0)
+      await clients
+      lane.told.push(told)
+      t.strictSame(told.dropped, [])
+      t.strictSame(told.statuses.filter(status => ![201, 204, 503].includes(status)), [])
+      t.strictSame(await lane.problems(), [], `after ${round + 1} ends`)
+    })
   }
-  await eventually(async () => await court.uploads.countDocuments() === 3 && (await bed.left()).multipartUploads === 3)
-  t.equal(await service.kill('SIGTERM'), 0)
-  t.strictSame(await bed.left(), bed.empty)
-})
+)
+
+t.test(
+  'F13: SIGTERM while clients have stopped sending: their uploads are cut off and cleared away, and it ends in order',
+  async t => {
+    const bed = await faultBed(t)
+    const court = await judge(t, bed.services)
+    const other = await startService(t, { services: bed.services, now: () => new Date() })
+    const token = await other.tokenFor(freshPhone())
+    const service = await startProcess(t, environment(bed.throughProxies))
+    const body = form([user, file(gifOf(6 * MIB))])
+    for (const share of [0.01, 0.5, 0.99]) {
+      const request = open(service, token, { 'content-length': body.length })
+      await new Promise(resolve => request.write(body.subarray(0, body.length * share), resolve))
+    }
+    await eventually(async () =>
+      await court.uploads.countDocuments() === 3 && (await bed.left()).multipartUploads === 3)
+    t.equal(await service.kill('SIGTERM'), 0)
+    t.strictSame(await bed.left(), bed.empty)
+  }
+)

@@ -52,7 +52,10 @@ const kills: Array<[when: string, left: Left, kept?: 'kept']> = [
   ['as a sweep had removed all', { state: 'sweeping' }],
   ['as a sweep had claimed a form', { state: 'sweeping', staged: 'posted' }],
   ['as a sweep had claimed what was committed', { state: 'sweeping', ...whole }, 'kept'],
-  ['as a sweep had begun to remove what was committed just then', { state: 'sweeping', item: { renditions: RENDITIONS }, objects: ['original.gif'] }],
+  [
+    'as a sweep had begun to remove what was committed just then',
+    { state: 'sweeping', item: { renditions: RENDITIONS }, objects: ['original.gif'] }
+  ],
   ['as a sweep had removed what was committed just then', { state: 'sweeping', item: true }],
   ['while parts are stored, and a former clean-up lost the row', { parts: true }],
   ['when the form was used again after the item was written', { staged: 'posted', ...whole }, 'kept']
@@ -67,37 +70,56 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
   const still = await everything(service)
 
   for (const [when, left, kept] of kills) {
-    t.test(`${when} is ${kept ? 'settled, and the item kept' : 'gone'} after one sweep, not before its time`, async t => {
-      const { _id, key } = await leave(bucket, service, left)
-      const before = await everything(service)
-      if (left.state && left.state !== 'sweeping') {
-        clock.advance(left.state === 'removing' ? 59 : ABANDONED_SECONDS - 2)
-        t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 })
-        t.strictSame(await everything(service), before, 'as long as somebody may be at it')
-        clock.advance(700)
+    t.test(
+      `${when} is ${kept ? 'settled, and the item kept' : 'gone'} after one sweep, not before its time`,
+      async t => {
+        const { _id, key } = await leave(bucket, service, left)
+        const before = await everything(service)
+        if (left.state && left.state !== 'sweeping') {
+          clock.advance(left.state === 'removing' ? 59 : ABANDONED_SECONDS - 2)
+          t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 })
+          t.strictSame(await everything(service), before, 'as long as somebody may be at it')
+          clock.advance(700)
+        }
+        t.match(await sweeper.sweep(), { failed: 0 })
+        const after = await everything(service)
+        const items = [bystander, ...(kept ? [_id.toHexString()] : [])]
+        t.strictSame(after.library.map(id => id).sort(), items.sort())
+        t.strictSame(
+          after.objects,
+          kept ? [...still.objects, ...ALL.map(name => key.replace('original.gif', name))].sort() : still.objects
+        )
+        t.match(after, { multipartUploads: [], uploads: [] })
+        t.strictSame(
+          await sweeper.sweep(),
+          { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 },
+          'a second sweep finds nothing'
+        )
+        if (kept) {
+          await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
+        }
+        t.strictSame(await everything(service), still)
       }
-      t.match(await sweeper.sweep(), { failed: 0 })
-      const after = await everything(service)
-      const items = [bystander, ...(kept ? [_id.toHexString()] : [])]
-      t.strictSame(after.library.map(id => id).sort(), items.sort())
-      t.strictSame(after.objects, kept ? [...still.objects, ...ALL.map(name => key.replace('original.gif', name))].sort() : still.objects)
-      t.match(after, { multipartUploads: [], uploads: [] })
-      t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }, 'a second sweep finds nothing')
-      if (kept) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
-      t.strictSame(await everything(service), still)
-    })
+    )
   }
 
   t.test('all of it at once', async t => {
     for (const [, left] of kills) await leave(bucket, service, left)
     clock.advance(1400)
-    t.match(await sweeper.sweep(), { uploads: kills.filter(([, { state }]) => state).length, multipart_uploads: 1, staged: 1, failed: 0 })
+    t.match(await sweeper.sweep(), {
+      uploads: kills.filter(([, { state }]) => state).length,
+      multipart_uploads: 1,
+      staged: 1,
+      failed: 0
+    })
     const after = await everything(service)
     t.match(after, { multipartUploads: [], uploads: [] })
     const items = await service.app.collections.library.find({ owner: OWNER }).toArray()
     t.equal(items.length, kills.filter(([, , kept]) => kept).length)
     t.equal(after.objects.length, still.objects.length + items.length * 2)
-    for (const { _id } of items) await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
+    for (const { _id } of items) {
+      await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
+    }
     t.strictSame(await everything(service), still)
     const metrics = (await service.call('GET', '/metrics')).text
     t.match(metrics, /hookaba_swept_total\{kind="uploads"\} [1-9]/)
@@ -109,7 +131,15 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
     const leaving = userRow({ deleting: clock.now })
     await service.app.collections.users.insertOne(leaving)
     for (const owner of [leaving._id, new ObjectId()]) {
-      const { _id, key } = await leave(bucket, service, { state: 'committing', item: { renditions: RENDITIONS, owner }, objects: ALL, row: { owner } })
+      const {
+        _id,
+        key
+      } = await leave(bucket, service, {
+        state: 'committing',
+        item: { renditions: RENDITIONS, owner },
+        objects: ALL,
+        row: { owner }
+      })
       clock.advance(ABANDONED_SECONDS)
       await sweeper.sweep()
       const item = await service.app.collections.library.findOne({ _id })
@@ -118,11 +148,19 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
       await service.app.collections.library.deleteOne({ _id })
       await service.app.mediaStore.remove(key.replace('original.gif', ''))
     }
-    t.equal(await service.app.collections.users.countDocuments({ _id: leaving._id }), 0, 'and the row of the account goes')
+    t.equal(
+      await service.app.collections.users.countDocuments({ _id: leaving._id }),
+      0,
+      'and the row of the account goes'
+    )
   })
 
   t.test('a row that names no folder of an item takes nothing with it, and stops nobody', async t => {
-    for (const key of ['library/original.gif', 'original.gif', 'library//original.gif', 'incoming/a/b', 'library/a/b/original.gif']) await leave(bucket, service, { state: 'open', row: { key } })
+    for (const key of [
+      'library/original.gif', 'original.gif', 'library//original.gif', 'incoming/a/b', 'library/a/b/original.gif'
+    ]) {
+      await leave(bucket, service, { state: 'open', row: { key } })
+    }
     await leave(bucket, service, { state: 'open', objects: ALL })
     clock.advance(ABANDONED_SECONDS)
     t.match(await sweeper.sweep(), { uploads: 1, failed: 5 })
@@ -167,7 +205,8 @@ t.test('the lease', async t => {
 
   t.test('is taken by one of many at once', async t => {
     for (let round = 0; round < 5; round++) {
-      const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => leaseOf(`holder ${i}`, `race ${round}`).hold()))
+      const answers = await Promise.all(Array.from({ length: 10 }, (_, i) =>
+        leaseOf(`holder ${i}`, `race ${round}`).hold()))
       t.equal(answers.filter(held => held).length, 1)
     }
   })
@@ -175,7 +214,11 @@ t.test('the lease', async t => {
 
 t.test('a sweep among others', async t => {
   const bed = await faultBed(t)
-  const start = (options: object) => startService(t, { services: bed.throughProxies, env: { SWEEP_INTERVAL_SECONDS: '0' }, ...options })
+  const start = (options: object) => startService(t, {
+    services: bed.throughProxies,
+    env: { SWEEP_INTERVAL_SECONDS: '0' },
+    ...options
+  })
   const one = await start({ storeSilenceMs: 2000 })
   const two = await start({ now: () => one.clock.now })
   const bucket = opened(t, one)
@@ -222,7 +265,10 @@ t.test('a sweep among others', async t => {
   })
 
   for (const [name, fault] of [
-    ['one deletion refused', { operation: 'DeleteObject', action: { do: 'answer', status: 403, code: 'AccessDenied' }, times: 1 }],
+    [
+      'one deletion refused',
+      { operation: 'DeleteObject', action: { do: 'answer', status: 403, code: 'AccessDenied' }, times: 1 }
+    ],
     ['one deletion unanswered', { operation: 'DeleteObject', action: { do: 'silence' }, times: 1 }],
     ['one listing broken', { operation: 'ListObjectsV2', action: { do: 'broken' }, times: 1 }]
   ] as const) {
@@ -281,56 +327,81 @@ t.test('a sweep among others', async t => {
   })
 })
 
-t.test(`F20: a sweep that races running uploads and removals, in ${ORDERS} orders, deletes nothing that is alive and leaves nothing that is not`, async t => {
-  const services = await startServices(t)
-  const env = { SWEEP_INTERVAL_SECONDS: '0' }
-  const service = await startService(t, { services, env })
-  const other = await startService(t, { services, env, now: () => service.clock.now })
-  const stage = createStage()
-  for (const { collections, mediaStore } of [service.app, other.app]) {
-    for (const collection of [collections.uploads, collections.library]) stage.direct(collection, ['insertOne', 'updateOne', 'deleteOne', 'findOne', 'findOneAndUpdate'])
-    stage.direct(mediaStore, ['put', 'putBytes', 'abort', 'removeObject'])
-  }
-  await eventually(() => other.app.sweeper.sweep())
-  const { token } = await service.signIn()
-  const outcomes = { kept: 0, refused: 0, removed: 0 }
-
-  for (let seed = 1; seed <= ORDERS; seed++) {
-    const random = seeded(seed)
-    const existing = (await service.upload(token, gif)).body.id
-    const uploads: Reply[] = []
-    const upload = async () => { uploads.push(await service.upload(token, gif)) }
-    const sweep = async () => {
-      for (let round = 0; round < 4; round++) {
-        await stage.turn()
-        if (random() < 0.4) service.clock.advance(ABANDONED_SECONDS)
-        await other.app.sweeper.sweep()
+t.test(
+  `F20: a sweep that races running uploads and removals, in ${ORDERS} orders, deletes nothing that is alive and leaves nothing that is not`,
+  async t => {
+    const services = await startServices(t)
+    const env = { SWEEP_INTERVAL_SECONDS: '0' }
+    const service = await startService(t, { services, env })
+    const other = await startService(t, { services, env, now: () => service.clock.now })
+    const stage = createStage()
+    for (const { collections, mediaStore } of [service.app, other.app]) {
+      for (const collection of [collections.uploads, collections.library]) {
+        stage.direct(collection, ['insertOne', 'updateOne', 'deleteOne', 'findOne', 'findOneAndUpdate'])
       }
+      stage.direct(mediaStore, ['put', 'putBytes', 'abort', 'removeObject'])
     }
-    const removeOne = async () => {
-      await stage.turn()
-      const id = uploads.find(({ status }) => status === 201)?.body.id ?? existing
-      const { status } = await service.call('DELETE', `/library/${id}`, { token })
-      if (status === 204) removed.push(id)
-    }
-    const removed: string[] = []
-    await stage.play([upload, upload, sweep, removeOne], random)
-
-    service.clock.advance(2 * ABANDONED_SECONDS)
     await eventually(() => other.app.sweeper.sweep())
-    const ids = [existing, ...uploads.flatMap(({ status, body }) => status === 201 ? [body.id] : [])].filter(id => !removed.includes(id))
-    const items = await service.app.collections.library.find().toArray()
-    t.strictSame(items.map(({ _id }) => _id.toHexString()).sort(), ids.sort(), `seed ${seed}: what was acknowledged and not removed, and nothing else`)
-    t.strictSame(await service.remains(), { objects: items.flatMap(({ key, renditions = [] }) => [key!, ...renditions.map(({ size }) => key!.replace('original.gif', `${size}.gif`))]).sort(), multipartUploads: [], uploads: 0, library: items.length }, `seed ${seed}: each with its objects, and no others`)
-    for (const { key, sha256 } of items) t.equal(await digestOf(service, key!), sha256, `seed ${seed}`)
-    t.ok(uploads.every(({ status }) => [201, 500].includes(status)))
-    outcomes.kept += ids.length
-    outcomes.refused += uploads.filter(({ status }) => status === 500).length
-    outcomes.removed += removed.length
-    for (const id of ids) await service.call('DELETE', `/library/${id}`, { token })
+    const { token } = await service.signIn()
+    const outcomes = { kept: 0, refused: 0, removed: 0 }
+
+    for (let seed = 1; seed <= ORDERS; seed++) {
+      const random = seeded(seed)
+      const existing = (await service.upload(token, gif)).body.id
+      const uploads: Reply[] = []
+      const upload = async () => { uploads.push(await service.upload(token, gif)) }
+      const sweep = async () => {
+        for (let round = 0; round < 4; round++) {
+          await stage.turn()
+          if (random() < 0.4) service.clock.advance(ABANDONED_SECONDS)
+          await other.app.sweeper.sweep()
+        }
+      }
+      const removeOne = async () => {
+        await stage.turn()
+        const id = uploads.find(({ status }) => status === 201)?.body.id ?? existing
+        const { status } = await service.call('DELETE', `/library/${id}`, { token })
+        if (status === 204) removed.push(id)
+      }
+      const removed: string[] = []
+      await stage.play([upload, upload, sweep, removeOne], random)
+
+      service.clock.advance(2 * ABANDONED_SECONDS)
+      await eventually(() => other.app.sweeper.sweep())
+      const ids = [existing, ...uploads.flatMap(({ status, body }) => status === 201 ? [body.id] : [])].filter(id =>
+        !removed.includes(id))
+      const items = await service.app.collections.library.find().toArray()
+      t.strictSame(
+        items.map(({ _id }) => _id.toHexString()).sort(),
+        ids.sort(),
+      `seed ${seed}: what was acknowledged and not removed, and nothing else`
+      )
+      t.strictSame(
+        await service.remains(),
+        {
+          objects: items
+            .flatMap(({ key, renditions = [] }) =>
+              [key!, ...renditions.map(({ size }) => key!.replace('original.gif', `${size}.gif`))])
+            .sort(),
+          multipartUploads: [],
+          uploads: 0,
+          library: items.length
+        },
+      `seed ${seed}: each with its objects, and no others`
+      )
+      for (const { key, sha256 } of items) t.equal(await digestOf(service, key!), sha256, `seed ${seed}`)
+      t.ok(uploads.every(({ status }) => [201, 500].includes(status)))
+      outcomes.kept += ids.length
+      outcomes.refused += uploads.filter(({ status }) => status === 500).length
+      outcomes.removed += removed.length
+      for (const id of ids) await service.call('DELETE', `/library/${id}`, { token })
+    }
+    t.ok(
+      outcomes.kept > ORDERS / 2 && outcomes.refused > ORDERS / 4 && outcomes.removed > ORDERS / 4,
+      JSON.stringify(outcomes)
+    )
   }
-  t.ok(outcomes.kept > ORDERS / 2 && outcomes.refused > ORDERS / 4 && outcomes.removed > ORDERS / 4, JSON.stringify(outcomes))
-})
+)
 
 t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
 
@@ -345,12 +416,18 @@ function opened (t: Test, { services }: Service): Opened {
   return { client, Bucket: services.s3.bucket }
 }
 
-async function leave ({ client, Bucket }: Opened, { app, clock }: Service, { state, row, item, objects = [], parts, staged }: Left): Promise<{ _id: ObjectId, key: string }> {
+async function leave (
+  { client, Bucket }: Opened,
+  { app, clock }: Service,
+  { state, row, item, objects = [], parts, staged }: Left
+): Promise<{ _id: ObjectId, key: string }> {
   const _id = new ObjectId()
   const folder = `library/${randomUUID()}/`
   const key = `${folder}original.gif`
   const stagingKey = `incoming/${randomUUID()}`
-  for (const name of objects) await client.send(new PutObjectCommand({ Bucket, Key: folder + name, Body: name === 'original.gif' ? gif : png }))
+  for (const name of objects) {
+    await client.send(new PutObjectCommand({ Bucket, Key: folder + name, Body: name === 'original.gif' ? gif : png }))
+  }
   if (parts) {
     const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: key }))
     await client.send(new UploadPartCommand({ Bucket, Key: key, UploadId, PartNumber: 1, Body: gif }))
@@ -358,17 +435,48 @@ async function leave ({ client, Bucket }: Opened, { app, clock }: Service, { sta
   if (staged === 'posted') await client.send(new PutObjectCommand({ Bucket, Key: stagingKey, Body: gif }))
   const { _id: _, ...owner } = userRow({ number: OWNER_NUMBER, username: 'owner', username_key: 'owner' })
   await app.collections.users.updateOne({ _id: OWNER }, { $setOnInsert: owner }, { upsert: true })
-  const staging = { key: stagingKey, content_type: 'image/gif', size: gif.length, expires_at: new Date(clock.now.getTime() + 600_000), fields: { user_id: 'meera' } }
-  const upload: UploadDocument = { _id, key: state === 'staged' ? '' : key, owner: OWNER, state: state ?? 'open', started_at: clock.now, ...(staged && { staging }), ...row }
+  const staging = {
+    key: stagingKey,
+    content_type: 'image/gif',
+    size: gif.length,
+    expires_at: new Date(clock.now.getTime() + 600_000),
+    fields: { user_id: 'meera' }
+  }
+  const upload: UploadDocument = {
+    _id,
+    key: state === 'staged' ? '' : key,
+    owner: OWNER,
+    state: state ?? 'open',
+    started_at: clock.now,
+    ...(staged && { staging }),
+    ...row
+  }
   if (state) await app.collections.uploads.insertOne(upload, { ignoreUndefined: true })
-  if (item) await app.collections.library.insertOne({ _id, key, owner: OWNER, user_id: 'meera', type: 'gif', category: 'GIF', size: gif.length, created_at: clock.now, ...(typeof item === 'object' && item) })
+  if (item) {
+    await app.collections.library.insertOne({
+      _id,
+      key,
+      owner: OWNER,
+      user_id: 'meera',
+      type: 'gif',
+      category: 'GIF',
+      size: gif.length,
+      created_at: clock.now,
+      ...(typeof item === 'object' && item)
+    })
+  }
   return { _id, key }
 }
 
 async function everything (service: Service) {
   const { objects, multipartUploads } = await service.remains()
   const { uploads, library } = service.app.collections
-  return { objects, multipartUploads, uploads: await uploads.find().toArray(), library: (await library.find().toArray()).map(({ _id }) => _id.toHexString()) }
+  return {
+    objects,
+    multipartUploads,
+    uploads: await uploads.find().toArray(),
+    library: (await library.find().toArray()).map(({ _id }) => _id.toHexString())
+  }
 }
 
 async function digestOf ({ app }: Service, key: string): Promise<string> {

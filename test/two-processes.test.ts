@@ -5,11 +5,19 @@ import { startProcess, type Running } from './running.js'
 t.setTimeout(1_200_000)
 const services = await startServices(t)
 const admin = freshPhone()
-const env = { ...environment(services), NODE_ENV: 'development', SMS_HOURLY_CAP: '1000', SMS_DAILY_CAP: '40', ADMIN_NUMBERS: admin }
+const env = {
+  ...environment(services),
+  NODE_ENV: 'development',
+  SMS_HOURLY_CAP: '1000',
+  SMS_DAILY_CAP: '40',
+  ADMIN_NUMBERS: admin
+}
 const [one, two] = [await startProcess(t, env), await startProcess(t, env)]
 
 const request = (at: Running, phone: string) => at.json('POST', '/auth/request-otp', { json: { phone } })
-const verify = (at: Running, phone: string, otp: string) => at.json('POST', '/auth/verify-otp', { json: { phone, otp } })
+const verify = (at: Running, phone: string, otp: string) => at.json('POST', '/auth/verify-otp', {
+  json: { phone, otp }
+})
 const status = async (at: Running, token: string) => (await at.json('GET', '/auth/sessions', { token })).status
 
 async function codeOf (at: Running, phone: string): Promise<string> {
@@ -21,21 +29,26 @@ async function signIn (at: Running, phone = freshPhone()): Promise<string> {
   return (await verify(at, phone, await codeOf(at, phone))).body.access_token
 }
 
-t.test('F15: a code asked for at one process works at the other, once, and what is counted at one counts at the other', async t => {
-  const phone = freshPhone()
-  const otp = await codeOf(one, phone)
-  await request(two, phone)
-  t.notOk(two.output().some(line => line.startsWith('SMS ')), 'the gap holds there too')
-  const wrong = String((Number(otp) + 1) % 1_000_000).padStart(6, '0')
-  for (const at of [one, two, one, two]) t.match(await verify(at, phone, wrong), { body: { success: false } })
-  t.match(await verify(two, phone, otp), { body: { success: true } })
-  t.match(await verify(one, phone, otp), { body: { success: false } })
+t.test(
+  'F15: a code asked for at one process works at the other, once, and what is counted at one counts at the other',
+  async t => {
+    const phone = freshPhone()
+    const otp = await codeOf(one, phone)
+    await request(two, phone)
+    t.notOk(two.output().some(line => line.startsWith('SMS ')), 'the gap holds there too')
+    const wrong = String((Number(otp) + 1) % 1_000_000).padStart(6, '0')
+    for (const at of [one, two, one, two]) t.match(await verify(at, phone, wrong), { body: { success: false } })
+    t.match(await verify(two, phone, otp), { body: { success: true } })
+    t.match(await verify(one, phone, otp), { body: { success: false } })
 
-  const tried = freshPhone()
-  const right = await codeOf(two, tried)
-  for (const at of [one, two, one, two, one]) await verify(at, tried, String((Number(right) + 1) % 1_000_000).padStart(6, '0'))
-  t.match(await verify(two, tried, right), { body: { success: false } }, 'five tries for both together')
-})
+    const tried = freshPhone()
+    const right = await codeOf(two, tried)
+    for (const at of [one, two, one, two, one]) {
+      await verify(at, tried, String((Number(right) + 1) % 1_000_000).padStart(6, '0'))
+    }
+    t.match(await verify(two, tried, right), { body: { success: false } }, 'five tries for both together')
+  }
+)
 
 t.test('B5: a logout at one process holds at the other within ten seconds', async t => {
   const token = await signIn(one)
@@ -50,8 +63,13 @@ t.test('B5: a block made at one process holds at the other', async t => {
   t.equal((await one.json('POST', '/users', { token, json: { username: 'root', number: admin } })).status, 201)
   const phone = freshPhone()
   const blocked = await signIn(two, phone)
-  const { body: { user_id: id } } = await two.json('POST', '/users', { token: blocked, json: { username: 'mallory', number: phone } })
-  t.match(await one.json('PATCH', `/users/${id}`, { token, json: { blocked: true } }), { status: 200, body: { blocked: true } })
+  const {
+    body: { user_id: id }
+  } = await two.json('POST', '/users', { token: blocked, json: { username: 'mallory', number: phone } })
+  t.match(await one.json('PATCH', `/users/${id}`, { token, json: { blocked: true } }), {
+    status: 200,
+    body: { blocked: true }
+  })
   t.equal(await status(one, blocked), 401, 'at once')
   const texts = two.output().filter(line => line.startsWith('SMS ')).length
   t.equal((await request(two, phone)).status, 200)

@@ -5,7 +5,19 @@ import { judge, sha256, type Acknowledged } from './consistency.js'
 import { field, file, form, FORM_TYPE, gifOf } from './fixtures.js'
 import { eventually, type Reply, type Service } from './helper.js'
 import { generator, noise } from './pictures.js'
-import { ASKED, atRequest, between, databaseFault, heal, leaving, pick, storeFault, wireFault, type Fault, type Leave } from './random-faults.js'
+import {
+  ASKED,
+  atRequest,
+  between,
+  databaseFault,
+  heal,
+  leaving,
+  pick,
+  storeFault,
+  wireFault,
+  type Fault,
+  type Leave
+} from './random-faults.js'
 import { scale } from './scale.js'
 import { conform, faultBed, json, KIB, MIB, pieces, send, unhandled, type FaultBed } from './uploads.js'
 
@@ -24,7 +36,14 @@ const SILENCE_MS = 1500
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
 const pictures = await Promise.all([
-  noise(20, 10).gif(), noise(16, 16, { frames: 3 }).gif(), noise(9, 9).png(), noise(31, 8).png({ palette: true }), noise(40, 30).webp(), noise(12, 12, { frames: 2 }).webp(), noise(24, 24).jpeg(), noise(64, 64).jpeg({ progressive: true })
+  noise(20, 10).gif(),
+  noise(16, 16, { frames: 3 }).gif(),
+  noise(9, 9).png(),
+  noise(31, 8).png({ palette: true }),
+  noise(40, 30).webp(),
+  noise(12, 12, { frames: 2 }).webp(),
+  noise(24, 24).jpeg(),
+  noise(64, 64).jpeg({ progressive: true })
 ].map(image => image.toBuffer()))
 
 interface Run {
@@ -46,31 +65,51 @@ interface Run {
 
 interface Lane { bed: FaultBed, service: Service, token: string, court: Awaited<ReturnType<typeof judge>> }
 
-t.test(`E14, F1 to F14: ${RUNS} uploads from seed ${FIRST_SEED} while the store, the database or the client fails: what was acknowledged is there, and nothing else`, async t => {
-  const lanes = await Promise.all(Array.from({ length: LANES }, (_, i) => openLane(t, i === 0 ? 'short' : 'long')))
-  const seeds = Array.from({ length: RUNS }, (_, i) => FIRST_SEED + i)
-  const done: Run[] = []
-  await Promise.all(lanes.map(async (lane, i) => {
-    while (seeds.length > 0) {
-      const batch = seeds.splice(0, BATCH).map(seed => plan(seed, i === 0 ? 'short' : 'long'))
-      const problems: string[] = []
-      for (const run of batch) problems.push(...await attempt(lane, run))
-      problems.push(...await settle(lane, batch))
-      t.strictSame(problems, [], problems.length > 0 ? batch.map(described).join('\n') : `${batch.length} runs`)
-      done.push(...batch)
+t.test(
+  `E14, F1 to F14: ${RUNS} uploads from seed ${FIRST_SEED} while the store, the database or the client fails: what was acknowledged is there, and nothing else`,
+  async t => {
+    const lanes = await Promise.all(Array.from({ length: LANES }, (_, i) => openLane(t, i === 0 ? 'short' : 'long')))
+    const seeds = Array.from({ length: RUNS }, (_, i) => FIRST_SEED + i)
+    const done: Run[] = []
+    await Promise.all(lanes.map(async (lane, i) => {
+      while (seeds.length > 0) {
+        const batch = seeds.splice(0, BATCH).map(seed => plan(seed, i === 0 ? 'short' : 'long'))
+        const problems: string[] = []
+        for (const run of batch) problems.push(...await attempt(lane, run))
+        problems.push(...await settle(lane, batch))
+        t.strictSame(problems, [], problems.length > 0 ? batch.map(described).join('\n') : `${batch.length} runs`)
+        done.push(...batch)
+      }
+    }))
+    const count = (which: (run: Run) => boolean) => done.filter(which).length
+    const figures = {
+      runs: done.length,
+      struck: count(({ struck }) => struck),
+      acknowledged: count(({ item }) => item !== undefined),
+      failed: count(({ statuses }) => statuses.includes(500)),
+      unanswered: count(({ statuses }) => statuses.includes(0))
     }
-  }))
-  const count = (which: (run: Run) => boolean) => done.filter(which).length
-  const figures = { runs: done.length, struck: count(({ struck }) => struck), acknowledged: count(({ item }) => item !== undefined), failed: count(({ statuses }) => statuses.includes(500)), unanswered: count(({ statuses }) => statuses.includes(0)) }
-  t.comment(JSON.stringify(figures))
-  if (RUNS >= 100) t.ok(figures.struck > RUNS * 0.5 && figures.acknowledged > RUNS * 0.4 && figures.failed > RUNS * 0.05 && figures.unanswered > RUNS * 0.02, 'the faults strike')
-})
+    t.comment(JSON.stringify(figures))
+    if (RUNS >= 100) {
+      t.ok(
+        figures.struck > RUNS * 0.5 &&
+        figures.acknowledged > RUNS * 0.4 &&
+        figures.failed > RUNS * 0.05 &&
+        figures.unanswered > RUNS * 0.02,
+        'the faults strike'
+      )
+    }
+  }
+)
 
 t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
 
 async function openLane (t: Test, patience: 'short' | 'long'): Promise<Lane> {
   const bed = await faultBed(t)
-  const service = await bed.start({ env: { SWEEP_INTERVAL_SECONDS: '0' }, ...(patience === 'short' && { storeSilenceMs: SILENCE_MS }) })
+  const service = await bed.start({
+    env: { SWEEP_INTERVAL_SECONDS: '0' },
+    ...(patience === 'short' && { storeSilenceMs: SILENCE_MS })
+  })
   const court = await judge(t, bed.services)
   const { token } = await service.signIn()
   return { bed, service, token, court }
@@ -81,7 +120,10 @@ function plan (seed: number, patience: 'short' | 'long'): Run {
   const way = pick(random, ['form', 'form', 'chunks', 'direct', 'removal'] as const)
   const large = random() < 0.03
   const picture = large ? gifOf(between(random, 5 * MIB, 6 * MIB)) : pick(random, pictures)
-  const kind = pick(random, ['store', 'store', 'store', 'wire', 'database', 'database', 'database', 'client', 'client', 'none'] as const)
+  const kind = pick(
+    random,
+    ['store', 'store', 'store', 'wire', 'database', 'database', 'database', 'client', 'client', 'none'] as const
+  )
   const asked = way === 'removal' || way === 'direct' ? ASKED[way] : ASKED[large ? 'large' : 'small']
   const fault: Record<typeof kind, () => Pick<Run, 'fault' | 'leave'>> = {
     store: () => ({ fault: storeFault(random, asked, patience) }),
@@ -91,7 +133,16 @@ function plan (seed: number, patience: 'short' | 'long'): Run {
     none: () => ({})
   }
   const keyed = (way === 'form' || way === 'chunks') && random() < 0.5
-  return { seed, way, picture, ...(keyed && { key: `run-${seed}` }), ...fault[kind](), statuses: [], struck: false, keys: new Set() }
+  return {
+    seed,
+    way,
+    picture,
+    ...(keyed && { key: `run-${seed}` }),
+    ...fault[kind](),
+    statuses: [],
+    struck: false,
+    keys: new Set()
+  }
 }
 
 /** One request, or the few of a direct upload, with its fault; what is wrong with the answers. */
@@ -104,7 +155,8 @@ async function attempt (lane: Lane, run: Run): Promise<string[]> {
     await ways[run.way](lane, run)
     run.struck = struck?.() ?? run.leave !== undefined
     const expected = [201, 204, 500, 0, ...(run.way === 'direct' ? [409] : []), ...(run.leave ? [400, 408] : [])]
-    const unexpected = run.statuses.filter(status => !expected.includes(status) || (!run.fault && !run.leave && status >= 400))
+    const unexpected = run.statuses.filter(status =>
+      !expected.includes(status) || (!run.fault && !run.leave && status >= 400))
     return unexpected.map(status => `${described(run)}: answered ${status}`)
   } catch (error) {
     return [`${described(run)}: ${(error as Error).message}`]
@@ -120,7 +172,12 @@ const ways: Record<Run['way'], (lane: Lane, run: Run) => Promise<void>> = {
   chunks: postForm,
 
   async direct (lane, run) {
-    const request = { content_type: typeOf(run.picture), size: run.picture.length, user_id: 'meera', title: `run ${run.seed}` }
+    const request = {
+      content_type: typeOf(run.picture),
+      size: run.picture.length,
+      user_id: 'meera',
+      title: `run ${run.seed}`
+    }
     const { status, body } = await ask(lane, run, '/library/uploads', [JSON.stringify(request)])
     if (status !== 201) return
     run.offer = body
@@ -148,7 +205,13 @@ async function posted ({ offer, picture }: Run): Promise<boolean> {
   const data = new FormData()
   for (const [name, value] of Object.entries(offer!.fields)) data.append(name, value)
   data.append('file', new Blob([picture]))
-  const response = await fetch(offer!.url, { method: 'POST', body: data, signal: AbortSignal.timeout(DEADLINE_MS) }).catch(() => undefined)
+  const response = await fetch(offer!.url, {
+    method: 'POST',
+    body: data,
+    signal: AbortSignal.timeout(DEADLINE_MS)
+  }).catch(
+    () => undefined
+  )
   return response?.status === 204
 }
 
@@ -162,8 +225,18 @@ async function uploaded ({ service, token }: Lane, { seed, picture }: Run): Prom
   return body.id
 }
 
-/** Sends a request, and leaves it where it says so; status 0 when there is no answer. Rejects when none comes in time. */
-async function ask (lane: Lane, run: Run, path: string, body: Array<Buffer | string>, leave?: Leave): Promise<Pick<Reply, 'status' | 'body'>> {
+/**
+ * Sends a request, and leaves it where it says so; status 0 when there is no answer. Rejects when none comes in time.
+ */
+async function ask (
+  lane: Lane,
+  run: Run,
+  path: string,
+  body: Array<Buffer | string>,
+  leave?: Leave
+): Promise<Pick<Reply,
+  | 'status'
+  | 'body'>> {
   const isForm = path === '/library/upload'
   const method = run.way === 'removal' ? 'DELETE' : 'POST'
   const length = body.reduce((sum, chunk) => sum + Buffer.byteLength(chunk), 0)
@@ -173,15 +246,27 @@ async function ask (lane: Lane, run: Run, path: string, body: Array<Buffer | str
     ...(run.key !== undefined && { 'idempotency-key': run.key })
   }
   const signal = AbortSignal.timeout(DEADLINE_MS)
-  const answer = await (leave ? leaveWith(leave, lane, method, path, headers, Buffer.concat(body.map(chunk => Buffer.from(chunk))), signal) : send(lane.service, lane.token, body, { method, path, headers, signal, agent: NEW_EACH }))
+  const answer = await (leave
+    ? leaveWith(leave, lane, method, path, headers, Buffer.concat(body.map(chunk => Buffer.from(chunk))), signal)
+    : send(lane.service, lane.token, body, { method, path, headers, signal, agent: NEW_EACH }))
   run.statuses.push(answer.status)
   return answer
 }
 
 const NEW_EACH = new http.Agent({ keepAlive: false })
 
-async function leaveWith ({ share, at, by }: Leave, { bed, service, token }: Lane, method: string, path: string, headers: Record<string, string | number | undefined>, body: Buffer, signal: AbortSignal): Promise<Pick<Reply, 'status' | 'body'>> {
-  const given = Object.fromEntries(Object.entries({ authorization: `Bearer ${token}`, ...headers }).filter(([, value]) => value !== undefined)) as http.OutgoingHttpHeaders
+async function leaveWith (
+  { share, at, by }: Leave,
+  { bed, service, token }: Lane,
+  method: string,
+  path: string,
+  headers: Record<string, string | number | undefined>,
+  body: Buffer,
+  signal: AbortSignal
+): Promise<Pick<Reply, 'status' | 'body'>> {
+  const given = Object.fromEntries(Object.entries({ authorization: `Bearer ${token}`, ...headers }).filter(
+    ([, value]) => value !== undefined
+  )) as http.OutgoingHttpHeaders
   const request = http.request(service.url + path, { method, agent: NEW_EACH, signal, headers: given })
   const answered = once(request, 'response') as Promise<http.IncomingMessage[]>
   answered.catch(() => {})
@@ -193,34 +278,55 @@ async function leaveWith ({ share, at, by }: Leave, { bed, service, token }: Lan
   if (by === 'FIN') request.destroy()
   if (by === 'RST') request.socket?.resetAndDestroy()
   if (by === 'half') request.socket?.end()
-  const response = await Promise.race([answered.then(([response]) => response, () => undefined), closed.then(() => undefined)])
+  const response = await Promise.race([
+    answered.then(([response]) => response, () => undefined),
+    closed.then(() => undefined)
+  ])
   if (signal.aborted) throw new Error('no answer in time')
   if (!response) return { status: 0, body: undefined }
-  const reply = { status: response.statusCode!, headers: response.headers, body: await json(response).catch(() => undefined) }
+  const reply = {
+    status: response.statusCode!,
+    headers: response.headers,
+    body: await json(response).catch(() => undefined)
+  }
   if (reply.body === undefined) return { status: 0, body: undefined }
   conform(service.app, method, path, reply)
   return reply
 }
 
-/** After a batch, when all is well again: what was asked is asked again, everything comes to rest and is swept; then nothing may be lost or left over. */
+/**
+ * After a batch, when all is well again: what was asked is asked again, everything comes to rest and is swept; then
+ * nothing may be lost or left over.
+ */
 async function settle (lane: Lane, batch: Run[]): Promise<string[]> {
   const { service: { app, clock }, court } = lane
   const problems: string[] = []
   for (const run of batch) problems.push(...await again(lane, run))
-  await eventually(async () => await court.uploads.countDocuments({ state: { $in: ['open', 'committing'] } }) === 0).catch(() => problems.push('something is in uploadRecord for ever'))
+  await eventually(async () =>
+    await court.uploads.countDocuments({ state: { $in: ['open', 'committing'] } }) === 0).catch(
+    () => problems.push('something is in uploadRecord for ever')
+  )
   clock.advance(STALE_SECONDS)
   const swept = await app.sweeper.sweep()
   if (swept?.failed !== 0) problems.push(`the sweep: ${JSON.stringify(swept)}`)
   const items = batch.flatMap(({ item }) => item ?? [])
-  for (const fault of await court.afterSweep()) problems.push(`${fault}; ${batch.filter(({ keys }) => [...keys].some(key => key && fault.endsWith(key))).map(described).join('; ')}`)
+  for (const fault of await court.afterSweep()) {
+    problems.push(
+      `${fault}; ${batch.filter(({ keys }) => [...keys].some(key => key && fault.endsWith(key))).map(described).join('; ')}`
+    )
+  }
   problems.push(...await court.missing(items))
   for (const { seed, item, picture } of batch) {
-    if (item && item.sha256 !== sha256(picture)) problems.push(`seed ${seed}: was acknowledged as other bytes than were sent`)
+    if (item && item.sha256 !== sha256(picture)) {
+      problems.push(`seed ${seed}: was acknowledged as other bytes than were sent`)
+    }
     const count = await court.library.countDocuments({ title: `run ${seed}` })
     if (count > 1) problems.push(`seed ${seed}: made ${count} items`)
   }
   for (const { seed, removed } of batch.filter(({ way }) => way === 'removal')) {
-    if (removed && await court.library.countDocuments({ title: `run ${seed}` }) > 0) problems.push(`seed ${seed}: was removed, and is there`)
+    if (removed && await court.library.countDocuments({ title: `run ${seed}` }) > 0) {
+      problems.push(`seed ${seed}: was removed, and is there`)
+    }
   }
   return problems
 }
@@ -229,20 +335,34 @@ async function settle (lane: Lane, batch: Run[]): Promise<string[]> {
 async function again (lane: Lane, run: Run): Promise<string[]> {
   const before = run.item
   if (run.key !== undefined) {
-    const { status, body } = await withDedicatedConnection(() => send(lane.service, lane.token, bodyOf(run), { headers: { 'idempotency-key': run.key } }))
-    if (status !== 201 || (before && body.id !== before.id)) return [`${described(run)}: the same again was answered ${status} ${JSON.stringify(body)}, after ${before?.id}`]
+    const {
+      status,
+      body
+    } = await withDedicatedConnection(() =>
+      send(lane.service, lane.token, bodyOf(run), { headers: { 'idempotency-key': run.key } }))
+    if (status !== 201 || (before && body.id !== before.id)) {
+      return [`${described(run)}: the same again was answered ${status} ${JSON.stringify(body)}, after ${before?.id}`]
+    }
     run.item = body
   }
   if (run.offer) {
-    const { status, body } = await withDedicatedConnection(() => lane.service.call('POST', `/library/uploads/${run.offer!.id}/complete`, { token: lane.token }))
-    if (status !== 201 || body.id !== run.offer.id) return [`${described(run)}: completed again, answered ${status} ${JSON.stringify(body)}`]
+    const {
+      status,
+      body
+    } = await withDedicatedConnection(() =>
+      lane.service.call('POST', `/library/uploads/${run.offer!.id}/complete`, { token: lane.token }))
+    if (status !== 201 || body.id !== run.offer.id) {
+      return [`${described(run)}: completed again, answered ${status} ${JSON.stringify(body)}`]
+    }
     run.item = body
   }
   return []
 }
 
 /** Until the first request, or its clean-up, is over. */
-async function withDedicatedConnection (request: () => Promise<Pick<Reply, 'status' | 'body'>>): Promise<Pick<Reply, 'status' | 'body'>> {
+async function withDedicatedConnection (request: () => Promise<Pick<Reply, 'status' | 'body'>>): Promise<Pick<Reply,
+  | 'status'
+  | 'body'>> {
   let answer: Pick<Reply, 'status' | 'body'>
   return eventually(async () => {
     answer = await request()
@@ -251,8 +371,11 @@ async function withDedicatedConnection (request: () => Promise<Pick<Reply, 'stat
 }
 
 function described ({ seed, way, picture, key, fault, leave, statuses }: Run): string {
-  const trouble = fault?.name ?? (leave ? `client leaves by ${leave.by} after ${Math.round(leave.share * 100)} %, at ${leave.at}` : 'no fault')
+  const trouble = fault?.name ??
+    (leave ? `client leaves by ${leave.by} after ${Math.round(leave.share * 100)} %, at ${leave.at}` : 'no fault')
   return `seed ${seed}: ${way}${key ? ' with a key' : ''} of ${picture.length} bytes, ${trouble} → ${statuses.join(', ')}`
 }
 
-const typeOf = (picture: Buffer) => picture[0] === 0x47 ? 'image/gif' : picture[0] === 0x89 ? 'image/png' : picture[0] === 0xff ? 'image/jpeg' : 'image/webp'
+const typeOf = (picture: Buffer) => picture[0] === 0x47
+  ? 'image/gif'
+  : picture[0] === 0x89 ? 'image/png' : picture[0] === 0xff ? 'image/jpeg' : 'image/webp'

@@ -1,5 +1,6 @@
 /**
- * Writes openapi.json: the document as the built service serves it. `--check` writes nothing and fails when the file differs.
+ * Writes openapi.json: the document as the built service serves it. `--check` writes nothing and fails when the file
+ * differs.
  */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

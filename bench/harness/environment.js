@@ -1,4 +1,7 @@
-/** What the service and its contenders are started with: stores that are not measured, and no line in the log for what goes well. */
+/**
+ * What the service and its contenders are started with: stores that are not measured, and no line in the log for what
+ * goes well.
+ */
 export const environment = ({ mongoUri, endpoint }) => ({
   NODE_ENV: 'test',
   LOG_LEVEL: 'warn',

@@ -4,7 +4,10 @@ import sharp from 'sharp'
 
 const MIB = 1024 * 1024
 
-/** Pictures of some 20 MB that nothing can compress, each whole and decodable, always the same: `{ name, type, size, sha256, pieces }`. */
+/**
+ * Pictures of some 20 MB that nothing can compress, each whole and decodable, always the same: `{ name, type, size,
+ * sha256, pieces }`.
+ */
 export async function largePictures () {
   return [
     { name: 'PNG', type: 'image/png', pieces: await noisePng(2580) },
@@ -19,16 +22,25 @@ export const pngOf6Megabytes = async () => described({ name: 'PNG', type: 'image
 export function hugePng () {
   const header = pngChunk('IHDR', Buffer.from([0, 0, 0x13, 0x88, 0, 0, 0x13, 0x88, 8, 2, 0, 0, 0]))
   const data = pngChunk('IDAT', noise(MIB, 4))
-  const pieces = [Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), header, ...new Array(953).fill(data), pngChunk('IEND', Buffer.alloc(0))]
+  const pieces = [
+    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
+    header,
+    ...new Array(953).fill(data),
+    pngChunk('IEND', Buffer.alloc(0))
+  ]
   return described({ name: 'PNG', type: 'image/png', pieces })
 }
 
-/** A GIF of 500×500 and 60 frames as people make them: something that moves before something that does not, dithered. */
+/**
+ * A GIF of 500×500 and 60 frames as people make them: something that moves before something that does not, dithered.
+ */
 export async function playfulGif () {
   const [width, height, frames] = [500, 500, 60]
   const pixels = Buffer.alloc(width * height * frames * 3)
   for (let frame = 0, at = 0; frame < frames; frame++) {
-    const [x0, y0] = [250 + 150 * Math.cos(frame / frames * 2 * Math.PI), 250 + 150 * Math.sin(frame / frames * 2 * Math.PI)]
+    const [
+      x0, y0
+    ] = [250 + 150 * Math.cos(frame / frames * 2 * Math.PI), 250 + 150 * Math.sin(frame / frames * 2 * Math.PI)]
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++, at += 3) {
         const inside = (x - x0) ** 2 + (y - y0) ** 2 < 90 ** 2
@@ -38,7 +50,9 @@ export async function playfulGif () {
       }
     }
   }
-  return sharp(pixels, { raw: { width, height: height * frames, channels: 3, pageHeight: height } }).gif({ delay: new Array(frames).fill(50), effort: 3 }).toBuffer()
+  return sharp(pixels, { raw: { width, height: height * frames, channels: 3, pageHeight: height } })
+    .gif({ delay: new Array(frames).fill(50), effort: 3 })
+    .toBuffer()
 }
 
 /** A JPEG of 1600×1200 with something of everything: flat, smooth and noisy. */
@@ -62,11 +76,15 @@ function described ({ name, type, pieces }) {
 }
 
 const noisePng = async side => cut(await noisePicture(side, 1).png({ compressionLevel: 0 }).toBuffer())
-const noiseJpeg = async side => cut(await noisePicture(side, 2).jpeg({ quality: 100, chromaSubsampling: '4:4:4' }).toBuffer())
-const noisePicture = (side, seed) => sharp(noise(side * side * 3, seed), { raw: { width: side, height: side, channels: 3 } })
+const noiseJpeg = async side =>
+  cut(await noisePicture(side, 2).jpeg({ quality: 100, chromaSubsampling: '4:4:4' }).toBuffer())
+const noisePicture = (side, seed) => sharp(noise(side * side * 3, seed), {
+  raw: { width: side, height: side, channels: 3 }
+})
 
 /**
- * Frames of 500×500 in 128 colours, a quarter of a megabyte each. The LZW code of so many colours is a byte wide and stays so when the table is cleared
+ * Frames of 500×500 in 128 colours, a quarter of a megabyte each. The LZW code of so many colours is a byte wide and
+ * stays so when the table is cleared
  * before it has doubled (GIF89a, appendix F): then a pixel is a byte.
  */
 function noiseGif (frames) {
@@ -76,12 +94,20 @@ function noiseGif (frames) {
   const frameHead = Buffer.from([0x21, 0xf9, 4, 4, 10, 0, 0, 0, 0x2c, 0, 0, 0, 0, 0xf4, 1, 0xf4, 1, 0, 7])
   const frame = seed => [frameHead, ...subBlocks(literalCodes(noise(500 * 500, seed)))]
   const all = Array.from({ length: frames }, (_, i) => frame(100 + i)).flat()
-  return cut(Buffer.concat([Buffer.from('GIF89a'), Buffer.from(screen), Buffer.from(colours), loop, ...all, Buffer.from(';')]))
+  return cut(Buffer.concat([
+    Buffer.from('GIF89a'),
+    Buffer.from(screen),
+    Buffer.from(colours),
+    loop,
+    ...all,
+    Buffer.from(';')
+  ]))
 }
 
 function literalCodes (pixels) {
   const [CLEAR, END, RUN] = [0x80, 0x81, 120]
-  const runs = Array.from({ length: Math.ceil(pixels.length / RUN) }, (_, i) => pixels.subarray(i * RUN, (i + 1) * RUN).map(pixel => pixel & 0x7f))
+  const runs = Array.from({ length: Math.ceil(pixels.length / RUN) }, (_, i) =>
+    pixels.subarray(i * RUN, (i + 1) * RUN).map(pixel => pixel & 0x7f))
   return Buffer.concat([...runs.flatMap(run => [Buffer.from([CLEAR]), run]), Buffer.from([END])])
 }
 
@@ -96,7 +122,10 @@ function pngChunk (type, data) {
   return chunk
 }
 
-const cut = (bytes, size = MIB) => Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size))
+const cut = (bytes, size = MIB) => Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+  bytes.subarray(i * size, (i + 1) * size))
 
 /** Bytes that look random and are the same each time. */
-const noise = (size, seed) => createCipheriv('aes-128-ctr', Buffer.alloc(16, seed), Buffer.alloc(16)).update(Buffer.alloc(size))
+const noise = (size, seed) => createCipheriv('aes-128-ctr', Buffer.alloc(16, seed), Buffer.alloc(16)).update(
+  Buffer.alloc(size)
+)

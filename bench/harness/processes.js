@@ -10,7 +10,9 @@ const pinned = pinSelf()
 const running = new Set()
 
 export const setting = `Node ${process.versions.node}; ` +
-  (pinned ? 'what is measured on a core of its own, the load and the stores on another' : 'nothing pinned, so the figures are rough: taskset or a second core is missing')
+  (pinned
+    ? 'what is measured on a core of its own, the load and the stores on another'
+    : 'nothing pinned, so the figures are rough: taskset or a second core is missing')
 
 function pinSelf () {
   try {
@@ -23,16 +25,22 @@ function pinSelf () {
 }
 
 /**
- * Starts bench/servers/`program`, which serves its parent as harness/child.js says. Resolves with what it says of itself when it is ready.
- * `usage` gives its CPU seconds since its start, its resident memory and the peak of that, in bytes; `live` is what JavaScript holds, garbage included.
- * `reset` gives them after a collection, and the peak begins anew. After `watch`, `held` is the most that was live and no garbage. `make` is for servers/pictures.js.
+ * Starts bench/servers/`program`, which serves its parent as harness/child.js says. Resolves with what it says of
+ * itself when it is ready.
+ * `usage` gives its CPU seconds since its start, its resident memory and the peak of that, in bytes; `live` is what
+ * JavaScript holds, garbage included.
+ * `reset` gives them after a collection, and the peak begins anew. After `watch`, `held` is the most that was live and
+ * no garbage. `make` is for servers/pictures.js.
  */
 export async function start (program, { env = {}, measured = false } = {}) {
   const script = fileURLToPath(new URL(`../servers/${program}`, import.meta.url))
   const options = measured ? (process.env.BENCH_NODE_OPTIONS ?? '').split(' ').filter(option => option !== '') : []
   const node = [process.execPath, '--expose-gc', ...options, script]
   const [command, ...args] = measured && pinned ? ['taskset', '-c', MEASURED_CORE, ...node] : node
-  const child = spawn(command, args, { env: { ...process.env, NODE_NO_WARNINGS: '1', ...env }, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const child = spawn(command, args, {
+    env: { ...process.env, NODE_NO_WARNINGS: '1', ...env },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc']
+  })
   const gone = once(child, 'exit')
   const died = gone.then(([code, signal]) => { throw new Error(`${program} ended by itself (${signal ?? code})`) })
   died.catch(() => {})

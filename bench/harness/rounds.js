@@ -1,4 +1,7 @@
-/** The same work by each way in turn, A B A B …, so that what else the machine does falls on all alike. Resolves with what `measure` gave, in a list for each way. */
+/**
+ * The same work by each way in turn, A B A B …, so that what else the machine does falls on all alike. Resolves with
+ * what `measure` gave, in a list for each way.
+ */
 export async function interleaved (rounds, ways, measure) {
   const results = ways.map(() => [])
   for (let round = 0; round < rounds; round++) {
@@ -19,7 +22,18 @@ export const ratio = (ours, theirs) => median(ours.map((value, i) => value / the
 /** A table in Markdown, on stdout. */
 export function printTable (title, columns, rows) {
   const line = cells => `| ${cells.join(' | ')} |`
-  console.log(['', `### ${title}`, '', line(columns), line(columns.map((_, i) => i === 0 ? '---' : '--:')), ...rows.map(line)].join('\n'))
+  console.log(
+    [
+      '',
+      `### ${title}`,
+      '',
+      line(columns),
+      line(columns.map((_, i) => i === 0 ? '---' : '--:')),
+      ...rows.map(line)
+    ].join(
+      '\n'
+    )
+  )
 }
 
 /** A goal of the project and how far it is met, on stdout. */

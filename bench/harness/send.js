@@ -7,12 +7,18 @@ const disposition = name => `--${BOUNDARY}\r\nContent-Disposition: form-data; na
 
 /** Posts a file as a form, as a browser would, and resolves with the answer's JSON; rejects for any status but 201. */
 export async function upload ({ url, token }, { type, size, pieces }, agent) {
-  const head = Buffer.from(`${disposition('user_id')}\r\n\r\nmeera\r\n${disposition('file')}; filename="picture"\r\nContent-Type: ${type}\r\n\r\n`)
+  const head = Buffer.from(
+    `${disposition('user_id')}\r\n\r\nmeera\r\n${disposition('file')}; filename="picture"\r\nContent-Type: ${type}\r\n\r\n`
+  )
   const tail = Buffer.from(`\r\n--${BOUNDARY}--\r\n`)
   const request = http.request(`${url}/library/upload`, {
     method: 'POST',
     agent,
-    headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}`, 'content-length': head.length + size + tail.length, ...(token && { authorization: `Bearer ${token}` }) }
+    headers: {
+      'content-type': `multipart/form-data; boundary=${BOUNDARY}`,
+      'content-length': head.length + size + tail.length,
+      ...(token && { authorization: `Bearer ${token}` })
+    }
   })
   const [[response]] = await Promise.all([once(request, 'response'), pipeline([head, ...pieces, tail], request)])
   return answer(response, 201)
@@ -28,7 +34,11 @@ export async function get ({ url, token }, path, agent) {
 /** Posts JSON and resolves with the answer's; rejects for any status but 200. */
 export async function post ({ url }, path, json, agent, headers = {}) {
   const body = Buffer.from(JSON.stringify(json))
-  const request = http.request(url + path, { method: 'POST', agent, headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers } })
+  const request = http.request(url + path, {
+    method: 'POST',
+    agent,
+    headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers }
+  })
   request.end(body)
   const [response] = await once(request, 'response')
   return answer(response, 200)

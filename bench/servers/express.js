@@ -11,7 +11,12 @@ const s3 = new S3Client({ endpoint: process.env.S3_ENDPOINT, region: 'us-east-1'
 const app = express()
 
 app.post('/library/upload', multer({ storage: multer.memoryStorage() }).single('file'), async ({ file }, response) => {
-  await s3.send(new PutObjectCommand({ Bucket: 'bench', Key: randomUUID(), Body: file.buffer, ContentType: file.mimetype }))
+  await s3.send(new PutObjectCommand({
+    Bucket: 'bench',
+    Key: randomUUID(),
+    Body: file.buffer,
+    ContentType: file.mimetype
+  }))
   response.status(201).json({ message: 'File uploaded' })
 })
 

@@ -3,7 +3,10 @@ import { Busboy } from '@fastify/busboy'
 import { serveParent } from '../harness/child.js'
 import { listen } from '../harness/listen.js'
 
-/** A bare server that gives the file of each form to `store` as a stream, with its content type, and answers when that is done. */
+/**
+ * A bare server that gives the file of each form to `store` as a stream, with its content type, and answers when that
+ * is done.
+ */
 export async function formServer (store) {
   const server = createServer((request, response) => {
     const form = new Busboy({ headers: request.headers, limits: { fileSize: Infinity } })

@@ -1,4 +1,7 @@
-/** The commands of a login that the service sends, with documents like its own, and nothing else: what is beyond this is the service's own work. */
+/**
+ * The commands of a login that the service sends, with documents like its own, and nothing else: what is beyond this is
+ * the service's own work.
+ */
 import { createServer } from 'node:http'
 import { MongoClient } from 'mongodb'
 import { serveParent } from '../harness/child.js'
@@ -15,9 +18,21 @@ const server = createServer(async (request, response) => {
       codes.find({ _id: { $in: [phone] } }).toArray(),
       ...(isRequest ? [users.findOne({ number: phone }, { projection: { blocked: 1 } })] : [])
     ])
-    await codes.bulkWrite([{ replaceOne: { filter: { _id: phone, write_id: state?.write_id ?? null }, replacement: changed(state), upsert: true } }])
+    await codes.bulkWrite([
+      {
+        replaceOne: {
+          filter: { _id: phone, write_id: state?.write_id ?? null },
+          replacement: changed(state),
+          upsert: true
+        }
+      }
+    ])
     const text = JSON.stringify(isRequest ? { message: 'OTP sent' } : { success: false, message: 'Invalid OTP' })
-    response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) }).end(text)
+    response
+      .writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) })
+      .end(
+        text
+      )
   } catch (error) {
     response.writeHead(500).end(String(error))
   }

@@ -1,4 +1,7 @@
-/** The list of the library as one writes it without a framework: node:http, the driver, and a hand-written check of the token. */
+/**
+ * The list of the library as one writes it without a framework: node:http, the driver, and a hand-written check of the
+ * token.
+ */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { createServer } from 'node:http'
 import { MongoClient } from 'mongodb'
@@ -16,9 +19,24 @@ const server = createServer(async (request, response) => {
     const { searchParams } = new URL(request.url, 'http://naive')
     const [page, perPage] = [Number(searchParams.get('page') ?? 1), Number(searchParams.get('per_page') ?? 10)]
     const total = await library.countDocuments()
-    const rows = await library.find().sort({ created_at: -1, _id: -1 }).skip((page - 1) * perPage).limit(perPage).toArray()
-    const text = JSON.stringify({ items: rows.map(present), page, per_page: perPage, total, total_pages: Math.ceil(total / perPage) })
-    response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) }).end(text)
+    const rows = await library
+      .find()
+      .sort({ created_at: -1, _id: -1 })
+      .skip((page - 1) * perPage)
+      .limit(perPage)
+      .toArray()
+    const text = JSON.stringify({
+      items: rows.map(present),
+      page,
+      per_page: perPage,
+      total,
+      total_pages: Math.ceil(total / perPage)
+    })
+    response
+      .writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) })
+      .end(
+        text
+      )
   } catch (error) {
     response.writeHead(500).end(String(error))
   }
@@ -28,10 +46,29 @@ function isGood (authorization) {
   const [head, payload, signature] = authorization.slice('Bearer '.length).split('.')
   const expected = createHmac('sha256', JWT_SECRET_KEY).update(`${head}.${payload}`).digest()
   const given = Buffer.from(signature ?? '', 'base64url')
-  return given.length === expected.length && timingSafeEqual(given, expected) && JSON.parse(Buffer.from(payload, 'base64url')).exp > Date.now() / 1000
+  return given.length === expected.length &&
+    timingSafeEqual(given, expected) &&
+    JSON.parse(Buffer.from(payload, 'base64url')).exp > Date.now() / 1000
 }
 
-function present ({ _id, key, user_id: userId, created_at: createdAt, type, category, title, content_type: contentType, size, sha256, width, height, frames, duration_ms: duration, dominant_color: color, renditions }) {
+function present ({
+  _id,
+  key,
+  user_id: userId,
+  created_at: createdAt,
+  type,
+  category,
+  title,
+  content_type: contentType,
+  size,
+  sha256,
+  width,
+  height,
+  frames,
+  duration_ms: duration,
+  dominant_color: color,
+  renditions
+}) {
   const url = `${base}/${key}`
   return {
     id: _id.toHexString(),
@@ -50,7 +87,8 @@ function present ({ _id, key, user_id: userId, created_at: createdAt, type, cate
     frames,
     duration_ms: duration,
     dominant_color: color,
-    renditions: Object.fromEntries(renditions.map(({ size, ...rest }) => [size, { url: url.replace(/[^/]+$/, `${size}.gif`), ...rest, ble_seconds: Math.ceil(rest.bytes / 900) / 10 }]))
+    renditions: Object.fromEntries(renditions.map(({ size, ...rest }) =>
+      [size, { url: url.replace(/[^/]+$/, `${size}.gif`), ...rest, ble_seconds: Math.ceil(rest.bytes / 900) / 10 }]))
   }
 }
 

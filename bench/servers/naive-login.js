@@ -1,4 +1,7 @@
-/** The least that a login can ask of a database, without a framework: one upsert for a code that is requested, one read for one that is typed. */
+/**
+ * The least that a login can ask of a database, without a framework: one upsert for a code that is requested, one read
+ * for one that is typed.
+ */
 import { createServer } from 'node:http'
 import { MongoClient } from 'mongodb'
 import { serveParent } from '../harness/child.js'
@@ -12,7 +15,11 @@ const server = createServer(async (request, response) => {
     const { phone, otp } = JSON.parse(Buffer.concat(await request.toArray()).toString())
     const answer = request.url === '/auth/request-otp' ? await requestCode(phone) : await typeCode(phone, otp)
     const text = JSON.stringify(answer)
-    response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) }).end(text)
+    response
+      .writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) })
+      .end(
+        text
+      )
   } catch (error) {
     response.writeHead(500).end(String(error))
   }

@@ -11,7 +11,8 @@ const pictures = createPictures({ sizes: [`${SIZE}x${SIZE}`], maxBytes: 98304 })
 
 const WAYS = {
   service: async bytes => (await pictures.read(bytes, 'contain')).renditions[0]?.bytes,
-  quick: bytes => resized(bytes).gif({ effort: 1, dither: 0, interFrameMaxError: 8, keepDuplicateFrames: true }).toBuffer(),
+  quick: bytes =>
+    resized(bytes).gif({ effort: 1, dither: 0, interFrameMaxError: 8, keepDuplicateFrames: true }).toBuffer(),
   default: bytes => resized(bytes).gif().toBuffer(),
   decode: async bytes => { await resized(bytes).raw().toBuffer() }
 }
@@ -29,8 +30,14 @@ async function make ({ way, path }) {
 /** In a shell of its own, whose `times` has the CPU time of what it ran on its second line (POSIX). */
 async function byGifsicle (path) {
   const result = `${path}.64.gif`
-  const times = execFileSync('sh', ['-c', 'gifsicle --resize-fit 64x64 -O2 "$1" -o "$2"; times', 'sh', path, result], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
-  const milliseconds = [...times.trim().split('\n')[1].matchAll(/(\d+)m([\d.]+)s/g)].reduce((sum, [, minutes, seconds]) => sum + minutes * 60_000 + seconds * 1000, 0)
+  const times = execFileSync('sh', ['-c', 'gifsicle --resize-fit 64x64 -O2 "$1" -o "$2"; times', 'sh', path, result], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore']
+  })
+  const milliseconds = [...times.trim().split('\n')[1].matchAll(/(\d+)m([\d.]+)s/g)].reduce(
+    (sum, [, minutes, seconds]) => sum + minutes * 60_000 + seconds * 1000,
+    0
+  )
   const made = await readFile(result)
   await rm(result)
   return { milliseconds, ...await described(made) }

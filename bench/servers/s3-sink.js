@@ -1,16 +1,24 @@
-/** Just enough of S3 to be written to, and to be read by whoever has just written; bytes are counted, and kept for no longer than their object is of use. */
+/**
+ * Just enough of S3 to be written to, and to be read by whoever has just written; bytes are counted, and kept for no
+ * longer than their object is of use.
+ */
 import { createServer } from 'node:http'
 import { listen } from '../harness/listen.js'
 import { serveParent } from '../harness/child.js'
 
-/** KEEP=on keeps the objects, each with its parts in order, until there are so many; else every byte is dropped, so that the store's own cost is nobody's. */
+/**
+ * KEEP=on keeps the objects, each with its parts in order, until there are so many; else every byte is dropped, so that
+ * the store's own cost is nobody's.
+ */
 const MAX_KEPT = 8
 const objects = process.env.KEEP === 'on' ? new Map() : undefined
 let received = 0
 
 const server = createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://sink')
-  const part = objects && request.method === 'PUT' ? partOf(pathname, Number(searchParams.get('partNumber') ?? 1)) : undefined
+  const part = objects && request.method === 'PUT'
+    ? partOf(pathname, Number(searchParams.get('partNumber') ?? 1))
+    : undefined
   request.on('data', chunk => {
     received += chunk.length
     part?.push(chunk)
@@ -32,8 +40,12 @@ function answer (method, path, searchParams, response) {
   if (method === 'HEAD') return response.end()
   if (method === 'GET' && objects?.has(path)) return give(objects.get(path).flat(), response)
   response.setHeader('content-type', 'application/xml')
-  if (searchParams.has('uploadId')) return response.end('<CompleteMultipartUploadResult><ETag>"0"</ETag></CompleteMultipartUploadResult>')
-  if (method === 'POST') return response.end('<InitiateMultipartUploadResult><UploadId>0</UploadId></InitiateMultipartUploadResult>')
+  if (searchParams.has('uploadId')) {
+    return response.end('<CompleteMultipartUploadResult><ETag>"0"</ETag></CompleteMultipartUploadResult>')
+  }
+  if (method === 'POST') {
+    return response.end('<InitiateMultipartUploadResult><UploadId>0</UploadId></InitiateMultipartUploadResult>')
+  }
   response.end(searchParams.has('uploads') ? '<ListMultipartUploadsResult/>' : '<ListBucketResult/>')
 }
 

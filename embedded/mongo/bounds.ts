@@ -13,7 +13,10 @@ interface Bound { bytes: Buffer, after: boolean }
 
 interface Interval { lower: Bound, upper: Bound, point: boolean }
 
-/** The encoded values a condition may hold for; `exact` when it holds for all of them, so that documents need not be looked at. */
+/**
+ * The encoded values a condition may hold for; `exact` when it holds for all of them, so that documents need not be
+ * looked at.
+ */
 interface Intervals { list: Interval[], exact: boolean }
 
 /** What of an index a conjunction of conditions leads to. */
@@ -104,11 +107,20 @@ export function mergeRanges (ranges: KeyRange[]): KeyRange[] {
   return merged
 }
 
-const reversed = ({ lower, upper, point }: Interval): Interval => ({ lower: flipped(upper), upper: flipped(lower), point })
+const reversed = ({ lower, upper, point }: Interval): Interval => ({
+  lower: flipped(upper),
+  upper: flipped(lower),
+  point
+})
 const flipped = ({ bytes, after }: Bound): Bound => ({ bytes: invert(bytes), after: !after })
 
-/** All conditions on a field taken together; where it holds arrays only one of them, as different members may satisfy each. */
-function fieldIntervals (conditions: Filter[], path: string, multikey: boolean, used: Set<Filter>): Intervals | undefined {
+/**
+ * All conditions on a field taken together; where it holds arrays only one of them, as different members may satisfy
+ * each.
+ */
+function fieldIntervals (conditions: Filter[], path: string, multikey: boolean, used: Set<Filter>):
+  | Intervals
+  | undefined {
   let result: Intervals | undefined
   const found = conditions.flatMap(condition => {
     const intervals = conditionIntervals(condition, path, multikey)
@@ -133,12 +145,17 @@ function intersect (a: Intervals, b: Intervals): Intervals {
 }
 
 function conditionIntervals (condition: Filter, path: string, multikey: boolean): Intervals | undefined {
-  if (condition.kind === 'not' && condition.child.kind === 'leaf' && condition.child.path === path && condition.child.operator === '$exists') {
+  if (condition.kind === 'not' &&
+    condition.child.kind === 'leaf' &&
+    condition.child.path === path &&
+    condition.child.operator === '$exists') {
     return { list: [point(null)], exact: false }
   }
   if (condition.kind !== 'leaf' || condition.path !== path) return undefined
   const intervals = leafIntervals(condition)
-  return intervals === undefined || !multikey ? intervals : { ...intervals, exact: intervals.exact && condition.operator === '$eq' }
+  return intervals === undefined || !multikey
+    ? intervals
+    : { ...intervals, exact: intervals.exact && condition.operator === '$eq' }
 }
 
 function leafIntervals ({ operator, operand }: Leaf): Intervals | undefined {
@@ -171,7 +188,8 @@ function anyOf (operands: Value[]): Intervals | undefined {
 function union (intervals: Interval[]): Interval[] {
   const seen = new Set<string>()
   return intervals
-    .filter(({ lower, point }) => !point || (!seen.has(lower.bytes.toString('latin1')) && seen.add(lower.bytes.toString('latin1')) !== undefined))
+    .filter(({ lower, point }) =>
+      !point || (!seen.has(lower.bytes.toString('latin1')) && seen.add(lower.bytes.toString('latin1')) !== undefined))
     .sort((a, b) => compareBounds(a.lower, b.lower))
 }
 
@@ -180,7 +198,11 @@ function ofTypes (codes: Set<number>): Intervals | undefined {
   if (codes.has(ARRAY_TYPE)) return undefined
   const brackets = [...new Set([...codes].map(canonicalType))].sort((a, b) => a - b)
   return {
-    list: brackets.map(bracketBounds).map(([first, end]) => ({ lower: before(first), upper: before(end), point: false })),
+    list: brackets.map(bracketBounds).map(([first, end]) => ({
+      lower: before(first),
+      upper: before(end),
+      point: false
+    })),
     exact: false
   }
 }
@@ -192,7 +214,13 @@ function regex (operand: BSONRegExp): Intervals | undefined {
   const [strings] = bracketBounds(bracketOf(''))
   const bytes = Buffer.concat([strings, Buffer.from(literal.prefix)])
   const [first, end] = bracketBounds(bracketOf(operand))
-  return { list: [{ lower: before(bytes), upper: after(bytes), point: false }, { lower: before(first), upper: before(end), point: false }], exact: false }
+  return {
+    list: [
+      { lower: before(bytes), upper: after(bytes), point: false },
+      { lower: before(first), upper: before(end), point: false }
+    ],
+    exact: false
+  }
 }
 
 function range (operator: '$lt' | '$lte' | '$gt' | '$gte', operand: Value): Intervals | undefined {

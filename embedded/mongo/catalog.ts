@@ -52,7 +52,10 @@ export class Catalog {
     this.#load()
   }
 
-  /** Runs a command's work as one transaction, the catalogue included: all of it is on disk on return, or none after a throw. */
+  /**
+   * Runs a command's work as one transaction, the catalogue included: all of it is on disk on return, or none after a
+   * throw.
+   */
   transaction<T> (work: () => T): T {
     try {
       return this.#storage.transaction(() => {
@@ -94,7 +97,12 @@ export class Catalog {
       count: 0,
       bytes: 0,
       nextRecord: 1,
-      indexes: [parseIndex(new Map<string, Value>([['v', new Int32(2)], ['key', new Map([['_id', new Int32(1)]])], ['name', '_id_']]), this.allocate())]
+      indexes: [
+        parseIndex(
+          new Map<string, Value>([['v', new Int32(2)], ['key', new Map([['_id', new Int32(1)]])], ['name', '_id_']]),
+          this.allocate()
+        )
+      ]
     }
     this.#collections.set(namespaceOf(collection), collection)
     this.changed(collection)
@@ -108,7 +116,10 @@ export class Catalog {
     this.changed(collection)
   }
 
-  /** Gives a collection another name, also in another database. Throws CommandError 73 for a name MongoDB does not allow. */
+  /**
+   * Gives a collection another name, also in another database. Throws CommandError 73 for a name MongoDB does not
+   * allow.
+   */
   rename (collection: Collection, database: string, name: string): void {
     checkNames(database, name)
     this.changed(collection)
@@ -147,8 +158,14 @@ export class Catalog {
 }
 
 function checkNames (database: string, name: string): void {
-  if (database === '' || /[/\\. "$\0]/.test(database) || database.length > 63) throw new CommandError(73, `Invalid database name: '${database}'`)
-  if (name === '' || name.startsWith('.') || name.endsWith('.') || /[$\0]/.test(name) || Buffer.byteLength(`${database}.${name}`) > 255) {
+  if (database === '' || /[/\\. "$\0]/.test(database) || database.length > 63) {
+    throw new CommandError(73, `Invalid database name: '${database}'`)
+  }
+  if (name === '' ||
+    name.startsWith('.') ||
+    name.endsWith('.') ||
+    /[$\0]/.test(name) ||
+    Buffer.byteLength(`${database}.${name}`) > 255) {
     throw new CommandError(73, `Invalid collection name: ${name}`)
   }
   if (name.startsWith('system.')) throw new CommandError(73, `Invalid system namespace: ${database}.${name}`)
@@ -157,7 +174,10 @@ function checkNames (database: string, name: string): void {
 /** Reads an index specification that was checked before. */
 export function parseIndex (spec: Doc, id: number): Index {
   const key = spec.get('key')
-  const fields = [...isDoc(key) ? key : []].map(([path, direction]) => ({ path, descending: isNumeric(direction) && toNumber(direction) < 0 }))
+  const fields = [...isDoc(key) ? key : []].map(([path, direction]) => ({
+    path,
+    descending: isNumeric(direction) && toNumber(direction) < 0
+  }))
   const partial = spec.get('partialFilterExpression')
   const seconds = spec.get('expireAfterSeconds')
   return {

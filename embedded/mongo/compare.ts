@@ -4,7 +4,20 @@ import { isDoc, isNumeric, Opaque, typeNumber, type Doc, type Value } from './va
 
 /** Where each BSON type byte stands in the order of types (MongoDB manual, "Comparison/Sort Order"). */
 const canonical = new Map<number, number>([
-  [255, 0], [6, 5], [10, 10], [1, 15], [16, 15], [18, 15], [19, 15], [2, 20], [14, 62], [3, 25], [4, 30], [5, 35], [7, 40], [8, 45],
+  [255, 0],
+  [6, 5],
+  [10, 10],
+  [1, 15],
+  [16, 15],
+  [18, 15],
+  [19, 15],
+  [2, 20],
+  [14, 62],
+  [3, 25],
+  [4, 30],
+  [5, 35],
+  [7, 40],
+  [8, 45],
   [9, 50], [17, 55], [11, 60], [12, 65], [13, 70], [15, 75], [127, 100]
 ])
 
@@ -65,7 +78,11 @@ export function compareStrings (a: string, b: string): number {
   for (let at = 0; at < length; at++) {
     const x = a.charCodeAt(at)
     const y = b.charCodeAt(at)
-    if (x !== y) return isSurrogate(x) === isSurrogate(y) ? x - y : isSurrogate(x) ? (y >= 0xe000 ? 1 : x - y) : (x >= 0xe000 ? -1 : x - y)
+    if (x !== y) {
+      return isSurrogate(x) === isSurrogate(y)
+        ? x - y
+        : isSurrogate(x) ? (y >= 0xe000 ? 1 : x - y) : (x >= 0xe000 ? -1 : x - y)
+    }
   }
   return a.length - b.length
 }
@@ -78,7 +95,8 @@ function compareDocs (a: Doc, b: Doc): number {
     const next = right.next()
     if (next.done === true) return 1
     const [otherName, otherValue] = next.value
-    const order = bracketOf(value) - bracketOf(otherValue) || compareStrings(name, otherName) || compareValues(value, otherValue)
+    const order =
+      bracketOf(value) - bracketOf(otherValue) || compareStrings(name, otherName) || compareValues(value, otherValue)
     if (order !== 0) return order
   }
   return right.next().done === true ? 0 : -1

@@ -45,7 +45,8 @@ async function answer (bytes: Buffer, client: Client): Promise<Buffer | 'close' 
   const message = parse(bytes)
   if (!('body' in message)) return encodeReply(message, message.error)
   const request = requestOf(message, client)
-  const failure = client.services.failPoints.hit(request, client.appName, () => pendingStatements(request.body, client.services.sessions))
+  const failure = client.services.failPoints.hit(request, client.appName, () =>
+    pendingStatements(request.body, client.services.sessions))
   if (failure !== undefined && failure.blockMs > 0) await block(request.body, failure, client.signal)
   if (failure?.closeConnection === 'before') return 'close'
   const reply = dispatch(request, client.services, failure)
@@ -81,7 +82,12 @@ function requestOf ({ body }: Message, client: Client): Request {
   const [name = ''] = command.keys()
   const database = command.get('$db')
   client.appName ??= appNameOf(command)
-  return { name, database: typeof database === 'string' ? database : '', body: command, connectionId: client.connectionId }
+  return {
+    name,
+    database: typeof database === 'string' ? database : '',
+    body: command,
+    connectionId: client.connectionId
+  }
 }
 
 /** Legacy handshakes may wrap the command to carry a read preference. */

@@ -28,8 +28,19 @@ export class Cursors {
   }
 
   /** Answers with the first batch, and keeps the rest when there is any (unless `single`). */
-  first (namespace: string, results: Iterable<Buffer>, options: { batchSize?: number | undefined, single?: boolean, session?: string | undefined }): Plain {
-    const cursor: Cursor = { namespace, results: results[Symbol.iterator](), pending: undefined, usedAt: Date.now(), session: options.session, timeLeft: undefined }
+  first (
+    namespace: string,
+    results: Iterable<Buffer>,
+    options: { batchSize?: number | undefined, single?: boolean, session?: string | undefined }
+  ): Plain {
+    const cursor: Cursor = {
+      namespace,
+      results: results[Symbol.iterator](),
+      pending: undefined,
+      usedAt: Date.now(),
+      session: options.session,
+      timeLeft: undefined
+    }
     const { batch, done } = fill(cursor, options.batchSize ?? FIRST_BATCH)
     if (done || options.single === true) {
       cursor.results.return?.()
@@ -41,12 +52,25 @@ export class Cursors {
     return { firstBatch: batch, id, ns: namespace }
   }
 
-  /** Answers `getMore`. Throws CommandError 43 for a cursor that is not open, 13 for one of another session or collection. */
+  /**
+   * Answers `getMore`. Throws CommandError 43 for a cursor that is not open, 13 for one of another session or
+   * collection.
+   */
   next (id: bigint, namespace: string, batchSize: number | undefined, session: string | undefined): Plain {
     const cursor = this.#open.get(id)
     if (cursor === undefined) throw new CommandError(43, `cursor id ${id} not found`)
-    if (cursor.namespace !== namespace) throw new CommandError(13, `Requested getMore on namespace '${namespace}', but cursor belongs to a different namespace ${cursor.namespace}`)
-    if (cursor.session !== session) throw new CommandError(13, `Cannot run getMore on cursor ${id}, which was ${cursor.session === undefined ? 'not ' : ''}created in a session, in session ${session ?? 'none'}`)
+    if (cursor.namespace !== namespace) {
+      throw new CommandError(
+        13,
+        `Requested getMore on namespace '${namespace}', but cursor belongs to a different namespace ${cursor.namespace}`
+      )
+    }
+    if (cursor.session !== session) {
+      throw new CommandError(
+        13,
+        `Cannot run getMore on cursor ${id}, which was ${cursor.session === undefined ? 'not ' : ''}created in a session, in session ${session ?? 'none'}`
+      )
+    }
     cursor.usedAt = Date.now()
     const { batch, done } = this.#fillOrClose(id, cursor, batchSize)
     if (done) this.#close(id)

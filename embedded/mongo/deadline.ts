@@ -34,4 +34,5 @@ export function checkDeadline (): void {
 }
 
 /** What is left of the command's `maxTimeMS`; undefined when it has none. */
-export const timeLeft = (): number | undefined => deadline === Infinity ? undefined : Math.max(0, deadline - performance.now())
+export const timeLeft = (): number | undefined =>
+  deadline === Infinity ? undefined : Math.max(0, deadline - performance.now())

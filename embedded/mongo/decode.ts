@@ -45,7 +45,9 @@ class Reader {
     const start = this.#at
     const size = this.#int32()
     const outer = this.#end
-    if (size < 5 || start + size > outer || this.#buffer[start + size - 1] !== 0) throw new MalformedBson('bad document length')
+    if (size < 5 || start + size > outer || this.#buffer[start + size - 1] !== 0) {
+      throw new MalformedBson('bad document length')
+    }
     this.#end = start + size - 1
     while (this.#at < this.#end) {
       const type = this.#byte()

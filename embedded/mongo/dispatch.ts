@@ -19,8 +19,11 @@ export function dispatch (request: Request, services: Services, failure: Failure
     if (failure?.error !== undefined) throw failure.error
     const reply = toDoc(within(maxTimeOf(request.body.get('maxTimeMS')), () => runCommand(command, request, services)))
     if (failure !== undefined && failure.labels.length > 0) reply.set('errorLabels', failure.labels)
-    const concern = failure?.writeConcernError ?? (command.writes === true ? writeConcernError(request.body) : undefined)
-    if (concern !== undefined) reply.set('writeConcernError', concern instanceof Map ? concern : toDoc({ concern }).get('concern') ?? null)
+    const concern =
+      failure?.writeConcernError ?? (command.writes === true ? writeConcernError(request.body) : undefined)
+    if (concern !== undefined) {
+      reply.set('writeConcernError', concern instanceof Map ? concern : toDoc({ concern }).get('concern') ?? null)
+    }
     return finished(reply, 1, services)
   } catch (error) {
     return finished(errorReply(error), 0, services)
@@ -42,29 +45,47 @@ function commandOf ({ name }: Request): Command {
 
 function checkRequest ({ fields, adminOnly }: Command, request: Request): void {
   const { name, database, body } = request
-  if (adminOnly === true && database !== 'admin') throw new CommandError(13, `${name} may only be run against the admin database.`)
+  if (adminOnly === true && database !== 'admin') {
+    throw new CommandError(13, `${name} may only be run against the admin database.`)
+  }
   if (fields !== undefined) {
     for (const field of body.keys()) {
-      if (field !== name && !fields.includes(field) && !genericFields.has(field)) throw new CommandError(40415, `BSON field '${name}.${field}' is an unknown field.`)
+      if (field !== name && !fields.includes(field) && !genericFields.has(field)) {
+        throw new CommandError(40415, `BSON field '${name}.${field}' is an unknown field.`)
+      }
     }
   }
   const version = body.get('apiVersion')
-  if (version !== undefined && version !== '1') throw new CommandError(322, `API version must be "1", found ${String(version)}`)
+  if (version !== undefined && version !== '1') {
+    throw new CommandError(322, `API version must be "1", found ${String(version)}`)
+  }
   checkReadConcern(name, body.get('readConcern'))
   if (name !== 'commitTransaction' && name !== 'abortTransaction') retryableWriteOf(body)
 }
 
 const readConcerns = new Set<Value | undefined>([undefined, 'local', 'available', 'majority', 'linearizable'])
 
-/** On a set of one that acknowledges what is on disk, all levels but `snapshot` are the same. Throws CommandError 72 for that one, 2 for one there is not. */
+/**
+ * On a set of one that acknowledges what is on disk, all levels but `snapshot` are the same. Throws CommandError 72 for
+ * that one, 2 for one there is not.
+ */
 function checkReadConcern (name: string, concern: Value | undefined): void {
   const level = isDoc(concern) ? concern.get('level') : undefined
-  if (level === 'snapshot') throw new CommandError(72, `read concern snapshot is not supported by this server (${name})`)
-  if (!readConcerns.has(level)) throw new CommandError(2, `Enumeration value '${String(level)}' for field 'readConcern.level' is not a valid value.`)
+  if (level === 'snapshot') {
+    throw new CommandError(72, `read concern snapshot is not supported by this server (${name})`)
+  }
+  if (!readConcerns.has(level)) {
+    throw new CommandError(
+      2,
+      `Enumeration value '${String(level)}' for field 'readConcern.level' is not a valid value.`
+    )
+  }
 }
 
 function errorReply (error: unknown): Doc {
-  const known = error instanceof CommandError ? error : new CommandError(1, error instanceof Error ? error.message : String(error))
+  const known = error instanceof CommandError
+    ? error
+    : new CommandError(1, error instanceof Error ? error.message : String(error))
   const details = new Map(known.details ?? [])
   const labels = details.get('errorLabels')
   details.delete('errorLabels')

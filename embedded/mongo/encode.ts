@@ -50,8 +50,10 @@ class Writer {
 
   #rare (value: Value): void {
     if (value instanceof RawDocument || value instanceof Opaque || value instanceof Decimal128) this.#bytes(value.bytes)
-    else if (value instanceof Timestamp) this.#write(8, at => this.#buffer.writeBigUInt64LE(BigInt.asUintN(64, value.toBigInt()), at))
-    else if (value instanceof BSONRegExp) {
+    else if (value instanceof Timestamp) {
+      this.#write(8, at =>
+        this.#buffer.writeBigUInt64LE(BigInt.asUintN(64, value.toBigInt()), at))
+    } else if (value instanceof BSONRegExp) {
       this.#cstring(value.pattern)
       this.#cstring(value.options)
     } else if (value instanceof Binary) {

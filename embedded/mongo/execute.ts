@@ -15,12 +15,24 @@ export interface Found extends StoredRecord { details: MatchDetails }
 export interface Source { storage: Storage, records: Records, collection: Collection }
 
 /** The documents a plan finds that satisfy the filter, in the order asked for, each once. */
-export function run (source: Source, plan: Plan, filter: Filter, sort: SortField[], limit: number, examined: Examined): Iterable<Found> {
+export function run (
+  source: Source,
+  plan: Plan,
+  filter: Filter,
+  sort: SortField[],
+  limit: number,
+  examined: Examined
+): Iterable<Found> {
   const found = matching(source, plan, filter, examined)
   return plan.sorted ? found : sortDocs(found, ({ doc }) => doc, sort, limit)
 }
 
-function * matching ({ storage, records, collection }: Source, plan: Plan, filter: Filter, examined: Examined): Generator<Found> {
+function * matching (
+  { storage, records, collection }: Source,
+  plan: Plan,
+  filter: Filter,
+  examined: Examined
+): Generator<Found> {
   for (const record of scan(storage, plan, examined)) {
     checkDeadline()
     const stored = records.read(collection, record)
@@ -56,7 +68,10 @@ export function count (source: Source, plan: Plan, filter: Filter, limit: number
   if (filter.kind === 'and' && filter.children.length === 0) return source.collection.count
   if (plan.index !== undefined && plan.exact) {
     if (plan.index.multikey.includes(true)) return lengthOf(scan(source.storage, plan, examined), limit)
-    const keys = plan.ranges.reduce((total, range) => total + countKeys(source.storage.indexes, range, limit - total), 0)
+    const keys = plan.ranges.reduce(
+      (total, range) => total + countKeys(source.storage.indexes, range, limit - total),
+      0
+    )
     examined.keys += keys
     return keys
   }

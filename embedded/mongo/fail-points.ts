@@ -24,7 +24,11 @@ const off = (): FailPoint => ({ skip: 0, times: 0, entered: 0, data: new Map() }
 
 /** Fail points of MongoDB's test commands: `failCommand`, `onPrimaryTransactionalWrite` and `maxTimeAlwaysTimeOut`. */
 export class FailPoints {
-  readonly #points = new Map([['failCommand', off()], ['onPrimaryTransactionalWrite', off()], ['maxTimeAlwaysTimeOut', off()]])
+  readonly #points = new Map([
+    ['failCommand', off()],
+    ['onPrimaryTransactionalWrite', off()],
+    ['maxTimeAlwaysTimeOut', off()]
+  ])
 
   /** Answers `configureFailPoint`; returns how often the fail point was hit before. */
   configure (command: Doc): number {
@@ -32,20 +36,31 @@ export class FailPoints {
     const point = this.#points.get(name)
     if (point === undefined) throw failedToParse(`${name} not found`)
     const data = command.get('data')
-    this.#points.set(name, { ...parseMode(command.get('mode')), entered: point.entered, data: isDoc(data) ? data : new Map() })
+    this.#points.set(name, {
+      ...parseMode(command.get('mode')),
+      entered: point.entered,
+      data: isDoc(data) ? data : new Map()
+    })
     return point.entered
   }
 
   /**
    * What is to happen to a command now, if anything; counts as one of its times. Only retryable writes are labelled so.
-   * `pending` tells how many statements of a retryable write were not done before: `onPrimaryTransactionalWrite` counts those.
+   * `pending` tells how many statements of a retryable write were not done before: `onPrimaryTransactionalWrite` counts
+   * those.
    */
   hit (request: Request, appName: string | undefined, pending: () => number): Failure | undefined {
     const { name, body } = request
     const retryableWrite = body.has('txnNumber')
-    if (this.#enter('failCommand', data => applies(data, request, appName))) return failureOf(this.#data('failCommand'), retryableWrite)
-    if (this.#enter('onPrimaryTransactionalWrite', () => retryableWrite && writes.has(name), pending)) return lostWrite(this.#data('onPrimaryTransactionalWrite'))
-    if (this.#enter('maxTimeAlwaysTimeOut', () => timed(body))) return { ...nothing, error: new CommandError(50, 'operation exceeded time limit') }
+    if (this.#enter('failCommand', data => applies(data, request, appName))) {
+      return failureOf(this.#data('failCommand'), retryableWrite)
+    }
+    if (this.#enter('onPrimaryTransactionalWrite', () => retryableWrite && writes.has(name), pending)) {
+      return lostWrite(this.#data('onPrimaryTransactionalWrite'))
+    }
+    if (this.#enter('maxTimeAlwaysTimeOut', () => timed(body))) {
+      return { ...nothing, error: new CommandError(50, 'operation exceeded time limit') }
+    }
     return undefined
   }
 
@@ -66,7 +81,13 @@ export class FailPoints {
   }
 }
 
-const nothing: Failure = { blockMs: 0, closeConnection: undefined, error: undefined, writeConcernError: undefined, labels: [] }
+const nothing: Failure = {
+  blockMs: 0,
+  closeConnection: undefined,
+  error: undefined,
+  writeConcernError: undefined,
+  labels: []
+}
 
 const timed = (body: Doc): boolean => {
   const time = body.get('maxTimeMS')
@@ -77,8 +98,12 @@ function applies (data: Doc, { name, database, body }: Request, appName: string 
   const commands = data.get('failCommands')
   const wanted = data.get('appName')
   const namespace = data.get('namespace')
-  return name !== 'configureFailPoint' && Array.isArray(commands) && commands.some(command => String(command).toLowerCase() === name.toLowerCase()) && (wanted === undefined || wanted === appName) &&
-    (namespace === undefined || namespace === `${database}.${String(body.get(name === 'getMore' ? 'collection' : name))}`)
+  return name !== 'configureFailPoint' &&
+    Array.isArray(commands) &&
+    commands.some(command => String(command).toLowerCase() === name.toLowerCase()) &&
+    (wanted === undefined || wanted === appName) &&
+    (namespace === undefined ||
+      namespace === `${database}.${String(body.get(name === 'getMore' ? 'collection' : name))}`)
 }
 
 function failureOf (data: Doc, retryableWrite: boolean): Failure {
@@ -101,15 +126,24 @@ function failureOf (data: Doc, retryableWrite: boolean): Failure {
 }
 
 const failing = (code: number, labels: Value[]): CommandError =>
-  new CommandError(code, "Failing command via 'failCommand' failpoint", labels.length > 0 ? new Map([['errorLabels', labels]]) : new Map())
+  new CommandError(
+    code,
+    "Failing command via 'failCommand' failpoint",
+    labels.length > 0 ? new Map([['errorLabels', labels]]) : new Map()
+  )
 
-/** A retryable write whose answer is lost: after it was done, or, with `failBeforeCommitExceptionCode`, with nothing done. */
+/**
+ * A retryable write whose answer is lost: after it was done, or, with `failBeforeCommitExceptionCode`, with nothing
+ * done.
+ */
 function lostWrite (data: Doc): Failure {
   const code = data.get('failBeforeCommitExceptionCode')
   return {
     ...nothing,
     closeConnection: data.get('closeConnection') === false ? undefined : 'after',
-    error: isNumeric(code) ? new CommandError(toNumber(code), 'Failing write due to failpoint. The write must not be reflected.') : undefined
+    error: isNumeric(code)
+      ? new CommandError(toNumber(code), 'Failing write due to failpoint. The write must not be reflected.')
+      : undefined
   }
 }
 

@@ -31,7 +31,13 @@ function expand (cursors: Cursor[], paths: string[], result: IndexValues): void 
   if (stopped.some(({ at }) => at !== array)) throw parallel(advanced, paths)
   advanced.forEach(({ at, done }, field) => { if (!done && at === array) result.multikey[field] = true })
   const members = array.length === 0 ? [undefined] : array
-  for (const member of members) expand(advanced.map(cursor => !cursor.done && cursor.at === array ? enter(cursor, member, array) : cursor), paths, result)
+  for (const member of members) {
+    expand(
+      advanced.map(cursor => !cursor.done && cursor.at === array ? enter(cursor, member, array) : cursor),
+      paths,
+      result
+    )
+  }
 }
 
 /** Follows a path through documents until it ends, breaks, or reaches an array. */
@@ -50,11 +56,14 @@ function advance (cursor: Cursor): Cursor {
 }
 
 function enter ({ rest }: Cursor, member: Value | undefined, array: Value[]): Cursor {
-  if (rest.length > 0) return isDoc(member) ? { at: member, rest, done: false } : { at: undefined, rest: [], done: true }
+  if (rest.length > 0) {
+    return isDoc(member) ? { at: member, rest, done: false } : { at: undefined, rest: [], done: true }
+  }
   return { at: array.length === 0 ? UNDEFINED : member, rest: [], done: true }
 }
 
 function parallel (cursors: Cursor[], paths: string[]): CommandError {
-  const names = cursors.flatMap(({ at, done }, position) => !done && Array.isArray(at) ? [(paths[position] ?? '').split('.').at(-1)] : [])
+  const names = cursors.flatMap(({ at, done }, position) =>
+    !done && Array.isArray(at) ? [(paths[position] ?? '').split('.').at(-1)] : [])
   return new CommandError(171, `cannot index parallel arrays [${names[1]}] [${names[0]}]`)
 }

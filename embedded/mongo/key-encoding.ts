@@ -46,8 +46,12 @@ export function encodeComponent (value: Value): EncodedKey {
   return writer.result()
 }
 
-/** The bounds of all values of a type bracket, as component bytes: from the first (inclusive) to the second (exclusive). */
-export const bracketBounds = (bracket: number): [Buffer, Buffer] => [Buffer.of(mark(bracket)), Buffer.of(mark(bracket) + 1)]
+/**
+ * The bounds of all values of a type bracket, as component bytes: from the first (inclusive) to the second (exclusive).
+ */
+export const bracketBounds = (bracket: number): [
+  Buffer, Buffer
+] => [Buffer.of(mark(bracket)), Buffer.of(mark(bracket) + 1)]
 
 class KeyWriter {
   readonly #parts: Buffer[] = []
@@ -56,7 +60,9 @@ class KeyWriter {
 
   result (): EncodedKey {
     const bytes = Buffer.concat(this.#parts)
-    return this.#length > MAX_KEY_BYTES ? { bytes: bytes.subarray(0, MAX_KEY_BYTES + 1), exact: false } : { bytes, exact: this.#exact }
+    return this.#length > MAX_KEY_BYTES
+      ? { bytes: bytes.subarray(0, MAX_KEY_BYTES + 1), exact: false }
+      : { bytes, exact: this.#exact }
   }
 
   value (value: Value): void {
@@ -123,7 +129,8 @@ class KeyWriter {
 
   /**
    * The nearest double in sortable bytes, then what it missed: nothing (0x80), or a sign and two more doubles that
-   * together tell apart any two decimals of 34 digits within the range of doubles. Beyond that range the key is inexact.
+   * together tell apart any two decimals of 34 digits within the range of doubles. Beyond that range the key is
+   * inexact.
    */
   #number (value: Numeric): void {
     const nearest = toNumber(value)

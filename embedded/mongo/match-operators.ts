@@ -30,7 +30,9 @@ function range (operator: '$lt' | '$lte' | '$gt' | '$gte', accepts: (order: numb
       if (value === undefined) return acceptsMissing(operand, accepts)
       if (any) return accepts(compareValues(value, operand))
       if (bracketOf(value) !== bracket) return false
-      if (nan || (isNumeric(value) && Number.isNaN(toNumber(value)))) return accepts(0) && compareValues(value, operand) === 0
+      if (nan || (isNumeric(value) && Number.isNaN(toNumber(value)))) {
+        return accepts(0) && compareValues(value, operand) === 0
+      }
       return accepts(compareValues(value, operand))
     })
   }
@@ -44,7 +46,8 @@ function acceptsMissing (operand: Value, accepts: (order: number) => boolean): b
 
 function inTest (path: string, operand: Value, name = '$in'): Leaf {
   if (!Array.isArray(operand)) throw badValue(`${name} needs an array`)
-  if (operand.some(item => isDoc(item) && [...item.keys()][0]?.startsWith('$') === true && !item.has('$ref') && !item.has('$id'))) {
+  if (operand.some(item =>
+    isDoc(item) && [...item.keys()][0]?.startsWith('$') === true && !item.has('$ref') && !item.has('$id'))) {
     throw badValue(`cannot nest $ under ${name}`)
   }
   const patterns = operand.filter(item => item instanceof BSONRegExp).map(regexTest)
@@ -71,7 +74,8 @@ function includes (sorted: Value[], value: Value): boolean {
 
 function regexTest (regex: BSONRegExp): Test {
   const compiled = compileRegex(regex)
-  return value => typeof value === 'string' ? compiled.test(value) : value instanceof BSONRegExp && equalValues(value, regex)
+  return value =>
+    typeof value === 'string' ? compiled.test(value) : value instanceof BSONRegExp && equalValues(value, regex)
 }
 
 function regexLeaf (path: string, operand: Value, options?: Value): Leaf {
@@ -98,7 +102,9 @@ export function typeCodes (operand: Value): Set<number> {
 }
 
 function typeCode (item: Value): number {
-  const code = typeof item === 'string' ? typeNumbersByName.get(item) : isNumeric(item) ? toNumber(item) & 0xff : undefined
+  const code = typeof item === 'string'
+    ? typeNumbersByName.get(item)
+    : isNumeric(item) ? toNumber(item) & 0xff : undefined
   if (typeof item === 'string' && code === undefined) throw badValue(`Unknown type name alias: ${item}`)
   if (code === undefined) throw badValue('type must be represented as a number or a string')
   if (![...typeNumbersByName.values()].includes(code)) throw badValue(`Invalid numerical type code: ${String(item)}`)
@@ -115,13 +121,19 @@ function modTest (path: string, operand: Value): Leaf {
   if (divisor === 0) throw badValue('divisor cannot be 0')
   return leaf(path, '$mod', operand, value => {
     if (!isNumeric(value)) return false
-    return typeof value === 'bigint' ? Number(value % BigInt(divisor)) === remainder : Math.trunc(toNumber(value)) % divisor === remainder
+    return typeof value === 'bigint'
+      ? Number(value % BigInt(divisor)) === remainder
+      : Math.trunc(toNumber(value)) % divisor === remainder
   })
 }
 
 function sizeTest (path: string, operand: Value): Leaf {
   const size = isNumeric(operand) ? toSafeInteger(operand) : undefined
-  if (size === undefined) throw badValue(`Failed to parse $size. Expected ${isNumeric(operand) ? 'an integer' : 'a number in'}: $size: ${describe(operand)}`)
+  if (size === undefined) {
+    throw badValue(
+      `Failed to parse $size. Expected ${isNumeric(operand) ? 'an integer' : 'a number in'}: $size: ${describe(operand)}`
+    )
+  }
   if (size < 0) throw badValue(`Failed to parse $size. Expected a non-negative number in: $size: ${size}`)
   return leaf(path, '$size', operand, value => Array.isArray(value) && value.length === size, false)
 }
@@ -143,7 +155,9 @@ function bits (name: string, accepts: (set: bigint, mask: bigint) => boolean) {
 }
 
 function bitsOf (value: Value | undefined): bigint | undefined {
-  if (value instanceof Binary) return value.buffer.subarray(0, value.position).reduceRight((bits, byte) => (bits << 8n) | BigInt(byte), 0n)
+  if (value instanceof Binary) {
+    return value.buffer.subarray(0, value.position).reduceRight((bits, byte) => (bits << 8n) | BigInt(byte), 0n)
+  }
   if (!isNumeric(value)) return undefined
   if (typeof value === 'bigint') return BigInt.asUintN(64, value)
   const number = toNumber(value)
@@ -154,12 +168,16 @@ function bitMask (name: string, operand: Value): bigint {
   if (Array.isArray(operand)) {
     return operand.reduce((mask: bigint, item) => {
       const position = isNumeric(item) ? toSafeInteger(item) : undefined
-      if (position === undefined || position < 0) throw badValue(`${name} takes bit positions that are non-negative integers`)
+      if (position === undefined || position < 0) {
+        throw badValue(`${name} takes bit positions that are non-negative integers`)
+      }
       return mask | (1n << BigInt(position))
     }, 0n)
   }
   const mask = bitsOf(operand)
-  if (mask === undefined || (isNumeric(operand) && toNumber(operand) < 0)) throw failedToParse(`${name} takes an Array, a number, or a BinData`)
+  if (mask === undefined || (isNumeric(operand) && toNumber(operand) < 0)) {
+    throw failedToParse(`${name} takes an Array, a number, or a BinData`)
+  }
   return mask
 }
 

@@ -6,22 +6,30 @@ import { eqTest, leaf, operators } from './match-operators.js'
 import { matches as matchesFilter, type Filter } from './match.js'
 import { isDoc, isTruthy, typeName, type Doc, type Value } from './values.js'
 
-const refused = new Set(['$where', '$text', '$jsonSchema', '$near', '$nearSphere', '$geoWithin', '$geoIntersects', '$uniqueDocs'])
+const refused = new Set([
+  '$where', '$text', '$jsonSchema', '$near', '$nearSphere', '$geoWithin', '$geoIntersects', '$uniqueDocs'
+])
 
 /**
  * Parses a query filter (MongoDB manual, "Query Predicates").
  * Throws BadValue for operators that are unknown or refused, and for malformed operands.
  */
 export function parseFilter (filter: Doc, environment: Environment): Filter {
-  return all([...filter].map(([name, operand]) => name.startsWith('$') ? topLevel(name, operand, environment) : field(name, operand, environment)))
+  return all([...filter].map(([name, operand]) =>
+    name.startsWith('$') ? topLevel(name, operand, environment) : field(name, operand, environment)))
 }
 
-const all = (children: Filter[]): Filter => children.length === 1 && children[0] !== undefined ? children[0] : { kind: 'and', children }
+const all = (children: Filter[]): Filter => children.length === 1 && children[0] !== undefined
+  ? children[0]
+  : { kind: 'and', children }
 
 function topLevel (name: string, operand: Value, environment: Environment): Filter {
   switch (name) {
     case '$and': case '$or': case '$nor':
-      return { kind: name === '$and' ? 'and' : name === '$or' ? 'or' : 'nor', children: clauses(name, operand, environment) }
+      return {
+        kind: name === '$and' ? 'and' : name === '$or' ? 'or' : 'nor',
+        children: clauses(name, operand, environment)
+      }
     case '$expr': {
       const evaluate = compileExpression(operand, environment)
       return { kind: 'test', name, test: doc => isTruthy(evaluate(environment.scope(doc))) }
@@ -32,7 +40,9 @@ function topLevel (name: string, operand: Value, environment: Environment): Filt
     case '$alwaysTrue': return { kind: 'and', children: [] }
   }
   if (refused.has(name)) throw badValue(`${name} is not supported by this server`)
-  throw badValue(`unknown top level operator: ${name}. If you have a field name that starts with a '$' symbol, consider using $getField or $setField.`)
+  throw badValue(
+    `unknown top level operator: ${name}. If you have a field name that starts with a '$' symbol, consider using $getField or $setField.`
+  )
 }
 
 function clauses (name: string, operand: Value, environment: Environment): Filter[] {
@@ -66,7 +76,9 @@ function predicates (path: string, operand: Doc, environment: Environment): Filt
   return all(children)
 }
 
-function predicate (path: string, name: string, argument: Value, siblings: Doc, environment: Environment): Filter | undefined {
+function predicate (path: string, name: string, argument: Value, siblings: Doc, environment: Environment):
+  | Filter
+  | undefined {
   switch (name) {
     case '$not': return { kind: 'not', child: negated(path, argument, environment) }
     case '$ne': {
@@ -111,7 +123,9 @@ function elemMatch (path: string, argument: Value, environment: Environment): Fi
 /** The test `$elemMatch` applies to each member of an array. */
 export function memberTest (argument: Doc, environment: Environment): (member: Value) => boolean {
   const [first] = argument.keys()
-  if (isOperatorDoc(argument) && !['$and', '$or', '$nor', '$expr'].includes(first ?? '')) return valueTest(argument, environment)
+  if (isOperatorDoc(argument) && !['$and', '$or', '$nor', '$expr'].includes(first ?? '')) {
+    return valueTest(argument, environment)
+  }
   const filter = parseFilter(argument, environment)
   return member => (isDoc(member) || Array.isArray(member)) && matchesFilter(filter, member)
 }
@@ -147,6 +161,8 @@ function allOf (path: string, argument: Value, environment: Environment): Filter
 /** Parses a filter that must be a document; `where` names it in the error. */
 export function filterOf (value: Value | undefined, where: string, environment: Environment): Filter {
   if (value === undefined) return { kind: 'and', children: [] }
-  if (!isDoc(value)) throw new CommandError(14, `BSON field '${where}' is the wrong type '${typeName(value)}', expected type 'object'`)
+  if (!isDoc(value)) {
+    throw new CommandError(14, `BSON field '${where}' is the wrong type '${typeName(value)}', expected type 'object'`)
+  }
   return parseFilter(value, environment)
 }

@@ -104,7 +104,9 @@ function combineDecimals (operation: 'add' | 'multiply', a: Decimal128, b: Decim
   if (x === undefined || y === undefined) {
     return toDecimal(operation === 'add' ? toNumber(a) + toNumber(b) : toNumber(a) * toNumber(b))
   }
-  if (operation === 'multiply') return fromScaled({ coefficient: x.coefficient * y.coefficient, exponent: x.exponent + y.exponent })
+  if (operation === 'multiply') {
+    return fromScaled({ coefficient: x.coefficient * y.coefficient, exponent: x.exponent + y.exponent })
+  }
   const exponent = Math.min(x.exponent, y.exponent)
   const align = (scaled: Scaled) => scaled.coefficient * 10n ** BigInt(scaled.exponent - exponent)
   return fromScaled({ coefficient: align(x) + align(y), exponent })

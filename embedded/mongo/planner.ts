@@ -7,7 +7,10 @@ import type { SortField } from './sort.js'
 import { countKeys, prefixRange, uint32, type KeyRange, type Storage } from './storage.js'
 import { isDoc, type Value } from './values.js'
 
-/** How a query will find its documents. The filter is applied to each of them again, so ranges may be too wide, never too narrow. */
+/**
+ * How a query will find its documents. The filter is applied to each of them again, so ranges may be too wide, never
+ * too narrow.
+ */
 export interface Plan {
   /** Undefined for a scan of the collection. */
   index: Index | undefined
@@ -29,30 +32,46 @@ const MAX_BRANCHES = 64
 const FEW_KEYS = 1000
 
 /**
- * Chooses a plan: an index in which all that is found is asked for, in that order; the index that leaves the fewest keys; or one that has the order asked for when the rest is not selective.
+ * Chooses a plan: an index in which all that is found is asked for, in that order; the index that leaves the fewest
+ * keys; or one that has the order asked for when the rest is not selective.
  * Throws BadValue for a hint that names no index.
  */
 export function plan (storage: Storage, collection: Collection, filter: Filter, sort: SortField[], hint?: Value): Plan {
   const scan = collectionScan(collection, sort)
   const branches = disjuncts(filter)
   const hinted = hint === undefined ? undefined : hintedIndex(collection, hint)
-  if (hinted === 'natural') return hint instanceof Map && isDescending(hint.get('$natural')) ? { ...scan, reverse: true } : scan
+  if (hinted === 'natural') {
+    return hint instanceof Map && isDescending(hint.get('$natural')) ? { ...scan, reverse: true } : scan
+  }
   if (hinted !== undefined) return candidate(hinted, branches, sort)
-  const candidates = collection.indexes.filter(index => usable(index, branches)).map(index => candidate(index, branches, sort))
+  const candidates = collection.indexes.filter(index => usable(index, branches)).map(index =>
+    candidate(index, branches, sort))
   return choose(storage, candidates, sort) ?? unionPlan(storage, collection, branches, sort) ??
     candidates.find(({ sorted }) => sorted && sort.length > 0) ?? scan
 }
 
 const collectionScan = (collection: Collection, sort: SortField[]): Plan =>
-  ({ index: undefined, ranges: [prefixRange(uint32(collection.id))], reverse: false, sorted: sort.length === 0, exact: false, branches: [] })
+  ({
+    index: undefined,
+    ranges: [prefixRange(uint32(collection.id))],
+    reverse: false,
+    sorted: sort.length === 0,
+    exact: false,
+    branches: []
+  })
 
 const isDescending = (value: Value | undefined): boolean => Number(value?.toString()) < 0
 
 function hintedIndex (collection: Collection, hint: Value): Index | 'natural' | undefined {
   if (isDoc(hint) && hint.has('$natural')) return 'natural'
   if (isDoc(hint) && hint.size === 0) return undefined
-  const found = collection.indexes.find(({ name, spec }) => isDoc(hint) ? sameKeys(hint, spec.get('key')) : name === hint)
-  if (found === undefined) throw badValue('error processing query: planner returned error :: caused by :: hint provided does not correspond to an existing index')
+  const found = collection.indexes.find(({ name, spec }) =>
+    isDoc(hint) ? sameKeys(hint, spec.get('key')) : name === hint)
+  if (found === undefined) {
+    throw badValue(
+      'error processing query: planner returned error :: caused by :: hint provided does not correspond to an existing index'
+    )
+  }
   return found
 }
 
@@ -75,23 +94,29 @@ function disjuncts (filter: Filter): Filter[][] {
 /** Sparse and partial indexes serve only filters that ask for nothing they leave out. */
 const usable = (index: Index, branches: Filter[][]): boolean =>
   branches.every(conditions =>
-    (!index.sparse || index.fields.some(({ path }) => conditions.some(condition => impliesExistence(condition, path)))) &&
+    (!index.sparse ||
+      index.fields.some(({ path }) => conditions.some(condition => impliesExistence(condition, path)))) &&
     (index.partial === undefined || implies(conditions, index.partial)))
 
 function impliesExistence (condition: Filter, path: string): boolean {
-  return condition.kind === 'leaf' && condition.path === path && condition.operator !== '$elemMatch' && !condition.test(undefined)
+  return condition.kind === 'leaf' &&
+    condition.path === path &&
+    condition.operator !== '$elemMatch' &&
+    !condition.test(undefined)
 }
 
 function implies (conditions: Filter[], needed: Filter): boolean {
   if (needed.kind === 'and') return needed.children.every(child => implies(conditions, child))
   if (needed.kind === 'or') return needed.children.some(child => implies(conditions, child))
   if (needed.kind !== 'leaf') return false
-  return conditions.some(condition => condition.kind === 'leaf' && condition.path === needed.path && leafImplies(condition, needed))
+  return conditions.some(condition =>
+    condition.kind === 'leaf' && condition.path === needed.path && leafImplies(condition, needed))
 }
 
 function leafImplies (given: Leaf, needed: Leaf): boolean {
   if (needed.operator === '$exists') return !given.test(undefined)
-  if (needed.operator === '$type') return given.operator === '$type' && equalValues(given.operand, needed.operand) // MongoDB looks no closer either
+  // MongoDB looks no closer either
+  if (needed.operator === '$type') return given.operator === '$type' && equalValues(given.operand, needed.operand)
   if (given.operator === '$eq') return needed.test(given.operand)
   if (given.operator === '$in' && Array.isArray(given.operand)) return given.operand.every(value => needed.test(value))
   if (given.operator === needed.operator && equalValues(given.operand, needed.operand)) return true
@@ -129,7 +154,9 @@ function order (index: Index, bounds: IndexBounds[], sort: SortField[]): { sorte
     const first = bounds[0]?.fixed[at]
     return first !== undefined && bounds.every(({ fixed }) => fixed[at]?.equals(first) === true)
   }
-  const fixedPaths = new Set(index.fields.filter((_field, at) => isFixed(at) && index.multikey[at] !== true).map(({ path }) => path))
+  const fixedPaths = new Set(index.fields.filter((_field, at) => isFixed(at) && index.multikey[at] !== true).map(
+    ({ path }) => path
+  ))
   const wanted = sort.filter(({ path }) => !fixedPaths.has(path))
   let reverse: boolean | undefined
   let next = 0
@@ -149,10 +176,14 @@ function choose (storage: Storage, candidates: Candidate[], sort: SortField[]): 
   const bounded = candidates.filter(candidate => candidate.bounded)
   const direct = bounded.find(({ sorted, complete }) => sorted && complete && sort.length > 0)
   if (direct !== undefined) return direct
-  const keys = new Map(bounded.map(candidate => [candidate, bounded.length === 1 && candidate.sorted ? 0 : probe(storage, candidate)]))
-  const best = bounded.sort((a, b) => (keys.get(a) ?? 0) - (keys.get(b) ?? 0) || Number(b.sorted) - Number(a.sorted) || b.score - a.score)[0]
+  const keys = new Map(bounded.map(candidate =>
+    [candidate, bounded.length === 1 && candidate.sorted ? 0 : probe(storage, candidate)]))
+  const best = bounded.sort((a, b) =>
+    (keys.get(a) ?? 0) - (keys.get(b) ?? 0) || Number(b.sorted) - Number(a.sorted) || b.score - a.score)[0]
   if (best === undefined || best.sorted || (keys.get(best) ?? 0) < FEW_KEYS) return best
-  return bounded.filter(({ sorted }) => sorted).sort((a, b) => b.score - a.score)[0] ?? candidates.find(({ sorted }) => sorted && sort.length > 0) ?? best
+  return bounded.filter(({ sorted }) => sorted).sort((a, b) => b.score - a.score)[0] ??
+    candidates.find(({ sorted }) => sorted && sort.length > 0) ??
+    best
 }
 
 function probe (storage: Storage, { ranges }: Plan): number {
@@ -164,7 +195,9 @@ function probe (storage: Storage, { ranges }: Plan): number {
   return keys
 }
 
-function unionPlan (storage: Storage, collection: Collection, branches: Filter[][], sort: SortField[]): Plan | undefined {
+function unionPlan (storage: Storage, collection: Collection, branches: Filter[][], sort: SortField[]):
+  | Plan
+  | undefined {
   if (branches.length < 2) return undefined
   const plans = branches.map(conditions => plan(storage, collection, { kind: 'and', children: conditions }, []))
   if (plans.some(({ index }) => index === undefined)) return undefined

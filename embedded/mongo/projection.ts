@@ -18,7 +18,8 @@ interface Node { leaf?: Leaf, children: Map<string, Node> }
 interface Run { scope: Scope, details: MatchDetails }
 
 /**
- * Compiles a projection (MongoDB manual, "Projection Operators"): with `find` as find and findAndModify take it, else as `$project` does.
+ * Compiles a projection (MongoDB manual, "Projection Operators"): with `find` as find and findAndModify take it, else
+ * as `$project` does.
  * Throws CommandError 31253 or 31254 when inclusion and exclusion are mixed, 31249 when paths collide.
  */
 export function compileProjection (spec: Doc, environment: Environment, find: boolean): Project {
@@ -47,7 +48,12 @@ function agreed (path: string, includes: boolean, including: boolean | undefined
 
 function leaves (path: string, value: Value, environment: Environment, find: boolean): [string, Leaf][] {
   if (path === '') throw new CommandError(40352, 'FieldPath cannot be constructed with empty string')
-  if (path.startsWith('$') && !path.startsWith('$id')) throw new CommandError(16410, 'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.')
+  if (path.startsWith('$') && !path.startsWith('$id')) {
+    throw new CommandError(
+      16410,
+      'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.'
+    )
+  }
   if (path.split('.').includes('')) throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
   if (typeof value === 'boolean' || isNumeric(value)) {
     const keep = typeof value === 'boolean' ? value : toNumber(value) !== 0
@@ -59,11 +65,17 @@ function leaves (path: string, value: Value, environment: Environment, find: boo
   }
   if (!isDoc(value)) return [[path, compute(value, environment, find)]]
   const [operator] = value.keys()
-  if (operator === undefined) throw new CommandError(51270, 'An empty sub-projection is not a valid value. Found empty object at path')
-  if (!operator.startsWith('$')) return [...value].flatMap(([name, inner]) => leaves(`${path}.${name}`, inner, environment, find))
+  if (operator === undefined) {
+    throw new CommandError(51270, 'An empty sub-projection is not a valid value. Found empty object at path')
+  }
+  if (!operator.startsWith('$')) {
+    return [...value].flatMap(([name, inner]) => leaves(`${path}.${name}`, inner, environment, find))
+  }
   if (operator === '$meta') throw badValue('$meta projection is not supported by this server')
   if (find && operator === '$elemMatch') return [[path, elemMatch(value.get(operator) ?? null, environment)]]
-  if (find && operator === '$slice') return [[path, slice(value.get(operator) ?? null) ?? compute(value, environment, find)]]
+  if (find && operator === '$slice') {
+    return [[path, slice(value.get(operator) ?? null) ?? compute(value, environment, find)]]
+  }
   return [[path, compute(value, environment, find)]]
 }
 
@@ -72,7 +84,10 @@ function compute (value: Value, environment: Environment, find: boolean): Leaf {
     return { kind: 'compute', evaluate: compileExpression(value, environment) }
   } catch (error) {
     if (!(error instanceof CommandError) || error.code !== 168) throw error
-    throw new CommandError(31325, `${find ? '' : 'Invalid $project :: caused by :: '}${error.message.replace('Unrecognized expression', 'Unknown expression').replaceAll("'", '')}`)
+    throw new CommandError(
+      31325,
+      `${find ? '' : 'Invalid $project :: caused by :: '}${error.message.replace('Unrecognized expression', 'Unknown expression').replaceAll("'", '')}`
+    )
   }
 }
 
@@ -84,10 +99,14 @@ function elemMatch (value: Value, environment: Environment): Leaf {
 /** `$slice: n` and `$slice: [skip, limit]`; other operands belong to the expression of the same name. */
 function slice (value: Value): Leaf | undefined {
   if (isNumeric(value)) return { kind: 'slice', skip: undefined, limit: toNumber(value) }
-  if (!Array.isArray(value)) throw new CommandError(28667, 'Invalid $slice syntax. The given syntax did not match the find() syntax')
+  if (!Array.isArray(value)) {
+    throw new CommandError(28667, 'Invalid $slice syntax. The given syntax did not match the find() syntax')
+  }
   const [skip, limit] = value
   if (!isNumeric(skip) || !isNumeric(limit)) return undefined
-  if (toNumber(limit) <= 0) throw new CommandError(28724, 'First argument to $slice must be an array, but is of type: int')
+  if (toNumber(limit) <= 0) {
+    throw new CommandError(28724, 'First argument to $slice must be an array, but is of type: int')
+  }
   return { kind: 'slice', skip: toNumber(skip), limit: toNumber(limit) }
 }
 
@@ -95,7 +114,9 @@ function insert (root: Node, path: string, leaf: Leaf): void {
   let node = root
   const parts = path.split('.')
   for (const [at, part] of parts.entries()) {
-    if (node.leaf !== undefined) throw new CommandError(31249, `Path collision at ${path} remaining portion ${parts.slice(at).join('.')}`)
+    if (node.leaf !== undefined) {
+      throw new CommandError(31249, `Path collision at ${path} remaining portion ${parts.slice(at).join('.')}`)
+    }
     const next: Node = node.children.get(part) ?? { children: new Map() }
     node.children.set(part, next)
     node = next
@@ -146,7 +167,12 @@ function sliced (items: Value[], skip: number | undefined, limit: number): Value
 function positional (value: Value, { arrayIndex }: MatchDetails): Value {
   if (!Array.isArray(value)) return value
   const member = arrayIndex === undefined ? undefined : value[arrayIndex]
-  if (member === undefined) throw new CommandError(51246, "Executor error during find command :: caused by :: positional operator '.$' couldn't find a matching element in the array")
+  if (member === undefined) {
+    throw new CommandError(
+      51246,
+      "Executor error during find command :: caused by :: positional operator '.$' couldn't find a matching element in the array"
+    )
+  }
   return [member]
 }
 
@@ -172,8 +198,15 @@ function addBelow (value: Value | undefined, node: Node, scope: Scope): Value {
 export function compileAddFields (spec: Doc, environment: Environment): (doc: Doc) => Doc {
   const root: Node = { children: new Map() }
   for (const [path, value] of spec) {
-    if (path === '' || path.startsWith('$')) throw new CommandError(16410, 'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.')
-    for (const [full, expression] of flatten(path, value)) insert(root, full, { kind: 'compute', evaluate: compileExpression(expression, environment) })
+    if (path === '' || path.startsWith('$')) {
+      throw new CommandError(
+        16410,
+        'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.'
+      )
+    }
+    for (const [full, expression] of flatten(path, value)) {
+      insert(root, full, { kind: 'compute', evaluate: compileExpression(expression, environment) })
+    }
   }
   return doc => addComputed(new Map(doc), root, bind(environment.scope(doc), 'ROOT', doc))
 }
@@ -186,7 +219,9 @@ function flatten (path: string, value: Value): [string, Value][] {
 /** Paths to leave out, as `$unset` names them. */
 export function compileUnset (operand: Value, environment: Environment): (doc: Doc) => Doc {
   const paths = Array.isArray(operand) ? operand : [operand]
-  if (paths.length === 0 || paths.some(path => typeof path !== 'string')) throw new CommandError(31120, '$unset specification must be a string or an array containing only string values')
+  if (paths.length === 0 || paths.some(path => typeof path !== 'string')) {
+    throw new CommandError(31120, '$unset specification must be a string or an array containing only string values')
+  }
   if (paths.includes('')) throw failedToParse('FieldPath cannot be constructed with empty string')
   const apply = compileProjection(new Map(paths.map(path => [String(path), false])), environment, false)
   return doc => apply(doc, {})

@@ -22,7 +22,12 @@ export const planQuery = (source: Source, { filter, sort, hint }: Pick<Query, 'f
   plan(source.storage, source.collection, filter, sort, hint)
 
 /** The documents a query finds, after skip and limit, before projection. */
-export function * findRecords (source: Source, query: Query, examined: Examined, chosen = planQuery(source, query)): Generator<Found> {
+export function * findRecords (
+  source: Source,
+  query: Query,
+  examined: Examined,
+  chosen = planQuery(source, query)
+): Generator<Found> {
   let index = 0
   if (query.limit === 0) return
   for (const found of run(source, chosen, query.filter, query.sort, query.skip + query.limit, examined)) {
@@ -34,13 +39,21 @@ export function * findRecords (source: Source, query: Query, examined: Examined,
 
 /** The encoded results of a query; without a projection they are the stored bytes. */
 export function * findEncoded (source: Source, query: Query, examined: Examined): Generator<Buffer> {
-  const project = query.projection === undefined || query.projection.size === 0 ? undefined : compileProjection(query.projection, query.environment, true)
+  const project = query.projection === undefined || query.projection.size === 0
+    ? undefined
+    : compileProjection(query.projection, query.environment, true)
   for (const { raw, doc, details } of findRecords(source, query, examined)) {
     yield project === undefined ? raw : encode(project(doc, details))
   }
 }
 
 export function countMatching (source: Source, query: Query, examined: Examined): number {
-  const total = count(source, planQuery(source, { ...query, sort: [] }), query.filter, query.skip + query.limit, examined)
+  const total = count(
+    source,
+    planQuery(source, { ...query, sort: [] }),
+    query.filter,
+    query.skip + query.limit,
+    examined
+  )
   return Math.min(Math.max(0, total - query.skip), query.limit)
 }

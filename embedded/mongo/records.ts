@@ -52,7 +52,11 @@ export class Records {
     const raw = encodeChecked(successor)
     if (raw.equals(before)) return false
     const old = decode(before)
-    const changes = collection.indexes.map(index => ({ index, removed: this.#entries(index, old), added: this.#entries(index, successor) }))
+    const changes = collection.indexes.map(index => ({
+      index,
+      removed: this.#entries(index, old),
+      added: this.#entries(index, successor)
+    }))
     for (const { index, added } of changes) this.#checkUnique(collection, index, added, record)
     collection.bytes += raw.length - before.length
     this.#storage.documents.putSync(documentKey(collection, record), raw)
@@ -105,9 +109,15 @@ export class Records {
   #checkUnique (collection: Collection, index: Index, entries: Entry[], record: number): void {
     if (!index.unique) return
     for (const entry of entries) {
-      for (const key of readKeys(this.#storage.indexes, prefixRange(Buffer.concat([uint32(index.id), entry.key])), false)) {
+      for (const key of readKeys(
+        this.#storage.indexes,
+        prefixRange(Buffer.concat([uint32(index.id), entry.key])),
+        false
+      )) {
         const other = recordOf(key)
-        if (other !== record && (entry.exact || this.#reallyEqual(collection, index, other, entry))) throw duplicateKey(collection, index, entry.values)
+        if (other !== record && (entry.exact || this.#reallyEqual(collection, index, other, entry))) {
+          throw duplicateKey(collection, index, entry.values)
+        }
       }
     }
   }
@@ -129,14 +139,24 @@ export class Records {
   }
 }
 
-const documentKey = (collection: Collection, record: number): Buffer => Buffer.concat([uint32(collection.id), recordBytes(record)])
+const documentKey = (collection: Collection, record: number): Buffer => Buffer.concat([
+  uint32(collection.id),
+  recordBytes(record)
+])
 
-const entryKey = (index: Index, key: Buffer, record: number): Buffer => Buffer.concat([uint32(index.id), key, recordBytes(record)])
+const entryKey = (index: Index, key: Buffer, record: number): Buffer => Buffer.concat([
+  uint32(index.id),
+  key,
+  recordBytes(record)
+])
 
 function encodeChecked (doc: Doc): Buffer {
   const raw = encode(doc)
   if (raw.length > MAX_DOCUMENT_BYTES) {
-    throw new CommandError(10334, `BSONObj size: ${raw.length} (0x${raw.length.toString(16).toUpperCase()}) is invalid. Size must be between 0 and 16793600(16MB) First element: _id: ${describe(doc.get('_id'))}`)
+    throw new CommandError(
+      10334,
+      `BSONObj size: ${raw.length} (0x${raw.length.toString(16).toUpperCase()}) is invalid. Size must be between 0 and 16793600(16MB) First element: _id: ${describe(doc.get('_id'))}`
+    )
   }
   return raw
 }
@@ -144,6 +164,9 @@ function encodeChecked (doc: Doc): Buffer {
 function duplicateKey (collection: Collection, index: Index, values: Value[]): CommandError {
   const value: Doc = new Map(index.fields.map(({ path }, at) => [path, values[at] ?? null]))
   const key = index.spec.get('key') ?? null
-  return new CommandError(11000, `E11000 duplicate key error collection: ${namespaceOf(collection)} index: ${index.name} dup key: ${describe(value)}`,
-    new Map<string, Value>([['keyPattern', key], ['keyValue', value]]))
+  return new CommandError(
+    11000,
+    `E11000 duplicate key error collection: ${namespaceOf(collection)} index: ${index.name} dup key: ${describe(value)}`,
+    new Map<string, Value>([['keyPattern', key], ['keyValue', value]])
+  )
 }

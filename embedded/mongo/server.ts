@@ -32,9 +32,16 @@ export interface MongoServer {
 
 /**
  * Starts a stand-in for MongoDB: its wire protocol over an LMDB store, one command at a time.
- * The port is bound before the store is opened. Rejects with one clear sentence when the port is taken or the store cannot be opened.
+ * The port is bound before the store is opened. Rejects with one clear sentence when the port is taken or the store
+ * cannot be opened.
  */
-export async function startMongo ({ path, port = 0, host = '127.0.0.1', now = () => new Date(), ttlIntervalMs = 60_000 }: MongoOptions): Promise<MongoServer> {
+export async function startMongo ({
+  path,
+  port = 0,
+  host = '127.0.0.1',
+  now = () => new Date(),
+  ttlIntervalMs = 60_000
+}: MongoOptions): Promise<MongoServer> {
   const sockets = new Set<Socket>()
   const server = createServer()
   await listen(server, port, host)
@@ -60,12 +67,18 @@ async function listen (server: Server, port: number, host: string): Promise<void
     server.listen(port, host)
     await once(server, 'listening')
   } catch (error) {
-    const reason = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE' ? 'the port is already in use' : String(error)
+    const reason = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+      ? 'the port is already in use'
+      : String(error)
     throw new Error(`Embedded MongoDB cannot listen on ${host}:${port}: ${reason}`, { cause: error })
   }
 }
 
-async function openServices (server: Server, path: string, outside: Pick<Services, 'now' | 'address' | 'openConnections'>): Promise<Services> {
+async function openServices (
+  server: Server,
+  path: string,
+  outside: Pick<Services, 'now' | 'address' | 'openConnections'>
+): Promise<Services> {
   try {
     mkdirSync(path, { recursive: true })
     const { storage, catalog } = opened(path, () => {
@@ -85,7 +98,10 @@ async function openServices (server: Server, path: string, outside: Pick<Service
   } catch (error) {
     await new Promise(resolve => server.close(resolve))
     if (error instanceof Error && error.message.includes(' is damaged: ')) throw error
-    throw new Error(`Embedded MongoDB cannot open its store in ${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new Error(
+      `Embedded MongoDB cannot open its store in ${path}: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error }
+    )
   }
 }
 

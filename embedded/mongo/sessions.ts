@@ -24,20 +24,29 @@ export class Sessions {
     this.#now = now
   }
 
-  /** The statements done under this `txnNumber`, by number. Throws CommandError 225 when a later one was used already. */
+  /**
+   * The statements done under this `txnNumber`, by number. Throws CommandError 225 when a later one was used already.
+   */
   done ({ session, txnNumber }: RetryableWrite): Map<string, Value> {
     const stored = this.#read(session)
     if (stored === undefined) return new Map()
     const last = stored.get('txnNumber')
     if (typeof last === 'bigint' && last > txnNumber) {
-      throw new CommandError(225, `Retryable write with txnNumber ${txnNumber} is prohibited on session ${session} because a newer retryable write with txnNumber ${last} has already started on this session.`)
+      throw new CommandError(
+        225,
+        `Retryable write with txnNumber ${txnNumber} is prohibited on session ${session} because a newer retryable write with txnNumber ${last} has already started on this session.`
+      )
     }
     const statements = stored.get('statements')
     return last === txnNumber && isDoc(statements) ? statements : new Map()
   }
 
   record ({ session, txnNumber }: RetryableWrite, statements: Map<string, Value>): void {
-    const doc: Doc = new Map<string, Value>([['txnNumber', txnNumber], ['usedAt', this.#now()], ['statements', statements]])
+    const doc: Doc = new Map<string, Value>([
+      ['txnNumber', txnNumber],
+      ['usedAt', this.#now()],
+      ['statements', statements]
+    ])
     this.#storage.sessions.putSync(Buffer.from(session), encode(doc))
   }
 
@@ -61,11 +70,16 @@ export function sessionOf (command: Doc): string | undefined {
   const lsid = command.get('lsid')
   if (lsid === undefined) return undefined
   const id = isDoc(lsid) ? lsid.get('id') : undefined
-  if (!(id instanceof Binary) || id.sub_type !== Binary.SUBTYPE_UUID) throw new CommandError(14, "BSON field 'OperationSessionInfo.lsid.id' is missing or is not a UUID")
+  if (!(id instanceof Binary) || id.sub_type !== Binary.SUBTYPE_UUID) {
+    throw new CommandError(14, "BSON field 'OperationSessionInfo.lsid.id' is missing or is not a UUID")
+  }
   return id.toString('hex')
 }
 
-/** The retryable write a command is part of, if it is. Throws CommandError 263 for transactions, which this server does not have. */
+/**
+ * The retryable write a command is part of, if it is. Throws CommandError 263 for transactions, which this server does
+ * not have.
+ */
 export function retryableWriteOf (command: Doc): RetryableWrite | undefined {
   const txnNumber = command.get('txnNumber')
   if (command.has('startTransaction') || command.has('autocommit')) {
@@ -73,7 +87,9 @@ export function retryableWriteOf (command: Doc): RetryableWrite | undefined {
   }
   const session = sessionOf(command)
   if (txnNumber === undefined) return undefined
-  if (typeof txnNumber !== 'bigint' || session === undefined) throw new CommandError(72, 'Transaction number requires a session ID to also be specified')
+  if (typeof txnNumber !== 'bigint' || session === undefined) {
+    throw new CommandError(72, 'Transaction number requires a session ID to also be specified')
+  }
   return { session, txnNumber }
 }
 

@@ -12,10 +12,19 @@ export function parseSort (spec: Doc): SortField[] {
   return [...spec].map(([path, direction]) => {
     if (path === '') throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
     if (isDoc(direction) && direction.has('$meta')) throw badValue('$meta sort is not supported by this server')
-    if (!isNumeric(direction)) throw new CommandError(15974, `Illegal key in $sort specification: ${path}: ${describe(direction)}`)
+    if (!isNumeric(direction)) {
+      throw new CommandError(15974, `Illegal key in $sort specification: ${path}: ${describe(direction)}`)
+    }
     const sign = toNumber(direction)
-    if (sign !== 1 && sign !== -1) throw new CommandError(15975, '$sort key ordering must be 1 (for ascending) or -1 (for descending)')
-    if (path.startsWith('$')) throw new CommandError(16410, 'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.')
+    if (sign !== 1 && sign !== -1) {
+      throw new CommandError(15975, '$sort key ordering must be 1 (for ascending) or -1 (for descending)')
+    }
+    if (path.startsWith('$')) {
+      throw new CommandError(
+        16410,
+        'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.'
+      )
+    }
     return { path, parts: path.split('.'), descending: sign < 0 }
   })
 }

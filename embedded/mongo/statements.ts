@@ -13,29 +13,49 @@ import type { Update } from './update/parse.js'
 import { idFirst, upsertDocument } from './update/upsert.js'
 import { isDoc, typeName, type Doc, type Value } from './values.js'
 
-/** Inserts one document, with an `_id` in the first place. Throws CommandError 53 for an `_id` of a type that none may have. */
+/**
+ * Inserts one document, with an `_id` in the first place. Throws CommandError 53 for an `_id` of a type that none may
+ * have.
+ */
 export function insertDocument (records: Records, collection: Collection, doc: Doc, now: Date): void {
   const prepared = idFirst(doc)
   checkId(prepared.get('_id'))
   for (const [name, value] of prepared) {
-    if (value instanceof Timestamp && value.isZero() && name !== '_id') prepared.set(name, new Timestamp({ t: Math.floor(now.getTime() / 1000), i: 1 }))
+    if (value instanceof Timestamp && value.isZero() && name !== '_id') {
+      prepared.set(name, new Timestamp({ t: Math.floor(now.getTime() / 1000), i: 1 }))
+    }
   }
   records.insert(collection, prepared)
 }
 
 function checkId (id: Value | undefined): void {
-  if (Array.isArray(id) || id instanceof BSONRegExp || typeName(id) === 'undefined') throw new CommandError(53, `The '_id' value cannot be of type ${typeName(id)}`)
+  if (Array.isArray(id) || id instanceof BSONRegExp || typeName(id) === 'undefined') {
+    throw new CommandError(53, `The '_id' value cannot be of type ${typeName(id)}`)
+  }
   if (!isDoc(id)) return
   for (const name of id.keys()) {
-    if (name.startsWith('$')) throw new CommandError(52, `_id fields may not contain '$'-prefixed fields: ${name} is not valid for storage.`)
+    if (name.startsWith('$')) {
+      throw new CommandError(52, `_id fields may not contain '$'-prefixed fields: ${name} is not valid for storage.`)
+    }
   }
 }
 
 /** What an update statement did. */
-export interface Updated { matched: number, modified: number, upserted: Value | undefined, before: Doc | undefined, after: Doc | undefined }
+export interface Updated {
+  matched: number
+  modified: number
+  upserted: Value | undefined
+  before: Doc | undefined
+  after: Doc | undefined
+}
 
 /** Runs an update on what the query finds: on the first document, or on all of them. */
-export function updateMatching (source: Source, query: Query, update: Update, options: { multi: boolean, upsert: boolean }): Updated {
+export function updateMatching (
+  source: Source,
+  query: Query,
+  update: Update,
+  options: { multi: boolean, upsert: boolean }
+): Updated {
   const { records, collection } = source
   const result: Updated = { matched: 0, modified: 0, upserted: undefined, before: undefined, after: undefined }
   for (const record of recordNumbers(source, query, options.multi)) {
@@ -47,14 +67,18 @@ export function updateMatching (source: Source, query: Query, update: Update, op
     if (!options.multi) Object.assign(result, { before: records.read(collection, record)?.doc, after: successor })
     if (records.replace(collection, stored, successor)) result.modified++
   }
-  if (result.matched === 0 && options.upsert) Object.assign(result, upsert(source, query.filter, update, query.environment))
+  if (result.matched === 0 && options.upsert) {
+    Object.assign(result, upsert(source, query.filter, update, query.environment))
+  }
   return result
 }
 
 /** The records are found before the first is changed, so that none is met again in its new place. */
 function recordNumbers (source: Source, query: Query, multi: boolean): number[] {
   const numbers: number[] = []
-  for (const { record } of findRecords(source, { ...query, limit: multi ? Infinity : 1 }, { keys: 0, docs: 0 })) numbers.push(record)
+  for (const { record } of findRecords(source, { ...query, limit: multi ? Infinity : 1 }, { keys: 0, docs: 0 })) {
+    numbers.push(record)
+  }
   return numbers
 }
 
@@ -65,7 +89,10 @@ function succeed ({ doc }: StoredRecord, update: Update, details: MatchDetails):
   if (id === undefined || newId === undefined || !equalValues(id, newId) || !sameType(id, newId)) {
     throw update.kind === 'modifiers'
       ? new CommandError(66, "Performing an update on the path '_id' would modify the immutable field '_id'")
-      : new CommandError(66, `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(newId)}`)
+      : new CommandError(
+        66,
+        `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(newId)}`
+      )
   }
   checkSize(successor)
   return successor
@@ -75,17 +102,27 @@ const sameType = (a: Value, b: Value): boolean => isDoc(a) || a instanceof Binar
 
 function checkSize (doc: Doc): void {
   const size = encode(doc).length
-  if (size > MAX_DOCUMENT_BYTES) throw new CommandError(17419, `Resulting document after update is larger than ${MAX_DOCUMENT_BYTES}`)
+  if (size > MAX_DOCUMENT_BYTES) {
+    throw new CommandError(17419, `Resulting document after update is larger than ${MAX_DOCUMENT_BYTES}`)
+  }
 }
 
-function upsert ({ records, collection }: Source, filter: Filter, update: Update, { now }: Environment): Partial<Updated> {
+function upsert (
+  { records, collection }: Source,
+  filter: Filter,
+  update: Update,
+  { now }: Environment
+): Partial<Updated> {
   const doc = upsertDocument(filter, update)
   insertDocument(records, collection, doc, now)
   return { upserted: doc.get('_id'), after: doc }
 }
 
 /** Deletes what the query finds: the first document, or all of them. Returns those deleted, newest state. */
-export function deleteMatching (source: Source, query: Query, multi: boolean): { deleted: number, before: Doc | undefined } {
+export function deleteMatching (source: Source, query: Query, multi: boolean): {
+  deleted: number
+  before: Doc | undefined
+} {
   let before: Doc | undefined
   let deleted = 0
   for (const record of recordNumbers(source, query, multi)) {

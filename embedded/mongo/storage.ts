@@ -23,7 +23,11 @@ export class Storage {
   constructor (path: string) {
     const { isShort } = checkDataFile(path)
     this.#root = open<Buffer, Buffer>({ path, maxDbs: 4, noSubdir: false, encoding: 'binary', keyEncoding: 'binary' })
-    const map = (name: string): ByteMap => this.#root.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })
+    const map = (name: string): ByteMap => this.#root.openDB<Buffer, Buffer>({
+      name,
+      encoding: 'binary',
+      keyEncoding: 'binary'
+    })
     this.documents = map('documents')
     this.indexes = map('indexes')
     this.catalog = map('catalog')
@@ -34,7 +38,9 @@ export class Storage {
   #readAll (path: string): void {
     try {
       for (const map of [this.documents, this.indexes, this.catalog, this.sessions]) {
-        for (const { key, value } of map.getRange({})) if (!Buffer.isBuffer(key) || !Buffer.isBuffer(value)) throw damaged(path)
+        for (const { key, value } of map.getRange({})) {
+          if (!Buffer.isBuffer(key) || !Buffer.isBuffer(value)) throw damaged(path)
+        }
       }
     } catch (error) {
       throw damaged(path, error)
@@ -73,7 +79,9 @@ const bounds = (start: Buffer, end: Buffer, last: Buffer | undefined, reverse: b
 
 /** How many keys a range has, at most `limit`; the store's own count knows no limit. */
 export const countKeys = (map: ByteMap, range: KeyRange, limit = Infinity): number =>
-  limit === Infinity ? map.getKeysCount({ start: range.start, end: range.end }) : lengthOf(readKeys(map, range, false), limit)
+  limit === Infinity
+    ? map.getKeysCount({ start: range.start, end: range.end })
+    : lengthOf(readKeys(map, range, false), limit)
 
 export function removeRange (map: ByteMap, range: KeyRange): void {
   for (const key of readKeys(map, range, false)) map.removeSync(key)

@@ -22,9 +22,25 @@ function sweep (services: Services): void {
 }
 
 /** Deletes what a TTL index dates at least `expireAfterSeconds` back; of an array the earliest date counts. */
-function expire ({ storage, records, now }: Services, collection: Collection, { fields, name, expireAfterSeconds }: Index): void {
+function expire (
+  { storage, records, now }: Services,
+  collection: Collection,
+  { fields, name, expireAfterSeconds }: Index
+): void {
   const path = fields[0]?.path
   if (expireAfterSeconds === undefined || path === undefined) return
   const filter = operators.$lte(path, new Date(now().getTime() - expireAfterSeconds * 1000))
-  deleteMatching({ storage, records, collection }, { filter, sort: [], skip: 0, limit: Infinity, hint: name, projection: undefined, environment: createEnvironment(now()) }, true)
+  deleteMatching(
+    { storage, records, collection },
+    {
+      filter,
+      sort: [],
+      skip: 0,
+      limit: Infinity,
+      hint: name,
+      projection: undefined,
+      environment: createEnvironment(now())
+    },
+    true
+  )
 }

@@ -34,7 +34,8 @@ export class RawDocument {
  * One JavaScript representation for each BSON type, so that a round trip keeps types:
  * `number` is a double, `bigint` an int64, `Int32` an int32.
  */
-export type Value = number | bigint | Int32 | Decimal128 | string | boolean | null | Doc | Value[] | Date | ObjectId | Binary |
+export type Value =
+  number | bigint | Int32 | Decimal128 | string | boolean | null | Doc | Value[] | Date | ObjectId | Binary |
   BSONRegExp | Timestamp | MinKey | MaxKey | BsonUndefined | Opaque | RawDocument
 
 export type Numeric = number | bigint | Int32 | Decimal128
@@ -95,7 +96,9 @@ const names: Record<number, string> = {
   255: 'minKey'
 }
 
-export const typeName = (value: Value | undefined): string => value === undefined ? 'missing' : names[typeNumber(value)] ?? 'unknown'
+export const typeName = (value: Value | undefined): string => value === undefined
+  ? 'missing'
+  : names[typeNumber(value)] ?? 'unknown'
 
 export const typeNumbersByName = new Map(Object.entries(names).map(([number, name]) => [name, Number(number)]))
 

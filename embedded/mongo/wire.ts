@@ -19,7 +19,9 @@ export class MalformedMessage extends Error {}
 /** One request: its command, and whether the client waits for an answer. */
 export interface Message { requestId: number, legacy: boolean, expectsReply: boolean, body: Doc }
 
-/** Cuts a byte stream into wire messages, however the packets fall. Throws MalformedMessage for a length that cannot be. */
+/**
+ * Cuts a byte stream into wire messages, however the packets fall. Throws MalformedMessage for a length that cannot be.
+ */
 export async function * readMessages (stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let chunks: Buffer[] = []
   let size = 0
@@ -42,7 +44,10 @@ export async function * readMessages (stream: AsyncIterable<Buffer>): AsyncGener
   }
 }
 
-/** Parses OP_MSG, and OP_QUERY on `$cmd` for the first hello (MongoDB Wire Protocol). Throws MalformedMessage or MalformedBson. */
+/**
+ * Parses OP_MSG, and OP_QUERY on `$cmd` for the first hello (MongoDB Wire Protocol). Throws MalformedMessage or
+ * MalformedBson.
+ */
 export function parseMessage (bytes: Buffer): Message {
   const requestId = bytes.readInt32LE(4)
   const opCode = bytes.readInt32LE(12)
@@ -57,10 +62,19 @@ export function parseMessage (bytes: Buffer): Message {
 
 function parseMsg (bytes: Buffer, requestId: number): Message {
   const flags = bytes.readUInt32LE(HEADER_BYTES)
-  if ((flags & REQUIRED_BITS & ~(CHECKSUM_PRESENT | MORE_TO_COME)) !== 0) throw new MalformedMessage(`unknown flags ${flags}`)
+  if ((flags & REQUIRED_BITS & ~(CHECKSUM_PRESENT | MORE_TO_COME)) !== 0) {
+    throw new MalformedMessage(`unknown flags ${flags}`)
+  }
   const end = bytes.length - ((flags & CHECKSUM_PRESENT) === 0 ? 0 : 4)
-  if (end < bytes.length && bytes.readUInt32LE(end) !== crc32c(bytes.subarray(0, end))) throw new MalformedMessage('checksum does not match')
-  return { requestId, legacy: false, expectsReply: (flags & MORE_TO_COME) === 0, body: sections(bytes.subarray(0, end), HEADER_BYTES + 4) }
+  if (end < bytes.length && bytes.readUInt32LE(end) !== crc32c(bytes.subarray(0, end))) {
+    throw new MalformedMessage('checksum does not match')
+  }
+  return {
+    requestId,
+    legacy: false,
+    expectsReply: (flags & MORE_TO_COME) === 0,
+    body: sections(bytes.subarray(0, end), HEADER_BYTES + 4)
+  }
 }
 
 function sections (bytes: Buffer, start: number): Doc {

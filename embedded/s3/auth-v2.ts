@@ -6,24 +6,68 @@ import { equalText } from './signature.js'
 import { queryValue, type Target } from './target.js'
 
 /** "Signing and authenticating REST requests", CanonicalizedResource. */
-const SIGNED_QUERY = new Set(['acl', 'cors', 'delete', 'lifecycle', 'location', 'logging', 'notification', 'partNumber', 'policy', 'requestPayment', 'response-cache-control',
-  'response-content-disposition', 'response-content-encoding', 'response-content-language', 'response-content-type', 'response-expires', 'restore', 'tagging', 'torrent',
-  'uploadId', 'uploads', 'versionId', 'versioning', 'versions', 'website'])
+const SIGNED_QUERY = new Set([
+  'acl',
+  'cors',
+  'delete',
+  'lifecycle',
+  'location',
+  'logging',
+  'notification',
+  'partNumber',
+  'policy',
+  'requestPayment',
+  'response-cache-control',
+  'response-content-disposition',
+  'response-content-encoding',
+  'response-content-language',
+  'response-content-type',
+  'response-expires',
+  'restore',
+  'tagging',
+  'torrent',
+  'uploadId',
+  'uploads',
+  'versionId',
+  'versioning',
+  'versions',
+  'website'
+])
 
 /**
- * Checks a URL presigned with Signature Version 2, which boto3 makes unless it is told otherwise. Such a signature in an
- * Authorization header is nobody's default, and refused. Throws AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch.
+ * Checks a URL presigned with Signature Version 2, which boto3 makes unless it is told otherwise. Such a signature in
+ * an
+ * Authorization header is nobody's default, and refused. Throws AccessDenied, InvalidAccessKeyId,
+ * SignatureDoesNotMatch.
  */
 export function checkQueryV2 (target: Target, options: AuthOptions): void {
-  const [accessKeyId, signature, expires] = ['AWSAccessKeyId', 'Signature', 'Expires'].map(name => queryValue(target, name))
-  if (!accessKeyId || !signature || !expires) throw new S3Error('AccessDenied', 'Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters')
-  if (!/^-?\d{1,12}$/.test(expires)) throw new S3Error('AccessDenied', `Invalid date (should be seconds since epoch): ${expires}`)
+  const [
+    accessKeyId, signature, expires
+  ] = ['AWSAccessKeyId', 'Signature', 'Expires'].map(name => queryValue(target, name))
+  if (!accessKeyId || !signature || !expires) {
+    throw new S3Error(
+      'AccessDenied',
+      'Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters'
+    )
+  }
+  if (!/^-?\d{1,12}$/.test(expires)) {
+    throw new S3Error('AccessDenied', `Invalid date (should be seconds since epoch): ${expires}`)
+  }
   checkAccessKey(accessKeyId, options)
   const now = options.now().getTime()
-  if (now > Number(expires) * 1000) throw new S3Error('AccessDenied', 'Request has expired', { Expires: isoSeconds(Number(expires) * 1000), ServerTime: isoSeconds(now) })
+  if (now > Number(expires) * 1000) {
+    throw new S3Error('AccessDenied', 'Request has expired', {
+      Expires: isoSeconds(Number(expires) * 1000),
+      ServerTime: isoSeconds(now)
+    })
+  }
   const texts = resources(target).map(resource => textV2(target, expires, resource))
   if (!texts.some(text => equalText(signature, signV2(options.credentials.secretAccessKey, text)))) {
-    throw new S3Error('SignatureDoesNotMatch', undefined, { AWSAccessKeyId: accessKeyId, StringToSign: texts[0] ?? '', SignatureProvided: signature })
+    throw new S3Error('SignatureDoesNotMatch', undefined, {
+      AWSAccessKeyId: accessKeyId,
+      StringToSign: texts[0] ?? '',
+      SignatureProvided: signature
+    })
   }
 }
 
@@ -36,13 +80,21 @@ function textV2 ({ method, headers, query }: Target, expires: string, resource: 
   const amz = new Map<string, string>()
   for (const [name, value] of query) amz.set(name.toLowerCase(), Buffer.from(value).toString('latin1'))
   for (const [name, value] of headers) amz.set(name, value)
-  const lines = [...amz].filter(([name]) => name.startsWith('x-amz-')).map(([name, value]) => `${name}:${value}\n`).sort()
+  const lines = [...amz]
+    .filter(([name]) => name.startsWith('x-amz-'))
+    .map(([name, value]) => `${name}:${value}\n`)
+    .sort()
   return `${method}\n${headers.get('content-md5') ?? ''}\n${headers.get('content-type') ?? ''}\n${expires}\n${lines.join('')}${resource}`
 }
 
 /** The address of a bucket may be signed with its last slash or, in path style, without. */
 function resources ({ path, bucket, key, query }: Target): string[] {
-  const places = key !== '' ? [`/${bucket}/${key}`] : bucket === '' ? ['/'] : path === '/' ? [`/${bucket}/`] : [`/${bucket}`, `/${bucket}/`]
-  const signed = query.filter(([name]) => SIGNED_QUERY.has(name)).map(([name, value]) => value === '' ? name : `${name}=${Buffer.from(value).toString('latin1')}`).sort()
+  const places = key !== ''
+    ? [`/${bucket}/${key}`]
+    : bucket === '' ? ['/'] : path === '/' ? [`/${bucket}/`] : [`/${bucket}`, `/${bucket}/`]
+  const signed = query
+    .filter(([name]) => SIGNED_QUERY.has(name))
+    .map(([name, value]) => value === '' ? name : `${name}=${Buffer.from(value).toString('latin1')}`)
+    .sort()
   return places.map(place => encodeUri(place, true) + (signed.length === 0 ? '' : `?${signed.join('&')}`))
 }

@@ -19,7 +19,10 @@ export interface ChunkOptions {
  * for nothing until the generator has ended. Throws IncompleteBody, InvalidChunkSizeError, SignatureDoesNotMatch,
  * MalformedTrailerError.
  */
-export async function * decodeChunks (source: AsyncIterable<Buffer>, { signer, trailer, onTrailer }: ChunkOptions): AsyncGenerator<Buffer> {
+export async function * decodeChunks (
+  source: AsyncIterable<Buffer>,
+  { signer, trailer, onTrailer }: ChunkOptions
+): AsyncGenerator<Buffer> {
   const reader = new ByteReader(source)
   let shortChunk = false
   for (;;) {
@@ -37,7 +40,9 @@ export async function * decodeChunks (source: AsyncIterable<Buffer>, { signer, t
       hash?.update(value)
       yield value
     }
-    if (signer !== undefined && hash !== undefined && !signer.acceptsChunk(signature, hash.digest('hex'))) throw new S3Error('SignatureDoesNotMatch')
+    if (signer !== undefined && hash !== undefined && !signer.acceptsChunk(signature, hash.digest('hex'))) {
+      throw new S3Error('SignatureDoesNotMatch')
+    }
     if (size === 0) break
     if (await reader.line(1) !== '') throw new S3Error('IncompleteBody')
   }
@@ -52,7 +57,12 @@ async function chunkHead (reader: ByteReader): Promise<{ size: number, signature
   return { size: parseInt(match[1]!, 16), signature: match[2] ?? '' }
 }
 
-async function readTrailer (reader: ByteReader, signer: ChunkSigner | undefined, expected: boolean, onTrailer: ChunkOptions['onTrailer']): Promise<void> {
+async function readTrailer (
+  reader: ByteReader,
+  signer: ChunkSigner | undefined,
+  expected: boolean,
+  onTrailer: ChunkOptions['onTrailer']
+): Promise<void> {
   let signed = ''
   let signature: string | undefined
   for (let lines = 0, blank = 0; blank < 2 && lines < 32; lines++) {
@@ -73,5 +83,7 @@ async function readTrailer (reader: ByteReader, signer: ChunkSigner | undefined,
       onTrailer(name, value)
     }
   }
-  if (expected && signer !== undefined && !signer.acceptsTrailer(signature ?? '', signed)) throw new S3Error('SignatureDoesNotMatch')
+  if (expected && signer !== undefined && !signer.acceptsTrailer(signature ?? '', signed)) {
+    throw new S3Error('SignatureDoesNotMatch')
+  }
 }

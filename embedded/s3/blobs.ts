@@ -47,7 +47,11 @@ export class Blobs {
       const to = Math.min(end - offset, size)
       offset += size
       if (from < to) {
-        yield * createReadStream(join(this.#directory, blob), { start: from, end: to - 1, highWaterMark: READ_CHUNK }) as AsyncIterable<Buffer>
+        yield * createReadStream(join(this.#directory, blob), {
+          start: from,
+          end: to - 1,
+          highWaterMark: READ_CHUNK
+        }) as AsyncIterable<Buffer>
       }
     }
   }
@@ -93,7 +97,9 @@ export class Blobs {
   }
 
   #remove (blob: string): void {
-    const removal = unlink(join(this.#directory, blob)).catch(() => {}).finally(() => { this.#removals.delete(removal) })
+    const removal = unlink(join(this.#directory, blob)).catch(() => {}).finally(() => {
+      this.#removals.delete(removal)
+    })
     this.#removals.add(removal)
   }
 

@@ -26,7 +26,11 @@ export function openBody (target: Target, payload: Payload, source: AsyncIterabl
   async function * bytes (): AsyncGenerator<Buffer> {
     const decoded = payload.kind === 'plain'
       ? source
-      : decodeChunks(source, { signer: payload.signer, trailer: payload.trailer, onTrailer: (name, value) => { trailers.set(name, value) } })
+      : decodeChunks(source, {
+        signer: payload.signer,
+        trailer: payload.trailer,
+        onTrailer: (name, value) => { trailers.set(name, value) }
+      })
     const hash = payload.kind === 'plain' && payload.sha256 !== undefined ? createHash('sha256') : undefined
     let received = 0
     for await (const chunk of decoded) {
@@ -55,15 +59,22 @@ export function openBody (target: Target, payload: Payload, source: AsyncIterabl
   return { length, trailers, bytes, text }
 }
 
-/** Throws MissingContentLength where S3 insists on a length (objects and parts), NotImplemented for a bare chunked coding. */
+/**
+ * Throws MissingContentLength where S3 insists on a length (objects and parts), NotImplemented for a bare chunked
+ * coding.
+ */
 export function requireLength (target: Target, body: Body, limit: number): number {
   if (body.length === undefined) {
     if (target.headers.has('transfer-encoding')) {
-      throw new S3Error('NotImplemented', 'A header you provided implies functionality that is not implemented', { Header: 'Transfer-Encoding' })
+      throw new S3Error('NotImplemented', 'A header you provided implies functionality that is not implemented', {
+        Header: 'Transfer-Encoding'
+      })
     }
     throw new S3Error('MissingContentLength')
   }
-  if (body.length > limit) throw new S3Error('EntityTooLarge', undefined, { ProposedSize: body.length, MaxSizeAllowed: limit })
+  if (body.length > limit) {
+    throw new S3Error('EntityTooLarge', undefined, { ProposedSize: body.length, MaxSizeAllowed: limit })
+  }
   return body.length
 }
 
@@ -74,12 +85,17 @@ function declaredLength (target: Target, payload: Payload): number | undefined {
     if (payload.kind === 'chunks') throw new S3Error('MissingContentLength')
     return undefined
   }
-  if (!/^\d{1,15}$/.test(text)) throw new S3Error('InvalidArgument', undefined, { ArgumentName: name, ArgumentValue: text })
+  if (!/^\d{1,15}$/.test(text)) {
+    throw new S3Error('InvalidArgument', undefined, { ArgumentName: name, ArgumentValue: text })
+  }
   return Number(text)
 }
 
 function checkHash (declared: string, computed: string): void {
   if (!equalText(declared, computed)) {
-    throw new S3Error('XAmzContentSHA256Mismatch', undefined, { ClientComputedContentSHA256: declared, S3ComputedContentSHA256: computed })
+    throw new S3Error('XAmzContentSHA256Mismatch', undefined, {
+      ClientComputedContentSHA256: declared,
+      S3ComputedContentSHA256: computed
+    })
   }
 }

@@ -10,7 +10,9 @@ const MAX_BUCKETS = 10_000
 
 /** By name, in pages: `max-buckets` up to 10,000. */
 export async function listBuckets ({ store, settings, query }: Call): Promise<Reply> {
-  const [prefix, token, region] = ['prefix', 'continuation-token', 'bucket-region'].map(name => queryValue({ query }, name))
+  const [
+    prefix, token, region
+  ] = ['prefix', 'continuation-token', 'bucket-region'].map(name => queryValue({ query }, name))
   const limit = bucketLimit(queryValue({ query }, 'max-buckets'))
   const after = Buffer.from(token ?? '', 'base64url').toString()
   const rest = region !== undefined && region !== settings.region
@@ -22,7 +24,9 @@ export async function listBuckets ({ store, settings, query }: Call): Promise<Re
     Buckets: {
       Bucket: page.map(({ name, createdAt }) => ({ Name: name, CreationDate: new Date(createdAt).toISOString() }))
     },
-    ContinuationToken: rest.length > page.length ? Buffer.from(page.at(-1)?.name ?? '').toString('base64url') : undefined,
+    ContinuationToken: rest.length > page.length
+      ? Buffer.from(page.at(-1)?.name ?? '').toString('base64url')
+      : undefined,
     Prefix: prefix
   }))
 }
@@ -33,15 +37,27 @@ export async function createBucket (call: Call): Promise<Reply> {
   const text = await call.body.text()
   const constraint = text.trim() === '' ? undefined : childText(parseXml(text), 'LocationConstraint')
   if (constraint !== undefined && constraint !== settings.region) {
-    throw new S3Error('IllegalLocationConstraintException', `The ${constraint} location constraint is incompatible for the region specific endpoint this request was sent to.`)
+    throw new S3Error(
+      'IllegalLocationConstraintException',
+      `The ${constraint} location constraint is incompatible for the region specific endpoint this request was sent to.`
+    )
   }
   const created = store.createBucket({ name: bucket, createdAt: secondsNow(settings) })
-  if (!created && settings.region !== 'us-east-1') throw new S3Error('BucketAlreadyOwnedByYou', undefined, { BucketName: bucket })
+  if (!created && settings.region !== 'us-east-1') {
+    throw new S3Error('BucketAlreadyOwnedByYou', undefined, { BucketName: bucket })
+  }
   return { status: 200, headers: { location: `/${bucket}` } }
 }
 
 export async function headBucket ({ settings }: Call): Promise<Reply> {
-  return { status: 200, headers: { 'x-amz-bucket-region': settings.region, 'x-amz-access-point-alias': 'false', 'content-type': 'application/xml' } }
+  return {
+    status: 200,
+    headers: {
+      'x-amz-bucket-region': settings.region,
+      'x-amz-access-point-alias': 'false',
+      'content-type': 'application/xml'
+    }
+  }
 }
 
 export async function deleteBucket ({ store, bucket }: Call): Promise<Reply> {
@@ -65,7 +81,9 @@ export async function getBucketPolicy ({ store, bucket }: Call): Promise<Reply> 
 
 export async function putBucketPolicy ({ store, bucket, body, headers }: Call): Promise<Reply> {
   const text = await verifiedText(headers, body)
-  if (Buffer.byteLength(text) > MAX_POLICY) throw new S3Error('MalformedPolicy', 'Policy exceeds the maximum allowed document size.')
+  if (Buffer.byteLength(text) > MAX_POLICY) {
+    throw new S3Error('MalformedPolicy', 'Policy exceeds the maximum allowed document size.')
+  }
   parsePolicy(text, bucket)
   store.setPolicy(bucket, text)
   return { status: 204 }
@@ -79,7 +97,10 @@ export async function deleteBucketPolicy ({ store, bucket }: Call): Promise<Repl
 function bucketLimit (text: string | undefined): number {
   if (text === undefined) return MAX_BUCKETS
   if (!/^\d{1,5}$/.test(text) || Number(text) < 1 || Number(text) > MAX_BUCKETS) {
-    throw new S3Error('InvalidArgument', `Argument max-buckets must be an integer between 1 and ${MAX_BUCKETS}`, { ArgumentName: 'max-buckets', ArgumentValue: text })
+    throw new S3Error('InvalidArgument', `Argument max-buckets must be an integer between 1 and ${MAX_BUCKETS}`, {
+      ArgumentName: 'max-buckets',
+      ArgumentValue: text
+    })
   }
   return Number(text)
 }

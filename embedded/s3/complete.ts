@@ -49,7 +49,9 @@ function findUpload ({ store, bucket, key }: Call, uploadId: string): UploadReco
 
 function repeated (call: Call, uploadId: string, listed: Listed[]): Reply {
   const record = call.store.object(call.bucket, call.key)
-  if (record === undefined || record.etag !== joinedEtag(listed.map(part => part.etag))) throw new S3Error('NoSuchUpload', undefined, { UploadId: uploadId })
+  if (record === undefined || record.etag !== joinedEtag(listed.map(part => part.etag))) {
+    throw new S3Error('NoSuchUpload', undefined, { UploadId: uploadId })
+  }
   return completed(call, record)
 }
 
@@ -66,7 +68,9 @@ function completed (call: Call, { etag, checksum }: ObjectRecord): Reply {
 function parseListed (text: string): Listed[] {
   const root = parseXml(text)
   const parts = root.children.filter(child => child.name === 'Part')
-  if (root.name !== 'CompleteMultipartUpload' || parts.length === 0 || parts.length > MAX_PARTS) throw new S3Error('MalformedXML')
+  if (root.name !== 'CompleteMultipartUpload' || parts.length === 0 || parts.length > MAX_PARTS) {
+    throw new S3Error('MalformedXML')
+  }
   return parts.map(parseListedPart)
 }
 
@@ -74,19 +78,34 @@ function parseListedPart (part: XmlElement): Listed {
   const number = childText(part, 'PartNumber')?.trim() ?? ''
   const etag = childText(part, 'ETag')?.trim()
   if (!/^\d{1,9}$/.test(number) || etag === undefined) throw new S3Error('MalformedXML')
-  return { partNumber: Number(number), etag: etag.replace(/^"(.*)"$/, '$1'), checksum: algorithm => childText(part, `Checksum${algorithm}`)?.trim() }
+  return {
+    partNumber: Number(number),
+    etag: etag.replace(/^"(.*)"$/, '$1'),
+    checksum: algorithm => childText(part, `Checksum${algorithm}`)?.trim()
+  }
 }
 
 function chooseParts (upload: UploadRecord, stored: PartRecord[], listed: Listed[]): PartRecord[] {
   const byNumber = new Map(stored.map(part => [part.partNumber, part]))
-  if (listed.some((part, index) => index > 0 && part.partNumber <= (listed[index - 1]?.partNumber ?? 0))) throw new S3Error('InvalidPartOrder', undefined, { UploadId: upload.uploadId })
+  if (listed.some((part, index) => index > 0 && part.partNumber <= (listed[index - 1]?.partNumber ?? 0))) {
+    throw new S3Error('InvalidPartOrder', undefined, { UploadId: upload.uploadId })
+  }
   return listed.map((wanted, index) => {
     const part = byNumber.get(wanted.partNumber)
     if (part === undefined || part.etag !== wanted.etag || !checksumFits(upload, part, wanted)) {
-      throw new S3Error('InvalidPart', undefined, { UploadId: upload.uploadId, PartNumber: wanted.partNumber, ETag: wanted.etag })
+      throw new S3Error('InvalidPart', undefined, {
+        UploadId: upload.uploadId,
+        PartNumber: wanted.partNumber,
+        ETag: wanted.etag
+      })
     }
     if (part.size < MIN_PART && index < listed.length - 1) {
-      throw new S3Error('EntityTooSmall', undefined, { ProposedSize: part.size, MinSizeAllowed: MIN_PART, PartNumber: part.partNumber, ETag: part.etag })
+      throw new S3Error('EntityTooSmall', undefined, {
+        ProposedSize: part.size,
+        MinSizeAllowed: MIN_PART,
+        PartNumber: part.partNumber,
+        ETag: part.etag
+      })
     }
     return part
   })
@@ -96,15 +115,28 @@ function checksumFits ({ algorithm, checksumType }: UploadRecord, part: PartReco
   if (part.checksum === undefined) return true
   const given = wanted.checksum(part.checksum.algorithm)
   if (given === undefined && algorithm !== undefined && checksumType === 'COMPOSITE') {
-    throw new S3Error('InvalidRequest', `The upload was created using a ${algorithm.toLowerCase()} checksum. The complete request must include the checksum for each part. It was missing for part ${part.partNumber} in the request.`)
+    throw new S3Error(
+      'InvalidRequest',
+      `The upload was created using a ${algorithm.toLowerCase()} checksum. The complete request must include the checksum for each part. It was missing for part ${part.partNumber} in the request.`
+    )
   }
   return given === undefined || given === part.checksum.value
 }
 
-async function objectChecksum ({ store }: Call, { algorithm, checksumType }: UploadRecord, parts: PartRecord[]): Promise<Checksum | undefined> {
+async function objectChecksum (
+  { store }: Call,
+  { algorithm, checksumType }: UploadRecord,
+  parts: PartRecord[]
+): Promise<
+  | Checksum
+  | undefined> {
   if (algorithm === undefined || checksumType === undefined) return undefined
   if (checksumType === 'COMPOSITE') {
-    return { algorithm, type: checksumType, value: compositeChecksum(algorithm, parts.map(part => part.checksum?.value ?? '')) }
+    return {
+      algorithm,
+      type: checksumType,
+      value: compositeChecksum(algorithm, parts.map(part => part.checksum?.value ?? ''))
+    }
   }
   const pieces = piecesOf(parts)
   const release = store.blobs.hold(pieces)
@@ -121,15 +153,25 @@ async function objectChecksum ({ store }: Call, { algorithm, checksumType }: Upl
 function verifyAnnounced ({ headers }: Call, parts: PartRecord[], checksum: Checksum | undefined): void {
   const size = headers.get('x-amz-mp-object-size')
   if (size !== undefined && Number(size) !== sizeOf(parts)) {
-    throw new S3Error('InvalidRequest', 'The provided \'x-amz-mp-object-size\' header value does not match the object size.')
+    throw new S3Error(
+      'InvalidRequest',
+      'The provided \'x-amz-mp-object-size\' header value does not match the object size.'
+    )
   }
   if (checksum === undefined) return
   const given = headers.get(checksumHeader(checksum.algorithm))
   if (given === undefined) announcedChecksum(headers)
-  else if (given !== checksum.value) throw new S3Error('BadDigest', `The ${checksum.algorithm} you specified did not match the calculated checksum.`)
+  else if (given !== checksum.value) {
+    throw new S3Error('BadDigest', `The ${checksum.algorithm} you specified did not match the calculated checksum.`)
+  }
 }
 
-function assemble (call: Call, upload: UploadRecord, parts: PartRecord[], checksum: Checksum | undefined): ObjectRecord {
+function assemble (
+  call: Call,
+  upload: UploadRecord,
+  parts: PartRecord[],
+  checksum: Checksum | undefined
+): ObjectRecord {
   return {
     key: upload.key,
     etag: joinedEtag(parts.map(part => part.etag)),
@@ -150,7 +192,12 @@ function joinedEtag (etags: string[]): string {
 }
 
 function piecesOf (parts: PartRecord[]): Piece[] {
-  return parts.map(({ blob, size, partNumber, checksum }) => ({ blob, size, partNumber, ...(checksum && { checksum: checksum.value }) }))
+  return parts.map(({ blob, size, partNumber, checksum }) => ({
+    blob,
+    size,
+    partNumber,
+    ...(checksum && { checksum: checksum.value })
+  }))
 }
 
 function sizeOf (parts: PartRecord[]): number {

@@ -42,11 +42,15 @@ export function writeCondition (headers: Headers): (current: ObjectRecord | unde
 }
 
 /** S3 user guide, "Conditional deletes"; size and time are those of directory buckets and cost nothing here. */
-export function deleteCondition ({ etag, size, modifiedAt }: { etag?: string | undefined, size?: string | undefined, modifiedAt?: string | undefined }): (current: ObjectRecord) => void {
+export function deleteCondition (
+  { etag, size, modifiedAt }: { etag?: string | undefined, size?: string | undefined, modifiedAt?: string | undefined }
+): (current: ObjectRecord) => void {
   return current => {
     if (etag !== undefined && !listsTag(etag, current.etag)) throw failed('If-Match')
     if (size !== undefined && Number(size) !== current.size) throw failed('x-amz-if-match-size')
-    if (modifiedAt !== undefined && Date.parse(modifiedAt) !== current.modifiedAt) throw failed('x-amz-if-match-last-modified-time')
+    if (modifiedAt !== undefined && Date.parse(modifiedAt) !== current.modifiedAt) {
+      throw failed('x-amz-if-match-last-modified-time')
+    }
   }
 }
 
@@ -58,13 +62,16 @@ export function parseRange (header: string | undefined, size: number): { start: 
   const last = match[1] === '' || match[2] === '' ? size - 1 : Math.min(Number(match[2]), size - 1)
   if (match[1] !== '' && match[2] !== '' && Number(match[2]) < first) return undefined
   if (first >= size) {
-    throw new S3Error('InvalidRange', undefined, { RangeRequested: header ?? '', ActualObjectSize: size }, { 'content-range': `bytes */${size}` })
+    throw new S3Error('InvalidRange', undefined, { RangeRequested: header ?? '', ActualObjectSize: size }, {
+      'content-range': `bytes */${size}`
+    })
   }
   return { start: first, end: last + 1 }
 }
 
 function listsTag (list: string, etag: string): boolean {
-  return list.split(',').map(tag => tag.trim().replace(/^W\//, '').replace(/^"(.*)"$/, '$1')).some(tag => tag === '*' || tag === etag)
+  return list.split(',').map(tag => tag.trim().replace(/^W\//, '').replace(/^"(.*)"$/, '$1')).some(tag =>
+    tag === '*' || tag === etag)
 }
 
 function dateOf (text: string | undefined): number | undefined {

@@ -11,7 +11,10 @@ export function copySource ({ store, headers }: Call): { bucket: string, record:
   const bucket = path.slice(0, slash)
   const key = path.slice(slash + 1)
   if (slash === -1 || key === '' || !isBucketName(bucket) || (version !== undefined && version !== 'versionId=null')) {
-    throw new S3Error('InvalidArgument', 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey', { ArgumentName: 'x-amz-copy-source', ArgumentValue: location })
+    throw new S3Error('InvalidArgument', 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey', {
+      ArgumentName: 'x-amz-copy-source',
+      ArgumentValue: location
+    })
   }
   checkKey(key)
   store.bucket(bucket)

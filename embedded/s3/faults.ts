@@ -2,14 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Reply } from './call.js'
 import { S3Error } from './errors.js'
 
-const ACTIONS = ['slow-down', 'internal-error', 'forbidden', 'error', 'reset', 'lost-reply', 'delay', 'silence', 'broken-xml', 'error-in-200'] as const
+const ACTIONS = [
+  'slow-down', 'internal-error', 'forbidden', 'error', 'reset', 'lost-reply', 'delay', 'silence', 'broken-xml',
+  'error-in-200'
+] as const
 
 export interface Fault {
   /** All that are given must fit; a `key` that ends with `*` is a prefix. */
   match?: { method?: string, operation?: string, key?: string }
   /**
    * `slow-down` 503, `internal-error` 500, `forbidden` 403, `error` (`code`, `status`): refused, nothing done.
-   * `reset`: the connection is reset after `bytes` bytes (default 0) of the request's body, of a read's answer. `lost-reply`: done, then reset.
+   * `reset`: the connection is reset after `bytes` bytes (default 0) of the request's body, of a read's answer.
+   * `lost-reply`: done, then reset.
    * `delay`: `ms` before it begins. `silence`: never answered. `broken-xml`: cut XML with `status` (200), nothing done.
    * `error-in-200`: status 200 with an `<Error>` document, nothing done.
    */
@@ -77,7 +81,9 @@ export function parseFault (text: string): Fault {
   const action = ACTIONS.find(name => name === fault.action)
   if (action === undefined) throw new S3Error('InvalidArgument', `A fault's action is one of ${ACTIONS.join(', ')}`)
   const number = (name: string): object => typeof fault[name] === 'number' ? { [name]: fault[name] } : {}
-  const string = (from: Record<string, unknown>, name: string): object => typeof from[name] === 'string' ? { [name]: from[name] } : {}
+  const string = (from: Record<string, unknown>, name: string): object => typeof from[name] === 'string'
+    ? { [name]: from[name] }
+    : {}
   return {
     action,
     match: { ...string(match, 'method'), ...string(match, 'operation'), ...string(match, 'key') },
@@ -105,13 +111,19 @@ function befall (fault: Fault): Befallen {
   }
 }
 
-async function before ({ action, ms = 0, bytes = 0, status, code }: Fault, signal: AbortSignal): Promise<Reply | undefined> {
+async function before ({ action, ms = 0, bytes = 0, status, code }: Fault, signal: AbortSignal): Promise<
+  | Reply
+  | undefined> {
   switch (action) {
     case 'slow-down': throw new S3Error('SlowDown')
     case 'internal-error': throw new S3Error('InternalError')
     case 'forbidden': throw new S3Error('AccessDenied')
     case 'error': throw new S3Error(code ?? 'InternalError', undefined, {}, {}, status)
-    case 'broken-xml': return { status: status ?? 200, headers: { 'content-type': 'application/xml' }, body: '<?xml version="1.0" encoding="UTF-8"?>\n<Result><Key>cut' }
+    case 'broken-xml': return {
+      status: status ?? 200,
+      headers: { 'content-type': 'application/xml' },
+      body: '<?xml version="1.0" encoding="UTF-8"?>\n<Result><Key>cut'
+    }
     case 'error-in-200': throw new S3Error(code ?? 'InternalError', undefined, {}, {}, 200)
     case 'reset': if (bytes === 0) throw new ConnectionReset()
       return undefined

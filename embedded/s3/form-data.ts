@@ -35,7 +35,12 @@ export async function readForm (contentType: string, source: AsyncIterable<Buffe
     size += name.length
     fields.set(name, Buffer.concat(chunks).toString())
     const rest = await reader.line(MAX_LINE)
-    if (rest === undefined || rest.startsWith('--')) throw new S3Error('InvalidArgument', 'POST requires exactly one file upload per request.', { ArgumentName: 'file', ArgumentValue: 0 })
+    if (rest === undefined || rest.startsWith('--')) {
+      throw new S3Error('InvalidArgument', 'POST requires exactly one file upload per request.', {
+        ArgumentName: 'file',
+        ArgumentValue: 0
+      })
+    }
   }
 }
 
@@ -69,7 +74,9 @@ async function * whole (bytes: AsyncGenerator<Buffer, boolean>): AsyncGenerator<
 
 function boundaryOf (contentType: string): string {
   if (!/^multipart\/form-data\b/i.test(contentType)) {
-    throw new S3Error('PreconditionFailed', undefined, { Condition: 'Bucket POST must be of the enclosure-type multipart/form-data' })
+    throw new S3Error('PreconditionFailed', undefined, {
+      Condition: 'Bucket POST must be of the enclosure-type multipart/form-data'
+    })
   }
   const match = /;\s*boundary\s*=\s*(?:"([^"]{1,200})"|([^;\s]{1,200}))/i.exec(contentType)
   const boundary = match?.[1] ?? match?.[2]

@@ -24,11 +24,20 @@ const FAULTS_BUCKET = '_faults'
  * Answers one request, whatever it is, and reads its body to the end so that the connection stays in step. Never
  * rejects: a client that has gone is nobody's error.
  */
-export async function handle (request: IncomingMessage, response: ServerResponse, options: HandlerOptions): Promise<void> {
+export async function handle (
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: HandlerOptions
+): Promise<void> {
   const gone = new AbortController()
   response.once('close', () => { gone.abort() })
   const bytes = new RequestBytes(request, response)
-  const context = { method: request.method ?? '', requestId: newRequestId(), resource: (request.url ?? '').split('?')[0] ?? '', now: options.settings.now() }
+  const context = {
+    method: request.method ?? '',
+    requestId: newRequestId(),
+    resource: (request.url ?? '').split('?')[0] ?? '',
+    now: options.settings.now()
+  }
   let release: (() => void) | undefined
   try {
     const reply = await perform(request, { ...options, bytes, signal: gone.signal })
@@ -51,16 +60,29 @@ export async function handle (request: IncomingMessage, response: ServerResponse
 async function perform (request: IncomingMessage, context: Context): Promise<Reply> {
   const target = parseTarget(request)
   if (target.bucket === FAULTS_BUCKET) return await administerFaults(target, context)
-  if (target.method === 'OPTIONS') throw target.headers.has('origin') ? new S3Error('AccessForbidden') : new S3Error('BadRequest', 'Insufficient information. Origin request header needed.')
+  if (target.method === 'OPTIONS') {
+    throw target.headers.has('origin')
+      ? new S3Error('AccessForbidden')
+      : new S3Error('BadRequest', 'Insufficient information. Origin request header needed.')
+  }
   const identity = authenticate(target, context.settings)
   const operation = findOperation(target)
-  if (target.bucket !== '' && !isBucketName(target.bucket)) throw new S3Error('InvalidBucketName', undefined, { BucketName: target.bucket })
+  if (target.bucket !== '' && !isBucketName(target.bucket)) {
+    throw new S3Error('InvalidBucketName', undefined, { BucketName: target.bucket })
+  }
   checkKey(target.key)
   const befallen = context.faults.take({ method: target.method, operation: operation.name, key: target.key })
   const instead = await befallen?.before(context.signal)
   if (instead !== undefined) return instead
   const body = openBody(target, identity.payload, befallen?.received(context.bytes) ?? context.bytes)
-  const call: Call = { ...target, identity, body, store: context.store, settings: context.settings, allows: action => permits(context, target, identity, action) }
+  const call: Call = {
+    ...target,
+    identity,
+    body,
+    store: context.store,
+    settings: context.settings,
+    allows: action => permits(context, target, identity, action)
+  }
   authorize(context, operation, call)
   refuseUnsupported(call.headers)
   if (operation.takesBody !== true) await body.text()
@@ -79,7 +101,11 @@ function permits ({ store }: Context, { bucket, key }: Target, { principal }: Id
   // The owner can always mend the policy, or nobody could.
   if (principal === 'owner' && action.endsWith('BucketPolicy')) return true
   const ofBucket = key === '' || action === 's3:ListBucket'
-  return isAllowed(policy, bucket, { principal, action, resource: ofBucket ? `arn:aws:s3:::${bucket}` : `arn:aws:s3:::${bucket}/${key}` })
+  return isAllowed(policy, bucket, {
+    principal,
+    action,
+    resource: ofBucket ? `arn:aws:s3:::${bucket}` : `arn:aws:s3:::${bucket}/${key}`
+  })
 }
 
 /** `PUT /_faults` with a fault as JSON, `GET` for the list, `DELETE` to clear; signed, or with Basic credentials. */
@@ -87,7 +113,9 @@ async function administerFaults (target: Target, { faults, settings, bytes }: Co
   const { accessKeyId, secretAccessKey } = settings.credentials
   const basic = `Basic ${Buffer.from(`${accessKeyId}:${secretAccessKey}`).toString('base64')}`
   const isBasic = equalText(target.headers.get('authorization') ?? '', basic)
-  const identity: Identity = isBasic ? { principal: 'owner', presigned: false, payload: { kind: 'plain' } } : authenticate(target, settings)
+  const identity: Identity = isBasic
+    ? { principal: 'owner', presigned: false, payload: { kind: 'plain' } }
+    : authenticate(target, settings)
   if (identity.principal !== 'owner') throw new S3Error('AccessDenied')
   const text = await openBody(target, identity.payload, bytes).text()
   switch (target.method) {
@@ -103,5 +131,8 @@ async function administerFaults (target: Target, { faults, settings, bytes }: Co
 /** Public objects may be read by any page, as a bucket that serves them would be set up. */
 function withCors (reply: Reply, operation: Operation, { headers }: Call): Reply {
   if (operation.action !== 's3:GetObject' || !headers.has('origin')) return reply
-  return { ...reply, headers: { ...reply.headers, 'access-control-allow-origin': '*', 'access-control-expose-headers': 'ETag' } }
+  return {
+    ...reply,
+    headers: { ...reply.headers, 'access-control-allow-origin': '*', 'access-control-expose-headers': 'ETag' }
+  }
 }

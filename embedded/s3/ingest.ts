@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Body } from './body.js'
-import { ALGORITHMS, checksumHeader, createDigest, isAlgorithm, isBase64, isChecksum, type Algorithm } from './checksums.js'
+import {
+  ALGORITHMS,
+  checksumHeader,
+  createDigest,
+  isAlgorithm,
+  isBase64,
+  isChecksum,
+  type Algorithm
+} from './checksums.js'
 import { S3Error } from './errors.js'
 import type { Checksum } from './records.js'
 import type { Store } from './store.js'
@@ -21,7 +29,9 @@ interface Sent { headers: ReadonlyMap<string, string>, trailers: ReadonlyMap<str
  */
 export function createVerifier ({ headers, trailers }: Sent, algorithm?: Algorithm): Verifier {
   const contentMd5 = headers.get('content-md5')
-  if (contentMd5 !== undefined && !isBase64(contentMd5, 16)) throw new S3Error('InvalidDigest', undefined, { 'Content-MD5': contentMd5 })
+  if (contentMd5 !== undefined && !isBase64(contentMd5, 16)) {
+    throw new S3Error('InvalidDigest', undefined, { 'Content-MD5': contentMd5 })
+  }
   const announced = announcedChecksum(headers)
   const computed = announced?.algorithm ?? algorithm
   const md5 = createHash('md5')
@@ -33,7 +43,9 @@ export function createVerifier ({ headers, trailers }: Sent, algorithm?: Algorit
     },
     finish () {
       const sum = md5.digest()
-      if (contentMd5 !== undefined && sum.toString('base64') !== contentMd5) throw new S3Error('BadDigest', 'The Content-MD5 you specified did not match what we received.')
+      if (contentMd5 !== undefined && sum.toString('base64') !== contentMd5) {
+        throw new S3Error('BadDigest', 'The Content-MD5 you specified did not match what we received.')
+      }
       if (computed === undefined || digest === undefined) return { md5: sum.toString('hex') }
       const value = digest.digest().toString('base64')
       if (announced !== undefined && expectedValue(announced, trailers) !== value) {
@@ -45,7 +57,10 @@ export function createVerifier ({ headers, trailers }: Sent, algorithm?: Algorit
 }
 
 /** Streams the bytes into a fresh blob and verifies them; nothing stays when it throws. */
-export async function ingest (store: Store, bytes: AsyncIterable<Uint8Array>, verifier: Verifier): Promise<Verified & { blob: string, size: number }> {
+export async function ingest (store: Store, bytes: AsyncIterable<Uint8Array>, verifier: Verifier): Promise<Verified & {
+  blob: string
+  size: number
+}> {
   let verified: Verified | undefined
   async function * checked (): AsyncGenerator<Uint8Array> {
     for await (const chunk of bytes) {
@@ -79,7 +94,9 @@ export async function verifiedText (headers: ReadonlyMap<string, string>, body: 
 
 /** Response headers that repeat a checksum. */
 export function checksumHeaders (checksum: Checksum | undefined): Record<string, string> {
-  return checksum === undefined ? {} : { [checksumHeader(checksum.algorithm)]: checksum.value, 'x-amz-checksum-type': checksum.type }
+  return checksum === undefined
+    ? {}
+    : { [checksumHeader(checksum.algorithm)]: checksum.value, 'x-amz-checksum-type': checksum.type }
 }
 
 interface Announced { algorithm: Algorithm, value: string | undefined }
@@ -87,31 +104,52 @@ interface Announced { algorithm: Algorithm, value: string | undefined }
 /** The one checksum that the headers give, or promise for the trailer. */
 export function announcedChecksum (headers: ReadonlyMap<string, string>): Announced | undefined {
   const given = [...headers].filter(([name]) => /^x-amz-checksum-(?!algorithm$|type$|mode$)/.test(name))
-  const promised = (headers.get('x-amz-trailer') ?? '').split(',').map(name => name.trim().toLowerCase()).filter(name => name.startsWith('x-amz-checksum-'))
+  const promised = (headers.get('x-amz-trailer') ?? '').split(',').map(name => name.trim().toLowerCase()).filter(
+    name => name.startsWith('x-amz-checksum-')
+  )
   const names = [...given.map(([name]) => name), ...promised]
-  if (names.length > 1) throw new S3Error('InvalidRequest', 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.')
+  if (names.length > 1) {
+    throw new S3Error(
+      'InvalidRequest',
+      'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.'
+    )
+  }
   const named = headers.get('x-amz-sdk-checksum-algorithm')
   const [name] = names
   if (name === undefined) {
-    if (named !== undefined) throw new S3Error('InvalidRequest', 'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.')
+    if (named !== undefined) {
+      throw new S3Error(
+        'InvalidRequest',
+        'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.'
+      )
+    }
     return undefined
   }
   const algorithm = name.slice('x-amz-checksum-'.length).toUpperCase()
   if (!isAlgorithm(algorithm)) throw unsupportedAlgorithm()
-  if (named !== undefined && named.toUpperCase() !== algorithm) throw new S3Error('InvalidRequest', 'Value for x-amz-sdk-checksum-algorithm header is invalid.')
+  if (named !== undefined && named.toUpperCase() !== algorithm) {
+    throw new S3Error('InvalidRequest', 'Value for x-amz-sdk-checksum-algorithm header is invalid.')
+  }
   const value = given[0]?.[1]
-  if (value !== undefined && !isChecksum(algorithm, value)) throw new S3Error('InvalidRequest', `Value for ${name} header is invalid.`)
+  if (value !== undefined && !isChecksum(algorithm, value)) {
+    throw new S3Error('InvalidRequest', `Value for ${name} header is invalid.`)
+  }
   return { algorithm, value }
 }
 
 export function unsupportedAlgorithm (): S3Error {
-  return new S3Error('InvalidRequest', `Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${ALGORITHMS.join(', ')}]`)
+  return new S3Error(
+    'InvalidRequest',
+    `Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${ALGORITHMS.join(', ')}]`
+  )
 }
 
 function expectedValue ({ algorithm, value }: Announced, trailers: ReadonlyMap<string, string>): string {
   if (value !== undefined) return value
   const trailing = trailers.get(checksumHeader(algorithm))
   if (trailing === undefined) throw new S3Error('MalformedTrailerError')
-  if (!isChecksum(algorithm, trailing)) throw new S3Error('InvalidRequest', `Value for ${checksumHeader(algorithm)} trailing header is invalid.`)
+  if (!isChecksum(algorithm, trailing)) {
+    throw new S3Error('InvalidRequest', `Value for ${checksumHeader(algorithm)} trailing header is invalid.`)
+  }
   return trailing
 }

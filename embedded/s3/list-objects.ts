@@ -20,7 +20,9 @@ export async function listObjectsV2 (call: Call): Promise<Reply> {
     Prefix: encode(prefix),
     StartAfter: startAfter === '' ? undefined : encode(startAfter),
     ContinuationToken: token,
-    NextContinuationToken: page.truncated && page.last !== undefined ? Buffer.from(page.last).toString('base64url') : undefined,
+    NextContinuationToken: page.truncated && page.last !== undefined
+      ? Buffer.from(page.last).toString('base64url')
+      : undefined,
     KeyCount: page.items.length + page.prefixes.length,
     MaxKeys: limit,
     Delimiter: delimiter === '' ? undefined : encode(delimiter),
@@ -72,7 +74,9 @@ function text (call: Call, name: string): string {
 function readToken (token: string): string {
   const key = Buffer.from(token, 'base64url').toString()
   if (key === '' || Buffer.from(key).toString('base64url') !== token) {
-    throw new S3Error('InvalidArgument', 'The continuation token provided is incorrect', { ArgumentName: 'continuation-token' })
+    throw new S3Error('InvalidArgument', 'The continuation token provided is incorrect', {
+      ArgumentName: 'continuation-token'
+    })
   }
   return key
 }

@@ -9,12 +9,15 @@ import { xmlDocument } from './xml.js'
 /** By key, then by age; a marker is a key, or a key and an upload id. */
 export async function listMultipartUploads (call: Call): Promise<Reply> {
   const { store, bucket, query, settings } = call
-  const [prefix, delimiter, keyMarker] = [queryValue(call, 'prefix') ?? '', queryValue(call, 'delimiter') ?? '', queryValue(call, 'key-marker') ?? '']
+  const [
+    prefix, delimiter, keyMarker
+  ] = [queryValue(call, 'prefix') ?? '', queryValue(call, 'delimiter') ?? '', queryValue(call, 'key-marker') ?? '']
   const idMarker = keyMarker === '' ? '' : queryValue(call, 'upload-id-marker') ?? ''
   const limit = pageLimit(query, 'max-uploads')
   const { encodingType, encode } = nameEncoder(query)
   // The marker's own key begins the page again: its uploads up to the marked one were listed before.
-  const wasListed = ({ key, uploadId }: UploadRecord): boolean => key === keyMarker && (idMarker === '' || uploadId <= idMarker)
+  const wasListed = ({ key, uploadId }: UploadRecord): boolean => key === keyMarker &&
+    (idMarker === '' || uploadId <= idMarker)
   function * unlisted (start: Buffer): Generator<UploadRecord> {
     for (const upload of store.uploads(bucket, start)) if (keyMarker === '' || !wasListed(upload)) yield upload
   }
@@ -50,7 +53,12 @@ export async function listParts (call: Call): Promise<Reply> {
   const { store, bucket, key, query, settings } = call
   const upload = store.upload(bucket, key, queryValue(call, 'uploadId') ?? '')
   const marker = queryValue(call, 'part-number-marker') ?? '0'
-  if (!/^\d{1,10}$/.test(marker)) throw new S3Error('InvalidArgument', 'Provided part-number-marker not an integer or within integer range', { ArgumentName: 'part-number-marker', ArgumentValue: marker })
+  if (!/^\d{1,10}$/.test(marker)) {
+    throw new S3Error('InvalidArgument', 'Provided part-number-marker not an integer or within integer range', {
+      ArgumentName: 'part-number-marker',
+      ArgumentValue: marker
+    })
+  }
   const limit = pageLimit(query, 'max-parts')
   const { encodingType, encode } = nameEncoder(query)
   const rest = store.parts(upload.uploadId).filter(part => part.partNumber > Number(marker))

@@ -8,10 +8,15 @@ import { xmlDocument } from './xml.js'
 /** As of a bucket that was never versioned: each object is its own latest version, `null`. */
 export async function listObjectVersions (call: Call): Promise<Reply> {
   const { store, bucket, query, settings } = call
-  const [prefix, delimiter, keyMarker] = [queryValue(call, 'prefix') ?? '', queryValue(call, 'delimiter') ?? '', queryValue(call, 'key-marker') ?? '']
+  const [
+    prefix, delimiter, keyMarker
+  ] = [queryValue(call, 'prefix') ?? '', queryValue(call, 'delimiter') ?? '', queryValue(call, 'key-marker') ?? '']
   const versionMarker = queryValue(call, 'version-id-marker') ?? ''
   if (versionMarker !== '' && keyMarker === '') {
-    throw new S3Error('InvalidArgument', 'A version-id marker cannot be specified without a key marker.', { ArgumentName: 'version-id-marker', ArgumentValue: versionMarker })
+    throw new S3Error('InvalidArgument', 'A version-id marker cannot be specified without a key marker.', {
+      ArgumentName: 'version-id-marker',
+      ArgumentValue: versionMarker
+    })
   }
   const limit = pageLimit(query, 'max-keys')
   const { encodingType, encode } = nameEncoder(query)

@@ -24,7 +24,10 @@ interface Window {
  * One page of keys in UTF-8 binary order, rolled up at the delimiter. `from` yields items in that order from a byte
  * position on; a common prefix is leapt over, not read through.
  */
-export function rollUp<T extends { key: string }> (from: (start: Buffer) => Iterable<T>, { prefix, delimiter, after, limit }: Window): Page<T> {
+export function rollUp<T extends { key: string }> (
+  from: (start: Buffer) => Iterable<T>,
+  { prefix, delimiter, after, limit }: Window
+): Page<T> {
   const page: Page<T> = { items: [], prefixes: [], truncated: false, last: undefined }
   if (limit === 0) return page
   let start: Buffer | undefined = firstAfter(prefix, delimiter, after)
@@ -57,23 +60,39 @@ export function pageLimit (query: Target['query'], name: string): number {
   const text = queryValue({ query }, name)
   if (text === undefined || text === '') return MAX_PAGE
   if (!/^\d{1,10}$/.test(text) || Number(text) > 0x7FFFFFFF) {
-    throw new S3Error('InvalidArgument', /^-\d+$/.test(text) ? `Argument ${name} must be an integer between 0 and 2147483647` : `Provided ${name} not an integer or within integer range`, { ArgumentName: name, ArgumentValue: text })
+    throw new S3Error(
+      'InvalidArgument',
+      /^-\d+$/.test(text)
+        ? `Argument ${name} must be an integer between 0 and 2147483647`
+        : `Provided ${name} not an integer or within integer range`,
+      { ArgumentName: name, ArgumentValue: text }
+    )
   }
   return Math.min(Number(text), MAX_PAGE)
 }
 
 /** How names leave: as they are, or as `encoding-type=url` asks. */
-export function nameEncoder (query: Target['query']): { encodingType: string | undefined, encode: (name: string) => string } {
+export function nameEncoder (query: Target['query']): {
+  encodingType: string | undefined
+  encode: (name: string) => string
+} {
   const encodingType = queryValue({ query }, 'encoding-type')
   if (encodingType === undefined) return { encodingType, encode: name => name }
-  if (encodingType !== 'url') throw new S3Error('InvalidArgument', 'Invalid Encoding Method specified in Request', { ArgumentName: 'encoding-type', ArgumentValue: encodingType })
+  if (encodingType !== 'url') {
+    throw new S3Error('InvalidArgument', 'Invalid Encoding Method specified in Request', {
+      ArgumentName: 'encoding-type',
+      ArgumentValue: encodingType
+    })
+  }
   return { encodingType, encode: encodeListed }
 }
 
 function firstAfter (prefix: string, delimiter: string, after: string): Buffer {
   if (after === '') return Buffer.from(prefix)
   const cut = delimiter === '' || !after.startsWith(prefix) ? -1 : after.indexOf(delimiter, prefix.length)
-  const next = cut !== -1 && cut + delimiter.length === after.length ? successor(after) : Buffer.concat([Buffer.from(after), Buffer.alloc(1)])
+  const next = cut !== -1 && cut + delimiter.length === after.length
+    ? successor(after)
+    : Buffer.concat([Buffer.from(after), Buffer.alloc(1)])
   const first = Buffer.from(prefix)
   return Buffer.compare(next, first) > 0 ? next : first
 }

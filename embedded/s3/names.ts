@@ -13,7 +13,9 @@ export function isBucketName (name: string): boolean {
 /** Any UTF-8 of 1 to 1,024 bytes is a key; `.`, `..` and `//` mean nothing special. */
 export function checkKey (key: string): void {
   const size = Buffer.byteLength(key)
-  if (size > MAX_KEY_BYTES) throw new S3Error('KeyTooLongError', undefined, { Size: size, MaxSizeAllowed: MAX_KEY_BYTES })
+  if (size > MAX_KEY_BYTES) {
+    throw new S3Error('KeyTooLongError', undefined, { Size: size, MaxSizeAllowed: MAX_KEY_BYTES })
+  }
 }
 
 /** RFC 3986 §2.1 over bytes. Throws InvalidURI when the escapes are broken or do not make UTF-8. */

@@ -1,10 +1,19 @@
 import { S3Error } from './errors.js'
 
-interface Statement { effect: 'Allow' | 'Deny', actions: string[], resources: string[], isListed: boolean, everyone: boolean }
+interface Statement {
+  effect: 'Allow' | 'Deny'
+  actions: string[]
+  resources: string[]
+  isListed: boolean
+  everyone: boolean
+}
 
 const STATEMENT_FIELDS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'NotResource']
 
-/** Anybody may read what is in the library, and objects without a folder, as the replaced system wrote them; nobody else's uploads. */
+/**
+ * Anybody may read what is in the library, and objects without a folder, as the replaced system wrote them; nobody
+ * else's uploads.
+ */
 export function publicReadPolicy (bucket: string): string {
   const everybody = { Effect: 'Allow', Principal: '*', Action: 's3:GetObject' }
   return JSON.stringify({
@@ -20,7 +29,15 @@ export function publicReadPolicy (bucket: string): string {
 export function formerPublicReadPolicy (bucket: string): string {
   return JSON.stringify({
     Version: '2012-10-17',
-    Statement: [{ Sid: 'PublicRead', Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${bucket}/*` }]
+    Statement: [
+      {
+        Sid: 'PublicRead',
+        Effect: 'Allow',
+        Principal: '*',
+        Action: 's3:GetObject',
+        Resource: `arn:aws:s3:::${bucket}/*`
+      }
+    ]
   })
 }
 
@@ -37,7 +54,11 @@ export function parsePolicy (text: string, bucket: string): Statement[] {
 }
 
 /** Explicit denial wins, then permission; the owner needs none. */
-export function isAllowed (policy: string | undefined, bucket: string, request: { principal: 'owner' | 'anonymous', action: string, resource: string }): boolean {
+export function isAllowed (
+  policy: string | undefined,
+  bucket: string,
+  request: { principal: 'owner' | 'anonymous', action: string, resource: string }
+): boolean {
   const applicable = policy === undefined
     ? []
     : parsePolicy(policy, bucket).filter(statement => statement.everyone &&
@@ -55,12 +76,18 @@ function parseStatement (item: unknown, bucket: string): Statement {
   const effect = statement.Effect
   if (effect !== 'Allow' && effect !== 'Deny') throw new S3Error('MalformedPolicy', `Invalid effect: ${String(effect)}`)
   const actions = texts(statement.Action, 'Action')
-  if (actions.some(action => !/^(\*|s3:[\w*?]+)$/i.test(action))) throw new S3Error('MalformedPolicy', 'Policy has invalid action')
+  if (actions.some(action => !/^(\*|s3:[\w*?]+)$/i.test(action))) {
+    throw new S3Error('MalformedPolicy', 'Policy has invalid action')
+  }
   const isListed = statement.NotResource === undefined
-  if (!isListed && statement.Resource !== undefined) throw new S3Error('MalformedPolicy', 'A statement has Resource or NotResource, not both')
+  if (!isListed && statement.Resource !== undefined) {
+    throw new S3Error('MalformedPolicy', 'A statement has Resource or NotResource, not both')
+  }
   const resources = texts(isListed ? statement.Resource : statement.NotResource, 'Resource')
   const arn = `arn:aws:s3:::${bucket}`
-  if (resources.some(resource => resource !== arn && !resource.startsWith(`${arn}/`) && resource !== `${arn}*`)) throw new S3Error('MalformedPolicy', 'Policy has invalid resource')
+  if (resources.some(resource => resource !== arn && !resource.startsWith(`${arn}/`) && resource !== `${arn}*`)) {
+    throw new S3Error('MalformedPolicy', 'Policy has invalid resource')
+  }
   return { effect, actions, resources, isListed, everyone: principals(statement.Principal).includes('*') }
 }
 
@@ -71,7 +98,9 @@ function principals (principal: unknown): string[] {
 function texts (value: unknown, name: string): string[] {
   const list = listOf(value)
   const strings = list.filter(item => typeof item === 'string')
-  if (strings.length === 0 || strings.length !== list.length) throw new S3Error('MalformedPolicy', `Missing required field ${name}`)
+  if (strings.length === 0 || strings.length !== list.length) {
+    throw new S3Error('MalformedPolicy', `Missing required field ${name}`)
+  }
   return strings
 }
 
@@ -96,7 +125,8 @@ function matches (pattern: string, text: string): boolean {
   let [p, t, star, mark] = [0, 0, -1, 0]
   while (t < text.length) {
     if (pattern[p] === '*') [star, mark] = [p++, t]
-    else if (pattern[p] === '?' || pattern[p] === text[t]) { p++; t++ } else if (star !== -1) [p, t] = [star + 1, ++mark]
+    else if (pattern[p] === '?' ||
+      pattern[p] === text[t]) { p++; t++ } else if (star !== -1) [p, t] = [star + 1, ++mark]
     else return false
   }
   while (pattern[p] === '*') p++

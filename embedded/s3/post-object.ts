@@ -12,7 +12,9 @@ import { checkPolicy, type SizeRange } from './post-policy.js'
 import { equalText, sign, signingKey } from './signature.js'
 import { xmlDocument } from './xml.js'
 
-/** A browser's upload (S3 API reference, "POST Object"): the form carries a signed policy in place of a signed request. */
+/**
+ * A browser's upload (S3 API reference, "POST Object"): the form carries a signed policy in place of a signed request.
+ */
 export async function postObject (call: Call): Promise<Reply> {
   const { store, bucket, headers, body, settings } = call
   const { fields, filename, file } = await readForm(headers.get('content-type') ?? '', body.bytes())
@@ -24,7 +26,13 @@ export async function postObject (call: Call): Promise<Reply> {
   const verifier = createVerifier({ headers: fields, trailers: new Map() })
   const { blob, size, md5, checksum } = await ingest(store, limited(file, range), verifier)
   adopt(store, blob, () => store.putObject(bucket, {
-    key, etag: md5, size, modifiedAt: secondsNow(settings), pieces: [{ blob, size }], ...describe(fields), ...(checksum && { checksum })
+    key,
+    etag: md5,
+    size,
+    modifiedAt: secondsNow(settings),
+    pieces: [{ blob, size }],
+    ...describe(fields),
+    ...(checksum && { checksum })
   }, writeCondition(fields)))
   return answer(call, fields, key, md5, checksumHeaders(checksum))
 }
@@ -32,7 +40,11 @@ export async function postObject (call: Call): Promise<Reply> {
 function formKey (fields: ReadonlyMap<string, string>, filename: string): string {
   const key = fields.get('key')
   if (key === undefined || key === '') {
-    throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'key\'.  If it is specified, please check the order of the fields.', { ArgumentName: 'key', ArgumentValue: '' })
+    throw new S3Error(
+      'InvalidArgument',
+      'Bucket POST must contain a field named \'key\'.  If it is specified, please check the order of the fields.',
+      { ArgumentName: 'key', ArgumentValue: '' }
+    )
   }
   return key.replace(/\$\{filename\}/g, () => filename.replace(/^.*[/\\]/s, ''))
 }
@@ -42,17 +54,31 @@ function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>)
   const policy = fields.get('policy')
   if (policy === undefined) throw new S3Error('AccessDenied')
   if (fields.has('awsaccesskeyid')) return signedV2(settings, fields, policy)
-  const [algorithm, credential, stamp, signature] = ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].map(name => fields.get(name))
+  const [
+    algorithm, credential, stamp, signature
+  ] = ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].map(name => fields.get(name))
   checkToken(fields.get('x-amz-security-token'))
   if (algorithm === undefined || credential === undefined || stamp === undefined || signature === undefined) {
-    throw new S3Error('InvalidArgument', 'Bucket POST must contain the fields x-amz-algorithm, x-amz-credential, x-amz-date and x-amz-signature beside a policy.')
+    throw new S3Error(
+      'InvalidArgument',
+      'Bucket POST must contain the fields x-amz-algorithm, x-amz-credential, x-amz-date and x-amz-signature beside a policy.'
+    )
   }
-  if (algorithm !== 'AWS4-HMAC-SHA256' || parseStamp(stamp) === undefined) throw new S3Error('InvalidArgument', 'X-Amz-Algorithm only supports AWS4-HMAC-SHA256, with an ISO 8601 X-Amz-Date')
-  const { accessKeyId, scope } = parseCredential(credential, 'InvalidArgument', 'Error parsing the X-Amz-Credential field')
+  if (algorithm !== 'AWS4-HMAC-SHA256' || parseStamp(stamp) === undefined) {
+    throw new S3Error('InvalidArgument', 'X-Amz-Algorithm only supports AWS4-HMAC-SHA256, with an ISO 8601 X-Amz-Date')
+  }
+  const {
+    accessKeyId,
+    scope
+  } = parseCredential(credential, 'InvalidArgument', 'Error parsing the X-Amz-Credential field')
   checkAccessKey(accessKeyId, settings)
   checkScope(scope, stamp, settings, 'InvalidArgument', 'Error parsing the X-Amz-Credential field')
   if (!equalText(signature, sign(signingKey(settings.credentials.secretAccessKey, scope), policy))) {
-    throw new S3Error('SignatureDoesNotMatch', undefined, { AWSAccessKeyId: accessKeyId, StringToSign: policy, SignatureProvided: signature })
+    throw new S3Error('SignatureDoesNotMatch', undefined, {
+      AWSAccessKeyId: accessKeyId,
+      StringToSign: policy,
+      SignatureProvided: signature
+    })
   }
   return policy
 }
@@ -60,11 +86,20 @@ function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>)
 /** Signature Version 2, as boto3 signs forms unless it is told otherwise. */
 function signedV2 (settings: Call['settings'], fields: ReadonlyMap<string, string>, policy: string): string {
   const [accessKeyId = '', signature = ''] = ['awsaccesskeyid', 'signature'].map(name => fields.get(name))
-  if (signature === '') throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'signature\'.', { ArgumentName: 'signature', ArgumentValue: '' })
+  if (signature === '') {
+    throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'signature\'.', {
+      ArgumentName: 'signature',
+      ArgumentValue: ''
+    })
+  }
   checkToken(fields.get('x-amz-security-token'))
   checkAccessKey(accessKeyId, settings)
   if (!equalText(signature, signV2(settings.credentials.secretAccessKey, policy))) {
-    throw new S3Error('SignatureDoesNotMatch', undefined, { AWSAccessKeyId: accessKeyId, StringToSign: policy, SignatureProvided: signature })
+    throw new S3Error('SignatureDoesNotMatch', undefined, {
+      AWSAccessKeyId: accessKeyId,
+      StringToSign: policy,
+      SignatureProvided: signature
+    })
   }
   return policy
 }
@@ -86,17 +121,29 @@ async function * limited (file: AsyncIterable<Buffer>, range: SizeRange | undefi
   if (size < min) throw new S3Error('EntityTooSmall', undefined, { ProposedSize: size, MinSizeAllowed: min })
 }
 
-function answer ({ bucket, headers }: Call, fields: ReadonlyMap<string, string>, key: string, md5: string, extra: Record<string, string>): Reply {
+function answer (
+  { bucket, headers }: Call,
+  fields: ReadonlyMap<string, string>,
+  key: string,
+  md5: string,
+  extra: Record<string, string>
+): Reply {
   const location = `http://${headers.get('host') ?? ''}/${bucket}/${encodeUri(key)}`
   const common = { etag: quoted(md5), location, ...extra }
   const redirect = redirectTarget(fields.get('success_action_redirect') ?? fields.get('redirect'))
   if (redirect !== undefined) {
-    for (const [name, value] of [['bucket', bucket], ['key', key], ['etag', quoted(md5)]] as const) redirect.searchParams.append(name, value)
+    for (const [name, value] of [['bucket', bucket], ['key', key], ['etag', quoted(md5)]] as const) {
+      redirect.searchParams.append(name, value)
+    }
     return { status: 303, headers: { ...common, location: redirect.href } }
   }
   const status = fields.get('success_action_status')
   if (status === '201') {
-    const created = xmlDocument('PostResponse', { Location: location, Bucket: bucket, Key: key, ETag: quoted(md5) }, false)
+    const created = xmlDocument(
+      'PostResponse',
+      { Location: location, Bucket: bucket, Key: key, ETag: quoted(md5) },
+      false
+    )
     return { ...xmlReply(created, common), status: 201 }
   }
   return { status: status === '200' ? 200 : 204, headers: common }

@@ -9,7 +9,9 @@ const UNCOVERED = /^(x-amz-signature|awsaccesskeyid|signature|policy|file|x-igno
  * the signature, the policy and `x-ignore-*` must be named by one. Returns what `content-length-range` allows.
  * Throws AccessDenied and InvalidPolicyDocument.
  */
-export function checkPolicy (encoded: string, fields: ReadonlyMap<string, string>, bucket: string, now: Date): SizeRange | undefined {
+export function checkPolicy (encoded: string, fields: ReadonlyMap<string, string>, bucket: string, now: Date):
+  | SizeRange
+  | undefined {
   const { expiration, conditions } = parsePolicyDocument(encoded)
   if (now.getTime() > expiration) throw denied('Policy expired.')
   const values = new Map(fields).set('bucket', bucket)
@@ -21,7 +23,9 @@ export function checkPolicy (encoded: string, fields: ReadonlyMap<string, string
       continue
     }
     covered.add(condition.field)
-    if (!holds(condition, values.get(condition.field))) throw denied(`Policy Condition failed: ["${condition.operator}", "$${condition.field}", "${condition.value}"]`)
+    if (!holds(condition, values.get(condition.field))) {
+      throw denied(`Policy Condition failed: ["${condition.operator}", "$${condition.field}", "${condition.value}"]`)
+    }
   }
   const extra = [...fields.keys()].filter(name => name !== 'bucket' && !UNCOVERED.test(name) && !covered.has(name))
   if (extra.length > 0) throw denied(`Extra input fields: ${extra.join(', ')}`)
@@ -37,8 +41,13 @@ function parsePolicyDocument (encoded: string): { expiration: number, conditions
   } catch {
     throw invalid('Invalid JSON.')
   }
-  const { expiration, conditions } = typeof document === 'object' && document !== null ? document as Record<string, unknown> : {}
-  const time = typeof expiration === 'string' && /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(expiration) ? Date.parse(expiration) : NaN
+  const {
+    expiration,
+    conditions
+  } = typeof document === 'object' && document !== null ? document as Record<string, unknown> : {}
+  const time = typeof expiration === 'string' && /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(expiration)
+    ? Date.parse(expiration)
+    : NaN
   if (Number.isNaN(time)) throw invalid('Policy missing expiration, or it is no ISO 8601 date.')
   if (!Array.isArray(conditions)) throw invalid('Policy missing conditions.')
   return { expiration: time, conditions: conditions.flatMap(parseCondition) }
@@ -55,10 +64,14 @@ function parseCondition (condition: unknown): (Match | SizeRange)[] {
   if (condition.length !== 3) throw invalid('Conditions have three elements.')
   if (name === 'content-length-range') {
     const [min, max] = [Number(first), Number(second)]
-    if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min < 0 || max < min) throw invalid('Invalid content-length-range.')
+    if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min < 0 || max < min) {
+      throw invalid('Invalid content-length-range.')
+    }
     return [{ min, max }]
   }
-  if ((name !== 'eq' && name !== 'starts-with') || typeof first !== 'string' || !first.startsWith('$')) throw invalid('Unknown condition.')
+  if ((name !== 'eq' && name !== 'starts-with') || typeof first !== 'string' || !first.startsWith('$')) {
+    throw invalid('Unknown condition.')
+  }
   return [match(name, first.slice(1), second)]
 }
 

@@ -9,7 +9,13 @@ import { xmlDocument, type Content } from './xml.js'
 
 const MAX_PARTS_PAGE = 1000
 
-interface Stretch { start: number, end: number, status: 200 | 206, headers: Record<string, string | number>, checksum?: Checksum | undefined }
+interface Stretch {
+  start: number
+  end: number
+  status: 200 | 206
+  headers: Record<string, string | number>
+  checksum?: Checksum | undefined
+}
 
 /** GetObject and HeadObject: conditions, then one range or one part, then the bytes as a stream. */
 export async function getObject (call: Call): Promise<Reply> {
@@ -17,7 +23,9 @@ export async function getObject (call: Call): Promise<Reply> {
   const record = existing(call)
   const overrides = responseOverrides(call)
   const tags = { etag: quoted(record.etag), 'last-modified': new Date(record.modifiedAt).toUTCString() }
-  if (readCondition(headers, record) === 'not-modified') return { status: 304, headers: { ...tags, 'cache-control': record.headers['cache-control'] } }
+  if (readCondition(headers, record) === 'not-modified') {
+    return { status: 304, headers: { ...tags, 'cache-control': record.headers['cache-control'] } }
+  }
   const stretch = stretchOf(call, record)
   const metadata = Object.entries(record.metadata).map(([name, value]) => [`x-amz-meta-${name}`, value])
   const wantsChecksum = headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED'
@@ -42,19 +50,31 @@ export async function getObjectAttributes (call: Call): Promise<Reply> {
   const wanted = (call.headers.get('x-amz-object-attributes') ?? '').split(',').map(name => name.trim())
   const known: Record<string, Content> = {
     ETag: record.etag,
-    Checksum: record.checksum && { [`Checksum${record.checksum.algorithm}`]: record.checksum.value, ChecksumType: record.checksum.type },
+    Checksum: record.checksum &&
+      { [`Checksum${record.checksum.algorithm}`]: record.checksum.value, ChecksumType: record.checksum.type },
     ObjectParts: record.uploadId === undefined ? undefined : objectParts(call, record),
     StorageClass: 'STANDARD',
     ObjectSize: record.size
   }
-  if (wanted.some(name => !(name in known))) throw new S3Error('InvalidArgument', 'Invalid attribute name specified.', { ArgumentName: 'x-amz-object-attributes' })
+  if (wanted.some(name => !(name in known))) {
+    throw new S3Error('InvalidArgument', 'Invalid attribute name specified.', {
+      ArgumentName: 'x-amz-object-attributes'
+    })
+  }
   const chosen = Object.fromEntries(Object.entries(known).filter(([name]) => wanted.includes(name)))
-  return xmlReply(xmlDocument('GetObjectAttributesResponse', chosen), { 'last-modified': new Date(record.modifiedAt).toUTCString() })
+  return xmlReply(xmlDocument('GetObjectAttributesResponse', chosen), {
+    'last-modified': new Date(record.modifiedAt).toUTCString()
+  })
 }
 
 /** The parts themselves are told of objects that have checksums only, as in S3. */
 function objectParts ({ headers }: Call, { pieces, checksum }: ObjectRecord): Content {
-  const [limit, marker] = [attributeNumber(headers, 'x-amz-max-parts', MAX_PARTS_PAGE), attributeNumber(headers, 'x-amz-part-number-marker', 0)]
+  const [
+    limit, marker
+  ] = [
+    attributeNumber(headers, 'x-amz-max-parts', MAX_PARTS_PAGE),
+    attributeNumber(headers, 'x-amz-part-number-marker', 0)
+  ]
   if (checksum === undefined) return { PartsCount: pieces.length }
   const rest = pieces.filter(({ partNumber = 1 }) => partNumber > marker)
   const page = rest.slice(0, Math.min(limit, MAX_PARTS_PAGE))
@@ -64,14 +84,23 @@ function objectParts ({ headers }: Call, { pieces, checksum }: ObjectRecord): Co
     NextPartNumberMarker: page.at(-1)?.partNumber ?? 0,
     MaxParts: limit,
     IsTruncated: rest.length > page.length,
-    Part: page.map(piece => ({ PartNumber: piece.partNumber, Size: piece.size, [`Checksum${checksum.algorithm}`]: piece.checksum }))
+    Part: page.map(piece => ({
+      PartNumber: piece.partNumber,
+      Size: piece.size,
+      [`Checksum${checksum.algorithm}`]: piece.checksum
+    }))
   }
 }
 
 function attributeNumber (headers: Call['headers'], name: string, otherwise: number): number {
   const text = headers.get(name)
   if (text === undefined) return otherwise
-  if (!/^\d{1,9}$/.test(text)) throw new S3Error('InvalidArgument', `Provided ${name} not an integer or within integer range`, { ArgumentName: name, ArgumentValue: text })
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new S3Error('InvalidArgument', `Provided ${name} not an integer or within integer range`, {
+      ArgumentName: name,
+      ArgumentValue: text
+    })
+  }
   return Number(text)
 }
 
@@ -86,22 +115,38 @@ function stretchOf (call: Call, record: ObjectRecord): Stretch {
   const range = ifRangeHolds(call, record) ? call.headers.get('range') : undefined
   const partNumber = queryValue(call, 'partNumber')
   if (partNumber !== undefined) {
-    if (range !== undefined) throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter')
+    if (range !== undefined) {
+      throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter')
+    }
     return partStretch(record, partNumber)
   }
   const part = parseRange(range, record.size)
-  return part === undefined ? { start: 0, end: record.size, status: 200, headers: {}, checksum: record.checksum } : partial(part, record.size)
+  return part === undefined
+    ? { start: 0, end: record.size, status: 200, headers: {}, checksum: record.checksum }
+    : partial(part, record.size)
 }
 
 function partStretch (record: ObjectRecord, text: string): Stretch {
   const number = Number(text)
-  if (!/^\d+$/.test(text) || number < 1 || number > 10_000) throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive', { ArgumentName: 'partNumber', ArgumentValue: text })
+  if (!/^\d+$/.test(text) || number < 1 || number > 10_000) {
+    throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive', {
+      ArgumentName: 'partNumber',
+      ArgumentValue: text
+    })
+  }
   const isPart = (piece: Piece): boolean => (piece.partNumber ?? 1) === number
   const at = record.pieces.findIndex(isPart)
   const piece = record.pieces[at]
-  if (piece === undefined) throw new S3Error('InvalidPartNumber', undefined, { PartNumberRequested: number, ActualPartCount: record.pieces.length })
+  if (piece === undefined) {
+    throw new S3Error('InvalidPartNumber', undefined, {
+      PartNumberRequested: number,
+      ActualPartCount: record.pieces.length
+    })
+  }
   const start = record.pieces.slice(0, at).reduce((sum, { size }) => sum + size, 0)
-  const count: Record<string, number> = record.uploadId === undefined ? {} : { 'x-amz-mp-parts-count': record.pieces.length }
+  const count: Record<string, number> = record.uploadId === undefined
+    ? {}
+    : { 'x-amz-mp-parts-count': record.pieces.length }
   const value = piece.partNumber === undefined ? record.checksum?.value : piece.checksum
   const checksum = record.checksum && value !== undefined ? { ...record.checksum, value } : undefined
   if (record.size === 0) return { start: 0, end: 0, status: 200, headers: count, checksum }

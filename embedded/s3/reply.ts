@@ -13,23 +13,50 @@ export function newRequestId (): string {
 }
 
 /** The `<Error>` document of an S3Error; anything else is an InternalError that tells nothing. */
-export function errorReply (error: unknown, { requestId, resource }: Pick<ReplyContext, 'requestId' | 'resource'>): Reply {
+export function errorReply (
+  error: unknown,
+  { requestId, resource }: Pick<ReplyContext, 'requestId' | 'resource'>
+): Reply {
   const known = error instanceof S3Error ? error : new S3Error('InternalError', shortageOf(error))
-  const body = xmlDocument('Error', { Code: known.code, Message: known.message, ...known.details, Resource: resource, RequestId: requestId, HostId: hostId(requestId) }, false)
+  const body = xmlDocument(
+    'Error',
+    {
+      Code: known.code,
+      Message: known.message,
+      ...known.details,
+      Resource: resource,
+      RequestId: requestId,
+      HostId: hostId(requestId)
+    },
+    false
+  )
   return { status: known.status, headers: { 'content-type': 'application/xml', ...known.headers }, body }
 }
 
 /** Sends the reply and resolves when the last byte has left; fails when the client has gone or the source fails. */
-export async function sendReply (response: ServerResponse, reply: Reply, { method, requestId, now }: ReplyContext): Promise<void> {
-  if (response.destroyed) throw new Error('The client has gone') // nothing more will happen to the response, its end neither
+export async function sendReply (
+  response: ServerResponse,
+  reply: Reply,
+  { method, requestId, now }: ReplyContext
+): Promise<void> {
+  // nothing more will happen to the response, its end neither
+  if (response.destroyed) throw new Error('The client has gone')
   const { body } = reply
   response.statusCode = reply.status
   response.sendDate = false
-  const headers = { 'x-amz-id-2': hostId(requestId), 'x-amz-request-id': requestId, date: now.toUTCString(), ...reply.headers, server: 'AmazonS3' }
+  const headers = {
+    'x-amz-id-2': hostId(requestId),
+    'x-amz-request-id': requestId,
+    date: now.toUTCString(),
+    ...reply.headers,
+    server: 'AmazonS3'
+  }
   for (const [name, value] of Object.entries(headers)) {
     if (value !== undefined) response.setHeader(name, headerText(String(value)))
   }
-  if (body !== undefined) response.setHeader('content-length', typeof body === 'string' ? Buffer.byteLength(body) : body.length)
+  if (body !== undefined) {
+    response.setHeader('content-length', typeof body === 'string' ? Buffer.byteLength(body) : body.length)
+  }
   if (body === undefined || method === 'HEAD' || typeof body === 'string') {
     await new Promise<void>((resolve, reject) => {
       response.once('error', reject)
@@ -53,5 +80,10 @@ function headerText (value: string): string {
 }
 
 /** A lack of the machine that this server runs on, which clients need not take for a fault of the server. */
-const SHORTAGES: Record<string, string> = { EMFILE: 'Too many open files.', ENFILE: 'Too many open files.', ENOMEM: 'Out of memory.', ENOSPC: 'No space left on device.' }
+const SHORTAGES: Record<string, string> = {
+  EMFILE: 'Too many open files.',
+  ENFILE: 'Too many open files.',
+  ENOMEM: 'Out of memory.',
+  ENOSPC: 'No space left on device.'
+}
 const shortageOf = (error: unknown) => SHORTAGES[(error as NodeJS.ErrnoException | undefined)?.code ?? '']

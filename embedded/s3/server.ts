@@ -44,7 +44,15 @@ const MAX_HEADER_BYTES = 16 * 1024
  * Two servers must not share a folder.
  */
 export async function startS3 (options: S3Options): Promise<S3Server> {
-  const { path, port = 0, host = '127.0.0.1', bucket = 'hookaba', region = 'us-east-1', credentials, now = () => new Date() } = options
+  const {
+    path,
+    port = 0,
+    host = '127.0.0.1',
+    bucket = 'hookaba',
+    region = 'us-east-1',
+    credentials,
+    now = () => new Date()
+  } = options
   const server = createServer({
     headersTimeout: HEADERS_TIMEOUT_MS,
     // Uploads may last: a connection is given up for silence, not for slowness.
@@ -58,11 +66,22 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
 
   const faults = new Faults()
   const running = new Set<Promise<void>>()
-  const settings: Settings = { region, now, credentials, ownerId: createHash('sha256').update(credentials.accessKeyId).digest('hex') }
+  const settings: Settings = {
+    region,
+    now,
+    credentials,
+    ownerId: createHash('sha256').update(credentials.accessKeyId).digest('hex')
+  }
   // No request can arrive between here and the end of this turn of the event loop.
   const store = openStore(server, path)
-  store.createBucket({ name: bucket, createdAt: Math.floor(now().getTime() / 1000) * 1000, policy: publicReadPolicy(bucket) })
-  if (store.findBucket(bucket)?.policy === formerPublicReadPolicy(bucket)) store.setPolicy(bucket, publicReadPolicy(bucket))
+  store.createBucket({
+    name: bucket,
+    createdAt: Math.floor(now().getTime() / 1000) * 1000,
+    policy: publicReadPolicy(bucket)
+  })
+  if (store.findBucket(bucket)?.policy === formerPublicReadPolicy(bucket)) {
+    store.setPolicy(bucket, publicReadPolicy(bucket))
+  }
   for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) {
     server.on(event, (request, response) => {
       const work = handle(request, response, { store, faults, settings }).finally(() => { running.delete(work) })
@@ -98,7 +117,10 @@ async function listen (server: Server, port: number, host: string): Promise<void
     await listening
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
-    throw Object.assign(new Error(`The embedded S3 server cannot listen: port ${port} on ${host} is taken`, { cause: error }), { code: 'EADDRINUSE' })
+    throw Object.assign(
+      new Error(`The embedded S3 server cannot listen: port ${port} on ${host} is taken`, { cause: error }),
+      { code: 'EADDRINUSE' }
+    )
   }
 }
 
@@ -119,5 +141,7 @@ function refuse (error: NodeJS.ErrnoException, socket: Socket): void {
   }
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
   const body = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>BadRequest</Code><Message>An error occurred when parsing the HTTP request.</Message></Error>'
-  socket.end(`HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`)
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
+  )
 }

@@ -15,7 +15,16 @@ export function canonicalRequest (target: Target, signedHeaders: readonly string
     .sort(([a, x], [b, y]) => compare(a, b) || compare(x, y))
     .map(([name, value]) => `${name}=${value}`)
   const headers = signedHeaders.map(name => `${name}:${(target.headers.get(name) ?? '').replace(/ +/g, ' ')}\n`)
-  return [target.method, encodeUri(target.path, true), query.join('&'), headers.join(''), signedHeaders.join(';'), payloadHash].join('\n')
+  return [
+    target.method,
+    encodeUri(target.path, true),
+    query.join('&'),
+    headers.join(''),
+    signedHeaders.join(';'),
+    payloadHash
+  ].join(
+    '\n'
+  )
 }
 
 export function stringToSign (timestamp: string, scope: Scope, request: string): string {
@@ -42,7 +51,9 @@ export function equalText (given: string, expected: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
-/** The chain of chunk signatures of a STREAMING-AWS4-HMAC-SHA256-PAYLOAD[-TRAILER] body, seeded by the request's own. */
+/**
+ * The chain of chunk signatures of a STREAMING-AWS4-HMAC-SHA256-PAYLOAD[-TRAILER] body, seeded by the request's own.
+ */
 export class ChunkSigner {
   #previous: string
 
@@ -51,12 +62,18 @@ export class ChunkSigner {
   }
 
   acceptsChunk (signature: string, dataHash: string): boolean {
-    return this.#accepts(signature, ['AWS4-HMAC-SHA256-PAYLOAD', this.timestamp, scopeText(this.scope), this.#previous, EMPTY_SHA256, dataHash])
+    return this.#accepts(
+      signature,
+      ['AWS4-HMAC-SHA256-PAYLOAD', this.timestamp, scopeText(this.scope), this.#previous, EMPTY_SHA256, dataHash]
+    )
   }
 
   acceptsTrailer (signature: string, trailer: string): boolean {
     const hash = createHash('sha256').update(trailer, 'latin1').digest('hex')
-    return this.#accepts(signature, ['AWS4-HMAC-SHA256-TRAILER', this.timestamp, scopeText(this.scope), this.#previous, hash])
+    return this.#accepts(
+      signature,
+      ['AWS4-HMAC-SHA256-TRAILER', this.timestamp, scopeText(this.scope), this.#previous, hash]
+    )
   }
 
   #accepts (signature: string, lines: string[]): boolean {

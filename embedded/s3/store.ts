@@ -113,7 +113,9 @@ export class Store {
 
   /** Throws NoSuchUpload. */
   upload (bucket: string, key: string, uploadId: string): UploadRecord {
-    const record = Buffer.byteLength(uploadId) > 256 ? undefined : this.#uploads.get(uploadPath({ bucket, key, uploadId }))
+    const record = Buffer.byteLength(uploadId) > 256
+      ? undefined
+      : this.#uploads.get(uploadPath({ bucket, key, uploadId }))
     if (record === undefined) throw new S3Error('NoSuchUpload', undefined, { UploadId: uploadId })
     return record
   }
@@ -125,7 +127,9 @@ export class Store {
   }
 
   parts (uploadId: string): PartRecord[] {
-    return [...this.#parts.getRange({ start: partPath(uploadId, 0), end: partPath(uploadId, 0xFFFFFFFF) })].map(entry => entry.value)
+    return [...this.#parts.getRange({ start: partPath(uploadId, 0), end: partPath(uploadId, 0xFFFFFFFF) })].map(
+      entry => entry.value
+    )
   }
 
   /** Adds the part or replaces the one of that number. Throws NoSuchUpload when the upload has ended meanwhile. */
@@ -146,7 +150,11 @@ export class Store {
   }
 
   /** Ends the upload and shows its object at once; parts that `build` did not take are dropped. */
-  completeUpload (upload: UploadRecord, build: (parts: PartRecord[]) => ObjectRecord, check: (current: ObjectRecord | undefined) => void): ObjectRecord {
+  completeUpload (
+    upload: UploadRecord,
+    build: (parts: PartRecord[]) => ObjectRecord,
+    check: (current: ObjectRecord | undefined) => void
+  ): ObjectRecord {
     const { record, dropped } = this.#root.transactionSync(() => {
       const record = build(this.parts(this.upload(upload.bucket, upload.key, upload.uploadId).uploadId))
       const kept = new Set(record.pieces.map(piece => piece.blob))

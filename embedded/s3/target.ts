@@ -59,5 +59,7 @@ function address (path: string, host: string): { bucket: string, key: string } {
   const hosted = /^(.+?)\.(?:localhost|s3[.-][a-z0-9.-]+)(?::\d+)?$/i.exec(host)?.[1]
   if (hosted !== undefined && isBucketName(hosted)) return { bucket: hosted, key: path.slice(1) }
   const slash = path.indexOf('/', 1)
-  return slash === -1 ? { bucket: path.slice(1), key: '' } : { bucket: path.slice(1, slash), key: path.slice(slash + 1) }
+  return slash === -1
+    ? { bucket: path.slice(1), key: '' }
+    : { bucket: path.slice(1, slash), key: path.slice(slash + 1) }
 }

@@ -39,7 +39,8 @@ export function xmlDocument (root: string, content: { [name: string]: Content } 
 
 export interface XmlElement { name: string, text: string, children: XmlElement[] }
 
-const TOKEN = /<\?[^]*?\?>|<!--[^]*?-->|<(\/?)([A-Za-z_][\w.:-]*)((?:\s+[\w.:-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(\/?)>|([^<]+)/y
+const TOKEN =
+  /<\?[^]*?\?>|<!--[^]*?-->|<(\/?)([A-Za-z_][\w.:-]*)((?:\s+[\w.:-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(\/?)>|([^<]+)/y
 
 /**
  * Reads the few documents that requests carry. Namespace prefixes are dropped, a DOCTYPE is refused (so there are no
@@ -68,7 +69,9 @@ export function parseXml (source: string): XmlElement {
     }
   }
   const root = top.children[0]
-  if (open.length !== 1 || top.children.length !== 1 || root === undefined || top.text.trim() !== '') throw new S3Error('MalformedXML')
+  if (open.length !== 1 || top.children.length !== 1 || root === undefined || top.text.trim() !== '') {
+    throw new S3Error('MalformedXML')
+  }
   return root
 }
 

@@ -1,6 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpRequest, OtpResult, OtpSent, OtpVerification, Refresh, Refreshed } from '../../schemas/auth.js'
-import { anyOperation, BadRequest, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType } from '../../schemas/common.js'
+import {
+  anyOperation,
+  BadRequest,
+  ref,
+  TooLarge,
+  TooManyCodes,
+  TooManyGuesses,
+  Unauthorized,
+  UnsupportedMediaType
+} from '../../schemas/common.js'
 import { requirePhone } from '../../services/phone.js'
 
 const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType }
@@ -32,14 +41,27 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'A code lives five minutes, allows five tries, and gives exactly one token. Wrong, expired, used and never requested codes are answered alike.',
       security: [],
       body: ref(OtpVerification),
-      response: { 200: { ...ref(OtpResult), description: '`success` tells whether the code was right' }, ...refusals, 429: TooManyGuesses }
+      response: {
+        200: { ...ref(OtpResult), description: '`success` tells whether the code was right' },
+        ...refusals,
+        429: TooManyGuesses
+      }
     }
   }, async ({ body, requestContext }) => {
     const [phone, guessedAt] = [phoneOf(body), now()]
-    const opened = await login.verifyOtp(phone, body.otp, requestContext) && await sessions.open(phone.e164, requestContext, { refreshable: body.refresh, endsBy: testEnd(phone.e164, guessedAt) })
+    const opened = await login.verifyOtp(phone, body.otp, requestContext) &&
+      await sessions.open(phone.e164, requestContext, {
+        refreshable: body.refresh,
+        endsBy: testEnd(phone.e164, guessedAt)
+      })
     if (!opened) return { success: false, message: 'Invalid OTP' }
     const { refreshToken } = opened
-    return { success: true, message: 'OTP verified', ...bearer(opened), ...(refreshToken && { refresh_token: refreshToken }) }
+    return {
+      success: true,
+      message: 'OTP verified',
+      ...bearer(opened),
+      ...(refreshToken && { refresh_token: refreshToken })
+    }
   })
 
   app.post('/refresh', {
@@ -50,7 +72,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'Every refresh token is used once. For ten seconds a parallel request with the same one gets the same successor; after that it counts as stolen, and its session ends.',
       security: [],
       body: ref(Refresh),
-      response: { 200: { ...ref(Refreshed), description: 'New tokens of the same session' }, ...refusals, 401: Unauthorized }
+      response: {
+        200: { ...ref(Refreshed), description: 'New tokens of the same session' },
+        ...refusals,
+        401: Unauthorized
+      }
     }
   }, async ({ body, requestContext }) => {
     const { refreshToken, ...caller } = await sessions.refresh(body.refresh_token, requestContext)

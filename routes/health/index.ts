@@ -5,17 +5,31 @@ import { createHealth } from '../../services/health.js'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { mongo, mediaStore } = app
-  const health = createHealth({ checks: { database: () => mongo.db!.command({ ping: 1 }), store: () => mediaStore.ping() } })
-  const schema = { tags: ['health'], security: [], response: { 200: { ...ref(Healthy), description: 'Yes' }, ...anyOperation } }
+  const health = createHealth({
+    checks: { database: () => mongo.db!.command({ ping: 1 }), store: () => mediaStore.ping() }
+  })
+  const schema = {
+    tags: ['health'],
+    security: [],
+    response: { 200: { ...ref(Healthy), description: 'Yes' }, ...anyOperation }
+  }
 
   const config = { isProbe: true }
 
-  app.get('/live', { config, schema: { ...schema, operationId: 'isLive', summary: 'Does the process run?' } }, async () => ({ status: 'ok' }))
+  app.get(
+    '/live',
+    { config, schema: { ...schema, operationId: 'isLive', summary: 'Does the process run?' } },
+    async () => ({ status: 'ok' })
+  )
 
-  app.get('/ready', { config, schema: { ...schema, operationId: 'isReady', summary: 'Are the database and the store reachable?' } }, async () => {
-    await health.ready()
-    return { status: 'ok' }
-  })
+  app.get(
+    '/ready',
+    { config, schema: { ...schema, operationId: 'isReady', summary: 'Are the database and the store reachable?' } },
+    async () => {
+      await health.ready()
+      return { status: 'ok' }
+    }
+  )
 }
 
 export default routes

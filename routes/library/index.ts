@@ -1,8 +1,37 @@
 import fastifyEtag from '@fastify/etag'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { anyOperation, BadItemId, BadItemRemoval, BadQuery, BadUpload, etag, FileTooLarge, ForeignItem, IdempotencyHeaders, ItemNotFound, NoContent, NotModified, ref, replayed, ReusedKey, TooLarge, TooManyUploads, Unauthorized, UnderWay, UnsupportedMediaType } from '../../schemas/common.js'
-import { FileUploaded, LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation, UploadForm } from '../../schemas/library.js'
+import {
+  anyOperation,
+  BadItemId,
+  BadItemRemoval,
+  BadQuery,
+  BadUpload,
+  etag,
+  FileTooLarge,
+  ForeignItem,
+  IdempotencyHeaders,
+  ItemNotFound,
+  NoContent,
+  NotModified,
+  ref,
+  replayed,
+  ReusedKey,
+  TooLarge,
+  TooManyUploads,
+  Unauthorized,
+  UnderWay,
+  UnsupportedMediaType
+} from '../../schemas/common.js'
+import {
+  FileUploaded,
+  LibraryItem,
+  LibraryItemId,
+  LibraryPage,
+  LibraryQuery,
+  Revalidation,
+  UploadForm
+} from '../../schemas/library.js'
 import { namesTag } from '../../services/entity-tag.js'
 import { createRemoval } from '../../services/library/delete-item.js'
 
@@ -18,7 +47,13 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   app.removeContentTypeParser('application/json')
 
   app.post('/upload', {
-    config: { failure: { sentence: 'Failed to save library item', detailed: true }, idempotent: true, isPatient: true, isUpload: true, recall },
+    config: {
+      failure: { sentence: 'Failed to save library item', detailed: true },
+      idempotent: true,
+      isPatient: true,
+      isUpload: true,
+      recall
+    },
     // the body schema is for the OpenAPI document: the form is judged as it streams by
     validatorCompiler: () => () => true,
     schema: {
@@ -30,11 +65,29 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       consumes: ['multipart/form-data'],
       headers: IdempotencyHeaders,
       body: ref(UploadForm),
-      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library', headers: replayed }, ...refusals, 400: BadUpload, 409: UnderWay, 413: FileTooLarge, 415: UnsupportedMediaType, 422: ReusedKey, 429: TooManyUploads }
+      response: {
+        201: { ...ref(FileUploaded), description: 'The item is in the library', headers: replayed },
+        ...refusals,
+        400: BadUpload,
+        409: UnderWay,
+        413: FileTooLarge,
+        415: UnsupportedMediaType,
+        422: ReusedKey,
+        429: TooManyUploads
+      }
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.upload(request.formParts(), request.caller.account._id, closed(reply), request.log, request.idempotencyLock)) }
+    return {
+      message: 'File uploaded',
+      ...library.present(await uploads.upload(
+        request.formParts(),
+        request.caller.account._id,
+        closed(reply),
+        request.log,
+        request.idempotencyLock
+      ))
+    }
   })
 
   await app.register(readingRoutes)
@@ -42,7 +95,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   /** As a request would have answered that died before it could. */
   async function recall (digest: string, since: Date) {
     const item = await uploads.recall(digest, since)
-    return item?.upload_key && { status: 201, answer: { message: 'File uploaded', ...library.present(item) }, fingerprint: item.upload_key.fingerprint }
+    return item?.upload_key &&
+      {
+        status: 201,
+        answer: { message: 'File uploaded', ...library.present(item) },
+        fingerprint: item.upload_key.fingerprint
+      }
   }
 
   async function readingRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
@@ -59,7 +117,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         security,
         headers: Revalidation,
         querystring: LibraryQuery,
-        response: { 200: { ...ref(LibraryPage), description: 'One page; past the end it is empty', headers: etag }, 304: NotModified, ...refusals, 400: BadQuery }
+        response: {
+          200: { ...ref(LibraryPage), description: 'One page; past the end it is empty', headers: etag },
+          304: NotModified,
+          ...refusals,
+          400: BadQuery
+        }
       }
     }, ({ query, caller }) => library.list(query, caller.account._id))
 
@@ -72,7 +135,13 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         security,
         headers: Revalidation,
         params: LibraryItemId,
-        response: { 200: { ...ref(LibraryItem), description: 'The item', headers: etag }, 304: NotModified, ...refusals, 400: BadItemId, 404: ItemNotFound }
+        response: {
+          200: { ...ref(LibraryItem), description: 'The item', headers: etag },
+          304: NotModified,
+          ...refusals,
+          400: BadItemId,
+          404: ItemNotFound
+        }
       }
     }, ({ params }) => library.get(params.id))
   }
@@ -90,7 +159,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         description: 'For its owner and for admins. Its URLs end with it.',
         security,
         params: LibraryItemId,
-        response: { 204: NoContent, ...refusals, 400: BadItemRemoval, 403: ForeignItem, 404: ItemNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+        response: {
+          204: NoContent,
+          ...refusals,
+          400: BadItemRemoval,
+          403: ForeignItem,
+          404: ItemNotFound,
+          413: TooLarge,
+          415: UnsupportedMediaType
+        }
       }
     }, async ({ params, caller, requestContext }, reply) => {
       await removal.remove(params.id, caller, requestContext)
@@ -101,7 +178,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
 export default routes
 
-const uploadDescription = (maxBytes: number, maxAtOnce: number) => `One file and its fields as \`multipart/form-data\`, in any order. The bytes decide the type: GIF, PNG, JPEG or WebP. Nothing is kept of an upload that is refused.
+const uploadDescription = (
+  maxBytes: number,
+  maxAtOnce: number
+) =>
+  `One file and its fields as \`multipart/form-data\`, in any order. The bytes decide the type: GIF, PNG, JPEG or WebP. Nothing is kept of an upload that is refused.
 
 Limits:
 * The file: at most ${maxBytes} bytes (413).
@@ -118,7 +199,10 @@ function closed (reply: FastifyReply): AbortSignal {
   return controller.signal
 }
 
-/** An answer may be kept by whoever asked, who then has to ask whether it still holds; a refusal is not kept, and has no ETag. */
+/**
+ * An answer may be kept by whoever asked, who then has to ask whether it still holds; a refusal is not kept, and has no
+ * ETag.
+ */
 function revalidated ({ method, headers }: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
   if (reply.statusCode !== 200) {
     reply.removeHeader('etag')

@@ -14,7 +14,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'What this process counts, for Prometheus',
       description: 'With `METRICS_TOKEN` set, that token as a bearer; in production there is no answer without.',
       security: [],
-      response: { 200: { description: 'Prometheus text format', content: { 'text/plain': { schema: { type: 'string' } } } }, ...anyOperation, 401: Unauthorized }
+      response: {
+        200: { description: 'Prometheus text format', content: { 'text/plain': { schema: { type: 'string' } } } },
+        ...anyOperation,
+        401: Unauthorized
+      }
     }
   }, async ({ headers }, reply) => {
     if (secret !== undefined && !isBearer(headers.authorization, secret)) throw invalidToken()

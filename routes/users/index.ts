@@ -1,6 +1,32 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { AdminsOnly, anyOperation, BadQuery, BadUserChange, BadUserCreation, BadUserId, ForeignNumber, IdempotencyHeaders, ref, replayed, ReusedKey, TooLarge, Unauthorized, UnsupportedMediaType, UserConflict, UserNotFound } from '../../schemas/common.js'
-import { ManagedUser, User, UserChange, UserCreated, UserCreation, UserId, UserPage, UserQuery } from '../../schemas/users.js'
+import {
+  AdminsOnly,
+  anyOperation,
+  BadQuery,
+  BadUserChange,
+  BadUserCreation,
+  BadUserId,
+  ForeignNumber,
+  IdempotencyHeaders,
+  ref,
+  replayed,
+  ReusedKey,
+  TooLarge,
+  Unauthorized,
+  UnsupportedMediaType,
+  UserConflict,
+  UserNotFound
+} from '../../schemas/common.js'
+import {
+  ManagedUser,
+  User,
+  UserChange,
+  UserCreated,
+  UserCreation,
+  UserId,
+  UserPage,
+  UserQuery
+} from '../../schemas/users.js'
 import { createUserAdmin } from '../../services/users/admin.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
@@ -21,7 +47,16 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       headers: IdempotencyHeaders,
       body: ref(UserCreation),
-      response: { 201: { ...ref(UserCreated), description: 'The user is there', headers: replayed }, ...refusals, 400: BadUserCreation, 403: ForeignNumber, 409: UserConflict, 413: TooLarge, 415: UnsupportedMediaType, 422: ReusedKey }
+      response: {
+        201: { ...ref(UserCreated), description: 'The user is there', headers: replayed },
+        ...refusals,
+        400: BadUserCreation,
+        403: ForeignNumber,
+        409: UserConflict,
+        413: TooLarge,
+        415: UnsupportedMediaType,
+        422: ReusedKey
+      }
     }
   }, async ({ body, caller, requestContext }, reply) => {
     reply.code(201)
@@ -36,7 +71,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'One user',
       security,
       params: UserId,
-      response: { 200: { ...ref(User), description: 'The user; the number is masked unless it is the caller\'s own, or the caller an admin' }, ...refusals, 400: BadUserId, 404: UserNotFound }
+      response: {
+        200: {
+          ...ref(User),
+          description: 'The user; the number is masked unless it is the caller\'s own, or the caller an admin'
+        },
+        ...refusals,
+        400: BadUserId,
+        404: UserNotFound
+      }
     }
   }, ({ params, caller }) => users.get(params.id, caller))
 
@@ -53,7 +96,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         summary: 'List and search the users (admins)',
         security,
         querystring: UserQuery,
-        response: { 200: { ...ref(UserPage), description: 'One page, in the order of ids' }, ...refusals, 400: BadQuery, 403: AdminsOnly }
+        response: {
+          200: { ...ref(UserPage), description: 'One page, in the order of ids' },
+          ...refusals,
+          400: BadQuery,
+          403: AdminsOnly
+        }
       }
     }, ({ query }) => admin.list(query))
 
@@ -67,7 +115,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         security,
         params: UserId,
         body: ref(UserChange),
-        response: { 200: { ...ref(ManagedUser), description: 'The user as it is now' }, ...refusals, 400: BadUserChange, 403: AdminsOnly, 404: UserNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+        response: {
+          200: { ...ref(ManagedUser), description: 'The user as it is now' },
+          ...refusals,
+          400: BadUserChange,
+          403: AdminsOnly,
+          404: UserNotFound,
+          413: TooLarge,
+          415: UnsupportedMediaType
+        }
       }
     }, ({ params, body, caller, requestContext }) => admin.change(params.id, body, caller, requestContext))
   }

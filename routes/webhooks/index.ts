@@ -38,7 +38,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ body, query, requestContext }, reply) => {
-    if (LOST.includes(body.MessageStatus ?? '')) await login.undelivered(body.To ?? '', query.reference, body.ErrorCode ?? '', requestContext)
+    if (LOST.includes(body.MessageStatus ?? '')) {
+      await login.undelivered(body.To ?? '', query.reference, body.ErrorCode ?? '', requestContext)
+    }
     return reply.code(204).send()
   })
 

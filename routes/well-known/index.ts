@@ -12,7 +12,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'The public keys of access tokens',
       description: 'RFC 7517. Empty where there are shared secrets only (`JWT_ALGORITHM` HS256 without `JWT_PRIVATE_KEY`).',
       security: [],
-      response: { 200: { ...ref(KeySet), description: 'All keys that verify, also those of an earlier rotation' }, ...anyOperation }
+      response: {
+        200: { ...ref(KeySet), description: 'All keys that verify, also those of an earlier rotation' },
+        ...anyOperation
+      }
     }
   }, async (_request, reply) => {
     reply.header('cache-control', 'public, max-age=300')

@@ -10,8 +10,10 @@ type Field = Extract<FormPart, { type: 'field' }>
 type File = Extract<FormPart, { type: 'file' }>
 
 /**
- * Tells request bodies apart. JSON: by its members, whatever their order and white space. A form: by its parts in the order of the wire
- * (who repeats a request does not reorder it, and of two fields with one name the last counts), each by name, file name and bytes or value,
+ * Tells request bodies apart. JSON: by its members, whatever their order and white space. A form: by its parts in the
+ * order of the wire
+ * (who repeats a request does not reorder it, and of two fields with one name the last counts), each by name, file name
+ * and bytes or value,
  * whatever the boundary and the content types, which nothing here goes by.
  */
 export function createFingerprints (secret: string) {
@@ -23,10 +25,14 @@ export function createFingerprints (secret: string) {
   }
 
   /**
-   * Passes a form on, and knows the fingerprint of what has been read of it. That is enough where its reader stopped early: what follows had no part in the decision.
+   * Passes a form on, and knows the fingerprint of what has been read of it. That is enough where its reader stopped
+   * early: what follows had no part in the decision.
    * Undefined for a form that is malformed or was cut off, and for one too long to be read, unless its file was.
    */
-  function watch (form: AsyncIterable<FormPart>): { form: AsyncGenerator<FormPart, void, undefined>, fingerprint: () => Promise<Fingerprint | undefined> } {
+  function watch (form: AsyncIterable<FormPart>): {
+    form: AsyncGenerator<FormPart, void, undefined>
+    fingerprint: () => Promise<Fingerprint | undefined>
+  } {
     const parts: Array<Field | File & { file: HashedFile }> = []
     let state: 'whole' | 'begun' | 'unreadable' = 'begun'
     return { form: watched(), fingerprint }
@@ -55,19 +61,28 @@ export function createFingerprints (secret: string) {
       const last = known.at(-1)
       return {
         digest: name(known.map(part => part.type === 'field' ? fieldText(part) : fileText(part, part.file.seen))),
-        ...((state !== 'whole' || cut !== -1) && { up_to: { parts: known.length, bytes: last?.type === 'file' ? last.file.seen.bytes : 0 } })
+        ...((state !== 'whole' || cut !== -1) &&
+          { up_to: { parts: known.length, bytes: last?.type === 'file' ? last.file.seen.bytes : 0 } })
       }
     }
   }
 
-  /** Reads a form, no further than it has to, and says whether it is the one with this fingerprint. 400 when it is malformed. */
-  async function isForm (form: AsyncIterable<FormPart>, { digest, up_to: upTo = { parts: Infinity, bytes: 0 } }: Fingerprint): Promise<boolean> {
+  /**
+   * Reads a form, no further than it has to, and says whether it is the one with this fingerprint. 400 when it is
+   * malformed.
+   */
+  async function isForm (
+    form: AsyncIterable<FormPart>,
+    { digest, up_to: upTo = { parts: Infinity, bytes: 0 } }: Fingerprint
+  ): Promise<boolean> {
     const texts: string[] = []
     if (upTo.parts === 0) return name(texts) === digest
     try {
       for await (const part of form) {
         const isLast = texts.length + 1 === upTo.parts
-        texts.push(part.type === 'field' ? fieldText(part) : fileText(part, await readFile(part, isLast ? upTo.bytes : Infinity)))
+        texts.push(
+          part.type === 'field' ? fieldText(part) : fileText(part, await readFile(part, isLast ? upTo.bytes : Infinity))
+        )
         if (isLast) break
       }
     } catch (error) {
@@ -144,9 +159,17 @@ async function readFile ({ file }: File, max: number): Promise<Content> {
 }
 
 const fieldText = ({ name, value, truncated }: Field) => canonical([name, value, truncated])
-const fileText = ({ name, filename }: File, content: Content) => canonical([name, filename, content.bytes, content.sha256()])
+const fileText = ({ name, filename }: File, content: Content) => canonical([
+  name,
+  filename,
+  content.bytes,
+  content.sha256()
+])
 
-/** The same text for the same JSON value, and for no other: each array and object is preceded by how many follow. However deep it is, as a recursion could not. */
+/**
+ * The same text for the same JSON value, and for no other: each array and object is preceded by how many follow.
+ * However deep it is, as a recursion could not.
+ */
 function canonical (value: unknown): string {
   const tokens: string[] = []
   const todo = [value]

@@ -27,7 +27,8 @@ export type KeyLock = Pick<IdempotencyDocument, '_id' | 'holder'>
 export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>
 
 /**
- * Keys that callers give to their requests, so that a repeated one has no second effect (draft-ietf-httpapi-idempotency-key-header). They belong to an
+ * Keys that callers give to their requests, so that a repeated one has no second effect
+ * (draft-ietf-httpapi-idempotency-key-header). They belong to an
  * account, and go with it.
  */
 export function createIdempotency ({ keys, secret, longestSeconds, now, log }: IdempotencyOptions) {
@@ -37,11 +38,20 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
 
   /**
    * Takes the key for a caller's request to a route, or gives the answer that such a request got in the last 24 hours.
-   * 409 while one is running, but for one that began longer ago than any may last: its key is taken over. `recall` knows what one did that died before it could answer.
+   * 409 while one is running, but for one that began longer ago than any may last: its key is taken over. `recall`
+   * knows what one did that died before it could answer.
    */
-  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<{ lock: KeyLock } | { answer: StoredAnswer }> {
+  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<
+    | { lock: KeyLock }
+    | { answer: StoredAnswer }> {
     const at = now()
-    const row: IdempotencyDocument = { _id: keyedHash(secret, 'idempotency', [owner.toHexString(), route, key].join('\0')), owner, holder: new ObjectId(), begun_at: at, purge_at: later(at, KEPT_MS) }
+    const row: IdempotencyDocument = {
+      _id: keyedHash(secret, 'idempotency', [owner.toHexString(), route, key].join('\0')),
+      owner,
+      holder: new ObjectId(),
+      begun_at: at,
+      purge_at: later(at, KEPT_MS)
+    }
     try {
       const answer = await take(row, recall)
       return answer ? { answer } : { lock: row }
@@ -58,7 +68,12 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
     const recalled = !found.answer && found.purge_at > row.begun_at && await recall?.(found._id, found.begun_at)
     if (recalled) return recalled
     if (isOver(found, row.begun_at)) {
-      const { matchedCount } = await keys.replaceOne({ _id: found._id, holder: found.holder, answer: { $exists: found.answer !== undefined } }, row)
+      const {
+        matchedCount
+      } = await keys.replaceOne(
+        { _id: found._id, holder: found.holder, answer: { $exists: found.answer !== undefined } },
+        row
+      )
       return matchedCount === 1 ? undefined : take(row, recall)
     }
     if (!found.answer) throw requestUnderWay()
@@ -80,10 +95,15 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
     return end <= at || (!answer && later(begun, longestSeconds * 1000) <= at)
   }
 
-  /** Keeps the answer for 24 hours, unless somebody has taken the key over. Never rejects: the answer holds, remembered or not. */
+  /**
+   * Keeps the answer for 24 hours, unless somebody has taken the key over. Never rejects: the answer holds, remembered
+   * or not.
+   */
   async function finish (lock: KeyLock, answer: StoredAnswer): Promise<void> {
     await persist(async () => {
-      const { matchedCount } = await keys.updateOne(ofHolder(lock), { $set: { answer, purge_at: later(now(), KEPT_MS) } })
+      const {
+        matchedCount
+      } = await keys.updateOne(ofHolder(lock), { $set: { answer, purge_at: later(now(), KEPT_MS) } })
       if (matchedCount === 0) log.warn({ event: 'idempotency.taken_over', status: answer.status })
     })
   }
@@ -106,7 +126,12 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
 
   async function insist (write: () => Promise<unknown>): Promise<void> {
     for (let failed = 0; failed < ATTEMPTS && !stopping.signal.aborted; failed++) {
-      await wait(RETRY_DELAYS_MS[Math.min(failed, RETRY_DELAYS_MS.length - 1)], undefined, { ref: false, signal: stopping.signal }).catch(() => {})
+      await wait(RETRY_DELAYS_MS[Math.min(failed, RETRY_DELAYS_MS.length - 1)], undefined, {
+        ref: false,
+        signal: stopping.signal
+      }).catch(
+        () => {}
+      )
       if (await attempt(write)) return
     }
   }

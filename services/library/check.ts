@@ -30,15 +30,33 @@ export interface Verdict {
 }
 
 /**
- * Compares the rows of the library with the objects of the store, both ways, in the order of keys and in bounded memory. The service may run meanwhile:
- * what looks wrong is looked at again, in an order in which nothing that is on its way looks wrong, before it counts or is repaired.
+ * Compares the rows of the library with the objects of the store, both ways, in the order of keys and in bounded
+ * memory. The service may run meanwhile:
+ * what looks wrong is looked at again, in an order in which nothing that is on its way looks wrong, before it counts or
+ * is repaired.
  */
-export async function checkLibrary ({ uploads, library, media, now, fix, print }: LibraryCheckOptions): Promise<Verdict> {
-  const verdict: Verdict = { items: 0, foreign: await library.countDocuments({ key: { $not: { $gt: '' } } }), repaired: 0, open: 0 }
+export async function checkLibrary ({
+  uploads,
+  library,
+  media,
+  now,
+  fix,
+  print
+}: LibraryCheckOptions): Promise<Verdict> {
+  const verdict: Verdict = {
+    items: 0,
+    foreign: await library.countDocuments({ key: { $not: { $gt: '' } } }),
+    repaired: 0,
+    open: 0
+  }
   const removal = createItemDeletion({ uploads, media, now })
   const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
   let object = await objects.next()
-  for await (const item of library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS, ...FROM_PRIMARY }).sort({ key: 1 })) {
+  for await (const item of library
+    .find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS, ...FROM_PRIMARY })
+    .sort(
+      { key: 1 }
+    )) {
     const folder = folderOf(item.key!)
     if (!isItemFolder(folder)) {
       verdict.foreign++
@@ -46,7 +64,9 @@ export async function checkLibrary ({ uploads, library, media, now, fix, print }
     }
     verdict.items++
     const named = objectsOf(item)
-    for (; !object.done && precedes(object.value.key, folder); object = await objects.next()) await checkObject(object.value.key)
+    for (; !object.done && precedes(object.value.key, folder); object = await objects.next()) {
+      await checkObject(object.value.key)
+    }
     for (; !object.done && object.value.key.startsWith(folder); object = await objects.next()) {
       const { key, size } = object.value
       if (!named.has(key)) await checkObject(key)
@@ -62,7 +82,10 @@ export async function checkLibrary ({ uploads, library, media, now, fix, print }
     print(`${subject}: ${found}${repaired === undefined ? '' : `; ${repaired}`}`)
   }
 
-  /** An upload has its row before its objects and until after its item; an item is removed before its objects, under a row. */
+  /**
+   * An upload has its row before its objects and until after its item; an item is removed before its objects, under a
+   * row.
+   */
   async function checkObject (key: string): Promise<void> {
     if (await isInFlight(key) || await isNamed(key) || await isInFlight(key) || !await isThere(key)) return
     if (fix) await media.removeObject(key)
@@ -100,7 +123,9 @@ export async function checkLibrary ({ uploads, library, media, now, fix, print }
     }
     for (const [name, size] of objectsOf(item)) {
       const actual = present.get(name)
-      if (actual !== undefined && size !== undefined && actual !== size) report(subject, `${name.slice(folderOf(key).length)} has ${actual} bytes in place of ${size}`)
+      if (actual !== undefined && size !== undefined && actual !== size) {
+        report(subject, `${name.slice(folderOf(key).length)} has ${actual} bytes in place of ${size}`)
+      }
     }
   }
 
@@ -112,4 +137,5 @@ export async function checkLibrary ({ uploads, library, media, now, fix, print }
 }
 
 /** Whether a key comes before everything in a folder; stores and the database order keys by their UTF-8 bytes. */
-const precedes = (key: string, folder: string) => !key.startsWith(folder) && Buffer.compare(Buffer.from(key), Buffer.from(folder)) < 0
+const precedes = (key: string, folder: string) => !key.startsWith(folder) &&
+  Buffer.compare(Buffer.from(key), Buffer.from(folder)) < 0

@@ -1,6 +1,8 @@
 /**
- * Lets those who ask for the same thing while it is being looked for share one answer (request coalescing). Nobody gets an answer that was begun before they asked, which
- * could miss what was acknowledged meanwhile: they share the one that begins when the present one is there. When that fails, so do they, as they have waited already.
+ * Lets those who ask for the same thing while it is being looked for share one answer (request coalescing). Nobody gets
+ * an answer that was begun before they asked, which
+ * could miss what was acknowledged meanwhile: they share the one that begins when the present one is there. When that
+ * fails, so do they, as they have waited already.
  * What is shared must not be changed.
  */
 export function createCoalescer<T> () {

@@ -2,7 +2,10 @@ import { BSON, type Document, type Filter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import { invalidField, sentences } from '../errors.js'
 
-/** BSON's types in the order of their values (MongoDB manual, "Comparison/Sort Order"), without what no row has, and arrays: an index holds their members. */
+/**
+ * BSON's types in the order of their values (MongoDB manual, "Comparison/Sort Order"), without what no row has, and
+ * arrays: an index holds their members.
+ */
 const TYPES_IN_ORDER = [[10], [1, 16, 18, 19], [2], [3], [5], [7], [8], [9], [17]]
 const NULL_RANK = 0
 const NUMBER_RANK = 1
@@ -19,7 +22,8 @@ export const cursorAfter = ({ created_at: at, _id: id }: Pick<Document, 'created
   Buffer.from(BSON.serialize({ at: at ?? null, id })).toString('base64url')
 
 /**
- * What satisfies the filter and comes after the cursor, newest first: alternatives that are one range of an index each, whatever type of time a row has.
+ * What satisfies the filter and comes after the cursor, newest first: alternatives that are one range of an index each,
+ * whatever type of time a row has.
  * The filter must not name `created_at`, `_id` or `$or`. Throws the 400 that names `cursor`.
  */
 export function after (cursor: string, filter: Filter<LibraryDocument>): Filter<LibraryDocument> {
@@ -34,7 +38,9 @@ export function after (cursor: string, filter: Filter<LibraryDocument>): Filter<
 
 function readCursor (cursor: string): { at: unknown, id: unknown } {
   const row = cursor.length > MAX_LENGTH ? undefined : decode(cursor)
-  if (!row || rankOf(row.at) < 0 || rankOf(row.id) < 0 || cursorAfter({ created_at: row.at, _id: row.id }) !== cursor) throw invalidField('cursor', sentences.value)
+  if (!row || rankOf(row.at) < 0 || rankOf(row.id) < 0 || cursorAfter({ created_at: row.at, _id: row.id }) !== cursor) {
+    throw invalidField('cursor', sentences.value)
+  }
   return { at: row.at, id: row.id }
 }
 

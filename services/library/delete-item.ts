@@ -13,15 +13,22 @@ export interface ItemDeletionOptions {
 }
 
 /**
- * Removes items so that a crash between any two steps leaves nothing for good: a row of `uploads` says what is to go before the item does,
+ * Removes items so that a crash between any two steps leaves nothing for good: a row of `uploads` says what is to go
+ * before the item does,
  * and stays until its objects are gone; what is interrupted a sweep finishes.
  */
 export function createItemDeletion ({ uploads, media, now }: ItemDeletionOptions) {
   return { begin, cancel, finish }
 
-  /** Notes that the item is to go, over whatever else its row says: an upload that is just being committed has lost it then. */
+  /**
+   * Notes that the item is to go, over whatever else its row says: an upload that is just being committed has lost it
+   * then.
+   */
   async function begin ({ _id, key = '', owner }: LibraryDocument): Promise<void> {
-    const note = { $set: { key, state: 'removing' as const, started_at: now(), ...(owner !== undefined && { owner }) }, ...(owner === undefined && { $unset: { owner: '' as const } }) }
+    const note = {
+      $set: { key, state: 'removing' as const, started_at: now(), ...(owner !== undefined && { owner }) },
+      ...(owner === undefined && { $unset: { owner: '' as const } })
+    }
     try {
       await uploads.updateOne({ _id }, note, { upsert: true })
     } catch (error) {
@@ -54,8 +61,10 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
   return { remove }
 
   /**
-   * Removes an item for its owner or an admin, and its objects with it; those that the store does not give up now go by themselves later.
-   * An item without an owner is for admins alone, and one of the replaced system loses its row only: others may share its object. 403, 404.
+   * Removes an item for its owner or an admin, and its objects with it; those that the store does not give up now go by
+   * themselves later.
+   * An item without an owner is for admins alone, and one of the replaced system loses its row only: others may share
+   * its object. 403, 404.
    */
   async function remove (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
     const item = await library.findOne({ _id: new ObjectId(id) }, FROM_PRIMARY)
@@ -63,12 +72,18 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
     permit(item, caller, requestContext)
     if (item.key) await removal.begin(item)
     if (!await removeRow(item)) return again(item, caller, requestContext)
-    requestContext.record('library.removed', item.owner ? { _id: item.owner } : null, { id, ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() }) })
+    requestContext.record('library.removed', item.owner ? { _id: item.owner } : null, {
+      id,
+      ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() })
+    })
     if (item.upload_key) await freeKey(item.upload_key)
     if (item.key) await removeObjects(item, requestContext.log)
   }
 
-  /** The same request may be made anew, also where its first answer was never remembered. If it fails the key is free a little later. */
+  /**
+   * The same request may be made anew, also where its first answer was never remembered. If it fails the key is free a
+   * little later.
+   */
   async function freeKey ({ digest }: UploadKey): Promise<void> {
     await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
   }
@@ -81,7 +96,9 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
 
   /** Whether the item was still there and had the owner that was asked about. */
   async function removeRow ({ _id, owner }: LibraryDocument): Promise<boolean> {
-    const { deletedCount } = await library.deleteOne({ _id, owner: owner ?? { $exists: false } } as Filter<LibraryDocument>)
+    const {
+      deletedCount
+    } = await library.deleteOne({ _id, owner: owner ?? { $exists: false } } as Filter<LibraryDocument>)
     return deletedCount === 1
   }
 
@@ -99,4 +116,5 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
   }
 }
 
-const isOwner = ({ owner }: LibraryDocument, { account }: Caller) => owner instanceof ObjectId && owner.equals(account._id)
+const isOwner = ({ owner }: LibraryDocument, { account }: Caller) => owner instanceof ObjectId &&
+  owner.equals(account._id)

@@ -3,15 +3,35 @@ import { inTime, maxCommandMs } from '../database-wait.js'
 import { isOverTimeLimit } from '../errors.js'
 
 /**
- * What `find(filter, options).toArray()` gives when it fits into one batch (16 MiB), for little more than half of the driver's work: it makes no cursor
- * (bench/README.md). Reads by the database's read preference, and once more where the first time fails, as the driver does with a cursor
+ * What `find(filter, options).toArray()` gives when it fits into one batch (16 MiB), for little more than half of the
+ * driver's work: it makes no cursor
+ * (bench/README.md). Reads by the database's read preference, and once more where the first time fails, as the driver
+ * does with a cursor
  * (Retryable Reads specification).
  */
-export async function firstBatch<T extends Document> (db: Db, collection: string, filter: Filter<T>, { sort, skip, limit, projection }: { sort: Document, skip: number, limit: number, projection: Document }): Promise<Array<WithId<T>>> {
-  const command = { find: collection, filter, sort, skip, limit, batchSize: limit, singleBatch: true, projection, ...(db.readConcern && { readConcern: db.readConcern }) }
-  const run = () => inTime(() => db.command({ ...command, maxTimeMS: maxCommandMs() }, { readPreference: db.readPreference }))
+export async function firstBatch<T extends Document> (
+  db: Db,
+  collection: string,
+  filter: Filter<T>,
+  { sort, skip, limit, projection }: { sort: Document, skip: number, limit: number, projection: Document }
+): Promise<Array<WithId<T>>> {
+  const command = {
+    find: collection,
+    filter,
+    sort,
+    skip,
+    limit,
+    batchSize: limit,
+    singleBatch: true,
+    projection,
+    ...(db.readConcern && { readConcern: db.readConcern })
+  }
+  const run = () =>
+    inTime(() => db.command({ ...command, maxTimeMS: maxCommandMs() }, { readPreference: db.readPreference }))
   const { cursor } = await run().catch(error => {
-    if (error instanceof MongoNetworkError || (error instanceof MongoServerError && !isOverTimeLimit(error))) return run()
+    if (error instanceof MongoNetworkError || (error instanceof MongoServerError && !isOverTimeLimit(error))) {
+      return run()
+    }
     throw error
   })
   return cursor.firstBatch

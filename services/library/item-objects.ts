@@ -8,7 +8,9 @@ export const INCOMING = 'incoming/'
 /** Everything of an item lies in one folder of the bucket. */
 export const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1)
 
-/** Whether a folder is that of one item: whatever else a key may say, nothing beyond an item is ever removed with it. */
+/**
+ * Whether a folder is that of one item: whatever else a key may say, nothing beyond an item is ever removed with it.
+ */
 export const isItemFolder = (folder: string) => /^library\/[^/]+\/$/.test(folder)
 
 /** What an item has in the store: the key of each object, and its size where the row tells it. */

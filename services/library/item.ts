@@ -7,7 +7,9 @@ import { storedTime } from '../stored-time.js'
 import { folderOf } from './item-objects.js'
 
 const BLUETOOTH_BYTES_PER_SECOND = 9000
-const FACTS = ['title', 'content_type', 'size', 'sha256', 'width', 'height', 'frames', 'duration_ms', 'dominant_color'] as const
+const FACTS = [
+  'title', 'content_type', 'size', 'sha256', 'width', 'height', 'frames', 'duration_ms', 'dominant_color'
+] as const
 
 /** The fields of a row that nobody is shown. */
 export const HIDDEN = { words: 0, upload_key: 0 } as const
@@ -38,7 +40,16 @@ export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: 
   function renditionsOf ({ key, renditions }: LibraryDocument): LibraryItem['renditions'] {
     if (!key || !renditions) return undefined
     return Object.fromEntries(renditions.map(({ size, bytes, frames, duration_ms: duration }) =>
-      [size, { url: media.url(`${folderOf(key)}${size}.gif`), bytes, frames, duration_ms: duration, ble_seconds: bluetoothSeconds(bytes) }]))
+      [
+        size,
+        {
+          url: media.url(`${folderOf(key)}${size}.gif`),
+          bytes,
+          frames,
+          duration_ms: duration,
+          ble_seconds: bluetoothSeconds(bytes)
+        }
+      ]))
   }
 }
 

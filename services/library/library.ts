@@ -29,14 +29,23 @@ export interface LibraryOptions {
 }
 
 /** The library as the world sees it. */
-export function createLibrary ({ db, library, withDedicatedConnection, media, log, urlRendition, monotonic = () => performance.now() }: LibraryOptions) {
+export function createLibrary ({
+  db,
+  library,
+  withDedicatedConnection,
+  media,
+  log,
+  urlRendition,
+  monotonic = () => performance.now()
+}: LibraryOptions) {
   const present = createPresenter(media, urlRendition)
   const totals = createTotals({ library, withDedicatedConnection, log, monotonic })
   const shared = createCoalescer<LibraryPage>()
   return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
 
   /**
-   * One page of what the query asks for, newest first, ties broken by id; a page past the end is empty. By cursor a page costs the same however deep it is,
+   * One page of what the query asks for, newest first, ties broken by id; a page past the end is empty. By cursor a
+   * page costs the same however deep it is,
    * and whoever walks on to the end meets every item once that was there all the while. 400.
    */
   function list (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
@@ -49,7 +58,9 @@ export function createLibrary ({ db, library, withDedicatedConnection, media, lo
     const perPage = Math.min(asked, MAX_PER_PAGE)
     const skip = (page - 1) * perPage
     const filter = libraryFilter(query, caller)
-    const rows = await isPast(skip, filter) ? [] : await read(cursor === undefined ? filter : after(cursor, filter), skip, perPage + 1)
+    const rows = await isPast(skip, filter)
+      ? []
+      : await read(cursor === undefined ? filter : after(cursor, filter), skip, perPage + 1)
     const shown = rows.slice(0, perPage)
     const isAll = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
     const { total, exact } = await totalOf(filter, rows.length === 0 ? 0 : skip + rows.length, isAll)
@@ -71,7 +82,11 @@ export function createLibrary ({ db, library, withDedicatedConnection, media, lo
     return present(row)
   }
 
-  function read (filter: Filter<LibraryDocument>, skip: number, limit: number): Promise<Array<WithId<LibraryDocument>>> {
+  function read (
+    filter: Filter<LibraryDocument>,
+    skip: number,
+    limit: number
+  ): Promise<Array<WithId<LibraryDocument>>> {
     return firstBatch(db, library.collectionName, filter, { sort: NEWEST_FIRST, skip, limit, projection: HIDDEN })
   }
 
@@ -83,7 +98,10 @@ export function createLibrary ({ db, library, withDedicatedConnection, media, lo
   }
 
   /** Of a page that has the end, and of what it shows, no count knows more. */
-  async function totalOf (filter: Filter<LibraryDocument>, seen: number, isAll: boolean): Promise<{ total: number, exact: boolean }> {
+  async function totalOf (filter: Filter<LibraryDocument>, seen: number, isAll: boolean): Promise<{
+    total: number
+    exact: boolean
+  }> {
     if (isAll && seen <= MAX_COUNTED) return { total: seen, exact: true }
     const { total, exact } = await totals.of(filter)
     return { total: exact ? Math.max(total, seen) : total, exact }
@@ -91,7 +109,9 @@ export function createLibrary ({ db, library, withDedicatedConnection, media, lo
 
   /** A row of the replaced system whose id is none of ours, by the one it is listed with. */
   async function findForeign (id: string): Promise<WithId<LibraryDocument> | undefined> {
-    const rows = await library.find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MAX_FOREIGN, projection: HIDDEN }).toArray()
+    const rows = await library
+      .find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MAX_FOREIGN, projection: HIDDEN })
+      .toArray()
     return rows.find(row => publicId(row._id) === id)
   }
 }

@@ -4,7 +4,10 @@ import type { LibraryQuery } from '../../schemas/library.js'
 import { searchedWords } from './title-words.js'
 
 /** The rows that a query asks for, by what is stored, each filter by an index of its own. */
-export function libraryFilter ({ type, category, user_id: userId, mine, q }: LibraryQuery, caller: ObjectId): Filter<LibraryDocument> {
+export function libraryFilter (
+  { type, category, user_id: userId, mine, q }: LibraryQuery,
+  caller: ObjectId
+): Filter<LibraryDocument> {
   return {
     ...(type !== undefined && { type }),
     ...(category !== undefined && { category }),

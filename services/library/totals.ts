@@ -20,24 +20,36 @@ export interface Total { total: number, exact: boolean }
 export interface TotalsOptions {
   library: Collection<LibraryDocument>
   /** The same collection, whose commands may take so many milliseconds. */
-  withDedicatedConnection: <T>(milliseconds: number, work: (library: Collection<LibraryDocument>) => Promise<T>) => Promise<T>
+  withDedicatedConnection: <T>(
+    milliseconds: number,
+    work: (library: Collection<LibraryDocument>) => Promise<T>
+  ) => Promise<T>
   log: Pick<Log, 'warn'>
   /** Milliseconds that only go forward. */
   monotonic: () => number
 }
 
 /**
- * How many items there are, at next to no cost. MongoDB keeps the number of all rows, which costs no scan, but may be off after an unclean shutdown and on
+ * How many items there are, at next to no cost. MongoDB keeps the number of all rows, which costs no scan, but may be
+ * off after an unclean shutdown and on
  * sharded clusters (manual, `count`, "Behavior"); by how much is measured in the background.
  */
 export function createTotals ({ library, withDedicatedConnection, log, monotonic }: TotalsOptions) {
-  const held = new LRUCache<string, Promise<Total>>({ max: MAX_HELD, ttl: HELD_MS, ttlResolution: 0, perf: { now: monotonic } })
+  const held = new LRUCache<string, Promise<Total>>({
+    max: MAX_HELD,
+    ttl: HELD_MS,
+    ttlResolution: 0,
+    perf: { now: monotonic }
+  })
   let offset = 0
   let measured: Promise<unknown> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
   return { of, changed, start, close }
 
-  /** The total of a filter: of none it is exact, else up to MAX_COUNTED. Younger than two seconds, and than the last `changed`. */
+  /**
+   * The total of a filter: of none it is exact, else up to MAX_COUNTED. Younger than two seconds, and than the last
+   * `changed`.
+   */
   async function of (filter: Filter<LibraryDocument>): Promise<Total> {
     await measured
     const key = JSON.stringify(filter, (_name, value) => value instanceof RegExp ? value.source : value)

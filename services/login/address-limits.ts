@@ -12,7 +12,10 @@ export type AddressLimit = ReturnType<typeof createAddressLimit>
 export function createAddressLimit (max: number, now: Clock) {
   const clients = new LRUCache<string, number[]>({ max: MAX_CLIENTS })
 
-  /** The client's recent takes, oldest first: the list itself. One with ten thousand of them costs no more than one with three. */
+  /**
+   * The client's recent takes, oldest first: the list itself. One with ten thousand of them costs no more than one with
+   * three.
+   */
   function recent (client: string): number[] {
     const taken = clients.get(client) ?? []
     const start = now().getTime() - WINDOW_MS
@@ -20,7 +23,9 @@ export function createAddressLimit (max: number, now: Clock) {
     return taken
   }
 
-  const wait = (taken: number[]) => max > 0 && taken.length >= max ? Math.max(1, Math.ceil((taken.at(-max)! + WINDOW_MS - now().getTime()) / 1000)) : 0
+  const wait = (taken: number[]) => max > 0 && taken.length >= max
+    ? Math.max(1, Math.ceil((taken.at(-max)! + WINDOW_MS - now().getTime()) / 1000))
+    : 0
 
   return {
     /** Seconds until the client of `address` may take again; 0: now. */

@@ -19,18 +19,31 @@ export interface CounterWrite {
 
 /** The hour of a time, counted from 1970. */
 export const hourOf = (at: Date) => Math.floor(at.getTime() / HOUR_MS)
-export const countsIn = (row: CounterDocument | undefined, hour: number) => ({ sent: row?.hours?.[hour]?.sent ?? 0, verified: row?.hours?.[hour]?.verified ?? 0 })
+export const countsIn = (row: CounterDocument | undefined, hour: number) => ({
+  sent: row?.hours?.[hour]?.sent ?? 0,
+  verified: row?.hours?.[hour]?.verified ?? 0
+})
 
-/** What was sent in the 24 hours up to `hour`, by hour. The next hour counts too: the clock of another process may be ahead. */
+/**
+ * What was sent in the 24 hours up to `hour`, by hour. The next hour counts too: the clock of another process may be
+ * ahead.
+ */
 export function lastDay (row: CounterDocument | undefined, hour: number): Array<{ hour: number, sent: number }> {
   return Object.keys(row?.hours ?? {}).map(Number).filter(other => other > hour - KEPT_HOURS && other <= hour + 1)
     .sort((a, b) => a - b).map(other => ({ hour: other, sent: countsIn(row, other).sent }))
 }
 
 /** Counts one SMS in the document `_id`, as `row` was read, if `bound` still holds. Hours that are over go. */
-export function countSms (_id: string, row: CounterDocument | undefined, at: Date, bound: Record<string, unknown>, { $inc, $set, $unset }: Partial<Update> = {}): CounterOperation {
+export function countSms (
+  _id: string,
+  row: CounterDocument | undefined,
+  at: Date,
+  bound: Record<string, unknown>,
+  { $inc, $set, $unset }: Partial<Update> = {}
+): CounterOperation {
   const hour = hourOf(at)
-  const old = Object.keys(row?.hours ?? {}).filter(other => Number(other) <= hour - KEPT_HOURS || Number(other) > hour + 1)
+  const old = Object.keys(row?.hours ?? {}).filter(other =>
+    Number(other) <= hour - KEPT_HOURS || Number(other) > hour + 1)
   const unset = { ...$unset, ...Object.fromEntries(old.map(other => [`hours.${other}`, ''])) }
   const update = {
     $set: { ...$set, expires_at: new Date(at.getTime() + LIFE_MS) },
@@ -41,5 +54,9 @@ export function countSms (_id: string, row: CounterDocument | undefined, at: Dat
 }
 
 /** A change of a document that is there; nothing where it is not, or where `bound` does not hold. */
-export const change = (_id: string, bound: object, update: object): CounterOperation => ({ updateOne: { filter: { _id, ...bound }, update } })
-export const uncountSms = (_id: string, at: Date): CounterOperation => change(_id, {}, { $inc: { [`hours.${hourOf(at)}.sent`]: -1 } })
+export const change = (_id: string, bound: object, update: object): CounterOperation => ({
+  updateOne: { filter: { _id, ...bound }, update }
+})
+export const uncountSms = (_id: string, at: Date): CounterOperation => change(_id, {}, {
+  $inc: { [`hours.${hourOf(at)}.sent`]: -1 }
+})

@@ -3,11 +3,26 @@ import { clientOf } from '../client-network.js'
 import { invalidField, wrapFailure, ServiceError, sentences, tooManyGuesses, tooManySms } from '../errors.js'
 import { keyedHash } from '../keyed-hash.js'
 import { maskPhone, normalizePhone, parsePhone, type Phone } from '../phone.js'
-import { NumberRefused, SmsUnconfirmed, type Clock, type FindAccount, type SendSms, type Subject, type RequestContext } from '../ports.js'
+import {
+  NumberRefused,
+  SmsUnconfirmed,
+  type Clock,
+  type FindAccount,
+  type SendSms,
+  type Subject,
+  type RequestContext
+} from '../ports.js'
 import { numberChangedMessage, smsMessage, type Platform, type Wording } from '../sms/message.js'
 import type { AddressLimit } from './address-limits.js'
 import type { CounterWrite } from './hour-counts.js'
-import { createOtpStore, type Applied, type Counters, type Decision, type OtpCollection, type Written } from './otp-store.js'
+import {
+  createOtpStore,
+  type Applied,
+  type Counters,
+  type Decision,
+  type OtpCollection,
+  type Written
+} from './otp-store.js'
 import { next, otpCode, readCode, sameCode, type OtpEvent, type OtpOutcome, type OtpState, type Stop } from './otp.js'
 import { SERVICE } from './sms-caps.js'
 import type { SmsGuard } from './sms-guard.js'
@@ -36,27 +51,65 @@ const MAX_ERROR_CODE = 10
 const NO_NONCE = Buffer.alloc(16)
 
 /** An SMS that is counted, and about to be sent. */
-interface Sending { subject: Subject, sentAt: Date, network: string, nonce: Buffer, before: OtpState['challenge'], written: Written, writes: CounterWrite[], giveBack: () => void }
+interface Sending {
+  subject: Subject
+  sentAt: Date
+  network: string
+  nonce: Buffer
+  before: OtpState['challenge']
+  written: Written
+  writes: CounterWrite[]
+  giveBack: () => void
+}
 
-export function createLogin ({ otps, sendSms, guard, addresses, failures, takesSms, findAccount, testCode, secret, lifeSeconds, region, wording, now }: LoginOptions) {
+export function createLogin ({
+  otps,
+  sendSms,
+  guard,
+  addresses,
+  failures,
+  takesSms,
+  findAccount,
+  testCode,
+  secret,
+  lifeSeconds,
+  region,
+  wording,
+  now
+}: LoginOptions) {
   const store = createOtpStore(otps)
   return { requestOtp, verifyOtp, notifyOfNumberChange, undelivered, findState: store.find }
 
   /**
-   * Sends the phone its code, or does nothing while an SMS is on its way; nor does it for a blocked phone or a test number.
+   * Sends the phone its code, or does nothing while an SMS is on its way; nor does it for a blocked phone or a test
+   * number.
    * 400 in the name of `field` for a number that takes no SMS, 429 budgets, caps and guard, 500 provider.
    */
-  async function requestOtp (phone: Phone, platform: Platform, requestContext: RequestContext, field = 'phone'): Promise<void> {
+  async function requestOtp (
+    phone: Phone,
+    platform: Platform,
+    requestContext: RequestContext,
+    field = 'phone'
+  ): Promise<void> {
     const { e164 } = phone
     const isTest = testCode(e164) !== undefined
     if (!isTest && !takesSms(phone)) throw invalidField(field, sentences.phone)
     const at = now()
-    const request = { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000, network: networkOf(requestContext.address) } as const
+    const request = {
+      type: 'request',
+      nonce: randomBytes(16),
+      life: lifeSeconds * 1000,
+      network: networkOf(requestContext.address)
+    } as const
     let account: Awaited<ReturnType<FindAccount>> = { known: false, blocked: false, subject: e164 }
     let taken: ReturnType<AddressLimit['take']> | undefined
     const giveBack = () => { if (typeof taken === 'function') taken() }
 
-    const { outcome, writes = [], written } = await wrapFailure('Failed to send OTP', true, isTest ? applyTest() : applyRequest()).catch((error: unknown) => {
+    const {
+      outcome,
+      writes = [],
+      written
+    } = await wrapFailure('Failed to send OTP', true, isTest ? applyTest() : applyRequest()).catch((error: unknown) => {
       giveBack()
       throw error
     })
@@ -65,7 +118,23 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
     if (outcome.type !== 'send') requestContext.record('otp.already_sent', account.subject)
     else if (isTest) requestContext.record('otp.requested', account.subject, { reason: 'test number' })
     else if (account.blocked) requestContext.record('otp.requested', account.subject, { reason: 'blocked' })
-    else await send(phone, platform, { subject: account.subject, sentAt: at, network: request.network, ...outcome, written: written!, writes, giveBack }, requestContext, field)
+    else {
+      await send(
+        phone,
+        platform,
+        {
+          subject: account.subject,
+          sentAt: at,
+          network: request.network,
+          ...outcome,
+          written: written!,
+          writes,
+          giveBack
+        },
+        requestContext,
+        field
+      )
+    }
 
     function applyTest (): Promise<Applied> {
       return store.apply(e164, { at, decide: state => next(state, { ...request, silent: true }, at) })
@@ -80,8 +149,15 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
     function decide (state: OtpState, counters: Counters): Decision {
       const verdict = guard.decide(counters, phone, request.network, account.known || account.blocked, at)
       const { writes, counted } = Array.isArray(verdict) ? { writes: [] } : verdict
-      const stops = [...addressStop(typeof taken === 'function' ? 0 : addresses.wait(requestContext.address)), ...(Array.isArray(verdict) ? verdict : [])]
-      const decided = next(state, { ...request, counted: account.blocked ? undefined : counted, stop: longest(stops) }, at)
+      const stops = [
+        ...addressStop(typeof taken === 'function' ? 0 : addresses.wait(requestContext.address)),
+        ...(Array.isArray(verdict) ? verdict : [])
+      ]
+      const decided = next(
+        state,
+        { ...request, counted: account.blocked ? undefined : counted, stop: longest(stops) },
+        at
+      )
       if (decided.outcome.type !== 'send' || account.blocked) return decided
       taken ??= addresses.take(requestContext.address)
       if (typeof taken === 'number') return next(state, { ...request, stop: longest(addressStop(taken)) }, at)
@@ -89,12 +165,22 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
     }
   }
 
-  async function send ({ e164 }: Phone, platform: Platform, sending: Sending, requestContext: RequestContext, field: string): Promise<void> {
+  async function send (
+    { e164 }: Phone,
+    platform: Platform,
+    sending: Sending,
+    requestContext: RequestContext,
+    field: string
+  ): Promise<void> {
     const { subject, sentAt, nonce, writes } = sending
     log(writes, requestContext)
     requestContext.record('otp.requested', subject)
     try {
-      await sendSms({ to: e164, body: smsMessage(otpCode(secret, nonce, e164), platform, wording), reference: String(sentAt.getTime()) })
+      await sendSms({
+        to: e164,
+        body: smsMessage(otpCode(secret, nonce, e164), platform, wording),
+        reference: String(sentAt.getTime())
+      })
       requestContext.record('otp.sent', subject)
     } catch (cause) {
       if (cause instanceof SmsUnconfirmed) return requestContext.record('otp.sent', subject, { reason: 'unconfirmed' })
@@ -106,13 +192,30 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
     }
   }
 
-  /** Nothing was sent: the code that lived before is in its place again. `counted`: the provider refused the number, which costs as much as an SMS. */
-  async function cancel (phone: string, { sentAt, network, nonce, before, written, writes, giveBack }: Sending, counted: boolean, { log }: RequestContext): Promise<void> {
+  /**
+   * Nothing was sent: the code that lived before is in its place again. `counted`: the provider refused the number,
+   * which costs as much as an SMS.
+   */
+  async function cancel (
+    phone: string,
+    { sentAt, network, nonce, before, written, writes, giveBack }: Sending,
+    counted: boolean,
+    { log }: RequestContext
+  ): Promise<void> {
     if (!counted) giveBack()
     const at = now()
     const event: OtpEvent = { type: 'unsent', sentAt, network, nonce, before, counted }
-    await store.amend(phone, written, { at, decide: state => next(state, event, at) }, counted ? [] : writes.flatMap(({ undo }) => undo))
-      .catch((err: unknown) => log.error({ event: 'otp.restore_failed', phone: maskPhone(phone), err }, 'An SMS that was not sent stays counted'))
+    await store.amend(
+      phone,
+      written,
+      { at, decide: state => next(state, event, at) },
+      counted ? [] : writes.flatMap(({ undo }) => undo)
+    )
+      .catch((err: unknown) =>
+        log.error(
+          { event: 'otp.restore_failed', phone: maskPhone(phone), err },
+          'An SMS that was not sent stays counted'
+        ))
   }
 
   /** A stop that meets every phone alike is recorded without one, or a flood of numbers would be a flood of rows. */
@@ -137,28 +240,43 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
     })
     if (outcome.type !== 'rejected' || outcome.replay) giveBack()
     const details: Record<string, string> = testCode(e164) === undefined ? {} : { reason: 'test number' }
-    requestContext.record(outcome.type === 'accepted' ? 'otp.verified' : outcome.type === 'locked' ? 'otp.locked' : 'otp.rejected', e164, details)
+    requestContext.record(
+      outcome.type === 'accepted' ? 'otp.verified' : outcome.type === 'locked' ? 'otp.locked' : 'otp.rejected',
+      e164,
+      details
+    )
     if (outcome.type === 'locked') throw tooManyGuesses(outcome.retryAfter)
     return outcome.type === 'accepted'
   }
 
-  /** Whatever a guess comes upon, there is one comparison, so that its time tells nothing. Its outcome is told after the write that counts it. */
+  /**
+   * Whatever a guess comes upon, there is one comparison, so that its time tells nothing. Its outcome is told after the
+   * write that counts it.
+   */
   async function compareCode (phone: string, code: string | undefined): Promise<OtpOutcome> {
     const at = now()
-    const matches = code === undefined ? undefined : (nonce: Buffer) => sameCode(code, testCode(phone) ?? otpCode(secret, nonce, phone))
+    const matches = code === undefined
+      ? undefined
+      : (nonce: Buffer) => sameCode(code, testCode(phone) ?? otpCode(secret, nonce, phone))
     const { outcome } = await store.apply(phone, {
       at,
       decide (state) {
         if (matches && !state.challenge) matches(NO_NONCE)
         const decided = next(state, { type: 'guess', matches }, at)
-        return { ...decided, ...(decided.outcome.type === 'accepted' && decided.outcome.counted && { writes: guard.used(decided.outcome.counted) }) }
+        return {
+          ...decided,
+          ...(decided.outcome.type === 'accepted' &&
+            decided.outcome.counted &&
+            { writes: guard.used(decided.outcome.counted) })
+        }
       }
     })
     return outcome
   }
 
   /**
-   * Tells a number that its account has another one from now on: outside the phone's own budget, which whoever changed it may
+   * Tells a number that its account has another one from now on: outside the phone's own budget, which whoever changed
+   * it may
    * have used up, but within the caps of the service. Never rejects: the change stands whether or not this works.
    */
   async function notifyOfNumberChange (number: string, requestContext: RequestContext): Promise<void> {
@@ -169,25 +287,46 @@ export function createLogin ({ otps, sendSms, guard, addresses, failures, takesS
       const writes = await store.count(SERVICE, counters => guard.decideUnasked(counters, at))
       if (!Array.isArray(writes)) throw tooManySms(writes.retryAfter)
       log(writes, requestContext)
-      await sendSms({ to: phone.e164, body: numberChangedMessage(wording), reference: String(at.getTime()) }).catch(async (error: unknown) => {
-        if (error instanceof SmsUnconfirmed) return
-        await store.cancel(writes)
-        throw error
-      })
+      await sendSms({ to: phone.e164, body: numberChangedMessage(wording), reference: String(at.getTime()) }).catch(
+        async (
+          error: unknown
+        ) => {
+          if (error instanceof SmsUnconfirmed) return
+          await store.cancel(writes)
+          throw error
+        }
+      )
       requestContext.record('notice.sent', phone.e164)
     } catch (err) {
-      requestContext.log.error({ event: 'notice.failed', phone: maskPhone(phone.e164), err }, 'The old number could not be told that its account has another number now')
+      requestContext.log.error(
+        { event: 'notice.failed', phone: maskPhone(phone.e164), err },
+        'The old number could not be told that its account has another number now'
+      )
     }
   }
 
-  /** The provider reports that the SMS with this `reference`, else the last one, never arrived: the next request of that phone meets no gap. */
-  async function undelivered (to: string, reference: string | undefined, errorCode: string, requestContext: RequestContext): Promise<void> {
+  /**
+   * The provider reports that the SMS with this `reference`, else the last one, never arrived: the next request of that
+   * phone meets no gap.
+   */
+  async function undelivered (
+    to: string,
+    reference: string | undefined,
+    errorCode: string,
+    requestContext: RequestContext
+  ): Promise<void> {
     const phone = normalizePhone(to.replace(/^whatsapp:/, ''), region)
     if (phone === undefined) return
     const at = now()
-    const event: OtpEvent = { type: 'undelivered', ...(reference !== undefined && { sentAt: new Date(Number(reference)) }) }
+    const event: OtpEvent = {
+      type: 'undelivered',
+      ...(reference !== undefined && { sentAt: new Date(Number(reference)) })
+    }
     const { outcome } = await store.apply(phone, { at, decide: state => next(state, event, at) })
-    requestContext.record('otp.undelivered', phone, { error_code: errorCode.slice(0, MAX_ERROR_CODE), ...(outcome.type !== 'freed' && { reason: 'late' }) })
+    requestContext.record('otp.undelivered', phone, {
+      error_code: errorCode.slice(0, MAX_ERROR_CODE),
+      ...(outcome.type !== 'freed' && { reason: 'late' })
+    })
   }
 
   /** A client network under a name from which nobody can read the address. */

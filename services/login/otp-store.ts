@@ -36,7 +36,10 @@ interface Waiting extends Change { resolve: (applied: Applied) => void, reject: 
 export const stateOf = (document: OtpDocument | CounterDocument | null | undefined): OtpDocument | undefined =>
   document && 'write_id' in document ? document : undefined
 
-/** The documents of the login at rest: one for each phone, changed by compare-and-set on its `write_id`, and the counters beside it. */
+/**
+ * The documents of the login at rest: one for each phone, changed by compare-and-set on its `write_id`, and the
+ * counters beside it.
+ */
 export function createOtpStore (otps: OtpCollection) {
   /** One line for each phone that is at work: never more than requests in progress. */
   const lines = new Map<string, Waiting[]>()
@@ -72,7 +75,10 @@ export function createOtpStore (otps: OtpCollection) {
     lines.delete(phone)
   }
 
-  /** Applies the changes in their order, up to the first that sends an SMS: the counters that the others read are changed by it. */
+  /**
+   * Applies the changes in their order, up to the first that sends an SMS: the counters that the others read are
+   * changed by it.
+   */
   async function compareAndSet (phone: string, batch: Waiting[]): Promise<Applied[]> {
     let attempt: { decisions: Decision[], written: Written } | undefined
     for (let race = 0; race < MAX_RACES; race++) {
@@ -91,7 +97,9 @@ export function createOtpStore (otps: OtpCollection) {
       if (state === before) return decisions
       attempt = { decisions, written: { writeId: randomBytes(12).toString('base64url'), state } }
       const writes = decisions.flatMap(({ writes = [] }) => writes)
-      if (await write(phone, stored?.write_id, attempt.written, writes, batch[decisions.length - 1]!.at)) return applied(attempt)
+      if (await write(phone, stored?.write_id, attempt.written, writes, batch[decisions.length - 1]!.at)) {
+        return applied(attempt)
+      }
     }
     throw new Error('the document of a phone changed at every attempt')
   }
@@ -103,10 +111,18 @@ export function createOtpStore (otps: OtpCollection) {
   }
 
   /**
-   * Writes the counters, each within its bound, and then the phone's document, if nobody has written it since it was read. False where a bound or a race
-   * stopped that: then nothing stays counted, or, where the driver has repeated a write whose answer was lost, nothing twice.
+   * Writes the counters, each within its bound, and then the phone's document, if nobody has written it since it was
+   * read. False where a bound or a race
+   * stopped that: then nothing stays counted, or, where the driver has repeated a write whose answer was lost, nothing
+   * twice.
    */
-  async function write (phone: string, readId: string | undefined, written: Written, writes: CounterWrite[], at: Date): Promise<boolean> {
+  async function write (
+    phone: string,
+    readId: string | undefined,
+    written: Written,
+    writes: CounterWrite[],
+    at: Date
+  ): Promise<boolean> {
     try {
       await bulkWrite([...writes.map(({ operation }) => operation), replace(phone, readId, written, at)])
       return true
@@ -121,8 +137,16 @@ export function createOtpStore (otps: OtpCollection) {
     }
   }
 
-  /** Changes what was just written once more, with one command where nobody has written since. `undo` is done in any case. */
-  async function amend (phone: string, { writeId, state }: Written, { at, decide }: Change, undo: CounterOperation[]): Promise<void> {
+  /**
+   * Changes what was just written once more, with one command where nobody has written since. `undo` is done in any
+   * case.
+   */
+  async function amend (
+    phone: string,
+    { writeId, state }: Written,
+    { at, decide }: Change,
+    undo: CounterOperation[]
+  ): Promise<void> {
     const written = { writeId: randomBytes(12).toString('base64url'), state: decide(state, new Map()).state }
     try {
       await bulkWrite([...undo, replace(phone, writeId, written, at)])
@@ -132,8 +156,12 @@ export function createOtpStore (otps: OtpCollection) {
     }
   }
 
-  /** Counts what is no phone's, by the counter `_id`. What was written, or what `decide` returned instead of a write. */
-  async function count <Refusal> (_id: string, decide: (counters: Counters) => CounterWrite[] | Refusal): Promise<CounterWrite[] | Refusal> {
+  /**
+   * Counts what is no phone's, by the counter `_id`. What was written, or what `decide` returned instead of a write.
+   */
+  async function count <Refusal> (_id: string, decide: (counters: Counters) => CounterWrite[] | Refusal): Promise<
+    | CounterWrite[]
+    | Refusal> {
     for (let race = 0; race < MAX_RACES; race++) {
       const found = await otps.findOne({ _id })
       const decided = decide(new Map(found ? [[_id, found as CounterDocument]] : []))
@@ -159,7 +187,10 @@ export function createOtpStore (otps: OtpCollection) {
 
   /** Whether a write whose answer was lost was done. */
   async function isWritten (phone: string, { writeId }: Written): Promise<boolean> {
-    return await otps.findOne({ _id: phone, write_id: writeId }, { projection: { _id: 1 } }).then(found => found !== null, () => false)
+    return await otps.findOne({ _id: phone, write_id: writeId }, { projection: { _id: 1 } }).then(
+      found => found !== null,
+      () => false
+    )
   }
 
   async function bulkWrite (operations: Array<AnyBulkWriteOperation<OtpDocument> | CounterOperation>): Promise<void> {
@@ -167,13 +198,21 @@ export function createOtpStore (otps: OtpCollection) {
   }
 }
 
-const applied = ({ decisions, written }: { decisions: Decision[], written: Written }): Applied[] => decisions.map(decision => ({ ...decision, written }))
+const applied = ({ decisions, written }: { decisions: Decision[], written: Written }): Applied[] => decisions.map(
+  decision => ({ ...decision, written })
+)
 
 /**
- * Replaces the phone's document, built member by member. Nobody's `write_id` is null: that filter finds a document of an earlier version,
+ * Replaces the phone's document, built member by member. Nobody's `write_id` is null: that filter finds a document of
+ * an earlier version,
  * or none. Where somebody else has written, the insertion meets the `_id` that is there.
  */
-function replace (phone: string, readId: string | undefined, { writeId, state }: Written, at: Date): AnyBulkWriteOperation<OtpDocument> {
+function replace (
+  phone: string,
+  readId: string | undefined,
+  { writeId, state }: Written,
+  at: Date
+): AnyBulkWriteOperation<OtpDocument> {
   const replacement: Omit<OtpDocument, '_id'> = {
     write_id: writeId,
     challenge: state.challenge,
@@ -183,5 +222,7 @@ function replace (phone: string, readId: string | undefined, { writeId, state }:
     ...(state.undelivered_at && { undelivered_at: state.undelivered_at }),
     expires_at: new Date(at.getTime() + LIFE_MS)
   }
-  return { replaceOne: { filter: { _id: phone, write_id: readId ?? null as unknown as string }, replacement, upsert: true } }
+  return {
+    replaceOne: { filter: { _id: phone, write_id: readId ?? null as unknown as string }, replacement, upsert: true }
+  }
 }

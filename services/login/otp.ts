@@ -61,13 +61,17 @@ export type OtpOutcome =
 
 export const initial: OtpState = { challenge: null, sms: [], failures: { row: 0, dates: [] }, locked_until: null }
 
-const since = <T>(list: T[], dateOf: (item: T) => Date, start: number) => list.filter(item => dateOf(item).getTime() > start)
+const since = <T>(list: T[], dateOf: (item: T) => Date, start: number) => list.filter(item =>
+  dateOf(item).getTime() > start)
 const sentAt = ({ at }: Sms) => at
 const itself = (date: Date) => date
 const sorted = (dates: Date[]) => dates.toSorted((a, b) => a.getTime() - b.getTime())
 const seconds = (ms: number) => Math.max(1, Math.ceil(ms / SECOND))
 const live = (challenge: Challenge | null, now: number): challenge is Challenge =>
-  challenge !== null && challenge.used_at === null && challenge.tries < MAX_TRIES && now < challenge.expires_at.getTime()
+  challenge !== null &&
+    challenge.used_at === null &&
+    challenge.tries < MAX_TRIES &&
+    now < challenge.expires_at.getTime()
 
 /**
  * The login's rules for one phone: what `event` at `now` makes of `state`, and what is to be done about it.
@@ -93,7 +97,9 @@ function request (state: OtpState, event: RequestEvent, now: number): ReturnType
   const recent = since(day, sentAt, now - WINDOW)
   const last = recent.at(-1)?.at.getTime()
   const lost = state.undelivered_at?.getTime()
-  if (last !== undefined && last !== lost && live(challenge, now) && now < last + gapAfter(recent.length)) return { state, outcome: { type: 'quiet' } }
+  if (last !== undefined && last !== lost && live(challenge, now) && now < last + gapAfter(recent.length)) {
+    return { state, outcome: { type: 'quiet' } }
+  }
   const wait = untilAllowed(recent, day, event.network, now)
   if (wait > 0) return { state, outcome: { type: 'limited', reason: 'phone', retryAfter: seconds(wait) } }
   if (event.stop) return { state, outcome: { type: 'limited', ...event.stop } }
@@ -107,7 +113,11 @@ function renewed (challenge: Challenge | null, { nonce, life, counted }: Request
   const { counted: _, ...current } = challenge ?? {}
   const where = counted && { counted }
   if (live(challenge, now) && now - challenge.issued_at.getTime() <= REPEATABLE) {
-    return { ...current as Challenge, ...where, expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + MAX_LIFE)) }
+    return {
+      ...current as Challenge,
+      ...where,
+      expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + MAX_LIFE))
+    }
   }
   return { nonce, issued_at: new Date(now), expires_at: new Date(now + life), tries: 0, used_at: null, ...where }
 }
@@ -135,36 +145,55 @@ function untilBelow (dates: Date[], max: number, window: number, now: number): n
  * An SMS that was not sent leaves the earlier challenge as it was, but for the guesses that were spent on it meanwhile;
  * a challenge that a later SMS repeats or replaced stays.
  */
-function unsent (state: OtpState, { sentAt: time, network, nonce, before, counted }: OtpEvent & { type: 'unsent' }): ReturnType<typeof next> {
+function unsent (
+  state: OtpState,
+  { sentAt: time, network, nonce, before, counted }: OtpEvent & { type: 'unsent' }
+): ReturnType<typeof next> {
   const { challenge } = state
   const index = state.sms.findLastIndex(sms => sms.at.getTime() === time.getTime() && sms.network === network)
   const sms = counted ? state.sms : state.sms.filter((_, i) => i !== index)
   const sentLater = index < state.sms.length - 1
-  if (sentLater || !challenge?.nonce.equals(nonce) || challenge.used_at !== null) return { state: { ...state, sms }, outcome: { type: 'restored' } }
+  if (sentLater || !challenge?.nonce.equals(nonce) || challenge.used_at !== null) {
+    return { state: { ...state, sms }, outcome: { type: 'restored' } }
+  }
   const restored = before?.nonce.equals(nonce) ? { ...before, tries: challenge.tries } : before
   return { state: { ...state, challenge: restored, sms }, outcome: { type: 'restored' } }
 }
 
-/** Only a guess that is compared with a live code counts; a right one uses the code up, and ends the row of failures. */
+/**
+ * Only a guess that is compared with a live code counts; a right one uses the code up, and ends the row of failures.
+ */
 function guess (state: OtpState, { matches }: OtpEvent & { type: 'guess' }, now: Date): ReturnType<typeof next> {
   const { challenge, failures, locked_until: lockedUntil } = state
   const wait = (lockedUntil?.getTime() ?? 0) - now.getTime()
   if (wait > 0) return { state, outcome: { type: 'locked', retryAfter: seconds(wait) } }
   if (!matches || challenge === null) return { state, outcome: { type: 'rejected', replay: false } }
   const { nonce, used_at: usedAt } = challenge
-  if (!live(challenge, now.getTime())) return { state, outcome: { type: 'rejected', replay: matches(nonce) && usedAt !== null } }
+  if (!live(challenge, now.getTime())) {
+    return { state, outcome: { type: 'rejected', replay: matches(nonce) && usedAt !== null } }
+  }
 
   const dates = since(failures.dates, itself, now.getTime() - DAY)
   if (matches(nonce)) {
     const succeeded = { row: 0, dates }
     return {
-      state: { ...state, challenge: { ...challenge, tries: challenge.tries + 1, used_at: now }, failures: succeeded, locked_until: waitAfter(succeeded, now.getTime()) },
+      state: {
+        ...state,
+        challenge: { ...challenge, tries: challenge.tries + 1, used_at: now },
+        failures: succeeded,
+        locked_until: waitAfter(succeeded, now.getTime())
+      },
       outcome: { type: 'accepted', counted: challenge.counted }
     }
   }
   const failed = { row: failures.row + 1, dates: [...dates, now] }
   return {
-    state: { ...state, challenge: { ...challenge, tries: challenge.tries + 1 }, failures: failed, locked_until: waitAfter(failed, now.getTime()) },
+    state: {
+      ...state,
+      challenge: { ...challenge, tries: challenge.tries + 1 },
+      failures: failed,
+      locked_until: waitAfter(failed, now.getTime())
+    },
     outcome: { type: 'rejected', replay: false }
   }
 }
@@ -175,7 +204,10 @@ function waitAfter ({ row, dates }: OtpState['failures'], now: number): Date | n
   return wait > 0 ? new Date(now + wait) : null
 }
 
-/** The last SMS, or the one sent at `sentAt` where that is the last, never arrived: the next request meets no gap. Budgets still count it. */
+/**
+ * The last SMS, or the one sent at `sentAt` where that is the last, never arrived: the next request meets no gap.
+ * Budgets still count it.
+ */
 function undelivered (state: OtpState, { sentAt: time }: OtpEvent & { type: 'undelivered' }): ReturnType<typeof next> {
   const last = state.sms.at(-1)?.at
   const isLast = last !== undefined && (time === undefined || time.getTime() === last.getTime())
@@ -183,7 +215,10 @@ function undelivered (state: OtpState, { sentAt: time }: OtpEvent & { type: 'und
   return { state: { ...state, undelivered_at: last }, outcome: { type: 'freed' } }
 }
 
-/** The code of a challenge: HOTP truncation (RFC 4226 §5.3) of HMAC-SHA-256(secret, nonce ‖ phone), 6 digits. Nothing stored reveals it. */
+/**
+ * The code of a challenge: HOTP truncation (RFC 4226 §5.3) of HMAC-SHA-256(secret, nonce ‖ phone), 6 digits. Nothing
+ * stored reveals it.
+ */
 export function otpCode (secret: string, nonce: Buffer, phone: string): string {
   const mac = createHmac('sha256', secret).update(nonce).update(phone).digest()
   const truncated = mac.readUInt32BE(mac[mac.length - 1]! & 0xf) & 0x7fffffff
@@ -191,7 +226,9 @@ export function otpCode (secret: string, nonce: Buffer, phone: string): string {
 }
 
 /** Six digits of any script, in ASCII; undefined for every other text. */
-export const readCode = (text: string): string | undefined => /^\p{Nd}{6}$/u.test(text) ? toAsciiDigits(text) : undefined
+export const readCode = (text: string):
+  | string
+  | undefined => /^\p{Nd}{6}$/u.test(text) ? toAsciiDigits(text) : undefined
 
 /** Whether two codes are the same, in constant time. Both must be well-formed. */
 export const sameCode = (a: string, b: string) => timingSafeEqual(Buffer.from(a), Buffer.from(b))

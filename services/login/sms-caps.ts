@@ -10,10 +10,15 @@ const ALARM_AT = 0.8
 export interface Caps { hour: number, day: number }
 
 /** SMS of the last 24 hours. */
-export const dayTotal = (row: CounterDocument | undefined, at: Date) => lastDay(row, hourOf(at)).reduce((sum, { sent }) => sum + sent, 0)
+export const dayTotal = (row: CounterDocument | undefined, at: Date) => lastDay(row, hourOf(at)).reduce(
+  (sum, { sent }) => sum + sent,
+  0
+)
 
 /** Counts one SMS for the caps, or says which of them stops it. `share`: how much of each cap may be used. */
-export function countForCaps (row: CounterDocument | undefined, caps: Caps, share: number, at: Date): CounterWrite | Stop[] {
+export function countForCaps (row: CounterDocument | undefined, caps: Caps, share: number, at: Date):
+  | CounterWrite
+  | Stop[] {
   const hour = hourOf(at)
   const { sent } = countsIn(row, hour)
   const hours = lastDay(row, hour)
@@ -22,13 +27,21 @@ export function countForCaps (row: CounterDocument | undefined, caps: Caps, shar
   const total = dayTotal(row, at)
   const stops: Stop[] = [
     ...(sent >= max.hour ? [{ reason: 'hourly cap', retryAfter: secondsUntil(hour + 1, at) }] : []),
-    ...(total >= max.day ? [{ reason: 'daily cap', retryAfter: secondsUntil(firstHourBelow(max.day, total, hours, hour), at) }] : [])
+    ...(total >= max.day
+      ? [{ reason: 'daily cap', retryAfter: secondsUntil(firstHourBelow(max.day, total, hours, hour), at) }]
+      : [])
   ]
   if (stops.length > 0) return stops
 
-  const silentUntil = [caps.hour > 0 && row?.alarms?.hour !== hour ? alarmThreshold(caps.hour) : Infinity, caps.day > 0 && !isAlarmed(row, hour) ? alarmThreshold(caps.day) - (total - sent) : Infinity]
+  const silentUntil = [
+    caps.hour > 0 && row?.alarms?.hour !== hour ? alarmThreshold(caps.hour) : Infinity,
+    caps.day > 0 && !isAlarmed(row, hour) ? alarmThreshold(caps.day) - (total - sent) : Infinity
+  ]
   const bound = Math.min(max.hour, max.day - (total - sent), ...silentUntil.filter(max => sent < max))
-  const neighbours = max.day === Infinity ? [] : [hour - 1, hour + 1].map(other => [`hours.${other}.sent`, { $not: { $gt: earlier.find(({ hour }) => hour === other)?.sent ?? 0 } }])
+  const neighbours = max.day === Infinity
+    ? []
+    : [hour - 1, hour + 1].map(other =>
+        [`hours.${other}.sent`, { $not: { $gt: earlier.find(({ hour }) => hour === other)?.sent ?? 0 } }])
   const alarm = alarmOf(row, caps, sent + 1, total + 1, hour)
   return {
     operation: countSms(SERVICE, row, at, {
@@ -48,7 +61,12 @@ const portion = (cap: number, share: number) => cap === 0 ? Infinity : Math.ceil
 const secondsUntil = (hour: number, at: Date) => Math.max(1, Math.ceil((hour * HOUR_MS - at.getTime()) / 1000))
 
 /** The hour in which so many hours have left the day that less than `most` lie in it. */
-function firstHourBelow (max: number, total: number, hours: Array<{ hour: number, sent: number }>, now: number): number {
+function firstHourBelow (
+  max: number,
+  total: number,
+  hours: Array<{ hour: number, sent: number }>,
+  now: number
+): number {
   let left = total
   for (const { hour, sent } of hours) {
     left -= sent
@@ -59,11 +77,19 @@ function firstHourBelow (max: number, total: number, hours: Array<{ hour: number
 
 /** Near a cap somebody logs it, once in an hour and once in a day: whoever writes that it was logged. */
 function alarmOf (row: CounterDocument | undefined, caps: Caps, sent: number, total: number, hour: number) {
-  if (caps.day > 0 && total >= ALARM_AT * caps.day && !isAlarmed(row, hour)) return alarm('day', total, caps.day, { $not: { $gt: hour - 24 } })
-  if (caps.hour > 0 && sent >= ALARM_AT * caps.hour && row?.alarms?.hour !== hour) return alarm('hour', sent, caps.hour, { $ne: hour })
+  if (caps.day > 0 && total >= ALARM_AT * caps.day && !isAlarmed(row, hour)) {
+    return alarm('day', total, caps.day, { $not: { $gt: hour - 24 } })
+  }
+  if (caps.hour > 0 && sent >= ALARM_AT * caps.hour && row?.alarms?.hour !== hour) {
+    return alarm('hour', sent, caps.hour, { $ne: hour })
+  }
 
   function alarm (window: keyof Caps, count: number, cap: number, bound: object) {
-    const line = { event: 'sms.cap_approached', message: 'The service has sent most of the SMS that its cap allows', fields: { window, sent: count, cap } }
+    const line = {
+      event: 'sms.cap_approached',
+      message: 'The service has sent most of the SMS that its cap allows',
+      fields: { window, sent: count, cap }
+    }
     return { bound: { [`alarms.${window}`]: bound }, set: { [`alarms.${window}`]: hour }, line }
   }
 }

@@ -14,7 +14,10 @@ const STRANGERS = 1 / 2
 
 export interface SmsGuardOptions {
   caps: Caps
-  /** From `minSms` in an hour on, a country or prefix with a smaller share of used codes than `minVerified` stops. Undefined: no guard. */
+  /**
+   * From `minSms` in an hour on, a country or prefix with a smaller share of used codes than `minVerified` stops.
+   * Undefined: no guard.
+   */
   fraud?: { minSms: number, minVerified: number }
 }
 
@@ -24,18 +27,29 @@ export interface Verdict { writes: CounterWrite[], counted?: Counted }
 
 export type SmsGuard = ReturnType<typeof createSmsGuard>
 
-/** What stands between a request and the bill: the caps of the service and the fraud guard. Nothing is counted that cannot stop anything. */
+/**
+ * What stands between a request and the bill: the caps of the service and the fraud guard. Nothing is counted that
+ * cannot stop anything.
+ */
 export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
   const isCapped = caps.hour > 0 || caps.day > 0
   return { idsFor, decide, decideUnasked, used }
 
   /** The documents by which an SMS to `phone`, asked for from `network`, is judged. */
   function idsFor (phone: Phone, network: string): string[] {
-    return [...(isCapped || fraud ? [SERVICE] : []), ...(fraud ? groups(phone, network, 0, 0).map(({ _id }) => _id) : [])]
+    return [
+      ...(isCapped || fraud ? [SERVICE] : []),
+      ...(fraud ? groups(phone, network, 0, 0).map(({ _id }) => _id) : [])
+    ]
   }
 
-  /** By what was read of them: how the SMS is counted, or what stops it, the longest first. A phone that `isKnown` has an account. */
-  function decide (rows: Map<string, CounterDocument>, phone: Phone, network: string, isKnown: boolean, at: Date): Verdict | Stop[] {
+  /**
+   * By what was read of them: how the SMS is counted, or what stops it, the longest first. A phone that `isKnown` has
+   * an account.
+   */
+  function decide (rows: Map<string, CounterDocument>, phone: Phone, network: string, isKnown: boolean, at: Date):
+    | Verdict
+    | Stop[] {
     if (!isCapped && !fraud) return { writes: [] }
     const service = rows.get(SERVICE)
     const cap = countForCaps(service, caps, isKnown || !fraud ? 1 : STRANGERS, at)
@@ -53,15 +67,31 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
     return Array.isArray(cap) ? cap[0]! : [cap]
   }
 
-  /** Only what leaves its network in good standing counts for its country and prefix: one client alone must not stop a country. */
-  function byGroups (rows: Map<string, CounterDocument>, { minSms, minVerified }: NonNullable<typeof fraud>, phone: Phone, network: string, isKnown: boolean, at: Date): Verdict | Stop[] {
+  /**
+   * Only what leaves its network in good standing counts for its country and prefix: one client alone must not stop a
+   * country.
+   */
+  function byGroups (
+    rows: Map<string, CounterDocument>,
+    { minSms, minVerified }: NonNullable<typeof fraud>,
+    phone: Phone,
+    network: string,
+    isKnown: boolean,
+    at: Date
+  ): Verdict | Stop[] {
     const total = dayTotal(rows.get(SERVICE), at) + 1
-    const verdicts = groups(phone, network, minSms, total).map(group => ({ group, verdict: checkGroup(group, rows.get(group._id), minVerified, isKnown, at, newId) }))
+    const verdicts = groups(phone, network, minSms, total).map(group => ({
+      group,
+      verdict: checkGroup(group, rows.get(group._id), minVerified, isKnown, at, newId)
+    }))
     const stops = verdicts.flatMap(({ verdict }) => 'reason' in verdict ? [verdict] : [])
     if (stops.length > 0) return stops
     const passed = verdicts.flatMap(({ group: { _id }, verdict }) => 'write' in verdict ? [{ _id, ...verdict }] : [])
     const counting = passed[0]!.passes ? passed : passed.slice(0, 1)
-    return { writes: counting.map(({ write }) => write), counted: { hour: hourOf(at), by: counting.map(({ _id, stop }) => ({ _id, ...(stop && { stop }) })) } }
+    return {
+      writes: counting.map(({ write }) => write),
+      counted: { hour: hourOf(at), by: counting.map(({ _id, stop }) => ({ _id, ...(stop && { stop }) })) }
+    }
   }
 
   /** Counts that the code of an SMS was used. */
@@ -69,7 +99,10 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
     return by.flatMap(({ _id, stop }) => [
       { bound: { [`hours.${hour}`]: { $exists: true } }, field: `hours.${hour}.verified` },
       ...(stop ? [{ bound: { 'stop.id': stop }, field: 'stop.verified' }] : [])
-    ].map(({ bound, field }) => ({ operation: change(_id, bound, { $inc: { [field]: 1 } }), undo: [change(_id, bound, { $inc: { [field]: -1 } })] })))
+    ].map(({ bound, field }) => ({
+      operation: change(_id, bound, { $inc: { [field]: 1 } }),
+      undo: [change(_id, bound, { $inc: { [field]: -1 } })]
+    })))
   }
 }
 

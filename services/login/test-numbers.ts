@@ -4,16 +4,33 @@ import { toAsciiDigits } from '../digits.js'
 import { normalizePhone } from '../phone.js'
 import type { Clock } from '../ports.js'
 
-/** The numbers of OTP_TEST_NUMBERS with their fixed codes, for the reviewers of an app store, until OTP_TEST_NUMBERS_UNTIL (a day counts whole, in UTC): after it they are numbers like any other. */
-export function createTestNumbers ({ OTP_TEST_NUMBERS, OTP_TEST_NUMBERS_UNTIL, DEFAULT_REGION }: Pick<Env, 'OTP_TEST_NUMBERS' | 'OTP_TEST_NUMBERS_UNTIL' | 'DEFAULT_REGION'>, now: Clock) {
-  const codes = new Map(listOf(OTP_TEST_NUMBERS).map(entry => entry.split(':') as [string, string]).map(([number, code]) => [normalizePhone(number, DEFAULT_REGION), toAsciiDigits(code)]))
+/**
+ * The numbers of OTP_TEST_NUMBERS with their fixed codes, for the reviewers of an app store, until
+ * OTP_TEST_NUMBERS_UNTIL (a day counts whole, in UTC): after it they are numbers like any other.
+ */
+export function createTestNumbers (
+  {
+    OTP_TEST_NUMBERS,
+    OTP_TEST_NUMBERS_UNTIL,
+    DEFAULT_REGION
+  }: Pick<Env, 'OTP_TEST_NUMBERS' | 'OTP_TEST_NUMBERS_UNTIL' | 'DEFAULT_REGION'>,
+  now: Clock
+) {
+  const codes = new Map(listOf(OTP_TEST_NUMBERS).map(entry => entry.split(':') as [string, string]).map(
+    ([number, code]) => [normalizePhone(number, DEFAULT_REGION), toAsciiDigits(code)]
+  ))
   const end = OTP_TEST_NUMBERS_UNTIL === undefined ? Infinity : lastMoment(OTP_TEST_NUMBERS_UNTIL)
   return {
     /** The fixed code of a test number; undefined for every other. */
     codeOf: (phone: string): string | undefined => now().getTime() < end ? codes.get(phone) : undefined,
 
-    /** When what a test number's code opened must end, if `at` it was one and there is an end: whoever holds the number after that is somebody else. */
-    endOf: (phone: string, at: Date): Date | undefined => codes.has(phone) && at.getTime() < end && end < Infinity ? new Date(end) : undefined
+    /**
+     * When what a test number's code opened must end, if `at` it was one and there is an end: whoever holds the number
+     * after that is somebody else.
+     */
+    endOf: (phone: string, at: Date):
+      | Date
+      | undefined => codes.has(phone) && at.getTime() < end && end < Infinity ? new Date(end) : undefined
   }
 }
 

@@ -5,7 +5,10 @@ import type { Note, OldUser } from './users.js'
 
 /** A compare-and-set on a stale read would lose for ever. */
 const FROM_PRIMARY = { readPreference: 'primary' } as const
-/** What 0.3.0 kept by phone number and what ends with it: people sign in again. `sessions` goes last: while it is there, the database is one of 0.3.0. */
+/**
+ * What 0.3.0 kept by phone number and what ends with it: people sign in again. `sessions` goes last: while it is there,
+ * the database is one of 0.3.0.
+ */
 const ENDED = ['otps', 'idempotency', 'usage', 'sessions']
 const DROPPED_INDEXES = [['users', 'moved.at_1'], ['audit', 'subject_1_at_-1']] as const
 /** What an item or an upload of 0.3.0 has beside its owner's number. */
@@ -13,7 +16,10 @@ const PROVENANCE = { session: '', started_at: '' } as const
 
 interface OwnedRow { _id: unknown, owner?: string }
 
-/** Whether an earlier version of this service made the database: it kept sessions in a collection of their own, or what people own by phone number. */
+/**
+ * Whether an earlier version of this service made the database: it kept sessions in a collection of their own, or what
+ * people own by phone number.
+ */
 export async function isOf030 (db: Db): Promise<boolean> {
   return await isThere(db, 'sessions') ||
     await db.collection('library', FROM_PRIMARY).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } }) !== null
@@ -23,9 +29,12 @@ async function isThere (db: Db, name: string): Promise<boolean> {
   return (await db.listCollections({ name }, { nameOnly: true }).toArray()).length > 0
 }
 
-/** Whether every row has the shape that the service reads: two reads of an index, and one of the names of collections. */
+/**
+ * Whether every row has the shape that the service reads: two reads of an index, and one of the names of collections.
+ */
 export async function isConverted (db: Db): Promise<boolean> {
-  return !await isOf030(db) && await db.collection('users', FROM_PRIMARY).findOne({ schema: null }, { projection: { _id: 1 } }) === null
+  return !await isOf030(db) &&
+    await db.collection('users', FROM_PRIMARY).findOne({ schema: null }, { projection: { _id: 1 } }) === null
 }
 
 /** When the replaced system gave way: it issued no token later. */
@@ -36,20 +45,31 @@ export async function noteTakeover (db: Db, at: Date): Promise<void> {
 const takeovers = (db: Db) => db.collection<{ _id: string, at: Date }>('migration')
 
 /**
- * Makes a database of 0.3.0 one of accounts: what a phone number owns belongs to its account, which is made where there is none. Every step can be
+ * Makes a database of 0.3.0 one of accounts: what a phone number owns belongs to its account, which is made where there
+ * is none. Every step can be
  * repeated, so that one that was cut short is finished by the next run. `convertUsers` brings the rows of `users` over.
  */
-export async function convertAccounts (db: Db, dryRun: boolean, note: Note, convertUsers: () => Promise<void>): Promise<void> {
+export async function convertAccounts (
+  db: Db,
+  dryRun: boolean,
+  note: Note,
+  convertUsers: () => Promise<void>
+): Promise<void> {
   if (!await isOf030(db)) return convertUsers()
   const users = db.collection<OldUser>('users', FROM_PRIMARY)
   const library = db.collection<OwnedRow>('library', FROM_PRIMARY)
   const given = await finishNumberChanges(db, dryRun, note)
   await convertUsers()
   await giveToAccounts(users, library, given, dryRun, note)
-  if (!dryRun) await library.updateMany({ $or: [{ session: { $exists: true } }, { started_at: { $exists: true } }] }, { $unset: PROVENANCE })
+  if (!dryRun) {
+    await library.updateMany({ $or: [{ session: { $exists: true } }, { started_at: { $exists: true } }] }, {
+      $unset: PROVENANCE
+    })
+  }
   await endUploads(db, dryRun, note)
   await endLegacyTokens(db, dryRun, note)
-  for (const [name, index] of DROPPED_INDEXES) if (!dryRun) await db.collection(name).dropIndex(index).catch(() => {}) // it may be gone
+  // it may be gone
+  for (const [name, index] of DROPPED_INDEXES) if (!dryRun) await db.collection(name).dropIndex(index).catch(() => {})
   for (const name of ENDED) {
     if (!await isThere(db, name)) continue
     const rows = await db.collection(name).countDocuments()
@@ -58,15 +78,29 @@ export async function convertAccounts (db: Db, dryRun: boolean, note: Note, conv
   }
 }
 
-/** A user whose number was changed just before the end of a process: their items are still those of the old number. Resolves with what finds them. */
+/**
+ * A user whose number was changed just before the end of a process: their items are still those of the old number.
+ * Resolves with what finds them.
+ */
 async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promise<Array<Filter<OwnedRow>>> {
   const library = db.collection<Document>('library', FROM_PRIMARY)
   const sessions = db.collection<Document & { _id: string }>('sessions', FROM_PRIMARY)
   const given: Array<Filter<OwnedRow>> = []
-  for (const { _id, number, moved } of await db.collection('users', FROM_PRIMARY).find({ 'moved.from': { $type: 'string' } }).toArray()) {
+  for (const { _id, number, moved } of await db
+    .collection('users', FROM_PRIMARY)
+    .find({ 'moved.from': { $type: 'string' } })
+    .toArray()) {
     const { from, at } = moved as { from: string, at: Date }
-    const theirs = await sessions.find({ $or: [{ phone: from, created_at: { $lte: at } }, { phone: number, moved_at: at }] }, { projection: { _id: 1 } }).map(row => row._id).toArray()
-    const filter: Filter<Document> = { owner: from, $or: [{ created_at: { $lte: at } }, { started_at: { $lte: at } }, { session: { $in: theirs } }] }
+    const theirs = await sessions
+      .find({ $or: [{ phone: from, created_at: { $lte: at } }, { phone: number, moved_at: at }] }, {
+        projection: { _id: 1 }
+      })
+      .map(row => row._id)
+      .toArray()
+    const filter: Filter<Document> = {
+      owner: from,
+      $or: [{ created_at: { $lte: at } }, { started_at: { $lte: at } }, { session: { $in: theirs } }]
+    }
     const count = await library.countDocuments(filter)
     if (!dryRun) await library.updateMany(filter, { $set: { owner: _id, schema: 2 }, $unset: PROVENANCE })
     given.push(filter as Filter<OwnedRow>)
@@ -75,7 +109,13 @@ async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promis
   return given
 }
 
-async function giveToAccounts (users: Collection<OldUser>, library: Collection<OwnedRow>, given: Array<Filter<OwnedRow>>, dryRun: boolean, note: Note): Promise<void> {
+async function giveToAccounts (
+  users: Collection<OldUser>,
+  library: Collection<OwnedRow>,
+  given: Array<Filter<OwnedRow>>,
+  dryRun: boolean,
+  note: Note
+): Promise<void> {
   const owned = { owner: { $type: 'string' }, ...(given.length > 0 && { $nor: given }) } as Filter<OwnedRow>
   const made = new Set<string>()
   let items = 0
@@ -86,7 +126,10 @@ async function giveToAccounts (users: Collection<OldUser>, library: Collection<O
     if (!dryRun) {
       for (const phone of phones) if (!accounts.has(phone)) accounts.set(phone, await makeAccount(users, phone))
       await library.bulkWrite(rows.map(({ _id, owner }): AnyBulkWriteOperation<OwnedRow> => ({
-        updateOne: { filter: { _id, owner } as Filter<OwnedRow>, update: { $set: { owner: accounts.get(owner!), schema: 2 }, $unset: PROVENANCE } as Document }
+        updateOne: {
+          filter: { _id, owner } as Filter<OwnedRow>,
+          update: { $set: { owner: accounts.get(owner!), schema: 2 }, $unset: PROVENANCE } as Document
+        }
       })), { ordered: false })
     }
     items += rows.length
@@ -122,7 +165,8 @@ async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
 }
 
 /**
- * 0.3.0 wrote down revoked legacy tokens by digests that nobody can read a number from. Where there are any, none is taken any more: neither for an
+ * 0.3.0 wrote down revoked legacy tokens by digests that nobody can read a number from. Where there are any, none is
+ * taken any more: neither for an
  * account, nor for a number that has none now.
  */
 async function endLegacyTokens (db: Db, dryRun: boolean, note: Note): Promise<void> {

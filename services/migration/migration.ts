@@ -1,4 +1,11 @@
-import { MongoServerError, type Collection, type Db, type Document, type IndexDescriptionInfo, type ObjectId } from 'mongodb'
+import {
+  MongoServerError,
+  type Collection,
+  type Db,
+  type Document,
+  type IndexDescriptionInfo,
+  type ObjectId
+} from 'mongodb'
 import { ensureIndexes, indexes } from '../database.js'
 import { isDuplicateKey } from '../errors.js'
 import { categoryOf, typeOf } from '../library/item.js'
@@ -23,22 +30,32 @@ const FROM_PRIMARY = { readPreference: 'primary' } as const
 const MAX_BUILDS = 10
 
 /**
- * Brings a database of the replaced system or of 0.3.0 over, while no service runs. Rows that are in order are left alone, so a second run finds
+ * Brings a database of the replaced system or of 0.3.0 over, while no service runs. Rows that are in order are left
+ * alone, so a second run finds
  * nothing to do, and one that was cut short is finished by the next. `dryRun`: reports the same and writes nothing.
  */
-export async function migrate ({ db, region, dryRun, now = () => new Date(), print }: MigrationOptions): Promise<Tally> {
+export async function migrate ({
+  db,
+  region,
+  dryRun,
+  now = () => new Date(),
+  print
+}: MigrationOptions): Promise<Tally> {
   const tally = { changes: 0, open: 0 }
   const note: Note = (subject, done, open = []) => {
     tally.changes += done.length
     tally.open += open.length
-    if (done.length + open.length > 0) print(`${subject}: ${[...done, ...open.map(what => `open: ${what}`)].join('; ')}`)
+    if (done.length + open.length > 0) {
+      print(`${subject}: ${[...done, ...open.map(what => `open: ${what}`)].join('; ')}`)
+    }
   }
   const users = db.collection<OldUser>('users', FROM_PRIMARY)
   if (!dryRun) await noteTakeover(db, now())
   await dropOldCodes(db, dryRun, note)
   await replaceIndexes(db, dryRun, note)
   await completeLibrary(db, dryRun, note)
-  await convertAccounts(db, dryRun, note, () => convertUsers(users, region, dryRun, note)) // last: after it the database counts as converted
+  // last: after it the database counts as converted
+  await convertAccounts(db, dryRun, note, () => convertUsers(users, region, dryRun, note))
   return tally
 }
 
@@ -52,11 +69,15 @@ async function convertUsers (users: Collection<OldUser>, region: string, dryRun:
 async function dropOldCodes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const old = { _id: { $not: { $type: 'string' } } } as Document
   const otps = db.collection('otps', FROM_PRIMARY)
-  for await (const { _id } of otps.find(old, { projection: { _id: 1 }, ...BY_BATCH })) note(`otps ${String(_id)}`, ['dropped'])
+  for await (const { _id } of otps.find(old, { projection: { _id: 1 }, ...BY_BATCH })) {
+    note(`otps ${String(_id)}`, ['dropped'])
+  }
   if (!dryRun) await otps.deleteMany(old)
 }
 
-/** Drops what stands in the way, which is every unique index of somebody else's too: rows of today lack what it is on. */
+/**
+ * Drops what stands in the way, which is every unique index of somebody else's too: rows of today lack what it is on.
+ */
 async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const missing: string[] = []
   for (const [name, wanted] of Object.entries(indexes)) {
@@ -65,13 +86,17 @@ async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<voi
     const specs = new Set(wanted.map(described))
     for (const index of present) {
       const { key, name: itsName = nameOf(key), unique } = index
-      const rivals = unique || wanted.some(other => (other.name ?? nameOf(other.key)) === itsName || nameOf(other.key) === nameOf(key))
+      const rivals = unique ||
+        wanted.some(other => (other.name ?? nameOf(other.key)) === itsName || nameOf(other.key) === nameOf(key))
       if (itsName === '_id_' || specs.has(described(index)) || !rivals) continue
       if (!dryRun) await collection.dropIndex(itsName)
       note(`index ${name}.${itsName}`, ['dropped'])
     }
     const there = new Set(present.map(described))
-    missing.push(...wanted.filter(index => !there.has(described(index))).map(({ key, name: own = nameOf(key) }) => `index ${name}.${own}`))
+    missing.push(
+      ...wanted.filter(index => !there.has(described(index))).map(({ key, name: own = nameOf(key) }) =>
+        `index ${name}.${own}`)
+    )
   }
   if (!dryRun) await build(db)
   for (const index of missing) note(index, ['built'])
@@ -100,7 +125,14 @@ async function presentIndexes (db: Db, name: string): Promise<IndexDescriptionIn
 
 const nameOf = (key: Document) => Object.entries(key).flat().join('_')
 
-function described ({ key, name = nameOf(key), unique, sparse, expireAfterSeconds, partialFilterExpression }: Document): string {
+function described ({
+  key,
+  name = nameOf(key),
+  unique,
+  sparse,
+  expireAfterSeconds,
+  partialFilterExpression
+}: Document): string {
   return JSON.stringify([key, name, unique === true, sparse === true, expireAfterSeconds, partialFilterExpression])
 }
 
@@ -109,10 +141,21 @@ interface OldItem { _id: ObjectId, key?: string, url?: unknown, type?: unknown, 
 /** Gives rows of `library` the type and category that they are listed with. */
 async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const library = db.collection<OldItem>('library', FROM_PRIMARY)
-  for await (const rows of batches(library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({ _id: 1 }))) {
+  for await (const rows of batches(library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({
+    _id: 1
+  }))) {
     const planned = rows.map(row => ({ row, set: missingOf(row) }))
-    if (!dryRun) await library.bulkWrite(planned.map(({ row, set }) => ({ updateOne: { filter: asRead(row, ['type', 'category']), update: { $set: set } } })), { ordered: false })
-    for (const { row, set } of planned) note(`library ${String(row._id)}`, Object.entries(set).map(entry => entry.join(' ')))
+    if (!dryRun) {
+      await library.bulkWrite(
+        planned.map(({ row, set }) => ({
+          updateOne: { filter: asRead(row, ['type', 'category']), update: { $set: set } }
+        })),
+        { ordered: false }
+      )
+    }
+    for (const { row, set } of planned) {
+      note(`library ${String(row._id)}`, Object.entries(set).map(entry => entry.join(' ')))
+    }
   }
 }
 

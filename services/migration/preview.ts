@@ -3,21 +3,32 @@ import type { Collection, ObjectId } from 'mongodb'
 import { BY_BATCH } from './settle.js'
 import { changeOf, claimsOf, type Claims, type Note, type OldUser } from './users.js'
 
-/** Notes what settleUsers would do, and writes nothing: oldest first, so whoever claims a number or a name before anybody else keeps it. Reads twice, to remember only what occurs more than once. */
+/**
+ * Notes what settleUsers would do, and writes nothing: oldest first, so whoever claims a number or a name before
+ * anybody else keeps it. Reads twice, to remember only what occurs more than once.
+ */
 export async function previewUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
   const repeats = new Repeats()
-  for await (const row of users.find({}, BY_BATCH)) for (const claim of namesOf(claimsOf(row, region))) repeats.add(claim)
+  for await (const row of users.find({}, BY_BATCH)) {
+    for (const claim of namesOf(claimsOf(row, region))) repeats.add(claim)
+  }
 
   const keepers = new Map<string, ObjectId>()
   for await (const row of users.find({}, BY_BATCH).sort({ _id: 1 })) {
     const claims = claimsOf(row, region)
-    const change = changeOf(row, claims, { phone: keepers.get(`number ${claims.phone}`), key: keepers.get(`name ${claims.key}`) })
+    const change = changeOf(row, claims, {
+      phone: keepers.get(`number ${claims.phone}`),
+      key: keepers.get(`name ${claims.key}`)
+    })
     for (const claim of namesOf(claims)) if (repeats.has(claim) && !keepers.has(claim)) keepers.set(claim, row._id)
     if (row.schema !== 2) note(`users ${String(row._id)}`, change.done, change.open)
   }
 }
 
-const namesOf = ({ phone, key }: Claims) => [...(phone === undefined ? [] : [`number ${phone}`]), ...(key === undefined ? [] : [`name ${key}`])]
+const namesOf = ({ phone, key }: Claims) => [
+  ...(phone === undefined ? [] : [`number ${phone}`]),
+  ...(key === undefined ? [] : [`name ${key}`])
+]
 
 /** Which values were added more than once, in 16 MiB and what those take. A few that were not may be taken for such. */
 class Repeats {

@@ -1,19 +1,46 @@
-import { MongoBulkWriteError, ObjectId, type Collection, type Filter, type FindCursor, type UpdateFilter } from 'mongodb'
+import {
+  MongoBulkWriteError,
+  ObjectId,
+  type Collection,
+  type Filter,
+  type FindCursor,
+  type UpdateFilter
+} from 'mongodb'
 import { DUPLICATE_KEY, isDuplicateKey } from '../errors.js'
-import { changeOf, claimsOf, duplicateOf, GAVE_NAME_UP, type Change, type Claims, type Holders, type Note, type OldUser } from './users.js'
+import {
+  changeOf,
+  claimsOf,
+  duplicateOf,
+  GAVE_NAME_UP,
+  type Change,
+  type Claims,
+  type Holders,
+  type Note,
+  type OldUser
+} from './users.js'
 
-const FIELDS: Array<keyof OldUser> = ['number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema']
+const FIELDS: Array<keyof OldUser> = [
+  'number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema'
+]
 
-/** A row is changed by its owner now and then; to be changed this often between a read and a write, something else must be wrong. */
+/**
+ * A row is changed by its owner now and then; to be changed this often between a read and a write, something else must
+ * be wrong.
+ */
 const MAX_RACES = 100
 
-/** Rows read and written at a time: the driver's own batches are 16 MB, and a write by itself costs a round trip and a flush to disk. */
+/**
+ * Rows read and written at a time: the driver's own batches are 16 MB, and a write by itself costs a round trip and a
+ * flush to disk.
+ */
 const BATCH = 500
 export const BY_BATCH = { batchSize: BATCH }
 
 /**
- * Brings the rows of `users` over, oldest first, by a compare-and-set each. The unique indexes, which must be there, tell who has a number or a name already:
- * of two rows the older keeps it, whoever came first to write. So it can stop anywhere and be run again, and the service may write meanwhile.
+ * Brings the rows of `users` over, oldest first, by a compare-and-set each. The unique indexes, which must be there,
+ * tell who has a number or a name already:
+ * of two rows the older keeps it, whoever came first to write. So it can stop anywhere and be run again, and the
+ * service may write meanwhile.
  */
 export async function settleUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
   for await (const rows of batches(users.find({ schema: { $ne: 2 } }, BY_BATCH).sort({ _id: 1 }))) await settleAll(rows)
@@ -32,10 +59,18 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
     for (const row of rows) if (refused.has(row)) await settle(row)
   }
 
-  async function writeAll (writing: Array<{ row: OldUser, change: Change }>): Promise<{ matched: number, refused: Set<OldUser> }> {
+  async function writeAll (writing: Array<{ row: OldUser, change: Change }>): Promise<{
+    matched: number
+    refused: Set<OldUser>
+  }> {
     if (writing.length === 0) return { matched: 0, refused: new Set() }
     try {
-      const { matchedCount } = await users.bulkWrite(writing.map(({ row, change }) => ({ updateOne: { filter: asRead(row, FIELDS), update: updateOf(change)! } })), { ordered: false })
+      const {
+        matchedCount
+      } = await users.bulkWrite(
+        writing.map(({ row, change }) => ({ updateOne: { filter: asRead(row, FIELDS), update: updateOf(change)! } })),
+        { ordered: false }
+      )
       return { matched: matchedCount, refused: new Set() }
     } catch (error) {
       if (!(error instanceof MongoBulkWriteError)) throw error
@@ -59,7 +94,9 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
       try {
         const update = updateOf(change)
         if (held.phone && row.blocked === true) await block(held.phone)
-        if (!update || (await users.updateOne(asRead(row, FIELDS), update)).matchedCount === 1) return noteRow(row, change)
+        if (!update || (await users.updateOne(asRead(row, FIELDS), update)).matchedCount === 1) {
+          return noteRow(row, change)
+        }
         const changed = await users.findOne({ _id: row._id })
         if (!changed) return
         row = changed
@@ -84,12 +121,18 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
   /** The older rows that have what is claimed. A newer one has to give it up, and is no holder any more. */
   async function olderHolders (id: ObjectId, { phone, key }: Claims): Promise<Holders> {
     return {
-      phone: phone === undefined ? undefined : await olderHolder(id, { number: phone }, holder => giveNumberUp(holder, id, phone, key)),
+      phone: phone === undefined
+        ? undefined
+        : await olderHolder(id, { number: phone }, holder => giveNumberUp(holder, id, phone, key)),
       key: key === undefined ? undefined : await olderHolder(id, { username_key: key }, giveNameUp)
     }
   }
 
-  async function olderHolder (id: ObjectId, value: { number: string } | { username_key: string }, giveUp: (holder: OldUser) => Promise<void>): Promise<ObjectId | undefined> {
+  async function olderHolder (
+    id: ObjectId,
+    value: { number: string } | { username_key: string },
+    giveUp: (holder: OldUser) => Promise<void>
+  ): Promise<ObjectId | undefined> {
     const holder = await users.findOne({ ...value, _id: { $ne: id } })
     if (!holder) return undefined
     if (holder._id instanceof ObjectId && holder._id.toHexString() < id.toHexString()) return holder._id
@@ -97,38 +140,70 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
     return undefined
   }
 
-  /** With the name that is claimed too: a name without the number would keep the owner of both from signing in until the claimant has them. */
-  async function giveNumberUp (holder: OldUser, claimant: ObjectId, phone: string, key: string | undefined): Promise<void> {
+  /**
+   * With the name that is claimed too: a name without the number would keep the owner of both from signing in until the
+   * claimant has them.
+   */
+  async function giveNumberUp (
+    holder: OldUser,
+    claimant: ObjectId,
+    phone: string,
+    key: string | undefined
+  ): Promise<void> {
     const named = key !== undefined && holder.username_key === key
     if (holder.blocked === true) await block(claimant)
     const givenUp = { number: '', ...(named && { username_key: '' as const }) } as const
     const done = [duplicateOf(claimant, phone, holder), ...(named ? [GAVE_NAME_UP] : [])]
-    await takeFrom(holder, ['number', 'username_key', 'blocked'], { $unset: givenUp, $set: { duplicate_of: claimant, old_number: phone } }, done)
+    await takeFrom(
+      holder,
+      ['number', 'username_key', 'blocked'],
+      { $unset: givenUp, $set: { duplicate_of: claimant, old_number: phone } },
+      done
+    )
   }
 
   async function giveNameUp (holder: OldUser): Promise<void> {
     await takeFrom(holder, ['username_key'], { $unset: { username_key: '' } }, [GAVE_NAME_UP])
   }
 
-  async function takeFrom (holder: OldUser, fields: Array<keyof OldUser>, update: UpdateFilter<OldUser>, done: string[]): Promise<void> {
+  async function takeFrom (
+    holder: OldUser,
+    fields: Array<keyof OldUser>,
+    update: UpdateFilter<OldUser>,
+    done: string[]
+  ): Promise<void> {
     const { matchedCount } = await users.updateOne(asRead(holder, fields), update)
     if (matchedCount === 1) note(`users ${String(holder._id)}`, done)
   }
 }
 
 function updateOf ({ set, unset }: Change): UpdateFilter<OldUser> | undefined {
-  const update = { ...(Object.keys(set).length > 0 && { $set: set }), ...(Object.keys(unset).length > 0 && { $unset: unset }) }
+  const update = {
+    ...(Object.keys(set).length > 0 && { $set: set }),
+    ...(Object.keys(unset).length > 0 && { $unset: unset })
+  }
   return Object.keys(update).length > 0 ? update as UpdateFilter<OldUser> : undefined
 }
 
-/** While the unique indexes cannot be built: of rows that share a number or a key to the letter, all but the oldest put it aside until their turn comes. */
+/**
+ * While the unique indexes cannot be built: of rows that share a number or a key to the letter, all but the oldest put
+ * it aside until their turn comes.
+ */
 export async function makeRoom (users: Collection<OldUser>): Promise<void> {
   await putAside('number', number => ({ $unset: { number: '' }, $set: { old_number: number, duplicate_of: null } }))
   await putAside('username_key', () => ({ $unset: { username_key: '' } }))
 
-  async function putAside (field: 'number' | 'username_key', update: (value: unknown) => UpdateFilter<OldUser>): Promise<void> {
+  async function putAside (
+    field: 'number' | 'username_key',
+    update: (value: unknown) => UpdateFilter<OldUser>
+  ): Promise<void> {
     let last: unknown
-    for await (const row of users.find({ [field]: { $gt: '' } }, { projection: { [field]: 1 }, ...BY_BATCH }).sort({ [field]: 1, _id: 1 }).allowDiskUse(true)) {
+    for await (const row of users
+      .find({ [field]: { $gt: '' } }, { projection: { [field]: 1 }, ...BY_BATCH })
+      .sort({ [field]: 1, _id: 1 })
+      .allowDiskUse(
+        true
+      )) {
       const value = row[field]
       if (value === last) await users.updateOne(asRead(row, [field]), update(value))
       last = value
@@ -138,7 +213,11 @@ export async function makeRoom (users: Collection<OldUser>): Promise<void> {
 
 /** Matches the row only as long as these fields are as they were read. */
 export const asRead = <T extends { _id: ObjectId }>(row: T, fields: Array<keyof T & string>) =>
-  ({ _id: row._id, ...Object.fromEntries(fields.map(field => [field, row[field] === undefined ? { $exists: false } : { $eq: row[field] }])) }) as Filter<T>
+  ({
+    _id: row._id,
+    ...Object.fromEntries(fields.map(field =>
+      [field, row[field] === undefined ? { $exists: false } : { $eq: row[field] }]))
+  }) as Filter<T>
 
 /** What a cursor finds, some hundred at a time. */
 export async function * batches <T> (cursor: FindCursor<T>): AsyncGenerator<T[]> {

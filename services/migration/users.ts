@@ -39,13 +39,20 @@ export interface Change {
 export type Note = (subject: string, done: string[], open?: string[]) => void
 
 /** Whoever keeps the number of a row that was blocked is blocked from then on. */
-export const duplicateOf = (keeper: ObjectId, phone: string, { blocked }: OldUser) => `duplicate of ${String(keeper)} (${maskPhone(phone)})${blocked === true ? ', which it blocks' : ''}`
+export const duplicateOf = (
+  keeper: ObjectId,
+  phone: string,
+  { blocked }: OldUser
+) => `duplicate of ${String(keeper)} (${maskPhone(phone)})${blocked === true ? ', which it blocks' : ''}`
 export const GAVE_NAME_UP = 'unique name given up'
 
 const isParked = (row: OldUser) => row.duplicate_of === null && row.number === undefined
 const writtenNumber = (row: OldUser) => isParked(row) ? row.old_number : row.number
 
-/** The number and the name that a row is entitled to unless an older one has it. A row that the service cannot address, because its id is none of the database's own, claims nothing. */
+/**
+ * The number and the name that a row is entitled to unless an older one has it. A row that the service cannot address,
+ * because its id is none of the database's own, claims nothing.
+ */
 export function claimsOf (row: OldUser, region: string): Claims {
   if (!(row._id instanceof ObjectId)) return {}
   const number = writtenNumber(row)
@@ -55,7 +62,10 @@ export function claimsOf (row: OldUser, region: string): Claims {
   }
 }
 
-/** What makes a row of the replaced system one of this service, given who holds what it claims; nothing for a row that is one. */
+/**
+ * What makes a row of the replaced system one of this service, given who holds what it claims; nothing for a row that
+ * is one.
+ */
 export function changeOf (row: OldUser, claims: Claims, held: Holders): Change {
   const change: Change = { set: {}, unset: {}, done: [], open: [] }
   if (!(row._id instanceof ObjectId)) change.open.push('its id is no ObjectId')
@@ -70,7 +80,12 @@ export function changeOf (row: OldUser, claims: Claims, held: Holders): Change {
   return change
 }
 
-function changeNumber ({ set, unset, done, open }: Change, row: OldUser, phone: string | undefined, keeper: ObjectId | undefined): void {
+function changeNumber (
+  { set, unset, done, open }: Change,
+  row: OldUser,
+  phone: string | undefined,
+  keeper: ObjectId | undefined
+): void {
   if (phone === undefined) {
     if (!(row.duplicate_of instanceof ObjectId)) open.push('no phone number')
     if (row.duplicate_of === null) unset.duplicate_of = ''
@@ -90,8 +105,16 @@ function changeNumber ({ set, unset, done, open }: Change, row: OldUser, phone: 
   }
 }
 
-/** The name stays as it is shown; only what is no text becomes one. An account without any has none, so that its owner can name it. */
-function changeName ({ set, unset, done, open }: Change, row: OldUser, key: string | undefined, holder: ObjectId | undefined): void {
+/**
+ * The name stays as it is shown; only what is no text becomes one. An account without any has none, so that its owner
+ * can name it.
+ */
+function changeName (
+  { set, unset, done, open }: Change,
+  row: OldUser,
+  key: string | undefined,
+  holder: ObjectId | undefined
+): void {
   const name = textOf(row.username)
   if (name === '' && row.username !== undefined) {
     unset.username = ''

@@ -9,7 +9,10 @@ export const SIGNATURE_BYTES = 12
 
 const ascii = (head: Buffer, text: string, offset = 0) => head.toString('latin1', offset, offset + text.length) === text
 
-/** The type that the first bytes of a file say it has (GIF89a §17, PNG §5.2, JFIF, WebP container); undefined for every other. */
+/**
+ * The type that the first bytes of a file say it has (GIF89a §17, PNG §5.2, JFIF, WebP container); undefined for every
+ * other.
+ */
 export function detectFileType (head: Buffer): FileType | undefined {
   if (ascii(head, 'GIF87a') || ascii(head, 'GIF89a')) return { contentType: 'image/gif', extension: 'gif' }
   if (ascii(head, '\x89PNG\r\n\x1a\n')) return { contentType: 'image/png', extension: 'png' }

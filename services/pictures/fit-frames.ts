@@ -5,10 +5,16 @@ export interface Frames { width: number, height: number, count: number, data: Ui
 
 interface Size { width: number, height: number }
 
-/** Where each pixel of a row or column comes from: for output `i` the inputs `first[i] …` with `weights[i]`; outside `from` to `to` stays black. */
+/**
+ * Where each pixel of a row or column comes from: for output `i` the inputs `first[i] …` with `weights[i]`; outside
+ * `from` to `to` stays black.
+ */
 interface Axis { from: number, to: number, taps: Array<{ at: Int32Array, weights: Float32Array }> }
 
-/** How large the whole picture is drawn when it is fitted into `box`, whatever of it is cut off then; never less than a pixel. */
+/**
+ * How large the whole picture is drawn when it is fitted into `box`, whatever of it is cut off then; never less than a
+ * pixel.
+ */
 export function drawnSize ({ width, height }: Size, box: Size, fit: Fit): Size {
   if (fit === 'fill') return box
   const scale = (fit === 'contain' ? Math.min : Math.max)(box.width / width, box.height / height)
@@ -16,8 +22,10 @@ export function drawnSize ({ width, height }: Size, box: Size, fit: Fit): Size {
 }
 
 /**
- * Every frame on a black picture of the size of `box`: whole and centred (contain), cut to fill it (cover), stretched to fill it (fill).
- * `original` is the size the frames have lost on the way. Made smaller by the mean of an area; made larger by repetition where the factor is whole, else linearly.
+ * Every frame on a black picture of the size of `box`: whole and centred (contain), cut to fill it (cover), stretched
+ * to fill it (fill).
+ * `original` is the size the frames have lost on the way. Made smaller by the mean of an area; made larger by
+ * repetition where the factor is whole, else linearly.
  */
 export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit): Frames {
   const drawn = drawnSize(original, box, fit)
@@ -42,7 +50,9 @@ function axis (input: number, original: number, drawn: number, box: number): Axi
   const taps = Array.from({ length: to - from }, (_, i) => {
     const start = (cut + i) * step
     const middle = start + step / 2
-    const reach = step >= 1 ? [start, start + step] as const : crisp ? [middle, middle] as const : [middle - 0.5, middle + 0.5] as const
+    const reach = step >= 1
+      ? [start, start + step] as const
+      : crisp ? [middle, middle] as const : [middle - 0.5, middle + 0.5] as const
     return tap(reach[0], reach[1], within)
   })
   return { from, to, taps }
@@ -54,11 +64,18 @@ function tap (start: number, end: number, within: (at: number) => number): Axis[
   const count = Math.max(1, Math.ceil(end - 1e-6) - first)
   const at = Int32Array.from({ length: count }, (_, i) => within(first + i))
   if (end === start) return { at, weights: Float32Array.of(1) }
-  const weights = Float32Array.from({ length: count }, (_, i) => (Math.min(end, first + i + 1) - Math.max(start, first + i)) / (end - start))
+  const weights = Float32Array.from({ length: count }, (_, i) =>
+    (Math.min(end, first + i + 1) - Math.max(start, first + i)) / (end - start))
   return { at, weights }
 }
 
-function narrowRows ({ width, height, data }: Frames, k: number, { from, taps }: Axis, boxWidth: number, out: Float32Array): void {
+function narrowRows (
+  { width, height, data }: Frames,
+  k: number,
+  { from, taps }: Axis,
+  boxWidth: number,
+  out: Float32Array
+): void {
   for (let y = 0; y < height; y++) {
     const row = (k * height + y) * width
     for (let x = 0, to = (y * boxWidth + from) * 3; x < taps.length; x++, to += 3) {
@@ -80,7 +97,13 @@ function narrowRows ({ width, height, data }: Frames, k: number, { from, taps }:
   }
 }
 
-function drawRows (narrow: Float32Array, { from: top, taps }: Axis, { from, to }: Axis, boxWidth: number, out: Uint8Array): void {
+function drawRows (
+  narrow: Float32Array,
+  { from: top, taps }: Axis,
+  { from, to }: Axis,
+  boxWidth: number,
+  out: Uint8Array
+): void {
   for (let y = 0; y < taps.length; y++) {
     const { at, weights } = taps[y]!
     for (let x = from * 3; x < to * 3; x++) {

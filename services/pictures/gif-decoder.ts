@@ -33,8 +33,10 @@ const MAX_CODES = 4096
 const MAX_CODE_BITS = 12
 
 /**
- * The blocks of a GIF. Zeros between blocks are skipped, and the trailer may be missing. A first image that is larger than the
- * screen makes the screen larger, as in browsers. Throws when the file breaks off within a block, or has one that is none.
+ * The blocks of a GIF. Zeros between blocks are skipped, and the trailer may be missing. A first image that is larger
+ * than the
+ * screen makes the screen larger, as in browsers. Throws when the file breaks off within a block, or has one that is
+ * none.
  */
 export function readGif (bytes: Buffer): Gif {
   if (!/^GIF8[79]a/.test(bytes.toString('latin1', 0, 6)) || bytes.length < 13) throw new Error('no GIF')
@@ -63,17 +65,34 @@ export function readGif (bytes: Buffer): Gif {
 
 function readImage (bytes: Buffer, at: number, shared: Uint8Array | undefined, control: Partial<GifImage>): GifImage {
   if (at + 11 > bytes.length) throw breaksOff()
-  const [left, top, width, height] = [1, 3, 5, 7].map(offset => bytes.readUInt16LE(at + offset)) as [number, number, number, number]
+  const [
+    left, top, width, height
+  ] = [1, 3, 5, 7].map(offset => bytes.readUInt16LE(at + offset)) as [number, number, number, number]
   const flags = bytes[at + 9]!
   const own = colorTable(bytes, at + 10, flags)
   const palette = own ?? shared ?? BLACK_AND_WHITE
-  return { left, top, width, height, interlaced: (flags & 0x40) !== 0, palette, disposal: 0, delayMs: 0, ...control, at: at + 10 + (own?.length ?? 0) }
+  return {
+    left,
+    top,
+    width,
+    height,
+    interlaced: (flags & 0x40) !== 0,
+    palette,
+    disposal: 0,
+    delayMs: 0,
+    ...control,
+    at: at + 10 + (own?.length ?? 0)
+  }
 }
 
 function readControl (bytes: Buffer, at: number): Partial<GifImage> {
   if (at + 8 > bytes.length || bytes[at + 2] !== 4) throw breaksOff()
   const flags = bytes[at + 3]!
-  return { disposal: flags >> 2 & 7, delayMs: bytes.readUInt16LE(at + 4) * 10, ...(flags & 1 && { transparent: bytes[at + 6] }) }
+  return {
+    disposal: flags >> 2 & 7,
+    delayMs: bytes.readUInt16LE(at + 4) * 10,
+    ...(flags & 1 && { transparent: bytes[at + 6] })
+  }
 }
 
 function enlarge (gif: Gif, { left, top, width, height }: GifImage): void {
@@ -132,7 +151,13 @@ export function * drawGif (bytes: Buffer, { width, height, images }: Gif): Gener
   }
 }
 
-function draw ({ left, top, width, height, interlaced, palette, transparent }: GifImage, indices: Uint8Array, screen: Uint8Array, screenWidth: number, screenHeight: number): void {
+function draw (
+  { left, top, width, height, interlaced, palette, transparent }: GifImage,
+  indices: Uint8Array,
+  screen: Uint8Array,
+  screenWidth: number,
+  screenHeight: number
+): void {
   const columns = Math.min(width, screenWidth - left)
   const colors = palette.length / 3
   for (let row = 0, y = 0, pass = 0; row < height; row++, y += ROW_STEPS[pass]!) {
@@ -154,7 +179,12 @@ function draw ({ left, top, width, height, interlaced, palette, transparent }: G
 const ROW_STARTS = [0, 4, 2, 1]
 const ROW_STEPS = [8, 8, 4, 2]
 
-function clear ({ left, top, width, height }: GifImage, screen: Uint8Array, screenWidth: number, screenHeight: number): void {
+function clear (
+  { left, top, width, height }: GifImage,
+  screen: Uint8Array,
+  screenWidth: number,
+  screenHeight: number
+): void {
   const columns = Math.max(0, Math.min(width, screenWidth - left))
   for (let y = top; y < Math.min(top + height, screenHeight); y++) {
     const from = (y * screenWidth + left) * 3
@@ -162,7 +192,10 @@ function clear ({ left, top, width, height }: GifImage, screen: Uint8Array, scre
   }
 }
 
-/** The indices of an image, by variable-length-code LZW (GIF89a, appendix F). What follows the last pixel does not matter. */
+/**
+ * The indices of an image, by variable-length-code LZW (GIF89a, appendix F). What follows the last pixel does not
+ * matter.
+ */
 function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
   const pixels = new Uint8Array(width * height)
   const least = bytes[at]!
@@ -198,7 +231,9 @@ function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
       continue
     }
     if (code === clear + 1) throw new Error('the data of an image of the GIF end early')
-    if (code > next || (code === next && before < 0) || (before < 0 && code > clear)) throw new Error('the data of an image of the GIF are damaged')
+    if (code > next || (code === next && before < 0) || (before < 0 && code > clear)) {
+      throw new Error('the data of an image of the GIF are damaged')
+    }
     const isNew = code === next
     const length = isNew ? lengths[before]! + 1 : lengths[code]!
     const end = done + length
@@ -223,6 +258,8 @@ function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
 
 function joinSubBlocks (bytes: Buffer, at: number): Buffer {
   const blocks: Buffer[] = []
-  for (let length = bytes[at]!; length > 0; at += 1 + length, length = bytes[at]!) blocks.push(bytes.subarray(at + 1, at + 1 + length))
+  for (let length = bytes[at]!; length > 0; at += 1 + length, length = bytes[at]!) {
+    blocks.push(bytes.subarray(at + 1, at + 1 + length))
+  }
   return Buffer.concat(blocks)
 }

@@ -92,7 +92,9 @@ function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Bu
   return block
 }
 
-/** The smallest rectangle that holds every pixel to be drawn; one pixel when there is none, as a frame has to have some. */
+/**
+ * The smallest rectangle that holds every pixel to be drawn; one pixel when there is none, as a frame has to have some.
+ */
 function changedArea ({ indices, colors }: GifFrame, screen: Uint8Array, width: number, tolerance: number): Area {
   const height = indices.length / width
   const area = { left: width, top: height, right: 0, bottom: 0 }
@@ -117,7 +119,8 @@ function distance (a: Uint8Array, i: number, b: Uint8Array, j: number): number {
 }
 
 /**
- * LZW with codes of variable length (GIF89a, appendix F). Its dictionary is a tree: the children of a code are the strings that are one pixel longer.
+ * LZW with codes of variable length (GIF89a, appendix F). Its dictionary is a tree: the children of a code are the
+ * strings that are one pixel longer.
  * What the codes say is drawn on `screen`, so that tolerated errors never add up.
  */
 function createCoder (width: number, screen: Uint8Array, tolerance: number) {
@@ -178,8 +181,17 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
     return subBlocks(least, packed.subarray(0, size))
   }
 
-  /** The code of the string that goes on with the pixel that is wanted, or with one that will do; 0 when there is none. */
-  function childFor (code: number, wanted: number, index: number, colors: Uint8Array, shown: boolean, transparent: number | undefined): number {
+  /**
+   * The code of the string that goes on with the pixel that is wanted, or with one that will do; 0 when there is none.
+   */
+  function childFor (
+    code: number,
+    wanted: number,
+    index: number,
+    colors: Uint8Array,
+    shown: boolean,
+    transparent: number | undefined
+  ): number {
     let nearest = 0
     let error = max
     for (let child = firstChild[code]!; child !== 0; child = sibling[child]!) {

@@ -26,7 +26,9 @@ interface Component {
 
 interface Frame { progressive: boolean, components: Component[], mcuColumns: number, mcuRows: number }
 
-/** `short`: by the next eight bits, the symbol of a code that is no longer, and its length above; 0 for longer codes. */
+/**
+ * `short`: by the next eight bits, the symbol of a code that is no longer, and its length above; 0 for longer codes.
+ */
 interface HuffmanTable { maxCodes: Int32Array, offsets: Int32Array, values: Buffer, short: Uint16Array }
 
 interface ScanComponent { component: Component, dc?: HuffmanTable, ac?: HuffmanTable }
@@ -34,8 +36,10 @@ interface ScanComponent { component: Component, dc?: HuffmanTable, ac?: HuffmanT
 interface Scan { components: ScanComponent[], start: number, end: number, isRefinement: boolean }
 
 /**
- * Whether a Huffman-coded JPEG, sequential or progressive, lacks data at its end: where it has no EOI, and where the last restart interval
- * of a scan has fewer codes than blocks. It walks over the codes as libjpeg does, which goes on after a wrong code or restart marker
+ * Whether a Huffman-coded JPEG, sequential or progressive, lacks data at its end: where it has no EOI, and where the
+ * last restart interval
+ * of a scan has fewer codes than blocks. It walks over the codes as libjpeg does, which goes on after a wrong code or
+ * restart marker
  * (jdhuff.c, jdphuff.c, jdmarker.c). `onScan` is called before each scan.
  */
 export function endsEarly (bytes: Buffer, onScan: () => void): boolean {
@@ -63,7 +67,11 @@ export function endsEarly (bytes: Buffer, onScan: () => void): boolean {
 function readFrame (segment: Buffer, progressive: boolean): Frame | undefined {
   if (segment.length < 6 || segment.length < 6 + 3 * segment[5]!) return undefined
   const [height, width] = [segment.readUInt16BE(1), segment.readUInt16BE(3)]
-  const factors = Array.from({ length: segment[5]! }, (_, i) => ({ id: segment[6 + 3 * i]!, h: segment[7 + 3 * i]! >> 4, v: segment[7 + 3 * i]! & 15 }))
+  const factors = Array.from({ length: segment[5]! }, (_, i) => ({
+    id: segment[6 + 3 * i]!,
+    h: segment[7 + 3 * i]! >> 4,
+    v: segment[7 + 3 * i]! & 15
+  }))
   const [mostH, mostV] = [Math.max(...factors.map(({ h }) => h)), Math.max(...factors.map(({ v }) => v))]
   if (factors.some(({ h, v }) => h < 1 || v < 1)) return undefined
   const mcuColumns = Math.ceil(width / 8 / mostH)
@@ -80,7 +88,9 @@ function readFrame (segment: Buffer, progressive: boolean): Frame | undefined {
   return { progressive, components, mcuColumns, mcuRows }
 }
 
-function readScan (segment: Buffer, { progressive, components }: Frame, tables: Map<number, HuffmanTable>): Scan | undefined {
+function readScan (segment: Buffer, { progressive, components }: Frame, tables: Map<number, HuffmanTable>):
+  | Scan
+  | undefined {
   const count = segment[0] ?? 0
   if (segment.length < 4 + 2 * count) return undefined
   const chosen: ScanComponent[] = []
@@ -91,8 +101,11 @@ function readScan (segment: Buffer, { progressive, components }: Frame, tables: 
     chosen.push({ component, dc: tables.get(selector >> 4), ac: tables.get(0x10 | (selector & 15)) })
   }
   const [start, end, approximation] = [segment[1 + 2 * count]!, segment[2 + 2 * count]!, segment[3 + 2 * count]!]
-  if (!progressive) return { components: chosen, start: 0, end: 63, isRefinement: false } // whatever it says: some cameras say nonsense
-  return end > 63 || start > end ? undefined : { components: chosen, start, end, isRefinement: approximation >> 4 !== 0 }
+  // whatever it says: some cameras say nonsense
+  if (!progressive) return { components: chosen, start: 0, end: 63, isRefinement: false }
+  return end > 63 || start > end
+    ? undefined
+    : { components: chosen, start, end, isRefinement: approximation >> 4 !== 0 }
 }
 
 function readTables (segment: Buffer, tables: Map<number, HuffmanTable>): void {
@@ -113,7 +126,9 @@ function huffmanTable (counts: Buffer, values: Buffer): HuffmanTable {
   let index = 0
   for (let length = 1; length <= 16; length++) {
     offsets[length] = index - code
-    for (let i = 0; i < counts[length - 1]!; i++) if (length <= 8) short.fill(length << 8 | values[index + i]!, code + i << 8 - length, code + i + 1 << 8 - length)
+    for (let i = 0; i < counts[length - 1]!; i++) {
+      if (length <= 8) short.fill(length << 8 | values[index + i]!, code + i << 8 - length, code + i + 1 << 8 - length)
+    }
     code += counts[length - 1]!
     index += counts[length - 1]!
     if (counts[length - 1]! > 0) maxCodes[length] = code - 1
@@ -131,7 +146,12 @@ interface BlockDecoder {
 }
 
 /** Whether there were codes for the last blocks of the scan. */
-function walkScan (reader: Reader, { progressive, mcuColumns, mcuRows }: Frame, scan: Scan, restartInterval: number): boolean {
+function walkScan (
+  reader: Reader,
+  { progressive, mcuColumns, mcuRows }: Frame,
+  scan: Scan,
+  restartInterval: number
+): boolean {
   const { decode, restart } = progressive ? progressiveDecoder(reader, scan) : sequentialDecoder(reader)
   const [only] = scan.components
   const isAlone = scan.components.length === 1
@@ -344,7 +364,9 @@ function createReader (bytes: Buffer) {
     let code = 0
     for (let length = 1; length <= 17 && !exhausted; length++) {
       code = code << 1 | bits(1)
-      if (table && length <= 16 && code <= table.maxCodes[length]!) return table.values[code + table.offsets[length]!] ?? 0
+      if (table && length <= 16 && code <= table.maxCodes[length]!) {
+        return table.values[code + table.offsets[length]!] ?? 0
+      }
     }
     return 0
   }

@@ -1,6 +1,9 @@
 import type { Frames } from './fit-frames.js'
 
-/** Where the first pixel of an upright frame comes from, and how far apart the origins of neighbours in a row and in a column are. */
+/**
+ * Where the first pixel of an upright frame comes from, and how far apart the origins of neighbours in a row and in a
+ * column are.
+ */
 type Way = (width: number, height: number) => [start: number, column: number, row: number]
 
 /** By the orientations of Exif 2.3 §4.6.4; 1 is upright. */

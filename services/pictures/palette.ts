@@ -21,7 +21,10 @@ export function ownColors (data: Uint8Array, max: number): Palette | undefined {
   return { colors, indicesOf: pixels => eachPixel(pixels, at => indexOf.get(colorAt(pixels, at))!) }
 }
 
-/** Colours that stand for those of some pixels, at most `max`: the set that is the most uneven is cut in two at its mean, again and again. A pixel gets about the nearest. */
+/**
+ * Colours that stand for those of some pixels, at most `max`: the set that is the most uneven is cut in two at its
+ * mean, again and again. A pixel gets about the nearest.
+ */
 export function chosenColors (data: Uint8Array, max: number, sample = SAMPLE): Palette {
   const pixels = data.length / 3
   const count = Math.min(pixels, sample)
@@ -40,19 +43,28 @@ export function chosenColors (data: Uint8Array, max: number, sample = SAMPLE): P
 }
 
 function blackIn (data: Uint8Array): boolean {
-  for (let at = 0; at < data.length; at += 3) if (data[at] === 0 && data[at + 1] === 0 && data[at + 2] === 0) return true
+  for (let at = 0; at < data.length; at += 3) {
+    if (data[at] === 0 && data[at + 1] === 0 && data[at + 2] === 0) return true
+  }
   return false
 }
 
 /** The mean of the squares of what a palette is off by, of a sample of some pixels. */
 export function errorOf ({ colors, indicesOf }: Palette, data: Uint8Array): number {
   const step = Math.max(1, Math.floor(data.length / 3 / SAMPLE))
-  const sample = Uint8Array.from({ length: Math.floor(data.length / 3 / step) * 3 }, (_, i) => data[Math.floor(i / 3) * step * 3 + i % 3]!)
+  const sample = Uint8Array.from({ length: Math.floor(data.length / 3 / step) * 3 }, (_, i) =>
+    data[Math.floor(i / 3) * step * 3 + i % 3]!)
   const indices = indicesOf(sample)
-  return sample.reduce((sum, value, i) => sum + (value - colors[indices[Math.floor(i / 3)]! * 3 + i % 3]!) ** 2, 0) / sample.length
+  return sample.reduce(
+    (sum, value, i) => sum + (value - colors[indices[Math.floor(i / 3)]! * 3 + i % 3]!) ** 2,
+    0
+  ) / sample.length
 }
 
-/** Of the colours at some places of the data: their mean, the channel they differ in most, and the sum of the squares by which they do. */
+/**
+ * Of the colours at some places of the data: their mean, the channel they differ in most, and the sum of the squares by
+ * which they do.
+ */
 function measured (data: Uint8Array, places: Int32Array) {
   const sums = [0, 0, 0]
   const squares = [0, 0, 0]
@@ -95,7 +107,9 @@ function nearestIn (colors: Uint8Array): Palette['indicesOf'] {
     const green = pixels[at + 1]! >> drop
     const blue = pixels[at + 2]! >> drop
     const bin = red << (2 * BITS) | green << BITS | blue
-    if (known[bin] === UNKNOWN) known[bin] = nearest(colors, (red << drop) + half, (green << drop) + half, (blue << drop) + half)
+    if (known[bin] === UNKNOWN) {
+      known[bin] = nearest(colors, (red << drop) + half, (green << drop) + half, (blue << drop) + half)
+    }
     return known[bin]!
   })
 }

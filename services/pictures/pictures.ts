@@ -8,7 +8,13 @@ import { isTurned, orientFrames } from './orient-frames.js'
 import { makeRendition, type MadeGif } from './rendition.js'
 import { createShrink } from './shrink-rows.js'
 
-export interface PictureFacts { width: number, height: number, frames: number, duration_ms: number, dominant_color: string }
+export interface PictureFacts {
+  width: number
+  height: number
+  frames: number
+  duration_ms: number
+  dominant_color: string
+}
 
 /** A GIF of `size`, `<width>x<height>`. */
 export interface MadeRendition extends MadeGif { size: string }
@@ -23,7 +29,10 @@ export const DECODE_SECONDS = 10
 const FORMATS = new Set(['png', 'jpeg', 'webp'])
 /** As browsers play a frame without a delay. */
 const NO_DELAY_MS = 100
-/** Frames are decoded to so many times the size of what they are drawn as: what the decoder mixes of two frames at their edges is left out then. */
+/**
+ * Frames are decoded to so many times the size of what they are drawn as: what the decoder mixes of two frames at their
+ * edges is left out then.
+ */
 const DETAIL = 2
 /** Of the decoded frames of one picture; beyond it there is less detail. */
 const FRAMES_BYTES = 64 * 1024 * 1024
@@ -48,10 +57,13 @@ export class DecodeTimeout extends Error {
 interface Decoded { frames: Frames, size: Box, delays: number[] }
 
 /**
- * Reads pictures, in the thread that it is called in. `read` decodes a whole GIF, PNG, JPEG or WebP once, for its facts and its renditions; of an animated PNG, the default image.
- * Everything is as seen: the orientation that the Exif names is applied to each frame. A frame without a delay counts 100 ms; what has one frame has no duration.
+ * Reads pictures, in the thread that it is called in. `read` decodes a whole GIF, PNG, JPEG or WebP once, for its facts
+ * and its renditions; of an animated PNG, the default image.
+ * Everything is as seen: the orientation that the Exif names is applied to each frame. A frame without a delay counts
+ * 100 ms; what has one frame has no duration.
  * The dominant colour is that of the first frame, on black where it is transparent.
- * Rejects with damagedImage() when the bytes are out of bounds or cannot be decoded to their end, with DecodeTimeout when that takes too long, and with
+ * Rejects with damagedImage() when the bytes are out of bounds or cannot be decoded to their end, with DecodeTimeout
+ * when that takes too long, and with
  * outOfResources() when the machine lacks something. See `makeRendition` for what a rendition keeps.
  */
 export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECONDS }: PicturesOptions) {
@@ -67,7 +79,10 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
       renditions.push({ size: name, ...makeRendition(fitFrames(frames, size, box, fit), delays, maxBytes) })
     }
     const duration = delays.reduce((a, b) => a + b, 0)
-    return { facts: { ...size, frames: frames.count, duration_ms: duration, dominant_color: dominantColor(frames) }, renditions }
+    return {
+      facts: { ...size, frames: frames.count, duration_ms: duration, dominant_color: dominantColor(frames) },
+      renditions
+    }
   }
 
   async function decode (bytes: Buffer, fit: Fit): Promise<Decoded> {
@@ -104,10 +119,15 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     const size = turned(stored, orientation)
     const target = turned(decodedSize(size, count, fit), orientation)
     const { data, info } = await pixels()
-    if (format === 'jpeg' && endsEarly(bytes, checkTime)) throw new Error('the data of the JPEG end early') // libjpeg only warns of that, and of much that does no harm
+    // libjpeg only warns of that, and of much that does no harm
+    if (format === 'jpeg' && endsEarly(bytes, checkTime)) throw new Error('the data of the JPEG end early')
     const frames = { width: info.width, height: info.height / count, count, data: inThreeBands(data, info.channels) }
     if (count > 1 && frames.height < stored.height) replaceRims(frames)
-    return { frames: orientFrames(frames, orientation), size, delays: delaysOf(Array.from({ length: count }, (_, i) => delay[i] ?? 0)) }
+    return {
+      frames: orientFrames(frames, orientation),
+      size,
+      delays: delaysOf(Array.from({ length: count }, (_, i) => delay[i] ?? 0))
+    }
 
     function checkTime (): void {
       if (performance.now() > deadline) throw new DecodeTimeout(decodeSeconds * 1000)
@@ -116,12 +136,27 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     async function pixels () {
       checkTime()
       const image = sharp(bytes, { ...options, failOn: 'error' })
-      if (header.depth === 'ushort') image.pipelineColourspace('srgb') // else sharp leaves 16 bits in the colours of Display P3
-      if (target.width < stored.width || target.height < stored.height) image.resize({ ...target, fit: 'fill', kernel: 'cubic' })
+      // else sharp leaves 16 bits in the colours of Display P3
+      if (header.depth === 'ushort') image.pipelineColourspace('srgb')
+      if (target.width < stored.width || target.height < stored.height) {
+        image.resize({ ...target, fit: 'fill', kernel: 'cubic' })
+      }
       const seconds = Math.max(1, Math.ceil((deadline - performance.now()) / 1000))
-      return image.flatten({ background: '#000' }).toColourspace('srgb').timeout({ seconds }).raw().toBuffer({ resolveWithObject: true }).catch((error: unknown) => {
-        throw error instanceof Error && /^timeout\b/.test(error.message) ? new DecodeTimeout(decodeSeconds * 1000) : error
-      })
+      return image
+        .flatten({ background: '#000' })
+        .toColourspace('srgb')
+        .timeout({ seconds })
+        .raw()
+        .toBuffer({ resolveWithObject: true })
+        .catch(
+          (
+            error: unknown
+          ) => {
+            throw error instanceof Error && /^timeout\b/.test(error.message)
+              ? new DecodeTimeout(decodeSeconds * 1000)
+              : error
+          }
+        )
     }
   }
 
@@ -154,7 +189,10 @@ async function loadedSharp () {
   }
 }
 
-/** 135 ms of loading, which nobody waits for who sends no picture. It has one thread for each picture, keeps nothing, and reads nothing but what is taken here. */
+/**
+ * 135 ms of loading, which nobody waits for who sends no picture. It has one thread for each picture, keeps nothing,
+ * and reads nothing but what is taken here.
+ */
 async function loadSharp () {
   const { default: sharp } = await import('sharp')
   sharp.cache(false)
@@ -173,7 +211,10 @@ function storedSizeWithinBounds ({ format, pages = 1, width, height, pageHeight 
 /** Of the screen. An image beyond it costs as much as on a larger one. */
 function gifSizeWithinBounds ({ width, height, images }: Gif): Box {
   if (width === 0 || height === 0) throw new Error('it has no pixels')
-  const reach = { width: Math.max(width, ...images.map(image => image.left + image.width)), height: Math.max(height, ...images.map(image => image.top + image.height)) }
+  const reach = {
+    width: Math.max(width, ...images.map(image => image.left + image.width)),
+    height: Math.max(height, ...images.map(image => image.top + image.height))
+  }
   withinBounds(reach, images.length)
   return { width, height }
 }
@@ -185,9 +226,14 @@ function withinBounds (size: Box, frames: number): Box {
   return size
 }
 
-const turned = (size: Box, orientation: number): Box => isTurned(orientation) ? { width: size.height, height: size.width } : size
+const turned = (size: Box, orientation: number): Box => isTurned(orientation)
+  ? { width: size.height, height: size.width }
+  : size
 
-/** sharp makes frames smaller as one tall picture, so that two of them mix where they meet: the rows beside those take their place. */
+/**
+ * sharp makes frames smaller as one tall picture, so that two of them mix where they meet: the rows beside those take
+ * their place.
+ */
 function replaceRims ({ width, height, count, data }: Frames): void {
   if (height < 4) return
   const row = width * 3
@@ -205,7 +251,8 @@ function delaysOf (delays: number[]): number[] {
 
 function inThreeBands (data: Buffer, channels: number): Uint8Array {
   if (channels === 3) return data
-  return Uint8Array.from({ length: data.length / channels * 3 }, (_, i) => data[Math.floor(i / 3) * channels + (channels > 2 ? i % 3 : 0)]!)
+  return Uint8Array.from({ length: data.length / channels * 3 }, (_, i) =>
+    data[Math.floor(i / 3) * channels + (channels > 2 ? i % 3 : 0)]!)
 }
 
 /** The mean of the colours that are alike in the upper three bits of each channel, of those that are the most. */

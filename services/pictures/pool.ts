@@ -19,11 +19,20 @@ const COMPUTED_SHARE = 0.8
 
 /**
  * Reads pictures as services/pictures.ts does, in at most `threads` threads of their own, first come, first served.
- * Takes the bytes away from the caller. Rejects with damagedImage() for a picture that is at fault, also for one that needs too much
- * CPU time; with outOfResources() when a thread cannot start or dies, when the process was suspended or got too little CPU time,
+ * Takes the bytes away from the caller. Rejects with damagedImage() for a picture that is at fault, also for one that
+ * needs too much
+ * CPU time; with outOfResources() when a thread cannot start or dies, when the process was suspended or got too little
+ * CPU time,
  * and when the pool closes. The thread is gone then, and the next picture gets a new one.
  */
-export function createPicturePool (options: PicturesOptions, { threads = availableParallelism(), program = COMPILED, ...times }: PictureTimes & { threads?: number, program?: URL } = {}) {
+export function createPicturePool (
+  options: PicturesOptions,
+  {
+    threads = availableParallelism(),
+    program = COMPILED,
+    ...times
+  }: PictureTimes & { threads?: number, program?: URL } = {}
+) {
   const { decodeSeconds = DECODE_SECONDS, wholeMs = WHOLE_MS, cpuMs = cpuMsOfProcess } = times
   const limit = pLimit(threads)
   const idle: PictureThread[] = []
@@ -49,7 +58,8 @@ export function createPicturePool (options: PicturesOptions, { threads = availab
   }
 
   async function startThread (): Promise<PictureThread> {
-    while (living.size >= threads) await [...living].find(thread => !thread.isFree())?.end() // one that has failed may still be at work
+    // one that has failed may still be at work
+    while (living.size >= threads) await [...living].find(thread => !thread.isFree())?.end()
     if (closed) throw new Error('the picture pool is closed')
     const thread = createThread(program, () => {
       living.delete(thread)
@@ -68,7 +78,8 @@ export function createPicturePool (options: PicturesOptions, { threads = availab
 type PictureThread = ReturnType<typeof createThread>
 
 function createThread (program: URL, onEnd: () => void) {
-  const worker = new Worker(program, { execArgv: ['--enable-source-maps'] }) // as the process is started; loaders of tests are not for it
+  // as the process is started; loaders of tests are not for it
+  const worker = new Worker(program, { execArgv: ['--enable-source-maps'] })
   const idleTimer = setTimeout(end, IDLE_MS).unref()
   let state: 'free' | 'busy' | 'ended' = 'free'
   worker.on('error', () => { state = 'ended' }) // the question that is open, if there is one, hears of it by itself
@@ -87,7 +98,9 @@ function createThread (program: URL, onEnd: () => void) {
     worker.ref()
     idleTimer.refresh()
     try {
-      const died = once(worker, 'exit', { signal }).then(([code]) => { throw new Error(`the picture thread ended with exit code ${code}`) })
+      const died = once(worker, 'exit', { signal }).then(([code]) => {
+        throw new Error(`the picture thread ended with exit code ${code}`)
+      })
       const late = wait(mostMs, undefined, { signal })
       const isAlone = task.bytes.byteLength === task.bytes.buffer.byteLength
       const reply = once(worker, 'message', { signal })
@@ -108,9 +121,13 @@ function createThread (program: URL, onEnd: () => void) {
   }
 }
 
-/** A picture is unreasonable only if the time was spent computing: a process that was suspended says nothing about it. */
+/**
+ * A picture is unreasonable only if the time was spent computing: a process that was suspended says nothing about it.
+ */
 function tooSlow (allowedMs: number, computedMs: number): Error {
-  const cause = new Error(`not done within ${allowedMs} ms, in which the process computed for ${Math.round(computedMs)} ms`)
+  const cause = new Error(
+    `not done within ${allowedMs} ms, in which the process computed for ${Math.round(computedMs)} ms`
+  )
   return computedMs >= allowedMs * COMPUTED_SHARE ? damagedImage(cause) : cause
 }
 
@@ -121,5 +138,8 @@ function cpuMsOfProcess (): number {
 
 /** A thread's answer holds no buffers, only their bytes. */
 function withBuffers ({ facts, renditions }: Picture): Picture {
-  return { facts, renditions: renditions.map(({ bytes, ...rendition }) => ({ ...rendition, bytes: Buffer.from(bytes) })) }
+  return {
+    facts,
+    renditions: renditions.map(({ bytes, ...rendition }) => ({ ...rendition, bytes: Buffer.from(bytes) }))
+  }
 }

@@ -163,7 +163,10 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   }
 }
 
-/** Rounded where a frame ends, not how long it lasts, so that errors do not add up; no frame ends with the one before, if there is time enough for that. */
+/**
+ * Rounded where a frame ends, not how long it lasts, so that errors do not add up; no frame ends with the one before,
+ * if there is time enough for that.
+ */
 function centiseconds (delays: number[]): number[] {
   const total = Math.round(delays.reduce((a, b) => a + b, 0) / 10)
   if (total === 0) return delays.map(() => delays.length > 1 ? 1 : 0)

@@ -1,10 +1,14 @@
 interface Size { width: number, height: number }
 
-/** For each output pixel of a row or column: the inputs that it covers, and by how much it covers the first and the last of them. */
+/**
+ * For each output pixel of a row or column: the inputs that it covers, and by how much it covers the first and the last
+ * of them.
+ */
 interface Spans { first: Int32Array, last: Int32Array, firstShare: Float64Array, lastShare: Float64Array }
 
 /**
- * Makes frames of one size smaller by the mean of an area. The function that it gives draws those rows of `out` anew that depend on
+ * Makes frames of one size smaller by the mean of an area. The function that it gives draws those rows of `out` anew
+ * that depend on
  * the input rows from `top` to below `bottom`: of an animation, often few rows change.
  */
 export function createShrink (from: Size, to: Size) {
@@ -19,7 +23,11 @@ export function createShrink (from: Size, to: Size) {
     for (let y = start; y < end; y++) {
       sums.fill(0)
       for (let row = rows.first[y]!; row <= rows.last[y]!; row++) {
-        addRow(input, row * from.width, row === rows.first[y] ? rows.firstShare[y]! : row === rows.last[y] ? rows.lastShare[y]! : 1)
+        addRow(
+          input,
+          row * from.width,
+          row === rows.first[y] ? rows.firstShare[y]! : row === rows.last[y] ? rows.lastShare[y]! : 1
+        )
       }
       for (let i = 0, at = y * sums.length; i < sums.length; i++, at++) out[at] = Math.round(sums[i]! / area)
     }
@@ -57,7 +65,8 @@ export function createShrink (from: Size, to: Size) {
 function spans (input: number, output: number): Spans {
   const step = input / output
   const first = Int32Array.from({ length: output }, (_, i) => Math.floor(i * step))
-  const last = Int32Array.from({ length: output }, (_, i) => Math.min(input, Math.max(first[i]! + 1, Math.ceil((i + 1) * step - 1e-9))) - 1)
+  const last = Int32Array.from({ length: output }, (_, i) =>
+    Math.min(input, Math.max(first[i]! + 1, Math.ceil((i + 1) * step - 1e-9))) - 1)
   return {
     first,
     last,

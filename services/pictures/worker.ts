@@ -8,10 +8,15 @@ export interface PictureTask extends PicturesOptions { bytes: Uint8Array, fit: F
 /** An error loses its class on the way between threads. */
 export type PictureAnswer = { picture: Picture } | { damaged: string } | { exceededMs: number }
 
-/** The work of a thread of pool.ts. A failure that is no fault of the picture ends the thread: what it has loaded may be broken. */
+/**
+ * The work of a thread of pool.ts. A failure that is no fault of the picture ends the thread: what it has loaded may be
+ * broken.
+ */
 async function readPicture ({ bytes, fit, ...options }: PictureTask): Promise<PictureAnswer> {
   try {
-    return { picture: await createPictures(options).read(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), fit) }
+    return {
+      picture: await createPictures(options).read(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), fit)
+    }
   } catch (error) {
     if (error instanceof DecodeTimeout) return { exceededMs: error.allowedMs }
     if (isDamage(error)) return { damaged: error.cause instanceof Error ? error.cause.message : error.message }

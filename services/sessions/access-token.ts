@@ -23,8 +23,10 @@ type Json = Record<string, unknown>
 
 /**
  * Whether a decoded token is one that this service issues, and is good `now`.
- * A library that checks claims only where they are there, and whatever their types, leaves this to us (RFC 8725 §3.8 to §3.11), and so it does with
- * texts that only decode to a token, and with members that come twice (RFC 7519 §4), which every reader reads in a way of its own.
+ * A library that checks claims only where they are there, and whatever their types, leaves this to us (RFC 8725 §3.8 to
+ * §3.11), and so it does with
+ * texts that only decode to a token, and with members that come twice (RFC 7519 §4), which every reader reads in a way
+ * of its own.
  */
 export function readClaims (token: string, header: Json, payload: Json, now: Date): Claims | undefined {
   if (!isGood(token, header, payload, now)) return undefined
@@ -33,8 +35,13 @@ export function readClaims (token: string, header: Json, payload: Json, now: Dat
   return names && token.startsWith(`${encode(header)}.${encode(payload)}.`) ? { account: sub, sid } : undefined
 }
 
-/** Whether a decoded token is one that the replaced system issued, and is good `now`. Another spelling of the signature (RFC 4648 §3.5) makes no other session. */
-export function readLegacyClaims (token: string, header: Json, payload: Json, now: Date, region: string): LegacyClaims | undefined {
+/**
+ * Whether a decoded token is one that the replaced system issued, and is good `now`. Another spelling of the signature
+ * (RFC 4648 §3.5) makes no other session.
+ */
+export function readLegacyClaims (token: string, header: Json, payload: Json, now: Date, region: string):
+  | LegacyClaims
+  | undefined {
   if (!isGood(token, header, payload, now) || payload.type !== 'access' || payload.iss !== undefined) return undefined
   const { sub, iat, exp } = payload as { sub: string, iat: number, exp: number }
   const phone = normalizePhone(sub, region)

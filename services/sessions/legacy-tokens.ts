@@ -20,12 +20,22 @@ export interface LegacyTokensOptions {
 }
 
 /**
- * Tokens that the replaced system has issued. They know a phone number and no session, so each gets a session on first use, in the account that has
+ * Tokens that the replaced system has issued. They know a phone number and no session, so each gets a session on first
+ * use, in the account that has
  * the number. It ends when the token does, it is never a recent sign-in, and it has no admin rights.
  */
-export function createLegacyTokens ({ users, released, accounts, isConfiguredAdmin, takeover, now }: LegacyTokensOptions) {
+export function createLegacyTokens ({
+  users,
+  released,
+  accounts,
+  isConfiguredAdmin,
+  takeover,
+  now
+}: LegacyTokensOptions) {
   /** Who asks. While the session is in the row that has the number, that row alone decides: one read. */
-  return async function find (claims: LegacyClaims, fresh: boolean, requestContext: RequestContext): Promise<Caller | undefined> {
+  return async function find (claims: LegacyClaims, fresh: boolean, requestContext: RequestContext): Promise<
+    | Caller
+    | undefined> {
     if (takeover && claims.issuedAt > takeover) return undefined
     for (let race = 0; race < MAX_RACES; race++) {
       const { caller, account } = await accounts.findByNumber(claims.phone, claims.sid, fresh || race > 0)
@@ -39,24 +49,46 @@ export function createLegacyTokens ({ users, released, accounts, isConfiguredAdm
   }
 
   /** What the filter of the adoption says too, so that a refusal is told from a lost race. */
-  function mayAdopt ({ blocked, legacy_revoked_at: revokedAt, ended_legacy: ended = [], sessions = [] }: UserDocument, { sid, issuedAt }: LegacyClaims): boolean {
-    return blocked !== true && !(revokedAt && revokedAt > issuedAt) && !ended.includes(sid) && !sessions.some(({ id }) => id === sid)
+  function mayAdopt (
+    { blocked, legacy_revoked_at: revokedAt, ended_legacy: ended = [], sessions = [] }: UserDocument,
+    { sid, issuedAt }: LegacyClaims
+  ): boolean {
+    return blocked !== true &&
+      !(revokedAt && revokedAt > issuedAt) &&
+      !ended.includes(sid) &&
+      !sessions.some(({ id }) => id === sid)
   }
 
   /** Whether the number was somebody else's after the token was issued, and the token therefore is theirs. */
   async function wasGivenUp ({ phone, issuedAt }: LegacyClaims, account: UserDocument | null): Promise<boolean> {
     const held = { number: phone, until: { $gt: issuedAt } }
     const [former, deleted] = await Promise.all([
-      users.findOne({ former_numbers: { $elemMatch: held }, ...(account && { _id: { $ne: account._id } }) }, { projection: { _id: 1 } }),
+      users.findOne({ former_numbers: { $elemMatch: held }, ...(account && { _id: { $ne: account._id } }) }, {
+        projection: { _id: 1 }
+      }),
       released.findOne({ _id: phone, until: { $gt: issuedAt } })
     ])
     return former !== null || deleted !== null
   }
 
-  /** Opens the session by one update, which has in its filter whatever forbids it. Undefined when the row has changed meanwhile. */
-  async function adopt ({ sid, phone, issuedAt, expiresAt }: LegacyClaims, known: UserDocument | null, requestContext: RequestContext): Promise<Caller | undefined> {
+  /**
+   * Opens the session by one update, which has in its filter whatever forbids it. Undefined when the row has changed
+   * meanwhile.
+   */
+  async function adopt (
+    { sid, phone, issuedAt, expiresAt }: LegacyClaims,
+    known: UserDocument | null,
+    requestContext: RequestContext
+  ): Promise<Caller | undefined> {
     const at = now()
-    const session: SessionDocument = { id: sid, login_at: issuedAt, last_used_at: at, expires_at: expiresAt, user_agent: requestContext.userAgent, legacy: true }
+    const session: SessionDocument = {
+      id: sid,
+      login_at: issuedAt,
+      last_used_at: at,
+      expires_at: expiresAt,
+      user_agent: requestContext.userAgent,
+      legacy: true
+    }
     const account = await (known ? join(known, session, issuedAt) : found(phone, session))
     if (!account) return undefined
     accounts.forget(account)
@@ -65,7 +97,9 @@ export function createLegacyTokens ({ users, released, accounts, isConfiguredAdm
   }
 
   /** Only the account that was judged: its number may be another's by now. */
-  async function join ({ _id, number }: UserDocument, session: SessionDocument, issuedAt: Date): Promise<UserDocument | null> {
+  async function join ({ _id, number }: UserDocument, session: SessionDocument, issuedAt: Date): Promise<
+    | UserDocument
+    | null> {
     const before = await users.findOneAndUpdate(
       {
         _id,
@@ -84,7 +118,12 @@ export function createLegacyTokens ({ users, released, accounts, isConfiguredAdm
 
   /** An account without a name. Undefined when the number has got one meanwhile. */
   async function found (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
-    const account: UserDocument = { _id: new ObjectId(), number, sessions: [session], ...newAccount(session.last_used_at, isConfiguredAdmin(number)) }
+    const account: UserDocument = {
+      _id: new ObjectId(),
+      number,
+      sessions: [session],
+      ...newAccount(session.last_used_at, isConfiguredAdmin(number))
+    }
     try {
       await users.insertOne(account)
       return account

@@ -1,7 +1,8 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
 /**
- * Refresh tokens are not stored: `<account>.<sid>.<n>.<MAC>`, the MAC being HMAC-SHA-256(secret, …) over the rest. A token that was rotated away can
+ * Refresh tokens are not stored: `<account>.<sid>.<n>.<MAC>`, the MAC being HMAC-SHA-256(secret, …) over the rest. A
+ * token that was rotated away can
  * therefore be answered with the very successor that a parallel request got, and a leaked database gives none.
  */
 export function createRefreshTokens (secret: string) {
@@ -14,7 +15,8 @@ export function createRefreshTokens (secret: string) {
 
     /** Undefined for every token that was not issued here. */
     read (token: string): { account: string, sid: string, n: number } | undefined {
-      const [, body, account, sid, n, tag] = /^(([0-9a-f]{24})\.([0-9a-f]{24})\.(0|[1-9][0-9]{0,8}))\.([\w-]{43})$/.exec(token) ?? []
+      const [, body, account, sid, n, tag] =
+        /^(([0-9a-f]{24})\.([0-9a-f]{24})\.(0|[1-9][0-9]{0,8}))\.([\w-]{43})$/.exec(token) ?? []
       if (body === undefined || account === undefined || sid === undefined || tag === undefined) return undefined
       const expected = Buffer.from(mac(body).toString('base64url'))
       return timingSafeEqual(expected, Buffer.from(tag)) ? { account, sid, n: Number(n) } : undefined

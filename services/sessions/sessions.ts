@@ -33,16 +33,24 @@ export interface OpeningOptions {
 
 type Reason = 'logout' | 'reused'
 
-/** Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every other. */
+/**
+ * Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every
+ * other.
+ */
 export function createSessions ({ users, accounts, isConfiguredAdmin, secret, lifeSeconds, now }: SessionsOptions) {
   const tokens = createRefreshTokens(secret)
   return { open, list, end, leave, endOthers, endAll, refresh, requireRecent }
 
   /**
-   * Signs the account of a number in, which is made if there is none. Its oldest session beyond ten ends; so do all others where it has no name,
+   * Signs the account of a number in, which is made if there is none. Its oldest session beyond ten ends; so do all
+   * others where it has no name,
    * because its number may be somebody else's since. Undefined for a blocked account.
    */
-  async function open (phone: string, requestContext: RequestContext, { refreshable = false, endsBy }: OpeningOptions = {}): Promise<Caller & { refreshToken?: string } | undefined> {
+  async function open (
+    phone: string,
+    requestContext: RequestContext,
+    { refreshable = false, endsBy }: OpeningOptions = {}
+  ): Promise<Caller & { refreshToken?: string } | undefined> {
     const at = now()
     const session: SessionDocument = {
       id: randomBytes(12).toString('hex'),
@@ -59,13 +67,21 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
       if (account === undefined) continue
       accounts.forget(account)
       requestContext.record('session.opened', account, { session: session.id })
-      return { account, session, ...(refreshable && { refreshToken: tokens.issue(account._id.toHexString(), session.id, 0) }) }
+      return {
+        account,
+        session,
+        ...(refreshable && { refreshToken: tokens.issue(account._id.toHexString(), session.id, 0) })
+      }
     }
     throw new Error('the account of a number changed at every attempt to sign it in')
   }
 
   async function joinNamed (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
-    const before = await users.findOneAndUpdate({ number, username: { $exists: true }, ...UNBLOCKED }, { $push: pushed(session) }, { returnDocument: 'before' })
+    const before = await users.findOneAndUpdate(
+      { number, username: { $exists: true }, ...UNBLOCKED },
+      { $push: pushed(session) },
+      { returnDocument: 'before' }
+    )
     if (!before) return undefined
     await barPushedOut(users, before, session.login_at)
     return before
@@ -110,7 +126,12 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
   }
 
   /** Whether it was still there. A legacy token must never open its session again. */
-  async function endOne (account: UserDocument, session: SessionDocument, requestContext: RequestContext, reason: Reason): Promise<boolean> {
+  async function endOne (
+    account: UserDocument,
+    session: SessionDocument,
+    requestContext: RequestContext,
+    reason: Reason
+  ): Promise<boolean> {
     const { id, legacy } = session
     const present = { _id: account._id, 'sessions.id': id }
     const pull = { sessions: { id } }
@@ -127,26 +148,47 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     return (await users.updateOne(filter, update)).matchedCount === 1
   }
 
-  /** Ends all sessions of the account but the caller's, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
+  /**
+   * Ends all sessions of the account but the caller's, also those that legacy tokens have not opened yet. 401 when the
+   * caller's has ended meanwhile.
+   */
   async function endOthers (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: own } = caller.session
-    await endMany(caller, { $pull: { sessions: { id: { $ne: own } } }, $set: { legacy_revoked_at: now() } }, id => id !== own, requestContext)
+    await endMany(
+      caller,
+      { $pull: { sessions: { id: { $ne: own } } }, $set: { legacy_revoked_at: now() } },
+      id => id !== own,
+      requestContext
+    )
   }
 
-  /** Ends all sessions of the account, also those that legacy tokens have not opened yet. 401 when the caller's has ended meanwhile. */
+  /**
+   * Ends all sessions of the account, also those that legacy tokens have not opened yet. 401 when the caller's has
+   * ended meanwhile.
+   */
   async function endAll (caller: Caller, requestContext: RequestContext): Promise<void> {
     await endMany(caller, { $set: { sessions: [], legacy_revoked_at: now() } }, () => true, requestContext)
   }
 
-  async function endMany ({ account, session }: Caller, update: UpdateFilter<UserDocument>, isEnded: (id: string) => boolean, requestContext: RequestContext): Promise<void> {
-    const before = await users.findOneAndUpdate({ _id: account._id, 'sessions.id': session.id }, update, { returnDocument: 'before' })
+  async function endMany (
+    { account, session }: Caller,
+    update: UpdateFilter<UserDocument>,
+    isEnded: (id: string) => boolean,
+    requestContext: RequestContext
+  ): Promise<void> {
+    const before = await users.findOneAndUpdate({ _id: account._id, 'sessions.id': session.id }, update, {
+      returnDocument: 'before'
+    })
     accounts.forget(account)
     if (!before) throw invalidToken()
-    for (const { id } of before.sessions ?? []) if (isEnded(id)) requestContext.record('session.revoked', account, { session: id, reason: 'logout' })
+    for (const { id } of before.sessions ?? []) {
+      if (isEnded(id)) requestContext.record('session.revoked', account, { session: id, reason: 'logout' })
+    }
   }
 
   /**
-   * Rotates a refresh token (RFC 9700 §4.14.2). The one before the current is answered with the same successor for 10 s, as parallel
+   * Rotates a refresh token (RFC 9700 §4.14.2). The one before the current is answered with the same successor for 10
+   * s, as parallel
    * requests need it; every older one was stolen from somebody, and ends the session. 401.
    */
   async function refresh (token: string, requestContext: RequestContext): Promise<Caller & { refreshToken: string }> {
@@ -160,7 +202,11 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
       const { n, rotated_at: rotatedAt } = caller.session.refresh
       const at = now()
       if (presentedN === n) {
-        const rotated = { last_used_at: at, expires_at: ending(at, REFRESH_LIFE_MS, session.ends_by), refresh: { n: n + 1, rotated_at: at } }
+        const rotated = {
+          last_used_at: at,
+          expires_at: ending(at, REFRESH_LIFE_MS, session.ends_by),
+          refresh: { n: n + 1, rotated_at: at }
+        }
         if (!await rotate(account, sid, n, rotated)) continue
         requestContext.record('session.refreshed', account, { session: sid })
         return { account, session: { ...session, ...rotated }, refreshToken: tokens.issue(id, sid, n + 1) }
@@ -175,20 +221,41 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     throw new Error('a refresh token was rotated at every attempt')
   }
 
-  async function rotate (account: UserDocument, sid: string, n: number, { last_used_at: lastUsedAt, expires_at: expiresAt, refresh }: Pick<SessionDocument, 'last_used_at' | 'expires_at' | 'refresh'>): Promise<boolean> {
+  async function rotate (
+    account: UserDocument,
+    sid: string,
+    n: number,
+    {
+      last_used_at: lastUsedAt,
+      expires_at: expiresAt,
+      refresh
+    }: Pick<SessionDocument, 'last_used_at' | 'expires_at' | 'refresh'>
+  ): Promise<boolean> {
     const { matchedCount } = await users.updateOne(
       { _id: account._id, ...UNBLOCKED, sessions: { $elemMatch: { id: sid, 'refresh.n': n } } },
-      { $set: { 'sessions.$.last_used_at': lastUsedAt, 'sessions.$.expires_at': expiresAt, 'sessions.$.refresh': refresh } }
+      {
+        $set: {
+          'sessions.$.last_used_at': lastUsedAt,
+          'sessions.$.expires_at': expiresAt,
+          'sessions.$.refresh': refresh
+        }
+      }
     )
     accounts.forget(account)
     return matchedCount === 1
   }
 }
 
-const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(at.getTime() + lifeMs, endsBy?.getTime() ?? Infinity))
+const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(
+  at.getTime() + lifeMs,
+  endsBy?.getTime() ?? Infinity
+))
 
 /** A session as its owner may see it, from the one with the id `current`. */
-export const toSession = ({ id, login_at: loginAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument, current: string): Session => ({
+export const toSession = (
+  { id, login_at: loginAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument,
+  current: string
+): Session => ({
   id,
   created_at: loginAt.toISOString(),
   last_used_at: lastUsedAt.toISOString(),

@@ -13,13 +13,20 @@ export interface SigningKey {
 }
 
 /** All keys that verify; the first of them signs. */
-export function signingKeys ({ JWT_ALGORITHM, JWT_SECRET_KEY, JWT_PRIVATE_KEY = '' }: Pick<Config, 'JWT_ALGORITHM' | 'JWT_SECRET_KEY' | 'JWT_PRIVATE_KEY'>): SigningKey[] {
+export function signingKeys ({
+  JWT_ALGORITHM,
+  JWT_SECRET_KEY,
+  JWT_PRIVATE_KEY = ''
+}: Pick<Config, 'JWT_ALGORITHM' | 'JWT_SECRET_KEY' | 'JWT_PRIVATE_KEY'>): SigningKey[] {
   const secrets = [...new Set(listOf(JWT_SECRET_KEY))].map((secret): SigningKey => ({ algorithm: 'HS256', secret }))
   const pairs = [...new Map(pemBlocks(JWT_PRIVATE_KEY).map(pairOf).map(pair => [pair.kid, pair])).values()]
   return JWT_ALGORITHM === 'HS256' ? [...secrets, ...pairs] : [...pairs, ...secrets]
 }
 
-/** What verifies tokens of the replaced system: its secret whole, as it is given and trimmed, because nobody knows which of them it used. */
+/**
+ * What verifies tokens of the replaced system: its secret whole, as it is given and trimmed, because nobody knows which
+ * of them it used.
+ */
 export function legacyKeys ({ JWT_LEGACY_SECRET: secret }: Pick<Config, 'JWT_LEGACY_SECRET'>): SigningKey[] {
   if (secret === undefined) return []
   return [...new Set([secret, secret.trim()])].map(secret => ({ algorithm: 'HS256', secret, legacy: true }))
@@ -31,7 +38,10 @@ function pairOf (pem: string): SigningKey {
   return {
     algorithm: jwk.crv === 'Ed25519' ? 'EdDSA' : 'ES256',
     kid: thumbprint(jwk),
-    secret: { private: key.export({ type: 'pkcs8', format: 'pem' }).toString(), public: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString() }
+    secret: {
+      private: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+      public: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString()
+    }
   }
 }
 

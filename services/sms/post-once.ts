@@ -7,11 +7,18 @@ const MAX_ANSWER_BYTES = 64 * 1024
 export interface Answer { status: number, body: string }
 
 /**
- * One POST over a connection of its own, never repeated or redirected. Rejects with SmsUnconfirmed when the request may have arrived and no whole
- * answer came: within `timeoutMs`, or at all. Rejects with another error when no connection was made, so that nothing can have arrived.
+ * One POST over a connection of its own, never repeated or redirected. Rejects with SmsUnconfirmed when the request may
+ * have arrived and no whole
+ * answer came: within `timeoutMs`, or at all. Rejects with another error when no connection was made, so that nothing
+ * can have arrived.
  * Of the body at most 64 KiB are kept.
  */
-export function postOnce (url: string, headers: Record<string, string>, body: string, timeoutMs: number): Promise<Answer> {
+export function postOnce (
+  url: string,
+  headers: Record<string, string>,
+  body: string,
+  timeoutMs: number
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { protocol } = new URL(url)
     const secure = protocol === 'https:'
@@ -24,8 +31,15 @@ export function postOnce (url: string, headers: Record<string, string>, body: st
       request.destroy()
     }
     const fail = (reason: string) => finish(() => reject(connected ? new SmsUnconfirmed(reason) : new Error(reason)))
-    const request = (secure ? requestHttps : requestHttp)(url, { method: 'POST', agent: false, headers: { ...headers, 'content-length': Buffer.byteLength(body), connection: 'close' } })
-    const timer = setTimeout(() => fail(status === undefined ? 'no answer in time' : `no whole answer in time, status ${status}`), timeoutMs)
+    const request = (secure ? requestHttps : requestHttp)(url, {
+      method: 'POST',
+      agent: false,
+      headers: { ...headers, 'content-length': Buffer.byteLength(body), connection: 'close' }
+    })
+    const timer = setTimeout(
+      () => fail(status === undefined ? 'no answer in time' : `no whole answer in time, status ${status}`),
+      timeoutMs
+    )
     request.on('socket', socket => socket.once(secure ? 'secureConnect' : 'connect', () => { connected = true }))
     request.on('response', response => {
       status = response.statusCode!
@@ -41,7 +55,8 @@ export function postOnce (url: string, headers: Record<string, string>, body: st
 }
 
 /**
- * What an answer's status says where it is no 2xx: throws. 504 is a gateway's word for "no answer in time" from what stands behind it,
+ * What an answer's status says where it is no 2xx: throws. 504 is a gateway's word for "no answer in time" from what
+ * stands behind it,
  * so the SMS may have been sent; every other one says that it was not.
  */
 export function refuse (provider: string, { status }: Answer, code?: number): never {

@@ -23,17 +23,35 @@ export interface TwilioOptions {
 }
 
 /**
- * Sends by Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), again at most twice after a 429 or 5xx,
+ * Sends by Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), again at most twice
+ * after a 429 or 5xx,
  * with full jitter; never after anything that leaves open whether the SMS is on its way.
  */
-export function createTwilioSms ({ accountSid, authToken, from, channel, apiUrl = TWILIO_URL, statusUrl, random, wait }: TwilioOptions): SmsProvider {
+export function createTwilioSms ({
+  accountSid,
+  authToken,
+  from,
+  channel,
+  apiUrl = TWILIO_URL,
+  statusUrl,
+  random,
+  wait
+}: TwilioOptions): SmsProvider {
   const url = `${apiUrl.replace(/\/+$/, '')}/2010-04-01/Accounts/${accountSid}/Messages.json`
-  const headers = { 'content-type': 'application/x-www-form-urlencoded', authorization: `Basic ${Buffer.from(`${accountSid}:${authToken}`).toString('base64')}` }
+  const headers = {
+    'content-type': 'application/x-www-form-urlencoded',
+    authorization: `Basic ${Buffer.from(`${accountSid}:${authToken}`).toString('base64')}`
+  }
   const address = (number: string) => channel === 'whatsapp' ? `whatsapp:${number}` : number
 
   return async ({ to, body, reference }, timeoutMs) => {
     const deadline = performance.now() + timeoutMs
-    const form = new URLSearchParams({ To: address(to), From: address(from), Body: body, ...(statusUrl && { StatusCallback: `${statusUrl}?${new URLSearchParams({ reference })}` }) })
+    const form = new URLSearchParams({
+      To: address(to),
+      From: address(from),
+      Body: body,
+      ...(statusUrl && { StatusCallback: `${statusUrl}?${new URLSearchParams({ reference })}` })
+    })
     for (let retries = 0; ; retries++) {
       const answer = await postOnce(url, headers, form.toString(), Math.max(1, deadline - performance.now()))
       const { sid, code } = membersOf(answer)
@@ -45,7 +63,8 @@ export function createTwilioSms ({ accountSid, authToken, from, channel, apiUrl 
       const isBusy = answer.status === 429 || (answer.status >= 500 && answer.status !== 504)
       if (retries === MAX_RETRIES || !isBusy) refuse('Twilio', answer, code)
       const left = deadline - performance.now()
-      await wait(random() * BACKOFF_MS * 2 ** retries, AbortSignal.timeout(Math.max(0, Math.floor(left)))).catch(() => refuse('Twilio', answer, code))
+      await wait(random() * BACKOFF_MS * 2 ** retries, AbortSignal.timeout(Math.max(0, Math.floor(left)))).catch(() =>
+        refuse('Twilio', answer, code))
     }
   }
 }

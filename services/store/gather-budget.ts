@@ -1,7 +1,10 @@
 import { serverBusy } from '../errors.js'
 
 const TOTAL_BYTES = 64 * 1024 * 1024
-/** As long a client may let its bytes be waited for, in milliseconds, while somebody else waits for the memory that they have. */
+/**
+ * As long a client may let its bytes be waited for, in milliseconds, while somebody else waits for the memory that they
+ * have.
+ */
 const GRACE_MS = 2000
 /** As long somebody waits for memory, in milliseconds. */
 const WAIT_MS = 10_000
@@ -24,8 +27,10 @@ interface Holder {
 interface Waiter { bytes: number, since: number, admit: () => void, refuse: (error: Error) => void }
 
 /**
- * Bounds the bytes of all uploads that are gathered before they go to the store. Who needs the least is served first. While somebody waits, the client that has
- * kept most memory waiting for the longest, by the product of both, loses its own: slow uploaders cannot starve others, however many there are.
+ * Bounds the bytes of all uploads that are gathered before they go to the store. Who needs the least is served first.
+ * While somebody waits, the client that has
+ * kept most memory waiting for the longest, by the product of both, loses its own: slow uploaders cannot starve others,
+ * however many there are.
  */
 export function createGatherBudget (total = TOTAL_BYTES) {
   const holders = new Set<Holder>()
@@ -87,7 +92,10 @@ export function createGatherBudget (total = TOTAL_BYTES) {
     timer = undefined
   }
 
-  /** Takes memory from those who keep it for nothing, as much as the next in line needs, and sends away who has waited too long. */
+  /**
+   * Takes memory from those who keep it for nothing, as much as the next in line needs, and sends away who has waited
+   * too long.
+   */
   function relieve (): void {
     const now = performance.now()
     for (const waiter of waiters) {

@@ -1,5 +1,20 @@
 import { Readable } from 'node:stream'
-import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, ListMultipartUploadsCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, S3ServiceException, UploadPartCommand, type ListMultipartUploadsCommandOutput, type S3Client } from '@aws-sdk/client-s3'
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  ListMultipartUploadsCommand,
+  NoSuchKey,
+  paginateListObjectsV2,
+  PutObjectCommand,
+  S3ServiceException,
+  UploadPartCommand,
+  type ListMultipartUploadsCommandOutput,
+  type S3Client
+} from '@aws-sdk/client-s3'
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import type { MediaStore } from '../ports.js'
 import { createGatherBudget, type Reservation } from './gather-budget.js'
@@ -15,20 +30,31 @@ export interface MediaStoreOptions {
   bucket: string
   /** Where the public reads the bucket: an item's url is this, `/`, and its key. */
   publicUrl: string
-  /** Whether nobody between here and the store can change what is sent, so that bytes may go without a signature of their own: it would want them all beforehand. */
+  /**
+   * Whether nobody between here and the store can change what is sent, so that bytes may go without a signature of
+   * their own: it would want them all beforehand.
+   */
   trustworthy: boolean
   /** After so many milliseconds in which it takes no bytes that are there for it, the store counts as gone. */
   silenceMs: number
 }
 
 /** A MediaStore in one bucket of an S3-compatible service. */
-export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, silenceMs }: MediaStoreOptions): MediaStore {
+export function createMediaStore ({
+  s3,
+  bucket: Bucket,
+  publicUrl,
+  trustworthy,
+  silenceMs
+}: MediaStoreOptions): MediaStore {
   const gathering = createGatherBudget()
   const described = (Key: string, ContentType: string) => ({ Bucket, Key, ContentType, CacheControl: FOR_EVER })
   const store: MediaStore = {
     async put (key, body, contentType, minBytes) {
       const source = body[Symbol.asyncIterator]()
-      if (minBytes !== undefined && minBytes > PART_SIZE && trustworthy) return putParts(key, source, contentType, minBytes)
+      if (minBytes !== undefined && minBytes > PART_SIZE && trustworthy) {
+        return putParts(key, source, contentType, minBytes)
+      }
       return putGathered(key, source, contentType, minBytes === undefined ? PART_SIZE : minBytes + TAIL_BYTES)
     },
 
@@ -64,7 +90,12 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, 
     async * unfinished (Prefix) {
       let page: ListMultipartUploadsCommandOutput | undefined
       do {
-        page = await s3.send(new ListMultipartUploadsCommand({ Bucket, Prefix, KeyMarker: page?.NextKeyMarker, UploadIdMarker: page?.NextUploadIdMarker }))
+        page = await s3.send(new ListMultipartUploadsCommand({
+          Bucket,
+          Prefix,
+          KeyMarker: page?.NextKeyMarker,
+          UploadIdMarker: page?.NextUploadIdMarker
+        }))
         for (const { Key, UploadId } of page.Uploads ?? []) yield { key: Key!, uploadId: UploadId! }
       } while (page.IsTruncated)
     },
@@ -74,7 +105,13 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, 
     },
 
     async presignPost (Key, contentType, size, Expires) {
-      return createPresignedPost(s3, { Bucket, Key, Expires, Fields: { 'Content-Type': contentType }, Conditions: [['content-length-range', size, size]] })
+      return createPresignedPost(s3, {
+        Bucket,
+        Key,
+        Expires,
+        Fields: { 'Content-Type': contentType },
+        Conditions: [['content-length-range', size, size]]
+      })
     },
 
     async ping () {
@@ -86,7 +123,12 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, 
   return store
 
   /** Part by part, each in memory first: no request to the store waits for the client, however long that is silent. */
-  async function putGathered (Key: string, source: AsyncIterator<Buffer>, contentType: string, expected: number): Promise<void> {
+  async function putGathered (
+    Key: string,
+    source: AsyncIterator<Buffer>,
+    contentType: string,
+    expected: number
+  ): Promise<void> {
     const Parts: Array<{ ETag?: string, PartNumber: number }> = []
     let UploadId: string | undefined
     for (let isLast = false; !isLast;) {
@@ -97,7 +139,12 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, 
         if (isLast && !UploadId) return await store.putBytes(Key, Body, contentType)
         UploadId ??= (await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))).UploadId
         const PartNumber = Parts.length + 1
-        if (Body.length > 0) Parts.push({ ETag: (await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }))).ETag, PartNumber })
+        if (Body.length > 0) {
+          Parts.push({
+            ETag: (await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }))).ETag,
+            PartNumber
+          })
+        }
       } finally {
         memory.release()
       }
@@ -106,22 +153,38 @@ export function createMediaStore ({ s3, bucket: Bucket, publicUrl, trustworthy, 
   }
 
   /** In two parts: what is sure to come, as it comes, and the little that may follow. */
-  async function putParts (Key: string, source: AsyncIterator<Buffer>, contentType: string, minBytes: number): Promise<void> {
+  async function putParts (
+    Key: string,
+    source: AsyncIterator<Buffer>,
+    contentType: string,
+    minBytes: number
+  ): Promise<void> {
     const first = await source.next() // nothing is begun for a stream that fails at once or is held back
     const { UploadId } = await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))
     const part = { Bucket, Key, UploadId }
     const stream = exactly(minBytes, first, source)
-    const { ETag } = await sendStream(stream, silenceMs, (Body, abortSignal) => s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: minBytes }), { abortSignal }))
+    const {
+      ETag
+    } = await sendStream(stream, silenceMs, (Body, abortSignal) =>
+      s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: minBytes }), { abortSignal }))
     const Parts = [{ ETag, PartNumber: 1 }]
     const rest = await bytesOf(source, stream.left)
-    if (rest.length > 0) Parts.push({ ETag: (await s3.send(new UploadPartCommand({ ...part, PartNumber: 2, Body: rest }))).ETag, PartNumber: 2 })
+    if (rest.length > 0) {
+      Parts.push({
+        ETag: (await s3.send(new UploadPartCommand({ ...part, PartNumber: 2, Body: rest }))).ETag,
+        PartNumber: 2
+      })
+    }
     confirmed(await s3.send(new CompleteMultipartUploadCommand({ ...part, MultipartUpload: { Parts } })))
   }
 }
 
 interface Exactly { chunks: AsyncIterable<Buffer>, left: Buffer[] }
 
-/** The first `size` bytes of a stream, whose first chunk has been taken from it; what came with the last of them is in `left` then. Throws when there are less. */
+/**
+ * The first `size` bytes of a stream, whose first chunk has been taken from it; what came with the last of them is in
+ * `left` then. Throws when there are less.
+ */
 function exactly (size: number, first: IteratorResult<Buffer>, source: AsyncIterator<Buffer>): Exactly {
   const left: Buffer[] = []
   return { left, chunks: take() }
@@ -139,8 +202,14 @@ function exactly (size: number, first: IteratorResult<Buffer>, source: AsyncIter
   }
 }
 
-/** Sends a stream as the body of one request; the request ends when the stream fails, which the SDK would not notice. */
-async function sendStream<T> ({ chunks }: Exactly, silenceMs: number, send: (body: Readable, abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Sends a stream as the body of one request; the request ends when the stream fails, which the SDK would not notice.
+ */
+async function sendStream<T> (
+  { chunks }: Exactly,
+  silenceMs: number,
+  send: (body: Readable, abortSignal: AbortSignal) => Promise<T>
+): Promise<T> {
   const controller = new AbortController()
   let timer: NodeJS.Timeout | undefined
   let fail!: (error: Error) => void
@@ -170,7 +239,10 @@ async function sendStream<T> ({ chunks }: Exactly, silenceMs: number, send: (bod
 }
 
 /** The next part of a stream, and whether it has ended with it. */
-async function gathered (source: AsyncIterator<Buffer>, memory: Reservation): Promise<{ bytes: Buffer, ended: boolean }> {
+async function gathered (source: AsyncIterator<Buffer>, memory: Reservation): Promise<{
+  bytes: Buffer
+  ended: boolean
+}> {
   const chunks: Buffer[] = []
   for (let size = 0; size < PART_SIZE;) {
     const next = await memory.forClient(source.next())

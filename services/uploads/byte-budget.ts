@@ -1,6 +1,8 @@
 /**
- * A fixed amount of memory, in bytes, that is lent out first come, first served. What is asked beyond the whole amount gets the whole, alone.
- * `reserve` rejects when `signal` says so while it waits; `tryReserve` does not wait, and is undefined where it would have to. What they give gives the bytes back, once.
+ * A fixed amount of memory, in bytes, that is lent out first come, first served. What is asked beyond the whole amount
+ * gets the whole, alone.
+ * `reserve` rejects when `signal` says so while it waits; `tryReserve` does not wait, and is undefined where it would
+ * have to. What they give gives the bytes back, once.
  */
 export function createByteBudget (total: number) {
   const waiting: Array<{ bytes: number, admit: () => void }> = []

@@ -2,7 +2,16 @@ import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection, type WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { DirectUpload, DirectUploadRequest } from '../../schemas/library.js'
-import { FieldError, fileTooLarge, nothingUploaded, sentences, ServiceError, unsupportedFileType, uploadNotFound, uploadUnderWay } from '../errors.js'
+import {
+  FieldError,
+  fileTooLarge,
+  nothingUploaded,
+  sentences,
+  ServiceError,
+  unsupportedFileType,
+  uploadNotFound,
+  uploadUnderWay
+} from '../errors.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
 import { isLabel, MAX_LABEL, uploadedFields } from './form.js'
 import { readHead, type createIngest, type StoredFile } from './ingest.js'
@@ -28,25 +37,58 @@ export interface DirectUploadsOptions {
 const PATIENT = new AbortController().signal
 const LABELS = ['user_id', 'category', 'title'] as const
 
-/** Uploads that go to the store without passing through here: a form is handed out, and what was posted with it is taken in afterwards. */
-export function createDirectUploads ({ uploads, library, media, uploadRecords, takeIn, publish, quota, limit, lifeSeconds, now }: DirectUploadsOptions) {
+/**
+ * Uploads that go to the store without passing through here: a form is handed out, and what was posted with it is taken
+ * in afterwards.
+ */
+export function createDirectUploads ({
+  uploads,
+  library,
+  media,
+  uploadRecords,
+  takeIn,
+  publish,
+  quota,
+  limit,
+  lifeSeconds,
+  now
+}: DirectUploadsOptions) {
   return { offer, complete }
 
-  /** A form that posts one object of this type and size to a place of its own outside the library. 400; 413, also beyond the quota, for which open uploads count; 429 while too many are open. */
-  async function offer ({ content_type: contentType, size, ...said }: DirectUploadRequest, owner: ObjectId): Promise<DirectUpload> {
+  /**
+   * A form that posts one object of this type and size to a place of its own outside the library. 400; 413, also beyond
+   * the quota, for which open uploads count; 429 while too many are open.
+   */
+  async function offer (
+    { content_type: contentType, size, ...said }: DirectUploadRequest,
+    owner: ObjectId
+  ): Promise<DirectUpload> {
     validateLabels(said)
     if (size > limit) throw fileTooLarge(limit)
     const key = `incoming/${randomUUID()}`
     const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
-    const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'staged', started_at: now(), staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) } }
+    const row: UploadDocument = {
+      _id: new ObjectId(),
+      key: '',
+      owner,
+      state: 'staged',
+      started_at: now(),
+      staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) }
+    }
     await quota.stage(owner, row._id, size, expiresAt)
     await uploadRecords.begin(row)
-    return { id: row._id.toHexString(), ...await media.presignPost(key, contentType, size, lifeSeconds), expires_at: expiresAt.toISOString() }
+    return {
+      id: row._id.toHexString(),
+      ...await media.presignPost(key, contentType, size, lifeSeconds),
+      expires_at: expiresAt.toISOString()
+    }
   }
 
   /**
-   * Takes in what was posted, as an upload in the body of a request would be: the bytes that are read here are the ones that are served, whatever is posted with the form later.
-   * Again: the same item. 400 for bytes that are refused, which are removed; 404 for what is not the account's; 409 while nothing was posted, or while somebody else completes it.
+   * Takes in what was posted, as an upload in the body of a request would be: the bytes that are read here are the ones
+   * that are served, whatever is posted with the form later.
+   * Again: the same item. 400 for bytes that are refused, which are removed; 404 for what is not the account's; 409
+   * while nothing was posted, or while somebody else completes it.
    */
   async function complete (id: string, owner: ObjectId, log: Log): Promise<LibraryDocument> {
     const _id = new ObjectId(id)
@@ -56,7 +98,9 @@ export function createDirectUploads ({ uploads, library, media, uploadRecords, t
     const posted = await wrapStoreFailure(media.get(row.staging!.key))
     if (!posted) throw nothingUploaded()
     try {
-      if (posted.size !== row.staging!.size) await wrapStoreFailure(Promise.reject(new Error('the store gives another size than its form let through')))
+      if (posted.size !== row.staging!.size) {
+        await wrapStoreFailure(Promise.reject(new Error('the store gives another size than its form let through')))
+      }
       return await uploadRecords.watch(take(row, posted.body, posted.size, log))
     } finally {
       posted.body.destroy()
@@ -73,7 +117,12 @@ export function createDirectUploads ({ uploads, library, media, uploadRecords, t
     return item
   }
 
-  async function take (row: WithId<UploadDocument>, body: AsyncIterable<Buffer>, size: number, log: Log): Promise<LibraryDocument> {
+  async function take (
+    row: WithId<UploadDocument>,
+    body: AsyncIterable<Buffer>,
+    size: number,
+    log: Log
+  ): Promise<LibraryDocument> {
     const staging = row.staging!
     const chunks = body[Symbol.asyncIterator]()
     let file: StoredFile | undefined
@@ -82,11 +131,22 @@ export function createDirectUploads ({ uploads, library, media, uploadRecords, t
       const key = `library/${randomUUID()}/original.${type?.extension ?? 'none'}`
       if (!await uploadRecords.resume(row, key)) throw uploadUnderWay()
       if (!type) throw unsupportedFileType()
-      file = await takeIn({ chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size }, key, PATIENT, async () => {})
+      file = await takeIn(
+        { chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size },
+        key,
+        PATIENT,
+        async () => {}
+      )
       const item = await publish(row, staging.fields, file)
       await close(row)
-      await media.removeObject(staging.key).catch((err: unknown) => log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }))
-      log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: item.content_type, size: item.size })
+      await media.removeObject(staging.key).catch((err: unknown) =>
+        log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }))
+      log.info({
+        event: 'library.uploaded',
+        id: item._id.toHexString(),
+        content_type: item.content_type,
+        size: item.size
+      })
       return item
     } catch (error) {
       if (isRefused(row, error)) await close(row)
@@ -99,14 +159,20 @@ export function createDirectUploads ({ uploads, library, media, uploadRecords, t
 }
 
 /** Whether an upload that was taken up ends with `error`; what fails can be completed later. */
-const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' && error instanceof ServiceError && error.statusCode < 500
+const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' &&
+  error instanceof ServiceError &&
+  error.statusCode < 500
 
 /** What an uploader says of a file, by the same rules as in a form. */
 function validateLabels (fields: Partial<Record<typeof LABELS[number], string>>): void {
   const wrong = LABELS.filter(name => fields[name] !== undefined && !isLabel(fields[name]))
-  if (wrong.length > 0) throw new FieldError(Object.fromEntries(wrong.map(name => [name, [sentences.length(1, MAX_LABEL)]])))
+  if (wrong.length > 0) {
+    throw new FieldError(Object.fromEntries(wrong.map(name => [name, [sentences.length(1, MAX_LABEL)]])))
+  }
 }
 
 async function * fromStore (chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-  for (let next = await wrapStoreFailure(chunks.next()); !next.done; next = await wrapStoreFailure(chunks.next())) yield next.value
+  for (let next = await wrapStoreFailure(chunks.next()); !next.done; next = await wrapStoreFailure(chunks.next())) {
+    yield next.value
+  }
 }

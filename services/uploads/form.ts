@@ -1,14 +1,32 @@
 import type { UploadedFields } from '../../schemas/documents.js'
 import { FITS, type Fit } from '../../schemas/library.js'
-import { damagedImage, FieldError, fileTooLarge, invalidMultipart, isTooLarge, missingUserId, noFilePart, noSelectedFile, sentences, unsupportedFileType } from '../errors.js'
+import {
+  damagedImage,
+  FieldError,
+  fileTooLarge,
+  invalidMultipart,
+  isTooLarge,
+  missingUserId,
+  noFilePart,
+  noSelectedFile,
+  sentences,
+  unsupportedFileType
+} from '../errors.js'
 import type { FormFile, FormPart } from '../ports.js'
 
 /** What came of the one file: stored, or why not. Nothing may stay of one that is not. */
-export type FileOutcome<Stored> = { stored: Stored } | { refused: 'malformed' | 'unsupported' | 'too large' | 'damaged' }
+export type FileOutcome<Stored> =
+  | { stored: Stored }
+  | { refused: 'malformed' | 'unsupported' | 'too large' | 'damaged' }
 
 export const MAX_LABEL = 255
 const OPTIONAL = ['category', 'title'] as const
-const REFUSALS = { malformed: () => invalidMultipart(), unsupported: unsupportedFileType, 'too large': fileTooLarge, damaged: damagedImage }
+const REFUSALS = {
+  malformed: () => invalidMultipart(),
+  unsupported: unsupportedFileType,
+  'too large': fileTooLarge,
+  damaged: damagedImage
+}
 type FieldValues = Map<string, unknown>
 
 /**
@@ -45,7 +63,8 @@ export async function readUploadForm<Stored> (
     }
   } catch (error) {
     const refused = files > 0 && !(outcome && 'stored' in outcome)
-    if (!(refused && isTooLarge(error))) throw error // a form too long to be read to its end is judged by what is known of it
+    // a form too long to be read to its end is judged by what is known of it
+    if (!(refused && isTooLarge(error))) throw error
     whole = false
   }
   if (!outcome) throw noFilePart()
@@ -59,15 +78,26 @@ function validateFields (values: FieldValues, complete: boolean): UploadedFields
   if (complete && !isLabel(userId)) throw missingUserId()
   const isSent = (name: string) => values.has(name) && !isBlank(values.get(name))
   const faults = Object.fromEntries([
-    ...OPTIONAL.filter(name => isSent(name) && !isLabel(values.get(name))).map(name => [name, [fault(values.get(name))]]),
+    ...OPTIONAL.filter(name => isSent(name) && !isLabel(values.get(name))).map(name =>
+      [name, [fault(values.get(name))]]),
     ...(isSent('fit') && !isFit(values.get('fit')) ? [['fit', [sentences.oneOf(FITS)]]] : [])
   ])
   if (Object.keys(faults).length > 0) throw new FieldError(faults)
-  return uploadedFields({ user_id: userId, category: values.get('category'), title: values.get('title'), fit: values.get('fit') })
+  return uploadedFields({
+    user_id: userId,
+    category: values.get('category'),
+    title: values.get('title'),
+    fit: values.get('fit')
+  })
 }
 
 /** What is stored of what an uploader says, once it was judged: these members, whatever else there may be. */
-export const uploadedFields = ({ user_id: userId, category, title, fit }: Partial<Record<keyof UploadedFields, unknown>>): UploadedFields => ({
+export const uploadedFields = ({
+  user_id: userId,
+  category,
+  title,
+  fit
+}: Partial<Record<keyof UploadedFields, unknown>>): UploadedFields => ({
   user_id: String(userId),
   ...(category !== undefined && !isBlank(category) && { category: String(category) }),
   ...(title !== undefined && !isBlank(title) && { title: String(title) }),

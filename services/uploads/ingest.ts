@@ -25,7 +25,10 @@ export interface StoredFile extends FileType {
   size: number
   sha256: string
   frames: number
-  /** The bytes, for decoding, once: waits for memory where they have to be read back from the store. `release` gives the memory back. */
+  /**
+   * The bytes, for decoding, once: waits for memory where they have to be read back from the store. `release` gives the
+   * memory back.
+   */
   bytes: () => Promise<Buffer<ArrayBuffer>>
   release: () => void
 }
@@ -42,18 +45,35 @@ export interface IngestOptions {
 /** The way of every file into the store. */
 export function createIngest ({ media, limit, keeping, readingBack }: IngestOptions) {
   /**
-   * Tells `begin` that now bytes are stored under `key`, and passes the file to the store, in the one pass in which its bytes are counted, scrubbed and hashed;
-   * size and hash are of what is served. Rejects with 413 at the first byte over the limit, 400 for a picture that is damaged or out of bounds and for a form that ended
+   * Tells `begin` that now bytes are stored under `key`, and passes the file to the store, in the one pass in which its
+   * bytes are counted, scrubbed and hashed;
+   * size and hash are of what is served. Rejects with 413 at the first byte over the limit, 400 for a picture that is
+   * damaged or out of bounds and for a form that ended
    * before its time, with what `chunks` throws, or with the store's failure; then `key` has to be removed.
    */
-  return async function takeIn (incoming: Incoming, key: string, gone: AbortSignal, begin: () => Promise<void>): Promise<StoredFile> {
+  return async function takeIn (
+    incoming: Incoming,
+    key: string,
+    gone: AbortSignal,
+    begin: () => Promise<void>
+  ): Promise<StoredFile> {
     let release = keeping?.tryReserve(Math.min(limit, incoming.maxBytes ?? limit))
     const kept = release && []
     try {
       await begin()
       const facts = { size: 0, sha256: '', frames: 0 }
-      await wrapStoreFailure(media.put(key, scrubbed(incoming, limit, facts, kept), incoming.type.contentType, incoming.minBytes))
-      return { ...incoming.type, ...facts, bytes: () => kept ? Promise.resolve(joined(kept)) : readBack(facts.size), release: () => release?.() }
+      await wrapStoreFailure(media.put(
+        key,
+        scrubbed(incoming, limit, facts, kept),
+        incoming.type.contentType,
+        incoming.minBytes
+      ))
+      return {
+        ...incoming.type,
+        ...facts,
+        bytes: () => kept ? Promise.resolve(joined(kept)) : readBack(facts.size),
+        release: () => release?.()
+      }
     } catch (error) {
       release?.()
       throw error
@@ -75,7 +95,12 @@ async function wholeObject (media: MediaStore, key: string, size: number): Promi
   return bytes
 }
 
-async function * scrubbed ({ chunks, head, type, minBytes, isTruncated = () => false }: Incoming, limit: number, facts: Pick<StoredFile, 'size' | 'sha256' | 'frames'>, kept?: Buffer[]): AsyncGenerator<Buffer, void, undefined> {
+async function * scrubbed (
+  { chunks, head, type, minBytes, isTruncated = () => false }: Incoming,
+  limit: number,
+  facts: Pick<StoredFile, 'size' | 'sha256' | 'frames'>,
+  kept?: Buffer[]
+): AsyncGenerator<Buffer, void, undefined> {
   const scrubber = createScrubber(type)
   const hash = createHash('sha256')
   const counted = (chunk: Buffer) => {

@@ -15,13 +15,22 @@ export interface LeaseOptions {
 /** A right that one process has at a time, by the database's clock: those of the processes may differ. */
 export function createLease ({ leases, name, holder, seconds }: LeaseOptions) {
   // as numbers: SecantusDB finds every stored date equal to `$$NOW`
-  const toBeHad = { $or: [{ $lte: [{ $toLong: '$until' }, { $toLong: '$$NOW' }] }, { $eq: ['$holder', { $literal: holder }] }] }
+  const toBeHad = {
+    $or: [{ $lte: [{ $toLong: '$until' }, { $toLong: '$$NOW' }] }, { $eq: ['$holder', { $literal: holder }] }]
+  }
   const ours = { _id: { $literal: name }, holder: { $literal: holder }, until: { $add: ['$$NOW', seconds * 1000] } }
   return {
-    /** Takes the lease, or renews it: to be asked before each step. False when somebody else has it, also when it was ours. */
+    /**
+     * Takes the lease, or renews it: to be asked before each step. False when somebody else has it, also when it was
+     * ours.
+     */
     async hold (): Promise<boolean> {
       try {
-        const lease = await leases.findOneAndUpdate({ _id: name }, [{ $replaceWith: { $cond: [toBeHad, ours, '$$ROOT'] } }], { upsert: true, returnDocument: 'after' })
+        const lease = await leases.findOneAndUpdate(
+          { _id: name },
+          [{ $replaceWith: { $cond: [toBeHad, ours, '$$ROOT'] } }],
+          { upsert: true, returnDocument: 'after' }
+        )
         return lease?.holder === holder
       } catch (error) {
         if (isDuplicateKey(error)) return false // two took it for the first time at once

@@ -3,14 +3,27 @@ const BEGINNING = Buffer.from('\r\n--')
 /** RFC 2046 §5.1.1: 1 to 70 of these, a space not last. */
 const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/
 
-/** The boundary that a content type names (RFC 2046 §5.1.1), quoted or not; undefined without one, or with one that is none. */
+/**
+ * The boundary that a content type names (RFC 2046 §5.1.1), quoted or not; undefined without one, or with one that is
+ * none.
+ */
 export function boundaryOf (contentType: string): string | undefined {
-  const value = contentType.split(';').slice(1).map(parameter => parameter.trim()).find(parameter => /^boundary=/i.test(parameter))?.slice('boundary='.length)
+  const value = contentType
+    .split(';')
+    .slice(1)
+    .map(parameter => parameter.trim())
+    .find(parameter => /^boundary=/i.test(parameter))
+    ?.slice(
+      'boundary='.length
+    )
   const boundary = value?.replace(/^"(.*)"$/, '$1')
   return boundary !== undefined && BOUNDARY.test(boundary) ? boundary : undefined
 }
 
-/** Finds where the delimiters of a multipart body begin, in bytes from its start, as its chunks pass; the line break before one is part of it. */
+/**
+ * Finds where the delimiters of a multipart body begin, in bytes from its start, as its chunks pass; the line break
+ * before one is part of it.
+ */
 export function createDelimiterScan (boundary: string) {
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
   const overlap = delimiter.length - 1

@@ -1,4 +1,10 @@
-import type { LibraryDocument, StoredRendition, UploadDocument, UploadedFields, UploadKey } from '../../schemas/documents.js'
+import type {
+  LibraryDocument,
+  StoredRendition,
+  UploadDocument,
+  UploadedFields,
+  UploadKey
+} from '../../schemas/documents.js'
 import { folderOf } from '../library/item-objects.js'
 import { categoryOf } from '../library/item.js'
 import { titleWords } from '../library/title-words.js'
@@ -20,14 +26,29 @@ export interface PublishOptions {
 
 /** How what was uploaded becomes an item. */
 export function createPublish ({ media, uploadRecords, quota, pictures, now }: PublishOptions) {
-  /** Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged picture, 413 beyond the owner's quota. */
-  return async function publish (row: UploadDocument, fields: UploadedFields, file: StoredFile, key?: UploadKey): Promise<LibraryDocument> {
+  /**
+   * Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged
+   * picture, 413 beyond the owner's quota.
+   */
+  return async function publish (
+    row: UploadDocument,
+    fields: UploadedFields,
+    file: StoredFile,
+    key?: UploadKey
+  ): Promise<LibraryDocument> {
     const picture = pictures && await pictures.read(await file.bytes(), fields.fit ?? 'contain')
     file.release()
     const renditions = await putRenditions(row, picture)
-    const claim = await quota.claim(row.owner, row._id, file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0))
+    const claim = await quota.claim(
+      row.owner,
+      row._id,
+      file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0)
+    )
     try {
-      return await uploadRecords.commit(row, { ...itemOf(row, fields, file, picture, renditions), ...(key && { upload_key: key }) })
+      return await uploadRecords.commit(row, {
+        ...itemOf(row, fields, file, picture, renditions),
+        ...(key && { upload_key: key })
+      })
     } finally {
       await claim.end()
     }
@@ -41,7 +62,13 @@ export function createPublish ({ media, uploadRecords, quota, pictures, now }: P
   }
 
   /** Member by member: nothing comes into an item that is not named here. */
-  function itemOf ({ _id, key, owner }: UploadDocument, { user_id: userId, category, title }: UploadedFields, { contentType, size, sha256, frames }: StoredFile, picture: Picture | undefined, renditions: StoredRendition[]): LibraryDocument {
+  function itemOf (
+    { _id, key, owner }: UploadDocument,
+    { user_id: userId, category, title }: UploadedFields,
+    { contentType, size, sha256, frames }: StoredFile,
+    picture: Picture | undefined,
+    renditions: StoredRendition[]
+  ): LibraryDocument {
     const type = contentType === 'image/gif' || frames > 1 ? 'gif' : 'image'
     return {
       _id,
@@ -60,5 +87,7 @@ export function createPublish ({ media, uploadRecords, quota, pictures, now }: P
   }
 }
 
-const factsOf = ({ facts: { width, height, frames, duration_ms: duration, dominant_color: color } }: Picture): Partial<LibraryDocument> =>
+const factsOf = ({
+  facts: { width, height, frames, duration_ms: duration, dominant_color: color }
+}: Picture): Partial<LibraryDocument> =>
   ({ width, height, frames, duration_ms: duration, dominant_color: color })

@@ -23,12 +23,18 @@ type Usage = Required<Pick<UsageDocument, 'staged' | 'claims'>>
 interface Claim { end: () => Promise<void> }
 const NOTHING_CLAIMED: Claim = { end: async () => {} }
 
-/** How much each owner may have in the library, and on the way there. What one owner asks for at the same time, in whatever process, is settled by one compare-and-set after another. */
+/**
+ * How much each owner may have in the library, and on the way there. What one owner asks for at the same time, in
+ * whatever process, is settled by one compare-and-set after another.
+ */
 export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claimMs, now }: QuotaOptions) {
   const isLimited = maxBytes > 0 || maxItems > 0
   return { claim, stage, unstage }
 
-  /** Claims room for an item that is about to be added; `end` it when the item is there, or will never be. 413 when there is no room. */
+  /**
+   * Claims room for an item that is about to be added; `end` it when the item is there, or will never be. 413 when
+   * there is no room.
+   */
   async function claim (owner: Owner | undefined, id: ObjectId, bytes: number): Promise<Claim> {
     if (owner === undefined || !isLimited) return NOTHING_CLAIMED
     await change(owner, async ({ staged, claims }) => {
@@ -38,10 +44,15 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
     return { end: () => forget(owner, { claims: { id } }) }
   }
 
-  /** Makes room for a direct upload until its form expires; `unstage` it when it has become an item, or never will. 413 when there is no room, 429 with 20 open ones. */
+  /**
+   * Makes room for a direct upload until its form expires; `unstage` it when it has become an item, or never will. 413
+   * when there is no room, 429 with 20 open ones.
+   */
   async function stage (owner: Owner, id: ObjectId, bytes: number, until: Date): Promise<void> {
     await change(owner, async ({ staged, claims }) => {
-      if (staged.length >= MAX_STAGED) throw tooManyOpenUploads(secondsUntil(Math.min(...staged.map(({ until }) => until.getTime()))))
+      if (staged.length >= MAX_STAGED) {
+        throw tooManyOpenUploads(secondsUntil(Math.min(...staged.map(({ until }) => until.getTime()))))
+      }
       await requireRoom(owner, bytes, { staged, claims })
       return { staged: [...staged, { id, bytes, until }], claims }
     })
@@ -55,14 +66,22 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
     for (;;) {
       const { version = 0, staged = [], claims = [] } = await usage.findOne({ _id: owner }) ?? {}
       const time = now().getTime()
-      const changed = await next({ staged: staged.filter(({ until }) => until.getTime() > time), claims: claims.filter(({ at }) => at.getTime() > time - claimMs) })
-      if (await written(owner, version, { version: version + 1, ...changed, purge_at: new Date(time + KEPT_MS) })) return
+      const changed = await next({
+        staged: staged.filter(({ until }) => until.getTime() > time),
+        claims: claims.filter(({ at }) => at.getTime() > time - claimMs)
+      })
+      if (await written(owner, version, { version: version + 1, ...changed, purge_at: new Date(time + KEPT_MS) })) {
+        return
+      }
     }
   }
 
   async function written (owner: Owner, version: number, next: Omit<UsageDocument, '_id'>): Promise<boolean> {
     try {
-      const { matchedCount, upsertedCount } = await usage.replaceOne({ _id: owner, version }, next, { upsert: version === 0 })
+      const {
+        matchedCount,
+        upsertedCount
+      } = await usage.replaceOne({ _id: owner, version }, next, { upsert: version === 0 })
       return matchedCount + upsertedCount === 1
     } catch (error) {
       if (isDuplicateKey(error)) return false
@@ -74,11 +93,16 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
     if (!isLimited) return
     const used = await usedBy(owner, claims.map(({ id }) => id))
     if (maxItems > 0 && used.items + staged.length + claims.length >= maxItems) throw tooManyItems(maxItems)
-    if (maxBytes > 0 && [...staged, ...claims].reduce((sum, { bytes }) => sum + bytes, used.bytes + bytes) > maxBytes) throw tooManyBytes(maxBytes)
+    if (maxBytes > 0 && [...staged, ...claims].reduce((sum, { bytes }) => sum + bytes, used.bytes + bytes) > maxBytes) {
+      throw tooManyBytes(maxBytes)
+    }
   }
 
   /** What cannot be forgotten now is void by its age. */
-  async function forget (owner: Owner, entry: { claims: { id: ObjectId } } | { staged: { id: ObjectId } }): Promise<void> {
+  async function forget (
+    owner: Owner,
+    entry: { claims: { id: ObjectId } } | { staged: { id: ObjectId } }
+  ): Promise<void> {
     await usage.updateOne({ _id: owner }, { $pull: entry, $inc: { version: 1 } }).catch(() => {})
   }
 
@@ -86,7 +110,21 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
   async function usedBy (owner: Owner, claimed: ObjectId[]): Promise<{ bytes: number, items: number }> {
     const [sum] = await library.aggregate<{ bytes: number, items: number }>([
       { $match: { owner, _id: { $nin: claimed } } },
-      { $group: { _id: null, items: { $sum: 1 }, bytes: { $sum: { $reduce: { input: { $ifNull: ['$renditions', []] }, initialValue: { $ifNull: ['$size', 0] }, in: { $add: ['$$value', '$$this.bytes'] } } } } } }
+      {
+        $group: {
+          _id: null,
+          items: { $sum: 1 },
+          bytes: {
+            $sum: {
+              $reduce: {
+                input: { $ifNull: ['$renditions', []] },
+                initialValue: { $ifNull: ['$size', 0] },
+                in: { $add: ['$$value', '$$this.bytes'] }
+              }
+            }
+          }
+        }
+      }
     ], { readPreference: 'primary' }).toArray()
     return sum ?? { bytes: 0, items: 0 }
   }

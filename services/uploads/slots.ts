@@ -1,6 +1,9 @@
 import { serverBusy, tooManyUploads } from '../errors.js'
 
-/** Uploads that are under way at the same time: at most half of `maxRequests`, and at most a quarter of that for one account. */
+/**
+ * Uploads that are under way at the same time: at most half of `maxRequests`, and at most a quarter of that for one
+ * account.
+ */
 export function createUploadSlots (maxRequests: number) {
   const max = atLeastOne(maxRequests / 2)
   const maxOfOne = atLeastOne(max / 4)
@@ -9,7 +12,10 @@ export function createUploadSlots (maxRequests: number) {
   let total = 0
   return { take, maxOfOne }
 
-  /** A place for one more upload; what it gives gives the place back, once. 429 when the owner has too many, 503 when all together have. */
+  /**
+   * A place for one more upload; what it gives gives the place back, once. 429 when the owner has too many, 503 when
+   * all together have.
+   */
   function take (owner: string): () => void {
     const own = taken.get(owner) ?? 0
     if (own >= maxOfOne) throw tooManyUploads()

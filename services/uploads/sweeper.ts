@@ -41,12 +41,25 @@ interface Task {
 }
 
 /** Clears away what uploads and removals left that ended before their time. */
-export function createSweeper ({ uploads, library, media, ownership, deletion, lease, longestSeconds, now, log }: SweeperOptions) {
+export function createSweeper ({
+  uploads,
+  library,
+  media,
+  ownership,
+  deletion,
+  lease,
+  longestSeconds,
+  now,
+  log
+}: SweeperOptions) {
   const stopping = new AbortController()
   let working: Promise<unknown> = Promise.resolve()
   return { sweep, close }
 
-  /** One round, after the one under way; undefined when another process is at it. What fails is logged, and left to the next round. */
+  /**
+   * One round, after the one under way; undefined when another process is at it. What fails is logged, and left to the
+   * next round.
+   */
   function sweep (): Promise<Swept | undefined> {
     const round = working.then(sweepOnce)
     working = round.catch(() => {})
@@ -84,8 +97,14 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
   async function * staleUploads (): AsyncGenerator<Task> {
     const stale = staleAt(now())
     for (let last: ObjectId | undefined; ;) {
-      const rows = await uploads.find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale, FROM_PRIMARY).sort({ _id: 1 }).limit(BATCH_SIZE).toArray()
-      for (const row of rows) yield { kind: 'uploads', about: { id: row._id.toHexString() }, run: () => sweepUpload(row) }
+      const rows = await uploads
+        .find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale, FROM_PRIMARY)
+        .sort({ _id: 1 })
+        .limit(BATCH_SIZE)
+        .toArray()
+      for (const row of rows) {
+        yield { kind: 'uploads', about: { id: row._id.toHexString() }, run: () => sweepUpload(row) }
+      }
       if (rows.length < BATCH_SIZE) return
       last = rows.at(-1)!._id
     }
@@ -106,11 +125,18 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
     }
   }
 
-  /** Whoever is still at an upload finds its row claimed, or gone, and gives up. What is to be removed nobody takes back, so that needs no claim. */
+  /**
+   * Whoever is still at an upload finds its row claimed, or gone, and gives up. What is to be removed nobody takes
+   * back, so that needs no claim.
+   */
   async function sweepUpload (row: WithId<UploadDocument>): Promise<boolean> {
     const { _id, state } = row
     if (state === 'removing') return discard(row)
-    const claimed = await uploads.findOneAndUpdate({ _id, state, started_at: row.started_at }, { $set: { state: 'sweeping' } }, { returnDocument: 'after' })
+    const claimed = await uploads.findOneAndUpdate(
+      { _id, state, started_at: row.started_at },
+      { $set: { state: 'sweeping' } },
+      { returnDocument: 'after' }
+    )
     if (!claimed) return false
     const item = await library.findOne({ _id }, FROM_PRIMARY)
     return item && await isWhole(item) ? keep(claimed, item) : discard(claimed)
@@ -145,7 +171,10 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
     await media.remove(folder)
   }
 
-  /** The row of an upload is there before the store hears of it, and until the store has forgotten it: so it is looked for after the listing. */
+  /**
+   * The row of an upload is there before the store hears of it, and until the store has forgotten it: so it is looked
+   * for after the listing.
+   */
   async function * strayMultipartUploads (): AsyncGenerator<Task> {
     for await (const { key, uploadId } of media.unfinished(LIBRARY)) {
       yield {
@@ -176,7 +205,9 @@ export function createSweeper ({ uploads, library, media, ownership, deletion, l
 
   /** Accounts that were deleted so long ago that nothing of theirs can be under way. */
   async function * deletedAccounts (): AsyncGenerator<Task> {
-    for (const id of await deletion.abandoned()) yield { kind: 'accounts', about: { id: id.toHexString() }, run: () => deletion.finish(id) }
+    for (const id of await deletion.abandoned()) {
+      yield { kind: 'accounts', about: { id: id.toHexString() }, run: () => deletion.finish(id) }
+    }
   }
 }
 

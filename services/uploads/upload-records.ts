@@ -21,7 +21,10 @@ export interface UploadRecordsOptions {
   now: Clock
 }
 
-/** The rows of what is in uploadRecord: there before the first byte is stored, and until the item is in the library or nothing of it is left. */
+/**
+ * The rows of what is in uploadRecord: there before the first byte is stored, and until the item is in the library or
+ * nothing of it is left.
+ */
 export function createUploadRecords ({ uploads, library, ownership, media, now }: UploadRecordsOptions) {
   const stopping = new AbortController()
   const cleaning = new Set<Promise<void>>()
@@ -52,7 +55,9 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
     return true
   }
 
-  /** Makes an upload an item of the library: whoever reads it there finds it whole. Rejects when a sweep has claimed it. */
+  /**
+   * Makes an upload an item of the library: whoever reads it there finds it whole. Rejects when a sweep has claimed it.
+   */
   async function commit ({ _id }: UploadDocument, item: LibraryDocument): Promise<LibraryDocument> {
     const { matchedCount } = await uploads.updateOne({ _id, state: 'open' }, { $set: { state: 'committing' } })
     if (matchedCount === 0) throw new Error('the upload was given up for dead before it ended')
@@ -65,12 +70,15 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
     const { _id } = item
     const settled = await ownership.settle(item)
     const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing' })
-    if (deletedCount === 0 && !await isSettled(_id)) throw new Error('the upload was given up for dead while it was committed')
+    if (deletedCount === 0 && !await isSettled(_id)) {
+      throw new Error('the upload was given up for dead while it was committed')
+    }
     return settled
   }
 
   /**
-   * Ends an upload that made its item, for a request that repeats it: who began it may be dead, or may still find it ended. False when the item is gone; 409 when it may go.
+   * Ends an upload that made its item, for a request that repeats it: who began it may be dead, or may still find it
+   * ended. False when the item is gone; 409 when it may go.
    */
   async function settle (item: LibraryDocument): Promise<boolean> {
     const { _id } = item
@@ -88,7 +96,8 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * Removes what an upload left because of `error`, trying again while the store or the database is away; resolves after a short while at most.
+   * Removes what an upload left because of `error`, trying again while the store or the database is away; resolves
+   * after a short while at most.
    * A direct upload that was not refused but failed is staged again.
    */
   async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
@@ -99,7 +108,14 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
 
   function cleanUp (row: UploadDocument, again: boolean, doubtful: boolean, log: Log): Promise<void> {
     const { key, owner, staging } = row
-    const note: UploadDocument = { _id: again ? new ObjectId() : row._id, key, ...(owner !== undefined && { owner }), state: 'removing', started_at: now(), ...(staging && !again && { staging }) }
+    const note: UploadDocument = {
+      _id: again ? new ObjectId() : row._id,
+      key,
+      ...(owner !== undefined && { owner }),
+      state: 'removing',
+      started_at: now(),
+      ...(staging && !again && { staging })
+    }
     const work = (async () => {
       for (let attempt = 0; attempt < CLEAN_UP_ATTEMPTS && !stopping.signal.aborted; attempt++) {
         try {
@@ -107,7 +123,12 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
           return
         } catch (err) {
           log.warn({ event: 'upload.cleanup_failed', key, err })
-          await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, { ref: false, signal: stopping.signal }).catch(() => {})
+          await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, {
+            ref: false,
+            signal: stopping.signal
+          }).catch(
+            () => {}
+          )
         }
       }
     })().finally(() => cleaning.delete(work))
@@ -116,10 +137,16 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * The note says to a sweep what is to go, also where one has claimed the upload or done away with its row; it stays, as nobody's, where the store may still be at work
+   * The note says to a sweep what is to go, also where one has claimed the upload or done away with its row; it stays,
+   * as nobody's, where the store may still be at work
    * on what it never answered.
    */
-  async function removeAll ({ _id, key, staging }: UploadDocument, note: UploadDocument, again: boolean, doubtful: boolean): Promise<void> {
+  async function removeAll (
+    { _id, key, staging }: UploadDocument,
+    note: UploadDocument,
+    again: boolean,
+    doubtful: boolean
+  ): Promise<void> {
     await uploads.replaceOne({ _id: note._id }, note, { upsert: true })
     await library.deleteOne({ _id, 'upload_key.replayed': { $ne: true } })
     if (await library.findOne({ _id }, { readPreference: 'primary' })) {
@@ -127,13 +154,19 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
       return
     }
     await media.remove(folderOf(key))
-    if (again) await uploads.updateOne({ _id, key, state: { $in: ['open', 'committing'] } }, { $set: { key: '', state: 'staged' } })
-    else if (staging) await media.removeObject(staging.key)
+    if (again) {
+      await uploads.updateOne({ _id, key, state: { $in: ['open', 'committing'] } }, {
+        $set: { key: '', state: 'staged' }
+      })
+    } else if (staging) await media.removeObject(staging.key)
     if (doubtful) await uploads.updateOne({ _id: note._id }, { $unset: { owner: '' } })
     else await uploads.deleteOne({ _id: note._id, state: 'removing' })
   }
 
-  /** Lets uploads that were cut off clean up, and what is being cleaned up end its present attempt, in a limited time: a sweep finds the rest. */
+  /**
+   * Lets uploads that were cut off clean up, and what is being cleaned up end its present attempt, in a limited time: a
+   * sweep finds the rest.
+   */
   async function close (): Promise<void> {
     const atMost = () => wait(CLOSE_MS, undefined, { ref: false })
     await Promise.race([Promise.allSettled(flying), atMost()])
@@ -149,4 +182,6 @@ export const wrapStoreFailure = <T>(work: Promise<T>) => wrapFailure(STORE_FAILE
 
 /** Whether the store has not said what became of a write: it may still come. */
 const isDoubtful = (error: unknown) =>
-  error instanceof ServiceError && error.message === STORE_FAILED && !(error.cause instanceof S3ServiceException && error.cause.$response !== undefined)
+  error instanceof ServiceError &&
+    error.message === STORE_FAILED &&
+    !(error.cause instanceof S3ServiceException && error.cause.$response !== undefined)

@@ -25,11 +25,19 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
   return { upload: (...given: Parameters<typeof upload>) => uploadRecords.watch(upload(...given)), recall }
 
   /**
-   * Streams the file of a form to the media store and makes it an item of the library, which belongs to the account: whole, or not at all.
-   * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is one, that nobody waits for it any more.
+   * Streams the file of a form to the media store and makes it an item of the library, which belongs to the account:
+   * whole, or not at all.
+   * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is
+   * one, that nobody waits for it any more.
    * 400, 413, or 500 when the store or the database failed.
    */
-  async function upload (form: AsyncIterable<FormPart>, owner: ObjectId, gone: AbortSignal, log: Log, lock?: IdempotencyLock | null): Promise<LibraryDocument> {
+  async function upload (
+    form: AsyncIterable<FormPart>,
+    owner: ObjectId,
+    gone: AbortSignal,
+    log: Log,
+    lock?: IdempotencyLock | null
+  ): Promise<LibraryDocument> {
     const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
     let file: StoredFile | undefined
     try {
@@ -40,7 +48,12 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
       })
       if (gone.aborted) throw invalidMultipart(gone.reason)
       const item = await publish(row, fields, file!, lock ? await uploadKey(lock) : undefined)
-      log.info({ event: 'library.uploaded', id: item._id.toHexString(), content_type: item.content_type, size: item.size })
+      log.info({
+        event: 'library.uploaded',
+        id: item._id.toHexString(),
+        content_type: item.content_type,
+        size: item.size
+      })
       return item
     } catch (error) {
       await uploadRecords.abandon(row, error, log)
@@ -50,9 +63,13 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
     }
   }
 
-  /** The item of a request that took its key at `since` and died before it could answer. 409 while that is not settled. */
+  /**
+   * The item of a request that took its key at `since` and died before it could answer. 409 while that is not settled.
+   */
   async function recall (digest: string, since: Date): Promise<LibraryDocument | undefined> {
-    const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } }, { readPreference: 'primary' })
+    const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } }, {
+      readPreference: 'primary'
+    })
     return item && await uploadRecords.settle(item) ? item : undefined
   }
 
@@ -63,7 +80,14 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
       if (!type) return { refused: 'unsupported' }
       if ((file.minBytes ?? 0) > limit) return { refused: 'too large' }
       const key = `library/${randomUUID()}/original.${type.extension}`
-      const incoming = { chunks: wellFormed(chunks), head, type, minBytes: file.minBytes, maxBytes: file.maxBytes, isTruncated: () => file.truncated === true }
+      const incoming = {
+        chunks: wellFormed(chunks),
+        head,
+        type,
+        minBytes: file.minBytes,
+        maxBytes: file.maxBytes,
+        isTruncated: () => file.truncated === true
+      }
       return { stored: await takeIn(incoming, key, gone, () => uploadRecords.begin(Object.assign(row, { key }))) }
     } catch (error) {
       if (isTooLarge(error)) return { refused: 'too large' }
@@ -83,7 +107,9 @@ async function uploadKey ({ lock: { _id: digest }, fingerprint }: IdempotencyLoc
 
 /** The rest of a file; where it breaks off, the form is malformed. */
 async function * wellFormed (chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-  for (let next = await wrapMalformed(chunks.next()); !next.done; next = await wrapMalformed(chunks.next())) yield next.value
+  for (let next = await wrapMalformed(chunks.next()); !next.done; next = await wrapMalformed(chunks.next())) {
+    yield next.value
+  }
 }
 
 /** Lets the rest of a file flow away, once its reader has let go of it: before that it would not flow. */

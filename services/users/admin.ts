@@ -26,7 +26,10 @@ export interface UserAdminOptions {
 export function createUserAdmin ({ users, accounts, roles, region, now }: UserAdminOptions) {
   return { list, change }
 
-  /** One page in the order of ids; `username` is the beginning of a name, as names are compared. A row that has no unique name is found by its number alone, and an account without a name is no user. 400. */
+  /**
+   * One page in the order of ids; `username` is the beginning of a name, as names are compared. A row that has no
+   * unique name is found by its number alone, and an account without a name is no user. 400.
+   */
   async function list ({ limit = DEFAULT_PER_PAGE, cursor, username = '', number }: UserQuery): Promise<UserPage> {
     const size = Math.min(limit, MAX_PER_PAGE)
     const key = usernameKey(username)
@@ -42,10 +45,16 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
   }
 
   /**
-   * Makes somebody an admin or blocks them, or takes it back: one update, so that nobody who is blocked has a session or gets one. 400 a test number
+   * Makes somebody an admin or blocks them, or takes it back: one update, so that nobody who is blocked has a session
+   * or gets one. 400 a test number
    * as admin, 404.
    */
-  async function change (id: string, { admin, blocked }: UserChange, caller: Caller, requestContext: RequestContext): Promise<ManagedUser> {
+  async function change (
+    id: string,
+    { admin, blocked }: UserChange,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<ManagedUser> {
     const there = { _id: new ObjectId(id), deleting: { $exists: false } }
     const before = await users.findOne(there)
     if (!before) throw userNotFound()
@@ -63,7 +72,11 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
     if (!user) throw userNotFound()
     accounts.forget(user)
     const by = caller.account._id.toHexString()
-    if (blocked) for (const { id: session } of before.sessions ?? []) requestContext.record('session.revoked', user, { session, reason: 'blocked', by })
+    if (blocked) {
+      for (const { id: session } of before.sessions ?? []) {
+        requestContext.record('session.revoked', user, { session, reason: 'blocked', by })
+      }
+    }
     requestContext.record('admin.changed', user, { by, ...changes })
     return shownToAdmin(user)
   }

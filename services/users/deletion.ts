@@ -28,11 +28,21 @@ export interface AccountDeletionOptions {
 export type AccountDeletion = ReturnType<typeof createAccountDeletion>
 
 /** Accounts that end. The number is free at once; the row goes when nothing can refer to it any more. */
-export function createAccountDeletion ({ users, released, accounts, ownership, isConfiguredAdmin, longestSeconds, now, log }: AccountDeletionOptions) {
+export function createAccountDeletion ({
+  users,
+  released,
+  accounts,
+  ownership,
+  isConfiguredAdmin,
+  longestSeconds,
+  now,
+  log
+}: AccountDeletionOptions) {
   return { remove, removeUnnamed, abandoned, finish }
 
   /**
-   * Signs the caller out everywhere, frees name and number, and lets their items stay as nobody's. 401 when the session has ended meanwhile.
+   * Signs the caller out everywhere, frees name and number, and lets their items stay as nobody's. 401 when the session
+   * has ended meanwhile.
    * What the login has counted for the phone goes by itself, the audit after its 90 days.
    */
   async function remove (caller: Caller, requestContext: RequestContext): Promise<void> {
@@ -41,7 +51,9 @@ export function createAccountDeletion ({ users, released, accounts, ownership, i
     for (let race = 0; race < MAX_RACES; race++) {
       if (await mark(account, { 'sessions.id': sid })) {
         requestContext.record('user.deleted', account)
-        if (account.number !== undefined && isConfiguredAdmin(account.number)) warnOfFreedAdminNumber(log, account.number)
+        if (account.number !== undefined && isConfiguredAdmin(account.number)) {
+          warnOfFreedAdminNumber(log, account.number)
+        }
         return finishNow(account._id)
       }
       const changed = await accounts.find(account._id.toHexString(), sid, true)
@@ -51,7 +63,10 @@ export function createAccountDeletion ({ users, released, accounts, ownership, i
     throw new Error('an account that is to be deleted changed at every attempt')
   }
 
-  /** Deletes an account that has no name, because somebody else has its number now. False when it has a name by now, or is blocked. */
+  /**
+   * Deletes an account that has no name, because somebody else has its number now. False when it has a name by now, or
+   * is blocked.
+   */
   async function removeUnnamed (account: UserDocument, requestContext: RequestContext): Promise<boolean> {
     if (!await mark(account, { username: { $exists: false } })) return false
     requestContext.record('user.deleted', account, { reason: 'number changed' })
@@ -59,16 +74,32 @@ export function createAccountDeletion ({ users, released, accounts, ownership, i
     return true
   }
 
-  /** Whether the account was as it was read. Its numbers are noted first: legacy tokens of them must not open the account of their next holder. */
+  /**
+   * Whether the account was as it was read. Its numbers are noted first: legacy tokens of them must not open the
+   * account of their next holder.
+   */
   async function mark (account: UserDocument, condition: Filter<UserDocument>): Promise<boolean> {
     const { _id, number } = account
     const at = now()
     await releaseNumbers(account, at)
     const { matchedCount } = await users.updateOne(
-      { _id, number: number ?? { $exists: false }, deleting: { $exists: false }, ...UNBLOCKED, ...condition } as Filter<UserDocument>,
+      {
+        _id,
+        number: number ?? { $exists: false },
+        deleting: { $exists: false },
+        ...UNBLOCKED,
+        ...condition
+      } as Filter<UserDocument>,
       {
         $set: { deleting: at, sessions: [], admin: false },
-        $unset: { number: '', username: '', username_key: '', former_numbers: '', ended_legacy: '', legacy_revoked_at: '' }
+        $unset: {
+          number: '',
+          username: '',
+          username_key: '',
+          former_numbers: '',
+          ended_legacy: '',
+          legacy_revoked_at: ''
+        }
       }
     )
     accounts.forget(account)
@@ -79,21 +110,31 @@ export function createAccountDeletion ({ users, released, accounts, ownership, i
     const numbers = [...former, ...(number === undefined ? [] : [{ number, until: at }])]
     if (numbers.length === 0) return
     await released.bulkWrite(numbers.map(({ number, until }) => ({
-      updateOne: { filter: { _id: number }, update: { $max: { until, expires_at: new Date(until.getTime() + LEGACY_LIFE_MS) } }, upsert: true }
+      updateOne: {
+        filter: { _id: number },
+        update: { $max: { until, expires_at: new Date(until.getTime() + LEGACY_LIFE_MS) } },
+        upsert: true
+      }
     })), { ordered: false })
   }
 
   /** The account is gone already; what fails here is done by a sweep. */
   async function finishNow (id: ObjectId): Promise<void> {
     await ownership.release(id).catch((err: unknown) => {
-      log.error({ event: 'account.release_failed', id: id.toHexString(), err }, 'What a deleted account had could not be released yet: a sweep does it')
+      log.error(
+        { event: 'account.release_failed', id: id.toHexString(), err },
+        'What a deleted account had could not be released yet: a sweep does it'
+      )
     })
   }
 
   /** Deleted accounts of which no upload or other request can be under way any more. */
   async function abandoned (): Promise<ObjectId[]> {
     const latest = new Date(now().getTime() - (longestSeconds + MARGIN_SECONDS) * 1000)
-    return users.find({ deleting: { $lte: latest } }, { projection: { _id: 1 }, limit: 100 }).map(({ _id }) => _id).toArray()
+    return users
+      .find({ deleting: { $lte: latest } }, { projection: { _id: 1 }, limit: 100 })
+      .map(({ _id }) => _id)
+      .toArray()
   }
 
   /** Repeats the release of everything that belonged to a deleted account, and removes its row. */

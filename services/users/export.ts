@@ -1,5 +1,11 @@
 import type { Collection } from 'mongodb'
-import type { AuditDocument, LibraryDocument, OtpDocument, UploadDocument, UserDocument } from '../../schemas/documents.js'
+import type {
+  AuditDocument,
+  LibraryDocument,
+  OtpDocument,
+  UploadDocument,
+  UserDocument
+} from '../../schemas/documents.js'
 import type { LibraryItem } from '../../schemas/library.js'
 import type { LoginState, RecordedEvent } from '../../schemas/users.js'
 import type { createAudit } from '../audit.js'
@@ -24,11 +30,26 @@ export interface AccountExportOptions {
 const BY_BATCH = { batchSize: 200 } as const
 
 /** Everything that is stored about somebody: to take away. */
-export function createAccountExport ({ users, findLoginState, uploads, library, sessions, audit, present, now }: AccountExportOptions) {
+export function createAccountExport ({
+  users,
+  findLoginState,
+  uploads,
+  library,
+  sessions,
+  audit,
+  present,
+  now
+}: AccountExportOptions) {
   return { exportOf }
 
-  /** What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that was. All that can be much is read as the text is taken. */
-  async function exportOf ({ account, session }: Caller, requestContext: RequestContext): Promise<{ at: Date, text: AsyncIterable<string> }> {
+  /**
+   * What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that
+   * was. All that can be much is read as the text is taken.
+   */
+  async function exportOf ({ account, session }: Caller, requestContext: RequestContext): Promise<{
+    at: Date
+    text: AsyncIterable<string>
+  }> {
     const at = now()
     const { _id: owner, number = '' } = account
     const otp = await findLoginState(number)
@@ -40,7 +61,10 @@ export function createAccountExport ({ users, findLoginState, uploads, library, 
       duplicates: map(users.find({ duplicate_of: owner }, BY_BATCH), row => toUser(row, true)),
       sessions: sessions.list(account).map(one => toSession(one, session.id)),
       ...(otp && { login: loginState(otp) }),
-      uploads: map(uploads.find({ owner }, BY_BATCH), ({ _id, started_at: startedAt }) => ({ id: _id.toHexString(), started_at: startedAt })),
+      uploads: map(uploads.find({ owner }, BY_BATCH), ({ _id, started_at: startedAt }) => ({
+        id: _id.toHexString(),
+        started_at: startedAt
+      })),
       items: map(library.find({ owner }, BY_BATCH).sort({ created_at: -1, _id: -1 }), present),
       audit: map(audit.each(owner), recordedEvent)
     })
@@ -54,13 +78,34 @@ function loginState ({ challenge, sms, failures, locked_until: lockedUntil }: Ot
     failures: failures.dates.map(toText),
     failures_in_row: failures.row,
     locked_until: lockedUntil && toText(lockedUntil),
-    ...(challenge && { code: { issued_at: toText(challenge.issued_at), expires_at: toText(challenge.expires_at), tries: challenge.tries, used_at: challenge.used_at && toText(challenge.used_at) } })
+    ...(challenge &&
+      {
+        code: {
+          issued_at: toText(challenge.issued_at),
+          expires_at: toText(challenge.expires_at),
+          tries: challenge.tries,
+          used_at: challenge.used_at && toText(challenge.used_at)
+        }
+      })
   }
 }
 
 /** Of what somebody else has done to the caller: what it was, but not who, nor where from. */
-function recordedEvent ({ at, event, count, network, request_id: requestId, details: { by, ...details } }: AuditDocument): RecordedEvent {
-  return { at: toText(at), event, count, ...(by === undefined && { network, request_id: requestId }), details: Object.fromEntries(Object.entries(details).map(([name, value]) => [name, String(value)])) }
+function recordedEvent ({
+  at,
+  event,
+  count,
+  network,
+  request_id: requestId,
+  details: { by, ...details }
+}: AuditDocument): RecordedEvent {
+  return {
+    at: toText(at),
+    event,
+    count,
+    ...(by === undefined && { network, request_id: requestId }),
+    details: Object.fromEntries(Object.entries(details).map(([name, value]) => [name, String(value)]))
+  }
 }
 
 const toText = (date: Date) => date.toISOString()

@@ -25,7 +25,10 @@ export interface NumberChangeOptions {
   now: Clock
 }
 
-/** A new phone number for an account whose owner can read its SMS, under the login's own rules. Whether a user has the number, only its holder learns. */
+/**
+ * A new phone number for an account whose owner can read its SMS, under the login's own rules. Whether a user has the
+ * number, only its holder learns.
+ */
 export function createNumberChange ({ users, accounts, login, deletion, roles, region, now }: NumberChangeOptions) {
   return { request, verify }
 
@@ -36,22 +39,38 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
   }
 
   /** The user with their new number; undefined for a wrong code. 400, 401 the session has ended meanwhile, 409, 429. */
-  async function verify (number: string, otp: string, caller: Caller, requestContext: RequestContext): Promise<CurrentUser | undefined> {
+  async function verify (number: string, otp: string, caller: Caller, requestContext: RequestContext): Promise<
+    | CurrentUser
+    | undefined> {
     const phone = accepted(number, caller)
     if (!await login.verifyOtp(phone, otp, requestContext)) return undefined
     return toCurrentUser(await change(caller, phone.e164, requestContext))
   }
 
-  /** Another number than the caller's. One whose code others know is nobody's own, and its account stays where it is. */
-  function accepted (number: string, { account: { number: present = '', former_numbers: former = [] } }: Caller): Phone {
+  /**
+   * Another number than the caller's. One whose code others know is nobody's own, and its account stays where it is.
+   */
+  function accepted (
+    number: string,
+    { account: { number: present = '', former_numbers: former = [] } }: Caller
+  ): Phone {
     const phone = requirePhone(number, region, 'number')
-    if (phone.e164 === present || roles.isTestNumber(phone.e164) || roles.isTestNumber(present)) throw invalidField('number', sentences.value)
+    if (phone.e164 === present || roles.isTestNumber(phone.e164) || roles.isTestNumber(present)) {
+      throw invalidField('number', sentences.value)
+    }
     if (former.length >= MAX_FORMER_NUMBERS) throw tooManyNumbers(DAY_SECONDS)
     return phone
   }
 
-  /** The unique index settles who has a number. An account without a name that has it is deleted: its phone is the caller's now. */
-  async function change ({ account: { _id }, session }: Caller, to: string, requestContext: RequestContext): Promise<UserDocument> {
+  /**
+   * The unique index settles who has a number. An account without a name that has it is deleted: its phone is the
+   * caller's now.
+   */
+  async function change (
+    { account: { _id }, session }: Caller,
+    to: string,
+    requestContext: RequestContext
+  ): Promise<UserDocument> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const caller = await accounts.find(_id.toHexString(), session.id, true)
       if (!caller) throw invalidToken()
@@ -96,7 +115,12 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
     await deletion.removeUnnamed(holder, requestContext)
   }
 
-  async function changed (account: UserDocument, from: string, to: string, requestContext: RequestContext): Promise<UserDocument> {
+  async function changed (
+    account: UserDocument,
+    from: string,
+    to: string,
+    requestContext: RequestContext
+  ): Promise<UserDocument> {
     accounts.forget(account)
     requestContext.record('number.changed', account, { from: maskPhone(from), to: maskPhone(to) })
     if (roles.isConfiguredAdmin(from)) warnOfFreedAdminNumber(requestContext.log, from)

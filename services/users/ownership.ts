@@ -1,5 +1,11 @@
 import type { Collection, ObjectId, UpdateFilter } from 'mongodb'
-import type { IdempotencyDocument, LibraryDocument, UploadDocument, UsageDocument, UserDocument } from '../../schemas/documents.js'
+import type {
+  IdempotencyDocument,
+  LibraryDocument,
+  UploadDocument,
+  UsageDocument,
+  UserDocument
+} from '../../schemas/documents.js'
 import type { Ownership } from '../ports.js'
 
 const BATCH_ROWS = 1000
@@ -20,12 +26,16 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
   return { settle, release }
 
   /**
-   * The last step of an item that was just inserted: without its account it belongs to nobody. An account that is deleted later finds the item;
+   * The last step of an item that was just inserted: without its account it belongs to nobody. An account that is
+   * deleted later finds the item;
    * one that was deleted before is found here.
    */
   async function settle (item: LibraryDocument): Promise<LibraryDocument> {
     const { _id, owner, ...rest } = item
-    if (owner === undefined || await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 }, ...FROM_PRIMARY })) return item
+    if (owner === undefined ||
+      await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 }, ...FROM_PRIMARY })) {
+      return item
+    }
     await library.updateOne({ _id, owner }, DISOWN)
     return { _id, ...rest, user_id: FORMER_OWNER }
   }
@@ -42,7 +52,9 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
   /** A few at a time, so that no write takes longer than the driver waits. */
   async function disown (owner: ObjectId): Promise<void> {
     for (;;) {
-      const rows = await library.find({ owner }, { projection: { _id: 1 }, limit: BATCH_ROWS, ...FROM_PRIMARY }).toArray()
+      const rows = await library
+        .find({ owner }, { projection: { _id: 1 }, limit: BATCH_ROWS, ...FROM_PRIMARY })
+        .toArray()
       if (rows.length > 0) await library.updateMany({ owner, _id: { $in: rows.map(({ _id }) => _id) } }, DISOWN)
       if (rows.length < BATCH_ROWS) return
     }

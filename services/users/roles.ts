@@ -20,7 +20,11 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
 
   async function findAccount (number: string): ReturnType<FindAccount> {
     const account = await users.findOne({ number }, { projection: { blocked: 1 } })
-    return { known: account !== null, blocked: account?.blocked === true, subject: account ? { _id: account._id, number } : number }
+    return {
+      known: account !== null,
+      blocked: account?.blocked === true,
+      subject: account ? { _id: account._id, number } : number
+    }
   }
 
   /** By the row that the session check has read. A token of the replaced system never has admin rights. */
@@ -40,18 +44,26 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
     return adminNumbers.includes(phone)
   }
 
-  /** Makes admins of the accounts whose numbers are on the list, and tells which. Who is to be one no more must leave the list first. */
+  /**
+   * Makes admins of the accounts whose numbers are on the list, and tells which. Who is to be one no more must leave
+   * the list first.
+   */
   async function grantConfiguredAdmins (): Promise<UserDocument[]> {
     const appointed: UserDocument[] = []
     for (const number of adminNumbers) {
-      const account = await users.findOneAndUpdate({ number, admin: { $ne: true } }, { $set: { admin: true } }, { returnDocument: 'after' })
+      const account = await users.findOneAndUpdate({ number, admin: { $ne: true } }, { $set: { admin: true } }, {
+        returnDocument: 'after'
+      })
       if (account) appointed.push(account)
     }
     return appointed
   }
 }
 
-/** To be called when the account with a number of the list gives it up: the next account with that number is appointed, too. */
+/**
+ * To be called when the account with a number of the list gives it up: the next account with that number is appointed,
+ * too.
+ */
 export function warnOfFreedAdminNumber (log: Log, phone: string): void {
   log.warn({ event: 'admin.number_freed', phone: maskPhone(phone) },
     'A number of ADMIN_NUMBERS has lost its account: take it off the list, or its next holder is an admin')

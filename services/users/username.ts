@@ -2,7 +2,10 @@ import { invalidField, sentences } from '../errors.js'
 import { foldCase } from '../fold-case.js'
 
 const MAX_LENGTH = 64
-/** A letter, digit, sign or symbol that is seen: not a mark alone, nor the blanks that Unicode counts as letters and symbols. */
+/**
+ * A letter, digit, sign or symbol that is seen: not a mark alone, nor the blanks that Unicode counts as letters and
+ * symbols.
+ */
 const visible = /(?![\p{Default_Ignorable_Code_Point}\u2800\u{13441}\u{13442}\u{1D159}])[\p{L}\p{N}\p{P}\p{S}]/u
 const forbidden = /[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069]/u
 

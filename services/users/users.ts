@@ -3,7 +3,16 @@ import type { UserDocument } from '../../schemas/documents.js'
 import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../../schemas/users.js'
 import { newAccount, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
-import { foreignNumber, invalidField, invalidToken, isDuplicateKey, numberTaken, sentences, usernameTaken, userNotFound } from '../errors.js'
+import {
+  foreignNumber,
+  invalidField,
+  invalidToken,
+  isDuplicateKey,
+  numberTaken,
+  sentences,
+  usernameTaken,
+  userNotFound
+} from '../errors.js'
 import { maskPhone, requirePhone } from '../phone.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import { storedTime } from '../stored-time.js'
@@ -30,8 +39,15 @@ interface Wanted { username: string, number: string, admin: boolean }
 export function createUsers ({ users, accounts, roles, region, requireOwnNumber, now }: UsersOptions) {
   return { create, get, getOwn, change }
 
-  /** The id of the user with this name and number, named now or long ago. 400, 403 a foreign number, 409 name or number taken. */
-  async function create ({ username, number: text, admin }: UserCreation, caller: Caller, requestContext: RequestContext): Promise<string> {
+  /**
+   * The id of the user with this name and number, named now or long ago. 400, 403 a foreign number, 409 name or number
+   * taken.
+   */
+  async function create (
+    { username, number: text, admin }: UserCreation,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<string> {
     const number = requirePhone(text, region, 'number').e164
     const byAdmin = roles.isAdmin(caller)
     const own = number === caller.account.number
@@ -62,7 +78,9 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   async function nameOwn (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
     let { account } = caller
     for (let race = 0; race < MAX_RACES; race++) {
-      const user = account.username === undefined ? await nameAccount(account, wanted, caller, requestContext, ofSession(caller)) : await withPair(account, wanted)
+      const user = account.username === undefined
+        ? await nameAccount(account, wanted, caller, requestContext, ofSession(caller))
+        : await withPair(account, wanted)
       if (user) return user
       const changed = await accounts.find(account._id.toHexString(), caller.session.id, true)
       if (!changed) throw invalidToken()
@@ -78,13 +96,18 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
       const account = await users.findOne({ number: wanted.number })
       const user = !account
         ? await insert(wanted, caller, requestContext)
-        : account.username === undefined ? await nameAccount(account, wanted, caller, requestContext) : await withPair(account, wanted)
+        : account.username === undefined
+          ? await nameAccount(account, wanted, caller, requestContext)
+          : await withPair(account, wanted)
       if (user) return user
     }
     throw new Error('what refused a new user was never there')
   }
 
-  /** A stored name that would not be taken today is found all the same, and so is one of an account that was merged into this one. 409 for another name. */
+  /**
+   * A stored name that would not be taken today is found all the same, and so is one of an account that was merged into
+   * this one. 409 for another name.
+   */
   async function withPair (account: UserDocument, { username }: Wanted): Promise<UserDocument> {
     const key = usernameKey(username)
     if (keyOf(account) === key || await hadName(account, key)) return account
@@ -93,12 +116,20 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   async function hadName ({ _id }: UserDocument, key: string): Promise<boolean> {
-    const merged = await users.find({ duplicate_of: _id }, { projection: { username: 1, username_key: 1 }, limit: MAX_MERGED }).toArray()
+    const merged = await users
+      .find({ duplicate_of: _id }, { projection: { username: 1, username_key: 1 }, limit: MAX_MERGED })
+      .toArray()
     return merged.some(row => keyOf(row) === key)
   }
 
   /** Gives an account its name; undefined when it is not as it was read any more. */
-  async function nameAccount (account: UserDocument, { username: text, number, admin }: Wanted, caller: Caller, requestContext: RequestContext, condition: Filter<UserDocument> = {}): Promise<UserDocument | undefined> {
+  async function nameAccount (
+    account: UserDocument,
+    { username: text, number, admin }: Wanted,
+    caller: Caller,
+    requestContext: RequestContext,
+    condition: Filter<UserDocument> = {}
+  ): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
     try {
       const user = await users.findOneAndUpdate(
@@ -115,7 +146,13 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /** An account that an admin makes, for a number that never signed in. Undefined when somebody was quicker. */
-  async function insert ({ username: text, number, admin }: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument | undefined> {
+  async function insert (
+    { username: text, number, admin }: Wanted,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<
+    | UserDocument
+    | undefined> {
     const { username, key } = parseUsername(text)
     const user: UserDocument = {
       _id: new ObjectId(),
@@ -131,13 +168,23 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
       return user
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
-      if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) throw usernameTaken()
+      if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) {
+        throw usernameTaken()
+      }
       return undefined
     }
   }
 
-  function recordCreation (user: UserDocument, admin: boolean, { account: { _id: by } }: Caller, requestContext: RequestContext): void {
-    requestContext.record('user.created', user, { ...(!by.equals(user._id) && { by: by.toHexString() }), ...(admin && { admin }) })
+  function recordCreation (
+    user: UserDocument,
+    admin: boolean,
+    { account: { _id: by } }: Caller,
+    requestContext: RequestContext
+  ): void {
+    requestContext.record('user.created', user, {
+      ...(!by.equals(user._id) && { by: by.toHexString() }),
+      ...(admin && { admin })
+    })
   }
 
   /** One user as the caller may see them. 404, also for an account without a name. */
@@ -153,8 +200,15 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     return toCurrentUser(account)
   }
 
-  /** Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 401 the session has ended meanwhile, 404, 409 the name is taken. */
-  async function change ({ username }: CurrentUserChange, caller: Caller, requestContext: RequestContext): Promise<CurrentUser> {
+  /**
+   * Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 401 the session
+   * has ended meanwhile, 404, 409 the name is taken.
+   */
+  async function change (
+    { username }: CurrentUserChange,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<CurrentUser> {
     if (username === undefined) return getOwn(caller)
     const { username: name, key } = parseUsername(username)
     getOwn(caller) // 404 before there is a name
@@ -197,4 +251,7 @@ export function toUser (user: UserDocument, whole: boolean): User {
 }
 
 /** A user as they see themselves. */
-export const toCurrentUser = (user: UserDocument): CurrentUser => ({ ...toUser(user, true), admin: user.admin === true })
+export const toCurrentUser = (user: UserDocument): CurrentUser => ({
+  ...toUser(user, true),
+  admin: user.admin === true
+})

@@ -1,5 +1,6 @@
 /**
- * Operates the page at /docs in a headless Chromium, as a newcomer would: signs in, uploads two files, creates a user after a 400.
+ * Operates the page at /docs in a headless Chromium, as a newcomer would: signs in, uploads two files, creates a user
+ * after a 400.
  *
  *   npm run test:browser [-- --screenshot FILE]
  *
@@ -24,9 +25,18 @@ const OTHER = '+919876543211'
 const GIF = Buffer.from('R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=', 'base64')
 
 const { values: { screenshot } } = parseArgs({ options: { screenshot: { type: 'string' } } })
-const executablePath = process.env.CHROMIUM ?? ['chromium', 'chromium-browser', 'google-chrome'].flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name))).find(existsSync)
+const executablePath = process.env.CHROMIUM ??
+  ['chromium', 'chromium-browser', 'google-chrome']
+    .flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name)))
+    .find(
+      existsSync
+    )
 if (executablePath) await main()
-else console.log('NOT TRIED: the page at /docs, because there is no Chromium here (chromium, chromium-browser or google-chrome)')
+else {
+  console.log(
+    'NOT TRIED: the page at /docs, because there is no Chromium here (chromium, chromium-browser or google-chrome)'
+  )
+}
 
 async function main () {
   const folder = await mkdtemp(join(tmpdir(), 'hookaba-browser-'))
@@ -64,7 +74,9 @@ async function operate (page, url, folder) {
   same(await keyOf(upload), '', 'no Idempotency-Key is filled in')
   const fields = {}
   for (const name of ['user_id', 'category', 'title', 'type', 'fit']) fields[name] = await fieldOf(upload, name)
-  for (const [name, value] of Object.entries(fields)) if (value === 'string') throw new Error(`${name} is filled in with "string"`)
+  for (const [name, value] of Object.entries(fields)) {
+    if (value === 'string') throw new Error(`${name} is filled in with "string"`)
+  }
   const ids = []
   for (const name of ['one.gif', 'two.gif']) {
     await writeFile(join(folder, name), GIF)
@@ -100,10 +112,14 @@ async function open (page, operationId) {
 
 /** Executes an operation; gives the status and the body that the page shows. */
 async function execute (block) {
-  const answer = block.page().waitForResponse((response) => ['xhr', 'fetch'].includes(response.request().resourceType()))
+  const answer = block.page().waitForResponse((response) =>
+    ['xhr', 'fetch'].includes(response.request().resourceType()))
   await block.locator('button.execute').click()
   const response = await answer
-  await block.locator('.live-responses-table .response-col_status', { hasText: String(response.status()) }).first().waitFor()
+  await block
+    .locator('.live-responses-table .response-col_status', { hasText: String(response.status()) })
+    .first()
+    .waitFor()
   return [response.status(), await response.json()]
 }
 
@@ -113,12 +129,18 @@ function keyOf (block) {
 
 async function fieldOf (block, name) {
   const row = block.locator(`.parameters[data-property-name="${name}"]`)
-  return await row.locator('select').count() > 0 ? row.locator('select').inputValue() : row.locator('input[type=text]').inputValue()
+  return await row.locator('select').count() > 0
+    ? row.locator('select').inputValue()
+    : row.locator('input[type=text]').inputValue()
 }
 
 /** Signs in as an app would, with the code of the SMS that the console provider prints. */
 async function signIn (url, phone) {
-  const post = async (path, body) => (await fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })).json()
+  const post = async (path, body) => (await fetch(url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body)
+  })).json()
   await post('/auth/request-otp', { phone })
   return post('/auth/verify-otp', { phone, otp: '123456' })
 }

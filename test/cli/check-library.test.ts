@@ -28,97 +28,174 @@ const rendition = (size: string) => ({ size, bytes: png.length, frames: 1, durat
 const before = (key: string) => key.replace('library/', 'library/!')
 
 t.test('npm run check-library on a library that is in order, or empty → 0', async t => {
-  t.strictSame(await run(), { code: 0, stdout: '0 items checked, 0 of the replaced system not judged: consistent.\n', stderr: '' })
+  t.strictSame(await run(), {
+    code: 0,
+    stdout: '0 items checked, 0 of the replaced system not judged: consistent.\n',
+    stderr: ''
+  })
   await item(['64x64'])
   await uploaded()
-  await library.insertMany([{ _id: new ObjectId(), url: 'https://old-bucket.example.com/fox.gif', user_id: 'meera', created_at: new Date() }, { _id: new ObjectId(), url: '', user_id: 'ravi', created_at: new Date() }])
+  await library.insertMany([
+    { _id: new ObjectId(), url: 'https://old-bucket.example.com/fox.gif', user_id: 'meera', created_at: new Date() },
+    { _id: new ObjectId(), url: '', user_id: 'ravi', created_at: new Date() }
+  ])
   const state = await everything()
-  for (const option of [[], ['--fix']]) t.strictSame(await run(...option), { code: 0, stdout: '2 items checked, 2 of the replaced system not judged: consistent.\n', stderr: '' })
+  for (const option of [[], ['--fix']]) {
+    t.strictSame(await run(...option), {
+      code: 0,
+      stdout: '2 items checked, 2 of the replaced system not judged: consistent.\n',
+      stderr: ''
+    })
+  }
   t.strictSame(await everything(), state)
 })
 
-t.test('F10: npm run check-library → tells all that is wrong and changes nothing; with --fix repairs what can be; a third run finds the rest', async t => {
-  const sound = await item(['64x64', '32x32'])
-  const lost = await item(['64x64'])
-  await lose(lost.key)
-  const halved = await item(['64x64', '32x32'])
-  await lose(halved.key.replace('original.gif', '32x32.gif'))
-  const cut = await item(['64x64'])
-  await put(cut.key, gif.subarray(1))
-  const extra = sound.key.replace('original.gif', '128x128.gif')
-  const orphans = [extra, before(sound.key), before(sound.key).replace('original', '64x64'), sound.key.slice(0, 16), 'library/zebra.gif', `library/${'~'.repeat(40)}/original.gif`]
-  for (const key of orphans) await put(key)
-  const inFlight = [before(halved.key).replace('!', '!!'), before(halved.key).replace('!', '!!').replace('original', '64x64')]
-  for (const key of inFlight) await put(key)
-  await client.send(new CreateMultipartUploadCommand({ Bucket, Key: before(cut.key) }))
-  await put('incoming/fox')
-  await put('elsewhere/fox.gif')
-  const uploadRecord = new ObjectId()
+t.test(
+  'F10: npm run check-library → tells all that is wrong and changes nothing; with --fix repairs what can be; a third run finds the rest',
+  async t => {
+    const sound = await item(['64x64', '32x32'])
+    const lost = await item(['64x64'])
+    await lose(lost.key)
+    const halved = await item(['64x64', '32x32'])
+    await lose(halved.key.replace('original.gif', '32x32.gif'))
+    const cut = await item(['64x64'])
+    await put(cut.key, gif.subarray(1))
+    const extra = sound.key.replace('original.gif', '128x128.gif')
+    const orphans = [
+      extra,
+      before(sound.key),
+      before(sound.key).replace('original', '64x64'),
+      sound.key.slice(0, 16),
+      'library/zebra.gif',
+    `library/${'~'.repeat(40)}/original.gif`
+    ]
+    for (const key of orphans) await put(key)
+    const inFlight = [
+      before(halved.key).replace('!', '!!'),
+      before(halved.key).replace('!', '!!').replace('original', '64x64')
+    ]
+    for (const key of inFlight) await put(key)
+    await client.send(new CreateMultipartUploadCommand({ Bucket, Key: before(cut.key) }))
+    await put('incoming/fox')
+    await put('elsewhere/fox.gif')
+    const uploadRecord = new ObjectId()
 
-  const lines = [
-    ...orphans.map(key => `object ${key}: no item has it`),
+    const lines = [
+      ...orphans.map(key => `object ${key}: no item has it`),
     `library ${lost.id}: its original is missing, so it cannot be served`,
     `library ${halved.id}: its rendition 32x32 is missing`,
     `library ${cut.id}: original.gif has ${gif.length - 1} bytes in place of ${gif.length}`
-  ]
-  const state = await everything()
-  const flying = await run()
-  t.ok(inFlight.every(key => flying.stdout.includes(`object ${key}: no item has it\n`)), 'as long as no row says that it is on its way')
-  await uploads.insertOne({ _id: uploadRecord, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
-  const dry = await run()
-  t.match(dry, { code: 3, stderr: '' })
-  const atTop = orphans.filter(key => key.split('/').length === 2)
-  t.strictSame(sorted(dry.stdout), sorted([...lines.filter(line => !atTop.some(key => line.startsWith(`object ${key}:`))), '6 items checked, 2 of the replaced system not judged: 7 inconsistent.', ''].join('\n')), 'beside an upload nothing is said of what lies in no folder')
-  await uploads.deleteOne({ _id: uploadRecord })
-  t.strictSame(await everything(), state, 'a dry run writes nothing')
-  await uploads.insertOne({ _id: uploadRecord, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
+    ]
+    const state = await everything()
+    const flying = await run()
+    t.ok(
+      inFlight.every(key => flying.stdout.includes(`object ${key}: no item has it\n`)),
+      'as long as no row says that it is on its way'
+    )
+    await uploads.insertOne({ _id: uploadRecord, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
+    const dry = await run()
+    t.match(dry, { code: 3, stderr: '' })
+    const atTop = orphans.filter(key => key.split('/').length === 2)
+    t.strictSame(
+      sorted(dry.stdout),
+      sorted(
+        [
+          ...lines.filter(line => !atTop.some(key => line.startsWith(`object ${key}:`))),
+          '6 items checked, 2 of the replaced system not judged: 7 inconsistent.',
+          ''
+        ].join(
+          '\n'
+        )
+      ),
+      'beside an upload nothing is said of what lies in no folder'
+    )
+    await uploads.deleteOne({ _id: uploadRecord })
+    t.strictSame(await everything(), state, 'a dry run writes nothing')
+    await uploads.insertOne({ _id: uploadRecord, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
 
-  t.match((await run('--fix')).stdout, new RegExp(`library ${lost.id}: its original is missing, so it cannot be served; removed\n`))
-  await uploads.deleteOne({ _id: uploadRecord })
-  for (const key of inFlight) await lose(key)
-  const rest = await run('--fix')
-  t.match(rest, { code: 3, stdout: /\n5 items checked, 2 of the replaced system not judged: 2 repaired, 1 inconsistent\.\n$/ })
-  t.strictSame(sorted(rest.stdout).filter(line => /^(object|library) /.test(line)), [...atTop.map(key => `object ${key}: no item has it; removed`), lines.at(-1)].sort())
-  t.strictSame((await run()).stdout.split('\n'), [lines.at(-1), '5 items checked, 2 of the replaced system not judged: 1 inconsistent.', ''], 'what it cannot repair')
+    t.match(
+      (await run('--fix')).stdout,
+      new RegExp(`library ${lost.id}: its original is missing, so it cannot be served; removed\n`)
+    )
+    await uploads.deleteOne({ _id: uploadRecord })
+    for (const key of inFlight) await lose(key)
+    const rest = await run('--fix')
+    t.match(rest, {
+      code: 3,
+      stdout: /\n5 items checked, 2 of the replaced system not judged: 2 repaired, 1 inconsistent\.\n$/
+    })
+    t.strictSame(
+      sorted(rest.stdout).filter(line => /^(object|library) /.test(line)),
+      [...atTop.map(key => `object ${key}: no item has it; removed`), lines.at(-1)].sort()
+    )
+    t.strictSame(
+      (await run()).stdout.split('\n'),
+      [lines.at(-1), '5 items checked, 2 of the replaced system not judged: 1 inconsistent.', ''],
+      'what it cannot repair'
+    )
 
-  t.equal(await library.countDocuments({ _id: new ObjectId(lost.id) }), 0)
-  t.strictSame((await library.findOne({ _id: new ObjectId(halved.id) }))!.renditions, [rendition('64x64')])
-  const { objects } = await everything()
-  t.strictSame(['incoming/fox', 'elsewhere/fox.gif', sound.key, cut.key].filter(key => !objects.includes(key)), [], 'what is no item\'s business stays')
-  t.notOk(objects.some(key => orphans.includes(key) || key.startsWith(lost.key.replace('original.gif', ''))))
-  await put(cut.key, gif)
-  t.match(await run(), { code: 0, stdout: /: consistent\.\n$/ })
-  t.notMatch(dry.stdout + rest.stdout, phone.slice(-4), 'no number')
-})
-
-t.test('npm run check-library --fix beside uploads and removals → finds nothing wrong with them, and takes nothing', async t => {
-  await library.deleteMany({ url: { $exists: true } })
-  const working = { on: true }
-  const kept: string[] = []
-  const work = async (nth: number) => {
-    for (let i = 0; working.on; i++) {
-      const { status, body: { id } } = await service.upload(token, gif)
-      t.equal(status, 201)
-      if ((i + nth) % 2) kept.push(id)
-      else t.equal((await service.call('DELETE', `/library/${id}`, { token })).status, 204)
-    }
+    t.equal(await library.countDocuments({ _id: new ObjectId(lost.id) }), 0)
+    t.strictSame((await library.findOne({ _id: new ObjectId(halved.id) }))!.renditions, [rendition('64x64')])
+    const { objects } = await everything()
+    t.strictSame(
+      ['incoming/fox', 'elsewhere/fox.gif', sound.key, cut.key].filter(key => !objects.includes(key)),
+      [],
+      'what is no item\'s business stays'
+    )
+    t.notOk(objects.some(key => orphans.includes(key) || key.startsWith(lost.key.replace('original.gif', ''))))
+    await put(cut.key, gif)
+    t.match(await run(), { code: 0, stdout: /: consistent\.\n$/ })
+    t.notMatch(dry.stdout + rest.stdout, phone.slice(-4), 'no number')
   }
-  const workers = [work(0), work(1)]
-  for (let i = 0; i < 4; i++) t.match(await run('--fix'), { code: 0, stdout: /^\d+ items checked, 0 of the replaced system not judged: consistent\.\n$/, stderr: '' })
-  working.on = false
-  await Promise.all(workers)
-  t.equal(await library.countDocuments({ _id: { $in: kept.map(id => new ObjectId(id)) } }), kept.length)
-  t.match(await run(), { code: 0 })
-})
+)
+
+t.test(
+  'npm run check-library --fix beside uploads and removals → finds nothing wrong with them, and takes nothing',
+  async t => {
+    await library.deleteMany({ url: { $exists: true } })
+    const working = { on: true }
+    const kept: string[] = []
+    const work = async (nth: number) => {
+      for (let i = 0; working.on; i++) {
+        const { status, body: { id } } = await service.upload(token, gif)
+        t.equal(status, 201)
+        if ((i + nth) % 2) kept.push(id)
+        else t.equal((await service.call('DELETE', `/library/${id}`, { token })).status, 204)
+      }
+    }
+    const workers = [work(0), work(1)]
+    for (let i = 0; i < 4; i++) {
+      t.match(await run('--fix'), {
+        code: 0,
+        stdout: /^\d+ items checked, 0 of the replaced system not judged: consistent\.\n$/,
+        stderr: ''
+      })
+    }
+    working.on = false
+    await Promise.all(workers)
+    t.equal(await library.countDocuments({ _id: { $in: kept.map(id => new ObjectId(id)) } }), kept.length)
+    t.match(await run(), { code: 0 })
+  }
+)
 
 t.test('npm run check-library with thousands of rows and objects → both streams are read to their ends', async t => {
   const count = 1100
-  const rows = Array.from({ length: count }, (_, i) => ({ _id: new ObjectId(), key: `library/many-${String(i).padStart(5, '0')}/original.gif`, owner, user_id: 'meera', size: 1, created_at: new Date() }))
+  const rows = Array.from({ length: count }, (_, i) => ({
+    _id: new ObjectId(),
+    key: `library/many-${String(i).padStart(5, '0')}/original.gif`,
+    owner,
+    user_id: 'meera',
+    size: 1,
+    created_at: new Date()
+  }))
   await insertRows(library, rows)
   const missing = new Set([0, 999, 1000, 1001, 1099].map(i => rows[i]!.key))
   const objects = rows.filter(({ key }) => !missing.has(key)).map(({ key }) => key)
-  for (let i = 0; i < objects.length; i += 100) await Promise.all(objects.slice(i, i + 100).map(key => put(key, Buffer.alloc(1))))
-  const found = rows.filter(({ key }) => missing.has(key)).map(({ _id }) => `library ${_id.toHexString()}: its original is missing, so it cannot be served`)
+  for (let i = 0; i < objects.length; i += 100) {
+    await Promise.all(objects.slice(i, i + 100).map(key => put(key, Buffer.alloc(1))))
+  }
+  const found = rows.filter(({ key }) => missing.has(key)).map(({ _id }) =>
+    `library ${_id.toHexString()}: its original is missing, so it cannot be served`)
   const { code, stdout, stderr } = await run()
   t.equal(code, 3, stderr)
   t.strictSame(stdout.split('\n').slice(0, -2), found)
@@ -127,22 +204,37 @@ t.test('npm run check-library with thousands of rows and objects → both stream
   t.match(await run(), { code: 0, stdout: /: consistent\.\n$/ })
 })
 
-t.test('npm run check-library, wrongly, or while something fails → one sentence, with host and port at the most of a value', async t => {
-  t.strictSame(await run('--fixed'), { code: 2, stdout: '', stderr: 'Usage: npm run check-library [-- --fix]\n' })
-  t.strictSame(await run('hidden'), { code: 2, stdout: '', stderr: 'Usage: npm run check-library [-- --fix]\n' })
-  t.match(await run({ ...env, MONGO_URI: '' }), { code: 1, stdout: '', stderr: /^MONGO_URI and S3_BUCKET must be set[^\n]*\n$/ })
-  t.match(await run({ ...env, MONGO_URI: 'postgres://hidden' }), { code: 1, stdout: '', stderr: /^[^\n]*MONGO_URI must begin with mongodb[^\n]*\n$/ })
-  const unreachable = await run({ ...env, MONGO_URI: 'mongodb://hidden:hidden@127.0.0.1:1/hidden' })
-  t.match(unreachable, { code: 1, stdout: '', stderr: /^MongoDB cannot be reached at MONGO_URI \(127\.0\.0\.1:1\)[^\n]*\n$/ })
-  const noBucket = await run({ ...env, S3_BUCKET: 'hidden-bucket' })
-  t.match(noBucket, { code: 1, stdout: '', stderr: /^The bucket S3_BUCKET cannot be reached[^\n]*\n$/ })
-  const proxy = await s3Proxy({ endpoint: service.services.s3.endpoint })
-  t.teardown(() => proxy.close())
-  proxy.fault({ operation: 'ListObjectsV2', action: { do: 'answer', status: 403, code: 'AccessDenied' } })
-  const refused = await run({ ...env, S3_ENDPOINT: proxy.endpoint })
-  t.match(refused, { code: 1, stdout: '', stderr: /^The check stopped; what is repaired stays repaired[^\n]*\n$/ })
-  for (const { stderr } of [unreachable, noBucket, refused]) t.notMatch(stderr, /hidden/)
-})
+t.test(
+  'npm run check-library, wrongly, or while something fails → one sentence, with host and port at the most of a value',
+  async t => {
+    t.strictSame(await run('--fixed'), { code: 2, stdout: '', stderr: 'Usage: npm run check-library [-- --fix]\n' })
+    t.strictSame(await run('hidden'), { code: 2, stdout: '', stderr: 'Usage: npm run check-library [-- --fix]\n' })
+    t.match(await run({ ...env, MONGO_URI: '' }), {
+      code: 1,
+      stdout: '',
+      stderr: /^MONGO_URI and S3_BUCKET must be set[^\n]*\n$/
+    })
+    t.match(await run({ ...env, MONGO_URI: 'postgres://hidden' }), {
+      code: 1,
+      stdout: '',
+      stderr: /^[^\n]*MONGO_URI must begin with mongodb[^\n]*\n$/
+    })
+    const unreachable = await run({ ...env, MONGO_URI: 'mongodb://hidden:hidden@127.0.0.1:1/hidden' })
+    t.match(unreachable, {
+      code: 1,
+      stdout: '',
+      stderr: /^MongoDB cannot be reached at MONGO_URI \(127\.0\.0\.1:1\)[^\n]*\n$/
+    })
+    const noBucket = await run({ ...env, S3_BUCKET: 'hidden-bucket' })
+    t.match(noBucket, { code: 1, stdout: '', stderr: /^The bucket S3_BUCKET cannot be reached[^\n]*\n$/ })
+    const proxy = await s3Proxy({ endpoint: service.services.s3.endpoint })
+    t.teardown(() => proxy.close())
+    proxy.fault({ operation: 'ListObjectsV2', action: { do: 'answer', status: 403, code: 'AccessDenied' } })
+    const refused = await run({ ...env, S3_ENDPOINT: proxy.endpoint })
+    t.match(refused, { code: 1, stdout: '', stderr: /^The check stopped; what is repaired stays repaired[^\n]*\n$/ })
+    for (const { stderr } of [unreachable, noBucket, refused]) t.notMatch(stderr, /hidden/)
+  }
+)
 
 /** An item as an upload leaves it, with renditions. */
 async function item (sizes: string[]): Promise<{ id: string, key: string }> {
@@ -157,18 +249,39 @@ async function uploaded (): Promise<{ id: string, key: string }> {
   return { id, key: (await library.findOne({ _id: new ObjectId(id as string) }))!.key! }
 }
 
-async function everything (): Promise<{ objects: string[], rows: unknown[] } & Pick<Awaited<ReturnType<Service['remains']>>, 'multipartUploads'>> {
+async function everything (): Promise<{
+  objects: string[]
+  rows: unknown[]
+} & Pick<Awaited<ReturnType<Service['remains']>>, 'multipartUploads'>> {
   const { objects, multipartUploads } = await service.remains()
-  return { objects, multipartUploads, rows: [await library.find().sort({ _id: 1 }).toArray(), await uploads.find().toArray()] }
+  return {
+    objects,
+    multipartUploads,
+    rows: [await library.find().sort({ _id: 1 }).toArray(), await uploads.find().toArray()]
+  }
 }
 
 const sorted = (output: string) => output.split('\n').sort()
 
 /** The built program, to its end. */
-async function run (...args: Array<string | Record<string, string>>): Promise<{ code: number | null, stdout: string, stderr: string }> {
+async function run (...args: Array<string | Record<string, string>>): Promise<{
+  code: number | null
+  stdout: string
+  stderr: string
+}> {
   const own = args.find(arg => typeof arg !== 'string') as Record<string, string> | undefined
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name)))
-  const child = spawn(process.execPath, [program, ...args.filter(arg => typeof arg === 'string')], { env: { ...inherited, ...(own ?? env) }, cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] })
-  const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), new Promise<number | null>(resolve => child.on('close', resolve))])
+  const child = spawn(process.execPath, [program, ...args.filter(arg => typeof arg === 'string')], {
+    env: { ...inherited, ...(own ?? env) },
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const [
+    stdout, stderr, code
+  ] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    new Promise<number | null>(resolve => child.on('close', resolve))
+  ])
   return { code, stdout, stderr }
 }

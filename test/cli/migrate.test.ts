@@ -22,12 +22,18 @@ const phone = (n: number) => `+9198000000${String(n).padStart(2, '0')}`
 const migrated: Array<[id: ObjectId | string, Document]> = [
   [oldId(1), { username: 'Meera', username_key: 'meera', number: '+919876543210', admin: true }],
   [oldId(2), { username: 'Ravi', username_key: 'ravi', number: '+919876543211', admin: false }],
-  [oldId(3), { username: 'Asha', username_key: 'asha', number: '+919876543212', admin: false, created_on: '2023-03-02T08:00:00' }],
+  [
+    oldId(3),
+    { username: 'Asha', username_key: 'asha', number: '+919876543212', admin: false, created_on: '2023-03-02T08:00:00' }
+  ],
   [oldId(4), { number: '+919876543213', admin: false, created_on: 'Thu, 02 Mar 2023 08:00:00 GMT' }],
   [oldId(5), { number: '+919876543214', admin: false }],
   [oldId(6), { number: '+919876543215', admin: false, badge: 'first', created_on: 1677744000 }],
   [oldId(7), { username_key: 'ravi again', number: undefined, duplicate_of: oldId(2), old_number: '+919876543211' }],
-  [oldId(8), { username_key: 'meera again', number: undefined, duplicate_of: oldId(1), old_number: '+919876543210', admin: true }],
+  [
+    oldId(8),
+    { username_key: 'meera again', number: undefined, duplicate_of: oldId(1), old_number: '+919876543210', admin: true }
+  ],
   [oldId(9), { number: undefined, duplicate_of: oldId(3), old_number: '9876543212' }],
   [oldId(10), { number: undefined, duplicate_of: oldId(3), old_number: '9876543212', admin: false, created_on: null }],
   [oldId(11), { username: 'MEERA', username_key: undefined, number: '+919876543216' }],
@@ -43,7 +49,10 @@ const migrated: Array<[id: ObjectId | string, Document]> = [
   ['made-by-hand', { username: 'Hand', username_key: undefined, number: undefined, old_number: '+919876543223' }]
 ]
 
-const OPEN = ['no phone number', `has the name of ${oldId(1)}`, `has the name of ${oldId(12)}`, 'no name', 'its id is no ObjectId']
+const OPEN = [
+  'no phone number', `has the name of ${oldId(1)}`, `has the name of ${oldId(12)}`, 'no name',
+  'its id is no ObjectId'
+]
 
 t.test('npm run migrate → reports by id, brings every row over, and a second run finds nothing to do', async t => {
   const { uri, db } = await oldDatabase(t)
@@ -63,12 +72,25 @@ t.test('npm run migrate → reports by id, brings every row over, and a second r
   const withoutIds = (real.stdout + dry.stdout).replaceAll(/\b[0-9a-f]{24}\b/g, '')
   t.match(withoutIds, /\*{8}3210/)
   t.notMatch(withoutIds, /\d{5}|ask Ravi|Meera/, 'no whole number, no code, no name')
-  for (const { _id } of [...oldUsers, ...oldLibrary.slice(0, 4)]) t.ok(real.lines.some(line => line.includes(` ${_id}: `)), `${_id} is in the report`)
+  for (const { _id } of [...oldUsers, ...oldLibrary.slice(0, 4)]) {
+    t.ok(real.lines.some(line => line.includes(` ${_id}: `)), `${_id} is in the report`)
+  }
   for (const what of OPEN) t.ok(real.lines.some(line => line.includes(`open: ${what}`)), what)
-  for (const line of ['index otps.phone_1: dropped', 'index users.username_1: dropped', 'index library.newest: dropped', 'index users.unique_number: built', `otps ${oldId(201)}: dropped`]) t.ok(real.lines.includes(line), line)
+  for (const line of [
+    'index otps.phone_1: dropped', 'index users.username_1: dropped', 'index library.newest: dropped',
+    'index users.unique_number: built', `otps ${oldId(201)}: dropped`
+  ]) {
+    t.ok(real.lines.includes(line), line)
+  }
 
   await isMigrated(t, db)
-  for (const query of [{ number: '+919876543210' }, { username_key: 'meera' }]) t.match(JSON.stringify(await db.collection('users').find(query).explain('queryPlanner')), /IXSCAN|EXPRESS_IXSCAN/, 'the unique indexes serve the queries')
+  for (const query of [{ number: '+919876543210' }, { username_key: 'meera' }]) {
+    t.match(
+      JSON.stringify(await db.collection('users').find(query).explain('queryPlanner')),
+      /IXSCAN|EXPRESS_IXSCAN/,
+      'the unique indexes serve the queries'
+    )
+  }
   const after = await dump(db)
   const again = await run(uri)
   t.match(again, { code: 0, stderr: '' })
@@ -79,7 +101,13 @@ t.test('npm run migrate → reports by id, brings every row over, and a second r
 t.test('npm run migrate takes a block off no phone: whichever row keeps the number is blocked', async t => {
   const db = (await connected(t, (await startServices(t)).mongoUri)).db()
   const users = db.collection('users')
-  const row = (n: number, number: string, more = {}) => ({ _id: oldId(n), username: `Person ${n}`, number, admin: false, ...more })
+  const row = (n: number, number: string, more = {}) => ({
+    _id: oldId(n),
+    username: `Person ${n}`,
+    number,
+    admin: false,
+    ...more
+  })
   await users.insertMany([
     row(1, '98765 43210'), row(2, '+919876543210', { blocked: true }),
     row(3, '98765 43211'), row(4, '098765 43211', { blocked: true }),
@@ -94,7 +122,10 @@ t.test('npm run migrate takes a block off no phone: whichever row keeps the numb
   t.same(reports[0], reports[1], 'the dry run told it')
   t.same(reports[0]!.map(fact => fact.includes('blocks')), [true, true, false])
   const kept = await users.find({ number: { $exists: true } }).sort({ _id: 1 }).toArray()
-  t.same(kept.map(({ _id, blocked = false }) => [_id, blocked]), [[oldId(1), true], [oldId(3), true], [oldId(5), false]])
+  t.same(
+    kept.map(({ _id, blocked = false }) => [_id, blocked]),
+    [[oldId(1), true], [oldId(3), true], [oldId(5), false]]
+  )
   await users.updateMany({}, { $set: { blocked: false } })
   t.match(await migrate({ db, region: 'IN', dryRun: false, print: () => {} }), { changes: 0 })
 })
@@ -106,7 +137,8 @@ t.test('npm run migrate on a database that the service has started on, or that i
   await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
   const end = await dump(db)
   for (const name of ['users', 'library']) await db.collection(name).deleteMany({})
-  await db.collection('users').insertMany(oldUsers.filter(({ _id }) => ![oldId(8), oldId(10)].some(id => id.equals(_id))))
+  await db.collection('users').insertMany(oldUsers.filter(({ _id }) =>
+    ![oldId(8), oldId(10)].some(id => id.equals(_id))))
   await db.collection('library').insertMany(oldLibrary)
   t.equal((await run(uri)).code, 0)
   t.same(await dump(db), end)
@@ -121,7 +153,12 @@ t.test('npm run migrate on a database that the service has started on, or that i
 t.test('npm run migrate, wrongly → one sentence, and nothing of a value', async t => {
   const badUri = 'mongodb://hidden:hidden@127.0.0.1:1/hidden'
   const [none, empty, unreachable, malformed, unknown, extra] = await Promise.all([
-    run(undefined), run(''), run(badUri), run('postgres://hidden@hidden'), run(badUri, '--dryrun'), run(badUri, 'hidden')
+    run(undefined),
+    run(''),
+    run(badUri),
+    run('postgres://hidden@hidden'),
+    run(badUri, '--dryrun'),
+    run(badUri, 'hidden')
   ])
   t.match(none, { code: 1, stdout: '', stderr: /^MONGO_URI must be set[^\n]*\n$/ })
   t.match(empty, { code: 1, stdout: '', stderr: /^MONGO_URI must be set[^\n]*\n$/ })
@@ -132,41 +169,58 @@ t.test('npm run migrate, wrongly → one sentence, and nothing of a value', asyn
   for (const { stderr } of [unreachable, malformed, unknown, extra]) t.notMatch(stderr, /hidden/)
 })
 
-t.test('npm run migrate, killed in the middle, or stopped by a write that fails → another run comes to the same end', async t => {
-  const { uri, db } = await oldDatabase(t)
-  await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
-  const end = await dump(db)
-
-  for (const lines of process.env.TEST_LONG ? [1, 4, 12, 20, 30] : [4, 20]) {
-    await refill(db)
-    t.equal((await run(uri, { kill: lines })).code, null, `killed after ${lines} lines`)
-    t.equal((await run(uri)).code, 0)
-    t.same(await dump(db), end)
-  }
-
-  const { client, stopFailing } = failing(t, uri)
-  const ends: unknown[] = []
-  const step = scale({ short: 5, long: 1 })
-  for (let skip = 0, failed = true; failed; skip += step) {
-    await refill(db)
-    await db.admin().command({ configureFailPoint: 'failCommand', mode: { skip }, data: { failCommands: ['update', 'delete', 'createIndexes', 'dropIndexes'], appName, errorCode: 8000 } })
-    failed = await migrate({ db: client.db(db.databaseName), region: 'IN', dryRun: false, print: () => {} }).then(() => false, () => true)
-    await stopFailing()
+t.test(
+  'npm run migrate, killed in the middle, or stopped by a write that fails → another run comes to the same end',
+  async t => {
+    const { uri, db } = await oldDatabase(t)
     await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
-    ends.push(await dump(db))
+    const end = await dump(db)
+
+    for (const lines of process.env.TEST_LONG ? [1, 4, 12, 20, 30] : [4, 20]) {
+      await refill(db)
+      t.equal((await run(uri, { kill: lines })).code, null, `killed after ${lines} lines`)
+      t.equal((await run(uri)).code, 0)
+      t.same(await dump(db), end)
+    }
+
+    const { client, stopFailing } = failing(t, uri)
+    const ends: unknown[] = []
+    const step = scale({ short: 5, long: 1 })
+    for (let skip = 0, failed = true; failed; skip += step) {
+      await refill(db)
+      await db.admin().command({
+        configureFailPoint: 'failCommand',
+        mode: { skip },
+        data: { failCommands: ['update', 'delete', 'createIndexes', 'dropIndexes'], appName, errorCode: 8000 }
+      })
+      failed = await migrate({ db: client.db(db.databaseName), region: 'IN', dryRun: false, print: () => {} }).then(
+        () => false,
+        () => true
+      )
+      await stopFailing()
+      await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
+      ends.push(await dump(db))
+    }
+    t.ok(ends.length * step > 30, `stopped at ${ends.length} of its writes`)
+    t.same(ends, ends.map(() => end))
   }
-  t.ok(ends.length * step > 30, `stopped at ${ends.length} of its writes`)
-  t.same(ends, ends.map(() => end))
-})
+)
 
 t.test('npm run migrate while a write fails → exit code 1, one sentence, and no number in it', async t => {
   const { uri, db } = await oldDatabase(t)
   const { stopFailing } = failing(t, uri)
-  await db.admin().command({ configureFailPoint: 'failCommand', mode: 'alwaysOn', data: { failCommands: ['update'], appName, errorCode: 11601 } })
+  await db.admin().command({
+    configureFailPoint: 'failCommand',
+    mode: 'alwaysOn',
+    data: { failCommands: ['update'], appName, errorCode: 11601 }
+  })
   const { code, stderr } = await run(withAppName(uri))
   await stopFailing()
   t.equal(code, 1)
-  t.match(stderr, /^The migration stopped; what is done stays done, and another run does the rest: MongoServerError[^\n]*\n$/)
+  t.match(
+    stderr,
+    /^The migration stopped; what is done stays done, and another run does the rest: MongoServerError[^\n]*\n$/
+  )
 })
 
 t.test('the service refuses a database that is not migrated, and names the command', async t => {
@@ -198,7 +252,10 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     const after = await dump(db)
     t.equal((await run(services.mongoUri)).stdout, 'Nothing to do.\n')
     t.same(await dump(db), after)
-    t.notMatch(JSON.stringify(after), /number_since|"moved|"session"|started_at":\{"\$date":"2026-11-28T13:30:(0[4-9]|1[0-1])[^}]*\},"created_at/)
+    t.notMatch(
+      JSON.stringify(after),
+      /number_since|"moved|"session"|started_at":\{"\$date":"2026-11-28T13:30:(0[4-9]|1[0-1])[^}]*\},"created_at/
+    )
     t.notOk('sessions' in after)
     for (const name of ['otps', 'idempotency', 'usage']) t.equal(await db.collection(name).countDocuments(), 0, name)
     t.equal(await db.collection('users').countDocuments({ schema: { $ne: 2 } }), 0)
@@ -207,11 +264,28 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
   t.test('accounts, names, admins, blocks, items and quotas are carried over; people sign in again', async t => {
     const service = await startService(t, { services, env: { UPLOAD_QUOTA_ITEMS: '2' } })
     const signIn = async (n: number) => (await service.signIn(phone(n))).token
-    const mine = async (token: string) => (await service.call('GET', '/library?mine=true', { token })).body.items.map(({ user_id: label, owner_id: owner }: { user_id: string, owner_id: string }) => [label, owner])
-    const [boss, meera, asha, ravi, kiran, nobody, newcomer] = [await signIn(1), await signIn(2), await signIn(4), await signIn(8), await signIn(10), await signIn(5), await signIn(9)]
+    const mine = async (token: string) => (await service.call('GET', '/library?mine=true', { token })).body.items.map(
+      ({ user_id: label, owner_id: owner }: { user_id: string, owner_id: string }) => [label, owner]
+    )
+    const [
+      boss, meera, asha, ravi, kiran, nobody, newcomer
+    ] = [
+      await signIn(1), await signIn(2), await signIn(4), await signIn(8), await signIn(10), await signIn(5),
+      await signIn(9)
+    ]
     const idOf = (name: string) => database030.users!.rows.find(({ username }) => username === name)!._id.toHexString()
-    for (const [token, name, admin] of [[boss, 'Boss', true], [meera, 'Meera', false], [asha, 'Asha', true], [ravi, 'Ravi', false], [kiran, 'Kiran', false]] as const) {
-      t.match(await service.call('GET', '/users/me', { token }), { status: 200, body: { _id: idOf(name), username: name, admin } }, name)
+    for (const [token, name, admin] of [
+      [boss, 'Boss', true],
+      [meera, 'Meera', false],
+      [asha, 'Asha', true],
+      [ravi, 'Ravi', false],
+      [kiran, 'Kiran', false]
+    ] as const) {
+      t.match(
+        await service.call('GET', '/users/me', { token }),
+        { status: 200, body: { _id: idOf(name), username: name, admin } },
+        name
+      )
     }
     t.same(await mine(meera), [['meera', idOf('Meera')], ['meera', idOf('Meera')]])
     t.same(await mine(ravi), [['ravi', idOf('Ravi')]], 'after a number change')
@@ -219,21 +293,42 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     t.same(await mine(newcomer), [])
     t.match(await mine(nobody), [['nobody yet', /^[0-9a-f]{24}$/]], 'an account without a name')
     t.equal((await service.call('GET', '/users/me', { token: nobody })).status, 404)
-    t.match((await service.call('GET', '/library?user_id=deleted', { token: boss })).body, { total: 1, items: [{ owner_id: null }] })
+    t.match((await service.call('GET', '/library?user_id=deleted', { token: boss })).body, {
+      total: 1,
+      items: [{ owner_id: null }]
+    })
     await service.call('POST', '/auth/request-otp', { json: { phone: phone(3) } })
     t.equal(service.lastCode(phone(3)), '', 'who was blocked is blocked')
-    t.match(await service.call('GET', '/library?user_id=mallory', { token: boss }), { body: { items: [{ owner_id: idOf('Mallory') }] } })
+    t.match(await service.call('GET', '/library?user_id=mallory', { token: boss }), {
+      body: { items: [{ owner_id: idOf('Mallory') }] }
+    })
     t.equal((await service.upload(meera, gif)).status, 413)
-    t.equal((await service.call('POST', '/users', { token: meera, json: { username: 'Meera', number: phone(2) } })).body.user_id, idOf('Meera'))
+    t.equal(
+      (await service.call('POST', '/users', {
+        token: meera,
+        json: { username: 'Meera', number: phone(2) }
+      })).body.user_id,
+      idOf('Meera')
+    )
     await service.app.sweeper.sweep()
     t.equal(await db.collection('uploads').countDocuments(), 0)
   })
 
-  t.test('no token of the replaced system is taken any more where some were revoked, nor for a number without an account', async t => {
-    const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
-    for (const token of [legacyToken(phone(2)), legacyToken(phone(77)), legacyToken(phone(77), 0), legacyToken(phone(77), -1)]) t.equal((await service.call('GET', '/auth/sessions', { token })).status, 401)
-    t.equal(await db.collection('users').countDocuments({ number: phone(77) }), 0)
-  })
+  t.test(
+    'no token of the replaced system is taken any more where some were revoked, nor for a number without an account',
+    async t => {
+      const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
+      for (const token of [
+        legacyToken(phone(2)),
+        legacyToken(phone(77)),
+        legacyToken(phone(77), 0),
+        legacyToken(phone(77), -1)
+      ]) {
+        t.equal((await service.call('GET', '/auth/sessions', { token })).status, 401)
+      }
+      t.equal(await db.collection('users').countDocuments({ number: phone(77) }), 0)
+    }
+  )
 
   t.test('items that belong to a phone number are converted without a collection of sessions, too', async t => {
     const { services, db } = await of030()
@@ -249,14 +344,25 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     const now = () => new Date('2026-11-29T00:00:00Z')
     const options = { region: 'IN', dryRun: false, now, print: () => {} }
     await migrate({ db, ...options })
-    const normal = async () => JSON.stringify(await dump(db)).replaceAll(/\\"\$date\\":\\"20[^"]*"/g, '').replaceAll(/[0-9a-f]{24}/g, id => JSON.stringify(database030).includes(id) ? id : 'new')
+    const normal = async () => JSON.stringify(await dump(db)).replaceAll(/\\"\$date\\":\\"20[^"]*"/g, '').replaceAll(
+      /[0-9a-f]{24}/g,
+      id => JSON.stringify(database030).includes(id) ? id : 'new'
+    )
     const end = await normal()
     const step = process.env.MONGO_URI ? 7 : 2
     let stops = 0
     for (let skip = 0, failed = true; failed; skip += step, stops++) {
       await db.dropDatabase()
       await fillFrom030(db)
-      await db.admin().command({ configureFailPoint: 'failCommand', mode: { skip }, data: { failCommands: ['update', 'delete', 'findAndModify', 'drop', 'dropIndexes', 'createIndexes'], appName, errorCode: 8000 } })
+      await db.admin().command({
+        configureFailPoint: 'failCommand',
+        mode: { skip },
+        data: {
+          failCommands: ['update', 'delete', 'findAndModify', 'drop', 'dropIndexes', 'createIndexes'],
+          appName,
+          errorCode: 8000
+        }
+      })
       failed = await migrate({ db: client.db(db.databaseName), ...options }).then(() => false, () => true)
       await stopFailing()
       await migrate({ db, ...options })
@@ -266,42 +372,81 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
   })
 })
 
-t.test('the service on a migrated database, with tokens of the replaced system → everybody finds their user', async t => {
-  const services = await startServices(t)
-  const client = await connected(t, services.mongoUri)
-  await fillOldDatabase(client.db())
-  t.equal((await run(services.mongoUri)).code, 0)
-  const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
-  const keepers = oldUsers.filter(({ _id }) => [1, 2, 3, 4, 5, 6, 11, 12, 13, 18, 19].some(n => oldId(n).equals(_id)))
-  for (const { _id, username, number, created_on: createdOn } of keepers) {
-    const token = legacyToken(number)
-    const phone = migrated.find(([id]) => _id.equals(id))![1].number
-    const { status, body } = await service.call('GET', '/users/me', { token })
-    t.match({ status, body }, { status: 200, body: { _id: _id.toHexString(), number: phone, admin: _id.equals(oldId(1)) } }, `the owner of ${_id}`)
-    if (typeof createdOn !== 'number') t.equal(body.created_on, '2023-03-02T08:00:00.000Z')
-    if (String(username ?? '').trim().length < 2) continue
-    for (const notation of [phone, `0${phone.slice(3)}`, `0091 ${phone.slice(3, 8)}-${phone.slice(8)}`]) {
-      t.match(await service.call('POST', '/users', { token, json: { username: String(username), number: notation } }), { status: 201, body: { user_id: _id.toHexString() } })
+t.test(
+  'the service on a migrated database, with tokens of the replaced system → everybody finds their user',
+  async t => {
+    const services = await startServices(t)
+    const client = await connected(t, services.mongoUri)
+    await fillOldDatabase(client.db())
+    t.equal((await run(services.mongoUri)).code, 0)
+    const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
+    const keepers = oldUsers.filter(({ _id }) => [1, 2, 3, 4, 5, 6, 11, 12, 13, 18, 19].some(n => oldId(n).equals(_id)))
+    for (const { _id, username, number, created_on: createdOn } of keepers) {
+      const token = legacyToken(number)
+      const phone = migrated.find(([id]) => _id.equals(id))![1].number
+      const { status, body } = await service.call('GET', '/users/me', { token })
+      t.match(
+        { status, body },
+        { status: 200, body: { _id: _id.toHexString(), number: phone, admin: _id.equals(oldId(1)) } },
+      `the owner of ${_id}`
+      )
+      if (typeof createdOn !== 'number') t.equal(body.created_on, '2023-03-02T08:00:00.000Z')
+      if (String(username ?? '').trim().length < 2) continue
+      for (const notation of [phone, `0${phone.slice(3)}`, `0091 ${phone.slice(3, 8)}-${phone.slice(8)}`]) {
+        t.match(await service.call('POST', '/users', { token, json: { username: String(username), number: notation } }), {
+          status: 201,
+          body: { user_id: _id.toHexString() }
+        })
+      }
     }
+    t.match(
+      await service.call('GET', '/users/me', { token: legacyToken('98765 43212') }),
+      { status: 200, body: { _id: oldId(3).toHexString() } },
+      'by the number of a duplicate, the oldest'
+    )
+
+    const second = { token: legacyToken(oldUsers[10]!.number), json: { username: 'Meera the second' } }
+    t.match(await service.call('PATCH', '/users/me', { ...second, json: { username: 'mEERA' } }), { status: 409 })
+    t.match(
+      await service.call('PATCH', '/users/me', second),
+      { status: 200, body: { _id: oldId(11).toHexString(), ...second.json } },
+      'renames, and has a unique name then'
+    )
+    t.match(await client.db().collection('users').findOne({ _id: oldId(11) }), { username_key: 'meera the second' })
+    const nameless = {
+      token: legacyToken(oldUsers[16]!.number),
+      json: { username: 'Somebody', number: oldUsers[16]!.number }
+    }
+    t.equal((await service.call('GET', '/users/me', { token: nameless.token })).status, 404)
+    t.match(
+      await service.call('POST', '/users', nameless),
+      { status: 201, body: { user_id: oldId(17).toHexString() } },
+      'an old row with an empty name can be named'
+    )
+
+    const token = legacyToken('+919876543210')
+    for (const n of oldUsers.keys()) {
+      if (oldUsers[n]!._id instanceof ObjectId) {
+        t.equal(
+          (await service.call('GET', `/users/${oldUsers[n]!._id}`, { token })).status,
+          oldUsers[n]!.username || n === 16 ? 200 : 404
+        )
+      }
+    }
+    const { body } = await service.call('GET', '/library', { token })
+    t.match(body, {
+      total: 5,
+      items: [105, 104, 103, 102, 101].map(n => ({ id: oldId(n).toHexString(), url: oldLibrary[n - 101]!.url }))
+    })
+    t.match(body.items.at(-1), { type: 'gif', category: 'GIF', created_at: '2023-03-02T09:00:00.123Z' })
+    const signedIn = await service.signIn('+919876543213')
+    t.match(
+      await service.call('GET', '/users/me', { token: signedIn.token }),
+      { status: 200, body: { _id: oldId(4).toHexString() } },
+      'and by a code'
+    )
   }
-  t.match(await service.call('GET', '/users/me', { token: legacyToken('98765 43212') }), { status: 200, body: { _id: oldId(3).toHexString() } }, 'by the number of a duplicate, the oldest')
-
-  const second = { token: legacyToken(oldUsers[10]!.number), json: { username: 'Meera the second' } }
-  t.match(await service.call('PATCH', '/users/me', { ...second, json: { username: 'mEERA' } }), { status: 409 })
-  t.match(await service.call('PATCH', '/users/me', second), { status: 200, body: { _id: oldId(11).toHexString(), ...second.json } }, 'renames, and has a unique name then')
-  t.match(await client.db().collection('users').findOne({ _id: oldId(11) }), { username_key: 'meera the second' })
-  const nameless = { token: legacyToken(oldUsers[16]!.number), json: { username: 'Somebody', number: oldUsers[16]!.number } }
-  t.equal((await service.call('GET', '/users/me', { token: nameless.token })).status, 404)
-  t.match(await service.call('POST', '/users', nameless), { status: 201, body: { user_id: oldId(17).toHexString() } }, 'an old row with an empty name can be named')
-
-  const token = legacyToken('+919876543210')
-  for (const n of oldUsers.keys()) if (oldUsers[n]!._id instanceof ObjectId) t.equal((await service.call('GET', `/users/${oldUsers[n]!._id}`, { token })).status, oldUsers[n]!.username || n === 16 ? 200 : 404)
-  const { body } = await service.call('GET', '/library', { token })
-  t.match(body, { total: 5, items: [105, 104, 103, 102, 101].map(n => ({ id: oldId(n).toHexString(), url: oldLibrary[n - 101]!.url })) })
-  t.match(body.items.at(-1), { type: 'gif', category: 'GIF', created_at: '2023-03-02T09:00:00.123Z' })
-  const signedIn = await service.signIn('+919876543213')
-  t.match(await service.call('GET', '/users/me', { token: signedIn.token }), { status: 200, body: { _id: oldId(4).toHexString() } }, 'and by a code')
-})
+)
 
 async function isMigrated (t: Test, db: Db): Promise<void> {
   for (const [id, wanted] of migrated) {
@@ -325,8 +470,20 @@ const facts = (lines: string[]) => [...new Set(lines.slice(0, -1).flatMap(line =
 
 /** A token as the replaced system made them: the phone as it was typed, ten years, no session. */
 function legacyToken (phone: string, iat = Math.floor(Date.now() / 1000) - 86_400): string {
-  const payload = { fresh: false, iat, jti: randomUUID(), type: 'access', sub: phone, nbf: iat, exp: iat + 200 * 365 * 86_400 }
-  const signed = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  const payload = {
+    fresh: false,
+    iat,
+    jti: randomUUID(),
+    type: 'access',
+    sub: phone,
+    nbf: iat,
+    exp: iat + 200 * 365 * 86_400
+  }
+  const signed = [{ alg: 'HS256', typ: 'JWT' }, payload]
+    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join(
+      '.'
+    )
   return `${signed}.${createHmac('sha256', LEGACY_SECRET).update(signed).digest('base64url')}`
 }
 
@@ -369,10 +526,26 @@ function withAppName (uri: string): string {
 }
 
 /** The built program, to its end; or killed once it has written so many lines. */
-async function run (uri: string | undefined, ...options: Array<string | { kill?: number, npm_config_dry_run?: string }>): Promise<{ code: number | null, stdout: string, stderr: string, lines: string[] }> {
+async function run (
+  uri: string | undefined,
+  ...options: Array<string | { kill?: number, npm_config_dry_run?: string }>
+): Promise<{
+  code: number | null
+  stdout: string
+  stderr: string
+  lines: string[]
+}> {
   const { kill, ...more } = options.find(option => typeof option !== 'string') as { kill?: number } ?? {}
-  const env = { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name))), ...more, ...(uri !== undefined && { MONGO_URI: uri }) }
-  const child = spawn(process.execPath, [program, ...options.filter(option => typeof option === 'string')], { env, cwd: tmpdir(), stdio: ['ignore', 'pipe', 'pipe'] })
+  const env = {
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name))),
+    ...more,
+    ...(uri !== undefined && { MONGO_URI: uri })
+  }
+  const child = spawn(process.execPath, [program, ...options.filter(option => typeof option === 'string')], {
+    env,
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   const lines: string[] = []
   let stderr = ''
   createInterface(child.stdout).on('line', line => { if (lines.push(line) === kill) child.kill('SIGKILL') })

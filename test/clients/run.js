@@ -1,9 +1,11 @@
 /**
- * Generates clients of openapi.json with common generators, and compiles or imports each. Three of them use a running service.
+ * Generates clients of openapi.json with common generators, and compiles or imports each.
+ * Three of them use a running service.
  *
  *   npm run test:clients [words of the names of those to try]
  *
- * Generators are tools, never dependencies. They are installed once into the user's cache, from npm, PyPI, Maven Central and the Go proxy.
+ * Generators are tools, never dependencies. They are installed once into the user's cache, from npm, PyPI,
+ * Maven Central and the Go proxy.
  * A client is not tried where a tool is missing or cannot be installed. That is said, and is no failure.
  */
 import { spawn } from 'node:child_process'
@@ -59,7 +61,9 @@ try {
   const words = process.argv.slice(2)
   const chosen = clients.filter(([name]) => words.every((word) => name.includes(word)))
   service = await startService()
-  await Promise.all(Array.from({ length: LANES }, async () => { while (chosen.length > 0) await attempt(...chosen.shift()) }))
+  await Promise.all(Array.from({ length: LANES }, async () => {
+    while (chosen.length > 0) await attempt(...chosen.shift())
+  }))
 } finally {
   service?.kill()
   await rm(folder, { recursive: true, force: true })
@@ -232,7 +236,8 @@ async function need (program, args, options) {
 }
 
 async function run (program, args, options) {
-  const signal = AbortSignal.any([interruption.signal, AbortSignal.timeout(STEP_MS)]) // `timeout` of spawn keeps this process alive where the program is missing
+  // `timeout` of spawn keeps this process alive where the program is missing
+  const signal = AbortSignal.any([interruption.signal, AbortSignal.timeout(STEP_MS)])
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal, ...options })
   let said = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => { said = (said + chunk).slice(-4000) })

@@ -1,4 +1,7 @@
-/** Uses the service by the client that openapi-generator makes for TypeScript's fetch: story.js URL NUMBER CODE PICTURE. */
+/**
+ * Uses the service by the client that openapi-generator makes for TypeScript's fetch:
+ * story.js URL NUMBER CODE PICTURE.
+ */
 import { deepStrictEqual as same, ok } from 'node:assert'
 import { readFileSync } from 'node:fs'
 import { AuthApi, Configuration, LibraryApi, ResponseError, UsersApi } from './src'

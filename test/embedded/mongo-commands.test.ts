@@ -15,11 +15,19 @@ t.test('maxTimeMS ends what takes longer, its cursors and index builds included'
   const { db } = await start(t)
   const many = db.collection<{ _id: number }>('many')
   await many.insertMany(Array.from({ length: 2000 }, (_value, _id) => ({ _id })))
-  const slow = { $expr: { $lt: [{ $reduce: { input: { $range: [0, 2000] }, initialValue: 0, in: { $add: ['$$value', '$$this'] } } }, 0] } }
+  const slow = {
+    $expr: {
+      $lt: [{ $reduce: { input: { $range: [0, 2000] }, initialValue: 0, in: { $add: ['$$value', '$$this'] } } }, 0]
+    }
+  }
   t.equal(await codeOf(many.find(slow, { maxTimeMS: 5 }).toArray()), 50)
   t.equal(await codeOf(many.countDocuments(slow, { maxTimeMS: 5 })), 50)
   t.equal(await codeOf(many.updateMany(slow, { $set: { a: 1 } }, { maxTimeMS: 5 })), 50)
-  t.equal(await codeOf(many.find({ $or: [{ _id: { $lt: 3 } }, slow] }, { maxTimeMS: 20, batchSize: 1 }).toArray()), 50, 'all batches together have that time')
+  t.equal(
+    await codeOf(many.find({ $or: [{ _id: { $lt: 3 } }, slow] }, { maxTimeMS: 20, batchSize: 1 }).toArray()),
+    50,
+    'all batches together have that time'
+  )
   t.equal(await codeOf(many.createIndex({ a: 1, b: 1, c: 1, d: 1 }, { maxTimeMS: 1 })), 50)
   t.equal((await many.indexes()).length, 1, 'nothing stays of the index')
   t.equal((await many.find({}, { maxTimeMS: 60_000, batchSize: 100 }).toArray()).length, 2000)
@@ -42,10 +50,17 @@ t.test('cursors of listings belong to their session like others', async t => {
 
 t.test('fail points of retryable writes', async t => {
   const { client, db } = await start(t)
-  const fail = async (name: string, mode: unknown, data: Document = {}): Promise<Document> => await client.db('admin').command({ configureFailPoint: name, mode, data })
+  const fail = async (name: string, mode: unknown, data: Document = {}): Promise<Document> => await client
+    .db('admin')
+    .command(
+      { configureFailPoint: name, mode, data }
+    )
   const numbers = db.collection<{ _id: number }>('numbers')
 
-  await fail('failCommand', { times: 1 }, { failCommands: ['insert'], writeConcernError: { code: 91, errmsg: 'Replication is being shut down' } })
+  await fail('failCommand', { times: 1 }, {
+    failCommands: ['insert'],
+    writeConcernError: { code: 91, errmsg: 'Replication is being shut down' }
+  })
   await numbers.insertOne({ _id: 1 })
   t.strictSame(await numbers.find().toArray(), [{ _id: 1 }], 'a write concern error to be retried says so')
 
@@ -59,7 +74,11 @@ t.test('fail points of retryable writes', async t => {
   await t.rejects(numbers.insertOne({ _id: 4 }))
   t.equal(await numbers.countDocuments(), 3, 'lost twice, nothing was done')
   await fail('onPrimaryTransactionalWrite', { times: 3 })
-  await numbers.bulkWrite([{ insertOne: { document: { _id: 5 } } }, { insertOne: { document: { _id: 6 } } }, { deleteOne: { filter: { _id: 1 } } }])
+  await numbers.bulkWrite([
+    { insertOne: { document: { _id: 5 } } },
+    { insertOne: { document: { _id: 6 } } },
+    { deleteOne: { filter: { _id: 1 } } }
+  ])
   t.equal(await numbers.countDocuments(), 4, 'every statement is lost once, what was done before is not')
   t.match(await fail('onPrimaryTransactionalWrite', 'off'), { count: 1 + 1 + 2 + 3 }, 'it tells how often it was hit')
 
@@ -81,9 +100,14 @@ t.test('what is not supported is refused in words', async t => {
   await a.insertOne({})
   await t.rejects(a.watch().next(), { code: 40573, message: 'change streams are not supported by this server' })
   await t.rejects(client.watch().next(), { code: 40573 })
-  await t.rejects(client.withSession({ snapshot: true }, async session => await a.findOne({}, { session })), { code: 72, message: /snapshot/ })
+  await t.rejects(client.withSession({ snapshot: true }, async session => await a.findOne({}, { session })), {
+    code: 72,
+    message: /snapshot/
+  })
   t.equal(await codeOf(db.command({ find: 'a', readConcern: { level: 'none' } })), 2)
-  for (const level of ['local', 'available', 'majority', 'linearizable'] as const) t.ok(await a.findOne({}, { readConcern: { level } }), level)
+  for (const level of ['local', 'available', 'majority', 'linearizable'] as const) {
+    t.ok(await a.findOne({}, { readConcern: { level } }), level)
+  }
   const stranger = new MongoClient(server.uri.replace('//', '//name:secret@'), { serverSelectionTimeoutMS: 5000 })
   t.teardown(() => stranger.close())
   await t.rejects(stranger.connect(), { code: 18, codeName: 'AuthenticationFailed' })
@@ -104,18 +128,38 @@ t.test('collections get other names', async t => {
   t.equal(await a.countDocuments(), 0)
   await client.db('admin').command({ renameCollection: 'test.b', to: 'other.b' })
   t.equal(await client.db('other').collection('b').countDocuments(), 2)
-  t.match(await client.db('other').command({ validate: 'b' }), { valid: true, nrecords: 2, nIndexes: 2, keysPerIndex: { _id_: 2, n_1: 2 } })
+  t.match(await client.db('other').command({ validate: 'b' }), {
+    valid: true,
+    nrecords: 2,
+    nIndexes: 2,
+    keysPerIndex: { _id_: 2, n_1: 2 }
+  })
   t.match(await client.db('other').command({ dataSize: 'other.b' }), { numObjects: 2 })
 })
 
 t.test('what tools ask', async t => {
   const { server, client, db } = await start(t)
   const admin = client.db('admin')
-  t.match(await admin.command({ replSetGetStatus: 1 }), { set: 'embedded', myState: 1, members: [{ name: `127.0.0.1:${server.port}`, stateStr: 'PRIMARY' }] })
-  t.strictSame((await admin.admin().listDatabases({ nameOnly: true })).databases.map(({ name }) => name), ['admin', 'config', 'local'])
-  t.strictSame(await db.aggregate([{ $documents: [{ a: 1 }, { a: { $add: [1, 1] } }] }, { $match: { a: 2 } }]).toArray(), [{ a: 2 }])
+  t.match(await admin.command({ replSetGetStatus: 1 }), {
+    set: 'embedded',
+    myState: 1,
+    members: [{ name: `127.0.0.1:${server.port}`, stateStr: 'PRIMARY' }]
+  })
+  t.strictSame(
+    (await admin.admin().listDatabases({ nameOnly: true })).databases.map(({ name }) => name),
+    ['admin', 'config', 'local']
+  )
+  t.strictSame(
+    await db.aggregate([{ $documents: [{ a: 1 }, { a: { $add: [1, 1] } }] }, { $match: { a: 2 } }]).toArray(),
+    [{ a: 2 }]
+  )
   t.equal(await codeOf(db.aggregate([{ $match: {} }]).toArray()), 73)
-  t.equal((await admin.aggregate([{ $listLocalSessions: {} }, { $limit: 1 }, { $project: { _id: 0, dummy: 'x' } }]).toArray()).length, 1)
+  t.equal(
+    (await admin
+      .aggregate([{ $listLocalSessions: {} }, { $limit: 1 }, { $project: { _id: 0, dummy: 'x' } }])
+      .toArray()).length,
+    1
+  )
   t.match(await admin.aggregate([{ $currentOp: {} }]).toArray(), [{ active: true }])
   await db.collection('a').createIndex({ n: 1 }, { background: true })
   t.match(await db.collection('a').indexes(), [{ name: '_id_' }, { name: 'n_1', background: true }])
@@ -129,5 +173,6 @@ t.test('unacknowledged writes are done, and do not mix up the answers of their c
   const silent = client.db('test').collection<{ _id: number }>('silent', { writeConcern: { w: 0 } })
   for (const _id of [1, 1, 2]) await silent.insertOne({ _id })
   t.equal(await silent.countDocuments(), 2)
-  t.ok(started.filter(({ commandName }) => commandName === 'insert').every(({ command }) => command.txnNumber === undefined))
+  t.ok(started.filter(({ commandName }) => commandName === 'insert').every(({ command }) =>
+    command.txnNumber === undefined))
 })

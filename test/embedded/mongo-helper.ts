@@ -13,7 +13,15 @@ export function scratch (t: Test): string {
 }
 
 /** A server of this test's own and the official driver connected to it; both are closed when the test ends. */
-export async function start (t: Test, options: Partial<MongoOptions> = {}, clientOptions: MongoClientOptions = {}): Promise<{ server: MongoServer, client: MongoClient, db: Db }> {
+export async function start (
+  t: Test,
+  options: Partial<MongoOptions> = {},
+  clientOptions: MongoClientOptions = {}
+): Promise<{
+  server: MongoServer
+  client: MongoClient
+  db: Db
+}> {
   const server = await startMongo({ path: scratch(t), ...options })
   const client = await connect(t, server.uri, clientOptions)
   t.teardown(() => server.close())
@@ -27,10 +35,20 @@ export async function connect (t: Test, uri: string, options: MongoClientOptions
 }
 
 /** What `explain` says of a query: the stages from the top, and what was looked at. */
-export async function explained (cursor: { explain: () => Promise<unknown> }): Promise<{ stages: string[], index: string | undefined, docs: number, keys: number }> {
-  const reply = await cursor.explain() as { queryPlanner: { winningPlan: Stage }, executionStats: { totalDocsExamined: number, totalKeysExamined: number } }
+export async function explained (cursor: { explain: () => Promise<unknown> }): Promise<{
+  stages: string[]
+  index: string | undefined
+  docs: number
+  keys: number
+}> {
+  const reply = await cursor.explain() as {
+    queryPlanner: { winningPlan: Stage }
+    executionStats: { totalDocsExamined: number, totalKeysExamined: number }
+  }
   const stages: Stage[] = []
-  for (let stage: Stage | undefined = reply.queryPlanner.winningPlan; stage !== undefined; stage = stage.inputStage) stages.push(stage)
+  for (let stage: Stage | undefined = reply.queryPlanner.winningPlan; stage !== undefined; stage = stage.inputStage) {
+    stages.push(stage)
+  }
   return {
     stages: stages.map(({ stage }) => stage),
     index: stages.at(-1)?.indexName,

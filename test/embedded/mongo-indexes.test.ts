@@ -2,7 +2,17 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
-import { Decimal128, Double, Int32, Long, MongoServerError, ObjectId, type Collection, type CreateIndexesOptions, type Document } from 'mongodb'
+import {
+  Decimal128,
+  Double,
+  Int32,
+  Long,
+  MongoServerError,
+  ObjectId,
+  type Collection,
+  type CreateIndexesOptions,
+  type Document
+} from 'mongodb'
 import t, { type Test } from 'tap'
 import { connect, explained, scratch, start } from './mongo-helper.js'
 
@@ -19,70 +29,147 @@ t.test('pages, counts and lookups on indexed fields touch only what they answer 
   const { db } = await start(t)
   const items = db.collection<Document>('items')
   const total = 30_000
-  await items.createIndexes([{ key: { created_at: -1, _id: -1 } }, { key: { owner: 1, created_at: -1 } }, { key: { tags: 1 } }])
+  await items.createIndexes([
+    { key: { created_at: -1, _id: -1 } },
+    { key: { owner: 1, created_at: -1 } },
+    { key: { tags: 1 } }
+  ])
   for (let from = 0; from < total; from += 10_000) {
     await items.insertMany(Array.from({ length: 10_000 }, (_none, at) => ({
-      _id: from + at, created_at: new Date(Math.floor((from + at) / 3)), owner: `user${(from + at) % 100}`, tags: [`t${(from + at) % 1000}`], name: `name${from + at}`
+      _id: from + at,
+      created_at: new Date(Math.floor((from + at) / 3)),
+      owner: `user${(from + at) % 100}`,
+      tags: [`t${(from + at) % 1000}`],
+      name: `name${from + at}`
     })) as unknown as Document[])
   }
   const page = { created_at: -1, _id: -1 } as const
 
   const first = items.find().sort(page).limit(10)
-  t.same(await explained(first), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], index: 'created_at_-1__id_-1', docs: 10, keys: 10 })
+  t.same(await explained(first), {
+    stages: ['LIMIT', 'FETCH', 'IXSCAN'],
+    index: 'created_at_-1__id_-1',
+    docs: 10,
+    keys: 10
+  })
   const last = (await first.clone().toArray()).at(-1)
-  const after = { $or: [{ created_at: { $lt: last?.created_at } }, { created_at: last?.created_at, _id: { $lt: last?._id } }] }
+  const after = {
+    $or: [{ created_at: { $lt: last?.created_at } }, { created_at: last?.created_at, _id: { $lt: last?._id } }]
+  }
   const second = items.find(after).sort(page).limit(10)
-  t.same(await explained(second), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], index: 'created_at_-1__id_-1', docs: 10, keys: 10 })
+  t.same(await explained(second), {
+    stages: ['LIMIT', 'FETCH', 'IXSCAN'],
+    index: 'created_at_-1__id_-1',
+    docs: 10,
+    keys: 10
+  })
   t.same((await second.toArray()).map(({ _id }) => _id), Array.from({ length: 10 }, (_none, at) => total - 11 - at))
-  t.ok((await explained(items.find({ $and: [after, { owner: { $ne: 'user7' } }] }).sort(page).limit(10))).docs <= 12, 'a further filter costs what it refuses')
+  t.ok(
+    (await explained(items.find({ $and: [after, { owner: { $ne: 'user7' } }] }).sort(page).limit(10))).docs <= 12,
+    'a further filter costs what it refuses'
+  )
   t.same((await explained(items.find().sort({ created_at: 1, _id: 1 }).limit(10))).docs, 10, 'backwards as well')
-  t.match(await explained(items.find({ owner: 'user5' }).sort({ created_at: -1 }).limit(10)), { index: 'owner_1_created_at_-1', docs: 10 })
-  t.match(await explained(items.find({ owner: 'user5', created_at: { $gte: new Date(5_000) } }).sort({ created_at: 1 }).limit(10)), { index: 'owner_1_created_at_-1', docs: 10 })
+  t.match(await explained(items.find({ owner: 'user5' }).sort({ created_at: -1 }).limit(10)), {
+    index: 'owner_1_created_at_-1',
+    docs: 10
+  })
+  t.match(
+    await explained(items.find({ owner: 'user5', created_at: { $gte: new Date(5_000) } }).sort({ created_at: 1 }).limit(
+      10
+    )),
+    { index: 'owner_1_created_at_-1', docs: 10 }
+  )
   t.match(await explained(items.find({ _id: 77 as unknown as ObjectId })), { index: '_id_', docs: 1 })
   t.match(await explained(items.find({ _id: { $in: [1, 2, 3] } as Document })), { index: '_id_', docs: 3 })
   t.match(await explained(items.find({ tags: 't5' }).limit(5)), { index: 'tags_1', docs: 5 })
   t.match(await explained(items.find({ owner: /^user99/ }).limit(5)), { index: 'owner_1_created_at_-1', docs: 5 })
   t.match(await explained(items.find({ name: 'name5' })), { stages: ['COLLSCAN'], docs: total })
-  t.match(await explained(items.find({ created_at: { $type: 'string' } }).sort(page).limit(5)), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], keys: 0 })
-  t.match(await explained(items.find({ created_at: { $type: ['date', 'null'] } }).sort(page).limit(5)), { stages: ['LIMIT', 'FETCH', 'IXSCAN'], keys: 5, docs: 5 })
+  t.match(await explained(items.find({ created_at: { $type: 'string' } }).sort(page).limit(5)), {
+    stages: ['LIMIT', 'FETCH', 'IXSCAN'],
+    keys: 0
+  })
+  t.match(await explained(items.find({ created_at: { $type: ['date', 'null'] } }).sort(page).limit(5)), {
+    stages: ['LIMIT', 'FETCH', 'IXSCAN'],
+    keys: 5,
+    docs: 5
+  })
   t.equal((await explained(items.find().skip(20).limit(5).sort(page))).docs, 25)
 
   const counted = await db.command({ explain: { count: 'items', query: { owner: 'user5' } } })
   t.match(counted.executionStats, { nReturned: total / 100, totalDocsExamined: 0, totalKeysExamined: total / 100 })
-  t.match((await db.command({ explain: { count: 'items', query: { owner: 'user5' }, limit: 7 } })).executionStats, { nReturned: 7, totalDocsExamined: 0, totalKeysExamined: 7 })
-  t.match((await db.command({ explain: { count: 'items', query: { owner: 'user5', name: /^n/ }, limit: 7 } })).executionStats, { nReturned: 7, totalDocsExamined: 7 })
+  t.match((await db.command({ explain: { count: 'items', query: { owner: 'user5' }, limit: 7 } })).executionStats, {
+    nReturned: 7,
+    totalDocsExamined: 0,
+    totalKeysExamined: 7
+  })
+  t.match(
+    (await db.command({ explain: { count: 'items', query: { owner: 'user5', name: /^n/ }, limit: 7 } })).executionStats,
+    { nReturned: 7, totalDocsExamined: 7 }
+  )
   const all = await db.command({ explain: { count: 'items' } })
   t.match(all.executionStats, { nReturned: total, totalDocsExamined: 0, totalKeysExamined: 0 })
   t.equal(await items.countDocuments({ owner: 'user5' }), total / 100)
 })
 
-t.test('an index whose first field holds arrays has the order of its other fields, for one value of the first', async t => {
-  const { db } = await start(t)
-  const items = db.collection<Document>('items')
-  await items.createIndexes([{ key: { tags: 1, at: -1, _id: -1 } }, { key: { at: -1, _id: -1 } }])
-  const tags = (n: number): string[] => ['all', 'all', n % 2 === 0 ? 'even' : 'odd', ...(n % 100 === 0 ? ['round'] : [])]
-  await items.insertMany(Array.from({ length: 3000 }, (_none, n) => ({ _id: n, at: Math.floor(n / 7), tags: tags(n) })) as unknown as Document[])
-  const page = { at: -1, _id: -1 } as const
-  const plan = { stages: ['LIMIT', 'FETCH', 'IXSCAN'], index: 'tags_1_at_-1__id_-1', docs: 10, keys: 10 }
-  const ids = async (cursor: { toArray: () => Promise<Document[]> }): Promise<unknown[]> => (await cursor.toArray()).map(({ _id }) => _id)
+t.test(
+  'an index whose first field holds arrays has the order of its other fields, for one value of the first',
+  async t => {
+    const { db } = await start(t)
+    const items = db.collection<Document>('items')
+    await items.createIndexes([{ key: { tags: 1, at: -1, _id: -1 } }, { key: { at: -1, _id: -1 } }])
+    const tags = (n: number): string[] => [
+      'all', 'all', n % 2 === 0 ? 'even' : 'odd', ...(n % 100 === 0 ? ['round'] : [])
+    ]
+    await items.insertMany(
+      Array.from({ length: 3000 }, (_none, n) => ({
+        _id: n,
+        at: Math.floor(n / 7),
+        tags: tags(n)
+      })) as unknown as Document[]
+    )
+    const page = { at: -1, _id: -1 } as const
+    const plan = { stages: ['LIMIT', 'FETCH', 'IXSCAN'], index: 'tags_1_at_-1__id_-1', docs: 10, keys: 10 }
+    const ids = async (cursor: {
+      toArray: () => Promise<Document[]>
+    }): Promise<unknown[]> => (await cursor.toArray()).map(
+      ({ _id }) => _id
+    )
 
-  for (const [filter, wanted] of [[{ tags: 'all' }, 1], [{ tags: 'even' }, 2], [{ tags: 'round' }, 100]] as const) {
-    const first = items.find(filter).sort(page).limit(10)
-    t.same(await explained(first), plan)
-    const all = Array.from({ length: 3000 / wanted }, (_none, n) => 3000 - wanted * (n + 1))
-    t.same(await ids(first.clone()), all.slice(0, 10))
-    const { at, _id } = (await first.clone().toArray()).at(-1)!
-    const next = items.find({ $or: [{ ...filter, at, _id: { $lt: _id } }, { ...filter, at: { $lt: at } }, { ...filter, at: { $type: 'null' } }] }).sort(page).limit(10)
-    t.same(await explained(next), plan)
-    t.same(await ids(next.clone()), all.slice(10, 20))
+    for (const [filter, wanted] of [[{ tags: 'all' }, 1], [{ tags: 'even' }, 2], [{ tags: 'round' }, 100]] as const) {
+      const first = items.find(filter).sort(page).limit(10)
+      t.same(await explained(first), plan)
+      const all = Array.from({ length: 3000 / wanted }, (_none, n) => 3000 - wanted * (n + 1))
+      t.same(await ids(first.clone()), all.slice(0, 10))
+      const { at, _id } = (await first.clone().toArray()).at(-1)!
+      const next = items
+        .find({
+          $or: [
+            { ...filter, at, _id: { $lt: _id } },
+            { ...filter, at: { $lt: at } },
+            { ...filter, at: { $type: 'null' } }
+          ]
+        })
+        .sort(page)
+        .limit(
+          10
+        )
+      t.same(await explained(next), plan)
+      t.same(await ids(next.clone()), all.slice(10, 20))
+    }
+    const both = items.find({ tags: { $all: ['round', 'even'] } }).sort(page).limit(10)
+    t.notOk((await explained(both)).stages.includes('SORT'), 'the other value is looked for in the documents')
+    t.same(await ids(both.clone()), Array.from({ length: 10 }, (_none, n) => 2900 - 100 * n))
+    t.ok(
+      (await explained(items.find({ tags: { $in: ['even', 'odd'] } }).sort(page).limit(10))).index !== plan.index,
+      'several values are several orders'
+    )
+    t.ok(
+      (await explained(items.find({ tags: 'round' }).sort({ tags: 1 }))).stages.includes('SORT'),
+      'members of an array are no order of the arrays'
+    )
+    t.equal((await db.command({ count: 'items', query: { tags: 'all' }, limit: 5 })).n, 5)
   }
-  const both = items.find({ tags: { $all: ['round', 'even'] } }).sort(page).limit(10)
-  t.notOk((await explained(both)).stages.includes('SORT'), 'the other value is looked for in the documents')
-  t.same(await ids(both.clone()), Array.from({ length: 10 }, (_none, n) => 2900 - 100 * n))
-  t.ok((await explained(items.find({ tags: { $in: ['even', 'odd'] } }).sort(page).limit(10))).index !== plan.index, 'several values are several orders')
-  t.ok((await explained(items.find({ tags: 'round' }).sort({ tags: 1 }))).stages.includes('SORT'), 'members of an array are no order of the arrays')
-  t.equal((await db.command({ count: 'items', query: { tags: 'all' }, limit: 5 })).n, 5)
-})
+)
 
 t.test('indexes hold what they promise', async t => {
   const { db } = await start(t)
@@ -138,7 +225,10 @@ t.test('indexes hold what they promise', async t => {
 
   t.test('they are listed, refused and dropped as in MongoDB', async t => {
     const collection = await fresh({ unique: true, name: 'mine' })
-    t.same(await collection.listIndexes().toArray(), [{ v: 2, key: { _id: 1 }, name: '_id_' }, { v: 2, key: { a: 1 }, name: 'mine', unique: true }])
+    t.same(
+      await collection.listIndexes().toArray(),
+      [{ v: 2, key: { _id: 1 }, name: '_id_' }, { v: 2, key: { a: 1 }, name: 'mine', unique: true }]
+    )
     t.equal(await collection.createIndex({ b: 1, c: -1 }), 'b_1_c_-1')
     t.equal(await collection.createIndex({ a: 1 }, { unique: true, name: 'mine' }), 'mine')
     t.equal(await codeOf(collection.createIndex({ a: 1 }, { unique: true, name: 'other' })), 85)
@@ -149,7 +239,10 @@ t.test('indexes hold what they promise', async t => {
     t.equal(await codeOf(collection.dropIndex('none')), 27)
     await collection.insertMany([{ d: 1, a: 1 }, { d: 1, a: 2 }])
     t.equal(await codeOf(collection.createIndex({ d: 1 }, { unique: true })), 11000)
-    t.notOk((await collection.indexes()).some(({ name }) => name === 'd_1'), 'an index that cannot be built is not there')
+    t.notOk(
+      (await collection.indexes()).some(({ name }) => name === 'd_1'),
+      'an index that cannot be built is not there'
+    )
     await collection.dropIndex('mine')
     await collection.insertOne({ a: 1 })
     await collection.createIndex({ x: 1, y: 1 })
@@ -162,7 +255,13 @@ t.test('documents past their time are deleted by the monitor, by the server\'s c
   const { db } = await start(t, { now: () => now, ttlIntervalMs: 10 })
   const collection = db.collection('expiring')
   await collection.createIndex({ at: 1 }, { expireAfterSeconds: 60 })
-  await collection.insertMany([{ n: 1, at: now }, { n: 2, at: [new Date('2031-01-01'), now] }, { n: 3, at: new Date('2031-01-01') }, { n: 4, at: 'never' }, { n: 5 }])
+  await collection.insertMany([
+    { n: 1, at: now },
+    { n: 2, at: [new Date('2031-01-01'), now] },
+    { n: 3, at: new Date('2031-01-01') },
+    { n: 4, at: 'never' },
+    { n: 5 }
+  ])
   const gone = async (count: number): Promise<void> => {
     while (await collection.countDocuments() > count) await db.command({ ping: 1 })
   }
@@ -179,11 +278,29 @@ t.test('a range in a descending index has the least values of its type', async t
   const { db } = await start(t)
   const collection = db.collection<Document>('least')
   await collection.createIndex({ v: -1 })
-  const values: unknown[] = ['', 'a', 'ab', '\0', {}, { a: 1 }, false, true, new ObjectId('0'.repeat(24)), new ObjectId('1'.repeat(24)), new Date(-8.64e15), new Date(0), -Infinity, -1, 0]
+  const values: unknown[] = [
+    '',
+    'a',
+    'ab',
+    '\0',
+    {},
+    { a: 1 },
+    false,
+    true,
+    new ObjectId('0'.repeat(24)),
+    new ObjectId('1'.repeat(24)),
+    new Date(-8.64e15),
+    new Date(0),
+    -Infinity,
+    -1,
+    0
+  ]
   await collection.insertMany(values.map(v => ({ v })))
   for (const greatest of ['b', { b: 1 }, true, new ObjectId('f'.repeat(24)), new Date(8.64e15), Infinity]) {
     const filter = { v: { $lte: greatest } } as Document
-    const inOrder = async (hint: Document): Promise<string[]> => (await collection.find(filter, { hint }).toArray()).map(({ v }) => JSON.stringify(v)).sort()
+    const inOrder = async (hint: Document): Promise<string[]> => (await collection.find(filter, { hint }).toArray())
+      .map(({ v }) => JSON.stringify(v))
+      .sort()
     t.same(await inOrder({ v: -1 }), await inOrder({ $natural: 1 }), JSON.stringify(greatest))
   }
   t.equal((await collection.find({ v: /^a/ }, { hint: { v: -1 } }).toArray()).length, 2)
@@ -192,49 +309,112 @@ t.test('a range in a descending index has the least values of its type', async t
 t.test('an index changes how a query is answered, never the answer', async t => {
   const { db } = await start(t)
   const scalar = fc.oneof(
-    fc.constantFrom<unknown>(null, true, false, new Int32(1), new Double(1), new Double(1.5), Long.fromNumber(2), Decimal128.fromString('1.5'), new Date(0), '', 'a', 'ab', 'b'),
+    fc.constantFrom<unknown>(
+      null,
+      true,
+      false,
+      new Int32(1),
+      new Double(1),
+      new Double(1.5),
+      Long.fromNumber(2),
+      Decimal128.fromString('1.5'),
+      new Date(0),
+      '',
+      'a',
+      'ab',
+      'b'
+    ),
     fc.integer({ min: -3, max: 3 }).map(value => new Int32(value))
   )
-  const value = fc.oneof({ weight: 4, arbitrary: scalar }, fc.array(scalar, { maxLength: 3 }), fc.record({ x: scalar }), fc.array(fc.record({ x: scalar }), { maxLength: 2 }))
+  const value = fc.oneof(
+    { weight: 4, arbitrary: scalar },
+    fc.array(scalar, { maxLength: 3 }),
+    fc.record({ x: scalar }),
+    fc.array(fc.record({ x: scalar }), { maxLength: 2 })
+  )
   const document = fc.record({ a: value, b: value, c: scalar }, { requiredKeys: [] })
   const condition = fc.oneof(
     scalar,
-    fc.tuple(fc.constantFrom('$gt', '$gte', '$lt', '$lte', '$eq', '$ne'), scalar).map(([operator, operand]) => ({ [operator]: operand })),
+    fc.tuple(fc.constantFrom('$gt', '$gte', '$lt', '$lte', '$eq', '$ne'), scalar).map(([operator, operand]) => ({
+      [operator]: operand
+    })),
     fc.array(scalar, { maxLength: 3 }).map(list => ({ $in: list })),
     fc.tuple(scalar, scalar).map(([low, high]) => ({ $gte: low, $lt: high })),
-    fc.constantFrom<unknown>({ $exists: true }, { $exists: false }, /^a/, [], { $type: 'array' }, { $type: 'number' }, { $type: ['null', 'string', 'date'] }, { $type: 'object' }, { $all: ['a', 'ab'] })
+    fc.constantFrom<unknown>(
+      { $exists: true },
+      { $exists: false },
+      /^a/,
+      [],
+      { $type: 'array' },
+      { $type: 'number' },
+      { $type: ['null', 'string', 'date'] },
+      { $type: 'object' },
+      { $all: ['a', 'ab'] }
+    )
   )
   const field = fc.constantFrom('a', 'b', 'c', 'a.x', 'b.x')
-  const simple = fc.array(fc.tuple(field, condition), { minLength: 1, maxLength: 3 }).map(entries => Object.fromEntries(entries) as Document)
-  const filter = fc.oneof(simple, fc.tuple(simple, fc.array(simple, { minLength: 1, maxLength: 2 })).map(([all, any]) => ({ ...all, $or: any })))
-  const sort = fc.constantFrom<Document>({}, { a: 1 }, { a: -1 }, { a: 1, b: -1 }, { a: -1, b: 1 }, { c: 1 }, { c: -1, a: 1 }, { 'a.x': 1 })
+  const simple = fc.array(fc.tuple(field, condition), { minLength: 1, maxLength: 3 }).map(entries =>
+    Object.fromEntries(entries) as Document)
+  const filter = fc.oneof(
+    simple,
+    fc.tuple(simple, fc.array(simple, { minLength: 1, maxLength: 2 })).map(([all, any]) => ({ ...all, $or: any }))
+  )
+  const sort = fc.constantFrom<Document>(
+    {},
+    { a: 1 },
+    { a: -1 },
+    { a: 1, b: -1 },
+    { a: -1, b: 1 },
+    { c: 1 },
+    { c: -1, a: 1 },
+    { 'a.x': 1 }
+  )
   const keys: Document[] = [{ a: 1 }, { a: 1, b: -1 }, { c: -1, a: 1 }, { 'a.x': 1, c: 1 }]
 
-  await fc.assert(fc.asyncProperty(fc.array(document, { maxLength: 25 }), fc.array(fc.tuple(filter, sort), { minLength: 5, maxLength: 8 }), async (documents, queries) => {
-    const [plain, indexed] = [db.collection('plain'), db.collection('indexed')]
-    await Promise.all([plain.drop(), indexed.drop()])
-    const accepted = documents.map((doc, _id) => ({ _id, ...doc })) as unknown as Document[]
-    for (const key of keys) await indexed.createIndex(key as { [field: string]: 1 | -1 })
-    await indexed.insertMany([{ _id: -1 } as Document, ...accepted], { ordered: false }).catch(() => {})
-    const stored = await indexed.find({}, { promoteValues: false }).sort({ $natural: 1 }).toArray()
-    await plain.insertMany(stored)
-    for (const [filter, sort] of queries) {
-      const order = { ...sort, _id: 1 } as { [field: string]: 1 | -1 }
-      const expected = (await plain.find(filter, { hint: { $natural: 1 } }).sort(order).toArray()).map(({ _id }) => _id)
-      t.strictSame((await indexed.find(filter).sort(order).toArray()).map(({ _id }) => _id), expected)
-      for (const hint of keys) t.strictSame((await indexed.find(filter, { hint }).sort(order).toArray()).map(({ _id }) => _id), expected)
-      if (await indexed.countDocuments(filter) !== expected.length || (await db.command({ count: 'indexed', query: filter })).n !== expected.length) throw new Error(`count of ${JSON.stringify(filter)}`)
-      const paged = await indexed.find(filter).sort(sort as { [field: string]: 1 | -1 }).limit(3).toArray()
-      if (paged.length !== Math.min(3, expected.length)) throw new Error(`limit of ${JSON.stringify(filter)}`)
-    }
-    return t.passing()
-  }), { seed: 20240607, numRuns: 12 })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(document, { maxLength: 25 }),
+      fc.array(fc.tuple(filter, sort), { minLength: 5, maxLength: 8 }),
+      async (documents, queries) => {
+        const [plain, indexed] = [db.collection('plain'), db.collection('indexed')]
+        await Promise.all([plain.drop(), indexed.drop()])
+        const accepted = documents.map((doc, _id) => ({ _id, ...doc })) as unknown as Document[]
+        for (const key of keys) await indexed.createIndex(key as { [field: string]: 1 | -1 })
+        await indexed.insertMany([{ _id: -1 } as Document, ...accepted], { ordered: false }).catch(() => {})
+        const stored = await indexed.find({}, { promoteValues: false }).sort({ $natural: 1 }).toArray()
+        await plain.insertMany(stored)
+        for (const [filter, sort] of queries) {
+          const order = { ...sort, _id: 1 } as { [field: string]: 1 | -1 }
+          const found = await plain.find(filter, { hint: { $natural: 1 } }).sort(order).toArray()
+          const expected = found.map(({ _id }) => _id)
+          t.strictSame((await indexed.find(filter).sort(order).toArray()).map(({ _id }) => _id), expected)
+          for (const hint of keys) {
+            t.strictSame((await indexed.find(filter, { hint }).sort(order).toArray()).map(({ _id }) => _id), expected)
+          }
+          if (await indexed.countDocuments(filter) !== expected.length ||
+        (await db.command({ count: 'indexed', query: filter })).n !== expected.length) {
+            throw new Error(`count of ${JSON.stringify(filter)}`)
+          }
+          const paged = await indexed.find(filter).sort(sort as { [field: string]: 1 | -1 }).limit(3).toArray()
+          if (paged.length !== Math.min(3, expected.length)) throw new Error(`limit of ${JSON.stringify(filter)}`)
+        }
+        return t.passing()
+      }
+    ),
+    { seed: 20240607, numRuns: 12 }
+  )
 })
 
 t.test('an index orders values as the manual says', async t => {
   const { db } = await start(t)
-  const rank = (value: unknown): number => [value === null, typeof value === 'number' || value instanceof Long || value instanceof Decimal128, typeof value === 'string',
-    value instanceof ObjectId, typeof value === 'boolean', value instanceof Date].indexOf(true)
+  const rank = (value: unknown): number => [
+    value === null,
+    typeof value === 'number' || value instanceof Long || value instanceof Decimal128,
+    typeof value === 'string',
+    value instanceof ObjectId,
+    typeof value === 'boolean',
+    value instanceof Date
+  ].indexOf(true)
   const compare = (a: unknown, b: unknown): number => {
     if (rank(a) !== rank(b)) return rank(a) - rank(b)
     if (typeof a === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(String(b)))
@@ -252,7 +432,10 @@ t.test('an index orders values as the manual says', async t => {
     return BigInt(whole + fraction.padEnd(3, '0'))
   }
   const scalar = fc.oneof(
-    fc.constant(null), fc.boolean(), fc.string({ unit: 'grapheme' }), fc.string({ unit: fc.constantFrom('a', '\0', '\u{1F600}', '\uffee') }),
+    fc.constant(null),
+    fc.boolean(),
+    fc.string({ unit: 'grapheme' }),
+    fc.string({ unit: fc.constantFrom('a', '\0', '\u{1F600}', '\uffee') }),
     fc.integer(), fc.integer({ min: -4000, max: 4000 }).map(value => value / 8),
     fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(value => Long.fromBigInt(value)),
     fc.bigInt({ min: 2n ** 53n - 3n, max: 2n ** 53n + 3n }).map(value => Long.fromBigInt(value)),
@@ -264,10 +447,17 @@ t.test('an index orders values as the manual says', async t => {
     await collection.drop()
     await collection.createIndexes([{ key: { v: 1 } }, { key: { v: -1, w: 1 } }])
     await collection.insertMany([{ v: null }, ...values.map(v => ({ v }))])
-    const read = async (sort: Document, hint: Document) => (await collection.find({}, { hint, promoteLongs: false }).sort(sort as { [field: string]: 1 | -1 }).toArray()).map(({ v }) => v as unknown)
+    const read = async (sort: Document, hint: Document) => (await collection
+      .find({}, { hint, promoteLongs: false })
+      .sort(sort as { [field: string]: 1 | -1 })
+      .toArray()).map(
+      ({ v }) => v as unknown
+    )
     const expected = [null, ...values].sort(compare)
     const check = (found: unknown[], wanted: unknown[]) => {
-      found.forEach((value, at) => { if (compare(value, wanted[at]) !== 0) throw new Error(`${String(value)} in place of ${String(wanted[at])}`) })
+      found.forEach((value, at) => {
+        if (compare(value, wanted[at]) !== 0) throw new Error(`${String(value)} in place of ${String(wanted[at])}`)
+      })
     }
     check(await read({ v: 1 }, { v: 1 }), expected)
     check(await read({ v: 1 }, { v: -1, w: 1 }), expected)
@@ -276,7 +466,11 @@ t.test('an index orders values as the manual says', async t => {
 })
 
 async function spawnServer (t: Test, path: string): Promise<{ uri: string, kill: () => Promise<void> }> {
-  const child = spawn(process.execPath, [...process.execArgv, fileURLToPath(new URL('./mongo-child.ts', import.meta.url)), path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, fileURLToPath(new URL('./mongo-child.ts', import.meta.url)), path],
+    { stdio: ['ignore', 'pipe', 'inherit'] }
+  )
   t.teardown(() => { child.kill('SIGKILL') })
   const [line] = await once(child.stdout, 'data') as [Buffer]
   return {
@@ -313,7 +507,10 @@ t.test('a server killed amid writes has every acknowledged one, and indexes that
   t.ok(acknowledged.length >= 150)
   t.same(acknowledged.filter(n => byN.get(n)?.done !== true), [], 'nothing acknowledged is missing')
   t.equal(await again.estimatedDocumentCount(), documents.length)
-  t.same((await again.find({ n: { $gte: 0 } }, { hint: { n: 1 } }).sort({ n: 1 }).toArray()).map(({ n }) => n as number), [...byN.keys()].sort((a, b) => a - b))
+  t.same(
+    (await again.find({ n: { $gte: 0 } }, { hint: { n: 1 } }).sort({ n: 1 }).toArray()).map(({ n }) => n as number),
+    [...byN.keys()].sort((a, b) => a - b)
+  )
   for (let group = 0; group < 5; group++) {
     const expected = documents.filter(document => document.group === group).length
     t.equal((await again.find({ group }, { hint: 'group_1_n_-1' }).toArray()).length, expected)

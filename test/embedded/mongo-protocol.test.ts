@@ -1,6 +1,15 @@
 import { once } from 'node:events'
 import { connect as dial, type Socket } from 'node:net'
-import { BSON, Int32, Long, MongoNetworkError, MongoServerError, UUID, type CommandStartedEvent, type Document } from 'mongodb'
+import {
+  BSON,
+  Int32,
+  Long,
+  MongoNetworkError,
+  MongoServerError,
+  UUID,
+  type CommandStartedEvent,
+  type Document
+} from 'mongodb'
 import t, { type Test } from 'tap'
 import { crc32c } from '../../embedded/mongo/crc32c.js'
 import { startMongo } from '../../embedded/mongo/server.js'
@@ -16,10 +25,20 @@ const codeOf = async (promise: Promise<unknown>): Promise<unknown> => {
 }
 
 /** An OP_MSG with a body, and document sequences after it. */
-function message (body: Document, { flags = 0, sequences = {}, opCode = 2013 }: { flags?: number, sequences?: { [name: string]: Document[] }, opCode?: number } = {}): Buffer {
+function message (
+  body: Document,
+  {
+    flags = 0,
+    sequences = {},
+    opCode = 2013
+  }: { flags?: number, sequences?: { [name: string]: Document[] }, opCode?: number } = {}
+): Buffer {
   const parts: Buffer[] = [Buffer.alloc(20), Buffer.of(0), Buffer.from(BSON.serialize(body))]
   for (const [name, documents] of Object.entries(sequences)) {
-    const content = Buffer.concat([Buffer.from(`${name}\0`), ...documents.map(document => Buffer.from(BSON.serialize(document)))])
+    const content = Buffer.concat([
+      Buffer.from(`${name}\0`),
+      ...documents.map(document => Buffer.from(BSON.serialize(document)))
+    ])
     const size = Buffer.alloc(4)
     size.writeInt32LE(content.length + 4)
     parts.push(Buffer.of(1), size, content)
@@ -38,7 +57,11 @@ function withChecksum (bytes: Buffer): Buffer {
   return Buffer.concat([bytes, checksum])
 }
 
-async function raw (t: Test, port: number): Promise<{ socket: Socket, reply: () => Promise<Document>, closed: Promise<unknown> }> {
+async function raw (t: Test, port: number): Promise<{
+  socket: Socket
+  reply: () => Promise<Document>
+  closed: Promise<unknown>
+}> {
   const socket = dial(port, '127.0.0.1')
   t.teardown(() => { socket.destroy() })
   socket.on('error', () => {})
@@ -46,7 +69,10 @@ async function raw (t: Test, port: number): Promise<{ socket: Socket, reply: () 
   await once(socket, 'connect')
   let buffer = Buffer.alloc(0)
   const reply = async (): Promise<Document> => {
-    while (buffer.length < 4 || buffer.length < buffer.readInt32LE(0)) buffer = Buffer.concat([buffer, (await once(socket, 'data') as [Buffer])[0]])
+    while (buffer.length < 4 ||
+      buffer.length < buffer.readInt32LE(
+        0
+      )) buffer = Buffer.concat([buffer, (await once(socket, 'data') as [Buffer])[0]])
     const bytes = buffer.subarray(0, buffer.readInt32LE(0))
     buffer = buffer.subarray(bytes.length)
     t.equal(bytes.readInt32LE(8), 42, 'the reply names its request')
@@ -80,12 +106,26 @@ t.test('frames', async t => {
 
   t.test('the first hello as OP_QUERY', async t => {
     const { socket, reply } = await raw(t, server.port)
-    const body = Buffer.concat([Buffer.alloc(20), Buffer.from('admin.$cmd\0'), Buffer.alloc(4), Buffer.from([255, 255, 255, 255]), BSON.serialize({ ismaster: 1, helloOk: true })])
+    const body = Buffer.concat([
+      Buffer.alloc(20),
+      Buffer.from('admin.$cmd\0'),
+      Buffer.alloc(4),
+      Buffer.from([255, 255, 255, 255]),
+      BSON.serialize({ ismaster: 1, helloOk: true })
+    ])
     body.writeInt32LE(body.length, 0)
     body.writeInt32LE(42, 4)
     body.writeInt32LE(2004, 12)
     socket.write(body)
-    t.match(await reply(), { ismaster: true, helloOk: true, setName: /./, hosts: [`127.0.0.1:${server.port}`], minWireVersion: 0, logicalSessionTimeoutMinutes: 30, ok: 1 })
+    t.match(await reply(), {
+      ismaster: true,
+      helloOk: true,
+      setName: /./,
+      hosts: [`127.0.0.1:${server.port}`],
+      minWireVersion: 0,
+      logicalSessionTimeoutMinutes: 30,
+      ok: 1
+    })
   })
 
   t.test('what is malformed ends its own connection only', async t => {
@@ -108,7 +148,11 @@ t.test('frames', async t => {
       'unknown BSON type': broken(bytes => { bytes[25] = 0x44 }),
       'unterminated document': broken(bytes => { bytes[bytes.length - 1] = 1 }),
       'wrong checksum': Buffer.concat([message({ ping: 1, $db: 'admin' }, { flags: 1 }), Buffer.alloc(4)]),
-      'no sections': (() => { const bytes = Buffer.from(good.subarray(0, 20)); bytes.writeInt32LE(20, 0); return bytes })(),
+      'no sections': (() => {
+        const bytes = Buffer.from(good.subarray(0, 20))
+        bytes.writeInt32LE(20, 0)
+        return bytes
+      })(),
       'OP_QUERY without a name': broken(bytes => { bytes.writeInt32LE(2004, 12); bytes.fill(1, 20) }),
       HTTP: Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
     }
@@ -127,12 +171,19 @@ t.test('frames', async t => {
 
 t.test('drivers find a replica set of one, with and without directConnection', async t => {
   const { server } = await start(t)
-  for (const uri of [server.uri, `mongodb://127.0.0.1:${server.port}/hookaba`, `mongodb://127.0.0.1:${server.port}/?replicaSet=embedded`]) {
+  for (const uri of [
+    server.uri,
+    `mongodb://127.0.0.1:${server.port}/hookaba`,
+    `mongodb://127.0.0.1:${server.port}/?replicaSet=embedded`
+  ]) {
     const started: CommandStartedEvent[] = []
     const client = await connect(t, uri, { monitorCommands: true })
     client.on('commandStarted', event => started.push(event))
     await client.db('test').collection('a').insertOne({})
-    t.ok(started.some(({ command }) => command.insert === 'a' && command.txnNumber !== undefined), 'writes are sent as retryable ones')
+    t.ok(
+      started.some(({ command }) => command.insert === 'a' && command.txnNumber !== undefined),
+      'writes are sent as retryable ones'
+    )
     await client.close()
   }
 })
@@ -158,20 +209,55 @@ t.test('a retryable write acts once', async t => {
   server = await startMongo({ path })
   t.teardown(() => server.close())
   connection = await dialled()
-  t.match(await ask(connection, increment), { value: { _id: 1, n: 1 }, lastErrorObject: { n: 1, updatedExisting: true } }, 'also after a restart')
+  t.match(
+    await ask(connection, increment),
+    { value: { _id: 1, n: 1 }, lastErrorObject: { n: 1, updatedExisting: true } },
+    'also after a restart'
+  )
   t.match(await ask(connection, { find: 'once', filter: { _id: 1 } }), { cursor: { firstBatch: [{ _id: 1, n: 1 }] } })
   t.match(await ask(connection, insert), { ok: 0, code: 225, codeName: 'TransactionTooOld' })
-  t.match(await ask(connection, { update: 'once', updates: [{ q: { _id: 1 }, u: { $inc: { n: 1 } } }, { q: { _id: 2 }, u: { $inc: { n: 1 } } }], ...txn(3) }), { n: 2, nModified: 2 })
-  t.match(await ask(connection, { update: 'once', updates: [{ q: { _id: 1 }, u: { $inc: { n: 1 } } }, { q: { _id: 2 }, u: { $inc: { n: 1 } } }], ...txn(3) }), { n: 2, nModified: 2 })
+  t.match(
+    await ask(connection, {
+      update: 'once',
+      updates: [{ q: { _id: 1 }, u: { $inc: { n: 1 } } }, { q: { _id: 2 }, u: { $inc: { n: 1 } } }],
+      ...txn(3)
+    }),
+    { n: 2, nModified: 2 }
+  )
+  t.match(
+    await ask(connection, {
+      update: 'once',
+      updates: [{ q: { _id: 1 }, u: { $inc: { n: 1 } } }, { q: { _id: 2 }, u: { $inc: { n: 1 } } }],
+      ...txn(3)
+    }),
+    { n: 2, nModified: 2 }
+  )
   t.match(await ask(connection, { find: 'once', sort: { _id: 1 } }), { cursor: { firstBatch: [{ n: 2 }, { n: 1 }] } })
-  t.match(await ask(connection, { insert: 'once', documents: [{ _id: 9 }], ...txn(4), startTransaction: true, autocommit: false }), { ok: 0, code: 263 })
-  t.match(await ask(connection, { find: 'once', filter: { _id: 9 } }), { cursor: { firstBatch: [] } }, 'a transaction that is refused leaves nothing')
+  t.match(
+    await ask(connection, {
+      insert: 'once',
+      documents: [{ _id: 9 }],
+      ...txn(4),
+      startTransaction: true,
+      autocommit: false
+    }),
+    { ok: 0, code: 263 }
+  )
+  t.match(
+    await ask(connection, { find: 'once', filter: { _id: 9 } }),
+    { cursor: { firstBatch: [] } },
+    'a transaction that is refused leaves nothing'
+  )
   t.match(await ask(connection, { commitTransaction: 1, ...txn(4), autocommit: false }), { ok: 0, code: 251 })
 })
 
 t.test('fail points', async t => {
   const { client, db } = await start(t, {}, { appName: 'tested' })
-  const fail = async (data: Document, mode: unknown = { times: 1 }) => await client.db('admin').command({ configureFailPoint: 'failCommand', mode, data })
+  const fail = async (data: Document, mode: unknown = { times: 1 }) => await client.db('admin').command({
+    configureFailPoint: 'failCommand',
+    mode,
+    data
+  })
   const numbers = db.collection('numbers')
 
   await fail({ failCommands: ['insert'], errorCode: 91 })
@@ -190,7 +276,10 @@ t.test('fail points', async t => {
   t.equal((await db.command({ ping: 1 })).ok, 1)
   await fail({ failCommands: ['ping'], errorCode: 8, appName: 'tested' }, 'alwaysOn')
   t.equal(await codeOf(db.command({ ping: 1 })), 8)
-  await fail({ failCommands: ['insert'], writeConcernError: { code: new Int32(64), errmsg: 'waiting for replication timed out' } })
+  await fail({
+    failCommands: ['insert'],
+    writeConcernError: { code: new Int32(64), errmsg: 'waiting for replication timed out' }
+  })
   t.equal(await codeOf(numbers.insertOne({ n: 3 })), 64)
   t.equal(await numbers.countDocuments({ n: 3 }), 1, 'the write itself was done')
   await fail({ failCommands: ['find'], blockConnection: true, blockTimeMS: 60_000 })
@@ -203,7 +292,9 @@ t.test('fail points', async t => {
 t.test('starting and closing', async t => {
   const path = scratch(t)
   const first = await startMongo({ path })
-  await t.rejects(startMongo({ path: scratch(t), port: first.port }), { message: `Embedded MongoDB cannot listen on 127.0.0.1:${first.port}: the port is already in use` })
+  await t.rejects(startMongo({ path: scratch(t), port: first.port }), {
+    message: `Embedded MongoDB cannot listen on 127.0.0.1:${first.port}: the port is already in use`
+  })
   const client = await connect(t, first.uri, { serverSelectionTimeoutMS: 200 })
   await client.db('test').collection('kept').insertOne({ a: 1 })
   await client.db('test').collection('kept').createIndex({ a: 1 }, { unique: true })

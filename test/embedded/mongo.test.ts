@@ -1,4 +1,18 @@
-import { Binary, Decimal128, Double, Int32, Long, MaxKey, MinKey, MongoBulkWriteError, MongoServerError, ObjectId, Timestamp, UUID, type Document } from 'mongodb'
+import {
+  Binary,
+  Decimal128,
+  Double,
+  Int32,
+  Long,
+  MaxKey,
+  MinKey,
+  MongoBulkWriteError,
+  MongoServerError,
+  ObjectId,
+  Timestamp,
+  UUID,
+  type Document
+} from 'mongodb'
 import t from 'tap'
 import { start } from './mongo-helper.js'
 
@@ -9,7 +23,9 @@ const failure = async (promise: Promise<unknown>): Promise<Document> => {
   try {
     await promise
   } catch (error) {
-    if (error instanceof MongoServerError) return { code: error.code, codeName: error.codeName, message: error.message, ...error.errorResponse }
+    if (error instanceof MongoServerError) {
+      return { code: error.code, codeName: error.codeName, message: error.message, ...error.errorResponse }
+    }
     throw error
   }
   return { code: 'none' }
@@ -56,7 +72,14 @@ t.test('documents come back as they were sent', async t => {
 
   t.test('integer-like names keep their place', async t => {
     await things.insertOne({ _id: 'map', fields: new Map([['10', 1], ['2', 1]]) } as Document)
-    const [stored] = await things.aggregate([{ $match: { _id: 'map' } }, { $project: { names: { $map: { input: { $objectToArray: '$fields' }, in: '$$this.k' } } } }]).toArray()
+    const [
+      stored
+    ] = await things
+      .aggregate([
+        { $match: { _id: 'map' } },
+        { $project: { names: { $map: { input: { $objectToArray: '$fields' }, in: '$$this.k' } } } }
+      ])
+      .toArray()
     t.same(stored?.names, ['10', '2'])
   })
 
@@ -78,8 +101,30 @@ t.test('documents come back as they were sent', async t => {
 
 t.test('queries select what MongoDB selects', async t => {
   const { db } = await start(t)
-  const values = [1, 1.5, Long.fromNumber(2), Decimal128.fromString('2'), 'abc', 'ABC', null, undefined, [], [1, 2], [[1, 2]], [null], { b: 1 }, { b: 1, c: 2 },
-    [{ b: 1 }, { b: 2 }], [{ b: 1, c: 5 }, { c: 2 }], true, new Date(0), ObjectId.createFromHexString('0'.repeat(24)), NaN, new MinKey(), new MaxKey()]
+  const values = [
+    1,
+    1.5,
+    Long.fromNumber(2),
+    Decimal128.fromString('2'),
+    'abc',
+    'ABC',
+    null,
+    undefined,
+    [],
+    [1, 2],
+    [[1, 2]],
+    [null],
+    { b: 1 },
+    { b: 1, c: 2 },
+    [{ b: 1 }, { b: 2 }],
+    [{ b: 1, c: 5 }, { c: 2 }],
+    true,
+    new Date(0),
+    ObjectId.createFromHexString('0'.repeat(24)),
+    NaN,
+    new MinKey(),
+    new MaxKey()
+  ]
   const collection = db.collection<Document>('values')
   await collection.insertMany(values.map((a, _id) => a === undefined ? { _id } as Document : { _id, a } as Document))
 
@@ -119,19 +164,42 @@ t.test('queries select what MongoDB selects', async t => {
     [{ a: { $bitsAllSet: 1 } }, [0, 9]]
   ]
   for (const [filter, ids] of cases) {
-    t.same((await collection.find(filter).sort({ _id: 1 }).toArray()).map(({ _id }) => _id), ids, JSON.stringify(filter))
+    t.same(
+      (await collection.find(filter).sort({ _id: 1 }).toArray()).map(({ _id }) => _id),
+      ids,
+      JSON.stringify(filter)
+    )
   }
 
   t.test('sorting orders types, and takes the least or greatest member of an array', async t => {
-    const ids = async (sort: Document) => (await collection.find({}, { projection: { _id: 1 } }).sort(sort as { [field: string]: 1 | -1 }).toArray()).map(({ _id }) => _id)
+    const ids = async (sort: Document) => (await collection
+      .find({}, { projection: { _id: 1 } })
+      .sort(sort as { [field: string]: 1 | -1 })
+      .toArray()).map(
+      ({ _id }) => _id
+    )
     t.same(await ids({ a: 1, _id: 1 }), [20, 8, 6, 7, 11, 19, 0, 9, 1, 2, 3, 5, 4, 12, 14, 13, 15, 10, 18, 16, 17, 21])
     t.same((await ids({ a: -1, _id: 1 })).slice(0, 6), [21, 17, 16, 18, 10, 15])
   })
 
   t.test('bad queries are BadValue in MongoDB\'s words', async t => {
-    t.match(await failure(collection.find({ a: { $foo: 1 } }).toArray()), { code: 2, codeName: 'BadValue', message: 'unknown operator: $foo' })
-    t.match(await failure(collection.find({ $foo: 1 }).toArray()), { code: 2, message: /^unknown top level operator: \$foo/ })
-    for (const filter of [{ a: { $in: 1 } }, { $and: [] }, { a: { $mod: [0, 1] } }, { a: { $not: 1 } }, { a: { $type: 'foo' } }, { a: { $where: '1' } }]) {
+    t.match(await failure(collection.find({ a: { $foo: 1 } }).toArray()), {
+      code: 2,
+      codeName: 'BadValue',
+      message: 'unknown operator: $foo'
+    })
+    t.match(await failure(collection.find({ $foo: 1 }).toArray()), {
+      code: 2,
+      message: /^unknown top level operator: \$foo/
+    })
+    for (const filter of [
+      { a: { $in: 1 } },
+      { $and: [] },
+      { a: { $mod: [0, 1] } },
+      { a: { $not: 1 } },
+      { a: { $type: 'foo' } },
+      { a: { $where: '1' } }
+    ]) {
       t.equal((await failure(collection.find(filter).toArray())).code, 2, JSON.stringify(filter))
     }
     t.equal((await failure(collection.find({ a: { $regex: '(' } }).toArray())).code, 51091)
@@ -140,12 +208,18 @@ t.test('queries select what MongoDB selects', async t => {
   })
 
   t.test('projections include, exclude, slice and pick members', async t => {
-    const one = async (projection: Document, filter: Document = { _id: 15 }) => await collection.findOne(filter, { projection })
+    const one = async (projection: Document, filter: Document = { _id: 15 }) => await collection.findOne(filter, {
+      projection
+    })
     t.same(await one({ 'a.b': 1 }), { _id: 15, a: [{ b: 1 }, {}] })
     t.same(await one({ 'a.c': 0 }), { _id: 15, a: [{ b: 1 }, {}] })
     t.same(await one({ _id: 0, a: { $slice: -1 } }), { a: [{ c: 2 }] })
     t.same(await one({ a: { $elemMatch: { c: 2 } } }), { _id: 15, a: [{ c: 2 }] })
-    t.same(await one({ 'a.$': 1 }, { _id: 15, 'a.c': 2 }), { _id: 15, a: [{ c: 2 }] }, 'position of the first array that matched')
+    t.same(
+      await one({ 'a.$': 1 }, { _id: 15, 'a.c': 2 }),
+      { _id: 15, a: [{ c: 2 }] },
+      'position of the first array that matched'
+    )
     t.same(await one({ n: { $size: '$a' } }), { _id: 15, n: 2 })
     t.equal((await failure(one({ a: 1, b: 0 }))).code, 31254)
     t.equal((await failure(one({ a: 0, b: 1 }))).code, 31253)
@@ -156,7 +230,9 @@ t.test('queries select what MongoDB selects', async t => {
 t.test('updates change what they name and nothing else', async t => {
   const { db } = await start(t)
   const collection = db.collection<Document>('updates')
-  const after = async (before: Document, update: Document | Document[], options: Document = {}): Promise<Document | null> => {
+  const after = async (before: Document, update: Document | Document[], options: Document = {}): Promise<
+    | Document
+    | null> => {
     const { filter = {}, ...rest } = options
     await collection.deleteMany({})
     await collection.insertOne({ _id: 1, ...before } as Document)
@@ -181,11 +257,18 @@ t.test('updates change what they name and nothing else', async t => {
     [{ a: 5 }, { $bit: { a: { and: new Int32(4) } } }, { a: 4 }],
     [{ a: [1, 2, 3] }, { $set: { 'a.$': 9 } }, { a: [1, 9, 3] }, { filter: { a: 2 } }],
     [{ a: [{ b: 1 }, { b: 2 }] }, { $inc: { 'a.$[].b': 1 } }, { a: [{ b: 2 }, { b: 3 }] }],
-    [{ a: [{ b: 1 }, { b: 2 }] }, { $set: { 'a.$[e].c': 1 } }, { a: [{ b: 1 }, { b: 2, c: 1 }] }, { arrayFilters: [{ 'e.b': { $gt: 1 } }] }],
+    [
+      { a: [{ b: 1 }, { b: 2 }] },
+      { $set: { 'a.$[e].c': 1 } },
+      { a: [{ b: 1 }, { b: 2, c: 1 }] },
+      { arrayFilters: [{ 'e.b': { $gt: 1 } }] }
+    ],
     [{ a: [1] }, { $set: { 'a.3': 4 } }, { a: [1, null, null, 4] }],
     [{ a: 2 }, [{ $set: { b: { $multiply: ['$a', 2] } } }, { $unset: 'a' }], { b: 4 }]
   ]
-  for (const [before, update, expected, options] of cases) t.strictSame(JSON.stringify(await after(before, update, options)), JSON.stringify(expected), JSON.stringify(update))
+  for (const [before, update, expected, options] of cases) {
+    t.strictSame(JSON.stringify(await after(before, update, options)), JSON.stringify(expected), JSON.stringify(update))
+  }
 
   t.test('numbers are promoted, never rounded silently', async t => {
     const type = async (before: unknown, by: unknown) => {
@@ -209,7 +292,13 @@ t.test('updates change what they name and nothing else', async t => {
 
   t.test('upserts take the equalities of the filter', async t => {
     await collection.deleteMany({})
-    const { upsertedId } = await collection.updateOne({ _id: 7, $and: [{ x: 1 }, { 'y.z': { $eq: 2 } }], n: { $gt: 5 } } as Document, { $set: { b: 1 }, $setOnInsert: { c: 1 } }, { upsert: true })
+    const {
+      upsertedId
+    } = await collection.updateOne(
+      { _id: 7, $and: [{ x: 1 }, { 'y.z': { $eq: 2 } }], n: { $gt: 5 } } as Document,
+      { $set: { b: 1 }, $setOnInsert: { c: 1 } },
+      { upsert: true }
+    )
     t.equal(upsertedId as unknown, 7)
     t.same(await collection.findOne({}), { _id: 7, x: 1, y: { z: 2 }, b: 1, c: 1 })
     await collection.updateOne({ x: 1 }, { $setOnInsert: { c: 9 } }, { upsert: true })
@@ -219,7 +308,11 @@ t.test('updates change what they name and nothing else', async t => {
   })
 
   t.test('errors carry MongoDB\'s codes', async t => {
-    const code = async (before: Document, update: Document, options?: Document) => (await failure(after(before, update, options))).code
+    const code = async (before: Document, update: Document, options?: Document) => (await failure(after(
+      before,
+      update,
+      options
+    ))).code
     t.equal(await code({ a: 1 }, { $set: { a: 1 }, $inc: { a: 1 } }), 40)
     t.equal(await code({ a: 1 }, { $set: { a: 1, 'a.b': 1 } }), 40)
     t.equal(await code({ a: 1 }, { $set: { _id: 2 } }), 66)
@@ -247,7 +340,11 @@ t.test('writes answer statement by statement', async t => {
       keyValue: { email: 'a@b' }
     })
     await collection.insertOne({ x: 1 })
-    t.match(await failure(collection.insertOne({ x: 2 })), { code: 11000, keyValue: { email: null } }, 'a missing field counts as null')
+    t.match(
+      await failure(collection.insertOne({ x: 2 })),
+      { code: 11000, keyValue: { email: null } },
+      'a missing field counts as null'
+    )
     t.equal((await failure(collection.updateOne({ x: 1 }, { $set: { email: 'a@b' } }))).code, 11000)
     t.equal(await collection.countDocuments({ email: 'a@b' }), 1)
   })
@@ -263,8 +360,10 @@ t.test('writes answer statement by statement', async t => {
 
   t.test('bulkWrite mixes operations, and w: 0 is not answered but done', async t => {
     const result = await collection.bulkWrite([
-      { insertOne: { document: { email: 'b', n: 1 } } }, { updateOne: { filter: { email: 'b' }, update: { $inc: { n: 1 } } } },
-      { updateOne: { filter: { email: 'c' }, update: { $set: { n: 5 } }, upsert: true } }, { deleteOne: { filter: { email: 'a@b' } } }
+      { insertOne: { document: { email: 'b', n: 1 } } },
+      { updateOne: { filter: { email: 'b' }, update: { $inc: { n: 1 } } } },
+      { updateOne: { filter: { email: 'c' }, update: { $set: { n: 5 } }, upsert: true } },
+      { deleteOne: { filter: { email: 'a@b' } } }
     ])
     t.match(result, { insertedCount: 1, modifiedCount: 1, upsertedCount: 1, deletedCount: 1 })
     t.equal((await collection.insertOne({ email: 'unacknowledged' }, { writeConcern: { w: 0 } })).acknowledged, false)
@@ -274,17 +373,32 @@ t.test('writes answer statement by statement', async t => {
   t.test('findAndModify answers with the document before or after', async t => {
     const counters = db.collection<{ _id: string, n: number }>('counters')
     t.equal(await counters.findOneAndUpdate({ _id: 'a' }, { $inc: { n: 1 } }, { upsert: true }), null)
-    t.same(await counters.findOneAndUpdate({ _id: 'a' }, { $inc: { n: 1 } }, { returnDocument: 'after' }), { _id: 'a', n: 2 })
+    t.same(await counters.findOneAndUpdate({ _id: 'a' }, { $inc: { n: 1 } }, { returnDocument: 'after' }), {
+      _id: 'a',
+      n: 2
+    })
     await counters.insertOne({ _id: 'b', n: 9 })
     t.same(await counters.findOneAndDelete({}, { sort: { n: -1 }, projection: { n: 1, _id: 0 } }), { n: 9 })
-    t.match(await db.command({ findAndModify: 'counters', query: { _id: 'z' }, update: { $set: { n: 1 } }, upsert: true, new: true }),
-      { lastErrorObject: { n: 1, updatedExisting: false, upserted: 'z' }, value: { _id: 'z', n: 1 } })
-    t.match(await db.command({ findAndModify: 'counters', query: { _id: 'none' }, remove: true }), { lastErrorObject: { n: 0 }, value: null })
+    t.match(
+      await db.command({
+        findAndModify: 'counters',
+        query: { _id: 'z' },
+        update: { $set: { n: 1 } },
+        upsert: true,
+        new: true
+      }),
+      { lastErrorObject: { n: 1, updatedExisting: false, upserted: 'z' }, value: { _id: 'z', n: 1 } }
+    )
+    t.match(await db.command({ findAndModify: 'counters', query: { _id: 'none' }, remove: true }), {
+      lastErrorObject: { n: 0 },
+      value: null
+    })
   })
 
   t.test('increments of many clients are all counted', async t => {
     await db.collection('counter').insertOne({ n: 0 })
-    await Promise.all(Array.from({ length: 50 }, async () => await db.collection('counter').updateOne({}, { $inc: { n: 1 } })))
+    await Promise.all(Array.from({ length: 50 }, async () =>
+      await db.collection('counter').updateOne({}, { $inc: { n: 1 } })))
     t.equal((await db.collection('counter').findOne())?.n, 50)
   })
 })
@@ -292,17 +406,61 @@ t.test('writes answer statement by statement', async t => {
 t.test('pipelines', async t => {
   const { db } = await start(t)
   await db.collection<Document>('orders').insertMany([
-    { _id: 1, who: 'a', items: ['x', 'y'], sum: 5 }, { _id: 2, who: 'b', items: ['x'], sum: 2.5 }, { _id: 3, who: 'a', items: [], sum: 1 }
+    { _id: 1, who: 'a', items: ['x', 'y'], sum: 5 },
+    { _id: 2, who: 'b', items: ['x'], sum: 2.5 },
+    { _id: 3, who: 'a', items: [], sum: 1 }
   ] as Document[])
-  await db.collection<Document>('people').insertMany([{ _id: 'a', name: 'Ann' }, { _id: 'b', name: 'Bob' }] as unknown as Document[])
+  await db.collection<Document>('people').insertMany(
+    [{ _id: 'a', name: 'Ann' }, { _id: 'b', name: 'Bob' }] as unknown as Document[]
+  )
   const run = async (...pipeline: Document[]) => await db.collection('orders').aggregate(pipeline).toArray()
-  t.same(await run({ $group: { _id: '$who', n: { $sum: 1 }, total: { $sum: '$sum' }, ids: { $push: '$_id' } } }, { $sort: { _id: 1 } }),
-    [{ _id: 'a', n: 2, total: 6, ids: [1, 3] }, { _id: 'b', n: 1, total: 2.5, ids: [2] }])
+  t.same(
+    await run({ $group: { _id: '$who', n: { $sum: 1 }, total: { $sum: '$sum' }, ids: { $push: '$_id' } } }, {
+      $sort: { _id: 1 }
+    }),
+    [{ _id: 'a', n: 2, total: 6, ids: [1, 3] }, { _id: 'b', n: 1, total: 2.5, ids: [2] }]
+  )
   t.same(await run({ $unwind: '$items' }, { $sortByCount: '$items' }), [{ _id: 'x', count: 2 }, { _id: 'y', count: 1 }])
-  t.same(await run({ $match: { _id: 1 } }, { $lookup: { from: 'people', localField: 'who', foreignField: '_id', as: 'p' } }, { $project: { _id: 0, name: { $first: '$p.name' } } }), [{ name: 'Ann' }])
-  t.same(await run({ $match: { _id: 2 } }, { $lookup: { from: 'people', let: { w: '$who' }, pipeline: [{ $match: { $expr: { $eq: ['$_id', '$$w'] } } }], as: 'p' } }, { $project: { p: 1 } }), [{ _id: 2, p: [{ _id: 'b', name: 'Bob' }] }])
-  t.same(await run({ $facet: { n: [{ $count: 'n' }], top: [{ $sort: { sum: -1 } }, { $limit: 1 }, { $project: { sum: 1 } }] } }), [{ n: [{ n: 3 }], top: [{ _id: 1, sum: 5 }] }])
-  t.same(await run({ $match: { _id: 1 } }, { $project: { _id: 0, day: { $dateToString: { date: new Date(1e12), format: '%Y-%m-%d' } }, up: { $toUpper: '$who' }, has: { $in: ['x', '$items'] } } }), [{ day: '2001-09-09', up: 'A', has: true }])
+  t.same(
+    await run(
+      { $match: { _id: 1 } },
+      { $lookup: { from: 'people', localField: 'who', foreignField: '_id', as: 'p' } },
+      { $project: { _id: 0, name: { $first: '$p.name' } } }
+    ),
+    [{ name: 'Ann' }]
+  )
+  t.same(
+    await run(
+      { $match: { _id: 2 } },
+      {
+        $lookup: {
+          from: 'people',
+          let: { w: '$who' },
+          pipeline: [{ $match: { $expr: { $eq: ['$_id', '$$w'] } } }],
+          as: 'p'
+        }
+      },
+      { $project: { p: 1 } }
+    ),
+    [{ _id: 2, p: [{ _id: 'b', name: 'Bob' }] }]
+  )
+  t.same(
+    await run({
+      $facet: { n: [{ $count: 'n' }], top: [{ $sort: { sum: -1 } }, { $limit: 1 }, { $project: { sum: 1 } }] }
+    }),
+    [{ n: [{ n: 3 }], top: [{ _id: 1, sum: 5 }] }]
+  )
+  t.same(
+    await run({ $match: { _id: 1 } }, {
+      $project: {
+        _id: 0,
+        day: { $dateToString: { date: new Date(1e12), format: '%Y-%m-%d' } },
+        up: { $toUpper: '$who' },
+        has: { $in: ['x', '$items'] }
+      }
+    }),
+    [{ day: '2001-09-09', up: 'A', has: true }]
+  )
   t.equal((await failure(run({ $nope: 1 }))).code, 40324)
   t.equal((await failure(run({ $project: { a: '$$nope' } }))).code, 17276)
   t.equal((await failure(run({ $match: { _id: 1 } }, { $addFields: { a: { $nope: 1 } } }))).code, 168)
@@ -321,7 +479,10 @@ t.test('cursors', async t => {
   t.match(await db.command({ find: 'many', batchSize: 2, singleBatch: true }), { cursor: { id: 0 } })
   const { cursor } = await db.command({ find: 'many', batchSize: 2 }, { promoteLongs: false })
   t.equal(String((await db.command({ killCursors: 'many', cursors: [cursor.id] })).cursorsKilled), String(cursor.id))
-  t.match(await failure(db.command({ getMore: cursor.id, collection: 'many' })), { code: 43, codeName: 'CursorNotFound' })
+  t.match(await failure(db.command({ getMore: cursor.id, collection: 'many' })), {
+    code: 43,
+    codeName: 'CursorNotFound'
+  })
   t.equal((await failure(collection.find({}, { tailable: true }).toArray())).code, 2)
   await db.collection('large').insertMany(Array.from({ length: 5 }, () => ({ filler: 'x'.repeat(4_000_000) })))
   t.equal((await db.command({ find: 'large' })).cursor.firstBatch.length, 4, 'a batch is no larger than 16 MB')
@@ -333,19 +494,37 @@ t.test('collections and databases', async t => {
   await db.createCollection('empty')
   await db.collection('full').insertOne({})
   t.same((await db.listCollections().toArray()).map(({ name }) => name).sort(), ['empty', 'full'])
-  t.same((await db.listCollections({ name: 'full' }, { nameOnly: true }).toArray()), [{ name: 'full', type: 'collection' }])
-  t.same((await client.db('admin').admin().listDatabases()).databases.map(({ name }) => name), ['admin', 'config', 'local', 'test'])
+  t.same(
+    (await db.listCollections({ name: 'full' }, { nameOnly: true }).toArray()),
+    [{ name: 'full', type: 'collection' }]
+  )
+  t.same(
+    (await client.db('admin').admin().listDatabases()).databases.map(({ name }) => name),
+    ['admin', 'config', 'local', 'test']
+  )
   await db.collection('absent').updateOne({}, { $set: { a: 1 } })
   await db.collection('absent').deleteOne({})
   t.equal((await db.listCollections().toArray()).length, 2, 'only what inserts makes a collection')
-  for (const options of [{ capped: true, size: 1000 }, { validator: { a: 1 } }, { collation: { locale: 'en' } }, { timeseries: { timeField: 't' } }]) {
+  for (const options of [
+    { capped: true, size: 1000 },
+    { validator: { a: 1 } },
+    { collation: { locale: 'en' } },
+    { timeseries: { timeField: 't' } }
+  ]) {
     t.equal((await failure(db.createCollection('refused', options))).code, 72, String(Object.keys(options)))
   }
   await db.collection('full').drop()
   t.equal(await db.collection('full').countDocuments(), 0)
   await db.dropDatabase()
   t.same(await db.listCollections().toArray(), [])
-  t.match(await failure(db.command({ nope: 1 })), { code: 59, codeName: 'CommandNotFound', message: "no such command: 'nope'" })
-  t.match(await failure(db.command({ find: 'x', nope: 1 })), { code: 40415, message: "BSON field 'find.nope' is an unknown field." })
+  t.match(await failure(db.command({ nope: 1 })), {
+    code: 59,
+    codeName: 'CommandNotFound',
+    message: "no such command: 'nope'"
+  })
+  t.match(await failure(db.command({ find: 'x', nope: 1 })), {
+    code: 40415,
+    message: "BSON field 'find.nope' is an unknown field."
+  })
   t.match(await db.command({ buildInfo: 1 }), { ok: 1, versionArray: [7] })
 })

@@ -5,14 +5,22 @@ import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { GetObjectCommand, ListBucketsCommand, PutBucketPolicyCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  GetObjectCommand,
+  ListBucketsCommand,
+  PutBucketPolicyCommand,
+  PutObjectCommand,
+  S3Client
+} from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { Embedded } from '../../embedded/start.js'
 
 /** The stand-ins as `npm run build` makes them. */
 const compiled = fileURLToPath(new URL('../../dist/embedded', import.meta.url))
-const { startEmbedded } = await import(pathToFileURL(join(compiled, 'start.js')).href) as typeof import('../../embedded/start.js')
+const {
+  startEmbedded
+} = await import(pathToFileURL(join(compiled, 'start.js')).href) as typeof import('../../embedded/start.js')
 
 function s3Of (embedded: Pick<Embedded, 's3'>): S3Client {
   const { endpoint, region, accessKeyId = '', secretAccessKey = '' } = embedded.s3 ?? {}
@@ -27,14 +35,27 @@ async function bucketNames (embedded: Pick<Embedded, 's3'>): Promise<(string | u
 }
 
 /** Runs the command line in a process of its own and waits for its first lines. */
-async function run (t: Test, env: Record<string, string>): Promise<{ child: ChildProcess, lines: Record<string, string>, stderr: () => string }> {
-  const child = spawn(process.execPath, [join(compiled, 'main.js')], { env: { PATH: process.env.PATH, EMBEDDED_MONGO_PORT: '', EMBEDDED_S3_PORT: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+async function run (t: Test, env: Record<string, string>): Promise<{
+  child: ChildProcess
+  lines: Record<string, string>
+  stderr: () => string
+}> {
+  const child = spawn(process.execPath, [join(compiled, 'main.js')], {
+    env: { PATH: process.env.PATH, EMBEDDED_MONGO_PORT: '', EMBEDDED_S3_PORT: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   t.teardown(() => child.kill('SIGKILL'))
   let [out, err] = ['', '']
   child.stderr.on('data', chunk => { err += chunk })
   child.stdout.on('data', chunk => { out += chunk })
-  while (!out.includes('S3_FORCE_PATH_STYLE') && child.exitCode === null) await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
-  return { child, lines: Object.fromEntries(out.trim().split('\n').map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)])), stderr: () => err }
+  while (!out.includes('S3_FORCE_PATH_STYLE') &&
+    child.exitCode === null) await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
+  return {
+    child,
+    lines: Object.fromEntries(out.trim().split('\n').map(line =>
+      [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)])),
+    stderr: () => err
+  }
 }
 
 t.test('startEmbedded', async t => {
@@ -45,7 +66,11 @@ t.test('startEmbedded', async t => {
     await mongo.db().collection('things').insertOne({ name: 'kept' })
     await mongo.close()
     t.same(await bucketNames(first), ['hookaba'])
-    await t.rejects(startEmbedded({ dataDir, s3: true }), { message: /in use by process \d+.*DATA_DIR/ }, 'one holder in this process')
+    await t.rejects(
+      startEmbedded({ dataDir, s3: true }),
+      { message: /in use by process \d+.*DATA_DIR/ },
+      'one holder in this process'
+    )
     t.same(await bucketNames(first), ['hookaba'], 'the holder is not disturbed')
     await first.close()
     await t.resolves(first.exited)
@@ -62,7 +87,11 @@ t.test('startEmbedded', async t => {
       S3_FORCE_PATH_STYLE: 'true'
     }))
     t.same(await bucketNames(first), ['hookaba'])
-    await t.rejects(startEmbedded({ dataDir, s3: true }), { message: new RegExp(`in use by process ${second.child.pid}`) }, 'one holder among processes')
+    await t.rejects(
+      startEmbedded({ dataDir, s3: true }),
+      { message: new RegExp(`in use by process ${second.child.pid}`) },
+      'one holder among processes'
+    )
     const killed = once(second.child, 'close')
     second.child.kill('SIGKILL')
     await killed
@@ -89,15 +118,22 @@ t.test('startEmbedded', async t => {
     await once(squatter, 'listening')
     const { port } = squatter.address() as AddressInfo
     const dataDir = t.testdir()
-    await t.rejects(startEmbedded({ dataDir, mongo: true, mongoPort: port }), { message: new RegExp(`^Port ${port} of the embedded MongoDB is taken.*EMBEDDED_MONGO_PORT`) })
-    await t.rejects(startEmbedded({ dataDir, s3: true, s3Port: port }), { message: new RegExp(`^Port ${port} of the embedded S3 is taken.*EMBEDDED_S3_PORT`) })
+    await t.rejects(startEmbedded({ dataDir, mongo: true, mongoPort: port }), {
+      message: new RegExp(`^Port ${port} of the embedded MongoDB is taken.*EMBEDDED_MONGO_PORT`)
+    })
+    await t.rejects(startEmbedded({ dataDir, s3: true, s3Port: port }), {
+      message: new RegExp(`^Port ${port} of the embedded S3 is taken.*EMBEDDED_S3_PORT`)
+    })
     t.notOk(existsSync(join(dataDir, 's3')), 'nothing was touched')
     squatter.close()
     await once(squatter, 'close')
     const embedded = await startEmbedded({ dataDir, s3: true, s3Port: port })
     t.equal(embedded.s3?.endpoint, `http://127.0.0.1:${port}`)
     await embedded.close()
-    t.same(Object.keys(JSON.parse(await readFile(join(dataDir, 'embedded.json'), 'utf8'))), ['accessKeyId', 'secretAccessKey', 'made'])
+    t.same(
+      Object.keys(JSON.parse(await readFile(join(dataDir, 'embedded.json'), 'utf8'))),
+      ['accessKeyId', 'secretAccessKey', 'made']
+    )
   })
 
   t.test('says when a stand-in has ended by itself', async t => {
@@ -126,50 +162,106 @@ t.test('startEmbedded', async t => {
     const dataDir = join(t.testdir(), 'data')
     await (await startEmbedded({ dataDir, mongo: true, s3: true })).close()
     const paths = async () => ['.', ...await readdir(dataDir, { recursive: true })].map(name => join(dataDir, name))
-    const open = async () => (await Promise.all((await paths()).map(async path => ({ path, mode: (await stat(path)).mode & 0o077 })))).filter(({ mode }) => mode !== 0)
+    const open = async () => (await Promise.all((await paths()).map(async path => ({
+      path,
+      mode: (await stat(path)).mode & 0o077
+    })))).filter(
+      ({ mode }) => mode !== 0
+    )
     t.same(await open(), [])
-    for (const path of await paths()) if (path !== join(dataDir, '.')) await chmod(path, (await stat(path)).isDirectory() ? 0o755 : 0o644)
+    for (const path of await paths()) {
+      if (path !== join(dataDir, '.')) await chmod(path, (await stat(path)).isDirectory() ? 0o755 : 0o644)
+    }
     await (await startEmbedded({ dataDir, mongo: true, s3: true })).close()
     t.same(await open(), [])
   })
 
   t.test('says so when a file of its stores is damaged or gone, and begins nothing anew', async t => {
-    for (const [path, damages] of [['mongo', ['nothing', 'garbage', 'half', 'gone']], ['s3/meta', ['garbage', 'half', 'gone']], ['lock', ['garbage']]] as const) {
+    for (const [path, damages] of [
+      ['mongo', ['nothing', 'garbage', 'half', 'gone']],
+      ['s3/meta', ['garbage', 'half', 'gone']],
+      ['lock', ['garbage']]
+    ] as const) {
       for (const damage of damages) {
         const dataDir = t.testdir()
         const asked = path === 's3/meta' ? { dataDir, s3: true } : { dataDir, mongo: true }
         const made = await startEmbedded(asked)
         if (made.mongo) {
           const client = new MongoClient(made.mongo.uri)
-          await client.db().collection<{ text: string }>('things').insertMany(Array.from({ length: 500 }, (_, i) => ({ text: `${i}`.repeat(100) })))
+          await client.db().collection<{ text: string }>('things').insertMany(Array.from({ length: 500 }, (_, i) => ({
+            text: `${i}`.repeat(100)
+          })))
           await client.close()
         }
         await made.close()
         const file = join(dataDir, path, 'data.mdb')
         if (damage === 'gone') await rm(file)
-        else await writeFile(file, damage === 'nothing' ? '' : damage === 'garbage' ? Buffer.alloc(200_000, 'damage') : (await readFile(file)).subarray(0, 12_288))
-        const outcome = await startEmbedded(asked).then(async embedded => { await embedded.close(); return 'started' }, (error: Error) => error.message)
-        t.match(outcome, damage === 'gone' ? /DATA_DIR .*data\.mdb is missing: restore it/ : /data\.mdb is damaged: restore DATA_DIR/, `${path}: ${damage}`)
+        else {
+          await writeFile(
+            file,
+            damage === 'nothing'
+              ? ''
+              : damage === 'garbage' ? Buffer.alloc(200_000, 'damage') : (await readFile(file)).subarray(0, 12_288)
+          )
+        }
+        const outcome = await startEmbedded(asked).then(
+          async embedded => { await embedded.close(); return 'started' },
+          (error: Error) => error.message
+        )
+        t.match(
+          outcome,
+          damage === 'gone' ? /DATA_DIR .*data\.mdb is missing: restore it/ : /data\.mdb is damaged: restore DATA_DIR/,
+          `${path}: ${damage}`
+        )
       }
     }
   })
 
-  t.test('lets anybody read the library and old objects, and nobody what is being uploaded, also in a bucket of an earlier version', async t => {
-    const dataDir = t.testdir()
-    const read = async (embedded: Embedded) => await Promise.all(['library/1/original.gif', 'old.gif', 'incoming/1', 'other/x.gif'].map(async key => (await fetch(`${embedded.s3?.endpoint}/hookaba/${key}`)).status))
-    const first = await startEmbedded({ dataDir, s3: true })
-    const client = s3Of(first)
-    for (const Key of ['library/1/original.gif', 'old.gif', 'incoming/1', 'other/x.gif']) await client.send(new PutObjectCommand({ Bucket: 'hookaba', Key, Body: 'x' }))
-    t.same(await read(first), [200, 200, 403, 403])
-    t.equal(await (await client.send(new GetObjectCommand({ Bucket: 'hookaba', Key: 'incoming/1' }))).Body?.transformToString(), 'x', 'its owner reads it')
-    await client.send(new PutBucketPolicyCommand({ Bucket: 'hookaba', Policy: JSON.stringify({ Version: '2012-10-17', Statement: [{ Sid: 'PublicRead', Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: 'arn:aws:s3:::hookaba/*' }] }) }))
-    t.same(await read(first), [200, 200, 200, 200])
-    client.destroy()
-    await first.close()
-    const second = await startEmbedded({ dataDir, s3: true })
-    t.same(await read(second), [200, 200, 403, 403])
-    await second.close()
-  })
+  t.test(
+    'lets anybody read the library and old objects, and nobody what is being uploaded, also in a bucket of an earlier version',
+    async t => {
+      const dataDir = t.testdir()
+      const read = async (embedded: Embedded) => await Promise.all(
+        ['library/1/original.gif', 'old.gif', 'incoming/1', 'other/x.gif'].map(async key =>
+          (await fetch(`${embedded.s3?.endpoint}/hookaba/${key}`)).status)
+      )
+      const first = await startEmbedded({ dataDir, s3: true })
+      const client = s3Of(first)
+      for (const Key of ['library/1/original.gif', 'old.gif', 'incoming/1', 'other/x.gif']) {
+        await client.send(new PutObjectCommand({ Bucket: 'hookaba', Key, Body: 'x' }))
+      }
+      t.same(await read(first), [200, 200, 403, 403])
+      t.equal(
+        await (await client.send(new GetObjectCommand({
+          Bucket: 'hookaba',
+          Key: 'incoming/1'
+        }))).Body?.transformToString(),
+        'x',
+        'its owner reads it'
+      )
+      await client.send(new PutBucketPolicyCommand({
+        Bucket: 'hookaba',
+        Policy: JSON.stringify({
+          Version: '2012-10-17',
+          Statement: [
+            {
+              Sid: 'PublicRead',
+              Effect: 'Allow',
+              Principal: '*',
+              Action: 's3:GetObject',
+              Resource: 'arn:aws:s3:::hookaba/*'
+            }
+          ]
+        })
+      }))
+      t.same(await read(first), [200, 200, 200, 200])
+      client.destroy()
+      await first.close()
+      const second = await startEmbedded({ dataDir, s3: true })
+      t.same(await read(second), [200, 200, 403, 403])
+      await second.close()
+    }
+  )
 
   t.test('refuses production, and touches nothing', async t => {
     const before = process.env.NODE_ENV

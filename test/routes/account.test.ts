@@ -4,7 +4,20 @@ import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { stateOf } from '../../services/login/otp-store.js'
 import { field, file, form, gif } from '../fixtures.js'
-import { accountOf, auditOf, claimsOf, eventually, freshPhone, insertRows, startService, startServices, userRow, requestContextOf, type Reply, type Service } from '../helper.js'
+import {
+  accountOf,
+  auditOf,
+  claimsOf,
+  eventually,
+  freshPhone,
+  insertRows,
+  startService,
+  startServices,
+  userRow,
+  requestContextOf,
+  type Reply,
+  type Service
+} from '../helper.js'
 import { json, open } from '../uploads.js'
 
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
@@ -30,7 +43,13 @@ t.test('PATCH /users/me', async t => {
     const meera = await person()
     const name = freshName()
     const { status, body, headers } = await rename(meera, ` ${name.toUpperCase()} `)
-    t.strictSame([status, body], [200, { _id: meera.id, username: name.toUpperCase(), number: meera.phone, created_on: meera.createdOn, admin: false }])
+    t.strictSame(
+      [status, body],
+      [
+        200,
+        { _id: meera.id, username: name.toUpperCase(), number: meera.phone, created_on: meera.createdOn, admin: false }
+      ]
+    )
     t.equal(headers.get('cache-control'), 'no-store')
     t.match(await users.findOne({ number: meera.phone }), { username: name.toUpperCase(), username_key: name })
     const asha = await person()
@@ -45,7 +64,10 @@ t.test('PATCH /users/me', async t => {
     const meera = await person()
     const before = await users.findOne({ number: meera.phone })
     for (const options of [{}, { json: {} }, { headers: { 'content-type': 'application/json' } }]) {
-      t.match(await call('PATCH', '/users/me', { token: meera.token, ...options }), { status: 200, body: { username: meera.username } })
+      t.match(await call('PATCH', '/users/me', { token: meera.token, ...options }), {
+        status: 200,
+        body: { username: meera.username }
+      })
     }
     t.same(await users.findOne({ number: meera.phone }), before)
   })
@@ -53,10 +75,31 @@ t.test('PATCH /users/me', async t => {
   t.test('C1: no other member changes anything', async t => {
     const meera = await person()
     const before = await users.findOne({ number: meera.phone })
-    const everything = { _id: '665f1c2ab7e4d90012ab34cd', number: freshPhone(), admin: true, blocked: true, created_on: '2001-01-01', username_key: 'x', old_number: '+911', sessions: [], schema: 1, deleting: 0, former_numbers: [], duplicate_of: meera.id, $set: { admin: true }, prototype: { admin: true } }
-    t.match(await call('PATCH', '/users/me', { token: meera.token, json: everything }), { status: 200, body: { admin: false } })
+    const everything = {
+      _id: '665f1c2ab7e4d90012ab34cd',
+      number: freshPhone(),
+      admin: true,
+      blocked: true,
+      created_on: '2001-01-01',
+      username_key: 'x',
+      old_number: '+911',
+      sessions: [],
+      schema: 1,
+      deleting: 0,
+      former_numbers: [],
+      duplicate_of: meera.id,
+      $set: { admin: true },
+      prototype: { admin: true }
+    }
+    t.match(await call('PATCH', '/users/me', { token: meera.token, json: everything }), {
+      status: 200,
+      body: { admin: false }
+    })
     for (const body of ['{"__proto__":{"admin":true}}', '{"constructor":{"prototype":{"admin":true}}}']) {
-      t.match(await call('PATCH', '/users/me', { token: meera.token, body, headers: { 'content-type': 'application/json' } }), { status: 200, body: { admin: false } })
+      t.match(
+        await call('PATCH', '/users/me', { token: meera.token, body, headers: { 'content-type': 'application/json' } }),
+        { status: 200, body: { admin: false } }
+      )
     }
     t.same(await users.findOne({ number: meera.phone }), before)
   })
@@ -72,10 +115,19 @@ t.test('PATCH /users/me', async t => {
   t.test('C8: refuses what is no name', async t => {
     const meera = await person()
     for (const [username, sentence] of [
-      ['', 'Length must be between 1 and 64.'], ['x'.repeat(65), 'Length must be between 1 and 64.'], ['a\u0000b', 'Not a valid value.'], ['\ud800', 'Not a valid value.'], ['a\udc00', 'Not a valid value.'],
-      ...[null, 1, true, [], ['x'], {}, { $gt: '' }, { $ne: null }, { $regex: '.*' }].map(value => [value, 'Not a valid string.'] as const)
+      ['', 'Length must be between 1 and 64.'],
+      ['x'.repeat(65), 'Length must be between 1 and 64.'],
+      ['a\u0000b', 'Not a valid value.'],
+      ['\ud800', 'Not a valid value.'],
+      ['a\udc00', 'Not a valid value.'],
+      ...[null, 1, true, [], ['x'], {}, { $gt: '' }, { $ne: null }, { $regex: '.*' }].map(value =>
+        [value, 'Not a valid string.'] as const)
     ] as const) {
-      t.match(await rename(meera, username), { status: 400, body: { errors: { username: [sentence] } } }, JSON.stringify(username))
+      t.match(
+        await rename(meera, username),
+        { status: 400, body: { errors: { username: [sentence] } } },
+        JSON.stringify(username)
+      )
     }
   })
 
@@ -107,20 +159,32 @@ t.test('DELETE /users/me', async t => {
     t.same([status, text], [204, ''])
     for (const token of [meera.token, second]) t.match(await call('GET', '/users/me', { token }), INVALID_TOKEN)
     clock.advance(10)
-    t.match(await other.call('GET', '/users/me', { token: second }), INVALID_TOKEN, 'in every process after ten seconds')
+    t.match(
+      await other.call('GET', '/users/me', { token: second }),
+      INVALID_TOKEN,
+      'in every process after ten seconds'
+    )
     t.match(await call('GET', `/users/${meera.id}`, { token: asha.token }), USER_NOT_FOUND)
 
     const row = await library.findOne({ _id: new ObjectId(item.id as string) })
     t.notOk('owner' in row!)
     t.equal(row?.user_id, 'deleted')
-    const listed = (await call('GET', '/library?per_page=100', { token: asha.token })).body.items.find(({ id }: { id: string }) => id === item.id)
-    t.same(listed, { ...Object.fromEntries(Object.entries(item).filter(([name]) => name !== 'message')), user_id: 'deleted', owner_id: null })
+    const listed = (await call('GET', '/library?per_page=100', { token: asha.token })).body.items.find(
+      ({ id }: { id: string }) => id === item.id
+    )
+    t.same(listed, {
+      ...Object.fromEntries(Object.entries(item).filter(([name]) => name !== 'message')),
+      user_id: 'deleted',
+      owner_id: null
+    })
     t.equal((await fetch(item.url)).status, 200)
     t.equal((await call('GET', `/library/${hers}`, { token: asha.token })).body.owner_id, asha.id, 'nobody else\'s')
 
     const again = await service.signIn(meera.phone)
     t.match(await call('GET', '/users/me', { token: again.token }), USER_NOT_FOUND)
-    const { body } = await call('POST', '/users', { token: again.token, json: { username: meera.username, number: meera.phone } })
+    const {
+      body
+    } = await call('POST', '/users', { token: again.token, json: { username: meera.username, number: meera.phone } })
     t.not(body.user_id, meera.id)
     await app.audit.flush()
     t.equal(await app.collections.audit.countDocuments({ event: 'user.deleted', account: new ObjectId(meera.id) }), 1)
@@ -169,11 +233,24 @@ t.test('DELETE /users/me', async t => {
     for (const writes of [1, 2]) {
       const meera = await person()
       const { body: { id } } = await service.upload(meera.token, gif)
-      await app.collections.released_numbers.insertOne({ _id: meera.phone, until: clock.now, expires_at: new Date(clock.now.getTime() + 1e12) })
+      await app.collections.released_numbers.insertOne({
+        _id: meera.phone,
+        until: clock.now,
+        expires_at: new Date(clock.now.getTime() + 1e12)
+      })
       const _id = new ObjectId(meera.id)
-      if (writes === 2) await users.updateOne({ _id }, { $set: { deleting: clock.now, sessions: [] }, $unset: { number: '', username: '', username_key: '' } })
+      if (writes === 2) {
+        await users.updateOne({ _id }, {
+          $set: { deleting: clock.now, sessions: [] },
+          $unset: { number: '', username: '', username_key: '' }
+        })
+      }
       await service.app.sweeper.sweep()
-      t.equal(await library.countDocuments({ _id: new ObjectId(id as string), owner: _id }), 1, 'not before an upload could have ended')
+      t.equal(
+        await library.countDocuments({ _id: new ObjectId(id as string), owner: _id }),
+        1,
+        'not before an upload could have ended'
+      )
       clock.advance(661)
       await service.app.sweeper.sweep()
       t.equal(await users.countDocuments({ _id }), writes === 1 ? 1 : 0)
@@ -192,53 +269,113 @@ t.test('POST /users/me/number', async t => {
     t.match(await ask(meera.token, to.slice(3)), { status: 200, body: { message: 'OTP sent' } })
     const { status, body, headers } = await confirm(meera.token, ` ${to} `)
     t.equal(status, 200)
-    t.strictSame(Object.keys(body).sort(), ['_id', 'access_token', 'admin', 'created_on', 'expires_in', 'message', 'number', 'success', 'token_type', 'username'])
-    t.match(body, { success: true, message: 'Number changed', _id: meera.id, username: meera.username, number: to, admin: true, token_type: 'Bearer', expires_in: 365 * 24 * 3600 })
+    t.strictSame(
+      Object.keys(body).sort(),
+      [
+        '_id', 'access_token', 'admin', 'created_on', 'expires_in', 'message', 'number', 'success', 'token_type',
+        'username'
+      ]
+    )
+    t.match(body, {
+      success: true,
+      message: 'Number changed',
+      _id: meera.id,
+      username: meera.username,
+      number: to,
+      admin: true,
+      token_type: 'Bearer',
+      expires_in: 365 * 24 * 3600
+    })
     t.equal(headers.get('cache-control'), 'no-store')
 
-    for (const token of [meera.token, second, body.access_token]) t.match(await call('GET', '/users/me', { token }), { status: 200, body: { _id: meera.id, number: to } })
-    t.match(claimsOf(body.access_token), { sid: claimsOf(meera.token).sid, sub: meera.id }, 'account and session are the same')
+    for (const token of [meera.token, second, body.access_token]) {
+      t.match(await call('GET', '/users/me', { token }), { status: 200, body: { _id: meera.id, number: to } })
+    }
+    t.match(
+      claimsOf(body.access_token),
+      { sid: claimsOf(meera.token).sid, sub: meera.id },
+      'account and session are the same'
+    )
     t.equal((await call('GET', `/library/${id}`, { token: second })).body.owner_id, meera.id)
-    t.same(await call('GET', `/users/${(await person()).id}`, { token: second }).then(({ body }) => body.number.includes('*')), false, 'an admin still')
+    t.same(
+      await call('GET', `/users/${(await person()).id}`, { token: second }).then(({ body }) =>
+        body.number.includes('*')),
+      false,
+      'an admin still'
+    )
     t.match(await users.findOne({ number: to }), { former_numbers: [{ number: meera.phone, until: clock.now }] })
     t.ok((await recorded(to)).includes('number.changed'))
-    t.same((await call('POST', '/users', { token: meera.token, json: { username: meera.username, number: to } })).body.user_id, meera.id, 'the app signs in as ever')
+    t.same(
+      (await call('POST', '/users', {
+        token: meera.token,
+        json: { username: meera.username, number: to }
+      })).body.user_id,
+      meera.id,
+      'the app signs in as ever'
+    )
   })
 
   t.test('leaves nothing behind for whoever has the old number next', async t => {
     const meera = await person()
     await call('POST', '/auth/request-otp', { json: { phone: meera.phone } })
     await changeNumber(meera, freshPhone())
-    const next = { phone: meera.phone, token: (await call('POST', '/auth/verify-otp', { json: { phone: meera.phone, otp: service.lastCode(meera.phone) } })).body.access_token as string }
-    t.match(await call('GET', '/users/me', { token: next.token }), USER_NOT_FOUND, 'a code that was out opens nothing of the user')
+    const next = {
+      phone: meera.phone,
+      token: (await call('POST', '/auth/verify-otp', {
+        json: { phone: meera.phone, otp: service.lastCode(meera.phone) }
+      })).body.access_token as string
+    }
+    t.match(
+      await call('GET', '/users/me', { token: next.token }),
+      USER_NOT_FOUND,
+      'a code that was out opens nothing of the user'
+    )
     t.equal((await call('GET', '/auth/sessions', { token: next.token })).body.sessions.length, 1)
-    const { body: { user_id: id } } = await call('POST', '/users', { token: next.token, json: { username: freshName(), number: next.phone } })
+    const {
+      body: { user_id: id }
+    } = await call('POST', '/users', { token: next.token, json: { username: freshName(), number: next.phone } })
     t.not(id, meera.id)
     t.match(await call('GET', '/users/me', { token: meera.token }), { body: { _id: meera.id } })
   })
 
-  t.test('tokens of the replaced system open neither the account at its new number nor another at the old one', async t => {
-    const old = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET }, now: () => clock.now })
-    const who = await caller()
-    const iat = clock.now.getTime() / 1000 - 1000
-    const legacy = (sub: string, at: number) => legacyToken({ sub, type: 'access', iat: at, exp: iat + 10 * 365 * 24 * 3600 })
-    const [unseen, seen] = [legacy(who.phone, iat), legacy(who.phone, iat + 1)]
-    t.equal((await old.call('GET', '/auth/sessions', { token: seen })).status, 200)
-    const meera = await person(who)
-    t.match(await old.call('GET', '/users/me', { token: seen }), { body: { _id: meera.id } })
-    const to = freshPhone()
-    const ofNew = legacy(to, iat)
-    await changeNumber(meera, to)
-    clock.advance(10)
-    for (const token of [unseen, seen, ofNew]) t.match(await old.call('GET', '/users/me', { token }), INVALID_TOKEN)
-    const next = await service.signIn(meera.phone)
-    for (const token of [unseen, seen]) t.match(await old.call('GET', '/auth/sessions', { token }), INVALID_TOKEN, 'also when the old number has an account again')
-    t.equal((await old.call('GET', '/auth/sessions', { token: next.token })).body.sessions.length, 1)
-    clock.advance(1)
-    const again = await service.signIn(to)
-    t.equal((await call('DELETE', '/users/me', { token: again.token })).status, 204)
-    for (const token of [unseen, seen, ofNew]) t.match(await old.call('GET', '/auth/sessions', { token }), INVALID_TOKEN, 'nor when the account is deleted')
-  })
+  t.test(
+    'tokens of the replaced system open neither the account at its new number nor another at the old one',
+    async t => {
+      const old = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET }, now: () => clock.now })
+      const who = await caller()
+      const iat = clock.now.getTime() / 1000 - 1000
+      const legacy = (sub: string, at: number) => legacyToken({
+        sub,
+        type: 'access',
+        iat: at,
+        exp: iat + 10 * 365 * 24 * 3600
+      })
+      const [unseen, seen] = [legacy(who.phone, iat), legacy(who.phone, iat + 1)]
+      t.equal((await old.call('GET', '/auth/sessions', { token: seen })).status, 200)
+      const meera = await person(who)
+      t.match(await old.call('GET', '/users/me', { token: seen }), { body: { _id: meera.id } })
+      const to = freshPhone()
+      const ofNew = legacy(to, iat)
+      await changeNumber(meera, to)
+      clock.advance(10)
+      for (const token of [unseen, seen, ofNew]) t.match(await old.call('GET', '/users/me', { token }), INVALID_TOKEN)
+      const next = await service.signIn(meera.phone)
+      for (const token of [unseen, seen]) {
+        t.match(
+          await old.call('GET', '/auth/sessions', { token }),
+          INVALID_TOKEN,
+          'also when the old number has an account again'
+        )
+      }
+      t.equal((await old.call('GET', '/auth/sessions', { token: next.token })).body.sessions.length, 1)
+      clock.advance(1)
+      const again = await service.signIn(to)
+      t.equal((await call('DELETE', '/users/me', { token: again.token })).status, 204)
+      for (const token of [unseen, seen, ofNew]) {
+        t.match(await old.call('GET', '/auth/sessions', { token }), INVALID_TOKEN, 'nor when the account is deleted')
+      }
+    }
+  )
 
   t.test('takes the number from an account without a name, which is deleted', async t => {
     const former = await caller()
@@ -250,7 +387,9 @@ t.test('POST /users/me/number', async t => {
     clock.advance(10)
     for (const at of [service, other]) {
       t.match(await at.call('GET', '/auth/sessions', { token: former.token }), INVALID_TOKEN)
-      t.match(await at.call('GET', '/users/me', { token: meera.token }), { body: { _id: meera.id, number: former.phone } })
+      t.match(await at.call('GET', '/users/me', { token: meera.token }), {
+        body: { _id: meera.id, number: former.phone }
+      })
     }
     t.match(await library.findOne({ _id: new ObjectId(id as string) }), { user_id: 'deleted' })
     t.match(await users.findOne({ _id: account }), { deleting: Date, sessions: [] })
@@ -273,7 +412,9 @@ t.test('POST /users/me/number', async t => {
 
   t.test('at most 20 times for one account', async t => {
     const meera = await person()
-    await users.updateOne({ number: meera.phone }, { $set: { former_numbers: Array.from({ length: 20 }, () => ({ number: freshPhone(), until: clock.now })) } })
+    await users.updateOne({ number: meera.phone }, {
+      $set: { former_numbers: Array.from({ length: 20 }, () => ({ number: freshPhone(), until: clock.now })) }
+    })
     const { status, headers } = await ask(meera.token, freshPhone())
     t.match([status, headers.get('retry-after')], [429, /^[1-9]\d*$/])
   })
@@ -293,7 +434,9 @@ t.test('POST /users/me/number', async t => {
     for (let round = 0; round < 2; round++) {
       await ask(meera.token, to)
       const wrong = service.lastCode(to) === '000000' ? '000001' : '000000'
-      for (const otp of ['', '12345', 'abcdef', wrong, wrong, wrong, wrong, wrong]) t.strictSame(pick(await verify(meera.token, to, otp)), INVALID_OTP)
+      for (const otp of ['', '12345', 'abcdef', wrong, wrong, wrong, wrong, wrong]) {
+        t.strictSame(pick(await verify(meera.token, to, otp)), INVALID_OTP)
+      }
       t.strictSame(pick(round === 0 ? await confirm(meera.token, to) : INVALID_OTP), INVALID_OTP, 'the code is dead')
       clock.advance(60)
     }
@@ -329,20 +472,45 @@ t.test('POST /users/me/number', async t => {
 
   t.test('refuses the caller\'s present number', async t => {
     const meera = await person()
-    for (const answer of [await ask(meera.token, meera.phone), await verify(meera.token, meera.phone, '123456')]) t.match(answer, { status: 400, body: { errors: { number: ['Not a valid value.'] } } })
+    for (const answer of [await ask(meera.token, meera.phone), await verify(meera.token, meera.phone, '123456')]) {
+      t.match(answer, { status: 400, body: { errors: { number: ['Not a valid value.'] } } })
+    }
   })
 
   t.test('C8: refuses what is no number, and a number whose code others know', async t => {
     const meera = await person()
     for (const path of ['/users/me/number', '/users/me/number/verify']) {
       const send = (number: unknown) => call('POST', path, { token: meera.token, json: { number, otp: '123456' } })
-      for (const number of ['', 'x', '123', '\ud800', '+0', `${freshPhone()} ext. 5`]) t.match(await send(number), { status: 400, body: { errors: { number: ['Not a valid phone number.'] } } }, JSON.stringify(number))
-      for (const number of [null, 919876543210, true, [freshPhone()], { $gt: '' }, { $ne: null }, { $regex: '.*' }]) t.match(await send(number), { status: 400, body: { errors: { number: ['Not a valid string.'] } } }, JSON.stringify(number))
+      for (const number of ['', 'x', '123', '\ud800', '+0', `${freshPhone()} ext. 5`]) {
+        t.match(
+          await send(number),
+          { status: 400, body: { errors: { number: ['Not a valid phone number.'] } } },
+          JSON.stringify(number)
+        )
+      }
+      for (const number of [null, 919876543210, true, [freshPhone()], { $gt: '' }, { $ne: null }, { $regex: '.*' }]) {
+        t.match(
+          await send(number),
+          { status: 400, body: { errors: { number: ['Not a valid string.'] } } },
+          JSON.stringify(number)
+        )
+      }
       t.match(await send(TEST_NUMBER), { status: 400, body: { errors: { number: ['Not a valid value.'] } } })
-      t.match(await call('POST', path, { token: meera.token, json: {} }), { status: 400, body: { errors: { number: ['Missing data for required field.'] } } })
-      t.match(await call('POST', path, { token: meera.token }), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
+      t.match(await call('POST', path, { token: meera.token, json: {} }), {
+        status: 400,
+        body: { errors: { number: ['Missing data for required field.'] } }
+      })
+      t.match(await call('POST', path, { token: meera.token }), {
+        status: 400,
+        body: { errors: { _schema: ['Invalid input.'] } }
+      })
     }
-    for (const otp of [null, 123456, [], {}, { $gt: '' }, { $ne: null }]) t.match(await verify(meera.token, freshPhone(), otp), { status: 400, body: { errors: { otp: ['Not a valid string.'] } } })
+    for (const otp of [null, 123456, [], {}, { $gt: '' }, { $ne: null }]) {
+      t.match(await verify(meera.token, freshPhone(), otp), {
+        status: 400,
+        body: { errors: { otp: ['Not a valid string.'] } }
+      })
+    }
     t.match(await call('GET', '/users/me', { token: meera.token }), { body: { number: meera.phone } })
   })
 
@@ -350,7 +518,9 @@ t.test('POST /users/me/number', async t => {
     const token = await service.tokenFor(TEST_NUMBER)
     const { id } = await person({ phone: TEST_NUMBER, token })
     const to = freshPhone()
-    for (const answer of [await ask(token, to), await verify(token, to, '123456')]) t.match(answer, { status: 400, body: { errors: { number: ['Not a valid value.'] } } })
+    for (const answer of [await ask(token, to), await verify(token, to, '123456')]) {
+      t.match(answer, { status: 400, body: { errors: { number: ['Not a valid value.'] } } })
+    }
     t.match(await call('GET', '/users/me', { token }), { body: { _id: id, number: TEST_NUMBER } })
   })
 
@@ -360,10 +530,25 @@ t.test('POST /users/me/number', async t => {
       const rival = await caller()
       clock.advance(60)
       await ask(meera.token, rival.phone)
-      const [move, creation] = await Promise.all([confirm(meera.token, rival.phone), call('POST', '/users', { token: rival.token, json: { username: freshName(), number: rival.phone } })])
-      t.match([[200, 409], [200, 401], [200, 403], [409, 201]].some(([a, b]) => a === move.status && b === creation.status), true, `${move.status} ${creation.status}`)
+      const [
+        move, creation
+      ] = await Promise.all([
+        confirm(meera.token, rival.phone),
+        call('POST', '/users', { token: rival.token, json: { username: freshName(), number: rival.phone } })
+      ])
+      t.match(
+        [[200, 409], [200, 401], [200, 403], [409, 201]].some(([a, b]) => a === move.status && b === creation.status),
+        true,
+        `${move.status} ${creation.status}`
+      )
       t.equal(await users.countDocuments({ number: rival.phone }), 1)
-      t.equal(await users.countDocuments({ _id: new ObjectId(meera.id), number: move.status === 200 ? rival.phone : meera.phone }), 1)
+      t.equal(
+        await users.countDocuments({
+          _id: new ObjectId(meera.id),
+          number: move.status === 200 ? rival.phone : meera.phone
+        }),
+        1
+      )
     }
   })
 
@@ -373,7 +558,10 @@ t.test('POST /users/me/number', async t => {
     const { body: { id } } = await service.upload(meera.token, gif)
     const [a, b] = [freshPhone(), freshPhone()]
     await Promise.all([ask(meera.token, a), ask(second, b)])
-    const answers = await Promise.all([confirm(meera.token, a), other.call('POST', '/users/me/number/verify', { token: second, json: { number: b, otp: service.lastCode(b) } })])
+    const answers = await Promise.all([
+      confirm(meera.token, a),
+      other.call('POST', '/users/me/number/verify', { token: second, json: { number: b, otp: service.lastCode(b) } })
+    ])
     t.ok(answers.some(({ status }) => status === 200))
     t.ok(answers.every(({ status }) => status === 200))
     clock.advance(10)
@@ -399,15 +587,25 @@ t.test('POST /users/me/number', async t => {
 t.test('what one instance has changed, another shows at once', async t => {
   const { phone, token } = await service.signIn()
   t.equal((await other.call('GET', '/library', { token })).status, 200)
-  const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username: `seen ${phone}`, number: phone } })
+  const {
+    body: { user_id: id }
+  } = await call('POST', '/users', { token, json: { username: `seen ${phone}`, number: phone } })
   t.match(await other.call('GET', '/users/me', { token }), { status: 200, body: { _id: id } })
   const second = await service.signIn(phone)
-  t.same((await other.call('GET', '/auth/sessions', { token })).body.sessions.map(({ id }: { id: string }) => id).sort(), [token, second.token].map(one => claimsOf(one).sid).sort())
+  t.same(
+    (await other.call('GET', '/auth/sessions', { token })).body.sessions.map(({ id }: { id: string }) => id).sort(),
+    [token, second.token].map(one => claimsOf(one).sid).sort()
+  )
 })
 
 t.test('a logout of all devices by a session that has ended meanwhile is 401, and ends nothing', async t => {
   const phone = freshPhone()
-  const [first, second] = [(await app.sessions.open(phone, requestContextOf(app)))!, (await app.sessions.open(phone, requestContextOf(app)))!]
+  const [
+    first, second
+  ] = [
+    (await app.sessions.open(phone, requestContextOf(app)))!,
+    (await app.sessions.open(phone, requestContextOf(app)))!
+  ]
   await t.rejects(app.sessions.endAll(first, requestContextOf(app)), { message: 'Invalid access token' })
   t.equal((await call('GET', '/auth/sessions', { token: app.issueToken(second).token })).status, 200)
 })
@@ -419,23 +617,57 @@ t.test('GET /users/me/export', async t => {
     await service.upload((await person()).token, gif)
     const upload = await halfAnUpload(meera.token)
     await call('POST', '/auth/request-otp', { json: { phone: meera.phone } })
-    const { status, body, headers, text } = await call('GET', '/users/me/export', { token: meera.token, headers: { 'user-agent': 'tester' } })
+    const {
+      status,
+      body,
+      headers,
+      text
+    } = await call('GET', '/users/me/export', { token: meera.token, headers: { 'user-agent': 'tester' } })
     await upload.finish()
     t.equal(status, 200)
     t.equal(headers.get('content-type'), 'application/json; charset=utf-8')
-    t.equal(headers.get('content-disposition'), `attachment; filename="hookaba-${clock.now.toISOString().slice(0, 10)}.json"`)
+    t.equal(
+      headers.get('content-disposition'),
+      `attachment; filename="hookaba-${clock.now.toISOString().slice(0, 10)}.json"`
+    )
     t.equal(headers.get('cache-control'), 'no-store')
-    t.strictSame(Object.keys(body), ['exported_at', 'user', 'former_numbers', 'duplicates', 'sessions', 'login', 'uploads', 'items', 'audit'])
+    t.strictSame(
+      Object.keys(body),
+      ['exported_at', 'user', 'former_numbers', 'duplicates', 'sessions', 'login', 'uploads', 'items', 'audit']
+    )
     t.equal(body.exported_at, clock.now.toISOString())
-    t.strictSame(body.user, { _id: meera.id, username: meera.username, number: meera.phone, created_on: meera.createdOn, admin: false })
+    t.strictSame(body.user, {
+      _id: meera.id,
+      username: meera.username,
+      number: meera.phone,
+      created_on: meera.createdOn,
+      admin: false
+    })
     t.match(body.sessions, [{ id: claimsOf(meera.token).sid, current: true, user_agent: 'node' }])
-    t.match(body.login, { texts: [clock.now.toISOString(), clock.now.toISOString()], failures: [], failures_in_row: 0, locked_until: null, code: { tries: 0, used_at: null } })
+    t.match(body.login, {
+      texts: [clock.now.toISOString(), clock.now.toISOString()],
+      failures: [],
+      failures_in_row: 0,
+      locked_until: null,
+      code: { tries: 0, used_at: null }
+    })
     t.strictSame(body.items, [Object.fromEntries(Object.entries(item).filter(([name]) => name !== 'message'))])
     t.match(body.uploads, [{ started_at: clock.now.toISOString() }])
     const events = body.audit.map(({ event }: { event: string }) => event)
-    for (const event of ['otp.requested', 'otp.sent', 'session.opened', 'user.created', 'user.exported']) t.ok(events.includes(event), event)
+    for (const event of ['otp.requested', 'otp.sent', 'session.opened', 'user.created', 'user.exported']) {
+      t.ok(events.includes(event), event)
+    }
     const otp = stateOf(await app.collections.otps.findOne({ _id: meera.phone }))
-    for (const secret of [service.lastCode(meera.phone), otp!.challenge!.nonce.toString('base64'), otp!.challenge!.nonce.toString('hex'), meera.token.split('.')[2]!, 'nonce', 'subject']) t.notOk(text.includes(`"${secret}"`))
+    for (const secret of [
+      service.lastCode(meera.phone),
+      otp!.challenge!.nonce.toString('base64'),
+      otp!.challenge!.nonce.toString('hex'),
+      meera.token.split('.')[2]!,
+      'nonce',
+      'subject'
+    ]) {
+      t.notOk(text.includes(`"${secret}"`))
+    }
   })
 
   t.test('tells nothing that a former holder of the number did', async t => {
@@ -454,9 +686,12 @@ t.test('GET /users/me/export', async t => {
   t.test('tells what others did to the caller, but not who, nor where they are', async t => {
     const [chief, meera] = [await person(), await person()]
     await users.updateOne({ number: chief.phone }, { $set: { admin: true } })
-    for (const json of [{ blocked: true }, { blocked: false, admin: true }]) await call('PATCH', `/users/${meera.id}`, { token: chief.token, json })
+    for (const json of [{ blocked: true }, { blocked: false, admin: true }]) {
+      await call('PATCH', `/users/${meera.id}`, { token: chief.token, json })
+    }
     const { body: { audit } } = await call('GET', '/users/me/export', { token: await service.tokenFor(meera.phone) })
-    const done = audit.filter(({ event, details }: { event: string, details: { reason?: string } }) => event === 'admin.changed' || details.reason === 'blocked')
+    const done = audit.filter(({ event, details }: { event: string, details: { reason?: string } }) =>
+      event === 'admin.changed' || details.reason === 'blocked')
     t.equal(done.length, 3)
     for (const row of done) t.notHas(row, { network: String, request_id: String, details: { by: String } })
     t.notOk(JSON.stringify(audit).includes(chief.phone.slice(-4)))
@@ -464,24 +699,59 @@ t.test('GET /users/me/export', async t => {
 
   t.test('has the further users that the number had once; and they go with the account', async t => {
     const [meera, asha] = [await person(), await person()]
-    const rows = [meera, asha].map(({ id, phone }) => ({ _id: new ObjectId(), username: freshName(), username_key: freshName(), old_number: phone.slice(3), duplicate_of: new ObjectId(id), admin: false, created_on: clock.now }))
+    const rows = [meera, asha].map(({ id, phone }) => ({
+      _id: new ObjectId(),
+      username: freshName(),
+      username_key: freshName(),
+      old_number: phone.slice(3),
+      duplicate_of: new ObjectId(id),
+      admin: false,
+      created_on: clock.now
+    }))
     await users.insertMany(rows.map(userRow))
     const { body: { duplicates } } = await call('GET', '/users/me/export', { token: meera.token })
-    t.strictSame(duplicates, [{ _id: rows[0]!._id.toHexString(), username: rows[0]!.username, number: meera.phone.slice(3), created_on: clock.now.toISOString() }])
+    t.strictSame(
+      duplicates,
+      [
+        {
+          _id: rows[0]!._id.toHexString(),
+          username: rows[0]!.username,
+          number: meera.phone.slice(3),
+          created_on: clock.now.toISOString()
+        }
+      ]
+    )
     t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
-    t.same(await users.find({ _id: { $in: rows.map(({ _id }) => _id) } }).map(({ _id }) => _id).toArray(), [rows[1]!._id])
+    t.same(
+      await users.find({ _id: { $in: rows.map(({ _id }) => _id) } }).map(({ _id }) => _id).toArray(),
+      [rows[1]!._id]
+    )
   })
 
   t.test('without a name, is what there is', async t => {
     const { token, phone } = await caller()
     const { status, body } = await call('GET', '/users/me/export', { token })
-    t.match([status, body.user, body.login, body.items, body.sessions.length], [200, { username: '', number: phone }, undefined, [], 1])
+    t.match(
+      [status, body.user, body.login, body.items, body.sessions.length],
+      [200, { username: '', number: phone }, undefined, [], 1]
+    )
   })
 
   t.test('of a great many items is whole, newest first, and comes in pieces', async t => {
     const meera = await person()
     const count = process.env.TEST_REAL ? 500 : 5000
-    await insertRows(library, Array.from({ length: count }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: new ObjectId(meera.id), user_id: 'meera', type: 'gif', category: 'GIF', created_at: new Date(clock.now.getTime() - i) })))
+    await insertRows(
+      library,
+      Array.from({ length: count }, (_, i) => ({
+        _id: new ObjectId(),
+        key: `library/${i}/original.gif`,
+        owner: new ObjectId(meera.id),
+        user_id: 'meera',
+        type: 'gif',
+        category: 'GIF',
+        created_at: new Date(clock.now.getTime() - i)
+      }))
+    )
     const { body, headers } = await call('GET', '/users/me/export', { token: meera.token })
     t.equal(headers.get('content-length'), null)
     t.equal(body.items.length, count)
@@ -493,9 +763,29 @@ t.test('GET /users/me/export', async t => {
 
   t.test('whoever hangs up halfway harms nobody', async t => {
     const meera = await person()
-    await insertRows(library, Array.from({ length: 3000 }, (_, i) => ({ _id: new ObjectId(), key: `library/${i}/original.gif`, owner: new ObjectId(meera.id), user_id: 'meera'.repeat(50), type: 'gif', category: 'GIF', created_at: clock.now })))
+    await insertRows(
+      library,
+      Array.from({ length: 3000 }, (_, i) => ({
+        _id: new ObjectId(),
+        key: `library/${i}/original.gif`,
+        owner: new ObjectId(meera.id),
+        user_id: 'meera'.repeat(50),
+        type: 'gif',
+        category: 'GIF',
+        created_at: clock.now
+      }))
+    )
     await new Promise<void>(resolve => {
-      http.get(`${service.url}/users/me/export`, { headers: { authorization: `Bearer ${meera.token}` }, agent: false }, response => response.once('data', () => response.destroy()).once('close', resolve)).on('error', () => {})
+      http
+        .get(
+          `${service.url}/users/me/export`,
+          { headers: { authorization: `Bearer ${meera.token}` }, agent: false },
+          response => response.once('data', () => response.destroy()).once('close', resolve)
+        )
+        .on(
+          'error',
+          () => {}
+        )
     })
     t.equal((await call('GET', '/users/me', { token: meera.token })).status, 200)
     await library.deleteMany({ key: { $regex: '^library/[0-9]+/' } })
@@ -555,16 +845,24 @@ function pick ({ status, body }: Pick<Reply, 'status' | 'body'>): Pick<Reply, 's
 
 /** A token as the replaced system made them. */
 function legacyToken (payload: object): string {
-  const text = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  const text = [{ alg: 'HS256', typ: 'JWT' }, payload]
+    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join(
+      '.'
+    )
   return `${text}.${createHmac('sha256', LEGACY_SECRET).update(text).digest('base64url')}`
 }
 
 /** An upload whose row is there, and whose file has not ended. */
-async function halfAnUpload (token: string, at: Service = service): Promise<{ finish: () => Promise<{ status: number, body: Reply['body'] }> }> {
+async function halfAnUpload (token: string, at: Service = service): Promise<{
+  finish: () => Promise<{ status: number, body: Reply['body'] }>
+}> {
   const body = form([field('user_id', 'meera'), file(gif)])
   const cut = body.length - 60
   const request = open(at, token)
-  const answered = new Promise<http.IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
+  const answered = new Promise<http.IncomingMessage>((resolve, reject) => {
+    request.on('response', resolve).on('error', reject)
+  })
   answered.catch(() => {})
   const before = await uploads.countDocuments()
   request.write(body.subarray(0, cut))

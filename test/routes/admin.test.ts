@@ -1,7 +1,17 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { gif } from '../fixtures.js'
-import { accountOf, auditOf, eventually, freshPhone, insertRows, startService, startServices, userRow, type Reply } from '../helper.js'
+import {
+  accountOf,
+  auditOf,
+  eventually,
+  freshPhone,
+  insertRows,
+  startService,
+  startServices,
+  userRow,
+  type Reply
+} from '../helper.js'
 
 const ADMINS_ONLY = { status: 403, body: { error: 'Only an admin may do that' } }
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
@@ -33,7 +43,10 @@ t.test('ADMIN_NUMBERS', async t => {
     await users.insertOne(userRow({ username: freshName(), number: early }))
     const next = await startService(t, { services, env, now: () => clock.now })
     t.match(await users.findOne({ number: early }), { admin: true })
-    t.match((await auditOf(next.app, early)).filter(({ event }) => event === 'admin.changed'), [{ details: { by: 'ADMIN_NUMBERS', admin: true } }])
+    t.match(
+      (await auditOf(next.app, early)).filter(({ event }) => event === 'admin.changed'),
+      [{ details: { by: 'ADMIN_NUMBERS', admin: true } }]
+    )
     t.ok(next.logs.some(line => line.includes('"admin.changed"')))
     await users.deleteOne({ number: early })
   })
@@ -53,7 +66,9 @@ t.test('ADMIN_NUMBERS', async t => {
 
   t.test('whose code others know is no admin, whatever the database says', async t => {
     const token = await service.tokenFor(TEST_NUMBER)
-    const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username: freshName(), number: TEST_NUMBER } })
+    const {
+      body: { user_id: id }
+    } = await call('POST', '/users', { token, json: { username: freshName(), number: TEST_NUMBER } })
     await users.updateOne({ _id: new ObjectId(id as string) }, { $set: { admin: true } })
     t.match(await call('GET', '/users', { token }), ADMINS_ONLY)
     await users.updateOne({ _id: new ObjectId(id as string) }, { $set: { admin: false } })
@@ -66,7 +81,8 @@ t.test('GET /users', async t => {
 
   t.test('lists everybody in the order of ids, a page at a time', async t => {
     for (let i = 0; i < 5; i++) await person()
-    const everybody = (await users.find({ username: { $exists: true } }).sort({ _id: 1 }).toArray()).map(({ _id }) => _id.toHexString())
+    const everybody = (await users.find({ username: { $exists: true } }).sort({ _id: 1 }).toArray()).map(({ _id }) =>
+      _id.toHexString())
     const seen: string[] = []
     let cursor: string | null = ''
     while (cursor !== null) {
@@ -84,27 +100,65 @@ t.test('GET /users', async t => {
     const meera = await person()
     await users.updateOne({ number: meera.phone }, { $set: { blocked: true } })
     const { body } = await list(`?number=${meera.phone.slice(3)}`)
-    t.strictSame(body, { users: [{ _id: meera.id, username: meera.username, number: meera.phone, created_on: clock.now.toISOString(), admin: false, blocked: true }], next_cursor: null })
+    t.strictSame(body, {
+      users: [
+        {
+          _id: meera.id,
+          username: meera.username,
+          number: meera.phone,
+          created_on: clock.now.toISOString(),
+          admin: false,
+          blocked: true
+        }
+      ],
+      next_cursor: null
+    })
   })
 
   t.test('finds a number in any notation, and a name by its beginning, whatever its case and form', async t => {
     const meera = await person('Straße (élan)')
     await person('Strassburg')
     await person('xStrasse')
-    for (const number of [meera.phone, meera.phone.slice(3), `0${meera.phone.slice(3)}`, `0091 ${meera.phone.slice(3)}`]) {
+    for (const number of [
+      meera.phone,
+      meera.phone.slice(3),
+      `0${meera.phone.slice(3)}`,
+      `0091 ${meera.phone.slice(3)}`
+    ]) {
       t.same(names(await list(`?number=${encodeURIComponent(number)}`)), ['Straße (élan)'], number)
     }
     t.same(names(await list(`?number=${encodeURIComponent(freshPhone())}`)), [])
-    for (const [prefix, expected] of [['strass', ['Straße (élan)', 'Strassburg']], ['STRAẞE', ['Straße (élan)']], ['straße (é', ['Straße (élan)']], ['straße (e\u0301', ['Straße (élan)']], ['ｓｔｒａｓｓｂ', ['Strassburg']], ['trass', []], ['.*', []], ['^str', []], ['straß.', []], ['(', []], ['$', []], ['\\', []]] as const) {
+    for (const [prefix, expected] of [
+      ['strass', ['Straße (élan)', 'Strassburg']],
+      ['STRAẞE', ['Straße (élan)']],
+      ['straße (é', ['Straße (élan)']],
+      ['straße (e\u0301', ['Straße (élan)']],
+      ['ｓｔｒａｓｓｂ', ['Strassburg']],
+      ['trass', []],
+      ['.*', []],
+      ['^str', []],
+      ['straß.', []],
+      ['(', []],
+      ['$', []],
+      ['\\', []]
+    ] as const) {
       t.same(names(await list(`?username=${encodeURIComponent(prefix)}`)), expected, prefix)
     }
     t.equal(names(await list('?username=')).length, names(await list()).length)
-    t.same(names(await list(`?username=stra&limit=1&cursor=${(await list('?username=stra&limit=1')).body.next_cursor}`)), ['Strassburg'])
+    t.same(
+      names(await list(`?username=stra&limit=1&cursor=${(await list('?username=stra&limit=1')).body.next_cursor}`)),
+      ['Strassburg']
+    )
   })
 
   t.test('serves at most 100', async t => {
     await insertRows(users, Array.from({ length: 101 }, () => userRow({ username: freshName() })))
-    t.same([await list(), await list('?limit=100'), await list('?limit=101'), await list('?limit=999999999')].map(({ body }) => body.users.length), [50, 100, 100, 100])
+    t.same(
+      [await list(), await list('?limit=100'), await list('?limit=101'), await list('?limit=999999999')].map(
+        ({ body }) => body.users.length
+      ),
+      [50, 100, 100, 100]
+    )
   })
 
   t.test('C8: refuses every other query', async t => {
@@ -112,10 +166,29 @@ t.test('GET /users', async t => {
     const value = (name: string) => ({ [name]: ['Not a valid value.'] })
     const string = (name: string) => ({ [name]: ['Not a valid string.'] })
     for (const [query, errors] of [
-      ['limit=0', value('limit')], ['limit=-1', value('limit')], ['limit=1.5', integer], ['limit=x', integer], ['limit=', integer], ['limit=1&limit=2', integer], ['limit[$gt]=1', integer], ['limit=1000000000', value('limit')],
-      ['cursor=', value('cursor')], ['cursor=x', value('cursor')], [`cursor=${UNKNOWN_ID}`, value('cursor')], ['cursor=%00', value('cursor')], ['cursor=AAAAAAAAAAAAAAA%3D', value('cursor')],
-      ...['cursor', 'username', 'number'].flatMap(name => [[`${name}=a&${name}=b`, string(name)], [`${name}[$gt]=`, string(name)], [`${name}[]=x`, string(name)], [`${name}[$regex]=.*`, string(name)]] as const),
-      ['number=', { number: ['Not a valid phone number.'] }], ['number=x', { number: ['Not a valid phone number.'] }], ['number=%7B%22%24ne%22%3Anull%7D', { number: ['Not a valid phone number.'] }]
+      ['limit=0', value('limit')],
+      ['limit=-1', value('limit')],
+      ['limit=1.5', integer],
+      ['limit=x', integer],
+      ['limit=', integer],
+      ['limit=1&limit=2', integer],
+      ['limit[$gt]=1', integer],
+      ['limit=1000000000', value('limit')],
+      ['cursor=', value('cursor')],
+      ['cursor=x', value('cursor')],
+      [`cursor=${UNKNOWN_ID}`, value('cursor')],
+      ['cursor=%00', value('cursor')],
+      ['cursor=AAAAAAAAAAAAAAA%3D', value('cursor')],
+      ...['cursor', 'username', 'number'].flatMap(name =>
+        [
+          [`${name}=a&${name}=b`, string(name)],
+          [`${name}[$gt]=`, string(name)],
+          [`${name}[]=x`, string(name)],
+          [`${name}[$regex]=.*`, string(name)]
+        ] as const),
+      ['number=', { number: ['Not a valid phone number.'] }],
+      ['number=x', { number: ['Not a valid phone number.'] }],
+      ['number=%7B%22%24ne%22%3Anull%7D', { number: ['Not a valid phone number.'] }]
     ] as const) {
       t.match(await list(`?${query}`), { status: 400, body: { errors } }, query)
     }
@@ -123,10 +196,13 @@ t.test('GET /users', async t => {
 
   t.test('is for admins alone, whatever they ask', async t => {
     const meera = await person()
-    for (const query of ['', '?limit=0', '?cursor=x', `?number=${encodeURIComponent(meera.phone)}`]) t.match(await list(query, meera.token), ADMINS_ONLY)
+    for (const query of ['', '?limit=0', '?cursor=x', `?number=${encodeURIComponent(meera.phone)}`]) {
+      t.match(await list(query, meera.token), ADMINS_ONLY)
+    }
     t.match(await list('', await service.tokenFor(freshPhone())), ADMINS_ONLY)
     t.match(await call('GET', '/users'), { status: 401 })
-    t.ok((await auditOf(app, meera.phone)).some(({ event, details }) => event === 'access.denied' && details.reason === 'not an admin'))
+    t.ok((await auditOf(app, meera.phone)).some(({ event, details }) =>
+      event === 'access.denied' && details.reason === 'not an admin'))
   })
 })
 
@@ -136,7 +212,20 @@ t.test('PATCH /users/{id}', async t => {
   t.test('makes an admin, and takes it back, at once here', async t => {
     const meera = await person()
     const { status, body, headers } = await change(meera.id, { admin: true })
-    t.strictSame([status, body], [200, { _id: meera.id, username: meera.username, number: meera.phone, created_on: clock.now.toISOString(), admin: true, blocked: false }])
+    t.strictSame(
+      [status, body],
+      [
+        200,
+        {
+          _id: meera.id,
+          username: meera.username,
+          number: meera.phone,
+          created_on: clock.now.toISOString(),
+          admin: true,
+          blocked: false
+        }
+      ]
+    )
     t.equal(headers.get('cache-control'), 'no-store')
     t.equal((await call('GET', '/users', { token: meera.token })).status, 200)
     t.equal((await other.call('GET', '/users', { token: meera.token })).status, 200)
@@ -144,8 +233,13 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await call('GET', '/users', { token: meera.token }), ADMINS_ONLY)
     clock.advance(10)
     t.match(await other.call('GET', '/users', { token: meera.token }), ADMINS_ONLY, 'within ten seconds everywhere')
-    const events = (await auditOf(app, meera.phone)).filter(({ event }) => event === 'admin.changed').map(({ details }) => details)
-    t.same(events.sort((a, b) => Number(a.admin) - Number(b.admin)), [false, true].map(admin => ({ by: chiefId, admin })))
+    const events = (await auditOf(app, meera.phone)).filter(({ event }) => event === 'admin.changed').map(
+      ({ details }) => details
+    )
+    t.same(
+      events.sort((a, b) => Number(a.admin) - Number(b.admin)),
+      [false, true].map(admin => ({ by: chiefId, admin }))
+    )
   })
 
   t.test('a blocked user is out: here at once, everywhere within ten seconds, and does not come in again', async t => {
@@ -159,10 +253,17 @@ t.test('PATCH /users/{id}', async t => {
     clock.advance(10)
     for (const token of [meera.token, second]) t.match(await other.call('GET', '/users/me', { token }), INVALID_TOKEN)
 
-    t.match(await call('POST', '/auth/verify-otp', { json: { phone: meera.phone, otp: service.lastCode(meera.phone) } }), { status: 200, body: { success: false, message: 'Invalid OTP' } }, 'a code that was out')
+    t.match(
+      await call('POST', '/auth/verify-otp', { json: { phone: meera.phone, otp: service.lastCode(meera.phone) } }),
+      { status: 200, body: { success: false, message: 'Invalid OTP' } },
+      'a code that was out'
+    )
     clock.advance(301)
     const texts = service.sms.length
-    t.match(await call('POST', '/auth/request-otp', { json: { phone: meera.phone } }), { status: 200, body: { message: 'OTP sent' } })
+    t.match(await call('POST', '/auth/request-otp', { json: { phone: meera.phone } }), {
+      status: 200,
+      body: { message: 'OTP sent' }
+    })
     t.equal(service.sms.length, texts)
 
     t.match(await change(meera.id, { blocked: false }), { status: 200, body: { blocked: false } })
@@ -186,7 +287,11 @@ t.test('PATCH /users/{id}', async t => {
     t.equal((await other.call('GET', '/users', { token: meera.token })).status, 200)
     t.match(await change(meera.id, { blocked: true }), { body: { admin: true, blocked: true } })
     t.match(await call('GET', '/users', { token: meera.token }), INVALID_TOKEN)
-    t.match(await other.call('PATCH', `/users/${meera.id}`, { token: meera.token, json: { blocked: false } }), INVALID_TOKEN, 'for what changes something at once everywhere')
+    t.match(
+      await other.call('PATCH', `/users/${meera.id}`, { token: meera.token, json: { blocked: false } }),
+      INVALID_TOKEN,
+      'for what changes something at once everywhere'
+    )
     clock.advance(10)
     t.match(await other.call('GET', '/users', { token: meera.token }), INVALID_TOKEN)
   })
@@ -194,7 +299,10 @@ t.test('PATCH /users/{id}', async t => {
   t.test('works for an account without a name, which is in no list', async t => {
     const { phone, token } = await service.signIn()
     const id = (await accountOf(app, phone)).toHexString()
-    t.match(await change(id, { blocked: true }), { status: 200, body: { _id: id, username: '', number: phone, admin: false, blocked: true } })
+    t.match(await change(id, { blocked: true }), {
+      status: 200,
+      body: { _id: id, username: '', number: phone, admin: false, blocked: true }
+    })
     t.match(await call('GET', '/auth/sessions', { token }), INVALID_TOKEN)
     t.same((await call('GET', `/users?number=${encodeURIComponent(phone)}`, { token: admin.token })).body.users, [])
     t.match(await call('GET', `/users/${id}`, { token: admin.token }), USER_NOT_FOUND)
@@ -215,7 +323,10 @@ t.test('PATCH /users/{id}', async t => {
   t.test('without a body, or of nothing, changes nothing', async t => {
     const meera = await person()
     const before = await users.findOne({ number: meera.phone })
-    t.match(await call('PATCH', `/users/${meera.id}`, { token: admin.token }), { status: 200, body: { admin: false, blocked: false } })
+    t.match(await call('PATCH', `/users/${meera.id}`, { token: admin.token }), {
+      status: 200,
+      body: { admin: false, blocked: false }
+    })
     t.match(await change(meera.id, {}), { status: 200 })
     t.same(await users.findOne({ number: meera.phone }), before)
   })
@@ -223,9 +334,31 @@ t.test('PATCH /users/{id}', async t => {
   t.test('C1: changes nothing else', async t => {
     const meera = await person()
     const before = await users.findOne({ number: meera.phone })
-    t.equal((await change(meera.id, { _id: UNKNOWN_ID, username: 'x', username_key: 'x', number: freshPhone(), created_on: 0, sessions: [], deleting: 0, former_numbers: [], old_number: 'x', $set: { admin: true }, prototype: { admin: true } })).status, 200)
+    t.equal(
+      (await change(meera.id, {
+        _id: UNKNOWN_ID,
+        username: 'x',
+        username_key: 'x',
+        number: freshPhone(),
+        created_on: 0,
+        sessions: [],
+        deleting: 0,
+        former_numbers: [],
+        old_number: 'x',
+        $set: { admin: true },
+        prototype: { admin: true }
+      })).status,
+      200
+    )
     for (const body of ['{"__proto__":{"admin":true}}', '{"constructor":{"prototype":{"blocked":true}}}']) {
-      t.match(await call('PATCH', `/users/${meera.id}`, { token: admin.token, body, headers: { 'content-type': 'application/json' } }), { status: 200, body: { admin: false, blocked: false } })
+      t.match(
+        await call('PATCH', `/users/${meera.id}`, {
+          token: admin.token,
+          body,
+          headers: { 'content-type': 'application/json' }
+        }),
+        { status: 200, body: { admin: false, blocked: false } }
+      )
     }
     t.same(await users.findOne({ number: meera.phone }), before)
   })
@@ -233,21 +366,51 @@ t.test('PATCH /users/{id}', async t => {
   t.test('C8: wants JSON booleans', async t => {
     const meera = await person()
     for (const name of ['admin', 'blocked']) {
-      for (const value of [null, 'true', 'false', '', 0, 1, [], [true], {}, { $ne: null }, { $gt: '' }]) t.match(await change(meera.id, { [name]: value }), { status: 400, body: { errors: { [name]: ['Not a valid boolean.'] } } }, `${name}: ${JSON.stringify(value)}`)
+      for (const value of [null, 'true', 'false', '', 0, 1, [], [true], {}, { $ne: null }, { $gt: '' }]) {
+        t.match(
+          await change(meera.id, { [name]: value }),
+          { status: 400, body: { errors: { [name]: ['Not a valid boolean.'] } } },
+          `${name}: ${JSON.stringify(value)}`
+        )
+      }
     }
-    for (const body of ['[]', '"x"', 'null', '{']) t.match(await call('PATCH', `/users/${meera.id}`, { token: admin.token, body, headers: { 'content-type': 'application/json' } }), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
+    for (const body of ['[]', '"x"', 'null', '{']) {
+      t.match(
+        await call('PATCH', `/users/${meera.id}`, {
+          token: admin.token,
+          body,
+          headers: { 'content-type': 'application/json' }
+        }),
+        { status: 400, body: { errors: { _schema: ['Invalid input.'] } } }
+      )
+    }
     t.match(await users.findOne({ number: meera.phone }), { admin: false })
   })
 
   t.test('C7: wants an id', async t => {
-    for (const id of ['x', '123456789012', UNKNOWN_ID.slice(1), `${UNKNOWN_ID}0`, UNKNOWN_ID.toUpperCase(), encodeURIComponent('[object Object]'), '%00', `${UNKNOWN_ID}%00`, encodeURIComponent('{"$ne":null}')]) t.match(await change(id, { blocked: true }), INVALID_ID, id)
+    for (const id of [
+      'x',
+      '123456789012',
+      UNKNOWN_ID.slice(1),
+      `${UNKNOWN_ID}0`,
+      UNKNOWN_ID.toUpperCase(),
+      encodeURIComponent('[object Object]'),
+      '%00',
+      `${UNKNOWN_ID}%00`,
+      encodeURIComponent('{"$ne":null}')
+    ]) {
+      t.match(await change(id, { blocked: true }), INVALID_ID, id)
+    }
     t.match(await change(UNKNOWN_ID, { blocked: true }), USER_NOT_FOUND)
     t.match(await change(UNKNOWN_ID, {}), USER_NOT_FOUND)
   })
 
   t.test('a test number never becomes an admin', async t => {
     const id = (await users.findOne({ number: TEST_NUMBER }))!._id.toHexString()
-    t.match(await change(id, { admin: true, blocked: true }), { status: 400, body: { errors: { admin: ['Not a valid value.'] } } })
+    t.match(await change(id, { admin: true, blocked: true }), {
+      status: 400,
+      body: { errors: { admin: ['Not a valid value.'] } }
+    })
     t.match(await users.findOne({ number: TEST_NUMBER }), { admin: false })
     t.equal((await change(id, { admin: false })).status, 200)
   })
@@ -255,14 +418,29 @@ t.test('PATCH /users/{id}', async t => {
   t.test('a row without a number can be blocked, too', async t => {
     const _id = new ObjectId()
     await users.insertOne(userRow({ _id, username: freshName(), old_number: '98765' }))
-    t.match(await change(_id.toHexString(), { blocked: true }), { status: 200, body: { number: '98765', blocked: true } })
+    t.match(await change(_id.toHexString(), { blocked: true }), {
+      status: 200,
+      body: { number: '98765', blocked: true }
+    })
   })
 
   t.test('is for admins alone: nobody else learns who is there', async t => {
     const [meera, asha] = [await person(), await person()]
-    for (const [id, body] of [[asha.id, { blocked: true }], [meera.id, { admin: true }], [UNKNOWN_ID, {}], ['x', { admin: 1 }]] as const) t.match(await change(id, body, meera.token), ADMINS_ONLY)
+    for (const [id, body] of [
+      [asha.id, { blocked: true }],
+      [meera.id, { admin: true }],
+      [UNKNOWN_ID, {}],
+      ['x', { admin: 1 }]
+    ] as const) {
+      t.match(await change(id, body, meera.token), ADMINS_ONLY)
+    }
     t.match(await call('PATCH', `/users/${asha.id}`, { json: {} }), { status: 401 })
-    t.match(await users.find({ number: { $in: [meera.phone, asha.phone] }, $or: [{ admin: true }, { blocked: true }] }).toArray(), [])
+    t.match(
+      await users
+        .find({ number: { $in: [meera.phone, asha.phone] }, $or: [{ admin: true }, { blocked: true }] })
+        .toArray(),
+      []
+    )
   })
 })
 
@@ -277,30 +455,63 @@ t.test('POST /users by an admin', async t => {
       t.match(await users.findOne({ _id: new ObjectId(body.user_id as string) }), { username, number, admin: stored })
       t.same((await create({ username, number, admin: !stored })).body, body, 'again, and nothing changes')
       t.match(await users.findOne({ number }), { admin: stored })
-      t.match(await create({ username: freshName(), number }), { status: 409, body: { error: 'Phone number already in use' } })
-      t.match(await create({ username, number: freshPhone() }), { status: 409, body: { error: 'Username already in use' } })
-      t.ok((await auditOf(app, number)).some(({ event, details }) => event === 'user.created' && details.by === chiefId))
+      t.match(await create({ username: freshName(), number }), {
+        status: 409,
+        body: { error: 'Phone number already in use' }
+      })
+      t.match(await create({ username, number: freshPhone() }), {
+        status: 409,
+        body: { error: 'Username already in use' }
+      })
+      t.ok((await auditOf(app, number)).some(({ event, details }) =>
+        event === 'user.created' && details.by === chiefId))
     }
   })
 
   t.test('wants a JSON boolean, and no test number', async t => {
-    for (const admin of [null, 'true', 1, [], {}, { $ne: null }]) t.match(await create({ username: freshName(), number: freshPhone(), admin }), { status: 400, body: { errors: { admin: ['Not a valid boolean.'] } } }, JSON.stringify(admin))
-    t.match(await create({ username: freshName(), number: TEST_NUMBER, admin: true }), { status: 400, body: { errors: { admin: ['Not a valid value.'] } } })
+    for (const admin of [null, 'true', 1, [], {}, { $ne: null }]) {
+      t.match(
+        await create({ username: freshName(), number: freshPhone(), admin }),
+        { status: 400, body: { errors: { admin: ['Not a valid boolean.'] } } },
+        JSON.stringify(admin)
+      )
+    }
+    t.match(await create({ username: freshName(), number: TEST_NUMBER, admin: true }), {
+      status: 400,
+      body: { errors: { admin: ['Not a valid value.'] } }
+    })
   })
 
   t.test('of anybody else counts for nothing', async t => {
     const meera = await person()
     const number = freshPhone()
-    t.match(await create({ username: freshName(), number, admin: true }, meera.token), { status: 403, body: { error: 'Phone number is not your own' } })
-    t.match(await create({ username: meera.username, number: meera.phone, admin: true }, meera.token), { status: 201, body: { user_id: meera.id } })
-    t.match([await users.countDocuments({ number }), await users.findOne({ number: meera.phone })], [0, { admin: false }])
+    t.match(await create({ username: freshName(), number, admin: true }, meera.token), {
+      status: 403,
+      body: { error: 'Phone number is not your own' }
+    })
+    t.match(await create({ username: meera.username, number: meera.phone, admin: true }, meera.token), {
+      status: 201,
+      body: { user_id: meera.id }
+    })
+    t.match(
+      [await users.countDocuments({ number }), await users.findOne({ number: meera.phone })],
+      [0, { admin: false }]
+    )
   })
 })
 
 t.test('GET /users/{id} by an admin has the whole number', async t => {
   const [meera, asha] = [await person(), await person()]
-  t.strictSame((await call('GET', `/users/${meera.id}`, { token: admin.token })).body, { _id: meera.id, username: meera.username, number: meera.phone, created_on: clock.now.toISOString() })
-  t.equal((await call('GET', `/users/${meera.id}`, { token: asha.token })).body.number, `+********${meera.phone.slice(-4)}`)
+  t.strictSame((await call('GET', `/users/${meera.id}`, { token: admin.token })).body, {
+    _id: meera.id,
+    username: meera.username,
+    number: meera.phone,
+    created_on: clock.now.toISOString()
+  })
+  t.equal(
+    (await call('GET', `/users/${meera.id}`, { token: asha.token })).body.number,
+    `+********${meera.phone.slice(-4)}`
+  )
 })
 
 t.test('no audit row holds a whole number', async t => {

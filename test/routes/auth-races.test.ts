@@ -20,37 +20,56 @@ const instances = await Promise.all([1, 2].map(async () => {
 const { service, burst } = instances[0]!
 
 t.test(`POST ${VERIFY}`, async t => {
-  t.test(`A6: 50 verifies of one right code at once, over two instances, give exactly one token, ${ROUNDS} times`, async t => {
-    const strays: unknown[] = []
-    for (const phone of await phonesWithCode()) {
-      const otp = service.lastCode(phone)
-      const answers = await everywhere(Array.from({ length: 50 }, () => ({ path: VERIFY, json: { phone, otp } })))
-      const tokens = answers.filter(({ body }) => body.success === true && typeof body.access_token === 'string')
-      const seen = [tokens.length, invalid(answers)]
-      if (seen.join() !== '1,49') strays.push(seen)
+  t.test(
+    `A6: 50 verifies of one right code at once, over two instances, give exactly one token, ${ROUNDS} times`,
+    async t => {
+      const strays: unknown[] = []
+      for (const phone of await phonesWithCode()) {
+        const otp = service.lastCode(phone)
+        const answers = await everywhere(Array.from({ length: 50 }, () => ({ path: VERIFY, json: { phone, otp } })))
+        const tokens = answers.filter(({ body }) => body.success === true && typeof body.access_token === 'string')
+        const seen = [tokens.length, invalid(answers)]
+        if (seen.join() !== '1,49') strays.push(seen)
+      }
+      t.same(strays, [])
     }
-    t.same(strays, [])
-  })
+  )
 
-  t.test(`A1: of ${GUESSES} wrong guesses one after another five are compared, and then the code is dead even for who knows it`, async t => {
-    const phone = freshPhone()
-    await burst([{ path: REQUEST, json: { phone } }])
-    const code = Number(service.lastCode(phone))
-    let refused = 0
-    for (let i = 1; i <= GUESSES; i++) refused += invalid(await burst([{ path: VERIFY, json: { phone, otp: String((code + i) % 1_000_000).padStart(6, '0') } }]))
-    const stored = stateOf(await service.app.collections.otps.findOne({ _id: phone }))
-    t.same([refused, stored?.challenge?.tries, stored?.failures.dates.length], [GUESSES, 5, 5])
-    t.equal(invalid(await burst([{ path: VERIFY, json: { phone, otp: service.lastCode(phone) } }])), 1)
-  })
+  t.test(
+    `A1: of ${GUESSES} wrong guesses one after another five are compared, and then the code is dead even for who knows it`,
+    async t => {
+      const phone = freshPhone()
+      await burst([{ path: REQUEST, json: { phone } }])
+      const code = Number(service.lastCode(phone))
+      let refused = 0
+      for (let i = 1; i <= GUESSES; i++) {
+        refused += invalid(await burst([
+          { path: VERIFY, json: { phone, otp: String((code + i) % 1_000_000).padStart(6, '0') } }
+        ]))
+      }
+      const stored = stateOf(await service.app.collections.otps.findOne({ _id: phone }))
+      t.same([refused, stored?.challenge?.tries, stored?.failures.dates.length], [GUESSES, 5, 5])
+      t.equal(invalid(await burst([{ path: VERIFY, json: { phone, otp: service.lastCode(phone) } }])), 1)
+    }
+  )
 
   t.test(`A2: of 500 wrong guesses at once, over two instances, five are compared, ${ROUNDS} times`, async t => {
     const strays: unknown[] = []
     for (const phone of await phonesWithCode()) {
       const code = Number(service.lastCode(phone))
-      const answers = await everywhere(Array.from({ length: 500 }, (_, i) => ({ path: VERIFY, json: { phone, otp: String((code + i + 1) % 1_000_000).padStart(6, '0') } })))
+      const answers = await everywhere(Array.from({ length: 500 }, (_, i) => ({
+        path: VERIFY,
+        json: { phone, otp: String((code + i + 1) % 1_000_000).padStart(6, '0') }
+      })))
       const stored = stateOf(await service.app.collections.otps.findOne({ _id: phone }))
       const after = await burst([{ path: VERIFY, json: { phone, otp: service.lastCode(phone) } }])
-      const seen = [invalid(answers), stored?.challenge?.tries, stored?.failures.row, stored?.failures.dates.length, invalid(after)]
+      const seen = [
+        invalid(answers),
+        stored?.challenge?.tries,
+        stored?.failures.row,
+        stored?.failures.dates.length,
+        invalid(after)
+      ]
       if (seen.join() !== '500,5,5,5,1') strays.push(seen)
     }
     t.same(strays, [])
@@ -68,7 +87,8 @@ async function phonesWithCode (): Promise<string[]> {
 
 /** All at once, by turns to each instance. */
 async function everywhere (posts: Post[]): Promise<Answer[]> {
-  const shares = await Promise.all(instances.map(({ burst }, share) => burst(posts.filter((_, i) => i % instances.length === share))))
+  const shares = await Promise.all(instances.map(({ burst }, share) =>
+    burst(posts.filter((_, i) => i % instances.length === share))))
   return shares.flat()
 }
 

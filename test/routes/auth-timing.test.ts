@@ -16,7 +16,10 @@ const { call, app: { collections } } = service
 
 t.test(`A15: how long an answer takes tells nothing, in 2 × ${SAMPLES} interleaved samples`, async t => {
   const known = Array.from({ length: SAMPLES + WARM_UP }, freshPhone)
-  await insertRows(collections.users, known.map((number, i) => userRow({ username: `known${i}`, username_key: `known${i}`, number })))
+  await insertRows(
+    collections.users,
+    known.map((number, i) => userRow({ username: `known${i}`, username_key: `known${i}`, number }))
+  )
   const unknown = known.map(freshPhone)
   const dead = freshPhone()
   await call('POST', REQUEST, { json: { phone: dead } })
@@ -26,8 +29,14 @@ t.test(`A15: how long an answer takes tells nothing, in 2 × ${SAMPLES} interlea
 
   const guess = (phone: string, otp: string) => call('POST', VERIFY, { json: { phone, otp } })
   const pairs: Array<[string, Array<(i: number) => Promise<{ status: number, text: string }>>]> = [
-    ['a guess for a known and for an unknown phone', [i => guess(known[i]!, '123456'), i => guess(unknown[i]!, '123456')]],
-    ['a request for a known and for an unknown phone', [known, unknown].map(phones => (i: number) => call('POST', REQUEST, { json: { phone: phones[i] } }))],
+    [
+      'a guess for a known and for an unknown phone',
+      [i => guess(known[i]!, '123456'), i => guess(unknown[i]!, '123456')]
+    ],
+    [
+      'a request for a known and for an unknown phone',
+      [known, unknown].map(phones => (i: number) => call('POST', REQUEST, { json: { phone: phones[i] } }))
+    ],
     ['the right and a wrong code, when neither helps', [() => guess(dead, right), () => guess(dead, wrong)]]
   ]
   for (const [name, sides] of pairs) {
@@ -49,9 +58,13 @@ t.test(`A15: how long an answer takes tells nothing, in 2 × ${SAMPLES} interlea
 })
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!
-const difference = (pairs: Array<[number, number]>) => Math.abs(median(pairs.map(([a]) => a)) - median(pairs.map(([, b]) => b)))
+const difference = (pairs: Array<[number, number]>) => Math.abs(
+  median(pairs.map(([a]) => a)) - median(pairs.map(([, b]) => b))
+)
 
 /** The largest difference that chance makes: of many with the sides of each pair swapped at random. */
 function noise (pairs: Array<[number, number]>): number {
-  return Math.max(...Array.from({ length: SHUFFLES }, () => difference(pairs.map(([a, b]) => Math.random() < 0.5 ? [a, b] : [b, a]))))
+  return Math.max(
+    ...Array.from({ length: SHUFFLES }, () => difference(pairs.map(([a, b]) => Math.random() < 0.5 ? [a, b] : [b, a])))
+  )
 }

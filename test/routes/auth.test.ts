@@ -11,59 +11,119 @@ const service = await start()
 const { call, clock, sms } = service
 const burst = burstOf(t, service)
 
-for (const [path, valid] of [[REQUEST, { phone: '+919876500000' }], [VERIFY, { phone: '+919876500000', otp: '123456' }]] as const) {
+for (const [path, valid] of [
+  [REQUEST, { phone: '+919876500000' }],
+  [VERIFY, { phone: '+919876500000', otp: '123456' }]
+] as const) {
   t.test(`POST ${path}`, async t => {
     const missing = Object.fromEntries(Object.keys(valid).map(name => [name, ['Missing data for required field.']]))
 
     t.test('names every missing member', async t => {
       refused(t, await call('POST', path, { json: {} }), missing)
-      for (const name of Object.keys(valid)) refused(t, await call('POST', path, { json: { ...valid, [name]: undefined } }), { [name]: missing[name]! }, name)
+      for (const name of Object.keys(valid)) {
+        refused(
+          t,
+          await call('POST', path, { json: { ...valid, [name]: undefined } }),
+          { [name]: missing[name]! },
+          name
+        )
+      }
     })
 
     t.test('A14, C8: a member of another type is no string, null included, and is not made one', async t => {
       for (const name of Object.keys(valid)) {
         for (const value of [null, 9876543210, 0, 1.5, true, false, [], ['9876543210'], {}, { $ne: '' }, { $gt: '' }]) {
-          refused(t, await call('POST', path, { json: { ...valid, [name]: value } }), { [name]: ['Not a valid string.'] }, `${name}: ${JSON.stringify(value)}`)
+          refused(
+            t,
+            await call('POST', path, { json: { ...valid, [name]: value } }),
+            { [name]: ['Not a valid string.'] },
+            `${name}: ${JSON.stringify(value)}`
+          )
         }
       }
     })
 
     t.test('A13: refuses what is no phone number', async t => {
-      for (const phone of ['', ' ', 'x', '12', 'tel:+919876500000', '+919876500000 ext 1', '9876500000\0', '\u200f9876500000', '1234567890123456', '+0', '9'.repeat(10_000), '\ud800']) {
-        refused(t, await call('POST', path, { json: { ...valid, phone } }), { phone: ['Not a valid phone number.'] }, JSON.stringify(phone.slice(0, 30)).replace(/[^ -~]/g, '?'))
+      for (const phone of [
+        '',
+        ' ',
+        'x',
+        '12',
+        'tel:+919876500000',
+        '+919876500000 ext 1',
+        '9876500000\0',
+        '\u200f9876500000',
+        '1234567890123456',
+        '+0',
+        '9'.repeat(10_000),
+        '\ud800'
+      ]) {
+        refused(
+          t,
+          await call('POST', path, { json: { ...valid, phone } }),
+          { phone: ['Not a valid phone number.'] },
+          JSON.stringify(phone.slice(0, 30)).replace(/[^ -~]/g, '?')
+        )
       }
     })
 
     t.test('wants a JSON object', async t => {
       const headers = { 'content-type': 'application/json' }
-      const documents = ['', ' ', '[]', '"x"', '1', 'null', 'true', `[${JSON.stringify(valid)}]`, '{', '{"phone":', `${JSON.stringify(valid)}x`, "{'phone':'1'}", `\ufeff${JSON.stringify(valid)}`, '\u0000', 'NaN']
-      for (const body of documents) refused(t, await call('POST', path, { body, headers }), { _schema: ['Invalid input.'] }, JSON.stringify(body).replace(/[^ -~]/g, '?'))
-      refused(t, await call('POST', path, { body: Buffer.from('{"phone":"\xff"}', 'latin1'), headers }), { _schema: ['Invalid input.'] }, 'no UTF-8')
+      const documents = [
+        '', ' ', '[]', '"x"', '1', 'null', 'true', `[${JSON.stringify(valid)}]`, '{', '{"phone":',
+        `${JSON.stringify(valid)}x`, "{'phone':'1'}", `\ufeff${JSON.stringify(valid)}`, '\u0000', 'NaN'
+      ]
+      for (const body of documents) {
+        refused(
+          t,
+          await call('POST', path, { body, headers }),
+          { _schema: ['Invalid input.'] },
+          JSON.stringify(body).replace(/[^ -~]/g, '?')
+        )
+      }
+      refused(
+        t,
+        await call('POST', path, { body: Buffer.from('{"phone":"\xff"}', 'latin1'), headers }),
+        { _schema: ['Invalid input.'] },
+        'no UTF-8'
+      )
       refused(t, await call('POST', path), { _schema: ['Invalid input.'] }, 'no body')
     })
 
     t.test('reads JSON in UTF-8 and nothing else', async t => {
       const body = JSON.stringify(valid)
-      for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/xml', 'application/jsonp', 'application/json-patch+json', 'application/json; charset=utf-16', 'application', ';', 'text/json']) {
+      for (const type of [
+        'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/xml',
+        'application/jsonp', 'application/json-patch+json', 'application/json; charset=utf-16', 'application', ';',
+        'text/json'
+      ]) {
         const { status, body: answer } = await call('POST', path, { body, headers: { 'content-type': type } })
         t.same([status, answer], [415, { error: 'Unsupported media type' }], type)
       }
       const { status, body: answer } = await call('POST', path, { body: Buffer.from(body) })
       t.same([status, answer], [415, { error: 'Unsupported media type' }], 'no content type')
-      for (const type of ['application/json', 'Application/JSON', 'application/json; charset=utf-8', 'application/json;charset="UTF-8"']) {
+      for (const type of [
+        'application/json', 'Application/JSON', 'application/json; charset=utf-8', 'application/json;charset="UTF-8"'
+      ]) {
         t.equal((await call('POST', path, { body, headers: { 'content-type': type } })).status, 200, type)
       }
     })
 
     t.test('reads 16 KiB at most', async t => {
-      const json = (bytes: number) => ({ ...valid, padding: 'x'.repeat(bytes - JSON.stringify({ ...valid, padding: '' }).length) })
+      const json = (bytes: number) => ({
+        ...valid,
+        padding: 'x'.repeat(bytes - JSON.stringify({ ...valid, padding: '' }).length)
+      })
       t.equal((await call('POST', path, { json: json(16 * 1024) })).status, 200)
       const { status, body } = await call('POST', path, { json: json(16 * 1024 + 1) })
       t.same([status, body], [413, { error: 'Request body is larger than 16384 bytes' }])
     })
 
     t.test('ignores members it does not know', async t => {
-      t.equal((await call('POST', path, { json: { ...valid, admin: true, code: 1, $where: 'x', constructor: 'x' } })).status, 200)
+      t.equal(
+        (await call('POST', path, { json: { ...valid, admin: true, code: 1, $where: 'x', constructor: 'x' } })).status,
+        200
+      )
     })
 
     t.test('answers no other method', async t => {
@@ -104,21 +164,40 @@ t.test(`POST ${REQUEST}`, async t => {
 
   t.test('takes the platforms it knows', async t => {
     for (const platform of ['', 'Android', 'windows', 'web ', '__proto__', 'toString']) {
-      refused(t, await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }), { platform: ['Must be one of: android, ios, web, other.'] }, platform)
+      refused(
+        t,
+        await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }),
+        { platform: ['Must be one of: android, ios, web, other.'] },
+        platform
+      )
     }
     for (const platform of [null, 1, true, [], ['ios'], {}]) {
-      refused(t, await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }), { platform: ['Not a valid string.'] }, JSON.stringify(platform))
+      refused(
+        t,
+        await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }),
+        { platform: ['Not a valid string.'] },
+        JSON.stringify(platform)
+      )
     }
   })
 
   t.test('names everything that is wrong at once', async t => {
-    refused(t, await call('POST', REQUEST, { json: { phone: 1, platform: 'x' } }), { phone: ['Not a valid string.'], platform: ['Must be one of: android, ios, web, other.'] })
+    refused(t, await call('POST', REQUEST, { json: { phone: 1, platform: 'x' } }), {
+      phone: ['Not a valid string.'],
+      platform: ['Must be one of: android, ios, web, other.']
+    })
   })
 
   t.test('A13: knows one number in every notation', async t => {
     const phone = freshPhone()
     const national = phone.slice(3)
-    for (const way of [national, `0${national}`, `+91 ${national.slice(0, 5)}-${national.slice(5)}`, `0091${national}`, national.replace(/\d/g, digit => String.fromCharCode(digit.charCodeAt(0) + 0xfee0))]) {
+    for (const way of [
+      national,
+      `0${national}`,
+      `+91 ${national.slice(0, 5)}-${national.slice(5)}`,
+      `0091${national}`,
+      national.replace(/\d/g, digit => String.fromCharCode(digit.charCodeAt(0) + 0xfee0))
+    ]) {
       t.equal((await requestOtp(way)).status, 200)
     }
     t.same(textsTo(phone).length, 1, 'the gap holds for all of them')
@@ -139,7 +218,17 @@ t.test(`POST ${REQUEST}`, async t => {
 
   t.test('a second request within the gap answers the same and sends nothing', async t => {
     const phone = freshPhone()
-    for (const [seconds, sent] of [[0, 1], [14.999, 1], [0.001, 2], [29.999, 2], [0.001, 3], [59.999, 3], [0.001, 4], [119.999, 4], [0.001, 5]] as const) {
+    for (const [seconds, sent] of [
+      [0, 1],
+      [14.999, 1],
+      [0.001, 2],
+      [29.999, 2],
+      [0.001, 3],
+      [59.999, 3],
+      [0.001, 4],
+      [119.999, 4],
+      [0.001, 5]
+    ] as const) {
       clock.advance(seconds)
       t.same((await requestOtp(phone)).body, { message: 'OTP sent' })
       t.same(textsTo(phone).length, sent)
@@ -179,11 +268,21 @@ t.test(`POST ${VERIFY}`, async t => {
     const otp = service.lastCode(phone)
     const { status, body } = await verify(phone, otp)
     t.equal(status, 200)
-    t.same({ ...body, access_token: '' }, { success: true, message: 'OTP verified', access_token: '', token_type: 'Bearer', expires_in: 365 * 86_400 })
+    t.same({ ...body, access_token: '' }, {
+      success: true,
+      message: 'OTP verified',
+      access_token: '',
+      token_type: 'Bearer',
+      expires_in: 365 * 86_400
+    })
     const claims = JSON.parse(Buffer.from(body.access_token.split('.')[1], 'base64url').toString())
     t.match(claims, { sub: /^[0-9a-f]{24}$/, iss: 'hookaba', aud: 'hookaba', iat: Number, exp: Number })
     t.equal(claims.exp - claims.iat, body.expires_in)
-    t.equal((await call('GET', '/users/me', { token: body.access_token })).status, 404, 'the token is taken; there is no user yet')
+    t.equal(
+      (await call('GET', '/users/me', { token: body.access_token })).status,
+      404,
+      'the token is taken; there is no user yet'
+    )
     t.same((await verify(phone, otp)).body, INVALID)
   })
 
@@ -211,20 +310,38 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
   })
 
-  t.test('A8: of processes whose clocks differ by a minute each takes the other\'s codes, and a clock that steps back ends none', async t => {
-    const late = await startService(t, { services: service.services, now: () => new Date(clock.now.getTime() - 30_000) })
-    const early = await startService(t, { services: service.services, now: () => new Date(clock.now.getTime() + 30_000) })
-    const [first, second, third] = [freshPhone(), freshPhone(), freshPhone()]
-    await late.call('POST', REQUEST, { json: { phone: first } })
-    await early.call('POST', REQUEST, { json: { phone: second } })
-    const answers = [await early.call('POST', VERIFY, { json: { phone: first, otp: late.lastCode(first) } }), await late.call('POST', VERIFY, { json: { phone: second, otp: early.lastCode(second) } })]
-    await requestOtp(third)
-    clock.advance(-300)
-    answers.push(await verify(third, service.lastCode(third)))
-    clock.advance(300)
-    for (const { body } of answers) t.match(body, { success: true })
-    for (const { body } of answers.slice(0, 2)) t.equal((await late.call('GET', '/auth/sessions', { token: body.access_token })).status, 200, 'and the tokens, too')
-  })
+  t.test(
+    'A8: of processes whose clocks differ by a minute each takes the other\'s codes, and a clock that steps back ends none',
+    async t => {
+      const late = await startService(t, {
+        services: service.services,
+        now: () => new Date(clock.now.getTime() - 30_000)
+      })
+      const early = await startService(t, {
+        services: service.services,
+        now: () => new Date(clock.now.getTime() + 30_000)
+      })
+      const [first, second, third] = [freshPhone(), freshPhone(), freshPhone()]
+      await late.call('POST', REQUEST, { json: { phone: first } })
+      await early.call('POST', REQUEST, { json: { phone: second } })
+      const answers = [
+        await early.call('POST', VERIFY, { json: { phone: first, otp: late.lastCode(first) } }),
+        await late.call('POST', VERIFY, { json: { phone: second, otp: early.lastCode(second) } })
+      ]
+      await requestOtp(third)
+      clock.advance(-300)
+      answers.push(await verify(third, service.lastCode(third)))
+      clock.advance(300)
+      for (const { body } of answers) t.match(body, { success: true })
+      for (const { body } of answers.slice(0, 2)) {
+        t.equal(
+          (await late.call('GET', '/auth/sessions', { token: body.access_token })).status,
+          200,
+          'and the tokens, too'
+        )
+      }
+    }
+  )
 
   t.test('the fifth guess may be the right one', async t => {
     const phone = freshPhone()
@@ -248,7 +365,21 @@ t.test(`POST ${VERIFY}`, async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     const code = service.lastCode(phone)
-    for (const otp of ['', ' ', '12345', '1234567', 'abcdef', ` ${code}`, `${code} `, `${code}\n`, `${code}\0`, '①②③④⑤⑥', '9'.repeat(10_000), '\ud800', '$ne']) {
+    for (const otp of [
+      '',
+      ' ',
+      '12345',
+      '1234567',
+      'abcdef',
+      ` ${code}`,
+      `${code} `,
+      `${code}\n`,
+      `${code}\0`,
+      '①②③④⑤⑥',
+      '9'.repeat(10_000),
+      '\ud800',
+      '$ne'
+    ]) {
       const { status, body } = await verify(phone, otp)
       t.same([status, body], [200, INVALID])
     }
@@ -259,7 +390,9 @@ t.test(`POST ${VERIFY}`, async t => {
     const [mine, yours] = [freshPhone(), freshPhone()]
     await requestOtp(mine)
     await requestOtp(yours)
-    if (service.lastCode(mine) !== service.lastCode(yours)) t.same((await verify(yours, service.lastCode(mine))).body, INVALID)
+    if (service.lastCode(mine) !== service.lastCode(yours)) {
+      t.same((await verify(yours, service.lastCode(mine))).body, INVALID)
+    }
     t.match((await verify(yours, service.lastCode(yours))).body, { success: true })
   })
 
@@ -289,41 +422,56 @@ t.test(`POST ${VERIFY}`, async t => {
 })
 
 t.test('logs', async t => {
-  t.test('A11: every event of a login is logged with a masked number, and never a code, a number or a token', async t => {
-    const service = await start({}, t)
-    const { call } = service
-    const phone = freshPhone()
-    const codes: string[] = []
-    const tokens: string[] = []
-    const request = () => call('POST', REQUEST, { json: { phone }, headers: elsewhere() })
-    const guess = async (otp: string) => {
-      codes.push(otp)
-      const { body } = await call('POST', VERIFY, { json: { phone, otp } })
-      if (body.access_token) tokens.push(body.access_token)
-    }
-    await request()
-    await request()
-    await guess(wrongCode(phone, service))
-    await guess(service.lastCode(phone))
-    for (let text = 2; text <= 4; text++) {
+  t.test(
+    'A11: every event of a login is logged with a masked number, and never a code, a number or a token',
+    async t => {
+      const service = await start({}, t)
+      const { call } = service
+      const phone = freshPhone()
+      const codes: string[] = []
+      const tokens: string[] = []
+      const request = () => call('POST', REQUEST, { json: { phone }, headers: elsewhere() })
+      const guess = async (otp: string) => {
+        codes.push(otp)
+        const { body } = await call('POST', VERIFY, { json: { phone, otp } })
+        if (body.access_token) tokens.push(body.access_token)
+      }
       await request()
-      for (let tries = 1; tries <= 5; tries++) await guess(wrongCode(phone, service))
-    }
-    service.clock.advance(900)
-    for (let text = 1; text <= 5; text++) {
       await request()
+      await guess(wrongCode(phone, service))
       await guess(service.lastCode(phone))
-    }
-    await request()
+      for (let text = 2; text <= 4; text++) {
+        await request()
+        for (let tries = 1; tries <= 5; tries++) await guess(wrongCode(phone, service))
+      }
+      service.clock.advance(900)
+      for (let text = 1; text <= 5; text++) {
+        await request()
+        await guess(service.lastCode(phone))
+      }
+      await request()
 
-    for (const event of ['otp.requested', 'otp.sent', 'otp.already_sent', 'otp.rejected', 'otp.verified', 'otp.locked', 'otp.limited']) {
-      const lines = events(service, event)
-      t.ok(lines.length > 0, event)
-      t.ok(lines.every(({ phone: masked, reqId }) => masked === `+********${phone.slice(-4)}` && typeof reqId === 'string'), `${event} names the phone, masked, and the request`)
+      for (const event of [
+        'otp.requested', 'otp.sent', 'otp.already_sent', 'otp.rejected', 'otp.verified', 'otp.locked', 'otp.limited'
+      ]) {
+        const lines = events(service, event)
+        t.ok(lines.length > 0, event)
+        t.ok(
+          lines.every(({ phone: masked, reqId }) =>
+            masked === `+********${phone.slice(-4)}` && typeof reqId === 'string'),
+        `${event} names the phone, masked, and the request`
+        )
+      }
+      t.ok(tokens.length >= 2)
+      noLeak(
+        t,
+        service,
+        phone,
+        [...codes, ...sms.map(({ body }) => codeIn({ body }))].filter(code => /^\d{6}$/.test(code)),
+        tokens
+      )
     }
-    t.ok(tokens.length >= 2)
-    noLeak(t, service, phone, [...codes, ...sms.map(({ body }) => codeIn({ body }))].filter(code => /^\d{6}$/.test(code)), tokens)
-  })
+  )
 
   t.test('a failing database is a 500, logged once with its request, and gives nothing away', async t => {
     const appName = `auth-${Math.random().toString(36).slice(2)}`
@@ -339,7 +487,11 @@ t.test('logs', async t => {
       t.match(tried.body.details, tried.headers.get('x-request-id'))
       for (const { text, headers } of [asked, tried]) {
         t.notMatch(text, /mongo|failpoint|127\.0\.0\.1| at /i)
-        t.equal(service.logs.filter(line => JSON.parse(line).level >= 50 && line.includes(headers.get('x-request-id')!)).length, 1)
+        t.equal(
+          service.logs.filter(line =>
+            JSON.parse(line).level >= 50 && line.includes(headers.get('x-request-id')!)).length,
+          1
+        )
       }
     })
     noLeak(t, service, phone, [otp])
@@ -347,7 +499,10 @@ t.test('logs', async t => {
   })
 })
 
-/** A service on the file's own database. Its clock is far from the database's, whose TTL index would else remove what a test stored. */
+/**
+ * A service on the file's own database. Its clock is far from the database's, whose TTL index would else remove what a
+ * test stored.
+ */
 function start (env: Record<string, string> = {}, test: Test = t): Promise<Service> {
   return startService(test, { services, env: { TRUST_PROXY: 'loopback', ...env } })
 }
@@ -380,13 +535,21 @@ function wrongCode (phone: string, { lastCode } = service): string {
   return String((Number(lastCode(phone)) + 1) % 1_000_000).padStart(6, '0')
 }
 
-function refused (t: Test, { status, body }: Reply, errors: Record<string, string[]>, name = 'the fields and their sentences'): void {
+function refused (
+  t: Test,
+  { status, body }: Reply,
+  errors: Record<string, string[]>,
+  name = 'the fields and their sentences'
+): void {
   t.same([status, body], [400, { errors }], name)
 }
 
 function failed (t: Test, { status, body, headers }: Reply): void {
   t.same([status, body.error], [500, 'Failed to send OTP'])
-  t.equal(body.details, `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`)
+  t.equal(
+    body.details,
+    `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`
+  )
 }
 
 function events ({ logs }: Service, name: string): Array<{ phone: string, reqId: string }> {
@@ -412,9 +575,18 @@ function withAppName (uri: string, appName: string): string {
 }
 
 /** Makes the database fail these commands of one client while `work` runs. */
-async function whileFailing ({ app }: Service, appName: string, failCommands: string[], work: () => Promise<void>): Promise<void> {
+async function whileFailing (
+  { app }: Service,
+  appName: string,
+  failCommands: string[],
+  work: () => Promise<void>
+): Promise<void> {
   const admin = app.mongo.client.db('admin')
-  await admin.command({ configureFailPoint: 'failCommand', mode: 'alwaysOn', data: { failCommands, appName, errorCode: 8000 } })
+  await admin.command({
+    configureFailPoint: 'failCommand',
+    mode: 'alwaysOn',
+    data: { failCommands, appName, errorCode: 8000 }
+  })
   try {
     await work()
   } finally {

@@ -15,20 +15,48 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   const { library, uploads } = service.app.collections
 
   t.test('a file goes straight to the store and becomes an item like any other', async t => {
-    const { status, body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'मीरा', category: 'Foxes', title: 'Fox', fit: 'cover', type: 'image' })
+    const {
+      status,
+      body: offer
+    } = await start(service, token, {
+      content_type: 'image/gif',
+      size: gif.length,
+      user_id: 'मीरा',
+      category: 'Foxes',
+      title: 'Fox',
+      fit: 'cover',
+      type: 'image'
+    })
     t.equal(status, 201)
-    t.match(offer, { id: /^[0-9a-f]{24}$/, fields: { key: /^incoming\/[0-9a-f-]{36}$/, 'Content-Type': 'image/gif' }, expires_at: new Date(service.clock.now.getTime() + 600_000).toISOString() })
+    t.match(offer, {
+      id: /^[0-9a-f]{24}$/,
+      fields: { key: /^incoming\/[0-9a-f-]{36}$/, 'Content-Type': 'image/gif' },
+      expires_at: new Date(service.clock.now.getTime() + 600_000).toISOString()
+    })
     t.match(await complete(service, token, offer), { status: 409, body: { error: 'Nothing is uploaded yet' } })
     t.equal(await library.countDocuments(), 0)
 
     t.equal(await post(offer, gif), 204)
     const { status: done, body: item } = await complete(service, token, offer)
     t.equal(done, 201)
-    t.match(item, { message: 'File uploaded', id: offer.id, user_id: 'मीरा', category: 'Foxes', title: 'Fox', type: 'gif', content_type: 'image/gif', size: gif.length, sha256: sha256(gif), frames: 3 })
+    t.match(item, {
+      message: 'File uploaded',
+      id: offer.id,
+      user_id: 'मीरा',
+      category: 'Foxes',
+      title: 'Fox',
+      type: 'gif',
+      content_type: 'image/gif',
+      size: gif.length,
+      sha256: sha256(gif),
+      frames: 3
+    })
     t.match(new URL(item.url).pathname, /\/library\/[0-9a-f-]{36}\/original\.gif$/)
     t.notOk(item.url.includes(offer.fields.key!.split('/')[1]!), 'under a key that the form never knew')
     t.equal(sha256(await bytesAt(item.url)), sha256(gif))
-    t.match(await library.findOne({ key: new URL(item.url).pathname.split('/').slice(2).join('/') }), { owner: await accountOf(service.app, phone) })
+    t.match(await library.findOne({ key: new URL(item.url).pathname.split('/').slice(2).join('/') }), {
+      owner: await accountOf(service.app, phone)
+    })
     t.same(await staged(service), [], 'nothing stays where it was posted to')
     t.equal(await uploads.countDocuments(), 0)
 
@@ -43,7 +71,9 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   })
 
   t.test('the form takes the declared size and type, and only its own key', async t => {
-    const { body: offer } = await start(service, token, { content_type: 'image/png', size: png.length, user_id: 'meera' })
+    const {
+      body: offer
+    } = await start(service, token, { content_type: 'image/png', size: png.length, user_id: 'meera' })
     t.equal(await post(offer, Buffer.concat([png, png])), 400)
     t.equal(await post(offer, png.subarray(1)), 400)
     t.equal(await post({ ...offer, fields: { ...offer.fields, 'Content-Type': 'text/html' } }, png), 403)
@@ -54,9 +84,15 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   t.test('bytes that are refused are gone, and so is the upload', async t => {
     const html = Buffer.from('<!doctype html><script>alert(1)</script>')
     const broken = png.subarray(0, 40)
-    for (const [bytes, error] of [[html, 'Unsupported file type'], [broken, 'Damaged or unreasonable image'], [gif.subarray(0, 50), 'Damaged or unreasonable image']] as const) {
+    for (const [bytes, error] of [
+      [html, 'Unsupported file type'],
+      [broken, 'Damaged or unreasonable image'],
+      [gif.subarray(0, 50), 'Damaged or unreasonable image']
+    ] as const) {
       const before = await service.remains()
-      const { body: offer } = await start(service, token, { content_type: 'image/gif', size: bytes.length, user_id: 'meera' })
+      const {
+        body: offer
+      } = await start(service, token, { content_type: 'image/gif', size: bytes.length, user_id: 'meera' })
       await post(offer, bytes)
       t.match(await complete(service, token, offer), { status: 400, body: { error } })
       t.strictSame(await service.remains(), before)
@@ -69,35 +105,58 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     const refused = (errors: object) => ({ status: 400, body: { errors } })
     const length = ['Length must be between 1 and 255.']
     const cases: Array<[object, object]> = [
-      [{ ...good, content_type: 'image/svg+xml' }, refused({ content_type: ['Must be one of: image/gif, image/png, image/jpeg, image/webp.'] })],
+      [
+        { ...good, content_type: 'image/svg+xml' },
+        refused({ content_type: ['Must be one of: image/gif, image/png, image/jpeg, image/webp.'] })
+      ],
       [{ ...good, content_type: undefined }, refused({ content_type: ['Missing data for required field.'] })],
       [{ ...good, size: '100' }, refused({ size: ['Not a valid integer.'] })],
       [{ ...good, size: 0 }, refused({ size: ['Not a valid value.'] })],
       [{ ...good, size: 100_001 }, { status: 413, body: { error: 'File is larger than 100000 bytes' } }],
       [{ ...good, user_id: '' }, refused({ user_id: length })],
       [{ ...good, user_id: ' \u3000' }, refused({ user_id: length })],
-      [{ ...good, title: 'x'.repeat(256), category: null }, refused({ title: length, category: ['Not a valid string.'] })],
+      [
+        { ...good, title: 'x'.repeat(256), category: null },
+        refused({ title: length, category: ['Not a valid string.'] })
+      ],
       [{ ...good, title: '\ud800' }, refused({ title: length })],
       [{ ...good, fit: 'squeeze' }, refused({ fit: ['Must be one of: contain, cover, fill.'] })],
       [{ ...good, user_id: { $gt: '' } }, refused({ user_id: ['Not a valid string.'] })]
     ]
     const before = await uploads.countDocuments()
-    for (const [json, expected] of cases) t.match(await service.call('POST', '/library/uploads', { token, json }), expected, JSON.stringify(json).slice(0, 80))
-    t.match(await service.call('POST', '/library/uploads', { token, body: 'x', headers: { 'content-type': 'multipart/form-data; boundary=x' } }), { status: 415 })
+    for (const [json, expected] of cases) {
+      t.match(
+        await service.call('POST', '/library/uploads', { token, json }),
+        expected,
+        JSON.stringify(json).slice(0, 80)
+      )
+    }
+    t.match(
+      await service.call('POST', '/library/uploads', {
+        token,
+        body: 'x',
+        headers: { 'content-type': 'multipart/form-data; boundary=x' }
+      }),
+      { status: 415 }
+    )
     t.match(await service.call('POST', '/library/uploads', { json: good }), { status: 401 })
     t.equal(await uploads.countDocuments(), before)
   })
 
   t.test('an upload is its owner\'s alone', async t => {
     const { token: other } = await service.signIn()
-    const { body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    const {
+      body: offer
+    } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
     await post(offer, gif)
     t.match(await complete(service, other, offer), { status: 404, body: { error: 'Upload not found' } })
     t.match(await service.call('POST', `/library/uploads/${offer.id}/complete`), { status: 401 })
     t.equal((await complete(service, token, offer)).status, 201)
     t.match(await complete(service, other, offer), { status: 404 }, 'also when it is an item')
     t.match(await complete(service, token, { ...offer, id: '0'.repeat(24) }), { status: 404 })
-    for (const id of ['x', 'A'.repeat(24), '0'.repeat(23), '%00']) t.match(await complete(service, token, { ...offer, id }), { status: 400, body: { error: 'Invalid upload id' } })
+    for (const id of ['x', 'A'.repeat(24), '0'.repeat(23), '%00']) {
+      t.match(await complete(service, token, { ...offer, id }), { status: 400, body: { error: 'Invalid upload id' } })
+    }
   })
 
   t.test('members that nobody knows are ignored, and nothing of them comes into the item', async t => {
@@ -107,17 +166,34 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     const { key } = (await library.findOne({ owner: stranger }))!
     const said = { content_type: 'image/gif', size: gif.length, user_id: 'meera' }
     for (const more of [
-      { key }, { key: '', url: 'https://evil.example/x.gif' }, { words: ['fox'] }, { _id: 'x' }, { 'a\u0000b': 1 }, { $set: { key } }, { 'staging.key': key },
+      { key },
+      { key: '', url: 'https://evil.example/x.gif' },
+      { words: ['fox'] },
+      { _id: 'x' },
+      { 'a\u0000b': 1 },
+      { $set: { key } },
+      { 'staging.key': key },
       { owner: stranger, session: 'x', created_at: 0, type: 'image', sha256: 'x', renditions: [], hidden: true }
     ]) {
       const { status, body: offer } = await start(service, token, { ...said, ...more })
       t.equal(status, 201)
       await post(offer, gif)
-      if (/^\w+$/.test(Object.keys(more)[0]!)) await uploads.updateOne({ _id: new ObjectId(offer.id) }, { $set: { 'staging.fields': { user_id: 'meera', ...more } as never } }) // as an earlier version stored it
+      // as an earlier version stored it
+      if (/^\w+$/.test(Object.keys(more)[0]!)) {
+        await uploads.updateOne({ _id: new ObjectId(offer.id) }, {
+          $set: { 'staging.fields': { user_id: 'meera', ...more } as never }
+        })
+      }
       const { status: done, body: item } = await complete(service, token, offer)
       t.equal(done, 201, JSON.stringify(more))
       const row = (await library.findOne({ owner }, { sort: { _id: -1 } }))!
-      t.strictSame(Object.keys(row).sort(), ['_id', 'category', 'content_type', 'created_at', 'dominant_color', 'duration_ms', 'frames', 'height', 'key', 'owner', 'renditions', 'sha256', 'size', 'type', 'user_id', 'width'])
+      t.strictSame(
+        Object.keys(row).sort(),
+        [
+          '_id', 'category', 'content_type', 'created_at', 'dominant_color', 'duration_ms', 'frames', 'height', 'key',
+          'owner', 'renditions', 'sha256', 'size', 'type', 'user_id', 'width'
+        ]
+      )
       t.match(row, { type: 'gif', sha256: sha256(gif), created_at: service.clock.now })
       t.not(row.key, key)
       t.equal((await service.call('DELETE', `/library/${item.id}`, { token })).status, 204)
@@ -127,7 +203,18 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
 
   t.test('optional members that are empty or blank count as not sent', async t => {
     for (const blank of ['', ' ', '\u3000']) {
-      const { status, body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera', type: blank, category: blank, title: blank, fit: blank })
+      const {
+        status,
+        body: offer
+      } = await start(service, token, {
+        content_type: 'image/gif',
+        size: gif.length,
+        user_id: 'meera',
+        type: blank,
+        category: blank,
+        title: blank,
+        fit: blank
+      })
       t.equal(status, 201)
       await post(offer, gif)
       const { body: item } = await complete(service, token, offer)
@@ -142,7 +229,9 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     const asked = await Promise.all(Array.from({ length: 30 }, ask))
     const offers = asked.filter(({ status }) => status === 201).map(({ body }) => body)
     t.equal(offers.length, 20)
-    for (const { status, headers } of asked.filter(({ status }) => status !== 201)) t.strictSame([status, headers.get('retry-after')], [429, '600'])
+    for (const { status, headers } of asked.filter(({ status }) => status !== 201)) {
+      t.strictSame([status, headers.get('retry-after')], [429, '600'])
+    }
     service.clock.advance(100)
     t.strictSame([(await ask()).status, (await ask()).headers.get('retry-after')], [429, '500'])
 
@@ -155,14 +244,24 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     t.equal((await complete(service, token, offers[1]!)).status, 400)
     t.equal((await ask()).status, 201, 'nor is one that is refused')
     t.equal((await ask()).status, 429)
-    t.equal((await start(service, (await service.signIn()).token, { content_type: 'image/gif', size: 1, user_id: 'meera' })).status, 201, 'others have their own')
+    t.equal(
+      (await start(service, (await service.signIn()).token, {
+        content_type: 'image/gif',
+        size: 1,
+        user_id: 'meera'
+      })).status,
+      201,
+      'others have their own'
+    )
 
     service.clock.advance(500)
     t.equal((await ask()).status, 201, 'nor are those that expired')
   })
 
   t.test('completed 20 times at once it becomes one item', async t => {
-    const { body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    const {
+      body: offer
+    } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
     await post(offer, gif)
     const before = await library.countDocuments()
     const answers = await Promise.all(Array.from({ length: 20 }, () => complete(service, token, offer)))
@@ -174,65 +273,106 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   })
 })
 
-t.test('POST /library/uploads/{id}/complete while the store or the database fails: the upload can be completed later', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
-  const { token } = await service.signIn()
-  const direct = async () => {
-    const { body: offer } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
-    t.equal(await post(offer, gif), 204)
-    return offer
-  }
-  const sentence = 'Failed to upload file to S3'
+t.test(
+  'POST /library/uploads/{id}/complete while the store or the database fails: the upload can be completed later',
+  async t => {
+    const bed = await faultBed(t)
+    const service = await bed.start()
+    const { token } = await service.signIn()
+    const direct = async () => {
+      const {
+        body: offer
+      } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+      t.equal(await post(offer, gif), 204)
+      return offer
+    }
+    const sentence = 'Failed to upload file to S3'
 
-  for (const [name, operation, status] of [['reading', 'GetObject', 403], ['writing', 'PutObject', 403], ['writing', 'PutObject', 503]] as const) {
-    t.test(`${name} is answered ${status}`, async t => {
-      const before = (await bed.left()).library
+    for (const [name, operation, status] of [
+      ['reading', 'GetObject', 403],
+      ['writing', 'PutObject', 403],
+      ['writing', 'PutObject', 503]
+    ] as const) {
+      t.test(`${name} is answered ${status}`, async t => {
+        const before = (await bed.left()).library
+        const offer = await direct()
+        const fault = bed.s3.fault({
+          operation,
+          action: { do: 'answer', status, code: status === 403 ? 'AccessDenied' : 'SlowDown' }
+        })
+        t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
+        t.ok(fault.hits >= 1)
+        bed.s3.clear()
+        const answer = await eventually(async () => {
+          const reply = await complete(service, token, offer)
+          return reply.status === 409 ? undefined : reply
+        })
+        t.match(answer, { status: 201, body: { id: offer.id } })
+        t.match(await bed.settled(), { library: before + 1 })
+      })
+    }
+
+    t.test('the connection is cut while the posted bytes are read', async t => {
       const offer = await direct()
-      const fault = bed.s3.fault({ operation, action: { do: 'answer', status, code: status === 403 ? 'AccessDenied' : 'SlowDown' } })
+      bed.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
       t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-      t.ok(fault.hits >= 1)
       bed.s3.clear()
-      const answer = await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 409 ? undefined : reply })
-      t.match(answer, { status: 201, body: { id: offer.id } })
-      t.match(await bed.settled(), { library: before + 1 })
+      t.equal(
+        (await eventually(async () => {
+          const reply = await complete(service, token, offer)
+          return reply.status === 409 ? undefined : reply
+        })).status,
+        201
+      )
+      await bed.settled()
+    })
+
+    t.test('F10: the store gives other bytes than its form let through', async t => {
+      const offer = await direct()
+      bed.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
+      t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
+      bed.s3.clear()
+      t.equal(
+        (await eventually(async () => {
+          const reply = await complete(service, token, offer)
+          return reply.status === 409 ? undefined : reply
+        })).status,
+        201
+      )
+      await bed.settled()
+    })
+
+    t.test('the database is gone when the item is to be saved', async t => {
+      const offer = await direct()
+      const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+      const answer = complete(service, token, offer)
+      await hit
+      await bed.mongo.down()
+      bed.s3.clear()
+      t.match(await answer, { status: 500, body: { error: 'Failed to save library item' } })
+      await bed.mongo.up()
+      t.equal(
+        (await eventually(async () => {
+          const reply = await complete(service, token, offer)
+          return reply.status === 201 ? reply : undefined
+        })).body.id,
+        offer.id
+      )
+      await bed.settled()
     })
   }
+)
 
-  t.test('the connection is cut while the posted bytes are read', async t => {
-    const offer = await direct()
-    bed.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
-    t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-    bed.s3.clear()
-    t.equal((await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 409 ? undefined : reply })).status, 201)
-    await bed.settled()
-  })
-
-  t.test('F10: the store gives other bytes than its form let through', async t => {
-    const offer = await direct()
-    bed.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
-    t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-    bed.s3.clear()
-    t.equal((await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 409 ? undefined : reply })).status, 201)
-    await bed.settled()
-  })
-
-  t.test('the database is gone when the item is to be saved', async t => {
-    const offer = await direct()
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
-    const answer = complete(service, token, offer)
-    await hit
-    await bed.mongo.down()
-    bed.s3.clear()
-    t.match(await answer, { status: 500, body: { error: 'Failed to save library item' } })
-    await bed.mongo.up()
-    t.equal((await eventually(async () => { const reply = await complete(service, token, offer); return reply.status === 201 ? reply : undefined })).body.id, offer.id)
-    await bed.settled()
-  })
-})
-
-const start = (service: Service, token: string, json: object): Promise<Reply & { body: Offer }> => service.call('POST', '/library/uploads', { token, json })
-const complete = (service: Service, token: string, { id }: Offer) => service.call('POST', `/library/uploads/${id}/complete`, { token })
+const start = (service: Service, token: string, json: object): Promise<Reply & { body: Offer }> => service.call(
+  'POST',
+  '/library/uploads',
+  { token, json }
+)
+const complete = (service: Service, token: string, { id }: Offer) => service.call(
+  'POST',
+  `/library/uploads/${id}/complete`,
+  { token }
+)
 
 /** Posts the form to the store, as a browser or an app would; gives the status. */
 async function post ({ url, fields }: Offer, bytes: Uint8Array): Promise<number> {
@@ -248,7 +388,9 @@ const bytesAt = async (url: string) => new Uint8Array(await (await fetch(url)).a
 
 async function staged ({ services }: Service): Promise<string[]> {
   const client = s3Client(services)
-  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: services.s3.bucket, Prefix: 'incoming/' }))
+  const {
+    Contents = []
+  } = await client.send(new ListObjectsV2Command({ Bucket: services.s3.bucket, Prefix: 'incoming/' }))
   client.destroy()
   return Contents.map(({ Key }) => Key!)
 }

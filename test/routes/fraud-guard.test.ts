@@ -6,7 +6,12 @@ import { simulateDay } from '../simulated-day.js'
 
 const TOO_MANY = { error: 'Too many codes requested' }
 /** A provider that costs money, while the SMS are only kept. */
-const PAID = { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid', TRUST_PROXY: 'loopback', SMS_ALLOWED_COUNTRIES: 'IN,US,GB' }
+const PAID = {
+  SMS_PROVIDER: 'http',
+  SMS_HTTP_URL: 'http://gateway.invalid',
+  TRUST_PROXY: 'loopback',
+  SMS_ALLOWED_COUNTRIES: 'IN,US,GB'
+}
 const MINUTE = 60
 
 t.test('30 requests from 6 client networks stop no country, with the defaults and at midnight', async t => {
@@ -15,31 +20,38 @@ t.test('30 requests from 6 client networks stop no country, with the defaults an
   const statuses: number[] = []
   for (let i = 0; i < 60; i++) statuses.push((await ask(freshPhone(), `198.51.100.${i % 6}`)).status)
   t.same(statuses, [...Array(30).fill(200), ...Array(30).fill(429)], 'each network has five SMS whose codes are unused')
-  for (let host = 1; host <= 5; host++) t.equal((await ask(freshPhone(), `203.0.113.${host}`)).status, 200, 'a stranger elsewhere gets in')
+  for (let host = 1; host <= 5; host++) {
+    t.equal((await ask(freshPhone(), `203.0.113.${host}`)).status, 200, 'a stranger elsewhere gets in')
+  }
   t.same(events(service, 'sms.stopped').map(({ dimension }) => dimension), Array(6).fill('network'))
 })
 
-t.test('a client network stops at 5 SMS with too few used codes, for at most 15 minutes; then 10 pass, and their share decides', async t => {
-  const { service, ask, use } = await begin(t)
-  for (let text = 1; text <= 5; text++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200)
-  const sixth = await ask(freshPhone(), '198.51.100.1')
-  t.same([sixth.status, sixth.body, sixth.headers.get('retry-after')], [429, TOO_MANY, '900'])
-  t.match(events(service, 'otp.limited').at(-1), { reason: 'fraud network', phone: null })
-  t.equal((await ask(freshPhone(), '198.51.100.2')).status, 200, 'its neighbours do not suffer')
-  service.clock.advance(15 * MINUTE - 1)
-  t.equal((await ask(freshPhone(), '198.51.100.1')).headers.get('retry-after'), '1')
+t.test(
+  'a client network stops at 5 SMS with too few used codes, for at most 15 minutes; then 10 pass, and their share decides',
+  async t => {
+    const { service, ask, use } = await begin(t)
+    for (let text = 1; text <= 5; text++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200)
+    const sixth = await ask(freshPhone(), '198.51.100.1')
+    t.same([sixth.status, sixth.body, sixth.headers.get('retry-after')], [429, TOO_MANY, '900'])
+    t.match(events(service, 'otp.limited').at(-1), { reason: 'fraud network', phone: null })
+    t.equal((await ask(freshPhone(), '198.51.100.2')).status, 200, 'its neighbours do not suffer')
+    service.clock.advance(15 * MINUTE - 1)
+    t.equal((await ask(freshPhone(), '198.51.100.1')).headers.get('retry-after'), '1')
 
-  service.clock.advance(1)
-  for (let text = 1; text <= 10; text++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200, 'on trial')
-  t.equal((await ask(freshPhone(), '198.51.100.1')).headers.get('retry-after'), '900', 'none of ten was used')
+    service.clock.advance(1)
+    for (let text = 1; text <= 10; text++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200, 'on trial')
+    t.equal((await ask(freshPhone(), '198.51.100.1')).headers.get('retry-after'), '900', 'none of ten was used')
 
-  service.clock.advance(15 * MINUTE)
-  const honest = Array.from({ length: 10 }, freshPhone)
-  for (const phone of honest) t.equal((await ask(phone, '198.51.100.1')).status, 200)
-  t.equal((await ask(freshPhone(), '198.51.100.1')).status, 429)
-  for (const phone of honest.slice(0, 2)) t.match((await use(phone)).body, { success: true })
-  for (let text = 1; text <= 4; text++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200, 'two of ten were')
-})
+    service.clock.advance(15 * MINUTE)
+    const honest = Array.from({ length: 10 }, freshPhone)
+    for (const phone of honest) t.equal((await ask(phone, '198.51.100.1')).status, 200)
+    t.equal((await ask(freshPhone(), '198.51.100.1')).status, 429)
+    for (const phone of honest.slice(0, 2)) t.match((await use(phone)).body, { success: true })
+    for (let text = 1; text <= 4; text++) {
+      t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200, 'two of ten were')
+    }
+  }
+)
 
 t.test('many honest people behind one address are not stopped, and late codes free it at once', async t => {
   const { ask, use } = await begin(t)
@@ -54,29 +66,47 @@ t.test('many honest people behind one address are not stopped, and late codes fr
   }
 })
 
-t.test('a country and a prefix stop for phones without an account, never for others, and recover by themselves', async t => {
-  const { service, ask, use } = await begin(t)
-  const account = await knownPhone(service)
-  for (let text = 0; text < 30; text++) t.equal((await ask(freshPhone(), `198.51.100.${text}`)).status, 200)
-  const stopped = await ask(freshPhone(), '203.0.113.1')
-  t.same([stopped.status, stopped.body, stopped.headers.get('retry-after')], [429, TOO_MANY, '900'])
-  t.match(events(service, 'otp.limited').at(-1), { reason: /^fraud (country|prefix)$/, phone: null })
-  t.same(events(service, 'sms.stopped').filter(({ dimension }) => dimension === 'country').map(({ value, sent, verified, level }) => [value, sent, verified, level]), [['IN', 30, 0, 40]])
-  t.notOk(service.logs.some(line => /"event":"sms\.stopped"/.test(line) && /\d{8}|198\.51/.test(line.replace(/"(time|reqId|pid|hostname)":("[^"]*"|\d+)/g, ''))), 'no address and no number in the line')
-  t.equal((await ask(account, '203.0.113.1')).status, 200, 'a phone with an account gets its SMS')
-  t.match((await use(account)).body, { success: true })
-  t.equal((await ask('+12025550123', '203.0.113.1')).status, 200, 'other countries do not suffer')
+t.test(
+  'a country and a prefix stop for phones without an account, never for others, and recover by themselves',
+  async t => {
+    const { service, ask, use } = await begin(t)
+    const account = await knownPhone(service)
+    for (let text = 0; text < 30; text++) t.equal((await ask(freshPhone(), `198.51.100.${text}`)).status, 200)
+    const stopped = await ask(freshPhone(), '203.0.113.1')
+    t.same([stopped.status, stopped.body, stopped.headers.get('retry-after')], [429, TOO_MANY, '900'])
+    t.match(events(service, 'otp.limited').at(-1), { reason: /^fraud (country|prefix)$/, phone: null })
+    t.same(
+      events(service, 'sms.stopped').filter(({ dimension }) => dimension === 'country').map(
+        ({ value, sent, verified, level }) => [value, sent, verified, level]
+      ),
+      [['IN', 30, 0, 40]]
+    )
+    t.notOk(
+      service.logs.some(line =>
+        /"event":"sms\.stopped"/.test(line) &&
+        /\d{8}|198\.51/.test(line.replace(/"(time|reqId|pid|hostname)":("[^"]*"|\d+)/g, ''))),
+      'no address and no number in the line'
+    )
+    t.equal((await ask(account, '203.0.113.1')).status, 200, 'a phone with an account gets its SMS')
+    t.match((await use(account)).body, { success: true })
+    t.equal((await ask('+12025550123', '203.0.113.1')).status, 200, 'other countries do not suffer')
 
-  service.clock.advance(15 * MINUTE)
-  const honest = Array.from({ length: 10 }, freshPhone)
-  for (const [i, phone] of honest.entries()) t.equal((await ask(phone, `203.0.113.${10 + i}`)).status, 200, 'ten pass')
-  t.equal((await ask(freshPhone(), '203.0.113.30')).status, 429)
-  for (const phone of honest.slice(0, 2)) t.match((await use(phone)).body, { success: true })
-  for (let host = 40; host < 60; host++) t.equal((await ask(freshPhone(), `203.0.113.${host}`)).status, 200, 'and the country goes on')
-  const rows = await service.app.collections.otps.find({ hours: { $exists: true } }).toArray()
-  t.ok(rows.length > 30)
-  t.notOk(rows.some(row => /203\.0|198\.51|\+\d{9,}/.test(JSON.stringify(row))), 'no address and no number in the counters')
-})
+    service.clock.advance(15 * MINUTE)
+    const honest = Array.from({ length: 10 }, freshPhone)
+    for (const [i, phone] of honest.entries()) t.equal((await ask(phone, `203.0.113.${10 + i}`)).status, 200, 'ten pass')
+    t.equal((await ask(freshPhone(), '203.0.113.30')).status, 429)
+    for (const phone of honest.slice(0, 2)) t.match((await use(phone)).body, { success: true })
+    for (let host = 40; host < 60; host++) {
+      t.equal((await ask(freshPhone(), `203.0.113.${host}`)).status, 200, 'and the country goes on')
+    }
+    const rows = await service.app.collections.otps.find({ hours: { $exists: true } }).toArray()
+    t.ok(rows.length > 30)
+    t.notOk(
+      rows.some(row => /203\.0|198\.51|\+\d{9,}/.test(JSON.stringify(row))),
+      'no address and no number in the counters'
+    )
+  }
+)
 
 t.test('a country that is no fifth of the day\'s SMS is not judged by an hour', async t => {
   const { service, ask, use } = await begin(t)
@@ -97,57 +127,99 @@ t.test('an IPv6 client is its /56', async t => {
   t.equal((await ask(freshPhone(), '2001:db8:0:100::1')).status, 200)
 })
 
-t.test('phones without an account have half of each cap, those with one have the whole, strictly, also when 200 ask at once', async t => {
-  const { service } = await begin(t, { SMS_HOURLY_CAP: '20', SMS_DAILY_CAP: '30' })
-  const second = await startService(t, { services: service.services, env: { ...PAID, SMS_HOURLY_CAP: '20', SMS_DAILY_CAP: '30' } })
-  const bursts = [service, second].map(one => burstOf(t, one))
-  const atOnce = async (phones: string[]) => {
-    const answers = (await Promise.all(bursts.map((burst, share) => burst(phones.filter((_, i) => i % 2 === share).map(phone => ({ path: '/auth/request-otp', json: { phone }, headers: { 'x-forwarded-for': anAddress() } })))))).flat()
-    failed ||= answers.some(({ status }) => status === 500)
-    return answers.filter(({ status }) => status === 200).length
+t.test(
+  'phones without an account have half of each cap, those with one have the whole, strictly, also when 200 ask at once',
+  async t => {
+    const { service } = await begin(t, { SMS_HOURLY_CAP: '20', SMS_DAILY_CAP: '30' })
+    const second = await startService(t, {
+      services: service.services,
+      env: { ...PAID, SMS_HOURLY_CAP: '20', SMS_DAILY_CAP: '30' }
+    })
+    const bursts = [service, second].map(one => burstOf(t, one))
+    const atOnce = async (phones: string[]) => {
+      const answers = (await Promise.all(bursts.map((burst, share) =>
+        burst(phones.filter((_, i) => i % 2 === share).map(phone => ({
+          path: '/auth/request-otp',
+          json: { phone },
+          headers: { 'x-forwarded-for': anAddress() }
+        })))))).flat()
+      failed ||= answers.some(({ status }) => status === 500)
+      return answers.filter(({ status }) => status === 200).length
+    }
+    const known: string[] = []
+    while (known.length < 200) known.push(await knownPhone(service))
+    /** On a machine that is too busy some get a 500, and what was counted for them may stay counted. */
+    let failed = false
+    const isMost = (sent: number, most: number, what: string) => t.ok(
+      failed ? sent <= most : sent === most,
+    `${what}: ${sent} of ${most}`
+    )
+    isMost(await atOnce(Array.from({ length: 200 }, freshPhone)), 10, 'strangers in the first hour')
+    isMost(await atOnce(known), 10, 'accounts in the first hour')
+    for (const one of [service, second]) one.clock.advance(3600)
+    if (!failed) t.equal(await atOnce(Array.from({ length: 20 }, freshPhone)), 0, 'half of the day is over for strangers')
+    isMost(await atOnce(known), 10, 'accounts in the second hour')
+    isMost(service.sms.length + second.sms.length, 30, 'all')
   }
-  const known: string[] = []
-  while (known.length < 200) known.push(await knownPhone(service))
-  /** On a machine that is too busy some get a 500, and what was counted for them may stay counted. */
-  let failed = false
-  const isMost = (sent: number, most: number, what: string) => t.ok(failed ? sent <= most : sent === most, `${what}: ${sent} of ${most}`)
-  isMost(await atOnce(Array.from({ length: 200 }, freshPhone)), 10, 'strangers in the first hour')
-  isMost(await atOnce(known), 10, 'accounts in the first hour')
-  for (const one of [service, second]) one.clock.advance(3600)
-  if (!failed) t.equal(await atOnce(Array.from({ length: 20 }, freshPhone)), 0, 'half of the day is over for strangers')
-  isMost(await atOnce(known), 10, 'accounts in the second hour')
-  isMost(service.sms.length + second.sms.length, 30, 'all')
-})
+)
 
 t.test('an SMS that the provider failed to send is counted nowhere', async t => {
   const gateway = await startGateway(t)
   const service = await startService(t, { env: { ...PAID, SMS_HTTP_URL: gateway.url }, sendSms: undefined })
   gateway.behave(response => { response.writeHead(500).end() })
-  for (let text = 0; text < 40; text++) t.equal((await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() }, headers: { 'x-forwarded-for': `198.51.100.${text % 3}` } })).status, 500)
+  for (let text = 0; text < 40; text++) {
+    t.equal(
+      (await service.call('POST', '/auth/request-otp', {
+        json: { phone: freshPhone() },
+        headers: { 'x-forwarded-for': `198.51.100.${text % 3}` }
+      })).status,
+      500
+    )
+  }
   const counted = await service.app.collections.otps.find({ hours: { $exists: true } }).toArray()
   t.ok(counted.length > 3)
-  t.same(counted.filter(row => 'hours' in row && ('stop' in row || Object.values(row.hours).some(({ sent }) => sent !== 0))), [])
+  t.same(
+    counted.filter(row => 'hours' in row && ('stop' in row || Object.values(row.hours).some(({ sent }) => sent !== 0))),
+    []
+  )
 })
 
 t.test('on the console nothing is counted and nobody is stopped; FRAUD_MIN_SMS=0 turns the guard off', async t => {
-  for (const env of [{ TRUST_PROXY: 'loopback' }, { ...PAID, FRAUD_MIN_SMS: '0', SMS_HOURLY_CAP: '0', SMS_DAILY_CAP: '0' }]) {
+  for (const env of [
+    { TRUST_PROXY: 'loopback' },
+    { ...PAID, FRAUD_MIN_SMS: '0', SMS_HOURLY_CAP: '0', SMS_DAILY_CAP: '0' }
+  ]) {
     const service = await startService(t, { env })
-    for (let text = 1; text <= 8; text++) t.equal((await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })).status, 200)
+    for (let text = 1; text <= 8; text++) {
+      t.equal((await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })).status, 200)
+    }
     t.equal(await service.app.collections.otps.countDocuments({ hours: { $exists: true } }), 0)
   }
 })
 
-t.test('a day under attack from 60 networks: who has an account gets in, and the bill stays under the caps', async t => {
-  const { service } = await begin(t, { SMS_HOURLY_CAP: '30', SMS_DAILY_CAP: '300', LIMIT_SMS_PER_ADDRESS: '30' })
-  const { known, sms, mostInHour } = await simulateDay(service, { networks: 60, everySeconds: 3600, known: 100, strangers: 20 })
-  t.ok(known >= 95, `${known} of 100`)
-  t.ok(sms <= 300 && mostInHour <= 30, `${sms} SMS, ${mostInHour} in one hour`)
-})
+t.test(
+  'a day under attack from 60 networks: who has an account gets in, and the bill stays under the caps',
+  async t => {
+    const { service } = await begin(t, { SMS_HOURLY_CAP: '30', SMS_DAILY_CAP: '300', LIMIT_SMS_PER_ADDRESS: '30' })
+    const {
+      known,
+      sms,
+      mostInHour
+    } = await simulateDay(service, { networks: 60, everySeconds: 3600, known: 100, strangers: 20 })
+    t.ok(known >= 95, `${known} of 100`)
+    t.ok(sms <= 300 && mostInHour <= 30, `${sms} SMS, ${mostInHour} in one hour`)
+  }
+)
 
 async function begin (t: Test, env: Record<string, string> = {}) {
   const service = await startService(t, { env: { ...PAID, ...env } })
-  const ask = (phone: string, address: string): Promise<Reply> => service.call('POST', '/auth/request-otp', { json: { phone }, headers: { 'x-forwarded-for': address } })
-  const use = (phone: string): Promise<Reply> => service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone) } })
+  const ask = (phone: string, address: string): Promise<Reply> => service.call('POST', '/auth/request-otp', {
+    json: { phone },
+    headers: { 'x-forwarded-for': address }
+  })
+  const use = (phone: string): Promise<Reply> => service.call('POST', '/auth/verify-otp', {
+    json: { phone, otp: service.lastCode(phone) }
+  })
   return { service, ask, use }
 }
 

@@ -4,7 +4,19 @@ import t, { type Test } from 'tap'
 import { BOUNDARY, field, file, form, FORM_TYPE, gif, gifOf, type Part } from '../fixtures.js'
 import { eventually, freshPhone, startService, type Reply, type Service } from '../helper.js'
 import { tcpProxy } from '../proxy.js'
-import { failed, faultBed, hangUp, MIB, open, picture, send, tooLarge, unhandled, user, type Answer } from '../uploads.js'
+import {
+  failed,
+  faultBed,
+  hangUp,
+  MIB,
+  open,
+  picture,
+  send,
+  tooLarge,
+  unhandled,
+  user,
+  type Answer
+} from '../uploads.js'
 
 const DAY_SECONDS = 24 * 3600
 
@@ -19,17 +31,33 @@ interface Options { token: string, key: string }
 type Calls = Pick<Service, 'call'>
 
 const create = ({ call }: Calls, { token, key }: Options, body: object | string) =>
-  call('POST', '/users', { token, body: typeof body === 'string' ? body : JSON.stringify(body), headers: { 'content-type': 'application/json', 'idempotency-key': key } })
+  call('POST', '/users', {
+    token,
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+    headers: { 'content-type': 'application/json', 'idempotency-key': key }
+  })
 
 const uploadBytes = ({ call }: Calls, { token, key }: Options, body: Buffer, contentType = FORM_TYPE) =>
   call('POST', '/library/upload', { token, body, headers: { 'content-type': contentType, 'idempotency-key': key } })
 
-const upload = (service: Calls, options: Options, parts: Part[] = [user, picture]) => uploadBytes(service, options, form(parts))
+const upload = (service: Calls, options: Options, parts: Part[] = [user, picture]) => uploadBytes(
+  service,
+  options,
+  form(parts)
+)
 
 /** `again` is the first answer once more, and says so. */
 function replayed (t: Test, again: Reply, first: Reply, message = 'the first answer again'): void {
-  t.strictSame([again.status, again.text, again.headers.get('content-type')], [first.status, first.text, first.headers.get('content-type')], message)
-  t.strictSame([first.headers.get('idempotency-replayed'), again.headers.get('idempotency-replayed')], [null, 'true'], 'which says so')
+  t.strictSame(
+    [again.status, again.text, again.headers.get('content-type')],
+    [first.status, first.text, first.headers.get('content-type')],
+    message
+  )
+  t.strictSame(
+    [first.headers.get('idempotency-replayed'), again.headers.get('idempotency-replayed')],
+    [null, 'true'],
+    'which says so'
+  )
   t.not(again.headers.get('x-request-id'), first.headers.get('x-request-id'))
 }
 
@@ -46,8 +74,17 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
     t.equal(first.status, 201)
     await service.call('PATCH', '/users/me', { token: options.token, json: { username: `${username}x` } })
     replayed(t, await create(service, options, { username, number }), first)
-    replayed(t, await create(service, options, `\n{ "number" : "${number}",\t"username":"${username}" }`), first, 'the order of members and white space do not matter')
-    t.match(await service.call('POST', '/users', { token: options.token, json: { username, number } }), { status: 409 }, 'without a key it is tried')
+    replayed(
+      t,
+      await create(service, options, `\n{ "number" : "${number}",\t"username":"${username}" }`),
+      first,
+      'the order of members and white space do not matter'
+    )
+    t.match(
+      await service.call('POST', '/users', { token: options.token, json: { username, number } }),
+      { status: 409 },
+      'without a key it is tried'
+    )
     t.equal(await service.app.collections.users.countDocuments({ number }), 1)
   })
 
@@ -55,8 +92,13 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
     const { number, username, ...options } = await signUp()
     const first = await create(service, options, { username, number, more: [{ a: 1, b: [2, 3] }] })
     for (const other of [
-      { username, number }, { username: username.toUpperCase(), number, more: [{ a: 1, b: [2, 3] }] }, { username, number, more: [{ a: 1, b: [3, 2] }] }, { username, number, more: [{ a: 1, b: 2, c: 3 }] },
-      { username, number, more: [{ a: 1, b: ['2', 3] }] }, { username, number, more: [{ a: 1 }, { b: [2, 3] }] }, { username, number, more: ['{2', 'a', 1, 'b', [2, 3]] }
+      { username, number },
+      { username: username.toUpperCase(), number, more: [{ a: 1, b: [2, 3] }] },
+      { username, number, more: [{ a: 1, b: [3, 2] }] },
+      { username, number, more: [{ a: 1, b: 2, c: 3 }] },
+      { username, number, more: [{ a: 1, b: ['2', 3] }] },
+      { username, number, more: [{ a: 1 }, { b: [2, 3] }] },
+      { username, number, more: ['{2', 'a', 1, 'b', [2, 3]] }
     ]) t.match(await create(service, options, other), reused, JSON.stringify(other))
     replayed(t, await create(service, options, { more: [{ b: [2, 3], a: 1 }], number, username }), first)
   })
@@ -66,7 +108,8 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
     const other = await signUp()
     await create(service, taken, { username: taken.username, number: taken.number })
     const refusals: Array<[body: object, status: number]> = [
-      [{ username: taken.username, number: other.number }, 409], [{ username: other.username, number: taken.number }, 403],
+      [{ username: taken.username, number: other.number }, 409],
+      [{ username: other.username, number: taken.number }, 403],
       [{ username: other.username }, 400], [{ username: '', number: other.number }, 400]
     ]
     const answers: Array<[options: Options, body: object, first: Reply]> = []
@@ -86,8 +129,13 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
 
   t.test('what is no JSON uses up no key, and however deep it is it can be told from others', async t => {
     const { number, username, ...options } = await signUp()
-    t.match(await create(service, options, '{"username"'), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } })
-    const deep = (leaf: string) => `{"username":"${username}","number":"${number}","more":${'['.repeat(8000)}${leaf}${']'.repeat(8000)}}`
+    t.match(await create(service, options, '{"username"'), {
+      status: 400,
+      body: { errors: { _schema: ['Invalid input.'] } }
+    })
+    const deep = (
+      leaf: string
+    ) => `{"username":"${username}","number":"${number}","more":${'['.repeat(8000)}${leaf}${']'.repeat(8000)}}`
     const first = await create(service, options, deep(''))
     t.equal(first.status, 201)
     replayed(t, await create(service, options, deep('')), first)
@@ -99,7 +147,10 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
     const first = await create(service, one, { username: one.username, number: one.number })
     const second = await create(service, { ...two, key: one.key }, { username: two.username, number: two.number })
     const third = await upload(service, one)
-    t.strictSame([first, second, third].map(({ status, headers }) => [status, headers.get('idempotency-replayed')]), Array(3).fill([201, null]))
+    t.strictSame(
+      [first, second, third].map(({ status, headers }) => [status, headers.get('idempotency-replayed')]),
+      Array(3).fill([201, null])
+    )
     t.not(first.body.user_id, second.body.user_id)
   })
 
@@ -118,7 +169,8 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
   t.test('20 at once → one does it, every other gets its answer or 409', async t => {
     for (let round = 0; round < 5; round++) {
       const { number, username, ...options } = await signUp()
-      const answers = await Promise.all(Array.from({ length: 20 }, () => create(service, options, { username, number })))
+      const answers = await Promise.all(Array.from({ length: 20 }, () =>
+        create(service, options, { username, number })))
       const done = answers.filter(({ status }) => status === 201)
       t.equal(done.filter(({ headers }) => headers.get('idempotency-replayed') === null).length, 1, 'one')
       t.equal(new Set(done.map(({ body }) => body.user_id)).size, 1)
@@ -133,16 +185,32 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
     const tried: Array<string | string[]> = ['', 'x'.repeat(256), 'two words', 'caf\u00e9', 'a\tb', ['one', 'two']]
     for (const key of tried) {
       const headers = { authorization: `Bearer ${token}`, 'idempotency-key': key }
-      for (const [path, contentType, bytes] of [['/users', 'application/json', body], ['/library/upload', FORM_TYPE, form([user, picture])]] as const) {
-        const request = http.request(service.url + path, { method: 'POST', headers: { ...headers, 'content-type': contentType } })
+      for (const [path, contentType, bytes] of [
+        ['/users', 'application/json', body],
+        ['/library/upload', FORM_TYPE, form([user, picture])]
+      ] as const) {
+        const request = http.request(service.url + path, {
+          method: 'POST',
+          headers: { ...headers, 'content-type': contentType }
+        })
         request.end(bytes)
         const [response] = await once(request, 'response') as [http.IncomingMessage]
-        t.strictSame({ status: response.statusCode, body: JSON.parse(Buffer.concat(await response.toArray()).toString()) }, refused, JSON.stringify(key))
+        t.strictSame(
+          { status: response.statusCode, body: JSON.parse(Buffer.concat(await response.toArray()).toString()) },
+          refused,
+          JSON.stringify(key)
+        )
       }
     }
-    t.match(await service.call('POST', '/users', { json: { username, number }, headers: { 'idempotency-key': '' } }), { status: 401 }, 'nobody is told without a token')
+    t.match(
+      await service.call('POST', '/users', { json: { username, number }, headers: { 'idempotency-key': '' } }),
+      { status: 401 },
+      'nobody is told without a token'
+    )
     t.equal(await service.app.collections.users.countDocuments({ number, username: { $exists: true } }), 0)
-    for (const key of ['!', '~'.repeat(255), '"8e03978e-40d5-43dd-bc93-6894a57f9324"']) t.match(await create(service, { token, key }, { username, number }), { status: 201 }, key)
+    for (const key of ['!', '~'.repeat(255), '"8e03978e-40d5-43dd-bc93-6894a57f9324"']) {
+      t.match(await create(service, { token, key }, { username, number }), { status: 201 }, key)
+    }
   })
 
   t.test('its row holds neither the key nor the number', async t => {
@@ -175,12 +243,34 @@ t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
     const first = await upload(service, options, [user, file(stored), title])
     t.equal(first.status, 201)
     replayed(t, await upload(service, options, [user, file(stored), title]), first)
-    replayed(t, await uploadBytes(service, options, form([user, file(stored), title], { boundary: 'another' }), plain('another')), first, 'the boundary does not matter')
-    replayed(t, await upload(service, options, [user, file(stored, { type: 'application/octet-stream' }), title]), first, 'nor does what the part says it is')
-    const slowly = await send(service, token, [...form([user, file(stored), title])].reduce<Buffer[]>((chunks, _, i, all) => i % 7919 === 0 ? [...chunks, Buffer.from(all.slice(i, i + 7919))] : chunks, []), { headers: { 'idempotency-key': options.key } })
+    replayed(
+      t,
+      await uploadBytes(service, options, form([user, file(stored), title], { boundary: 'another' }), plain('another')),
+      first,
+      'the boundary does not matter'
+    )
+    replayed(
+      t,
+      await upload(service, options, [user, file(stored, { type: 'application/octet-stream' }), title]),
+      first,
+      'nor does what the part says it is'
+    )
+    const slowly = await send(
+      service,
+      token,
+      [...form([user, file(stored), title])].reduce<Buffer[]>(
+        (chunks, _, i, all) => i % 7919 === 0 ? [...chunks, Buffer.from(all.slice(i, i + 7919))] : chunks,
+        []
+      ),
+      { headers: { 'idempotency-key': options.key } }
+    )
     t.match(slowly, { status: 201, body: first.body, headers: { 'idempotency-replayed': 'true' } }, 'nor how it comes')
     t.strictSame(await count(), { library: before.library + 1, uploads: 0, folders: before.folders + 1 })
-    t.match(await upload(service, fresh(), [user, file(stored), title]), { status: 201 }, 'with another key it is an item of its own')
+    t.match(
+      await upload(service, fresh(), [user, file(stored), title]),
+      { status: 201 },
+      'with another key it is an item of its own'
+    )
   })
 
   t.test('another form → 422, and nothing is stored', async t => {
@@ -204,7 +294,11 @@ t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
       ['a form that is too long to be read', [user, file(gifOf(4 * MIB)), title]]
     ]
     for (const [name, parts] of others) t.match(await upload(service, options, parts), reused, name)
-    t.match(await uploadBytes(service, options, form([user, file(stored), title], { end: '' })), invalid, 'what is malformed is that first')
+    t.match(
+      await uploadBytes(service, options, form([user, file(stored), title], { end: '' })),
+      invalid,
+      'what is malformed is that first'
+    )
     t.match(await uploadBytes(service, options, Buffer.from('{}'), 'application/json'), { status: 415 })
     replayed(t, await upload(service, options, [user, file(stored), title]), first)
     t.strictSame(await count(), before)
@@ -215,16 +309,56 @@ t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
     const empty = field('user_id', '')
     const text = file('no picture at all')
     const cases: Array<[name: string, parts: Part[], Answer, other: Part[]]> = [
-      ['user_id before the file', [empty, picture], { status: 400, body: { error: 'Missing user_id' } }, [user, picture]],
-      ['user_id before a large file', [empty, file(stored)], { status: 400, body: { error: 'Missing user_id' } }, [user, file(stored)]],
-      ['user_id after the file', [picture, empty], { status: 400, body: { error: 'Missing user_id' } }, [picture, user]],
+      [
+        'user_id before the file',
+        [empty, picture],
+        { status: 400, body: { error: 'Missing user_id' } },
+        [user, picture]
+      ],
+      [
+        'user_id before a large file',
+        [empty, file(stored)],
+        { status: 400, body: { error: 'Missing user_id' } },
+        [user, file(stored)]
+      ],
+      [
+        'user_id after the file',
+        [picture, empty],
+        { status: 400, body: { error: 'Missing user_id' } },
+        [picture, user]
+      ],
       ['no user_id', [picture], { status: 400, body: { error: 'Missing user_id' } }, [picture, user]],
       ['no file', [user, title], { status: 400, body: { error: 'No file part' } }, [user, title, picture]],
-      ['no file name', [user, file(gif, { filename: '' })], { status: 400, body: { error: 'No selected file' } }, [user, picture]],
-      ['a field', [longTitle, user, picture], { status: 400, body: { errors: { title: ['Length must be between 1 and 255.'] } } }, [title, user, picture]],
-      ['a small file that is no picture', [user, text], { status: 400, body: { error: 'Unsupported file type' } }, [user, file('no picture at all.')]],
-      ['a small file that is no picture, and a field', [text, user], { status: 400, body: { error: 'Unsupported file type' } }, [text, field('user_id', 'meerb')]],
-      ['a large file that is no picture', [user, file(Buffer.alloc(stored.length)), title], { status: 400, body: { error: 'Unsupported file type' } }, [user, file(Buffer.alloc(stored.length)), user]],
+      [
+        'no file name',
+        [user, file(gif, { filename: '' })],
+        { status: 400, body: { error: 'No selected file' } },
+        [user, picture]
+      ],
+      [
+        'a field',
+        [longTitle, user, picture],
+        { status: 400, body: { errors: { title: ['Length must be between 1 and 255.'] } } },
+        [title, user, picture]
+      ],
+      [
+        'a small file that is no picture',
+        [user, text],
+        { status: 400, body: { error: 'Unsupported file type' } },
+        [user, file('no picture at all.')]
+      ],
+      [
+        'a small file that is no picture, and a field',
+        [text, user],
+        { status: 400, body: { error: 'Unsupported file type' } },
+        [text, field('user_id', 'meerb')]
+      ],
+      [
+        'a large file that is no picture',
+        [user, file(Buffer.alloc(stored.length)), title],
+        { status: 400, body: { error: 'Unsupported file type' } },
+        [user, file(Buffer.alloc(stored.length)), user]
+      ],
       ['a file of a byte too many', [user, file(gifOf(MIB + 1))], tooLarge(MIB), [user, file(gifOf(MIB))]],
       ['a file of far too many', [user, file(gifOf(5 * MIB))], tooLarge(MIB), [user, file(gifOf(MIB))]]
     ]
@@ -234,7 +368,12 @@ t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
       t.match(first, expected, name)
       replayed(t, await upload(service, options, parts), first, name)
       t.match(await upload(service, options, other), reused, `${name}: another`)
-      replayed(t, await uploadBytes(service, options, form(parts, { boundary: 'another' }), plain('another')), first, `${name}: another boundary`)
+      replayed(
+        t,
+        await uploadBytes(service, options, form(parts, { boundary: 'another' }), plain('another')),
+        first,
+        `${name}: another boundary`
+      )
     }
     t.strictSame(await count(), before)
   })
@@ -249,7 +388,12 @@ t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
   })
 
   t.test('a malformed form, and one too long whose file is not, use up no key', async t => {
-    for (const broken of [form([user, picture], { end: '' }), form([user, picture]).subarray(0, 100), form([user, picture], { end: `\r\n--${BOUNDARY}--\r\n${'x'.repeat(MIB)}` }), form([user, picture], { preamble: 'x'.repeat(4 * MIB) })]) {
+    for (const broken of [
+      form([user, picture], { end: '' }),
+      form([user, picture]).subarray(0, 100),
+      form([user, picture], { end: `\r\n--${BOUNDARY}--\r\n${'x'.repeat(MIB)}` }),
+      form([user, picture], { preamble: 'x'.repeat(4 * MIB) })
+    ]) {
       const options = fresh()
       t.match(await uploadBytes(service, options, broken), { status: broken.length > 3 * MIB ? 413 : 400 })
       t.match(await upload(service, options), { status: 201 })
@@ -260,7 +404,8 @@ t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
     for (let round = 0; round < 3; round++) {
       const options = fresh()
       const { library, folders } = await count()
-      const answers = await Promise.all(Array.from({ length: 20 }, () => upload(service, options, [user, file(stored)])))
+      const answers = await Promise.all(Array.from({ length: 20 }, () =>
+        upload(service, options, [user, file(stored)])))
       const done = answers.filter(({ status }) => status === 201)
       t.equal(done.filter(({ headers }) => headers.get('idempotency-replayed') === null).length, 1, 'one')
       t.equal(new Set(done.map(({ body }) => body.id)).size, 1)
@@ -289,7 +434,11 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
   const phone = freshPhone()
   const token = await service.tokenFor(phone)
   const fresh = (): Options => ({ token, key: freshKey() })
-  const once403 = { operation: 'PutObject', action: { do: 'answer', status: 403, code: 'AccessDenied' }, times: 1 } as const
+  const once403 = {
+    operation: 'PutObject',
+    action: { do: 'answer', status: 403, code: 'AccessDenied' },
+    times: 1
+  } as const
   const hold = { operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 } as const
   /** Answers that come once the database has been seen to be back. */
   const notRunning = (work: () => Promise<Reply>) => eventually(async () => {
@@ -367,7 +516,10 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     const again = await notRunning(() => upload(other, options))
     t.equal(again.headers.get('idempotency-replayed'), 'true')
     t.equal((await bed.settled()).library, library + 1)
-    t.ok(await service.app.collections.library.findOne({ user_id: 'meera', key: { $regex: again.body.url.split('/').at(-2) } }))
+    t.ok(await service.app.collections.library.findOne({
+      user_id: 'meera',
+      key: { $regex: again.body.url.split('/').at(-2) }
+    }))
   })
 
   t.test('F12: a client that has gone while its item is saved gets it on another try', async t => {
@@ -395,7 +547,11 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     const wire = await tcpProxy({ port: Number(new URL(service.url).port) })
     t.teardown(wire.close)
     wire.cutAfter(0, 'down')
-    const headers = { authorization: `Bearer ${options.token}`, 'content-type': 'application/json', 'idempotency-key': options.key }
+    const headers = {
+      authorization: `Bearer ${options.token}`,
+      'content-type': 'application/json',
+      'idempotency-key': options.key
+    }
     await t.rejects(fetch(`http://127.0.0.1:${wire.port}/users`, { method: 'POST', headers, body: json }))
     const { _id } = await eventually(() => service.app.collections.users.findOne({ number }))
     await service.call('PATCH', '/users/me', { token: options.token, json: { username: `v${number.slice(1)}` } })
@@ -404,35 +560,38 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal(again.headers.get('idempotency-replayed'), 'true')
   })
 
-  t.test('D15: a request that never ended → 409 until UPLOAD_MAX_SECONDS, then the key is free, and whoever had it changes nothing', async t => {
-    const options = fresh()
-    const { library } = await bed.settled()
-    const { hit } = bed.s3.fault(hold)
-    const sleeping = upload(service, options)
-    await hit
-    for (const seconds of [0, service.config.UPLOAD_MAX_SECONDS - 1]) {
-      other.clock.advance(seconds)
-      t.match(await upload(other, options), underWay)
-    }
-    other.clock.advance(1)
-    const next = await upload(other, options)
-    t.equal(next.status, 201)
-    t.equal(next.headers.get('idempotency-replayed'), null)
-    bed.s3.clear()
-    t.match(await sleeping, { status: 201 }, 'the sleeper ends as it would')
-    replayed(t, await upload(service, options), next)
-    t.equal((await bed.settled()).library, library + 2)
+  t.test(
+    'D15: a request that never ended → 409 until UPLOAD_MAX_SECONDS, then the key is free, and whoever had it changes nothing',
+    async t => {
+      const options = fresh()
+      const { library } = await bed.settled()
+      const { hit } = bed.s3.fault(hold)
+      const sleeping = upload(service, options)
+      await hit
+      for (const seconds of [0, service.config.UPLOAD_MAX_SECONDS - 1]) {
+        other.clock.advance(seconds)
+        t.match(await upload(other, options), underWay)
+      }
+      other.clock.advance(1)
+      const next = await upload(other, options)
+      t.equal(next.status, 201)
+      t.equal(next.headers.get('idempotency-replayed'), null)
+      bed.s3.clear()
+      t.match(await sleeping, { status: 201 }, 'the sleeper ends as it would')
+      replayed(t, await upload(service, options), next)
+      t.equal((await bed.settled()).library, library + 2)
 
-    const failing = fresh()
-    const fault = bed.s3.fault({ ...hold, action: { do: 'silence' } })
-    const doomed = upload(service, failing)
-    await fault.hit
-    other.clock.advance(service.config.UPLOAD_MAX_SECONDS)
-    const taken = await upload(other, failing)
-    bed.s3.clear()
-    await doomed
-    replayed(t, await upload(other, failing), taken, 'nor does a failure free it')
-  })
+      const failing = fresh()
+      const fault = bed.s3.fault({ ...hold, action: { do: 'silence' } })
+      const doomed = upload(service, failing)
+      await fault.hit
+      other.clock.advance(service.config.UPLOAD_MAX_SECONDS)
+      const taken = await upload(other, failing)
+      bed.s3.clear()
+      await doomed
+      replayed(t, await upload(other, failing), taken, 'nor does a failure free it')
+    }
+  )
 
   t.test('the database away before it begins → the contract\'s 500, and afterwards it works', async t => {
     const options = fresh()
@@ -469,7 +628,10 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     const answer = upload(service, options)
     await hit
     await rows.deleteMany({ answer: { $exists: true } })
-    const index = await rows.createIndex({ 'answer.status': 1 }, { unique: true, partialFilterExpression: { 'answer.status': { $gt: 0 } } })
+    const index = await rows.createIndex({ 'answer.status': 1 }, {
+      unique: true,
+      partialFilterExpression: { 'answer.status': { $gt: 0 } }
+    })
     const { insertedId } = await rows.insertOne({ answer: { status: 201 } })
     bed.s3.clear()
     const first = await answer

@@ -31,7 +31,14 @@ t.test('DELETE /library/:id', async t => {
     const folder = mine.key.replace('original.gif', '')
     await put(t, service, `${folder}64x64.gif`)
     await put(t, service, `${folder}deeper/still.gif`)
-    t.equal((await call('DELETE', `/library/${mine.id}`, { token: meera.token, headers: { 'content-type': 'application/json' } })).status, 204, 'whatever type its absent body has')
+    t.equal(
+      (await call('DELETE', `/library/${mine.id}`, {
+        token: meera.token,
+        headers: { 'content-type': 'application/json' }
+      })).status,
+      204,
+      'whatever type its absent body has'
+    )
     t.match(await service.remains(), { objects: filesOf(other.key), library: 1, uploads: 0 })
     t.not((await fetch(mine.url)).status, 200)
     t.match(await call('GET', '/library', { token: meera.token }), { body: { total: 1, items: [{ id: other.id }] } })
@@ -51,14 +58,27 @@ t.test('DELETE /library/:id', async t => {
 
     t.strictSame(await remove(item.id, boss.token), done)
     t.strictSame(await service.remains(), nothing)
-    t.strictSame((await noted(service, 'library.removed', meera.phone)).at(-1), { id: item.id, by: (await accountOf(service.app, admin)).toHexString() }, 'the owner\'s audit tells')
+    t.strictSame(
+      (await noted(service, 'library.removed', meera.phone)).at(-1),
+      { id: item.id, by: (await accountOf(service.app, admin)).toHexString() },
+      'the owner\'s audit tells'
+    )
     t.ok(service.logs.some(line => line.includes('"library.removed"') && line.includes(item.id)))
   })
 
   t.test('an id that is unknown, or none', async t => {
     t.strictSame(await remove('665f1c2ab7e4d90012ab34cd'), unknown)
     t.strictSame(await remove('665f1c2ab7e4d90012ab34cd', boss.token), unknown)
-    for (const id of ['1', 'x'.repeat(24), '665F1C2AB7E4D90012AB34CD', '665f1c2ab7e4d90012ab34cd0', '%00', 'a'.repeat(1000)]) t.strictSame(await remove(id), refused(400, 'Invalid library item id'), id.slice(0, 30))
+    for (const id of [
+      '1',
+      'x'.repeat(24),
+      '665F1C2AB7E4D90012AB34CD',
+      '665f1c2ab7e4d90012ab34cd0',
+      '%00',
+      'a'.repeat(1000)
+    ]) {
+      t.strictSame(await remove(id), refused(400, 'Invalid library item id'), id.slice(0, 30))
+    }
     t.equal((await call('DELETE', '/library', { token: meera.token })).status, 405)
   })
 
@@ -84,7 +104,10 @@ t.test('DELETE /library/:id', async t => {
       const { id } = await uploaded(service, meera.token)
       const answers = await Promise.all([remove(id), remove(id, boss.token), remove(id)])
       t.ok(answers.some(({ status }) => status === 204))
-      t.strictSame(answers.filter(({ status }) => status !== 204).map(answer => JSON.stringify(answer)), answers.filter(({ status }) => status !== 204).map(() => JSON.stringify(unknown)))
+      t.strictSame(
+        answers.filter(({ status }) => status !== 204).map(answer => JSON.stringify(answer)),
+        answers.filter(({ status }) => status !== 204).map(() => JSON.stringify(unknown))
+      )
     }
     service.clock.advance(61)
     await service.app.sweeper.sweep()
@@ -93,31 +116,45 @@ t.test('DELETE /library/:id', async t => {
 
   t.test('an item of which the upload has not let go yet', async t => {
     const item = await uploaded(service, meera.token)
-    await uploads.insertOne({ _id: new ObjectId(item.id), key: item.key, owner: await accountOf(service.app, meera.phone), state: 'committing', started_at: service.clock.now })
+    await uploads.insertOne({
+      _id: new ObjectId(item.id),
+      key: item.key,
+      owner: await accountOf(service.app, meera.phone),
+      state: 'committing',
+      started_at: service.clock.now
+    })
     t.strictSame(await remove(item.id), done)
     t.strictSame(await service.remains(), nothing)
   })
 
-  t.test('the right belongs to the account, whatever its number: not to who has the number next, nor to who has left', async t => {
-    const from = freshPhone()
-    const to = freshPhone()
-    const leila = await service.signIn(from)
-    await call('POST', '/users', { token: leila.token, json: { username: 'leila', number: from } })
-    const items = [await uploaded(service, leila.token), await uploaded(service, leila.token)]
-    await call('POST', '/users/me/number', { token: leila.token, json: { number: to } })
-    const { body: { access_token: token } } = await call('POST', '/users/me/number/verify', { token: leila.token, json: { number: to, otp: service.lastCode(to) } })
-    service.clock.advance(300)
-    const next = await service.signIn(from)
-    t.strictSame(await remove(items[0]!.id, next.token), foreign)
-    t.strictSame(await remove(items[0]!.id, token), done)
-    const { token: recent } = await service.signIn(to)
-    t.equal((await call('DELETE', '/users/me', { token: recent })).status, 204)
-    service.clock.advance(700)
-    const back = await service.signIn(to)
-    t.strictSame(await remove(items[1]!.id, back.token), foreign)
-    t.strictSame(await remove(items[1]!.id, boss.token), done)
-    t.strictSame(await service.remains(), nothing)
-  })
+  t.test(
+    'the right belongs to the account, whatever its number: not to who has the number next, nor to who has left',
+    async t => {
+      const from = freshPhone()
+      const to = freshPhone()
+      const leila = await service.signIn(from)
+      await call('POST', '/users', { token: leila.token, json: { username: 'leila', number: from } })
+      const items = [await uploaded(service, leila.token), await uploaded(service, leila.token)]
+      await call('POST', '/users/me/number', { token: leila.token, json: { number: to } })
+      const {
+        body: { access_token: token }
+      } = await call('POST', '/users/me/number/verify', {
+        token: leila.token,
+        json: { number: to, otp: service.lastCode(to) }
+      })
+      service.clock.advance(300)
+      const next = await service.signIn(from)
+      t.strictSame(await remove(items[0]!.id, next.token), foreign)
+      t.strictSame(await remove(items[0]!.id, token), done)
+      const { token: recent } = await service.signIn(to)
+      t.equal((await call('DELETE', '/users/me', { token: recent })).status, 204)
+      service.clock.advance(700)
+      const back = await service.signIn(to)
+      t.strictSame(await remove(items[1]!.id, back.token), foreign)
+      t.strictSame(await remove(items[1]!.id, boss.token), done)
+      t.strictSame(await service.remains(), nothing)
+    }
+  )
 })
 
 t.test('DELETE /library/:id while something fails', async t => {
@@ -125,7 +162,11 @@ t.test('DELETE /library/:id while something fails', async t => {
   const service = await bed.start({ storeSilenceMs: 700 })
   const { token } = await service.signIn()
   const remove = (id: string) => service.call('DELETE', `/library/${id}`, { token })
-  const failing = (command: string, skip = 0) => bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: { skip }, data: { failCommands: [command], errorCode: 8, appName: bed.appName } })
+  const failing = (command: string, skip = 0) => bed.client.db('admin').command({
+    configureFailPoint: 'failCommand',
+    mode: { skip },
+    data: { failCommands: [command], errorCode: 8, appName: bed.appName }
+  })
   const heal = () => bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
   const sweep = async () => {
     service.clock.advance(61)
@@ -133,8 +174,11 @@ t.test('DELETE /library/:id while something fails', async t => {
   }
 
   for (const [operation, action] of [
-    ['ListMultipartUploads', { do: 'answer', status: 500, code: 'InternalError' }], ['ListObjectsV2', { do: 'silence' }],
-    ['DeleteObject', { do: 'answer', status: 403, code: 'AccessDenied' }], ['DeleteObject', { do: 'reset', after: 0 }], ['DeleteObject', { do: 'lose' }]
+    ['ListMultipartUploads', { do: 'answer', status: 500, code: 'InternalError' }],
+    ['ListObjectsV2', { do: 'silence' }],
+    ['DeleteObject', { do: 'answer', status: 403, code: 'AccessDenied' }],
+    ['DeleteObject', { do: 'reset', after: 0 }],
+    ['DeleteObject', { do: 'lose' }]
   ] as const) {
     t.test(`the store at ${operation} (${action.do}): the item is gone, its objects follow`, async t => {
       const { id } = await uploaded(service, token)

@@ -7,7 +7,16 @@ import sharp from 'sharp'
 import t from 'tap'
 import { field, file, form, FORM_TYPE, gif, jpeg, png, webp, type Part } from '../fixtures.js'
 import { readGif } from '../gif.js'
-import { accountOf, claimsOf, foldersOf, insertRows, startService, startServices, type Reply, type Service } from '../helper.js'
+import {
+  accountOf,
+  claimsOf,
+  foldersOf,
+  insertRows,
+  startService,
+  startServices,
+  type Reply,
+  type Service
+} from '../helper.js'
 import { exif, ihdr, jpegWith, noise, PNG_SIGNATURE, pngChunk, SECRET, segment } from '../pictures.js'
 import { mongoProxy } from '../proxy.js'
 
@@ -21,18 +30,43 @@ t.test('GET /library', async t => {
   t.beforeEach(async () => { await rows.deleteMany({}) })
 
   t.test('an empty library is an empty page', async t => {
-    t.strictSame((await list()).body, { items: [], page: 1, per_page: 10, total: 0, total_pages: 0, total_exact: true, next_cursor: null })
-    t.strictSame((await list('?page=7&per_page=3')).body, { items: [], page: 7, per_page: 3, total: 0, total_pages: 0, total_exact: true, next_cursor: null })
+    t.strictSame((await list()).body, {
+      items: [],
+      page: 1,
+      per_page: 10,
+      total: 0,
+      total_pages: 0,
+      total_exact: true,
+      next_cursor: null
+    })
+    t.strictSame((await list('?page=7&per_page=3')).body, {
+      items: [],
+      page: 7,
+      per_page: 3,
+      total: 0,
+      total_pages: 0,
+      total_exact: true,
+      next_cursor: null
+    })
   })
 
   t.test('the newest come first, and of one moment the one with the greater id', async t => {
     const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second))
     const documents = [3, 1, 2, 2, 2, 0, 3].map((second, i) => row(at(second), `u${i}`))
     await rows.insertMany(documents)
-    const expected = documents.toSorted((a, b) => b.created_at.getTime() - a.created_at.getTime() || b._id.toHexString().localeCompare(a._id.toHexString())).map(({ _id }) => _id.toHexString())
+    const expected = documents
+      .toSorted((a, b) =>
+        b.created_at.getTime() - a.created_at.getTime() || b._id.toHexString().localeCompare(a._id.toHexString()))
+      .map(
+        ({ _id }) => _id.toHexString()
+      )
     t.strictSame((await list()).body.items.map(({ id }: { id: string }) => id), expected)
     const pages = await Promise.all([1, 2, 3, 4].map(page => list(`?page=${page}&per_page=2`)))
-    t.strictSame(pages.flatMap(({ body }) => body.items.map(({ id }: { id: string }) => id)), expected, 'page after page gives each once')
+    t.strictSame(
+      pages.flatMap(({ body }) => body.items.map(({ id }: { id: string }) => id)),
+      expected,
+      'page after page gives each once'
+    )
     for (const { body } of pages) t.match(body, { per_page: 2, total: 7, total_pages: 4 })
   })
 
@@ -47,22 +81,53 @@ t.test('GET /library', async t => {
     t.strictSame(await told(''), { status: 200, items: 10, page: 1, per_page: 10, total: 101, total_pages: 11 })
     t.strictSame(await told('?page=11'), { status: 200, items: 1, page: 11, per_page: 10, total: 101, total_pages: 11 })
     t.strictSame(await told('?page=12'), { status: 200, items: 0, page: 12, per_page: 10, total: 101, total_pages: 11 })
-    t.strictSame(await told('?page=999999999&per_page=100'), { status: 200, items: 0, page: 999999999, per_page: 100, total: 101, total_pages: 2 })
-    for (const asked of [100, 101, 500, 999_999_999]) t.strictSame(await told(`?per_page=${asked}`), { status: 200, items: 100, page: 1, per_page: 100, total: 101, total_pages: 2 })
-    t.strictSame(await told('?per_page=1&page=101'), { status: 200, items: 1, page: 101, per_page: 1, total: 101, total_pages: 101 })
+    t.strictSame(await told('?page=999999999&per_page=100'), {
+      status: 200,
+      items: 0,
+      page: 999999999,
+      per_page: 100,
+      total: 101,
+      total_pages: 2
+    })
+    for (const asked of [100, 101, 500, 999_999_999]) {
+      t.strictSame(await told(`?per_page=${asked}`), {
+        status: 200,
+        items: 100,
+        page: 1,
+        per_page: 100,
+        total: 101,
+        total_pages: 2
+      })
+    }
+    t.strictSame(await told('?per_page=1&page=101'), {
+      status: 200,
+      items: 1,
+      page: 101,
+      per_page: 1,
+      total: 101,
+      total_pages: 101
+    })
   })
 
   t.test('D5: a page number that is no positive integer in plain notation, or is given twice, is 400', async t => {
-    const bad = ['0', '-1', '1.5', '1.0', 'NaN', '1e9', '1000000000', '1_0', '%EF%BC%91', '%205', '5%20', '+3', '%2B3', '0x10', '007', '', 'Infinity', 'null', 'true', '1,2', "'1'", '%00']
+    const bad = [
+      '0', '-1', '1.5', '1.0', 'NaN', '1e9', '1000000000', '1_0', '%EF%BC%91', '%205', '5%20', '+3', '%2B3', '0x10',
+      '007', '', 'Infinity', 'null', 'true', '1,2', "'1'", '%00'
+    ]
     for (const name of ['page', 'per_page']) {
-      const queries = [...bad.map(value => `${name}=${value}`), `${name}=1&${name}=2`, `${name}=1&${name}=1`, `${name}[]=1`, `${name}[$gt]=1`, `${name}%5B%24gt%5D=1`, `${name}=1&${name}[]=2`, name]
+      const queries = [
+        ...bad.map(value => `${name}=${value}`), `${name}=1&${name}=2`, `${name}=1&${name}=1`, `${name}[]=1`,
+        `${name}[$gt]=1`, `${name}%5B%24gt%5D=1`, `${name}=1&${name}[]=2`, name
+      ]
       for (const query of queries) {
         const { status, body } = await list(`?${query}`)
         t.equal(status, 400, query)
         t.strictSame(Object.keys(body.errors), [name], query)
       }
     }
-    t.strictSame((await list('?page=x&per_page=0')).body, { errors: { page: ['Not a valid integer.'], per_page: ['Not a valid value.'] } })
+    t.strictSame((await list('?page=x&per_page=0')).body, {
+      errors: { page: ['Not a valid integer.'], per_page: ['Not a valid value.'] }
+    })
     t.equal((await list('?page=1&per_page=1&pagers[]=1&other=x')).status, 200, 'what is not known is ignored')
   })
 
@@ -70,20 +135,57 @@ t.test('GET /library', async t => {
     const url = (name: string) => `https://hookaba-media.s3.amazonaws.com/${name}`
     const id = (second: number) => ObjectId.createFromTime(Date.UTC(2024, 4, 1, 10, 0, second) / 1000)
     const old: Array<[row: Document, listed: object]> = [
-      [{ _id: id(9), url: url('a.gif'), user_id: 'u', type: 'gif', category: 'Cats', created_at: new Date('2024-05-01T10:00:09.123Z') }, { url: url('a.gif'), user_id: 'u', type: 'gif', category: 'Cats', created_at: '2024-05-01T10:00:09.123Z' }],
-      [{ _id: id(8), url: url('b.gif'), user_id: 'u', created_at: new Date('2024-05-01T10:00:08Z') }, { url: url('b.gif'), type: 'gif', category: 'GIF', created_at: '2024-05-01T10:00:08.000Z' }],
-      [{ _id: id(7), url: url('c.jpg'), user_id: 'u', type: null, category: null, created_at: new Date('2024-05-01T10:00:07Z') }, { url: url('c.jpg'), type: 'image', category: 'Images' }],
-      [{ _id: id(6), url: url('d.png'), user_id: 77, created_at: '2024-05-01T10:00:06.500000' }, { user_id: '77', created_at: '2024-05-01T10:00:06.500Z' }],
-      [{ _id: id(5), url: url('e.png'), user_id: 'u', created_at: '2024-05-01T12:00:05+02:00' }, { created_at: '2024-05-01T10:00:05.000Z' }],
-      [{ _id: id(4), url: url('f.png'), user_id: 'u', created_at: 'yesterday' }, { created_at: '2024-05-01T10:00:04.000Z' }],
+      [
+        {
+          _id: id(9),
+          url: url('a.gif'),
+          user_id: 'u',
+          type: 'gif',
+          category: 'Cats',
+          created_at: new Date('2024-05-01T10:00:09.123Z')
+        },
+        { url: url('a.gif'), user_id: 'u', type: 'gif', category: 'Cats', created_at: '2024-05-01T10:00:09.123Z' }
+      ],
+      [
+        { _id: id(8), url: url('b.gif'), user_id: 'u', created_at: new Date('2024-05-01T10:00:08Z') },
+        { url: url('b.gif'), type: 'gif', category: 'GIF', created_at: '2024-05-01T10:00:08.000Z' }
+      ],
+      [
+        {
+          _id: id(7),
+          url: url('c.jpg'),
+          user_id: 'u',
+          type: null,
+          category: null,
+          created_at: new Date('2024-05-01T10:00:07Z')
+        },
+        { url: url('c.jpg'), type: 'image', category: 'Images' }
+      ],
+      [
+        { _id: id(6), url: url('d.png'), user_id: 77, created_at: '2024-05-01T10:00:06.500000' },
+        { user_id: '77', created_at: '2024-05-01T10:00:06.500Z' }
+      ],
+      [
+        { _id: id(5), url: url('e.png'), user_id: 'u', created_at: '2024-05-01T12:00:05+02:00' },
+        { created_at: '2024-05-01T10:00:05.000Z' }
+      ],
+      [
+        { _id: id(4), url: url('f.png'), user_id: 'u', created_at: 'yesterday' },
+        { created_at: '2024-05-01T10:00:04.000Z' }
+      ],
       [{ _id: id(3), url: url('g.png'), user_id: 'u', created_at: null }, { created_at: '2024-05-01T10:00:03.000Z' }],
-      [{ _id: id(2), url: url('h.png') }, { user_id: '', created_at: '2024-05-01T10:00:02.000Z', type: 'image', category: 'Images' }]
+      [
+        { _id: id(2), url: url('h.png') },
+        { user_id: '', created_at: '2024-05-01T10:00:02.000Z', type: 'image', category: 'Images' }
+      ]
     ]
     await service.app.mongo.db!.collection('library').insertMany(old.map(([document]) => document))
     const { status, body } = await list()
     t.equal(status, 200)
     t.equal(body.items.length, old.length)
-    for (const [{ _id }, listed] of old) t.match(body.items.find((item: { id: string }) => item.id === _id.toHexString()), listed)
+    for (const [{ _id }, listed] of old) {
+      t.match(body.items.find((item: { id: string }) => item.id === _id.toHexString()), listed)
+    }
   })
 
   t.test('nothing of the account that uploaded is listed but its id', async t => {
@@ -95,7 +197,12 @@ t.test('GET /library', async t => {
   })
 
   t.test('without a good token it is 401', async t => {
-    for (const headers of [undefined, { authorization: 'Bearer' }, { authorization: 'Bearer x.y.z' }, { authorization: `Basic ${token}` }]) {
+    for (const headers of [
+      undefined,
+      { authorization: 'Bearer' },
+      { authorization: 'Bearer x.y.z' },
+      { authorization: `Basic ${token}` }
+    ]) {
       const { status, headers: answered, body } = await service.call('GET', '/library', { headers })
       t.equal(status, 401)
       t.match(answered.get('www-authenticate'), /^Bearer/)
@@ -113,7 +220,10 @@ t.test('GET /library while the database is away', async t => {
   await mongo.down()
   const { status, headers, body, text } = await service.call('GET', '/library', { token })
   t.equal(status, 500)
-  t.strictSame(body, { error: 'Failed to fetch library items', details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.` })
+  t.strictSame(body, {
+    error: 'Failed to fetch library items',
+    details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`
+  })
   t.notMatch(text, /mongo|127\.0\.0\.1|ECONN|topology/i)
   await mongo.up()
   t.equal((await service.call('GET', '/library', { token })).status, 200, 'and is back with it')
@@ -125,7 +235,10 @@ t.test('POST /library/upload', async t => {
   const still = { frames: 1, duration_ms: 0 }
   const moving = { frames: 3, duration_ms: 350 }
   const dance = await noise(20, 10, { frames: 4 }).webp({ delay: [120, 120, 120, 120] }).toBuffer()
-  const kinds: Array<[name: string, bytes: Buffer, type: string, extension: string, kind: string, category: string, motion: typeof still, width?: number, height?: number]> = [
+  const kinds: Array<[
+    name: string, bytes: Buffer, type: string, extension: string, kind: string, category: string,
+    motion: typeof still, width?: number, height?: number
+  ]> = [
     ['an animated GIF', gif, 'image/gif', 'gif', 'gif', 'GIF', moving],
     ['a PNG', png, 'image/png', 'png', 'image', 'Images', still],
     ['a JPEG', jpeg, 'image/jpeg', 'jpg', 'image', 'Images', still],
@@ -139,12 +252,37 @@ t.test('POST /library/upload', async t => {
         service.clock.advance(1)
         const picture = file(bytes, { filename: 'lie.txt', type: 'text/plain' })
         const user = field('user_id', 'मीरा')
-        const { status, body: answered } = await post(service, token, fileFirst ? [picture, user] : [user, picture], { chunked: fileFirst })
+        const {
+          status,
+          body: answered
+        } = await post(service, token, fileFirst ? [picture, user] : [user, picture], { chunked: fileFirst })
         t.equal(status, 201)
         const { id, url, dominant_color: color, renditions } = answered
-        const item = { id, url, original_url: url, user_id: 'मीरा', owner_id: claimsOf(token).sub, created_at: service.clock.now.toISOString(), type: kind, category, content_type: type, size: bytes.length, sha256: sha256(bytes), width, height, ...motion, dominant_color: color, renditions }
+        const item = {
+          id,
+          url,
+          original_url: url,
+          user_id: 'मीरा',
+          owner_id: claimsOf(token).sub,
+          created_at: service.clock.now.toISOString(),
+          type: kind,
+          category,
+          content_type: type,
+          size: bytes.length,
+          sha256: sha256(bytes),
+          width,
+          height,
+          ...motion,
+          dominant_color: color,
+          renditions
+        }
         t.strictSame(answered, { message: 'File uploaded', ...item })
-        t.match(new URL(url).pathname, new RegExp(`/library/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/original\\.${extension}$`))
+        t.match(
+          new URL(url).pathname,
+          new RegExp(
+            `/library/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/original\\.${extension}$`
+          )
+        )
         t.strictSame((await service.call('GET', '/library?per_page=1', { token })).body.items, [item])
         const served = await fetch(url)
         t.equal(served.status, 200)
@@ -160,71 +298,128 @@ t.test('POST /library/upload', async t => {
         const panel = readGif(Buffer.from(await response.arrayBuffer()))
         t.match(panel, { width: 64, height: 64 })
         t.equal(panel.screens.length, motion.frames)
-        t.strictSame(rendition, { url: rendition.url, bytes: Number(response.headers.get('content-length')), ...motion, ble_seconds: Math.ceil(rendition.bytes / 900) / 10 })
+        t.strictSame(rendition, {
+          url: rendition.url,
+          bytes: Number(response.headers.get('content-length')),
+          ...motion,
+          ble_seconds: Math.ceil(rendition.bytes / 900) / 10
+        })
       }
     })
   }
 
-  t.test('E11: what a photo tells of its place and its maker is gone from what is served, and it is still upright', async t => {
-    const told = [segment(0xe1, exif(6, { prefix: 'Exif\0\0' })), segment(0xed, `Photoshop 3.0\0${SECRET}`), segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${SECRET}`), segment(0xfe, SECRET)]
-    const photo = jpegWith(await noise(40, 20).jpeg().toBuffer(), told, SECRET)
-    const { status, body } = await service.upload(token, photo)
-    t.equal(status, 201)
-    t.match(body, { size: photo.length, width: 20, height: 40 })
-    const served = Buffer.from(await (await fetch(body.url)).arrayBuffer())
-    t.equal(served.length, photo.length)
-    t.equal(body.sha256, sha256(served))
-    t.notOk(served.includes(SECRET))
-    const [before, after] = await Promise.all([photo, served].map(bytes => sharp(bytes).autoOrient().raw().toBuffer()))
-    t.ok(before!.equals(after!), 'the same pixels, turned the same way')
-    t.notOk((await sharp(served).metadata()).exif?.includes(SECRET))
-  })
+  t.test(
+    'E11: what a photo tells of its place and its maker is gone from what is served, and it is still upright',
+    async t => {
+      const told = [
+        segment(0xe1, exif(6, { prefix: 'Exif\0\0' })),
+        segment(0xed, `Photoshop 3.0\0${SECRET}`),
+        segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${SECRET}`),
+        segment(0xfe, SECRET)
+      ]
+      const photo = jpegWith(await noise(40, 20).jpeg().toBuffer(), told, SECRET)
+      const { status, body } = await service.upload(token, photo)
+      t.equal(status, 201)
+      t.match(body, { size: photo.length, width: 20, height: 40 })
+      const served = Buffer.from(await (await fetch(body.url)).arrayBuffer())
+      t.equal(served.length, photo.length)
+      t.equal(body.sha256, sha256(served))
+      t.notOk(served.includes(SECRET))
+      const pixels = (bytes: Buffer) => sharp(bytes).autoOrient().raw().toBuffer()
+      const [before, after] = await Promise.all([photo, served].map(pixels))
+      t.ok(before!.equals(after!), 'the same pixels, turned the same way')
+      t.notOk((await sharp(served).metadata()).exif?.includes(SECRET))
+    }
+  )
 
   t.test('a picture goes into its renditions as `fit` says', async t => {
     const wide = await sharp({ create: { width: 100, height: 25, channels: 3, background: '#f00' } }).png().toBuffer()
     const black = async (fit?: string) => {
       const { body } = await service.upload(token, wide, { fields: { user_id: 'meera', ...(fit && { fit }) } })
       const pixels = new Uint8Array(64 * 64 * 4)
-      new omggif.GifReader(new Uint8Array(await (await fetch(body.renditions['64x64'].url)).arrayBuffer())).decodeAndBlitFrameRGBA(0, pixels)
+      new omggif.GifReader(new Uint8Array(await (await fetch(
+        body.renditions['64x64'].url
+      )).arrayBuffer())).decodeAndBlitFrameRGBA(
+        0,
+        pixels
+      )
       return Array.from({ length: 64 }, (_, row) => pixels[row * 64 * 4]!).filter(red => red < 100).length
     }
     t.strictSame([await black(), await black('contain'), await black('cover'), await black('fill')], [48, 48, 0, 0])
-    t.match(await service.upload(token, wide, { fields: { user_id: 'meera', fit: 'squeeze' } }), { status: 400, body: { errors: { fit: ['Must be one of: contain, cover, fill.'] } } })
+    t.match(await service.upload(token, wide, { fields: { user_id: 'meera', fit: 'squeeze' } }), {
+      status: 400,
+      body: { errors: { fit: ['Must be one of: contain, cover, fill.'] } }
+    })
   })
 
-  t.test('with LIBRARY_URL_RENDITION the app gets the rendition as an item\'s url, and more sizes are made where they are asked for', async t => {
-    const service = await startService(t, { env: { RENDITION_SIZES: '64x64,16x32', LIBRARY_URL_RENDITION: '64x64' } })
-    const { token } = await service.signIn()
-    const { body } = await service.upload(token, gif)
-    t.strictSame(Object.keys(body.renditions), ['64x64', '16x32'])
-    t.equal(body.url, body.renditions['64x64'].url)
-    t.match(body.original_url, /original\.gif$/)
-    t.equal(sha256(new Uint8Array(await (await fetch(body.original_url)).arrayBuffer())), body.sha256)
-    t.match(readGif(Buffer.from(await (await fetch(body.renditions['16x32'].url)).arrayBuffer())), { width: 16, height: 32 })
-    t.match((await service.call('GET', '/library', { token })).body.items[0], { url: body.url, original_url: body.original_url })
-    t.equal((await service.call('GET', `/library/${body.id}`, { token })).body.url, body.url)
-  })
+  t.test(
+    'with LIBRARY_URL_RENDITION the app gets the rendition as an item\'s url, and more sizes are made where they are asked for',
+    async t => {
+      const service = await startService(t, { env: { RENDITION_SIZES: '64x64,16x32', LIBRARY_URL_RENDITION: '64x64' } })
+      const { token } = await service.signIn()
+      const { body } = await service.upload(token, gif)
+      t.strictSame(Object.keys(body.renditions), ['64x64', '16x32'])
+      t.equal(body.url, body.renditions['64x64'].url)
+      t.match(body.original_url, /original\.gif$/)
+      t.equal(sha256(new Uint8Array(await (await fetch(body.original_url)).arrayBuffer())), body.sha256)
+      t.match(readGif(Buffer.from(await (await fetch(body.renditions['16x32'].url)).arrayBuffer())), {
+        width: 16,
+        height: 32
+      })
+      t.match((await service.call('GET', '/library', { token })).body.items[0], {
+        url: body.url,
+        original_url: body.original_url
+      })
+      t.equal((await service.call('GET', `/library/${body.id}`, { token })).body.url, body.url)
+    }
+  )
 
   t.test('a picture that cannot be decoded to its end, or is out of bounds, is 400 and leaves nothing', async t => {
     const whole = await noise(30, 20).png().toBuffer()
     const data = Buffer.from(whole)
     data.fill(0x55, 60, 90)
-    const huge = Buffer.concat([PNG_SIGNATURE, ihdr(20_000, 20_000), pngChunk('IDAT', deflateSync(Buffer.alloc(1000))), pngChunk('IEND')])
+    const huge = Buffer.concat([
+      PNG_SIGNATURE,
+      ihdr(20_000, 20_000),
+      pngChunk('IDAT', deflateSync(Buffer.alloc(1000))),
+      pngChunk('IEND')
+    ])
     const before = await service.remains()
-    for (const [name, bytes] of [['broken off', whole.subarray(0, -30)], ['broken inside', data], ['huge', huge], ['a GIF broken off', gif.subarray(0, -20)], ['nothing but a header', gif.subarray(0, 13)]] as const) {
+    for (const [name, bytes] of [
+      ['broken off', whole.subarray(0, -30)],
+      ['broken inside', data],
+      ['huge', huge],
+      ['a GIF broken off', gif.subarray(0, -20)],
+      ['nothing but a header', gif.subarray(0, 13)]
+    ] as const) {
       for (const fileFirst of [false, true]) {
         const parts = [field('user_id', 'meera'), file(bytes)]
-        t.match(await post(service, token, fileFirst ? parts.reverse() : parts), { status: 400, body: { error: 'Damaged or unreasonable image' } }, name)
+        t.match(
+          await post(service, token, fileFirst ? parts.reverse() : parts),
+          { status: 400, body: { error: 'Damaged or unreasonable image' } },
+          name
+        )
       }
     }
-    t.match(await post(service, token, [file(huge), field('user_id', '')]), { status: 400, body: { error: 'Missing user_id' } }, 'what is wrong with the form comes first')
+    t.match(
+      await post(service, token, [file(huge), field('user_id', '')]),
+      { status: 400, body: { error: 'Missing user_id' } },
+      'what is wrong with the form comes first'
+    )
     t.strictSame(await service.remains(), before)
-    t.equal((await service.upload(token, gif.subarray(0, -1))).status, 201, 'a GIF that lacks only its trailer is taken')
+    t.equal(
+      (await service.upload(token, gif.subarray(0, -1))).status,
+      201,
+      'a GIF that lacks only its trailer is taken'
+    )
   })
 
   t.test('what is sent beside the file is stored as sent; a type is ignored', async t => {
     const long = '𝒳'.repeat(255)
-    for (const fields of [{ user_id: ' meera ', category: 'Cats & Dogs', title: '<b>"Fox"</b> ✨' }, { user_id: long, category: long, title: long }]) {
+    for (const fields of [
+      { user_id: ' meera ', category: 'Cats & Dogs', title: '<b>"Fox"</b> ✨' },
+      { user_id: long, category: long, title: long }
+    ]) {
       const { status, body } = await service.upload(token, png, { fields: { ...fields, type: 'gif', unknown: 'x' } })
       t.equal(status, 201)
       t.match(body, { ...fields, type: 'image' })
@@ -234,12 +429,39 @@ t.test('POST /library/upload', async t => {
 
   t.test('E12: the owner is the one who signed in, whatever the form says', async t => {
     const { phone, token } = await service.signIn()
-    const { body } = await post(service, token, [field('user_id', 'somebody else'), field('owner', '+911234567890'), field('_id', '1'), field('key', '../x'), file(gif)])
-    t.match(await service.app.collections.library.findOne({ _id: new ObjectId(body.id) }), { owner: await accountOf(service.app, phone), user_id: 'somebody else', key: /^library\/[0-9a-f-]{36}\/original\.gif$/ })
+    const {
+      body
+    } = await post(
+      service,
+      token,
+      [
+        field('user_id', 'somebody else'),
+        field('owner', '+911234567890'),
+        field('_id', '1'),
+        field('key', '../x'),
+        file(gif)
+      ]
+    )
+    t.match(await service.app.collections.library.findOne({ _id: new ObjectId(body.id) }), {
+      owner: await accountOf(service.app, phone),
+      user_id: 'somebody else',
+      key: /^library\/[0-9a-f-]{36}\/original\.gif$/
+    })
   })
 
   t.test('E3: a part without a file name is a field, whatever its type', async t => {
-    const { status, body } = await post(service, token, [field('user_id', 'meera', 'Content-Type: application/octet-stream'), field('title', 'Fox', 'Content-Type: text/plain; charset=utf-8'), file(gif)])
+    const {
+      status,
+      body
+    } = await post(
+      service,
+      token,
+      [
+        field('user_id', 'meera', 'Content-Type: application/octet-stream'),
+        field('title', 'Fox', 'Content-Type: text/plain; charset=utf-8'),
+        file(gif)
+      ]
+    )
     t.equal(status, 201)
     t.match(body, { user_id: 'meera', title: 'Fox' })
   })
@@ -247,7 +469,8 @@ t.test('POST /library/upload', async t => {
   t.test('E7: the same file and name, sent 50 times at once by two, becomes 50 objects', async t => {
     const { token: other } = await service.signIn()
     const before = await service.remains()
-    const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => service.upload(i % 2 ? token : other, gif, { filename: 'same.gif' })))
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, i) =>
+      service.upload(i % 2 ? token : other, gif, { filename: 'same.gif' })))
     t.equal(new Set(answers.map(({ body }) => body.url)).size, 50)
     const after = await service.remains()
     t.strictSame(after, { ...before, library: before.library + 50, objects: after.objects })
@@ -269,15 +492,30 @@ t.test('POST /library/upload', async t => {
 })
 
 const row = (createdAt: Date, userId = 'u') =>
-  ({ _id: new ObjectId(), key: `library/${createdAt.getTime()}/original.gif`, user_id: userId, type: 'gif', category: 'GIF', created_at: createdAt })
+  ({
+    _id: new ObjectId(),
+    key: `library/${createdAt.getTime()}/original.gif`,
+    user_id: userId,
+    type: 'gif',
+    category: 'GIF',
+    created_at: createdAt
+  })
 
 /** Posts a form as its bytes stand, with a length or in chunks. */
-async function post (service: Service, token: string, parts: Part[], { chunked = false } = {}): Promise<Pick<Reply, 'status' | 'body'>> {
+async function post (service: Service, token: string, parts: Part[], { chunked = false } = {}): Promise<Pick<Reply,
+  | 'status'
+  | 'body'>> {
   const body = form(parts)
-  const headers = { authorization: `Bearer ${token}`, 'content-type': FORM_TYPE, ...(!chunked && { 'content-length': body.length }) }
+  const headers = {
+    authorization: `Bearer ${token}`,
+    'content-type': FORM_TYPE,
+    ...(!chunked && { 'content-length': body.length })
+  }
   const request = http.request(`${service.url}/library/upload`, { method: 'POST', headers })
   if (chunked) for (let i = 0; i < body.length; i += 50) request.write(body.subarray(i, i + 50))
   request.end(chunked ? undefined : body)
-  const response = await new Promise<http.IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    request.on('response', resolve).on('error', reject)
+  })
   return { status: response.statusCode!, body: JSON.parse(Buffer.concat(await response.toArray()).toString()) }
 }

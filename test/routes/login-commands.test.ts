@@ -11,24 +11,38 @@ const COUNTED = ['otps', 'users', 'audit']
 const services = await startServices(t)
 
 for (const provider of ['console', 'paid']) {
-  t.test(`with a ${provider} provider POST ${REQUEST} needs at most four database commands and POST ${VERIFY} three for a wrong code and five for a right one, in the first request of an hour too`, async t => {
-    const { service, commandsOf } = await counted(t, provider === 'paid' ? { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid' } : {})
-    for (const hour of ['first', 'second']) {
-      for (const turn of ['cold', 'warm']) {
-        for (const phone of [freshPhone(), await knownPhone(service)]) {
-          const at = `${hour} hour, ${turn}`
-          t.same(await commandsOf('POST', REQUEST, { phone }), ['find', 'find', 'update', 'update'], at)
-          t.same(await commandsOf('POST', REQUEST, { phone }), ['find', 'find', 'update'], `${at}: in the gap nothing is written but the audit`)
-          t.same(await commandsOf('POST', VERIFY, { phone, otp: wrong(service, phone) }), ['find', 'update', 'update'], at)
-          const right = await commandsOf('POST', VERIFY, { phone, otp: service.lastCode(phone) })
-          t.same(right.filter(name => name === 'update').length, 2, `${at}: the guess, and the audit before the answer`)
-          t.same(right[0], 'find')
-          t.ok(right.length <= 5, `${at}: ${right}`)
+  t.test(
+    `with a ${provider} provider POST ${REQUEST} needs at most four database commands and POST ${VERIFY} three for a wrong code and five for a right one, in the first request of an hour too`,
+    async t => {
+      const {
+        service,
+        commandsOf
+      } = await counted(t, provider === 'paid' ? { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid' } : {})
+      for (const hour of ['first', 'second']) {
+        for (const turn of ['cold', 'warm']) {
+          for (const phone of [freshPhone(), await knownPhone(service)]) {
+            const at = `${hour} hour, ${turn}`
+            t.same(await commandsOf('POST', REQUEST, { phone }), ['find', 'find', 'update', 'update'], at)
+            t.same(
+              await commandsOf('POST', REQUEST, { phone }),
+              ['find', 'find', 'update'],
+            `${at}: in the gap nothing is written but the audit`
+            )
+            t.same(
+              await commandsOf('POST', VERIFY, { phone, otp: wrong(service, phone) }),
+              ['find', 'update', 'update'],
+              at
+            )
+            const right = await commandsOf('POST', VERIFY, { phone, otp: service.lastCode(phone) })
+            t.same(right.filter(name => name === 'update').length, 2, `${at}: the guess, and the audit before the answer`)
+            t.same(right[0], 'find')
+            t.ok(right.length <= 5, `${at}: ${right}`)
+          }
         }
+        service.clock.advance(3600)
       }
-      service.clock.advance(3600)
     }
-  })
+  )
 }
 
 t.test('a provider that fails costs one command more', async t => {
@@ -38,28 +52,51 @@ t.test('a provider that fails costs one command more', async t => {
   t.same(await commandsOf('POST', REQUEST, { phone: freshPhone() }), ['find', 'find', 'update', 'update', 'update'])
 })
 
-t.test('a database of the version before is read as if it were empty where its documents are of another shape, and the service works on it', async t => {
-  const old = await startServices(t)
-  const first = await startService(t, { services: old })
-  const { db } = first.app.mongo
-  const [asked, other] = [freshPhone(), freshPhone()]
-  const document = (_id: string) => ({ _id, version: 7, challenge: { nonce: Buffer.alloc(16), issued_at: first.clock.now, expires_at: new Date(first.clock.now.getTime() + 300_000), tries: 0, used_at: null }, sends: Array(5).fill(first.clock.now), failures: { row: 12, dates: [first.clock.now] }, locked_until: new Date(first.clock.now.getTime() + 900_000), purge_at: new Date(first.clock.now.getTime() + 172_800_000) })
-  await db!.collection<{ _id: string }>('otps').insertMany([document(asked), document(other)])
-  await db!.collection<{ _id: string }>('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
-  await db!.collection<{ _id: string }>('texts').insertOne({ _id: 'hour:service:all:2126-05-04T10:00:00.000Z' })
+t.test(
+  'a database of the version before is read as if it were empty where its documents are of another shape, and the service works on it',
+  async t => {
+    const old = await startServices(t)
+    const first = await startService(t, { services: old })
+    const { db } = first.app.mongo
+    const [asked, other] = [freshPhone(), freshPhone()]
+    const document = (_id: string) => ({
+      _id,
+      version: 7,
+      challenge: {
+        nonce: Buffer.alloc(16),
+        issued_at: first.clock.now,
+        expires_at: new Date(first.clock.now.getTime() + 300_000),
+        tries: 0,
+        used_at: null
+      },
+      sends: Array(5).fill(first.clock.now),
+      failures: { row: 12, dates: [first.clock.now] },
+      locked_until: new Date(first.clock.now.getTime() + 900_000),
+      purge_at: new Date(first.clock.now.getTime() + 172_800_000)
+    })
+    await db!.collection<{ _id: string }>('otps').insertMany([document(asked), document(other)])
+    await db!.collection<{ _id: string }>('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
+    await db!.collection<{ _id: string }>('texts').insertOne({ _id: 'hour:service:all:2126-05-04T10:00:00.000Z' })
 
-  const service = await startService(t, { services: old })
-  t.same((await service.call('POST', VERIFY, { json: { phone: other, otp: '123456' } })).body, { success: false, message: 'Invalid OTP' })
-  const { token } = await service.signIn(asked)
-  t.ok(stateOf(await service.app.collections.otps.findOne({ _id: asked })))
-  t.equal((await service.call('GET', '/users/me/export', { token })).status, 200)
-  t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'what is not used any more is gone')
-})
+    const service = await startService(t, { services: old })
+    t.same((await service.call('POST', VERIFY, { json: { phone: other, otp: '123456' } })).body, {
+      success: false,
+      message: 'Invalid OTP'
+    })
+    const { token } = await service.signIn(asked)
+    t.ok(stateOf(await service.app.collections.otps.findOne({ _id: asked })))
+    t.equal((await service.call('GET', '/users/me/export', { token })).status, 200)
+    t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'what is not used any more is gone')
+  }
+)
 
 t.test('a stranger who asks 60 times from one address locks no owner out', async t => {
   const service = await startService(t, { services, env: { TRUST_PROXY: 'loopback', LIMIT_SMS_PER_ADDRESS: '30' } })
   const phone = freshPhone()
-  const ask = (address: string) => service.call('POST', REQUEST, { json: { phone }, headers: { 'x-forwarded-for': address } })
+  const ask = (address: string) => service.call('POST', REQUEST, {
+    json: { phone },
+    headers: { 'x-forwarded-for': address }
+  })
   for (let times = 1; times <= 60; times++) {
     await ask('198.51.100.66')
     service.clock.advance(16)
@@ -69,7 +106,9 @@ t.test('a stranger who asks 60 times from one address locks no owner out', async
     const before = service.sms.length
     t.equal((await ask('203.0.113.5')).status, 200)
     t.equal(service.sms.length, before + 1, 'the owner gets an SMS')
-    t.match((await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } })).body, { success: true })
+    t.match((await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } })).body, {
+      success: true
+    })
     service.clock.advance(600)
   }
 })
@@ -79,7 +118,13 @@ t.test('of 60 requests of one address at once no more than its limit are sent', 
   const burst = burstOf(t, service)
   const statuses: number[] = []
   do { // a machine that is too busy answers 500, which takes nothing of the limit
-    statuses.splice(0, Infinity, ...(await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))).map(({ status }) => status))
+    statuses.splice(
+      0,
+      Infinity,
+      ...(await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))).map(
+        ({ status }) => status
+      )
+    )
     t.ok(service.sms.length <= 30)
   } while (statuses.includes(500))
   t.equal(service.sms.length, 30)
@@ -88,24 +133,45 @@ t.test('of 60 requests of one address at once no more than its limit are sent', 
 
 t.test('a phone number and a code in digits of any script are read by their values', async t => {
   const service = await startService(t, { services, env: { OTP_TEST_NUMBERS: '+९१९९९९९०००००:१२३४५६' } })
-  const digits = (text: string, zero: number) => text.replace(/\d/g, digit => String.fromCodePoint(zero + Number(digit)))
-  for (const zero of [0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0660, 0x06f0, 0xff10, 0x1d7ce, 0x1d7e2]) {
+  const digits = (text: string, zero: number) => text.replace(/\d/g, digit =>
+    String.fromCodePoint(zero + Number(digit)))
+  for (const zero of [
+    0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0660, 0x06f0, 0xff10, 0x1d7ce, 0x1d7e2
+  ]) {
     const phone = freshPhone()
     t.equal((await service.call('POST', REQUEST, { json: { phone: digits(phone, zero) } })).status, 200)
     t.equal(service.sms.at(-1)?.to, phone)
-    const { body } = await service.call('POST', VERIFY, { json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) } })
+    const {
+      body
+    } = await service.call('POST', VERIFY, {
+      json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) }
+    })
     t.match(body, { success: true }, zero.toString(16))
-    t.equal((await service.call('POST', '/users', { token: body.access_token, json: { username: `digits ${zero}`, number: digits(phone, zero) } })).status, 201)
+    t.equal(
+      (await service.call('POST', '/users', {
+        token: body.access_token,
+        json: { username: `digits ${zero}`, number: digits(phone, zero) }
+      })).status,
+      201
+    )
   }
   t.equal((await service.call('POST', REQUEST, { json: { phone: '9999900000' } })).status, 200)
-  t.match((await service.call('POST', VERIFY, { json: { phone: '9999900000', otp: '123456' } })).body, { success: true }, 'a test number may be written so too')
+  t.match(
+    (await service.call('POST', VERIFY, { json: { phone: '9999900000', otp: '123456' } })).body,
+    { success: true },
+    'a test number may be written so too'
+  )
 })
 
 /** A service whose database commands are counted. */
 async function counted (t: Test, env: Record<string, string>, settings: { sendSms?: undefined } = {}) {
   const uri = new URL(services.mongoUri)
   uri.searchParams.set('monitorCommands', 'true')
-  const service = await startService(t, { services: { ...services, mongoUri: uri.href }, env: { ...env, SWEEP_INTERVAL_SECONDS: '0', LIMIT_SMS_PER_ADDRESS: '30', LIMIT_FAILURES_PER_ADDRESS: '100' }, ...settings })
+  const service = await startService(t, {
+    services: { ...services, mongoUri: uri.href },
+    env: { ...env, SWEEP_INTERVAL_SECONDS: '0', LIMIT_SMS_PER_ADDRESS: '30', LIMIT_FAILURES_PER_ADDRESS: '100' },
+    ...settings
+  })
   await eventually(() => service.app.sweeper.sweep()) // the start's is over
   const names: string[] = []
   let audited = 0

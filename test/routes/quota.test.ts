@@ -3,7 +3,10 @@ import { gif, gifOf, png } from '../fixtures.js'
 import { accountOf, startService, startServices, type Service } from '../helper.js'
 
 const sizeOf = (rows: Array<{ size?: number, renditions?: Array<{ bytes: number }> }>) =>
-  rows.reduce((sum, { size = 0, renditions = [] }) => sum + size + renditions.reduce((sum, { bytes }) => sum + bytes, 0), 0)
+  rows.reduce(
+    (sum, { size = 0, renditions = [] }) => sum + size + renditions.reduce((sum, { bytes }) => sum + bytes, 0),
+    0
+  )
 
 t.test('E13: POST /library/upload beyond UPLOAD_QUOTA_ITEMS is 413, and leaves nothing', async t => {
   const service = await startService(t, { env: { UPLOAD_QUOTA_ITEMS: '3' } })
@@ -39,7 +42,9 @@ t.test('E13: POST /library/upload beyond UPLOAD_QUOTA_BYTES is 413; renditions c
 t.test('E13: uploads at the same time, also in two processes, fill a quota and never exceed it', async t => {
   const services = await startServices(t)
   const env = { UPLOAD_QUOTA_ITEMS: '5', JWT_SECRET_KEY: 'q1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6' }
-  const [one, two] = [await startService(t, { services, env }), await startService(t, { services, env })] as [Service, Service]
+  const [
+    one, two
+  ] = [await startService(t, { services, env }), await startService(t, { services, env })] as [Service, Service]
   for (let round = 0; round < 5; round++) {
     const { phone, token } = await one.signIn()
     const answers = await Promise.all(Array.from({ length: 12 }, (_, n) => (n % 2 ? one : two).upload(token, gif)))
@@ -52,7 +57,12 @@ t.test('E13: uploads at the same time, also in two processes, fill a quota and n
 t.test('E13: a claim of an upload that died with its process is void after a while', async t => {
   const service = await startService(t, { env: { UPLOAD_QUOTA_ITEMS: '1' } })
   const { phone, token } = await service.signIn()
-  await service.app.collections.usage.insertOne({ _id: await accountOf(service.app, phone), version: 7, claims: [{ id: service.app.mongo.ObjectId.createFromTime(1), bytes: 100, at: service.clock.now }], purge_at: new Date('2200-01-01') })
+  await service.app.collections.usage.insertOne({
+    _id: await accountOf(service.app, phone),
+    version: 7,
+    claims: [{ id: service.app.mongo.ObjectId.createFromTime(1), bytes: 100, at: service.clock.now }],
+    purge_at: new Date('2200-01-01')
+  })
   t.equal((await service.upload(token, gif)).status, 413)
   service.clock.advance(61)
   t.equal((await service.upload(token, gif)).status, 201)
@@ -61,7 +71,10 @@ t.test('E13: a claim of an upload that died with its process is void after a whi
 t.test('direct uploads that are open count against the quota, until they expire', async t => {
   const service = await startService(t, { env: { UPLOAD_QUOTA_BYTES: '1000', UPLOAD_QUOTA_ITEMS: '3' } })
   const { token } = await service.signIn()
-  const ask = (size: number) => service.call('POST', '/library/uploads', { token, json: { content_type: 'image/gif', size, user_id: 'meera' } })
+  const ask = (size: number) => service.call('POST', '/library/uploads', {
+    token,
+    json: { content_type: 'image/gif', size, user_id: 'meera' }
+  })
   t.match(await ask(1001), { status: 413, body: { error: 'Your library would be larger than 1000 bytes' } })
   t.equal((await ask(600)).status, 201)
   t.match(await ask(401), { status: 413, body: { error: 'Your library would be larger than 1000 bytes' } })

@@ -19,10 +19,18 @@ t.test('A sign-in more than ten minutes old neither changes the number nor delet
   t.match(await ask(service, meera.token, to), { status: 200 })
   const otp = service.lastCode(to)
   service.clock.advance(61)
-  for (const answer of [await ask(service, meera.token, freshPhone()), await verify(service, meera.token, to, otp), await remove(service, meera.token)]) {
+  for (const answer of [
+    await ask(service, meera.token, freshPhone()),
+    await verify(service, meera.token, to, otp),
+    await remove(service, meera.token)
+  ]) {
     t.match(answer, SIGN_IN_AGAIN)
   }
-  t.match(await service.call('GET', '/users/me', { token: meera.token }), { status: 200, body: { number: meera.phone } }, 'all else works')
+  t.match(
+    await service.call('GET', '/users/me', { token: meera.token }),
+    { status: 200, body: { number: meera.phone } },
+    'all else works'
+  )
   t.equal((await service.call('PATCH', '/users/me', { token: meera.token, json: { username: name() } })).status, 200)
   t.match(await ask(service, 'none', to), { status: 401 }, 'without a token it is 401')
 
@@ -43,12 +51,21 @@ t.test('A refresh does not renew the sign-in', async t => {
   const service = await startService(t, { services })
   const phone = freshPhone()
   await service.call('POST', '/auth/request-otp', { json: { phone } })
-  const { body } = await service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone), refresh: true } })
+  const {
+    body
+  } = await service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone), refresh: true } })
   await service.call('POST', '/users', { token: body.access_token, json: { username: name(), number: phone } })
   service.clock.advance(TEN_MINUTES + 1)
-  const { status, body: { access_token: token } } = await service.call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })
+  const {
+    status,
+    body: { access_token: token }
+  } = await service.call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })
   t.equal(status, 200)
-  for (const answer of [await ask(service, token, freshPhone()), await verify(service, token, freshPhone(), '123456'), await remove(service, token)]) {
+  for (const answer of [
+    await ask(service, token, freshPhone()),
+    await verify(service, token, freshPhone(), '123456'),
+    await remove(service, token)
+  ]) {
     t.match(answer, SIGN_IN_AGAIN)
   }
 })
@@ -59,7 +76,11 @@ t.test('A token of the replaced system is never a recent sign-in', async t => {
   const iat = Math.floor(service.clock.now.getTime() / 1000)
   const token = legacyToken({ sub: phone, type: 'access', iat, exp: iat + 3650 * 86_400 })
   t.equal((await service.call('POST', '/users', { token, json: { username: name(), number: phone } })).status, 201)
-  for (const answer of [await ask(service, token, freshPhone()), await verify(service, token, freshPhone(), '123456'), await remove(service, token)]) {
+  for (const answer of [
+    await ask(service, token, freshPhone()),
+    await verify(service, token, freshPhone(), '123456'),
+    await remove(service, token)
+  ]) {
     t.match(answer, SIGN_IN_AGAIN)
   }
 })
@@ -103,7 +124,8 @@ t.test('Telling the old number passes no cap of the service, and stands in it', 
   const [meera, asha] = [await person(service), await person(service)]
   const change = async ({ token }: { token: string }) => {
     const to = freshPhone()
-    return await ask(service, token, to).then(({ status }) => status === 200 ? verify(service, token, to, service.lastCode(to)) : undefined)
+    return await ask(service, token, to).then(({ status }) =>
+      status === 200 ? verify(service, token, to, service.lastCode(to)) : undefined)
   }
   t.match(await change(meera), { status: 200, body: { number: /^\+/ } }, 'two of three: a code, a notice')
   t.match(await change(asha), { status: 200, body: { number: /^\+/ } }, 'the last one is the code')
@@ -163,6 +185,10 @@ function remove (service: Service, token: string): Promise<Reply> {
 }
 
 function legacyToken (payload: object): string {
-  const text = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  const text = [{ alg: 'HS256', typ: 'JWT' }, payload]
+    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join(
+      '.'
+    )
   return `${text}.${createHmac('sha256', LEGACY_SECRET).update(text).digest('base64url')}`
 }

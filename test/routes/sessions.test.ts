@@ -1,6 +1,15 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import t from 'tap'
-import { accountOf, claimsOf, eventually, freshPhone, namedPhone, startService, startServices, type Service } from '../helper.js'
+import {
+  accountOf,
+  claimsOf,
+  eventually,
+  freshPhone,
+  namedPhone,
+  startService,
+  startServices,
+  type Service
+} from '../helper.js'
 
 const DAY = 24 * 3600
 const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
@@ -11,7 +20,11 @@ t.setTimeout(1_200_000)
 const services = await startServices(t)
 const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
 /** Another process, as far as anybody can tell: its own cache, its own clock hand, the same database. */
-const other = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET }, now: () => service.clock.now })
+const other = await startService(t, {
+  services,
+  env: { JWT_LEGACY_SECRET: LEGACY_SECRET },
+  now: () => service.clock.now
+})
 const { call, clock } = service
 
 const me = (token: string, at: Pick<Service, 'call'> = service) => at.call('GET', '/auth/sessions', { token })
@@ -37,7 +50,12 @@ t.test('GET /auth/sessions', async t => {
   await me(second)
   clock.advance(3599)
   await me(second)
-  t.match((await me(first)).body.sessions.map((session: { last_used_at: string }) => (clock.now.getTime() - Date.parse(session.last_used_at)) / 1000), [3599, 0], 'when each was used last, to the hour')
+  t.match(
+    (await me(first)).body.sessions.map((session: { last_used_at: string }) =>
+      (clock.now.getTime() - Date.parse(session.last_used_at)) / 1000),
+    [3599, 0],
+    'when each was used last, to the hour'
+  )
   t.same((await me(await signIn(freshPhone()))).body.sessions.length, 1, 'nobody sees those of others')
   t.match(await call('GET', '/auth/sessions'), { status: 401, body: { error: 'Missing access token' } })
 })
@@ -81,27 +99,43 @@ t.test('a session that is not used for 90 days ends, or for what SESSION_IDLE_TT
   t.ok(await signedIn(idle, endless))
 })
 
-t.test('the first sign-in makes the account; without a name a further one ends the one before, for the number may be somebody else\'s since', async t => {
-  const phone = freshPhone()
-  const first = await signIn(phone)
-  const id = (await accountOf(service.app, phone)).toHexString()
-  t.equal(claimsOf(first).sub, id)
-  t.notMatch(Buffer.from(first.split('.')[1]!, 'base64url').toString(), phone.slice(3), 'the token holds no number')
-  const second = await signIn(phone)
-  t.equal(claimsOf(second).sub, id)
-  t.same([await signedIn(first), await signedIn(second)], [false, true])
-  await call('POST', '/users', { token: second, json: { username: `user ${phone}`, number: phone } })
-  const third = await signIn(phone)
-  t.same([await signedIn(second), await signedIn(third)], [true, true])
-})
+t.test(
+  'the first sign-in makes the account; without a name a further one ends the one before, for the number may be somebody else\'s since',
+  async t => {
+    const phone = freshPhone()
+    const first = await signIn(phone)
+    const id = (await accountOf(service.app, phone)).toHexString()
+    t.equal(claimsOf(first).sub, id)
+    t.notMatch(Buffer.from(first.split('.')[1]!, 'base64url').toString(), phone.slice(3), 'the token holds no number')
+    const second = await signIn(phone)
+    t.equal(claimsOf(second).sub, id)
+    t.same([await signedIn(first), await signedIn(second)], [false, true])
+    await call('POST', '/users', { token: second, json: { username: `user ${phone}`, number: phone } })
+    const third = await signIn(phone)
+    t.same([await signedIn(second), await signedIn(third)], [true, true])
+  }
+)
 
 t.test('a token whose account is not its session\'s is no token', async t => {
   const [mine, yours] = [await signIn(freshPhone()), await signIn(freshPhone())]
   const { sub, iat, exp } = claimsOf(mine)
-  const forged = hs256({ sub, sid: idOf(yours), iat, exp, iss: 'hookaba', aud: 'hookaba' }, service.config.JWT_SECRET_KEY!)
+  const forged = hs256(
+    { sub, sid: idOf(yours), iat, exp, iss: 'hookaba', aud: 'hookaba' },
+    service.config.JWT_SECRET_KEY!
+  )
   t.match(await me(forged), INVALID_TOKEN)
-  t.ok(await signedIn(hs256({ sub, sid: idOf(mine), iat, exp, iss: 'hookaba', aud: 'hookaba' }, service.config.JWT_SECRET_KEY!)))
-  t.match(await me(hs256({ sub: '+919876543210', sid: idOf(mine), iat, exp, iss: 'hookaba', aud: 'hookaba' }, service.config.JWT_SECRET_KEY!)), INVALID_TOKEN, 'nor one that names a number')
+  t.ok(await signedIn(hs256(
+    { sub, sid: idOf(mine), iat, exp, iss: 'hookaba', aud: 'hookaba' },
+    service.config.JWT_SECRET_KEY!
+  )))
+  t.match(
+    await me(hs256(
+      { sub: '+919876543210', sid: idOf(mine), iat, exp, iss: 'hookaba', aud: 'hookaba' },
+      service.config.JWT_SECRET_KEY!
+    )),
+    INVALID_TOKEN,
+    'nor one that names a number'
+  )
 })
 
 t.test('POST /auth/logout', async t => {
@@ -109,12 +143,23 @@ t.test('POST /auth/logout', async t => {
     const phone = await namedPhone(service.app)
     const [first, second, third] = [await signIn(phone), await signIn(phone), await signIn(phone)]
     t.same(await call('POST', '/auth/logout', { token: first }).then(({ status, text }) => [status, text]), [204, ''])
-    t.equal((await call('POST', '/auth/logout', { token: second, body: '', headers: { 'content-type': 'application/json' } })).status, 204)
+    t.equal(
+      (await call('POST', '/auth/logout', {
+        token: second,
+        body: '',
+        headers: { 'content-type': 'application/json' }
+      })).status,
+      204
+    )
     t.same(await Promise.all([first, second, third].map(token => signedIn(token))), [false, false, true])
     t.match(await call('POST', '/auth/logout', { token: first }), INVALID_TOKEN, 'it is over')
   })
 
-  for (const [scope, left] of [['current', [false, true, true]], ['others', [true, false, false]], ['all', [false, false, false]]] as const) {
+  for (const [scope, left] of [
+    ['current', [false, true, true]],
+    ['others', [true, false, false]],
+    ['all', [false, false, false]]
+  ] as const) {
     t.test(`scope ${scope}`, async t => {
       const phone = await namedPhone(service.app)
       const tokens = [await signIn(phone), await signIn(phone), await signIn(phone)]
@@ -127,8 +172,17 @@ t.test('POST /auth/logout', async t => {
 
   t.test('refuses what it does not know', async t => {
     const token = await signIn(freshPhone())
-    t.match(await call('POST', '/auth/logout', { token, json: { scope: 'everywhere' } }), { status: 400, body: { errors: { scope: ['Must be one of: current, others, all.'] } } })
-    for (const body of ['null', '[]', '"all"', '{']) t.match(await call('POST', '/auth/logout', { token, body, headers: { 'content-type': 'application/json' } }), { status: 400, body: { errors: { _schema: ['Invalid input.'] } } }, body)
+    t.match(await call('POST', '/auth/logout', { token, json: { scope: 'everywhere' } }), {
+      status: 400,
+      body: { errors: { scope: ['Must be one of: current, others, all.'] } }
+    })
+    for (const body of ['null', '[]', '"all"', '{']) {
+      t.match(
+        await call('POST', '/auth/logout', { token, body, headers: { 'content-type': 'application/json' } }),
+        { status: 400, body: { errors: { _schema: ['Invalid input.'] } } },
+        body
+      )
+    }
     t.match(await call('POST', '/auth/logout', { json: {} }), { status: 401 })
     t.ok(await signedIn(token))
   })
@@ -161,12 +215,34 @@ t.test('DELETE /auth/sessions/{id}', async t => {
   const stranger = await signIn(freshPhone())
   const notFound = { status: 404, body: { error: 'Session not found' } }
   t.match(await call('DELETE', `/auth/sessions/${idOf(stranger)}`, { token: mine }), notFound, 'somebody else\'s')
-  for (const id of ['0123456789abcdef01234567', 'me', '%00', idOf(lost).toUpperCase(), '$ne']) t.match(await call('DELETE', `/auth/sessions/${id}`, { token: mine }), notFound, id)
+  for (const id of ['0123456789abcdef01234567', 'me', '%00', idOf(lost).toUpperCase(), '$ne']) {
+    t.match(await call('DELETE', `/auth/sessions/${id}`, { token: mine }), notFound, id)
+  }
   t.ok(await signedIn(stranger))
   const bodies = { '': 404, '{}': 404, '{': 400 }
-  for (const [body, status] of Object.entries(bodies)) t.equal((await call('DELETE', '/auth/sessions/nobody', { token: mine, body, headers: { 'content-type': 'application/json' } })).status, status, body)
-  t.equal((await call('DELETE', '/auth/sessions/nobody', { token: mine, body: 'x', headers: { 'content-type': 'text/plain' } })).status, 415)
-  t.same(await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }).then(({ status, text }) => [status, text]), [204, ''])
+  for (const [body, status] of Object.entries(bodies)) {
+    t.equal(
+      (await call('DELETE', '/auth/sessions/nobody', {
+        token: mine,
+        body,
+        headers: { 'content-type': 'application/json' }
+      })).status,
+      status,
+      body
+    )
+  }
+  t.equal(
+    (await call('DELETE', '/auth/sessions/nobody', {
+      token: mine,
+      body: 'x',
+      headers: { 'content-type': 'text/plain' }
+    })).status,
+    415
+  )
+  t.same(
+    await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }).then(({ status, text }) => [status, text]),
+    [204, '']
+  )
   t.same([await signedIn(lost), await signedIn(mine)], [false, true])
   t.match(await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }), notFound, 'only once')
 })
@@ -187,29 +263,46 @@ t.test('a phone has at most ten sessions: the oldest goes, also when many sign-i
 
 t.test('POST /auth/refresh', async t => {
   const start = async (phone = freshPhone()) => (await verify(service, phone, { refresh: true })).body
-  const refresh = (token: unknown, at: Pick<Service, 'call'> = service) => at.call('POST', '/auth/refresh', { json: { refresh_token: token } })
-
-  t.test('gives a new short access token and the next refresh token, for as long as somebody comes back within 30 days', async t => {
-    let tokens = await start()
-    t.match(tokens, { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 900, refresh_token: String })
-    for (let month = 0; month < 3; month++) {
-      clock.advance(900)
-      t.match(await me(tokens.access_token), INVALID_TOKEN, 'an access token lives 15 minutes')
-      clock.advance(30 * DAY - 901)
-      const { status, body } = await refresh(tokens.refresh_token)
-      t.same([status, Object.keys(body).sort(), body.expires_in], [200, ['access_token', 'expires_in', 'refresh_token', 'token_type'], 900])
-      t.equal(idOf(body.access_token), idOf(tokens.access_token), 'the session stays')
-      t.ok(await signedIn(body.access_token))
-      tokens = body
-    }
-    clock.advance(30 * DAY)
-    t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
+  const refresh = (token: unknown, at: Pick<Service, 'call'> = service) => at.call('POST', '/auth/refresh', {
+    json: { refresh_token: token }
   })
+
+  t.test(
+    'gives a new short access token and the next refresh token, for as long as somebody comes back within 30 days',
+    async t => {
+      let tokens = await start()
+      t.match(tokens, {
+        success: true,
+        message: 'OTP verified',
+        token_type: 'Bearer',
+        expires_in: 900,
+        refresh_token: String
+      })
+      for (let month = 0; month < 3; month++) {
+        clock.advance(900)
+        t.match(await me(tokens.access_token), INVALID_TOKEN, 'an access token lives 15 minutes')
+        clock.advance(30 * DAY - 901)
+        const { status, body } = await refresh(tokens.refresh_token)
+        t.same(
+          [status, Object.keys(body).sort(), body.expires_in],
+          [200, ['access_token', 'expires_in', 'refresh_token', 'token_type'], 900]
+        )
+        t.equal(idOf(body.access_token), idOf(tokens.access_token), 'the session stays')
+        t.ok(await signedIn(body.access_token))
+        tokens = body
+      }
+      clock.advance(30 * DAY)
+      t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
+    }
+  )
 
   t.test('nobody gets one who did not ask', async t => {
     t.notHas((await verify(service, freshPhone())).body, { refresh_token: String })
     t.notHas((await verify(service, freshPhone(), { refresh: false })).body, { refresh_token: String })
-    t.match(await call('POST', '/auth/verify-otp', { json: { phone: freshPhone(), otp: '123456', refresh: 'true' } }), { status: 400, body: { errors: { refresh: ['Not a valid boolean.'] } } })
+    t.match(await call('POST', '/auth/verify-otp', { json: { phone: freshPhone(), otp: '123456', refresh: 'true' } }), {
+      status: 400,
+      body: { errors: { refresh: ['Not a valid boolean.'] } }
+    })
   })
 
   t.test('parallel requests with one token get one successor, also over two processes', async t => {
@@ -221,22 +314,36 @@ t.test('POST /auth/refresh', async t => {
     }
   })
 
-  t.test('within ten seconds the token before is answered with the same successor; later, or an older one, is theft, and ends the session', async t => {
-    for (const steal of [async (tokens: string[]) => { clock.advance(10.001); return tokens[2] }, async (tokens: string[]) => tokens[1], async (tokens: string[]) => tokens[0]]) {
-      const first = await start()
-      const second = (await refresh(first.refresh_token)).body
-      const third = (await refresh(second.refresh_token)).body
-      const fourth = (await refresh(third.refresh_token)).body
-      clock.advance(10)
-      t.equal((await refresh(third.refresh_token)).body.refresh_token, fourth.refresh_token)
-      t.ok(await signedIn(fourth.access_token))
-      t.match(await refresh(await steal([first.refresh_token, second.refresh_token, third.refresh_token])), INVALID_REFRESH)
-      t.match(await refresh(fourth.refresh_token), INVALID_REFRESH, 'for the thief and for the owner')
-      t.notOk(await signedIn(fourth.access_token))
+  t.test(
+    'within ten seconds the token before is answered with the same successor; later, or an older one, is theft, and ends the session',
+    async t => {
+      for (const steal of [
+        async (tokens: string[]) => { clock.advance(10.001); return tokens[2] },
+        async (tokens: string[]) => tokens[1],
+        async (tokens: string[]) => tokens[0]
+      ]) {
+        const first = await start()
+        const second = (await refresh(first.refresh_token)).body
+        const third = (await refresh(second.refresh_token)).body
+        const fourth = (await refresh(third.refresh_token)).body
+        clock.advance(10)
+        t.equal((await refresh(third.refresh_token)).body.refresh_token, fourth.refresh_token)
+        t.ok(await signedIn(fourth.access_token))
+        t.match(
+          await refresh(await steal([first.refresh_token, second.refresh_token, third.refresh_token])),
+          INVALID_REFRESH
+        )
+        t.match(await refresh(fourth.refresh_token), INVALID_REFRESH, 'for the thief and for the owner')
+        t.notOk(await signedIn(fourth.access_token))
+      }
+      const events = await eventually(async () => {
+        await service.app.audit.flush()
+        const found = await service.app.collections.audit.find({ event: 'session.reused' }).toArray()
+        return found.length >= 3 && found
+      })
+      t.match(events[0], { phone: /^\+\*{8}\d{4}$/, network: '127.0.0.0/24', details: { session: /^[0-9a-f]{24}$/ } })
     }
-    const events = await eventually(async () => { await service.app.audit.flush(); const found = await service.app.collections.audit.find({ event: 'session.reused' }).toArray(); return found.length >= 3 && found })
-    t.match(events[0], { phone: /^\+\*{8}\d{4}$/, network: '127.0.0.0/24', details: { session: /^[0-9a-f]{24}$/ } })
-  })
+  )
 
   t.test('a logout ends it', async t => {
     const tokens = await start()
@@ -247,33 +354,80 @@ t.test('POST /auth/refresh', async t => {
   t.test('refuses what was not issued here, and asks nobody about it', async t => {
     const { refresh_token: token, access_token: accessToken } = await start()
     const [account, sid, n, mac] = token.split('.')
-    for (const forged of ['', 'x', accessToken, `${account}.${sid}.1.${mac}`, `${account}.${sid}.00.${mac}`, `${account}.${sid}.-0.${mac}`, `${account}.0123456789abcdef01234567.${n}.${mac}`, `0123456789abcdef01234567.${sid}.${n}.${mac}`, `${sid}.${n}.${mac}`, `${account}.${sid}.${n}.`, `${token}A`, token.slice(0, -1), `${token}=`, token.toUpperCase(), ` ${token}`, `${account}.${sid}.${n}.${'A'.repeat(43)}`]) {
+    for (const forged of [
+      '',
+      'x',
+      accessToken,
+      `${account}.${sid}.1.${mac}`,
+      `${account}.${sid}.00.${mac}`,
+      `${account}.${sid}.-0.${mac}`,
+      `${account}.0123456789abcdef01234567.${n}.${mac}`,
+      `0123456789abcdef01234567.${sid}.${n}.${mac}`,
+      `${sid}.${n}.${mac}`,
+      `${account}.${sid}.${n}.`,
+      `${token}A`,
+      token.slice(0, -1),
+      `${token}=`,
+      token.toUpperCase(),
+      ` ${token}`,
+      `${account}.${sid}.${n}.${'A'.repeat(43)}`
+    ]) {
       t.match(await refresh(forged), INVALID_REFRESH, forged.replace(mac!, '…'))
     }
-    for (const wrong of [null, 1, {}, [token], { $ne: null }]) t.match(await refresh(wrong), { status: 400, body: { errors: { refresh_token: ['Not a valid string.'] } } })
-    t.match(await call('POST', '/auth/refresh', { json: {} }), { status: 400, body: { errors: { refresh_token: ['Missing data for required field.'] } } })
+    for (const wrong of [null, 1, {}, [token], { $ne: null }]) {
+      t.match(await refresh(wrong), { status: 400, body: { errors: { refresh_token: ['Not a valid string.'] } } })
+    }
+    t.match(await call('POST', '/auth/refresh', { json: {} }), {
+      status: 400,
+      body: { errors: { refresh_token: ['Missing data for required field.'] } }
+    })
     t.equal((await refresh(token)).status, 200, 'and none of it did harm')
   })
 })
 
 t.test('tokens of the system it replaces', async t => {
-  const legacy = (sub: string, changes: object = {}, secret = LEGACY_SECRET) => hs256({ fresh: false, iat: seconds() - 100, jti: randomUUID(), type: 'access', sub, nbf: seconds() - 100, exp: seconds() + 3650 * DAY, ...changes }, secret)
+  const legacy = (sub: string, changes: object = {}, secret = LEGACY_SECRET) => hs256(
+    {
+      fresh: false,
+      iat: seconds() - 100,
+      jti: randomUUID(),
+      type: 'access',
+      sub,
+      nbf: seconds() - 100,
+      exp: seconds() + 3650 * DAY,
+      ...changes
+    },
+    secret
+  )
   const seconds = () => Math.floor(clock.now.getTime() / 1000)
 
-  t.test('are accepted in whatever notation they hold the number, get a session on first use, are listed and can be ended for good', async t => {
-    const phone = freshPhone()
-    const tokens = [phone.slice(3), `0${phone.slice(3)}`, `${phone.slice(0, 3)} ${phone.slice(3, 8)}-${phone.slice(8)}`].map(sub => legacy(sub))
-    for (const token of tokens) t.ok(await signedIn(token))
-    const { body } = await me(tokens[0]!)
-    t.equal(body.sessions.length, 3)
-    t.match(body.sessions.find(({ current }: { current: boolean }) => current), { expires_at: new Date((seconds() + 3650 * DAY) * 1000).toISOString() })
-    await call('DELETE', `/auth/sessions/${body.sessions.find(({ current }: { current: boolean }) => !current).id}`, { token: tokens[0] })
-    t.same((await Promise.all(tokens.map(token => signedIn(token)))).filter(Boolean).length, 2)
-    await call('POST', '/auth/logout', { token: tokens[0] })
-    clock.advance(3600)
-    t.notOk(await signedIn(tokens[0]!), 'it never opens again')
-    t.notOk(await signedIn(tokens[0]!, other), 'anywhere')
-  })
+  t.test(
+    'are accepted in whatever notation they hold the number, get a session on first use, are listed and can be ended for good',
+    async t => {
+      const phone = freshPhone()
+      const tokens = [
+        phone.slice(3),
+      `0${phone.slice(3)}`,
+      `${phone.slice(0, 3)} ${phone.slice(3, 8)}-${phone.slice(8)}`
+      ].map(
+        sub => legacy(sub)
+      )
+      for (const token of tokens) t.ok(await signedIn(token))
+      const { body } = await me(tokens[0]!)
+      t.equal(body.sessions.length, 3)
+      t.match(body.sessions.find(({ current }: { current: boolean }) => current), {
+        expires_at: new Date((seconds() + 3650 * DAY) * 1000).toISOString()
+      })
+      await call('DELETE', `/auth/sessions/${body.sessions.find(({ current }: { current: boolean }) => !current).id}`, {
+        token: tokens[0]
+      })
+      t.same((await Promise.all(tokens.map(token => signedIn(token)))).filter(Boolean).length, 2)
+      await call('POST', '/auth/logout', { token: tokens[0] })
+      clock.advance(3600)
+      t.notOk(await signedIn(tokens[0]!), 'it never opens again')
+      t.notOk(await signedIn(tokens[0]!, other), 'anywhere')
+    }
+  )
 
   t.test('many first uses at once, over two processes, are one session', async t => {
     const phone = freshPhone()
@@ -295,7 +449,18 @@ t.test('tokens of the system it replaces', async t => {
 
   t.test('are refused with anything wrong about them, and while the switch is off', async t => {
     const phone = freshPhone()
-    const wrong = { 'another type': { type: 'refresh' }, 'no type': { type: undefined }, 'an issuer': { iss: 'hookaba' }, 'no end': { exp: undefined }, 'at its end': { exp: seconds() }, 'not yet': { nbf: seconds() + 3600 }, 'from the future': { iat: seconds() + 3600 }, 'no number': { sub: 'admin' }, 'no subject': { sub: undefined }, 'an object': { sub: { $ne: null } } }
+    const wrong = {
+      'another type': { type: 'refresh' },
+      'no type': { type: undefined },
+      'an issuer': { iss: 'hookaba' },
+      'no end': { exp: undefined },
+      'at its end': { exp: seconds() },
+      'not yet': { nbf: seconds() + 3600 },
+      'from the future': { iat: seconds() + 3600 },
+      'no number': { sub: 'admin' },
+      'no subject': { sub: undefined },
+      'an object': { sub: { $ne: null } }
+    }
     for (const [name, changes] of Object.entries(wrong)) t.match(await me(legacy(phone, changes)), INVALID_TOKEN, name)
     t.match(await me(legacy(phone, {}, 'another-secret-another-secret-another')), INVALID_TOKEN, 'another secret')
     const off = await startService(t, { services })
@@ -321,16 +486,22 @@ t.test('tokens of the system it replaces', async t => {
     t.match(await service.app.collections.users.findOne({ number: phone }), { legacy_revoked_at: Date, sessions: [] })
   })
 
-  t.test('make an account without a name where there is none, have no admin rights, and are never idle or a recent sign-in', async t => {
-    const phone = freshPhone()
-    const token = legacy(phone, { iat: seconds() })
-    t.ok(await signedIn(token))
-    await service.app.collections.users.updateOne({ number: phone }, { $set: { admin: true } })
-    t.match(await call('GET', '/users', { token }), { status: 403, body: { error: 'Only an admin may do that' } })
-    t.match(await call('DELETE', '/users/me', { token }), { status: 403, body: { error: 'Please sign in again to do this' } })
-    clock.advance(400 * DAY)
-    t.ok(await signedIn(token), 'it ends with the token alone')
-  })
+  t.test(
+    'make an account without a name where there is none, have no admin rights, and are never idle or a recent sign-in',
+    async t => {
+      const phone = freshPhone()
+      const token = legacy(phone, { iat: seconds() })
+      t.ok(await signedIn(token))
+      await service.app.collections.users.updateOne({ number: phone }, { $set: { admin: true } })
+      t.match(await call('GET', '/users', { token }), { status: 403, body: { error: 'Only an admin may do that' } })
+      t.match(await call('DELETE', '/users/me', { token }), {
+        status: 403,
+        body: { error: 'Please sign in again to do this' }
+      })
+      clock.advance(400 * DAY)
+      t.ok(await signedIn(token), 'it ends with the token alone')
+    }
+  )
 
   t.test('end with a block, and do not come back when it is taken off', async t => {
     const admin = await service.signIn()
@@ -378,7 +549,9 @@ t.test('a session is no one\'s business: nothing in the log opens it', async t =
   const { body } = await verify(service, freshPhone(), { refresh: true })
   await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })
   const logs = [...service.logs, ...other.logs].join('')
-  for (const secret of [body.access_token.split('.')[2], body.refresh_token.split('.')[3]]) t.notOk(logs.includes(secret))
+  for (const secret of [body.access_token.split('.')[2], body.refresh_token.split('.')[3]]) {
+    t.notOk(logs.includes(secret))
+  }
   t.notMatch(logs, /eyJ|\+91\d{10}/)
 })
 
@@ -388,6 +561,10 @@ async function verify (at: Service, phone: string, extra: object = {}) {
 }
 
 function hs256 (payload: object, secret: string): string {
-  const body = [{ alg: 'HS256', typ: 'JWT' }, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  const body = [{ alg: 'HS256', typ: 'JWT' }, payload]
+    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join(
+      '.'
+    )
   return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`
 }

@@ -15,7 +15,11 @@ const TOO_MANY_GUESSES = { error: 'Too many wrong codes' }
 /** For gateways that do not answer, and for those that do, however slow the machine is. */
 const SHORT_MS = 600
 const LONG_MS = 60_000
-const TWILIO = { TWILIO_ACCOUNT_SID: 'AC00000000000000000000000000000001', TWILIO_AUTH_TOKEN: 'twilio-auth-token', TWILIO_PHONE_NUMBER: '+15005550006' }
+const TWILIO = {
+  TWILIO_ACCOUNT_SID: 'AC00000000000000000000000000000001',
+  TWILIO_AUTH_TOKEN: 'twilio-auth-token',
+  TWILIO_PHONE_NUMBER: '+15005550006'
+}
 const PUBLIC_URL = 'https://api.example.com/v1'
 /** A provider that costs money, while the texts are only kept. */
 const COSTLY = { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid' }
@@ -27,7 +31,11 @@ t.test('Twilio', async t => {
   const gateway = await startGateway(t)
   const waits: number[] = []
   const env = { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: `${gateway.url}/`, PUBLIC_URL: `${PUBLIC_URL}/` }
-  const settings = { sendSms: undefined, smsTimeoutMs: LONG_MS, smsRetry: { random: () => 0.75, wait: async (ms: number) => { waits.push(ms) } } }
+  const settings = {
+    sendSms: undefined,
+    smsTimeoutMs: LONG_MS,
+    smsRetry: { random: () => 0.75, wait: async (ms: number) => { waits.push(ms) } }
+  }
   const service = await start(t, env, settings)
   const hasty = await start(t, env, { ...settings, smsTimeoutMs: SHORT_MS })
   const request = (phone: string, platform?: string) => requestOtp(service, phone, { platform })
@@ -41,36 +49,63 @@ t.test('Twilio', async t => {
     t.equal((await request(phone, 'ios')).status, 200)
     const [sent, ...others] = gateway.requests
     t.same(others, [])
-    t.match(sent, { method: 'POST', url: '/2010-04-01/Accounts/AC00000000000000000000000000000001/Messages.json', headers: { 'content-type': /^application\/x-www-form-urlencoded/ } })
-    t.equal(sent?.headers.authorization, `Basic ${Buffer.from('AC00000000000000000000000000000001:twilio-auth-token').toString('base64')}`)
+    t.match(sent, {
+      method: 'POST',
+      url: '/2010-04-01/Accounts/AC00000000000000000000000000000001/Messages.json',
+      headers: { 'content-type': /^application\/x-www-form-urlencoded/ }
+    })
+    t.equal(
+      sent?.headers.authorization,
+      `Basic ${Buffer.from('AC00000000000000000000000000000001:twilio-auth-token').toString('base64')}`
+    )
     const form = Object.fromEntries(new URLSearchParams(sent?.body))
     t.match(form, { To: phone, From: '+15005550006', Body: /^\d{6} is your Hookaba verification code\.$/ })
     t.equal(form.StatusCallback, `${PUBLIC_URL}${STATUS}?reference=${service.clock.now.getTime()}`)
     t.match((await verify(service, phone, codeIn(sent!))).body, { success: true })
   })
 
-  t.test('A16: 21211, 21408, 21610 and 21614 are the number\'s fault, are not retried, and count as a text', async t => {
-    for (const code of [21211, 21408, 21610, 21614]) {
-      gateway.requests.length = 0
-      gateway.behave(refusing(400, code))
-      const phone = freshPhone()
-      for (let text = 1; text <= 5; text++) t.same(answer(await request(phone)), [400, NO_PHONE])
-      t.equal(gateway.requests.length, 5, 'there is no live code, so no gap')
-      const sixth = await request(phone)
-      t.same([sixth.status, sixth.headers.get('retry-after')], [429, '600'])
-      t.equal(gateway.requests.length, 5)
-      noLeak(t, service, phone, gateway.requests.map(codeIn))
-    }
-    gateway.behave(response => { response.writeHead(400, { 'content-type': 'application/problem+json' }).end(JSON.stringify({ type: 'https://www.twilio.com/docs/errors/21211', title: 'Invalid number', status: 400, code: 21211 })) })
-    t.same(answer(await request(freshPhone())), [400, NO_PHONE], 'also as a problem of RFC 9457')
-    t.same(waits, [])
+  t.test(
+    'A16: 21211, 21408, 21610 and 21614 are the number\'s fault, are not retried, and count as a text',
+    async t => {
+      for (const code of [21211, 21408, 21610, 21614]) {
+        gateway.requests.length = 0
+        gateway.behave(refusing(400, code))
+        const phone = freshPhone()
+        for (let text = 1; text <= 5; text++) t.same(answer(await request(phone)), [400, NO_PHONE])
+        t.equal(gateway.requests.length, 5, 'there is no live code, so no gap')
+        const sixth = await request(phone)
+        t.same([sixth.status, sixth.headers.get('retry-after')], [429, '600'])
+        t.equal(gateway.requests.length, 5)
+        noLeak(t, service, phone, gateway.requests.map(codeIn))
+      }
+      gateway.behave(response => {
+        response.writeHead(400, { 'content-type': 'application/problem+json' }).end(JSON.stringify({
+          type: 'https://www.twilio.com/docs/errors/21211',
+          title: 'Invalid number',
+          status: 400,
+          code: 21211
+        }))
+      })
+      t.same(answer(await request(freshPhone())), [400, NO_PHONE], 'also as a problem of RFC 9457')
+      t.same(waits, [])
 
-    const limited = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url, LIMIT_SMS_PER_ADDRESS: '2', TRUST_PROXY: 'off' }, { sendSms: undefined })
-    gateway.behave(refusing(400, 21614))
-    const statuses: number[] = []
-    for (let text = 1; text <= 3; text++) statuses.push((await requestOtp(limited, freshPhone())).status)
-    t.same(statuses, [400, 400, 429], 'for the address too')
-  })
+      const limited = await start(
+        t,
+        {
+          SMS_PROVIDER: 'twilio',
+          ...TWILIO,
+          TWILIO_API_URL: gateway.url,
+          LIMIT_SMS_PER_ADDRESS: '2',
+          TRUST_PROXY: 'off'
+        },
+        { sendSms: undefined }
+      )
+      gateway.behave(refusing(400, 21614))
+      const statuses: number[] = []
+      for (let text = 1; text <= 3; text++) statuses.push((await requestOtp(limited, freshPhone())).status)
+      t.same(statuses, [400, 400, 429], 'for the address too')
+    }
+  )
 
   t.test('A17: is asked again at most twice after a 429 or 5xx, with full jitter', async t => {
     for (const behaviour of [refusing(429, 20429), refusing(500, 20500), refusing(503, 20503), gatewayError(502)]) {
@@ -96,9 +131,12 @@ t.test('Twilio', async t => {
     ['redirects', response => { response.writeHead(307, { location: '/elsewhere' }).end() }, 1]
   ]
   for (const [name, behaviour, requests] of failures) {
-    t.test(`A17: that ${name} was asked ${requests === 1 ? 'once' : 'three times'}: 500, the code that was live stays live, and neither gap nor budget is used`, async t => {
-      await leavesNoTrace(t, service, gateway, behaviour, requests)
-    })
+    t.test(
+      `A17: that ${name} was asked ${requests === 1 ? 'once' : 'three times'}: 500, the code that was live stays live, and neither gap nor budget is used`,
+      async t => {
+        await leavesNoTrace(t, service, gateway, behaviour, requests)
+      }
+    )
   }
 
   for (const [name, behaviour] of Object.entries({ ...unclear, 'answers 504': gatewayError(504) })) {
@@ -110,11 +148,22 @@ t.test('Twilio', async t => {
   t.test('A17: that stays busy until the time is up is asked no more, and one that speaks no TLS once', async t => {
     gateway.behave(refusing(503, 20503))
     const patient = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url }, {
-      sendSms: undefined, smsTimeoutMs: SHORT_MS, smsRetry: { random: () => 0.5, wait: (_ms, signal) => new Promise((_resolve, reject) => { signal.addEventListener('abort', () => reject(signal.reason)) }) }
+      sendSms: undefined,
+      smsTimeoutMs: SHORT_MS,
+      smsRetry: {
+        random: () => 0.5,
+        wait: (_ms, signal) => new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason))
+        })
+      }
     })
     failed(t, await requestOtp(patient, freshPhone()))
     t.equal(gateway.requests.length, 1)
-    const plain = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url.replace('http:', 'https:') }, { sendSms: undefined })
+    const plain = await start(
+      t,
+      { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url.replace('http:', 'https:') },
+      { sendSms: undefined }
+    )
     const phone = freshPhone()
     failed(t, await requestOtp(plain, phone))
     t.match(await stored(plain, phone), { challenge: null, sms: [] })
@@ -122,7 +171,11 @@ t.test('Twilio', async t => {
   })
 
   t.test('WhatsApp, where that is the channel; no report is asked for without PUBLIC_URL', async t => {
-    const service = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url, TWILIO_CHANNEL: 'whatsapp' }, { sendSms: undefined })
+    const service = await start(
+      t,
+      { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url, TWILIO_CHANNEL: 'whatsapp' },
+      { sendSms: undefined }
+    )
     const phone = freshPhone()
     t.equal((await requestOtp(service, phone)).status, 200)
     const form = Object.fromEntries(new URLSearchParams(gateway.requests[0]?.body))
@@ -140,28 +193,47 @@ t.test('Twilio', async t => {
       return gateway.requests.length - before
     }
 
-    t.test('A18: a text that never arrived frees the gap, stays in the budget, and the next one repeats its code', async t => {
-      for (const [MessageStatus, channel] of [['undelivered', ''], ['failed', ''], ['undelivered', 'whatsapp:']] as const) {
-        const phone = freshPhone()
-        const sentAt = reference()
-        t.same([await sends(phone), await sends(phone)], [1, 0])
-        service.clock.advance(1)
-        const told = await report(service, { MessageStatus, To: channel + phone, ErrorCode: '30003', SmsSid: 'SM1' }, sentAt)
-        t.same([told.status, told.text], [204, ''])
-        t.same([await sends(phone), await sends(phone)], [1, 0], 'one text, and then the gap holds again')
-        t.equal(codeIn(gateway.requests.at(-1)!), codeIn(gateway.requests.at(-2)!))
-        t.equal((await stored(service, phone))?.sms.length, 2)
-        t.match(events(service, 'otp.undelivered').at(-1), { error_code: '30003', phone: `+********${phone.slice(-4)}` })
-        t.notOk('reason' in events(service, 'otp.undelivered').at(-1)!)
+    t.test(
+      'A18: a text that never arrived frees the gap, stays in the budget, and the next one repeats its code',
+      async t => {
+        for (const [MessageStatus, channel] of [
+          ['undelivered', ''],
+          ['failed', ''],
+          ['undelivered', 'whatsapp:']
+        ] as const) {
+          const phone = freshPhone()
+          const sentAt = reference()
+          t.same([await sends(phone), await sends(phone)], [1, 0])
+          service.clock.advance(1)
+          const told = await report(
+            service,
+            { MessageStatus, To: channel + phone, ErrorCode: '30003', SmsSid: 'SM1' },
+            sentAt
+          )
+          t.same([told.status, told.text], [204, ''])
+          t.same([await sends(phone), await sends(phone)], [1, 0], 'one text, and then the gap holds again')
+          t.equal(codeIn(gateway.requests.at(-1)!), codeIn(gateway.requests.at(-2)!))
+          t.equal((await stored(service, phone))?.sms.length, 2)
+          t.match(events(service, 'otp.undelivered').at(-1), {
+            error_code: '30003',
+            phone: `+********${phone.slice(-4)}`
+          })
+          t.notOk('reason' in events(service, 'otp.undelivered').at(-1)!)
+        }
+        t.match(
+          (await service.call('GET', '/metrics')).text,
+          /^hookaba_events_total\{event="otp.undelivered",reason=""\} 3$/m
+        )
       }
-      t.match((await service.call('GET', '/metrics')).text, /^hookaba_events_total\{event="otp.undelivered",reason=""\} 3$/m)
-    })
+    )
 
     t.test('a report on an earlier text, a second one, and one on another status change nothing', async t => {
       const phone = freshPhone()
       const first = reference()
       await sends(phone)
-      for (const MessageStatus of ['queued', 'sent', 'delivered', 'read', '', 'UNDELIVERED']) t.equal((await report(service, { MessageStatus, To: phone }, first)).status, 204)
+      for (const MessageStatus of ['queued', 'sent', 'delivered', 'read', '', 'UNDELIVERED']) {
+        t.equal((await report(service, { MessageStatus, To: phone }, first)).status, 204)
+      }
       t.equal((await report(service, { To: phone }, first)).status, 204)
       t.equal(await sends(phone), 0)
       service.clock.advance(15)
@@ -171,7 +243,9 @@ t.test('Twilio', async t => {
       t.equal((await report(service, { MessageStatus: 'undelivered', To: phone }, first)).status, 204)
       t.same(await stored(service, phone), before)
       t.match(events(service, 'otp.undelivered').at(-1), { reason: 'late' })
-      for (let times = 1; times <= 2; times++) t.equal((await report(service, { MessageStatus: 'undelivered', To: phone }, second)).status, 204)
+      for (let times = 1; times <= 2; times++) {
+        t.equal((await report(service, { MessageStatus: 'undelivered', To: phone }, second)).status, 204)
+      }
       t.not((await stored(service, phone))?.write_id, before!.write_id)
       service.clock.advance(1)
       t.same([await sends(phone), await sends(phone)], [1, 0])
@@ -184,7 +258,9 @@ t.test('Twilio', async t => {
       t.equal((await report(service, { MessageStatus: 'undelivered', To: phone })).status, 204)
       t.equal(await sends(phone), 1)
       const stranger = freshPhone()
-      for (const To of [stranger, 'nobody', '']) t.equal((await report(service, { MessageStatus: 'undelivered', To }, reference())).status, 204)
+      for (const To of [stranger, 'nobody', '']) {
+        t.equal((await report(service, { MessageStatus: 'undelivered', To }, reference())).status, 204)
+      }
       t.equal(await stored(service, stranger), undefined)
     })
 
@@ -224,9 +300,20 @@ t.test('Twilio', async t => {
       t.equal((await report(service, { To: 'x'.repeat(20_000) })).status, 413)
       t.equal((await service.call('GET', STATUS)).status, 405)
       const twice = new URLSearchParams([['To', '1'], ['To', '2']])
-      t.equal((await post(service, STATUS, twice, signature(PUBLIC_URL + STATUS, { To: '1To2' }))).status, 400, 'a member given twice is no string')
+      t.equal(
+        (await post(service, STATUS, twice, signature(PUBLIC_URL + STATUS, { To: '1To2' }))).status,
+        400,
+        'a member given twice is no string'
+      )
       for (const body of ['__proto__=1&To=2', 'constructor=1&To=2', '%', '=&=&&', 'To=%ff']) {
-        t.equal((await service.call('POST', STATUS, { body, headers: { 'content-type': 'application/x-www-form-urlencoded' } })).status, 403, body)
+        t.equal(
+          (await service.call('POST', STATUS, {
+            body,
+            headers: { 'content-type': 'application/x-www-form-urlencoded' }
+          })).status,
+          403,
+          body
+        )
       }
     })
   })
@@ -238,7 +325,11 @@ t.test('other providers', async t => {
     const phone = freshPhone()
     t.equal((await requestOtp(service, phone, { platform: 'android' })).status, 200)
     const [sent] = gateway.requests
-    t.match(sent, { method: 'POST', url: '/send?to=sms', headers: { 'content-type': 'application/json', authorization: 'Bearer gateway-token' } })
+    t.match(sent, {
+      method: 'POST',
+      url: '/send?to=sms',
+      headers: { 'content-type': 'application/json', authorization: 'Bearer gateway-token' }
+    })
     const code = codeIn(sent!)
     t.same(JSON.parse(sent!.body), { to: phone, body: `<#> Your Hookaba code is: ${code}\nFA+9qCX9VSu` })
     noLeak(t, service, phone, [code])
@@ -263,13 +354,18 @@ t.test('other providers', async t => {
       'closes without an answer': ((response) => { response.socket?.end() }) satisfies Behaviour,
       'answers 504': gatewayError(504)
     })) {
-      t.test(`that ${name} may have sent the SMS: 200, it counts, its code lives, and nobody is asked again`, async t => {
-        await countsAsSent(t, hasty, gateway, behaviour)
-      })
+      t.test(
+        `that ${name} may have sent the SMS: 200, it counts, its code lives, and nobody is asked again`,
+        async t => {
+          await countsAsSent(t, hasty, gateway, behaviour)
+        }
+      )
     }
 
     t.test('that nobody listens at has sent nothing: 500, and neither gap nor budget is used', async t => {
-      const closed = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://127.0.0.1:1' }, { sendSms: undefined })
+      const closed = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://127.0.0.1:1' }, {
+        sendSms: undefined
+      })
       const phone = freshPhone()
       for (let attempt = 1; attempt <= 4; attempt++) failed(t, await requestOtp(closed, phone))
       t.match(await stored(closed, phone), { challenge: null, sms: [] })
@@ -304,23 +400,35 @@ t.test('other providers', async t => {
 
   t.test('console: nothing but its one line', async t => {
     const written: string[] = []
-    t.intercept(process.stdout, 'write', { value: (line: string, done?: () => void) => { written.push(line); done?.(); return true } })
+    t.intercept(process.stdout, 'write', {
+      value: (line: string, done?: () => void) => { written.push(line); done?.(); return true }
+    })
     const service = await start(t, { SMS_PROVIDER: 'console' }, { sendSms: undefined })
     const phone = freshPhone()
     await requestOtp(service, phone)
     const [line, ...others] = written.filter(line => line.startsWith('SMS '))
     t.same(others, [])
-    t.match(line, new RegExp(`^SMS \\{"to":"\\${phone}","body":"<#> Your Hookaba code is: \\d{6}\\\\nFA\\+9qCX9VSu"\\}\\n$`))
+    t.match(
+      line,
+      new RegExp(`^SMS \\{"to":"\\${phone}","body":"<#> Your Hookaba code is: \\d{6}\\\\nFA\\+9qCX9VSu"\\}\\n$`)
+    )
   })
 })
 
 t.test('A12: what a text may be sent to', async t => {
   const service = await start(t, { ...COSTLY, SMS_ALLOWED_COUNTRIES: 'IN,US' })
-  const elsewhere = ['+447911123456', '+919', '+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678', '+919999999999999', '1234567890']
+  const elsewhere = [
+    '+447911123456', '+919', '+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678',
+    '+919999999999999', '1234567890'
+  ]
   for (const phone of elsewhere) t.same(answer(await requestOtp(service, phone)), [400, NO_PHONE], phone)
   t.same(service.sms, [])
   for (const phone of [freshPhone(), '+12025550123']) t.equal((await requestOtp(service, phone)).status, 200, phone)
-  t.equal((await verify(service, '+15551234567', '123456')).status, 200, 'only a text needs more than a possible number')
+  t.equal(
+    (await verify(service, '+15551234567', '123456')).status,
+    200,
+    'only a text needs more than a possible number'
+  )
   await service.app.close()
   const onALaptop = await start(t)
   t.equal((await requestOtp(onALaptop, '+15551234567')).status, 200, 'on the console every possible number will do')
@@ -328,21 +436,33 @@ t.test('A12: what a text may be sent to', async t => {
 
 t.test('test numbers', async t => {
   const number = '+919999900000'
-  const service = await start(t, { ...COSTLY, OTP_TEST_NUMBERS: '+15551230000:654321, 09999900000:012345', OTP_TEST_NUMBERS_UNTIL: '2126-05-20', LIMIT_SMS_PER_ADDRESS: '1', SMS_DAILY_CAP: '100000', TRUST_PROXY: 'off' })
+  const service = await start(t, {
+    ...COSTLY,
+    OTP_TEST_NUMBERS: '+15551230000:654321, 09999900000:012345',
+    OTP_TEST_NUMBERS_UNTIL: '2126-05-20',
+    LIMIT_SMS_PER_ADDRESS: '1',
+    SMS_DAILY_CAP: '100000',
+    TRUST_PROXY: 'off'
+  })
   const counts = () => service.app.collections.otps.find({ hours: { $exists: true } }, { sort: { _id: 1 } }).toArray()
 
   t.test('get a code without a text, a gap, a budget or a count', async t => {
     const before = await counts()
-    for (let times = 1; times <= 12; times++) t.same(answer(await requestOtp(service, '099999 00000')), [200, { message: 'OTP sent' }])
+    for (let times = 1; times <= 12; times++) {
+      t.same(answer(await requestOtp(service, '099999 00000')), [200, { message: 'OTP sent' }])
+    }
     t.same((await requestOtp(service, '+15551230000')).status, 200, 'also one that takes no texts')
     t.match((await verify(service, number, '012345')).body, { success: true })
     t.match((await verify(service, '+15551230000', '654321')).body, { success: true })
     t.same(service.sms, [])
     t.same(await counts(), before)
     t.same((await stored(service, number))?.sms, [])
-    for (const event of ['otp.requested', 'otp.verified']) t.match(events(service, event).at(-1), { reason: 'test number' })
+    for (const event of ['otp.requested', 'otp.verified']) {
+      t.match(events(service, event).at(-1), { reason: 'test number' })
+    }
     await service.app.audit.flush()
-    t.ok((await auditOf(service.app, number)).some(({ event, details }) => event === 'otp.verified' && details.reason === 'test number'))
+    t.ok((await auditOf(service.app, number)).some(({ event, details }) =>
+      event === 'otp.verified' && details.reason === 'test number'))
   })
 
   t.test('a code is theirs alone, needs a request, gives one token and allows five tries', async t => {
@@ -359,7 +479,10 @@ t.test('test numbers', async t => {
     const tenth = await verify(service, number, '012345')
     t.same([...answer(tenth), tenth.headers.get('retry-after')], [429, TOO_MANY_GUESSES, '1'], 'the phone waits')
     service.clock.advance(1)
-    const answers = await burstOf(t, service)(Array.from({ length: 20 }, () => ({ path: VERIFY, json: { phone: number, otp: '012345' } })))
+    const answers = await burstOf(t, service)(Array.from({ length: 20 }, () => ({
+      path: VERIFY,
+      json: { phone: number, otp: '012345' }
+    })))
     t.equal(answers.filter(({ body }) => body.success).length, 1)
   })
 
@@ -388,7 +511,12 @@ t.test('test numbers', async t => {
 })
 
 t.test('blocked phones', async t => {
-  const service = await start(t, { ...COSTLY, LIMIT_SMS_PER_ADDRESS: '3', SMS_HOURLY_CAP: '100000', TRUST_PROXY: 'off' })
+  const service = await start(t, {
+    ...COSTLY,
+    LIMIT_SMS_PER_ADDRESS: '3',
+    SMS_HOURLY_CAP: '100000',
+    TRUST_PROXY: 'off'
+  })
   const blocked = freshPhone()
   await service.signIn(blocked)
   await service.app.collections.users.updateOne({ number: blocked }, { $set: { blocked: true, sessions: [] } })
@@ -396,7 +524,10 @@ t.test('blocked phones', async t => {
   const free = freshPhone()
   const both = async (work: (phone: string) => Promise<Reply>) => {
     const [one, other] = [await work(blocked), await work(free)]
-    t.same([one.status, one.text, one.headers.get('retry-after'), [...one.headers.keys()]], [other.status, other.text, other.headers.get('retry-after'), [...other.headers.keys()]])
+    t.same(
+      [one.status, one.text, one.headers.get('retry-after'), [...one.headers.keys()]],
+      [other.status, other.text, other.headers.get('retry-after'), [...other.headers.keys()]]
+    )
     return other
   }
   const textsBefore = service.sms.length
@@ -419,7 +550,11 @@ t.test('blocked phones', async t => {
   service.clock.advance(DAY)
   await requestOtp(service, unblocked)
   await service.app.collections.users.updateOne({ number: blocked }, { $set: { number: unblocked } })
-  t.same((await verify(service, unblocked, service.lastCode(unblocked))).body, INVALID, 'blocked while the text was on its way')
+  t.same(
+    (await verify(service, unblocked, service.lastCode(unblocked))).body,
+    INVALID,
+    'blocked while the text was on its way'
+  )
   await service.app.collections.users.updateOne({ number: unblocked }, { $set: { blocked: false } })
   await requestOtp(service, unblocked)
   t.match((await verify(service, unblocked, service.lastCode(unblocked))).body, { success: true })
@@ -428,8 +563,21 @@ t.test('blocked phones', async t => {
 t.test('limits of a client address', async t => {
   t.test('A12: texts, counted when they are sent, strictly, and after the gap', async t => {
     const gateway = await startGateway(t)
-    const service = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: gateway.url, LIMIT_SMS_PER_ADDRESS: '3', TRUST_PROXY: 'loopback', SMS_DAILY_CAP: '100000' }, { sendSms: undefined })
-    const from = (address: string, phone = freshPhone()) => service.call('POST', REQUEST, { json: { phone }, headers: { 'x-forwarded-for': address } })
+    const service = await start(
+      t,
+      {
+        SMS_PROVIDER: 'http',
+        SMS_HTTP_URL: gateway.url,
+        LIMIT_SMS_PER_ADDRESS: '3',
+        TRUST_PROXY: 'loopback',
+        SMS_DAILY_CAP: '100000'
+      },
+      { sendSms: undefined }
+    )
+    const from = (address: string, phone = freshPhone()) => service.call('POST', REQUEST, {
+      json: { phone },
+      headers: { 'x-forwarded-for': address }
+    })
 
     gateway.behave(gatewayError(500))
     for (let text = 1; text <= 5; text++) t.equal((await from('198.51.100.1')).status, 500)
@@ -456,10 +604,17 @@ t.test('limits of a client address', async t => {
 
     const sent = gateway.requests.length
     service.clock.advance(300)
-    const answers = await burstOf(t, service)(Array.from({ length: 50 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))
+    const answers = await burstOf(t, service)(Array.from({ length: 50 }, () => ({
+      path: REQUEST,
+      json: { phone: freshPhone() }
+    })))
     t.same([200, 429].map(status => answers.filter(answer => answer.status === status).length), [3, 47])
     t.equal(gateway.requests.length, sent + 3)
-    t.same(await service.app.collections.otps.countDocuments({ 'challenge.issued_at': service.clock.now }), 3, 'who got no text has no code')
+    t.same(
+      await service.app.collections.otps.countDocuments({ 'challenge.issued_at': service.clock.now }),
+      3,
+      'who got no text has no code'
+    )
   })
 
   t.test('A5: one guess at ten thousand phones is at most a hundred guesses', async t => {
@@ -469,41 +624,65 @@ t.test('limits of a client address', async t => {
     const burst = burstOf(t, service)
     const statuses: number[] = []
     for (let share = 1; share <= 20; share++) {
-      const answers = await burst(Array.from({ length: 500 }, () => ({ path: VERIFY, json: { phone: freshPhone(), otp: '123456' } })))
+      const answers = await burst(Array.from({ length: 500 }, () => ({
+        path: VERIFY,
+        json: { phone: freshPhone(), otp: '123456' }
+      })))
       statuses.push(...answers.map(({ status }) => status))
     }
     t.same([200, 429].map(wanted => statuses.filter(status => status === wanted).length), [100, 9900])
     const right = await verify(service, phone, service.lastCode(phone))
-    t.same([...answer(right), right.headers.get('retry-after')], [429, TOO_MANY_GUESSES, '300'], 'a right one is refused as well')
-    const elsewhere = await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) }, headers: { 'x-forwarded-for': '198.51.100.7' } })
+    t.same(
+      [...answer(right), right.headers.get('retry-after')],
+      [429, TOO_MANY_GUESSES, '300'],
+      'a right one is refused as well'
+    )
+    const elsewhere = await service.call('POST', VERIFY, {
+      json: { phone, otp: service.lastCode(phone) },
+      headers: { 'x-forwarded-for': '198.51.100.7' }
+    })
     t.match(elsewhere.body, { success: true }, 'for that address alone')
     t.match(events(service, 'otp.locked').at(-1), { reason: 'address', phone: null })
     await service.app.audit.flush()
     const rows = await service.app.collections.audit.find({ event: 'otp.locked', phone: null }).toArray()
     t.equal(rows.reduce((sum, { count }) => sum + count, 0), 9901)
     t.equal(rows.length, 1)
-    t.equal(await service.app.collections.audit.countDocuments({ event: 'otp.locked', phone: { $ne: null }, 'details.reason': 'address' }), 0)
+    t.equal(
+      await service.app.collections.audit.countDocuments({
+        event: 'otp.locked',
+        phone: { $ne: null },
+        'details.reason': 'address'
+      }),
+      0
+    )
   })
 
-  t.test('a right code is no failure, nor is one that is submitted again, a malformed one is, and five minutes later all is well', async t => {
-    const service = await start(t, { LIMIT_FAILURES_PER_ADDRESS: '3' })
-    for (let times = 1; times <= 5; times++) {
+  t.test(
+    'a right code is no failure, nor is one that is submitted again, a malformed one is, and five minutes later all is well',
+    async t => {
+      const service = await start(t, { LIMIT_FAILURES_PER_ADDRESS: '3' })
+      for (let times = 1; times <= 5; times++) {
+        const { phone } = await service.signIn()
+        t.same((await verify(service, phone, service.lastCode(phone))).body, INVALID)
+        service.clock.advance(1)
+        await requestOtp(service, phone)
+        const twice = await Promise.all([1, 2].map(() => verify(service, phone, service.lastCode(phone))))
+        t.same(twice.map(({ body }) => body.success).sort(), [false, true])
+      }
       const { phone } = await service.signIn()
-      t.same((await verify(service, phone, service.lastCode(phone))).body, INVALID)
-      service.clock.advance(1)
-      await requestOtp(service, phone)
-      const twice = await Promise.all([1, 2].map(() => verify(service, phone, service.lastCode(phone))))
-      t.same(twice.map(({ body }) => body.success).sort(), [false, true])
+      t.same(
+        (await verify(service, phone, service.lastCode(phone) === '123456' ? '123457' : '123456')).body,
+        INVALID,
+        'another code is a failure'
+      )
+      service.clock.advance(300)
+      for (const otp of ['123', '123456', '654321']) t.same((await verify(service, freshPhone(), otp)).body, INVALID)
+      t.equal((await verify(service, freshPhone(), '123456')).status, 429)
+      t.equal((await verify(service, 'nobody', '123456')).status, 400)
+      service.clock.advance(300)
+      t.match((await service.signIn()).token, /^ey/)
     }
-    const { phone } = await service.signIn()
-    t.same((await verify(service, phone, service.lastCode(phone) === '123456' ? '123457' : '123456')).body, INVALID, 'another code is a failure')
-    service.clock.advance(300)
-    for (const otp of ['123', '123456', '654321']) t.same((await verify(service, freshPhone(), otp)).body, INVALID)
-    t.equal((await verify(service, freshPhone(), '123456')).status, 429)
-    t.equal((await verify(service, 'nobody', '123456')).status, 400)
-    service.clock.advance(300)
-    t.match((await service.signIn()).token, /^ey/)
-  })
+  )
 })
 
 t.test('caps of the service', async t => {
@@ -514,7 +693,8 @@ t.test('caps of the service', async t => {
     const advance = (seconds: number) => { for (const { clock } of pair) clock.advance(seconds) }
     const bursts = pair.map(service => burstOf(t, service))
     const ask = async (each: number) => {
-      const answers = (await Promise.all(bursts.map(burst => burst(Array.from({ length: each }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))))).flat()
+      const answers = (await Promise.all(bursts.map(burst =>
+        burst(Array.from({ length: each }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))))).flat()
       return [200, 429, 500].map(status => answers.filter(answer => answer.status === status).length)
     }
     advance(100 * DAY + 600)
@@ -525,7 +705,9 @@ t.test('caps of the service', async t => {
     const first = freshPhone()
     t.equal((await requestOtp(pair[0], first)).status, 200)
     t.same(await ask(7), [14, 0, 0])
-    const alarms = () => pair.flatMap(service => events(service, 'sms.cap_approached')).map(({ window, sent, cap, level }) => ({ window, near: sent >= 0.8 * cap, cap, level }))
+    const alarms = () => pair.flatMap(service => events(service, 'sms.cap_approached')).map(
+      ({ window, sent, cap, level }) => ({ window, near: sent >= 0.8 * cap, cap, level })
+    )
     t.same(alarms(), [])
     t.same(await ask(25), [5, 45, 0], 'a race included')
     t.same(alarms(), [{ window: 'hour', near: true, cap: 20, level: 40 }])
@@ -545,7 +727,9 @@ t.test('caps of the service', async t => {
     t.equal(gateway.requests.length, 10 + 30)
     advance(23 * 3600)
     t.same(await ask(1), [2, 0, 0])
-    const unused = await pair[0].app.collections.otps.countDocuments({ 'challenge.issued_at': { $gte: new Date('2126-08-12') } })
+    const unused = await pair[0].app.collections.otps.countDocuments({
+      'challenge.issued_at': { $gte: new Date('2126-08-12') }
+    })
     t.equal(unused, 32, 'who got no text has no code')
   })
 
@@ -571,7 +755,12 @@ function start (t: Test, env: Record<string, string> = {}, settings: Settings = 
 async function withHttp (t: Test) {
   const gateway = await startGateway(t)
   const env = { SMS_PROVIDER: 'http', SMS_HTTP_URL: `${gateway.url}/send?to=sms`, SMS_HTTP_TOKEN: 'gateway-token' }
-  const [service, hasty] = [await start(t, env, { sendSms: undefined, smsTimeoutMs: LONG_MS }), await start(t, env, { sendSms: undefined, smsTimeoutMs: SHORT_MS })]
+  const [
+    service, hasty
+  ] = [
+    await start(t, env, { sendSms: undefined, smsTimeoutMs: LONG_MS }),
+    await start(t, env, { sendSms: undefined, smsTimeoutMs: SHORT_MS })
+  ]
   return { gateway, service, hasty }
 }
 
@@ -603,11 +792,18 @@ function answer ({ status, body }: Reply): [number, unknown] {
   return [status, body]
 }
 
-async function countsAsSent (t: Test, service: Service, gateway: Awaited<ReturnType<typeof startGateway>>, behaviour: Behaviour): Promise<void> {
+async function countsAsSent (
+  t: Test,
+  service: Service,
+  gateway: Awaited<ReturnType<typeof startGateway>>,
+  behaviour: Behaviour
+): Promise<void> {
   const phone = freshPhone()
   const before = gateway.requests.length
   gateway.behave(behaviour)
-  for (let attempt = 1; attempt <= 2; attempt++) t.same(answer(await requestOtp(service, phone)), [200, { message: 'OTP sent' }])
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    t.same(answer(await requestOtp(service, phone)), [200, { message: 'OTP sent' }])
+  }
   t.equal(gateway.requests.length - before, 1, 'the gap holds')
   t.equal((await stored(service, phone))?.sms.length, 1)
   t.match(events(service, 'otp.sent').at(-1), { reason: 'unconfirmed' })
@@ -623,7 +819,13 @@ async function countsAsSent (t: Test, service: Service, gateway: Awaited<ReturnT
   noLeak(t, service, phone, gateway.requests.slice(before).map(codeIn))
 }
 
-async function leavesNoTrace (t: Test, service: Service, gateway: Awaited<ReturnType<typeof startGateway>>, behaviour: Behaviour, requests: number): Promise<void> {
+async function leavesNoTrace (
+  t: Test,
+  service: Service,
+  gateway: Awaited<ReturnType<typeof startGateway>>,
+  behaviour: Behaviour,
+  requests: number
+): Promise<void> {
   const phone = freshPhone()
   const [before, failures] = [gateway.requests.length, events(service, 'otp.failed').length]
   gateway.behave(behaviour)
@@ -666,13 +868,24 @@ function report (service: Service, form: Record<string, string>, reference?: str
   return post(service, path, form, signature(PUBLIC_URL + path, form))
 }
 
-function post ({ call }: Service, path: string, form: Record<string, string> | URLSearchParams, signature: string | undefined): Promise<Reply> {
-  return call('POST', path, { body: new URLSearchParams(form), headers: signature === undefined ? {} : { 'x-twilio-signature': signature } })
+function post (
+  { call }: Service,
+  path: string,
+  form: Record<string, string> | URLSearchParams,
+  signature: string | undefined
+): Promise<Reply> {
+  return call('POST', path, {
+    body: new URLSearchParams(form),
+    headers: signature === undefined ? {} : { 'x-twilio-signature': signature }
+  })
 }
 
 function failed (t: Test, { status, body, headers }: Reply): void {
   t.same([status, body.error], [500, 'Failed to send OTP'])
-  t.equal(body.details, `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`)
+  t.equal(
+    body.details,
+    `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`
+  )
 }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any

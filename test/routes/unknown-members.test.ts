@@ -8,7 +8,10 @@ import type { OpenApiDocument } from '../openapi.js'
 
 type DocumentOf<C> = C extends Collection<infer D> ? D : never
 type Names<T> = T extends unknown ? keyof T & string : never
-/** What a member may hold: a value or a list of values; or, by name, members of its own, of each element where it is a list. */
+/**
+ * What a member may hold: a value or a list of values; or, by name, members of its own, of each element where it is a
+ * list.
+ */
 type Shape = 'value' | { [member: string]: Shape }
 const value = 'value' as const
 
@@ -21,7 +24,14 @@ const STORED = {
   otps: {
     _id: value,
     write_id: value,
-    challenge: { nonce: value, issued_at: value, expires_at: value, tries: value, used_at: value, counted: { hour: value, by: { _id: value, stop: value } } },
+    challenge: {
+      nonce: value,
+      issued_at: value,
+      expires_at: value,
+      tries: value,
+      used_at: value,
+      counted: { hour: value, by: { _id: value, stop: value } }
+    },
     sms: { at: value, network: value },
     failures: { row: value, dates: value },
     locked_until: value,
@@ -41,7 +51,19 @@ const STORED = {
     at: value,
     count: value,
     purge_at: value,
-    details: { reason: value, by: value, id: value, session: value, admin: value, blocked: value, from: value, to: value, platform: value, error: value, error_code: value }
+    details: {
+      reason: value,
+      by: value,
+      id: value,
+      session: value,
+      admin: value,
+      blocked: value,
+      from: value,
+      to: value,
+      platform: value,
+      error: value,
+      error_code: value
+    }
   },
   users: {
     _id: value,
@@ -87,7 +109,13 @@ const STORED = {
     started_at: value,
     staging: { key: value, content_type: value, size: value, expires_at: value, fields }
   },
-  usage: { _id: value, version: value, staged: { id: value, bytes: value, until: value }, claims: { id: value, bytes: value, at: value }, purge_at: value },
+  usage: {
+    _id: value,
+    version: value,
+    staged: { id: value, bytes: value, until: value },
+    claims: { id: value, bytes: value, at: value },
+    purge_at: value
+  },
   library: {
     _id: value,
     key: value,
@@ -114,12 +142,62 @@ const STORED = {
 } satisfies { [C in keyof Collections]: Record<Names<DocumentOf<Collections[C]>>, Shape> }
 
 const namesIn = (shape: Shape, path = ''): string[] =>
-  shape === value ? [] : Object.entries(shape).flatMap(([name, inner]) => [name, ...(path === '' ? [] : [`${path}.${name}`]), ...namesIn(inner, path === '' ? name : `${path}.${name}`)])
+  shape === value
+    ? []
+    : Object.entries(shape).flatMap(([name, inner]) =>
+      [name, ...(path === '' ? [] : [`${path}.${name}`]), ...namesIn(inner, path === '' ? name : `${path}.${name}`)])
 
 const ODD = [
-  '__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__defineGetter__', 'valueOf', '', ' ', '.', '$', '\u0000', 'key\u0000', 'a\u0000b', '_id\u0000', 'ключ', 'x'.repeat(300),
-  '$set', '$unset', '$inc', '$push', '$rename', '$where', '$expr', '$or', '$gt', '$ne', '$exists', '$replaceRoot', '$function', '$jsonSchema', '$comment', '$db', '$clusterTime',
-  'staging.fields.key', 'fields.key', 'fields', 'owner.$ne', 'a.b', '0', 'length', 'then', 'toJSON', '_bsontype', 'toBSON', 'role', 'is_admin', 'words.0', 'hidden', 'password'
+  '__proto__',
+  'constructor',
+  'prototype',
+  'toString',
+  'hasOwnProperty',
+  '__defineGetter__',
+  'valueOf',
+  '',
+  ' ',
+  '.',
+  '$',
+  '\u0000',
+  'key\u0000',
+  'a\u0000b',
+  '_id\u0000',
+  'ключ',
+  'x'.repeat(300),
+  '$set',
+  '$unset',
+  '$inc',
+  '$push',
+  '$rename',
+  '$where',
+  '$expr',
+  '$or',
+  '$gt',
+  '$ne',
+  '$exists',
+  '$replaceRoot',
+  '$function',
+  '$jsonSchema',
+  '$comment',
+  '$db',
+  '$clusterTime',
+  'staging.fields.key',
+  'fields.key',
+  'fields',
+  'owner.$ne',
+  'a.b',
+  '0',
+  'length',
+  'then',
+  'toJSON',
+  '_bsontype',
+  'toBSON',
+  'role',
+  'is_admin',
+  'words.0',
+  'hidden',
+  'password'
 ]
 /** Once each. */
 const NAMES = [...new Set([...Object.values(STORED).flatMap(shape => namesIn(shape)), ...ODD])]
@@ -127,7 +205,9 @@ const NAMES = [...new Set([...Object.values(STORED).flatMap(shape => namesIn(sha
 const MARK = 'smuggled-by-a-client'
 const MARKED: Array<(name: string) => unknown> = [
   () => MARK,
-  name => name.startsWith('$') || name === '__proto__' || name === 'constructor' ? { key: MARK, prototype: { admin: MARK }, $gt: MARK } : [MARK, { [MARK]: MARK }]
+  name => name.startsWith('$') || name === '__proto__' || name === 'constructor'
+    ? { key: MARK, prototype: { admin: MARK }, $gt: MARK }
+    : [MARK, { [MARK]: MARK }]
 ]
 /** What a stored member of that name could well be. */
 const plausible = (victim: Victim) => (name: string): unknown => {
@@ -143,81 +223,110 @@ const plausible = (victim: Victim) => (name: string): unknown => {
 interface Person { phone: string, token: string, id: string }
 interface Victim extends Person { key: string, url: string }
 /** One request of an operation, that succeeds; without a body, one is sent that nothing asks for. */
-interface Request { path: string, token?: string, json?: Record<string, unknown>, form?: Record<string, string>, file?: boolean, signed?: boolean }
+interface Request {
+  path: string
+  token?: string
+  json?: Record<string, unknown>
+  form?: Record<string, string>
+  file?: boolean
+  signed?: boolean
+}
 
 const TWILIO_TOKEN = 'twilio-auth-token'
 const PUBLIC_URL = 'https://api.example.com'
 let keys = 0
 
-t.test('members and form fields that no operation knows are ignored by every operation, and nothing of them is stored', async t => {
-  const service = await startService(t, { env: { TRUST_PROXY: 'loopback', PUBLIC_URL, TWILIO_AUTH_TOKEN: TWILIO_TOKEN, UPLOAD_QUOTA_ITEMS: '100000' } })
-  const victim = await withItem(service)
-  const requests = await requestsOf(service)
-  const document = service.app.swagger() as unknown as OpenApiDocument & { paths: Record<string, Record<string, { operationId: string, requestBody?: unknown }>> }
-  const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })))
-  const writing = operations.filter(({ method, requestBody }) => requestBody !== undefined || !['GET', 'HEAD', 'OPTIONS'].includes(method))
-  t.ok(writing.length >= 16 && NAMES.length >= 100, 'there is something to try')
+t.test(
+  'members and form fields that no operation knows are ignored by every operation, and nothing of them is stored',
+  async t => {
+    const service = await startService(t, {
+      env: { TRUST_PROXY: 'loopback', PUBLIC_URL, TWILIO_AUTH_TOKEN: TWILIO_TOKEN, UPLOAD_QUOTA_ITEMS: '100000' }
+    })
+    const victim = await withItem(service)
+    const requests = await requestsOf(service)
+    const document = service.app.swagger() as unknown as OpenApiDocument & {
+      paths: Record<string, Record<string, { operationId: string, requestBody?: unknown }>>
+    }
+    const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })))
+    const writing = operations.filter(({ method, requestBody }) =>
+      requestBody !== undefined || !['GET', 'HEAD', 'OPTIONS'].includes(method))
+    t.ok(writing.length >= 16 && NAMES.length >= 100, 'there is something to try')
 
-  const before = await belongingsOf(service, victim)
-  for (const { operationId, method, requestBody } of writing) {
-    t.test(operationId, async t => {
-      const prepare = requests[operationId]
-      if (!prepare) return t.fail('say in this file how this operation is called so that it succeeds')
-      const known = new Set(namesOf(document, requestBody))
-      const names = NAMES.filter(name => !known.has(name))
-      const clean = await played(t, service, method, await prepare(), [])
-      for (const valueOf of [...MARKED, plausible(victim)]) {
-        const isForm = operationId === 'uploadFile'
-        for (const some of portions(names, isForm ? 16 : 60)) {
-          const smuggling = await played(t, service, method, await prepare(), some.map(name => [name, valueOf(name)]))
-          t.equal(smuggling.status, clean.status, 'the same answer')
-          t.notOk(smuggling.text.includes(MARK))
-          t.strictSame(smuggling.changed, clean.changed, 'the same members of the same documents are written')
+    const before = await belongingsOf(service, victim)
+    for (const { operationId, method, requestBody } of writing) {
+      t.test(operationId, async t => {
+        const prepare = requests[operationId]
+        if (!prepare) return t.fail('say in this file how this operation is called so that it succeeds')
+        const known = new Set(namesOf(document, requestBody))
+        const names = NAMES.filter(name => !known.has(name))
+        const clean = await played(t, service, method, await prepare(), [])
+        for (const valueOf of [...MARKED, plausible(victim)]) {
+          const isForm = operationId === 'uploadFile'
+          for (const some of portions(names, isForm ? 16 : 60)) {
+            const smuggling = await played(t, service, method, await prepare(), some.map(name => [name, valueOf(name)]))
+            t.equal(smuggling.status, clean.status, 'the same answer')
+            t.notOk(smuggling.text.includes(MARK))
+            t.strictSame(smuggling.changed, clean.changed, 'the same members of the same documents are written')
+          }
         }
-      }
+      })
+    }
+
+    t.test('afterwards', async t => {
+      t.strictSame(await strangers(service), [], 'every stored member is one of those that are declared')
+      t.notOk(
+        (await everything(service)).some(({ document }) => JSON.stringify(document).includes(MARK)),
+        'nothing that was smuggled is stored'
+      )
+      t.strictSame(await belongingsOf(service, victim), before, 'what is somebody else\'s is as it was')
+      t.equal((await fetch(victim.url)).status, 200)
+      t.same(Object.keys(Object.prototype), [])
+      for (const name of ['admin', 'key', MARK, '$gt']) t.equal(({} as Record<string, unknown>)[name], undefined)
     })
   }
+)
 
-  t.test('afterwards', async t => {
-    t.strictSame(await strangers(service), [], 'every stored member is one of those that are declared')
-    t.notOk((await everything(service)).some(({ document }) => JSON.stringify(document).includes(MARK)), 'nothing that was smuggled is stored')
-    t.strictSame(await belongingsOf(service, victim), before, 'what is somebody else\'s is as it was')
-    t.equal((await fetch(victim.url)).status, 200)
-    t.same(Object.keys(Object.prototype), [])
-    for (const name of ['admin', 'key', MARK, '$gt']) t.equal(({} as Record<string, unknown>)[name], undefined)
-  })
-})
-
-t.test('POST /library/upload: a part named as a member of every object is like any other that nobody knows', async t => {
-  const service = await startService(t)
-  const { token } = await service.signIn()
-  const user = field('user_id', 'meera')
-  const picture = file(gif)
-  const answer = async (body: Buffer) => {
-    const { status, body: { error } } = await service.call('POST', '/library/upload', { token, headers: { 'content-type': FORM_TYPE }, body })
-    return { status, error }
+t.test(
+  'POST /library/upload: a part named as a member of every object is like any other that nobody knows',
+  async t => {
+    const service = await startService(t)
+    const { token } = await service.signIn()
+    const user = field('user_id', 'meera')
+    const picture = file(gif)
+    const answer = async (body: Buffer) => {
+      const {
+        status,
+        body: { error }
+      } = await service.call('POST', '/library/upload', { token, headers: { 'content-type': FORM_TYPE }, body })
+      return { status, error }
+    }
+    const malformed = { status: 400, error: 'Invalid multipart body' }
+    for (const name of ['unheard-of', '__proto__', 'constructor', 'toString']) {
+      const unknown = field(name, 'x')
+      const other = file(gifOf(100_000), { name })
+      const expected: Array<[string, Buffer, object]> = [
+        ['before', form([unknown, user, picture]), { status: 201 }],
+        ['after', form([picture, user, unknown]), { status: 201 }],
+        ['often', form([unknown, unknown, picture, unknown, user, unknown]), { status: 201 }],
+        ['alone', form([unknown]), { status: 400, error: 'No file part' }],
+        ['without a user', form([unknown, picture, unknown]), { status: 400, error: 'Missing user_id' }],
+        ['too many', form([user, picture, ...Array.from({ length: 19 }, () => unknown)]), malformed],
+        ['too long after the file', form([user, picture, field(name, 'x'.repeat(70_000))]), malformed],
+        ['cut off', form([user, picture, unknown], { end: '' }), malformed],
+        [
+          'after a field that is malformed',
+          form([user, field('x', '{', 'Content-Type: application/json'), unknown, picture]),
+          malformed
+        ],
+        ['the only file', form([user, other]), { status: 400, error: 'No file part' }],
+        ['a file before the file', form([user, other, picture]), malformed],
+        ['a file after the file', form([user, picture, other]), malformed]
+      ]
+      for (const [how, body, answered] of expected) t.match(await answer(body), answered, `${name} ${how}`)
+    }
   }
-  const malformed = { status: 400, error: 'Invalid multipart body' }
-  for (const name of ['unheard-of', '__proto__', 'constructor', 'toString']) {
-    const unknown = field(name, 'x')
-    const other = file(gifOf(100_000), { name })
-    const expected: Array<[string, Buffer, object]> = [
-      ['before', form([unknown, user, picture]), { status: 201 }],
-      ['after', form([picture, user, unknown]), { status: 201 }],
-      ['often', form([unknown, unknown, picture, unknown, user, unknown]), { status: 201 }],
-      ['alone', form([unknown]), { status: 400, error: 'No file part' }],
-      ['without a user', form([unknown, picture, unknown]), { status: 400, error: 'Missing user_id' }],
-      ['too many', form([user, picture, ...Array.from({ length: 19 }, () => unknown)]), malformed],
-      ['too long after the file', form([user, picture, field(name, 'x'.repeat(70_000))]), malformed],
-      ['cut off', form([user, picture, unknown], { end: '' }), malformed],
-      ['after a field that is malformed', form([user, field('x', '{', 'Content-Type: application/json'), unknown, picture]), malformed],
-      ['the only file', form([user, other]), { status: 400, error: 'No file part' }],
-      ['a file before the file', form([user, other, picture]), malformed],
-      ['a file after the file', form([user, picture, other]), malformed]
-    ]
-    for (const [how, body, answered] of expected) t.match(await answer(body), answered, `${name} ${how}`)
-  }
-})
+)
 
 /** By operationId: what has to be there first, and then a request that succeeds. */
 async function requestsOf (service: Service): Promise<Record<string, () => Promise<Request>>> {
@@ -248,8 +357,17 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
       const token = await service.tokenFor(freshPhone())
       return { path: `/library/${await item(token)}`, token }
     },
-    uploadFile: async () => ({ path: '/library/upload', token: await service.tokenFor(freshPhone()), form: { user_id: 'meera' }, file: true }),
-    startDirectUpload: async () => ({ path: '/library/uploads', token: await service.tokenFor(freshPhone()), json: offered }),
+    uploadFile: async () => ({
+      path: '/library/upload',
+      token: await service.tokenFor(freshPhone()),
+      form: { user_id: 'meera' },
+      file: true
+    }),
+    startDirectUpload: async () => ({
+      path: '/library/uploads',
+      token: await service.tokenFor(freshPhone()),
+      json: offered
+    }),
     completeDirectUpload: async () => {
       const token = await service.tokenFor(freshPhone())
       const { body } = await call('POST', '/library/uploads', { token, json: offered })
@@ -263,10 +381,22 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
       const number = freshPhone()
       return { path: '/users', token: await service.tokenFor(number), json: { username: named(), number } }
     },
-    changeUser: async () => ({ path: `/users/${(await somebody(service)).id}`, token: admin.token, json: { blocked: false } }),
-    changeCurrentUser: async () => ({ path: '/users/me', token: (await somebody(service)).token, json: { username: named() } }),
+    changeUser: async () => ({
+      path: `/users/${(await somebody(service)).id}`,
+      token: admin.token,
+      json: { blocked: false }
+    }),
+    changeCurrentUser: async () => ({
+      path: '/users/me',
+      token: (await somebody(service)).token,
+      json: { username: named() }
+    }),
     deleteCurrentUser: async () => ({ path: '/users/me', token: (await somebody(service)).token }),
-    requestNumberChange: async () => ({ path: '/users/me/number', token: (await somebody(service)).token, json: { number: freshPhone() } }),
+    requestNumberChange: async () => ({
+      path: '/users/me/number',
+      token: (await somebody(service)).token,
+      json: { number: freshPhone() }
+    }),
     changeNumber: async () => {
       const [{ token }, number] = [await somebody(service), freshPhone()]
       await call('POST', '/users/me/number', { token, json: { number } })
@@ -283,7 +413,9 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
 async function somebody (service: Service): Promise<Person> {
   const phone = freshPhone()
   const token = await service.tokenFor(phone)
-  const { body } = await service.call('POST', '/users', { token, json: { username: `u${phone.slice(1)}`, number: phone } })
+  const {
+    body
+  } = await service.call('POST', '/users', { token, json: { username: `u${phone.slice(1)}`, number: phone } })
   return { phone, token, id: body.user_id }
 }
 
@@ -296,41 +428,93 @@ async function withItem (service: Service): Promise<Victim> {
 
 /** The names that an operation declares for its body. */
 function namesOf (document: OpenApiDocument, requestBody: unknown): string[] {
-  const contents = Object.values((requestBody as { content?: Record<string, { schema: { $ref?: string, properties?: object } }> } | undefined)?.content ?? {})
+  const contents = Object.values(
+    (requestBody as
+      | { content?: Record<string, { schema: { $ref?: string, properties?: object } }> }
+      | undefined)?.content ??
+      {}
+  )
   return contents.flatMap(({ schema: { $ref, properties } }) => {
     const components = document.components as { schemas: Record<string, { properties?: object }> }
     return Object.keys(properties ?? components.schemas[$ref?.split('/').at(-1) ?? '']?.properties ?? {})
   })
 }
 
-const portions = (names: string[], size: number) => Array.from({ length: Math.ceil(names.length / size) }, (_, i) => names.slice(i * size, (i + 1) * size))
+const portions = (names: string[], size: number) => Array.from({ length: Math.ceil(names.length / size) }, (_, i) =>
+  names.slice(i * size, (i + 1) * size))
 
 /** Counters and leases that no request owns. */
 const SHARED = ['leases']
 
-/** Sends a request with more in it than it knows, and tells which members of which documents it wrote, by kind of value. */
-async function played (t: Test, service: Service, method: string, request: Request, more: Array<[string, unknown]>): Promise<{ status: number, text: string, changed: string[] }> {
+/**
+ * Sends a request with more in it than it knows, and tells which members of which documents it wrote, by kind of value.
+ */
+async function played (
+  t: Test,
+  service: Service,
+  method: string,
+  request: Request,
+  more: Array<[string, unknown]>
+): Promise<{
+  status: number
+  text: string
+  changed: string[]
+}> {
   const before = new Map((await everything(service)).map(({ id, document }) => [id, document]))
   const { status, text } = await sent(service, method, request, more)
   t.ok(status < 300, `${status} ${text}`)
   const after = await eventually(async () => {
     const documents = await everything(service)
-    return documents.every(({ collection, document }) => collection !== 'uploads' || document.state !== 'removing') && documents
+    return documents.every(({ collection, document }) => collection !== 'uploads' || document.state !== 'removing') &&
+      documents
   })
-  const changed = after.filter(({ collection, id, document }) => !SHARED.includes(collection) && JSON.stringify(before.get(id)) !== JSON.stringify(document)).map(({ id, collection, document }) => `${before.has(id) ? 'changes' : 'adds'} ${collection} ${kindsOf(document)}`)
+  const changed = after
+    .filter(({ collection, id, document }) =>
+      !SHARED.includes(collection) && JSON.stringify(before.get(id)) !== JSON.stringify(document))
+    .map(
+      ({ id, collection, document }) => `${before.has(id) ? 'changes' : 'adds'} ${collection} ${kindsOf(document)}`
+    )
   return { status, text, changed: changed.sort() }
 }
 
-function sent (service: Service, method: string, { path, token, json, form: entries, file: withFile, signed }: Request, more: Array<[string, unknown]>): ReturnType<Service['call']> {
+function sent (
+  service: Service,
+  method: string,
+  { path, token, json, form: entries, file: withFile, signed }: Request,
+  more: Array<[string, unknown]>
+): ReturnType<Service['call']> {
   keys++
   // each from an address of its own, or the audit counts them in one row
   const headers = { 'idempotency-key': `key-${keys}`, 'x-forwarded-for': `10.0.${keys >> 8}.${keys & 255}` }
-  if (!entries) return service.call(method, path, { token, headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(Object.fromEntries([...more, ...Object.entries(json ?? {})])) })
-  const all: Array<[string, string]> = [...more.map(([name, content]): [string, string] => [name, typeof content === 'string' ? content : JSON.stringify(content)]), ...Object.entries(entries)]
-  if (withFile) return service.call(method, path, { token, headers: { ...headers, 'content-type': FORM_TYPE }, body: form([...all.map(([name, content]) => field(name, content)), file(gif)]) })
+  if (!entries) {
+    return service.call(method, path, {
+      token,
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify(Object.fromEntries([...more, ...Object.entries(json ?? {})]))
+    })
+  }
+  const all: Array<[string, string]> = [
+    ...more.map(([name, content]): [string, string] =>
+      [name, typeof content === 'string' ? content : JSON.stringify(content)]),
+    ...Object.entries(entries)
+  ]
+  if (withFile) {
+    return service.call(method, path, {
+      token,
+      headers: { ...headers, 'content-type': FORM_TYPE },
+      body: form([...all.map(([name, content]) => field(name, content)), file(gif)])
+    })
+  }
   const sorted = all.toSorted(([a], [b]) => a < b ? -1 : 1)
-  const signature = createHmac('sha1', TWILIO_TOKEN).update(PUBLIC_URL + path + sorted.map(([name, content]) => name + content).join('')).digest('base64')
-  return service.call(method, path, { headers: { ...headers, ...(signed && { 'x-twilio-signature': signature }) }, body: new URLSearchParams(sorted) })
+  const signature = createHmac('sha1', TWILIO_TOKEN)
+    .update(PUBLIC_URL + path + sorted.map(([name, content]) => name + content).join(''))
+    .digest(
+      'base64'
+    )
+  return service.call(method, path, {
+    headers: { ...headers, ...(signed && { 'x-twilio-signature': signature }) },
+    body: new URLSearchParams(sorted)
+  })
 }
 
 interface Stored { collection: keyof Collections, id: string, document: Record<string, unknown> }
@@ -338,18 +522,25 @@ interface Stored { collection: keyof Collections, id: string, document: Record<s
 async function everything ({ app }: Service): Promise<Stored[]> {
   await app.audit.flush()
   const names = Object.keys(STORED) as Array<keyof Collections>
-  const found = await Promise.all(names.map(async collection => (await app.mongo.db!.collection(collection).find().sort({ _id: 1 }).toArray()).map(document => ({ collection, id: `${collection} ${String(document._id)}`, document }))))
+  const found = await Promise.all(names.map(async collection =>
+    (await app.mongo.db!.collection(collection).find().sort({ _id: 1 }).toArray()).map(document => ({
+      collection,
+      id: `${collection} ${String(document._id)}`,
+      document
+    }))))
   return found.flat()
 }
 
 /** What is stored about somebody. */
 async function belongingsOf (service: Service, { phone, id }: Victim): Promise<Stored[]> {
-  return (await everything(service)).filter(({ collection, document: { _id, owner } }) => collection !== 'audit' && [String(_id), String(owner)].some(value => value === phone || value === id))
+  return (await everything(service)).filter(({ collection, document: { _id, owner } }) =>
+    collection !== 'audit' && [String(_id), String(owner)].some(value => value === phone || value === id))
 }
 
 /** Members that no stored document may have. */
 async function strangers (service: Service): Promise<string[]> {
-  const faults = (await everything(service)).flatMap(({ collection, document }) => faultsOf(document, STORED[collection], collection))
+  const faults = (await everything(service)).flatMap(({ collection, document }) =>
+    faultsOf(document, STORED[collection], collection))
   return [...new Set(faults)]
 }
 
@@ -357,14 +548,21 @@ function faultsOf (stored: unknown, shape: Shape, path: string): string[] {
   if (Array.isArray(stored)) return stored.flatMap(element => faultsOf(element, shape, path))
   if (!isDocument(stored)) return []
   if (shape === value) return [`${path} holds an object`]
-  return Object.entries(stored).flatMap(([name, inner]) => Object.hasOwn(shape, name) ? faultsOf(inner, shape[name]!, `${path}.${name}`) : [`${path}.${name}`])
+  return Object.entries(stored).flatMap(([name, inner]) =>
+    Object.hasOwn(shape, name) ? faultsOf(inner, shape[name]!, `${path}.${name}`) : [`${path}.${name}`])
 }
 
 const isDocument = (stored: unknown): stored is Record<string, unknown> =>
-  typeof stored === 'object' && stored !== null && !(stored instanceof Date || stored instanceof ObjectId || stored instanceof Uint8Array || stored instanceof Binary)
+  typeof stored === 'object' &&
+    stored !== null &&
+    !(stored instanceof Date || stored instanceof ObjectId || stored instanceof Uint8Array || stored instanceof Binary)
 
 function kindsOf (stored: unknown): string {
   if (Array.isArray(stored)) return `[${[...new Set(stored.map(kindsOf))].join()}]`
-  if (isDocument(stored)) return `{${Object.entries(stored).map(([name, inner]) => `${name}:${kindsOf(inner)}`).sort().join()}}`
-  return typeof stored === 'boolean' || stored === null ? String(stored) : typeof stored === 'object' ? stored.constructor.name : typeof stored
+  if (isDocument(stored)) {
+    return `{${Object.entries(stored).map(([name, inner]) => `${name}:${kindsOf(inner)}`).sort().join()}}`
+  }
+  return typeof stored === 'boolean' || stored === null
+    ? String(stored)
+    : typeof stored === 'object' ? stored.constructor.name : typeof stored
 }

@@ -11,24 +11,35 @@ import { KIB, MIB, requestHead, unhandled, user } from '../uploads.js'
 
 const CLIENTS = process.env.TEST_REAL ? 200 : 1000
 const CONCURRENCY = 10
-const FORMS = [form([user, file(gif)]), form([file(gifOf(100 * KIB)), user]), form([user, file(gifOf(300 * KIB)), field('title', 'Fox')])]
+const FORMS = [
+  form([user, file(gif)]),
+  form([file(gifOf(100 * KIB)), user]),
+  form([user, file(gifOf(300 * KIB)), field('title', 'Fox')])
+]
 /** Larger than one part in the store, and so for one client in twenty only. */
 const LARGE_FORM = form([user, file(gifOf(6 * MIB))])
 
-t.test(`E14: POST /library/upload, ${CLIENTS} clients that go away at 0, 1, 50, 99 or 100 %: nothing of them stays, in the store, the database or the process`, async t => {
-  const service = await startService(t, { logger: { level: 'silent' } })
-  const token = await service.tokenFor(freshPhone())
-  await leave(service, token, 1, CLIENTS / 2) // until the pools of connections are full and the code is warm
-  const before = await settled(service)
-  await leave(service, token, CLIENTS / 2 + 1, CLIENTS / 2)
-  let after = await settled(service)
-  await eventually(async () => (after = await settled(service)).buffers <= before.buffers * 1.02 + MIB).catch(() => {}) // what is still in a socket goes a little later
-  t.comment({ before, after })
-  t.ok(after.descriptors <= before.descriptors + 1, 'file descriptors are back')
-  t.ok(after.heap <= before.heap * 1.02 + MIB, 'the heap is back')
-  t.ok(after.buffers <= before.buffers * 1.02 + MIB, 'and so are the bytes beside it')
-  t.strictSame(unhandled, [])
-})
+t.test(
+  `E14: POST /library/upload, ${CLIENTS} clients that go away at 0, 1, 50, 99 or 100 %: nothing of them stays, in the store, the database or the process`,
+  async t => {
+    const service = await startService(t, { logger: { level: 'silent' } })
+    const token = await service.tokenFor(freshPhone())
+    await leave(service, token, 1, CLIENTS / 2) // until the pools of connections are full and the code is warm
+    const before = await settled(service)
+    await leave(service, token, CLIENTS / 2 + 1, CLIENTS / 2)
+    let after = await settled(service)
+    // what is still in a socket goes a little later
+    await eventually(async () => {
+      after = await settled(service)
+      return after.buffers <= before.buffers * 1.02 + MIB
+    }).catch(() => {})
+    t.comment({ before, after })
+    t.ok(after.descriptors <= before.descriptors + 1, 'file descriptors are back')
+    t.ok(after.heap <= before.heap * 1.02 + MIB, 'the heap is back')
+    t.ok(after.buffers <= before.buffers * 1.02 + MIB, 'and so are the bytes beside it')
+    t.strictSame(unhandled, [])
+  }
+)
 
 /** So many clients, some at once, that hang up: some in order, some by a reset. */
 async function leave (service: Service, token: string, seed: number, clients: number): Promise<void> {
@@ -54,7 +65,10 @@ async function leaveOnce ({ url }: Service, token: string, seed: number): Promis
 
 interface Held { descriptors: number, heap: number, buffers: number }
 
-/** What the process holds once nothing is in uploadRecord any more, and every item has its object and every object its item: whoever left after the last byte may have got one. */
+/**
+ * What the process holds once nothing is in uploadRecord any more, and every item has its object and every object its
+ * item: whoever left after the last byte may have got one.
+ */
 async function settled ({ services, app: { collections, mediaStore, server } }: Service): Promise<Held> {
   await eventually(async () => await collections.uploads.countDocuments() === 0 && await connectionsTo(server) === 0)
   const folders = new Set<string>()
@@ -62,20 +76,30 @@ async function settled ({ services, app: { collections, mediaStore, server } }: 
   const unfinished = []
   for await (const upload of mediaStore.unfinished('')) unfinished.push(upload)
   const items = await collections.library.countDocuments()
-  if (unfinished.length > 0 || folders.size !== items) throw new Error(`${folders.size} objects for ${items} items, ${unfinished.length} unfinished`)
+  if (unfinished.length > 0 || folders.size !== items) {
+    throw new Error(`${folders.size} objects for ${items} items, ${unfinished.length} unfinished`)
+  }
   collectGarbage()
   const { heapUsed, arrayBuffers } = process.memoryUsage()
   return { descriptors: descriptors(services), heap: heapUsed, buffers: arrayBuffers }
 }
 
-/** How many this process has open, but for its connections to the database and the store: their pools keep as many as were ever needed at once. All of them where there is no /proc. */
+/**
+ * How many this process has open, but for its connections to the database and the store: their pools keep as many as
+ * were ever needed at once. All of them where there is no /proc.
+ */
 function descriptors ({ mongoUri, s3 }: Services): number {
-  if (!existsSync('/proc/self/fd')) return process.getActiveResourcesInfo().filter(kind => !kind.startsWith('TCP')).length
+  if (!existsSync('/proc/self/fd')) {
+    return process.getActiveResourcesInfo().filter(kind => !kind.startsWith('TCP')).length
+  }
   const ports = [mongoUri, s3.endpoint].map(url => Number(new URL(url).port))
-  const pooled = new Set(['tcp', 'tcp6'].flatMap(table => readFileSync(`/proc/self/net/${table}`, 'utf8').trim().split('\n').slice(1).flatMap(line => {
-    const [, local, remote, , , , , , , inode] = line.trim().split(/\s+/)
-    return [local!, remote!].some(address => ports.includes(parseInt(address.split(':')[1]!, 16))) ? `socket:[${inode}]` : []
-  })))
+  const pooled = new Set(['tcp', 'tcp6'].flatMap(table =>
+    readFileSync(`/proc/self/net/${table}`, 'utf8').trim().split('\n').slice(1).flatMap(line => {
+      const [, local, remote, , , , , , , inode] = line.trim().split(/\s+/)
+      return [local!, remote!].some(address => ports.includes(parseInt(address.split(':')[1]!, 16)))
+        ? `socket:[${inode}]`
+        : []
+    })))
   return readdirSync('/proc/self/fd').filter(number => !pooled.has(targetOf(number))).length
 }
 
@@ -88,7 +112,8 @@ function targetOf (number: string): string {
   }
 }
 
-const connectionsTo = (server: net.Server) => new Promise<number>((resolve, reject) => server.getConnections((error, count) => error ? reject(error) : resolve(count)))
+const connectionsTo = (server: net.Server) => new Promise<number>((resolve, reject) =>
+  server.getConnections((error, count) => error ? reject(error) : resolve(count)))
 
 function collectGarbage (): void {
   setFlagsFromString('--expose-gc')

@@ -3,7 +3,20 @@ import t from 'tap'
 import { file, form, gif, gifOf } from '../fixtures.js'
 import { eventually, type Reply, type Service } from '../helper.js'
 import type { S3Fault, S3Operation } from '../proxy.js'
-import { failed, faultBed, hangUp, KIB, MIB, open, picture, pieces, send, tooLarge, unhandled, user } from '../uploads.js'
+import {
+  failed,
+  faultBed,
+  hangUp,
+  KIB,
+  MIB,
+  open,
+  picture,
+  pieces,
+  send,
+  tooLarge,
+  unhandled,
+  user
+} from '../uploads.js'
 
 t.test('E14: POST /library/upload: a client that goes away', async t => {
   const bed = await faultBed(t)
@@ -74,18 +87,52 @@ t.test('F7, F8, F9: POST /library/upload: a store that fails', async t => {
   const service = await bed.start()
   const impatient = await bed.start({ storeSilenceMs: 700 })
   const { token } = await service.signIn()
-  const toStore = (operation: S3Operation, action: S3Fault['action'], times = Infinity): S3Fault => ({ operation, action, times })
+  const toStore = (operation: S3Operation, action: S3Fault['action'], times = Infinity): S3Fault => ({
+    operation,
+    action,
+    times
+  })
   const small = gif.length
   const big = 6 * MIB
 
   const faults: Array<[name: string, size: number, faults: S3Fault[], status: number, statusInChunks?: number]> = [
     ['PutObject: 403', small, [toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' })], 500],
-    ['PutObject: 404 NoSuchBucket', small, [toStore('PutObject', { do: 'answer', status: 404, code: 'NoSuchBucket' })], 500],
-    ['PutObject: 301, the bucket is in another region', small, [toStore('PutObject', { do: 'answer', status: 301, code: 'PermanentRedirect' })], 500],
-    ['PutObject: 400 RequestTimeout once', small, [toStore('PutObject', { do: 'answer', status: 400, code: 'RequestTimeout' }, 1)], 201],
-    ['PutObject: 503 SlowDown once', small, [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' }, 1)], 201],
-    ['PutObject: 503 SlowDown always', small, [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' })], 500],
-    ['PutObject: 500 once', small, [toStore('PutObject', { do: 'answer', status: 500, code: 'InternalError' }, 1)], 201],
+    [
+      'PutObject: 404 NoSuchBucket',
+      small,
+      [toStore('PutObject', { do: 'answer', status: 404, code: 'NoSuchBucket' })],
+      500
+    ],
+    [
+      'PutObject: 301, the bucket is in another region',
+      small,
+      [toStore('PutObject', { do: 'answer', status: 301, code: 'PermanentRedirect' })],
+      500
+    ],
+    [
+      'PutObject: 400 RequestTimeout once',
+      small,
+      [toStore('PutObject', { do: 'answer', status: 400, code: 'RequestTimeout' }, 1)],
+      201
+    ],
+    [
+      'PutObject: 503 SlowDown once',
+      small,
+      [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
+      201
+    ],
+    [
+      'PutObject: 503 SlowDown always',
+      small,
+      [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' })],
+      500
+    ],
+    [
+      'PutObject: 500 once',
+      small,
+      [toStore('PutObject', { do: 'answer', status: 500, code: 'InternalError' }, 1)],
+      201
+    ],
     ['PutObject: reset once', small, [toStore('PutObject', { do: 'reset', after: 40 }, 1)], 201],
     ['PutObject: reset always', small, [toStore('PutObject', { do: 'reset', after: 40 })], 500],
     ['PutObject: reset in the middle of 1 MiB', MIB, [toStore('PutObject', { do: 'reset', after: MIB / 2 })], 500],
@@ -94,32 +141,104 @@ t.test('F7, F8, F9: POST /library/upload: a store that fails', async t => {
     ['PutObject: 200 with an error', small, [toStore('PutObject', { do: 'error200', code: 'InternalError' })], 500],
     ['PutObject: broken XML', small, [toStore('PutObject', { do: 'broken' })], 500],
     ['PutObject: silence', small, [toStore('PutObject', { do: 'silence' })], 500],
-    ['CreateMultipartUpload: 403', big, [toStore('CreateMultipartUpload', { do: 'answer', status: 403, code: 'AccessDenied' })], 500],
+    [
+      'CreateMultipartUpload: 403',
+      big,
+      [toStore('CreateMultipartUpload', { do: 'answer', status: 403, code: 'AccessDenied' })],
+      500
+    ],
     ['CreateMultipartUpload: broken XML', big, [toStore('CreateMultipartUpload', { do: 'broken' })], 500],
     ['CreateMultipartUpload: its answer lost always', big, [toStore('CreateMultipartUpload', { do: 'lose' })], 500],
     ['CreateMultipartUpload: silence', big, [toStore('CreateMultipartUpload', { do: 'silence' })], 500],
-    ['UploadPart: 503 SlowDown once', big, [toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1)], 500, 201],
-    ['UploadPart: 403 for the last one', big, [{ ...toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }), match: ({ query }) => query.get('partNumber') === '2' }], 500],
+    [
+      'UploadPart: 503 SlowDown once',
+      big,
+      [toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
+      500,
+      201
+    ],
+    [
+      'UploadPart: 403 for the last one',
+      big,
+      [
+        {
+          ...toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }),
+          match: ({ query }) => query.get('partNumber') === '2'
+        }
+      ],
+      500
+    ],
     ['UploadPart: reset in the middle, once', big, [toStore('UploadPart', { do: 'reset', after: MIB }, 1)], 500, 201],
-    ['UploadPart: 503 SlowDown once, for the last one', big, [{ ...toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1), match: ({ query }) => query.get('partNumber') === '2' }], 201],
+    [
+      'UploadPart: 503 SlowDown once, for the last one',
+      big,
+      [
+        {
+          ...toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1),
+          match: ({ query }) => query.get('partNumber') === '2'
+        }
+      ],
+      201
+    ],
     ['UploadPart: reset in the middle, always', big, [toStore('UploadPart', { do: 'reset', after: MIB })], 500],
     ['UploadPart: 200 with an error', big, [toStore('UploadPart', { do: 'error200', code: 'InternalError' })], 500],
     ['UploadPart: silence', big, [toStore('UploadPart', { do: 'silence' })], 500],
-    ['CompleteMultipartUpload: 503 SlowDown once', big, [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' }, 1)], 201],
-    ['CompleteMultipartUpload: 503 SlowDown always', big, [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })], 500],
+    [
+      'CompleteMultipartUpload: 503 SlowDown once',
+      big,
+      [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
+      201
+    ],
+    [
+      'CompleteMultipartUpload: 503 SlowDown always',
+      big,
+      [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })],
+      500
+    ],
     ['CompleteMultipartUpload: reset', big, [toStore('CompleteMultipartUpload', { do: 'reset', after: 0 })], 500],
-    ['CompleteMultipartUpload: 200 with an error', big, [toStore('CompleteMultipartUpload', { do: 'error200', code: 'InternalError' })], 500],
+    [
+      'CompleteMultipartUpload: 200 with an error',
+      big,
+      [toStore('CompleteMultipartUpload', { do: 'error200', code: 'InternalError' })],
+      500
+    ],
     ['CompleteMultipartUpload: broken XML', big, [toStore('CompleteMultipartUpload', { do: 'broken' })], 500],
     ['CompleteMultipartUpload: silence', big, [toStore('CompleteMultipartUpload', { do: 'silence' })], 500],
     ['everything reset', small, [{ action: { do: 'reset', after: 0 } }], 500],
     ['everything silent', big, [{ action: { do: 'silence' } }], 500],
-    ['PutObject refused, and no clean-up either', small, [toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' }), { operation: ['DeleteObject', 'ListMultipartUploads'], action: { do: 'answer', status: 500, code: 'InternalError' } }], 500],
-    ['PutObject done but its answer lost, and the deletion silent', small, [toStore('PutObject', { do: 'lose' }), toStore('DeleteObject', { do: 'silence' })], 500],
-    ['UploadPart refused, and aborting too', big, [toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }), toStore('AbortMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })], 500]
+    [
+      'PutObject refused, and no clean-up either',
+      small,
+      [
+        toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' }),
+        {
+          operation: ['DeleteObject', 'ListMultipartUploads'],
+          action: { do: 'answer', status: 500, code: 'InternalError' }
+        }
+      ],
+      500
+    ],
+    [
+      'PutObject done but its answer lost, and the deletion silent',
+      small,
+      [toStore('PutObject', { do: 'lose' }), toStore('DeleteObject', { do: 'silence' })],
+      500
+    ],
+    [
+      'UploadPart refused, and aborting too',
+      big,
+      [
+        toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }),
+        toStore('AbortMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })
+      ],
+      500
+    ]
   ]
   const ways = faults.flatMap(([name, size, list, status, statusInChunks = status]) => [
     { name, size, list, status, inChunks: false },
-    ...(size === big ? [{ name: `${name}, of unknown length`, size, list, status: statusInChunks, inChunks: true }] : [])
+    ...(size === big
+      ? [{ name: `${name}, of unknown length`, size, list, status: statusInChunks, inChunks: true }]
+      : [])
   ])
   for (const { name, size, list, status, inChunks } of ways) {
     t.test(name, async t => {
@@ -163,22 +282,32 @@ t.test('F7, F8, F9: POST /library/upload: a store that fails', async t => {
     t.match(await bed.settled(), { library })
   })
 
-  for (const [status, code] of [[503, 'SlowDown'], [403, 'AccessDenied'], [404, 'NoSuchBucket'], [301, 'PermanentRedirect']] as const) {
-    t.test(`F7, F8: readiness shows a bucket that is ${status} ${code}, and a deletion is done all the same, at once or later`, async t => {
-      const item = await service.upload(token, gif)
-      const { library } = await bed.settled()
-      bed.s3.fault(toStore('HeadBucket', { do: 'answer', status, code }))
-      await eventually(async () => (await service.call('GET', '/health/ready')).status === 503) // one check serves a second
-      bed.s3.fault(toStore('DeleteObject', { do: 'answer', status, code }, status === 503 ? 1 : Infinity))
-      t.equal((await service.call('DELETE', `/library/${item.body.id}`, { token })).status, 204)
-      if (status === 503) t.match(await bed.left(), { objects: library - 1, uploads: 0 }, 'tried again')
-      else t.match(await bed.left(), { objects: library, uploads: 1 }, 'its row says what is to be removed')
-      bed.s3.clear()
-      await eventually(async () => (await service.call('GET', '/health/ready')).status === 200) // one check serves a second
-      service.clock.advance(61)
-      t.match(await eventually(() => service.app.sweeper.sweep()), { failed: 0 })
-      t.match(await bed.settled(), { library: library - 1 })
-    })
+  for (const [status, code] of [
+    [503, 'SlowDown'],
+    [403, 'AccessDenied'],
+    [404, 'NoSuchBucket'],
+    [301, 'PermanentRedirect']
+  ] as const) {
+    t.test(
+      `F7, F8: readiness shows a bucket that is ${status} ${code}, and a deletion is done all the same, at once or later`,
+      async t => {
+        const item = await service.upload(token, gif)
+        const { library } = await bed.settled()
+        bed.s3.fault(toStore('HeadBucket', { do: 'answer', status, code }))
+        // one check serves a second
+        await eventually(async () => (await service.call('GET', '/health/ready')).status === 503)
+        bed.s3.fault(toStore('DeleteObject', { do: 'answer', status, code }, status === 503 ? 1 : Infinity))
+        t.equal((await service.call('DELETE', `/library/${item.body.id}`, { token })).status, 204)
+        if (status === 503) t.match(await bed.left(), { objects: library - 1, uploads: 0 }, 'tried again')
+        else t.match(await bed.left(), { objects: library, uploads: 1 }, 'its row says what is to be removed')
+        bed.s3.clear()
+        // one check serves a second
+        await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
+        service.clock.advance(61)
+        t.match(await eventually(() => service.app.sweeper.sweep()), { failed: 0 })
+        t.match(await bed.settled(), { library: library - 1 })
+      }
+    )
   }
 
   t.test('the store down, and up again', async t => {
@@ -205,9 +334,14 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
   for (const [name, collection, member, blocking] of refusals) {
     t.test(`${name} is refused`, async t => {
       const before = await bed.settled()
-      const index = await db.collection(collection).createIndex({ [member]: 1 }, { unique: true, partialFilterExpression: { [member]: { $type: 'string' } } })
+      const index = await db.collection(collection).createIndex({ [member]: 1 }, {
+        unique: true,
+        partialFilterExpression: { [member]: { $type: 'string' } }
+      })
       const { insertedId } = await db.collection(collection).insertOne({ ...blocking })
-      const upload = () => service.upload(token, gif, { fields: { user_id: 'meera', ...(collection === 'library' && { title: 'taken' }) } })
+      const upload = () => service.upload(token, gif, {
+        fields: { user_id: 'meera', ...(collection === 'library' && { title: 'taken' }) }
+      })
       failed(t, await upload(), 'Failed to save library item')
       await db.collection(collection).deleteOne({ _id: insertedId })
       t.strictSame(await bed.settled(), before)
@@ -218,7 +352,11 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
 
   t.test('the deletion of the row is refused', async t => {
     const before = await bed.settled()
-    await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'alwaysOn', data: { failCommands: ['delete'], errorCode: 8, appName: bed.appName } })
+    await bed.client.db('admin').command({
+      configureFailPoint: 'failCommand',
+      mode: 'alwaysOn',
+      data: { failCommands: ['delete'], errorCode: 8, appName: bed.appName }
+    })
     const answer = await service.upload(token, gif)
     const stuck = await bed.left()
     await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
@@ -248,7 +386,14 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
     failed(t, await answer, 'Failed to save library item')
     await bed.mongo.up()
     t.strictSame(await bed.settled(), before)
-    t.equal((await eventually(async () => { const reply = await service.upload(token, gif); return reply.status === 201 ? reply : undefined })).status, 201, 'and all is well with it')
+    t.equal(
+      (await eventually(async () => {
+        const reply = await service.upload(token, gif)
+        return reply.status === 201 ? reply : undefined
+      })).status,
+      201,
+      'and all is well with it'
+    )
   })
 
   t.test('it is away before the file is stored', async t => {
@@ -265,7 +410,11 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
     for (const trouble of [{ closeConnection: true }, { errorCode: 11600 }]) {
       t.test(`F3: ${command} fails once (${Object.keys(trouble)}): nobody notices, and it is done once`, async t => {
         const before = await bed.settled()
-        await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: { times: 1 }, data: { failCommands: [command], ...trouble, appName: bed.appName } })
+        await bed.client.db('admin').command({
+          configureFailPoint: 'failCommand',
+          mode: { times: 1 },
+          data: { failCommands: [command], ...trouble, appName: bed.appName }
+        })
         const answer = await service.upload(token, gif)
         await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
         t.equal(answer.status, 201)
@@ -274,14 +423,24 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
     }
   }
 
-  t.test('F5: it is slower than anybody waits, for more requests than there are connections: each is answered in time, connections are bounded, and all is well afterwards', async t => {
-    bed.mongo.throttle(0, 'up')
-    const answers = await Promise.all(Array.from({ length: 150 }, () => service.call('GET', '/library', { token, signal: AbortSignal.timeout(10_000) })))
-    t.strictSame([...new Set(answers.map(({ status }) => status))], [500])
-    t.ok(bed.mongo.connections() <= 110, `${bed.mongo.connections()} connections`)
-    await bed.mongo.up()
-    t.equal((await eventually(async () => { const reply = await service.upload(token, gif); return reply.status === 201 ? reply : undefined })).status, 201)
-  })
+  t.test(
+    'F5: it is slower than anybody waits, for more requests than there are connections: each is answered in time, connections are bounded, and all is well afterwards',
+    async t => {
+      bed.mongo.throttle(0, 'up')
+      const answers = await Promise.all(Array.from({ length: 150 }, () =>
+        service.call('GET', '/library', { token, signal: AbortSignal.timeout(10_000) })))
+      t.strictSame([...new Set(answers.map(({ status }) => status))], [500])
+      t.ok(bed.mongo.connections() <= 110, `${bed.mongo.connections()} connections`)
+      await bed.mongo.up()
+      t.equal(
+        (await eventually(async () => {
+          const reply = await service.upload(token, gif)
+          return reply.status === 201 ? reply : undefined
+        })).status,
+        201
+      )
+    }
+  )
 
   t.test('F3: a connection that is cut once costs nothing', async t => {
     const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
@@ -294,7 +453,10 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
 })
 
 /** An upload whose length nobody knows beforehand. */
-async function uploadInChunks (service: Service, token: string, bytes: Buffer): Promise<Pick<Reply, 'status' | 'body' | 'headers'>> {
+async function uploadInChunks (service: Service, token: string, bytes: Buffer): Promise<Pick<Reply,
+  | 'status'
+  | 'body'
+  | 'headers'>> {
   const { status, headers, body } = await send(service, token, pieces(form([user, file(bytes)]), 64 * KIB))
   return { status, body, headers: new Headers({ 'x-request-id': String(headers['x-request-id']) }) }
 }

@@ -6,54 +6,102 @@ import { faultBed, forkService, KIB, MIB, send, user, zeros } from '../uploads.j
 const PART = 5 * MIB
 const MANY = scale({ short: 40, long: 100 })
 
-t.test('E15: POST /library/upload: 20 uploads of unknown length to a slow store take memory for their parts, not for their files', async t => {
-  const uploads = await slowStore(t, { IMAGES: 'false' })
-  await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-  const large = await uploads(5, 40 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-  const small = await uploads(20, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-  t.comment(`grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for 20 × 10 MiB`)
-  t.ok(large <= 150 * MIB, 'files of 200 MiB are never in memory as a whole')
-  t.ok(large + small <= 20 * 4 * PART, 'four parts for each at most')
-})
+t.test(
+  'E15: POST /library/upload: 20 uploads of unknown length to a slow store take memory for their parts, not for their files',
+  async t => {
+    const uploads = await slowStore(t, { IMAGES: 'false' })
+    await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+    const large = await uploads(5, 40 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+    const small = await uploads(20, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+    t.comment(
+    `grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for 20 × 10 MiB`
+    )
+    t.ok(large <= 150 * MIB, 'files of 200 MiB are never in memory as a whole')
+    t.ok(large + small <= 20 * 4 * PART, 'four parts for each at most')
+  }
+)
 
 for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] as const) {
-  t.test(`E15: POST /library/upload: ${MANY} uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`, async t => {
-    const uploads = await slowStore(t, { IMAGES: images })
-    await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
-    const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })
-    t.comment(`grew by ${Math.round(grown / MIB)} MiB`)
-    t.ok(grown <= 256 * MIB)
-  })
+  t.test(
+    `E15: POST /library/upload: ${MANY} uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`,
+    async t => {
+      const uploads = await slowStore(t, { IMAGES: images })
+      await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
+      const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })
+      t.comment(`grew by ${Math.round(grown / MIB)} MiB`)
+      t.ok(grown <= 256 * MIB)
+    }
+  )
 }
 
-t.test('F8: POST /library/upload while the store answers with an error document of 500 MiB → it is not read to its end', async t => {
-  const bed = await faultBed(t)
-  const { url, token, peak } = await forkService(t, { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }, { STORE_SILENCE_MS: '60000' })
-  t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
-  const before = await peak()
-  const flooded = bed.s3.fault({ operation: 'PutObject', action: { do: 'flood', status: 403, bytes: 500 * MIB }, times: 1 })
-  t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 500)
-  t.equal(flooded.hits, 1)
-  t.ok(await peak() - before <= 64 * MIB)
-})
+t.test(
+  'F8: POST /library/upload while the store answers with an error document of 500 MiB → it is not read to its end',
+  async t => {
+    const bed = await faultBed(t)
+    const {
+      url,
+      token,
+      peak
+    } = await forkService(t, { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }, {
+      STORE_SILENCE_MS: '60000'
+    })
+    t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
+    const before = await peak()
+    const flooded = bed.s3.fault({
+      operation: 'PutObject',
+      action: { do: 'flood', status: 403, bytes: 500 * MIB },
+      times: 1
+    })
+    t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 500)
+    t.equal(flooded.hits, 1)
+    t.ok(await peak() - before <= 64 * MIB)
+  }
+)
 
 interface Slowness { bytesPerSecond: number, chunked?: boolean }
 
-/** A service in a process of its own, whose store takes bytes slowly: gives what its memory grew by at most for so many uploads at once. */
-async function slowStore (t: Test, env: Record<string, string>): Promise<(count: number, size: number, slowness: Slowness) => Promise<number>> {
+/**
+ * A service in a process of its own, whose store takes bytes slowly: gives what its memory grew by at most for so many
+ * uploads at once.
+ */
+async function slowStore (t: Test, env: Record<string, string>): Promise<(
+  count: number,
+  size: number,
+  slowness: Slowness
+) => Promise<number>> {
   const bed = await faultBed(t)
-  const mongoUri = `${bed.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000` // a hundred inserts at once are much for a slow database
+  // a hundred inserts at once are much for a slow database
+  const mongoUri = `${bed.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000`
   const services = { mongoUri, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }
-  const { url, token, peak } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(40 * MIB), STORE_SILENCE_MS: '60000', MAX_REQUESTS: '800', ...env }) // a hundred uploads of one account are an eighth of that
+  // a hundred uploads of one account are an eighth of that
+  const {
+    url,
+    token,
+    peak
+  } = await forkService(t, services, {
+    UPLOAD_MAX_BYTES: String(40 * MIB),
+    STORE_SILENCE_MS: '60000',
+    MAX_REQUESTS: '800',
+    ...env
+  })
 
   return async (count, size, { bytesPerSecond, chunked = false }) => {
     const before = await peak()
-    const slow = bed.s3.fault({ operation: 'UploadPart', match: ({ query }) => query.get('partNumber') === '1', action: { do: 'throttle', bytesPerSecond }, times: count })
+    const slow = bed.s3.fault({
+      operation: 'UploadPart',
+      match: ({ query }) => query.get('partNumber') === '1',
+      action: { do: 'throttle', bytesPerSecond },
+      times: count
+    })
     const start = form([user, file(gif)], { end: '' })
     const end = Buffer.from(`\r\n--${BOUNDARY}--\r\n`)
-    const rest = [...Array.from({ length: Math.floor((size - gif.length) / (256 * KIB)) }, () => zeros), Buffer.alloc((size - gif.length) % (256 * KIB))]
+    const rest = [
+      ...Array.from({ length: Math.floor((size - gif.length) / (256 * KIB)) }, () => zeros),
+      Buffer.alloc((size - gif.length) % (256 * KIB))
+    ]
     const headers = chunked ? {} : { 'content-length': start.length + size - gif.length + end.length }
-    const answers = await Promise.all(Array.from({ length: count }, () => send({ url }, token, [start, ...rest, end], { headers })))
+    const answers = await Promise.all(Array.from({ length: count }, () =>
+      send({ url }, token, [start, ...rest, end], { headers })))
     t.strictSame(answers.map(({ status }) => status), answers.map(() => 201))
     t.equal(slow.hits, count)
     return await peak() - before

@@ -24,48 +24,62 @@ const DEADLINE_MS = 30_000
 interface Reply { status: number, headers: Record<string, string>, body: any }
 type Outcome = Reply | 'hung up' | 'silence'
 
-t.test(`E2, E4: POST /library/upload, ${COUNT} mutants: none is a 5xx or waits for ever, no file is cut, nothing stays of what is refused`, async t => {
-  const services = await startServices(t)
-  const { url, token } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(LIMIT) })
-  const client = await new MongoClient(services.mongoUri).connect()
-  const s3 = s3Client(services)
-  const judge = createJudge(await (await fetch(`${url}/openapi.json`)).json() as OpenApiDocument)
-  t.teardown(async () => {
-    judge.close()
-    s3.destroy()
-    await client.close()
-  })
-  const seen = new Map<string, number>()
-  const count = (what: string) => seen.set(what, times(what) + 1)
-  const times = (what: string) => seen.get(what) ?? 0
-  const strays: string[] = []
-  let next = FIRST
+t.test(
+  `E2, E4: POST /library/upload, ${COUNT} mutants: none is a 5xx or waits for ever, no file is cut, nothing stays of what is refused`,
+  async t => {
+    const services = await startServices(t)
+    const { url, token } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(LIMIT) })
+    const client = await new MongoClient(services.mongoUri).connect()
+    const s3 = s3Client(services)
+    const judge = createJudge(await (await fetch(`${url}/openapi.json`)).json() as OpenApiDocument)
+    t.teardown(async () => {
+      judge.close()
+      s3.destroy()
+      await client.close()
+    })
+    const seen = new Map<string, number>()
+    const count = (what: string) => seen.set(what, times(what) + 1)
+    const times = (what: string) => seen.get(what) ?? 0
+    const strays: string[] = []
+    let next = FIRST
 
-  await Promise.all(Array.from({ length: LINES }, async () => {
-    const line = createLine(Number(new URL(url).port))
-    while (next < FIRST + COUNT && strays.length < 3) {
-      const seed = next++
-      const mutant = mutantOf(seed)
-      const outcome = await line.exchange(mutant, token)
-      const fault = await judge.faultIn(mutant, outcome)
-      for (const what of judge.kindsOf(mutant, outcome)) count(what)
-      if (fault) strays.push(`FIRST_MUTANT=${seed} MUTANTS=1: ${fault}\n${dump(mutant)}`)
+    await Promise.all(Array.from({ length: LINES }, async () => {
+      const line = createLine(Number(new URL(url).port))
+      while (next < FIRST + COUNT && strays.length < 3) {
+        const seed = next++
+        const mutant = mutantOf(seed)
+        const outcome = await line.exchange(mutant, token)
+        const fault = await judge.faultIn(mutant, outcome)
+        for (const what of judge.kindsOf(mutant, outcome)) count(what)
+        if (fault) strays.push(`FIRST_MUTANT=${seed} MUTANTS=1: ${fault}\n${dump(mutant)}`)
+      }
+      line.close()
+    }))
+    t.same(strays, [])
+    t.comment(Object.fromEntries([...seen].sort()))
+
+    await eventually(async () => await client.db().collection('uploads').countDocuments() === 0)
+    const items = await client.db().collection('library').countDocuments()
+    t.ok(
+      items >= times('201') && items <= times('201') + times('perhaps taken'),
+    `${items} items for ${times('201')} answers that said so`
+    )
+    const keys: string[] = []
+    for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket: services.s3.bucket })) {
+      keys.push(...Contents.map(({ Key }) => Key!))
     }
-    line.close()
-  }))
-  t.same(strays, [])
-  t.comment(Object.fromEntries([...seen].sort()))
-
-  await eventually(async () => await client.db().collection('uploads').countDocuments() === 0)
-  const items = await client.db().collection('library').countDocuments()
-  t.ok(items >= times('201') && items <= times('201') + times('perhaps taken'), `${items} items for ${times('201')} answers that said so`)
-  const keys: string[] = []
-  for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket: services.s3.bucket })) keys.push(...Contents.map(({ Key }) => Key!))
-  t.equal(foldersOf(keys).length, items, 'every object is of an item, and every item has its own')
-  const { Uploads = [] } = await s3.send(new ListMultipartUploadsCommand({ Bucket: services.s3.bucket }))
-  t.strictSame(Uploads, [])
-  if (COUNT >= 10_000) for (const what of ['201', '400', '413', '415', 'hung up', 'judged in full: 201', 'to be taken: 201', 'not whole: 400']) t.ok(times(what) >= COUNT / 5000, `${what}: ${times(what)} times`)
-})
+    t.equal(foldersOf(keys).length, items, 'every object is of an item, and every item has its own')
+    const { Uploads = [] } = await s3.send(new ListMultipartUploadsCommand({ Bucket: services.s3.bucket }))
+    t.strictSame(Uploads, [])
+    if (COUNT >= 10_000) {
+      for (const what of [
+        '201', '400', '413', '415', 'hung up', 'judged in full: 201', 'to be taken: 201', 'not whole: 400'
+      ]) {
+        t.ok(times(what) >= COUNT / 5000, `${what}: ${times(what)} times`)
+      }
+    }
+  }
+)
 
 /** What may be said of a mutant and its outcome. */
 function createJudge (document: OpenApiDocument) {
@@ -81,7 +95,9 @@ function createJudge (document: OpenApiDocument) {
     const misshapen = shapeFault(mutant, outcome)
     if (misshapen) return `${answer}: ${misshapen}`
     const form = mutant.sent && readForm(mutant.sent)
-    if (status !== 201) return form && mutant.ending === 'kept' && isToBeTaken(form) ? `${answer}, but the form is in order` : undefined
+    if (status !== 201) {
+      return form && mutant.ending === 'kept' && isToBeTaken(form) ? `${answer}, but the form is in order` : undefined
+    }
     if (mutant.unfinished) return 'taken before it was whole'
     const served = await fetchBytes(body.original_url ?? body.url)
     if (body.size !== served.length || body.sha256 !== sha256(served)) return `${answer}, but other bytes are served`
@@ -91,14 +107,39 @@ function createJudge (document: OpenApiDocument) {
   function kindsOf (mutant: Mutant, outcome: Outcome): string[] {
     if (typeof outcome === 'string') return [outcome, 'perhaps taken']
     const form = mutant.sent && readForm(mutant.sent)
-    const kinds = [form && 'judged in full', form && mutant.ending === 'kept' && isToBeTaken(form) && 'to be taken', mutant.sent && !form && 'not whole'].filter(kind => typeof kind === 'string')
-    return [String(outcome.status), ...(mutant.ending === 'kept' || outcome.status === 201 ? [] : ['perhaps taken']), ...kinds.map(kind => `${kind}: ${outcome.status}`)]
+    const kinds = [
+      form && 'judged in full',
+      form && mutant.ending === 'kept' && isToBeTaken(form) && 'to be taken',
+      mutant.sent && !form && 'not whole'
+    ].filter(
+      kind => typeof kind === 'string'
+    )
+    return [
+      String(outcome.status),
+      ...(mutant.ending === 'kept' || outcome.status === 201 ? [] : ['perhaps taken']),
+      ...kinds.map(kind => `${kind}: ${outcome.status}`)
+    ]
   }
 
-  /** Whether an answer is described for an upload; of what has become another request, or none, only that it is refused in the shape of a refusal. */
+  /**
+   * Whether an answer is described for an upload; of what has become another request, or none, only that it is refused
+   * in the shape of a refusal.
+   */
   function shapeFault ({ head }: Mutant, { status, headers, body }: Reply): string | undefined {
-    if (headers['x-request-id'] && head.includes('POST /library/upload HTTP/1.1\r\n')) return check({ method: 'POST', path: '/library/upload', status, contentType: headers['content-type'] ?? null, body })
-    return status === 200 || (headers['content-type']?.startsWith('application/json') && (typeof body.error === 'string' || typeof body.errors === 'object')) ? undefined : 'in no known shape'
+    if (headers['x-request-id'] && head.includes('POST /library/upload HTTP/1.1\r\n')) {
+      return check({
+        method: 'POST',
+        path: '/library/upload',
+        status,
+        contentType: headers['content-type'] ?? null,
+        body
+      })
+    }
+    return status === 200 ||
+      (headers['content-type']?.startsWith('application/json') &&
+        (typeof body.error === 'string' || typeof body.errors === 'object'))
+      ? undefined
+      : 'in no known shape'
   }
 
   async function fetchBytes (url: LibraryItem['url']): Promise<Buffer> {
@@ -109,7 +150,10 @@ function createJudge (document: OpenApiDocument) {
 
 interface Form { file: Buffer, fields: Array<[name: string, value: string]>, after: number }
 
-/** A form that is beyond doubt (RFC 7578 in the form in which browsers write it), with exactly one file, called `file`; undefined for any other. */
+/**
+ * A form that is beyond doubt (RFC 7578 in the form in which browsers write it), with exactly one file, called `file`;
+ * undefined for any other.
+ */
 function readForm ({ body, boundary }: NonNullable<Mutant['sent']>): Form | undefined {
   const delimiter = Buffer.from(`\r\n--${boundary}`)
   const bytes = Buffer.concat([Buffer.from('\r\n'), body])
@@ -121,12 +165,16 @@ function readForm ({ body, boundary }: NonNullable<Mutant['sent']>): Form | unde
   for (;;) {
     at += delimiter.length
     const sign = bytes.toString('latin1', at, at + 2)
-    if (sign === '--') return file && bytes.indexOf(delimiter, at) < 0 ? { file, fields, after: bytes.length - after } : undefined
+    if (sign === '--') {
+      return file && bytes.indexOf(delimiter, at) < 0 ? { file, fields, after: bytes.length - after } : undefined
+    }
     if (sign !== '\r\n') return undefined
     const headEnd = bytes.indexOf('\r\n\r\n', at)
     const end = bytes.indexOf(delimiter, headEnd + 4)
     if (headEnd < 0 || end < 0 || headEnd + 4 > end || headEnd > bytes.indexOf(delimiter, at)) return undefined
-    const part = /^\r\nContent-Disposition: form-data; name="([\w ]+)"(; filename="([^"\\\r\n]*)"\r\nContent-Type: [a-z]+\/[a-z-]+)?$/.exec(bytes.toString('latin1', at, headEnd))
+    const part = /^\r\nContent-Disposition: form-data; name="([\w ]+)"(; filename="([^"\\\r\n]*)"\r\nContent-Type: [a-z]+\/[a-z-]+)?$/.exec(
+      bytes.toString('latin1', at, headEnd)
+    )
     if (!part || (part[2] && (file || part[1] !== 'file'))) return undefined
     const content = bytes.subarray(headEnd + 4, end)
     if (part[2]) {
@@ -141,8 +189,14 @@ const LABELS = ['user_id', 'title', 'category']
 
 /** Whether there is nothing in a form for which it could be refused. */
 function isToBeTaken ({ file, fields, after }: Form): boolean {
-  return [...PICTURES, LARGE_PICTURES[0]!].some(picture => picture.equals(file)) && fields.length < 20 && after <= 64 * KIB && fields.some(([name]) => name === 'user_id') &&
-    fields.every(([name, value]) => LABELS.includes(name) ? /^[!-~]([ -~]{0,253}[!-~])?$/.test(value) : name === 'fit' ? value === 'cover' : name !== 'constructor')
+  return [...PICTURES, LARGE_PICTURES[0]!].some(picture => picture.equals(file)) &&
+    fields.length < 20 &&
+    after <= 64 * KIB &&
+    fields.some(([name]) => name === 'user_id') &&
+    fields.every(([name, value]) =>
+      LABELS.includes(name)
+        ? /^[!-~]([ -~]{0,253}[!-~])?$/.test(value)
+        : name === 'fit' ? value === 'cover' : name !== 'constructor')
 }
 
 /** What is to be served of a file. */
@@ -209,7 +263,8 @@ function replyIn (bytes: Buffer): Reply | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) return undefined
   const [start, ...lines] = bytes.toString('latin1', 0, headEnd).split('\r\n')
-  const headers = Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]))
+  const headers = Object.fromEntries(lines.map(line =>
+    [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]))
   const end = headEnd + 4 + Number(headers['content-length'])
   if (bytes.length < end) return undefined
   return { status: Number(start!.slice(9, 12)), headers, body: JSON.parse(bytes.toString('utf8', headEnd + 4, end)) }

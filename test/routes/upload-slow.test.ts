@@ -31,16 +31,33 @@ t.test('E15: POST /library/upload while others upload slowly, as much as they ma
   t.test('nobody waits for them, and everybody gets the same facts and renditions', async t => {
     for (const { status, body } of await Promise.all(Array.from({ length: 20 }, () => service.upload(token, gif)))) {
       t.equal(status, 201)
-      const { frames, duration_ms: duration, dominant_color: color, sha256, renditions: { '64x64': { url, ...rendition } } } = body
+      const {
+        frames,
+        duration_ms: duration,
+        dominant_color: color,
+        sha256,
+        renditions: { '64x64': { url, ...rendition } }
+      } = body
       const { url: first, ...expected } = alone.body.renditions['64x64']
-      t.strictSame({ frames, duration, color, sha256, rendition }, { frames: alone.body.frames, duration: alone.body.duration_ms, color: alone.body.dominant_color, sha256: alone.body.sha256, rendition: expected })
+      t.strictSame({ frames, duration, color, sha256, rendition }, {
+        frames: alone.body.frames,
+        duration: alone.body.duration_ms,
+        color: alone.body.dominant_color,
+        sha256: alone.body.sha256,
+        rendition: expected
+      })
       t.same(await bytesAt(url), await bytesAt(first))
     }
   })
 
   t.test('F7: a store that does not give back what it took is a 500, and nothing is left of the upload', async t => {
     const before = await eventually(settled)
-    for (const action of [{ do: 'answer', status: 403, code: 'AccessDenied' }, { do: 'answer', status: 404, code: 'NoSuchKey' }, { do: 'lose' }, { do: 'reset', after: 0 }] as const) {
+    for (const action of [
+      { do: 'answer', status: 403, code: 'AccessDenied' },
+      { do: 'answer', status: 404, code: 'NoSuchKey' },
+      { do: 'lose' },
+      { do: 'reset', after: 0 }
+    ] as const) {
       const refused = bed.s3.fault({ operation: 'GetObject', action, times: 3 })
       failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
       t.ok(refused.hits > 0)
@@ -57,23 +74,33 @@ t.test('E15: POST /library/upload while others upload slowly, as much as they ma
   })
 })
 
-t.test('POST /library/upload while more stall than can be gathered: those that stall for long make room, with 503, and nobody else is refused', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
-  const { token } = await service.signIn()
-  const size = 5 * MIB - 100_000
-  const stalled = Array.from({ length: 30 }, () => open(service, token, { 'content-length': size }))
-  const answers = stalled.map(request => new Promise<IncomingMessage | undefined>(resolve => { request.on('response', resolve).on('close', () => resolve(undefined)) }))
-  for (const request of stalled) request.write(form([user, file(gif)], { end: '' }))
-  const first = await Promise.race(answers)
-  t.match({ status: first?.statusCode, retry: first?.headers['retry-after'], body: await json(first!) }, { status: 503, retry: '5', body: { error: 'Server is busy' } })
+t.test(
+  'POST /library/upload while more stall than can be gathered: those that stall for long make room, with 503, and nobody else is refused',
+  async t => {
+    const bed = await faultBed(t)
+    const service = await bed.start()
+    const { token } = await service.signIn()
+    const size = 5 * MIB - 100_000
+    const stalled = Array.from({ length: 30 }, () => open(service, token, { 'content-length': size }))
+    const answers = stalled.map(request =>
+      new Promise<IncomingMessage | undefined>(resolve => {
+        request.on('response', resolve).on('close', () => resolve(undefined))
+      }))
+    for (const request of stalled) request.write(form([user, file(gif)], { end: '' }))
+    const first = await Promise.race(answers)
+    t.match({ status: first?.statusCode, retry: first?.headers['retry-after'], body: await json(first!) }, {
+      status: 503,
+      retry: '5',
+      body: { error: 'Server is busy' }
+    })
 
-  const others = await Promise.all([gif, gif, gif, gifOf(size)].map(bytes => service.upload(token, bytes)))
-  t.strictSame(others.map(({ status }) => status), [201, 201, 201, 201])
-  for (const request of stalled) request.destroy()
-  await Promise.all(answers)
-  t.match(await bed.settled(), { uploads: 0, multipartUploads: 0, library: 4 })
-})
+    const others = await Promise.all([gif, gif, gif, gifOf(size)].map(bytes => service.upload(token, bytes)))
+    t.strictSame(others.map(({ status }) => status), [201, 201, 201, 201])
+    for (const request of stalled) request.destroy()
+    await Promise.all(answers)
+    t.match(await bed.settled(), { uploads: 0, multipartUploads: 0, library: 4 })
+  }
+)
 
 t.test('POST /library/upload by a client that pauses for longer than the store may be silent', async t => {
   const PAUSE_MS = 10_000
@@ -82,7 +109,9 @@ t.test('POST /library/upload by a client that pauses for longer than the store m
   const { token } = await service.signIn()
   const whole = form([user, file(gifOf(6 * MIB))])
   const attempts = [
-    ['in the middle', 3 * MIB, true], ['just before the end', whole.length - 30, true], ['behind the first part', 5.5 * MIB, true],
+    ['in the middle', 3 * MIB, true],
+    ['just before the end', whole.length - 30, true],
+    ['behind the first part', 5.5 * MIB, true],
     ['in the middle, in chunks', 3 * MIB, false], ['behind the first part, in chunks', 5.5 * MIB, false]
   ] as const
   await Promise.all(attempts.map(async ([name, at, withLength]) => {
@@ -96,7 +125,10 @@ t.test('POST /library/upload by a client that pauses for longer than the store m
   }))
 
   const silent = bed.s3.fault({ operation: 'UploadPart', action: { do: 'throttle', bytesPerSecond: 0 }, times: 1 })
-  t.match(await send(service, token, [whole], { headers: { 'content-length': whole.length } }), { status: 500, body: { error: 'Failed to upload file to S3' } })
+  t.match(await send(service, token, [whole], { headers: { 'content-length': whole.length } }), {
+    status: 500,
+    body: { error: 'Failed to upload file to S3' }
+  })
   t.equal(silent.hits, 1, 'while a store that is silent still counts as gone')
   bed.s3.clear()
   t.match(await bed.settled(), { library: attempts.length })

@@ -17,7 +17,10 @@ const UNKNOWN_ID = '665f1c2ab7e4d90012ab34cd'
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 const appName = `users-${Math.random().toString(36).slice(2)}`
 const services = await startServices(t)
-const service = await startService(t, { services, env: { MONGO_URI: withOption(services.mongoUri, 'appName', appName) } })
+const service = await startService(t, {
+  services,
+  env: { MONGO_URI: withOption(services.mongoUri, 'appName', appName) }
+})
 const { app, call, clock } = service
 const { users } = app.collections
 const burst = burstOf(t, service)
@@ -32,15 +35,33 @@ t.test('POST /users', async t => {
     t.same(body, { message: 'User created', user_id: body.user_id })
     t.match(body.user_id, /^[0-9a-f]{24}$/)
     t.equal(headers.get('cache-control'), 'no-store')
-    t.match(await users.findOne({ number: phone }), { _id: new ObjectId(body.user_id as string), schema: 2, username, username_key: username, number: phone, admin: false, created_on: clock.now, sessions: [{ login_at: clock.now }] })
-    t.same(body.user_id, JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()).sub, 'the account that the first sign-in made')
+    t.match(await users.findOne({ number: phone }), {
+      _id: new ObjectId(body.user_id as string),
+      schema: 2,
+      username,
+      username_key: username,
+      number: phone,
+      admin: false,
+      created_on: clock.now,
+      sessions: [{ login_at: clock.now }]
+    })
+    t.same(
+      body.user_id,
+      JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()).sub,
+      'the account that the first sign-in made'
+    )
   })
 
   t.test('the same username and number again are the same user, in whatever notation', async t => {
     const { phone, token } = await caller()
     const username = `Amélie ${freshName()}`
     const first = await create(token, username, phone)
-    for (const [name, number] of [[username, phone], [` ${username} `, phone.slice(3)], [username.toUpperCase(), `0${phone.slice(3)}`], [username.normalize('NFD'), `0091 ${phone.slice(3)}`]] as const) {
+    for (const [name, number] of [
+      [username, phone],
+      [` ${username} `, phone.slice(3)],
+      [username.toUpperCase(), `0${phone.slice(3)}`],
+      [username.normalize('NFD'), `0091 ${phone.slice(3)}`]
+    ] as const) {
       const { status, body } = await create(token, name, number)
       t.same([status, body], [201, first.body])
     }
@@ -61,7 +82,11 @@ t.test('POST /users', async t => {
     const _id = await accountOf(app, phone)
     for (const username of ['x'.repeat(80), 'a\u0007b', 'a\u202eb', '']) {
       await users.updateOne({ _id }, { $set: { username } })
-      t.same((await create(token, username, phone)).body, { message: 'User created', user_id: _id.toHexString() }, JSON.stringify(username))
+      t.same(
+        (await create(token, username, phone)).body,
+        { message: 'User created', user_id: _id.toHexString() },
+        JSON.stringify(username)
+      )
       t.match((await create(token, `${'y'.repeat(80)}`, phone)).status, 400, 'another name is judged')
       t.same((await create(token, freshName(), phone)).body, NUMBER_TAKEN)
     }
@@ -105,7 +130,9 @@ t.test('POST /users', async t => {
     await create(yours.token, name, yours.phone)
     refused(t, await create(token, name, 'x'), { number: ['Not a valid phone number.'] })
     refused(t, await create(token, '', yours.phone), { username: ['Length must be between 1 and 64.'] })
-    refused(t, await call('POST', '/users', { token, json: { username: name } }), { number: ['Missing data for required field.'] })
+    refused(t, await call('POST', '/users', { token, json: { username: name } }), {
+      number: ['Missing data for required field.']
+    })
   })
 
   t.test('any number will do where USERS_REQUIRE_OWN_NUMBER is off', async t => {
@@ -127,18 +154,43 @@ t.test('POST /users', async t => {
     refused(t, await call('POST', '/users', { token, json: {} }), { username: missing, number: missing })
     for (const name of ['username', 'number']) {
       refused(t, await call('POST', '/users', { token, json: { ...valid, [name]: undefined } }), { [name]: missing })
-      for (const value of [null, 9876543210, true, [], [valid.username], {}, { $gt: '' }, { $ne: null }, { $regex: '.*' }, { $in: [valid.username] }]) {
-        refused(t, await call('POST', '/users', { token, json: { ...valid, [name]: value } }), { [name]: ['Not a valid string.'] }, `${name}: ${JSON.stringify(value)}`)
+      for (const value of [
+        null,
+        9876543210,
+        true,
+        [],
+        [valid.username],
+        {},
+        { $gt: '' },
+        { $ne: null },
+        { $regex: '.*' },
+        { $in: [valid.username] }
+      ]) {
+        refused(
+          t,
+          await call('POST', '/users', { token, json: { ...valid, [name]: value } }),
+          { [name]: ['Not a valid string.'] },
+          `${name}: ${JSON.stringify(value)}`
+        )
       }
     }
-    refused(t, await call('POST', '/users', { token, json: { username: 1, number: null } }), { username: ['Not a valid string.'], number: ['Not a valid string.'] })
+    refused(t, await call('POST', '/users', { token, json: { username: 1, number: null } }), {
+      username: ['Not a valid string.'],
+      number: ['Not a valid string.']
+    })
   })
 
   t.test('refuses names and numbers that are none', async t => {
     const { phone, token } = await caller()
-    for (const username of ['', ' \t', 'x'.repeat(65), '😀'.repeat(65), 'x'.repeat(10_000)]) refused(t, await create(token, username, phone), { username: ['Length must be between 1 and 64.'] })
-    for (const username of ['a\0b', 'a\nb', 'a\u202eb', 'a\u2066b', '\u200b', '\u00ad']) refused(t, await create(token, username, phone), { username: ['Not a valid value.'] })
-    for (const number of ['', 'x', '12', 'tel:+919876543210', `${phone}x1`, `${phone}\0`, '1234567890123456']) refused(t, await create(token, freshName(), number), { number: ['Not a valid phone number.'] })
+    for (const username of ['', ' \t', 'x'.repeat(65), '😀'.repeat(65), 'x'.repeat(10_000)]) {
+      refused(t, await create(token, username, phone), { username: ['Length must be between 1 and 64.'] })
+    }
+    for (const username of ['a\0b', 'a\nb', 'a\u202eb', 'a\u2066b', '\u200b', '\u00ad']) {
+      refused(t, await create(token, username, phone), { username: ['Not a valid value.'] })
+    }
+    for (const number of ['', 'x', '12', 'tel:+919876543210', `${phone}x1`, `${phone}\0`, '1234567890123456']) {
+      refused(t, await create(token, freshName(), number), { number: ['Not a valid phone number.'] })
+    }
     t.equal(await users.countDocuments({ number: phone, username: { $exists: true } }), 0)
     const { status, body } = await create(token, ` ${'😀'.repeat(64)} `, phone)
     t.equal(status, 201)
@@ -148,8 +200,14 @@ t.test('POST /users', async t => {
   t.test('C5: lone surrogates are no text: the database would make one name of them', async t => {
     const { phone, token } = await caller()
     const other = await caller()
-    for (const surrogate of ['\\ud800', '\\udbff', '\\udc00', '\\udfff', 'a\\ud800b', '\\udc00\\ud800', '\\ud83d\\ud83d\\ude00']) {
-      const post = (username: string, number: string) => call('POST', '/users', { token, body: `{"username":"${username}","number":"${number}"}`, headers: { 'content-type': 'application/json' } })
+    for (const surrogate of [
+      '\\ud800', '\\udbff', '\\udc00', '\\udfff', 'a\\ud800b', '\\udc00\\ud800', '\\ud83d\\ud83d\\ude00'
+    ]) {
+      const post = (username: string, number: string) => call('POST', '/users', {
+        token,
+        body: `{"username":"${username}","number":"${number}"}`,
+        headers: { 'content-type': 'application/json' }
+      })
       refused(t, await post(surrogate, phone), { username: ['Not a valid value.'] }, surrogate)
       refused(t, await post(surrogate, other.phone), { username: ['Not a valid value.'] }, surrogate)
       refused(t, await post('x', `${phone}${surrogate}`), { number: ['Not a valid phone number.'] }, surrogate)
@@ -161,7 +219,18 @@ t.test('POST /users', async t => {
     const name = `straße ${freshName()}`
     const mine = await caller()
     await create(mine.token, name, mine.phone)
-    for (const same of [name.toUpperCase(), name.replace('s', '\u200bs'), name.replace('ß', 'ẞ'), name.replace('st', 'ﬆ'), `${name}\u00ad`, name.replace('s', 'ｓ'), name.replace('t', 't\u200d'), name.replace('r', '\ufeffr'), name.replace('n', '𝐧'), name.normalize('NFKD')]) {
+    for (const same of [
+      name.toUpperCase(),
+      name.replace('s', '\u200bs'),
+      name.replace('ß', 'ẞ'),
+      name.replace('st', 'ﬆ'),
+      `${name}\u00ad`,
+      name.replace('s', 'ｓ'),
+      name.replace('t', 't\u200d'),
+      name.replace('r', '\ufeffr'),
+      name.replace('n', '𝐧'),
+      name.normalize('NFKD')
+    ]) {
       const other = await caller()
       const { status, body } = await create(other.token, same, other.phone)
       t.same([status, body], [409, USERNAME_TAKEN], JSON.stringify(same))
@@ -169,29 +238,61 @@ t.test('POST /users', async t => {
     const accented = `Zoë ${freshName()}`
     const zoe = await caller()
     await create(zoe.token, accented.normalize('NFD'), zoe.phone)
-    for (const [same, status] of [[accented.normalize('NFC'), 409], [accented.normalize('NFD').toUpperCase(), 409], [accented.replace('ë', 'e'), 201], [accented.replace('o', 'о'), 201]] as const) { // the last with a Cyrillic letter
+    // the last with a Cyrillic letter
+    for (const [same, status] of [
+      [accented.normalize('NFC'), 409],
+      [accented.normalize('NFD').toUpperCase(), 409],
+      [accented.replace('ë', 'e'), 201],
+      [accented.replace('o', 'о'), 201]
+    ] as const) {
       const other = await caller()
       t.equal((await create(other.token, same, other.phone)).status, status, JSON.stringify(same))
     }
   })
 
   t.test('C1: makes nobody an admin', async t => {
-    for (const member of ['"admin":true', '"admin":false', '"blocked":true,"moved":{},"duplicate_of":"x"', '"Admin":true,"prototype":{"admin":true}', '"role":"admin","_id":"665f1c2ab7e4d90012ab34cd"']) {
+    for (const member of [
+      '"admin":true',
+      '"admin":false',
+      '"blocked":true,"moved":{},"duplicate_of":"x"',
+      '"Admin":true,"prototype":{"admin":true}',
+      '"role":"admin","_id":"665f1c2ab7e4d90012ab34cd"'
+    ]) {
       const { phone, token } = await caller()
       const body = `{"username":"${freshName()}","number":"${phone}",${member}}`
-      const { status, body: { user_id: id } } = await call('POST', '/users', { token, body, headers: { 'content-type': 'application/json' } })
+      const {
+        status,
+        body: { user_id: id }
+      } = await call('POST', '/users', { token, body, headers: { 'content-type': 'application/json' } })
       t.equal(status, 201, member)
-      t.strictSame(Object.keys((await users.findOne({ _id: new ObjectId(id as string), number: phone, admin: false }))!).sort(), ['_id', 'admin', 'created_on', 'number', 'schema', 'sessions', 'username', 'username_key'], member)
+      t.strictSame(
+        Object.keys((await users.findOne({ _id: new ObjectId(id as string), number: phone, admin: false }))!).sort(),
+        ['_id', 'admin', 'created_on', 'number', 'schema', 'sessions', 'username', 'username_key'],
+        member
+      )
       t.match((await call('GET', '/users/me', { token })).body, { admin: false, _id: id })
     }
     const { phone, token } = await caller()
     for (const value of ['"true"', '1', 'null', '{"$ne":false}']) {
-      const { status, body } = await call('POST', '/users', { token, body: `{"username":"x","number":"${phone}","admin":${value}}`, headers: { 'content-type': 'application/json' } })
+      const {
+        status,
+        body
+      } = await call('POST', '/users', {
+        token,
+        body: `{"username":"x","number":"${phone}","admin":${value}}`,
+        headers: { 'content-type': 'application/json' }
+      })
       t.same([status, body], [400, { errors: { admin: ['Not a valid boolean.'] } }], value)
     }
     for (const member of ['"__proto__":{"admin":true}', '"constructor":{"prototype":{"admin":true}}']) {
       const { phone, token } = await caller()
-      const { status } = await call('POST', '/users', { token, body: `{"username":"${freshName()}","number":"${phone}",${member}}`, headers: { 'content-type': 'application/json' } })
+      const {
+        status
+      } = await call('POST', '/users', {
+        token,
+        body: `{"username":"${freshName()}","number":"${phone}",${member}}`,
+        headers: { 'content-type': 'application/json' }
+      })
       t.equal(status, 201, member)
       t.match((await call('GET', '/users/me', { token })).body, { admin: false })
     }
@@ -203,15 +304,28 @@ t.test('POST /users', async t => {
     const created = await call('POST', '/users', { token, json: { username: `kept ${phone}`, number: phone } })
     t.equal(created.status, 201)
     const { users } = service.app.collections
-    await users.insertOne({ ...userRow({ username: `Merged ${phone}` }), duplicate_of: new ObjectId(created.body.user_id as string) })
-    t.match(await call('POST', '/users', { token, json: { username: `MERGED ${phone}`, number: phone } }), { status: 201, body: { message: 'User created', user_id: created.body.user_id } })
+    await users.insertOne({
+      ...userRow({ username: `Merged ${phone}` }),
+      duplicate_of: new ObjectId(created.body.user_id as string)
+    })
+    t.match(await call('POST', '/users', { token, json: { username: `MERGED ${phone}`, number: phone } }), {
+      status: 201,
+      body: { message: 'User created', user_id: created.body.user_id }
+    })
     t.equal((await call('POST', '/users', { token, json: { username: `other ${phone}`, number: phone } })).status, 409)
   })
 
   t.test('wants a JSON object', async t => {
     const { token } = await caller()
     const headers = { 'content-type': 'application/json' }
-    for (const body of ['', '[]', '"x"', '1', 'null', '{']) refused(t, await call('POST', '/users', { token, body, headers }), { _schema: ['Invalid input.'] }, JSON.stringify(body))
+    for (const body of ['', '[]', '"x"', '1', 'null', '{']) {
+      refused(
+        t,
+        await call('POST', '/users', { token, body, headers }),
+        { _schema: ['Invalid input.'] },
+        JSON.stringify(body)
+      )
+    }
     refused(t, await call('POST', '/users', { token }), { _schema: ['Invalid input.'] }, 'no body')
     for (const type of ['text/plain', 'multipart/form-data; boundary=x', 'application/x-www-form-urlencoded']) {
       const { status, body } = await call('POST', '/users', { token, body: '{}', headers: { 'content-type': type } })
@@ -242,14 +356,20 @@ t.test('POST /users', async t => {
       })
     }
     t.equal(await users.countDocuments({ number: phone, username: { $exists: true } }), 0)
-    t.notOk(service.logs.some(line => JSON.parse(line).level >= 50 && line.includes(phone.slice(3))), 'no whole number in the logs')
+    t.notOk(
+      service.logs.some(line => JSON.parse(line).level >= 50 && line.includes(phone.slice(3))),
+      'no whole number in the logs'
+    )
     t.equal((await create(token, name, phone)).status, 201, 'all is well again')
   })
 
   t.test('F4: a user whose making was answered by a cut connection is found again by the same caller', async t => {
     const wire = await mongoProxy(services.mongoUri)
     t.teardown(wire.close)
-    const apart = await startService(t, { services: { ...services, mongoUri: `${wire.uri}&retryWrites=false` }, now: () => clock.now })
+    const apart = await startService(t, {
+      services: { ...services, mongoUri: `${wire.uri}&retryWrites=false` },
+      now: () => clock.now
+    })
     let lost = 0
     for (let bytes = 20; bytes <= 2000; bytes += 60) {
       const { phone, token } = await caller()
@@ -262,7 +382,14 @@ t.test('POST /users', async t => {
       const made = await users.findOne({ number: phone, username })
       if (first.status === 500 && made) lost++
       const second = await ask()
-      t.same([second.status, second.body], [201, { message: 'User created', user_id: (made ?? await users.findOne({ number: phone }))?._id.toHexString() }], `cut after ${bytes} bytes`)
+      t.same(
+        [second.status, second.body],
+        [
+          201,
+          { message: 'User created', user_id: (made ?? await users.findOne({ number: phone }))?._id.toHexString() }
+        ],
+        `cut after ${bytes} bytes`
+      )
       t.equal(await users.countDocuments({ number: phone }), 1)
     }
     t.ok(lost > 0, `${lost} answers were lost after the fact`)
@@ -271,7 +398,11 @@ t.test('POST /users', async t => {
   t.test(`C3: 50 usernames for one own number at once: one 201 and 49 conflicts, ${ROUNDS} times`, async t => {
     await rounds(t, async () => {
       const { phone, token } = await caller()
-      const answers = await burst(many(() => ({ path: '/users', token, json: { username: freshName(), number: phone } })))
+      const answers = await burst(many(() => ({
+        path: '/users',
+        token,
+        json: { username: freshName(), number: phone }
+      })))
       return [created(answers), conflicts(answers, NUMBER_TAKEN), await users.countDocuments({ number: phone })]
     }, [1, 49, 1])
   })
@@ -280,8 +411,16 @@ t.test('POST /users', async t => {
     await rounds(t, async () => {
       const username = freshName()
       const owners = await Promise.all(Array.from({ length: 50 }, caller))
-      const answers = await burst(owners.map(({ phone, token }) => ({ path: '/users', token, json: { username, number: phone } })))
-      return [created(answers), conflicts(answers, USERNAME_TAKEN), await users.countDocuments({ username_key: username })]
+      const answers = await burst(owners.map(({ phone, token }) => ({
+        path: '/users',
+        token,
+        json: { username, number: phone }
+      })))
+      return [
+        created(answers),
+        conflicts(answers, USERNAME_TAKEN),
+        await users.countDocuments({ username_key: username })
+      ]
     }, [1, 49, 1])
   })
 
@@ -290,7 +429,11 @@ t.test('POST /users', async t => {
       const { phone, token } = await caller()
       const username = freshName()
       const answers = await burst(many(() => ({ path: '/users', token, json: { username, number: phone } })))
-      return [created(answers), new Set(answers.map(({ body }) => body.user_id)).size, await users.countDocuments({ number: phone })]
+      return [
+        created(answers),
+        new Set(answers.map(({ body }) => body.user_id)).size,
+        await users.countDocuments({ number: phone })
+      ]
     }, [50, 1, 1])
   })
 })
@@ -321,18 +464,53 @@ t.test('GET /users/{id}', async t => {
 
   t.test('C7, C8: 400 for what is no id', async t => {
     for (const bad of [
-      'x', '123456789012', id.slice(1), `${id}0`, id.toUpperCase().replace(/\d/, 'A'), `${id.slice(1)}g`, '[object Object]', '%00', `${id}%00`, ` ${id}`, `${id}%20`, `${id}%0a`, '0', '-1', 'null', 'undefined', '{"$ne":""}', '{"$gt":""}', '[]', 'id[$ne]=', '$ne', '..%2f',
+      'x',
+      '123456789012',
+      id.slice(1),
+      `${id}0`,
+      id.toUpperCase().replace(/\d/, 'A'),
+      `${id.slice(1)}g`,
+      '[object Object]',
+      '%00',
+      `${id}%00`,
+      ` ${id}`,
+      `${id}%20`,
+      `${id}%0a`,
+      '0',
+      '-1',
+      'null',
+      'undefined',
+      '{"$ne":""}',
+      '{"$gt":""}',
+      '[]',
+      'id[$ne]=',
+      '$ne',
+      '..%2f',
       encodeURIComponent('६'.repeat(24)), 'ME', 'Me', '__proto__', 'f'.repeat(5000)
     ]) {
-      const { status, body } = await call('GET', `/users/${bad.includes('%') ? bad : encodeURIComponent(bad)}`, { token: mine.token })
+      const {
+        status,
+        body
+      } = await call('GET', `/users/${bad.includes('%') ? bad : encodeURIComponent(bad)}`, { token: mine.token })
       t.same([status, body], [400, { error: 'Invalid user id' }], JSON.stringify(bad.slice(0, 40)))
-      if (!bad.includes('%')) t.equal((await call('HEAD', `/users/${encodeURIComponent(bad)}`, { token: mine.token })).status, 400)
+      if (!bad.includes('%')) {
+        t.equal((await call('HEAD', `/users/${encodeURIComponent(bad)}`, { token: mine.token })).status, 400)
+      }
     }
-    for (const bad of ['%', '%zz', '%ff']) t.match((await call('GET', `/users/${bad}`, { token: mine.token })).status, 400, bad)
+    for (const bad of ['%', '%zz', '%ff']) {
+      t.match((await call('GET', `/users/${bad}`, { token: mine.token })).status, 400, bad)
+    }
   })
 
   t.test('no notation shows more than four digits, and what is no text is no number', async t => {
-    for (const [old, shown] of [['98765 43210', '***** *3210'], ['+91 98765-43210', '+** *****-*3210'], ['(0) 98-76-54-32-10', '(*) **-**-**-32-10'], ['９８７６５４３２１０', '******３２１０'], ['98765', '*8765'], ['{"$numberLong":"9876543210"}', '{"$numberLong":"******3210"}']] as const) {
+    for (const [old, shown] of [
+      ['98765 43210', '***** *3210'],
+      ['+91 98765-43210', '+** *****-*3210'],
+      ['(0) 98-76-54-32-10', '(*) **-**-**-32-10'],
+      ['９８７６５４３２１０', '******３２１０'],
+      ['98765', '*8765'],
+      ['{"$numberLong":"9876543210"}', '{"$numberLong":"******3210"}']
+    ] as const) {
       for (const field of ['number', 'old_number']) {
         const _id = new ObjectId()
         await users.insertOne(userRow({ _id, username: freshName(), [field]: old }))
@@ -355,7 +533,12 @@ t.test('GET /users/{id}', async t => {
   })
 
   t.test('answers no other method', async t => {
-    for (const [method, path] of [['PUT', `/users/${id}`], ['POST', `/users/${id}`], ['PUT', '/users'], ['DELETE', '/users']] as const) {
+    for (const [method, path] of [
+      ['PUT', `/users/${id}`],
+      ['POST', `/users/${id}`],
+      ['PUT', '/users'],
+      ['DELETE', '/users']
+    ] as const) {
       const { status, body, headers } = await call(method, path, { token: mine.token })
       t.same([status, body], [405, { error: 'Method not allowed' }], `${method} ${path}`)
       t.equal(headers.get('allow'), path === '/users' ? 'GET, HEAD, POST' : 'GET, HEAD, PATCH')
@@ -371,7 +554,10 @@ t.test('GET /users/me', async t => {
     const username = freshName()
     const { body: { user_id: id } } = await create(token, username, phone)
     const { status, body, headers } = await call('GET', '/users/me', { token })
-    t.same([status, body], [200, { _id: id, username, number: phone, created_on: clock.now.toISOString(), admin: false }])
+    t.same(
+      [status, body],
+      [200, { _id: id, username, number: phone, created_on: clock.now.toISOString(), admin: false }]
+    )
     t.equal(headers.get('cache-control'), 'no-store')
   })
 })
@@ -384,16 +570,28 @@ t.test('Authorization', async t => {
   const sid = session!.id
   const claims = { sub: _id.toHexString(), sid, iat: now, exp: now + 3600, iss: 'hookaba', aud: 'hookaba' }
   const secret = service.config.JWT_SECRET_KEY!
-  const without = (name: keyof typeof claims) => Object.fromEntries(Object.entries(claims).filter(([key]) => key !== name))
+  const without = (name: keyof typeof claims) => Object.fromEntries(Object.entries(claims).filter(([key]) =>
+    key !== name))
   const forged = (payload: unknown, header: object = { alg: 'HS256', typ: 'JWT' }, key = secret, hash = 'sha256') => {
     const text = [header, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
     return `${text}.${createHmac(hash, key).update(text).digest('base64url')}`
   }
   const unsigned = forged(claims, { alg: 'none', typ: 'JWT' }).replace(/[^.]*$/, '')
-  const swapped = (payload: unknown) => [token.split('.')[0], Buffer.from(JSON.stringify(payload)).toString('base64url'), token.split('.')[2]].join('.')
+  const swapped = (payload: unknown) => [
+    token.split('.')[0],
+    Buffer.from(JSON.stringify(payload)).toString('base64url'),
+    token.split('.')[2]
+  ].join(
+    '.'
+  )
 
   t.test('what this test forges is taken when it is good', async t => {
-    for (const authorization of [`Bearer ${forged(claims)}`, `bearer ${forged(claims)}`, `Bearer ${token}`, `Bearer ${forged({ ...claims, nbf: now - 10, extra: true })}`]) {
+    for (const authorization of [
+      `Bearer ${forged(claims)}`,
+      `bearer ${forged(claims)}`,
+      `Bearer ${token}`,
+      `Bearer ${forged({ ...claims, nbf: now - 10, extra: true })}`
+    ]) {
       t.equal((await call('GET', '/users/me', { headers: { authorization } })).status, 200)
     }
   })
@@ -438,13 +636,24 @@ t.test('Authorization', async t => {
     ['sub as an array', `Bearer ${forged({ ...claims, sub: [phone] })}`],
     ['sub empty', `Bearer ${forged({ ...claims, sub: '' })}`],
     ['sub no number', `Bearer ${forged({ ...claims, sub: 'admin' })}`],
-    ...(['sub', 'sid', 'iat', 'exp', 'iss', 'aud'] as const).map((name): [string, string] => [`no ${name}`, `Bearer ${forged(without(name))}`]),
-    ...[null, [], [claims], 'x', 1, true].map((payload): [string, string] => [`claims ${JSON.stringify(payload).slice(0, 12)}`, `Bearer ${forged(payload)}`])
+    ...(['sub', 'sid', 'iat', 'exp', 'iss', 'aud'] as const).map((name): [string, string] =>
+      [`no ${name}`, `Bearer ${forged(without(name))}`]),
+    ...[null, [], [claims], 'x', 1, true].map((payload): [string, string] =>
+      [`claims ${JSON.stringify(payload).slice(0, 12)}`, `Bearer ${forged(payload)}`])
   ]
   for (const [name, authorization] of bad) {
     t.test(`401: ${name}`, async t => {
-      for (const [method, path] of [['GET', '/users/me'], ['GET', `/users/${UNKNOWN_ID}`], ['GET', '/users/x'], ['POST', '/users']] as const) {
-        const { status, body, headers } = await call(method, path, { headers: authorization === undefined ? {} : { authorization } })
+      for (const [method, path] of [
+        ['GET', '/users/me'],
+        ['GET', `/users/${UNKNOWN_ID}`],
+        ['GET', '/users/x'],
+        ['POST', '/users']
+      ] as const) {
+        const {
+          status,
+          body,
+          headers
+        } = await call(method, path, { headers: authorization === undefined ? {} : { authorization } })
         t.equal(status, 401, `${method} ${path}`)
         t.same(body, { error: authorization === undefined ? 'Missing access token' : body.error })
         t.match(headers.get('www-authenticate'), /^Bearer( error="invalid_token")?$/)
@@ -453,8 +662,18 @@ t.test('Authorization', async t => {
   }
 
   t.test('a token anywhere else is none', async t => {
-    for (const path of [`/users/me?access_token=${token}`, `/users/me?token=${token}`, `/users/me?authorization=Bearer%20${token}`]) t.equal((await call('GET', path)).status, 401)
-    for (const [name, value] of [['cookie', `token=${token}; access_token=${token}`], ['x-access-token', token], ['proxy-authorization', `Bearer ${token}`]] as const) t.equal((await call('GET', '/users/me', { headers: { [name]: value } })).status, 401, name)
+    for (const path of [
+      `/users/me?access_token=${token}`, `/users/me?token=${token}`, `/users/me?authorization=Bearer%20${token}`
+    ]) {
+      t.equal((await call('GET', path)).status, 401)
+    }
+    for (const [name, value] of [
+      ['cookie', `token=${token}; access_token=${token}`],
+      ['x-access-token', token],
+      ['proxy-authorization', `Bearer ${token}`]
+    ] as const) {
+      t.equal((await call('GET', '/users/me', { headers: { [name]: value } })).status, 401, name)
+    }
     const { status } = await call('POST', '/users', { json: { username: 'x', number: phone, access_token: token } })
     t.equal(status, 401)
   })
@@ -477,7 +696,12 @@ function create (token: string, username: string, number: string): Promise<Reply
   return call('POST', '/users', { token, json: { username, number } })
 }
 
-function refused (t: Test, { status, body }: Reply, errors: Record<string, string[]>, name = 'the fields and their sentences'): void {
+function refused (
+  t: Test,
+  { status, body }: Reply,
+  errors: Record<string, string[]>,
+  name = 'the fields and their sentences'
+): void {
   t.same([status, body], [400, { errors }], name)
 }
 
@@ -490,7 +714,8 @@ function created (answers: Answer[]): number {
 }
 
 function conflicts (answers: Answer[], sentence: { error: string }): number {
-  return answers.filter(({ status, body }) => status === 409 && JSON.stringify(body) === JSON.stringify(sentence)).length
+  return answers.filter(({ status, body }) =>
+    status === 409 && JSON.stringify(body) === JSON.stringify(sentence)).length
 }
 
 async function rounds (t: Test, round: () => Promise<number[]>, expected: number[]): Promise<void> {
@@ -511,7 +736,11 @@ function withOption (uri: string, name: string, value: string): string {
 /** Makes the database fail this command of this file's service while `work` runs. */
 async function whileFailing (command: string, work: () => Promise<void>): Promise<void> {
   const admin = app.mongo.client.db('admin')
-  await admin.command({ configureFailPoint: 'failCommand', mode: 'alwaysOn', data: { failCommands: [command], appName, errorCode: 8000 } })
+  await admin.command({
+    configureFailPoint: 'failCommand',
+    mode: 'alwaysOn',
+    data: { failCommands: [command], appName, errorCode: 8000 }
+  })
   try {
     await work()
   } finally {

@@ -14,10 +14,16 @@ t.test('what the database refused once is written later, once', async t => {
   const { phone } = await signIn()
   await app.audit.flush()
   app.audit.add({ event: 'otp.rejected', subject: phone, address: '192.0.2.1', requestId: 'x', details: {} })
-  await app.mongo.client.db('admin').command({ configureFailPoint: 'failCommand', mode: { times: 1 }, data: { failCommands: ['update'], appName, errorCode: 8000 } })
+  await app.mongo.client.db('admin').command({
+    configureFailPoint: 'failCommand',
+    mode: { times: 1 },
+    data: { failCommands: ['update'], appName, errorCode: 8000 }
+  })
   await app.audit.flush()
   t.ok(logs.some(line => JSON.parse(line).event === 'audit.write_failed'))
-  for (let times = 1; times <= 2; times++) t.equal((await auditOf(app, phone)).filter(({ event }) => event === 'otp.rejected').length, 1)
+  for (let times = 1; times <= 2; times++) {
+    t.equal((await auditOf(app, phone)).filter(({ event }) => event === 'otp.rejected').length, 1)
+  }
   t.notOk(logs.some(line => JSON.parse(line).event === 'audit.lost'))
 })
 
@@ -26,9 +32,21 @@ t.test('without a database ten thousand events wait, and those beyond are counte
   const note = (line: object) => { lines.push(line) }
   const nowhere = new MongoClient('mongodb://127.0.0.1:1/x', { serverSelectionTimeoutMS: 100 })
   t.teardown(() => nowhere.close())
-  const book = createAudit({ audit: nowhere.db().collection<AuditDocument>('audit'), log: { info: note, warn: note, error: note }, now: () => new Date('2126-05-04T10:00:00Z') })
-  const entry: Entry = { event: 'otp.rejected', subject: freshPhone(), address: '192.0.2.1', requestId: 'x', details: {} }
-  const add = (from: number, count: number) => { for (let i = from; i < from + count; i++) book.add({ ...entry, details: { i } }) }
+  const book = createAudit({
+    audit: nowhere.db().collection<AuditDocument>('audit'),
+    log: { info: note, warn: note, error: note },
+    now: () => new Date('2126-05-04T10:00:00Z')
+  })
+  const entry: Entry = {
+    event: 'otp.rejected',
+    subject: freshPhone(),
+    address: '192.0.2.1',
+    requestId: 'x',
+    details: {}
+  }
+  const add = (from: number, count: number) => {
+    for (let i = from; i < from + count; i++) book.add({ ...entry, details: { i } })
+  }
   const figures = () => lines.splice(0).map(({ event, rows }) => [event, rows])
 
   add(0, 10_003)
@@ -62,27 +80,39 @@ t.test('what is asked again and again within a minute is one row with a count', 
   for (const otp of ['1', '2']) await call('POST', '/auth/verify-otp', { json: { phone: phones[0], otp } })
   clock.advance(60)
   await call('POST', '/auth/verify-otp', { json: { phone: phones[0], otp: '3' } })
-  t.same((await auditOf(app, phones[0]!)).filter(({ event }) => event === 'otp.rejected').map(({ count }) => count), [1, 2], 'another minute is another row')
+  t.same(
+    (await auditOf(app, phones[0]!)).filter(({ event }) => event === 'otp.rejected').map(({ count }) => count),
+    [1, 2],
+    'another minute is another row'
+  )
 })
 
 t.test('without a token one client network fills at most 100 rows a minute, and then one', async t => {
   const { app, call, clock } = await startService(t, { services: service, env: { TRUST_PROXY: 'loopback' } })
   const rows = () => app.collections.audit.find({ at: { $gte: clock.now } }).toArray()
   clock.advance(86_400)
-  const guess = (address: string) => call('POST', '/auth/verify-otp', { json: { phone: freshPhone(), otp: 'none' }, headers: { 'x-forwarded-for': address } })
+  const guess = (address: string) => call('POST', '/auth/verify-otp', {
+    json: { phone: freshPhone(), otp: 'none' },
+    headers: { 'x-forwarded-for': address }
+  })
   for (let times = 1; times <= 150; times++) await guess('198.51.100.7')
   await guess('203.0.113.7')
   await app.audit.flush()
   const written = await rows()
   t.same(written.filter(({ event, network }) => event === 'otp.rejected' && network === '198.51.100.0/24').length, 100)
-  t.same(written.filter(({ event }) => event === 'events.folded').map(({ count, phone, account }) => [count, phone, account]), [[50, null, null]])
+  t.same(
+    written.filter(({ event }) => event === 'events.folded').map(({ count, phone, account }) =>
+      [count, phone, account]),
+    [[50, null, null]]
+  )
   t.equal(written.length, 102, 'another network has its own')
 })
 
 t.test('what changes a right is written before the answer', async t => {
   const { app, signIn, call } = await startService(t, { services: service })
   const { token, phone } = await signIn()
-  const events = async () => (await app.collections.audit.find({ phone: `+********${phone.slice(-4)}` }).toArray()).map(({ event }) => event)
+  const events = async () =>
+    (await app.collections.audit.find({ phone: `+********${phone.slice(-4)}` }).toArray()).map(({ event }) => event)
   for (const event of ['otp.verified', 'session.opened']) t.ok((await events()).includes(event), event)
   await call('POST', '/users', { token, json: { username: `audited ${phone}`, number: phone } })
   t.ok((await events()).includes('user.created'))

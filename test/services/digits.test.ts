@@ -1,23 +1,34 @@
 import t from 'tap'
 import { toAsciiDigits } from '../../services/digits.js'
 
-t.test('toAsciiDigits → every decimal digit that Unicode knows is read by its value, and nothing else is touched', async t => {
-  const strays: string[] = []
-  let digits = 0
-  for (let code = 0; code <= 0x10ffff; code++) {
-    if (code >= 0xd800 && code <= 0xdfff) continue
-    const character = String.fromCodePoint(code)
-    const read = toAsciiDigits(character)
-    const isDigit = /\p{Nd}/u.test(character)
-    if (isDigit ? !/^[0-9]$/.test(read) : read !== character) strays.push(code.toString(16))
-    if (isDigit && read === '0') digits += 10
-    if (isDigit && Number(read) !== valueBefore(code)) strays.push(code.toString(16))
+t.test(
+  'toAsciiDigits → every decimal digit that Unicode knows is read by its value, and nothing else is touched',
+  async t => {
+    const strays: string[] = []
+    let digits = 0
+    for (let code = 0; code <= 0x10ffff; code++) {
+      if (code >= 0xd800 && code <= 0xdfff) continue
+      const character = String.fromCodePoint(code)
+      const read = toAsciiDigits(character)
+      const isDigit = /\p{Nd}/u.test(character)
+      if (isDigit ? !/^[0-9]$/.test(read) : read !== character) strays.push(code.toString(16))
+      if (isDigit && read === '0') digits += 10
+      if (isDigit && Number(read) !== valueBefore(code)) strays.push(code.toString(16))
+    }
+    t.same(strays, [])
+    t.equal(
+      digits,
+      [...Array(0x110000).keys()].filter(code => /\p{Nd}/u.test(String.fromCodePoint(code))).length,
+      'ten of each script'
+    )
+    t.equal(toAsciiDigits('+९१ 98765-४३२१০'), '+91 98765-43210')
+    t.equal(
+      toAsciiDigits('𝟗𝟘𝟡𝟢𝟫𝟬𝟵𝟶𝟿'),
+      '909090909',
+      'the five mathematical alphabets follow each other without a gap'
+    )
   }
-  t.same(strays, [])
-  t.equal(digits, [...Array(0x110000).keys()].filter(code => /\p{Nd}/u.test(String.fromCodePoint(code))).length, 'ten of each script')
-  t.equal(toAsciiDigits('+९१ 98765-४३२१০'), '+91 98765-43210')
-  t.equal(toAsciiDigits('𝟗𝟘𝟡𝟢𝟫𝟬𝟵𝟶𝟿'), '909090909', 'the five mathematical alphabets follow each other without a gap')
-})
+)
 
 /** One more than the digit before it, but for the first of a script. */
 function valueBefore (code: number): number {

@@ -19,12 +19,27 @@ t.test('.env → its first variable is read whatever byte order mark and line en
   }
 })
 
-t.test('the environment → comes before .env, and has no white space around any value, also of what libraries read themselves', async t => {
-  const file = join(t.testdir({ '.env': 'PORT=8080\nAWS_REGION=" us-east-1 "\n' }), '.env')
-  const env: Record<string, string | undefined> = { PORT: '9090\n', AWS_SECRET_ACCESS_KEY: ' key\r\n', AWS_PROFILE: '\n', NODE_ENV: 'production\n', JWT_PRIVATE_KEY: 'a\nb\n' }
-  prepareEnvironment(env, file)
-  t.same(env, { PORT: '9090', AWS_SECRET_ACCESS_KEY: 'key', AWS_REGION: 'us-east-1', NODE_ENV: 'production', JWT_PRIVATE_KEY: 'a\nb' })
-})
+t.test(
+  'the environment → comes before .env, and has no white space around any value, also of what libraries read themselves',
+  async t => {
+    const file = join(t.testdir({ '.env': 'PORT=8080\nAWS_REGION=" us-east-1 "\n' }), '.env')
+    const env: Record<string, string | undefined> = {
+      PORT: '9090\n',
+      AWS_SECRET_ACCESS_KEY: ' key\r\n',
+      AWS_PROFILE: '\n',
+      NODE_ENV: 'production\n',
+      JWT_PRIVATE_KEY: 'a\nb\n'
+    }
+    prepareEnvironment(env, file)
+    t.same(env, {
+      PORT: '9090',
+      AWS_SECRET_ACCESS_KEY: 'key',
+      AWS_REGION: 'us-east-1',
+      NODE_ENV: 'production',
+      JWT_PRIVATE_KEY: 'a\nb'
+    })
+  }
+)
 
 t.test('.env that cannot be read → one sentence, and none at all is fine', async t => {
   const folder = t.testdir({ '.env': {} })

@@ -18,7 +18,12 @@ t.test('a dependency that fails or says nothing is not ready, and its return is 
   let now = 0
   let answer: () => Promise<unknown> = async () => { throw new Error('gone') }
   const health = createHealth({ checks: { database: async () => {}, store: () => answer() }, monotonic: () => now })
-  const refused = { statusCode: 503, message: 'Not ready', retryAfter: 5, cause: { message: 'store cannot be reached' } }
+  const refused = {
+    statusCode: 503,
+    message: 'Not ready',
+    retryAfter: 5,
+    cause: { message: 'store cannot be reached' }
+  }
   await t.rejects(health.ready(), refused)
   answer = () => new Promise(() => {})
   await t.rejects(health.ready(), refused, 'the check of this second has failed')

@@ -16,8 +16,19 @@ import { nothing, sourceOf } from './find.js'
 import type { Command, CommandTable, Request, Services } from './types.js'
 
 /** The leading stages that a query can do, with indexes, and those left for the pipeline. */
-export function splitPipeline (pipeline: Value[], hint: Value | undefined, environment: Environment): { query: Query, rest: Value[] } {
-  const query: Query = { filter: { kind: 'and', children: [] }, sort: [], skip: 0, limit: Infinity, hint, projection: undefined, environment }
+export function splitPipeline (pipeline: Value[], hint: Value | undefined, environment: Environment): {
+  query: Query
+  rest: Value[]
+} {
+  const query: Query = {
+    filter: { kind: 'and', children: [] },
+    sort: [],
+    skip: 0,
+    limit: Infinity,
+    hint,
+    projection: undefined,
+    environment
+  }
   let at = 0
   const take = (wanted: string): Value | undefined => {
     const [name, operand] = pipeline[at] === undefined ? [] : stageOf(pipeline[at] ?? null)
@@ -30,7 +41,9 @@ export function splitPipeline (pipeline: Value[], hint: Value | undefined, envir
     if (!isDoc(operand)) throw new CommandError(15959, 'the match filter must be an expression in an object')
     matched.push(parseFilter(operand, environment))
   }
-  if (matched.length > 0) query.filter = matched.length === 1 && matched[0] !== undefined ? matched[0] : { kind: 'and', children: matched }
+  if (matched.length > 0) {
+    query.filter = matched.length === 1 && matched[0] !== undefined ? matched[0] : { kind: 'and', children: matched }
+  }
   const sort = take('$sort')
   if (isDoc(sort) && sort.size > 0) query.sort = parseSort(sort)
   else if (sort !== undefined) at--
@@ -59,7 +72,10 @@ const isCount = (rest: Value[]): boolean => {
   if (name !== '$group' || !isDoc(operand) || operand.size !== 2 || operand.get('_id') === undefined) return false
   const n = operand.get('n')
   const sum = isDoc(n) ? n.get('$sum') : undefined
-  return !isDoc(operand.get('_id')) && typeof operand.get('_id') !== 'string' && isNumeric(sum) && toSafeInteger(sum) === 1
+  return !isDoc(operand.get('_id')) &&
+    typeof operand.get('_id') !== 'string' &&
+    isNumeric(sum) &&
+    toSafeInteger(sum) === 1
 }
 
 /** The pipeline of `countDocuments`, answered without reading documents where an index allows it. */
@@ -74,7 +90,13 @@ function contextOf (request: Request, services: Services, environment: Environme
   return {
     environment,
     query: (collection, filter, inner) => docsOf(request, services, collection, {
-      filter: parseFilter(filter, inner), sort: [], skip: 0, limit: Infinity, hint: undefined, projection: undefined, environment: inner
+      filter: parseFilter(filter, inner),
+      sort: [],
+      skip: 0,
+      limit: Infinity,
+      hint: undefined,
+      projection: undefined,
+      environment: inner
     })
   }
 }
@@ -83,7 +105,13 @@ function contextOf (request: Request, services: Services, environment: Environme
 function * collStats (request: Request, services: Services): Generator<Doc> {
   const collection = sourceOf(request, services)?.collection
   const { count = 0, bytes = 0 } = collection ?? {}
-  yield toDoc({ ns: `${request.database}.${collectionName(request)}`, host: services.address, localTime: services.now(), count, storageStats: { count, size: bytes } })
+  yield toDoc({
+    ns: `${request.database}.${collectionName(request)}`,
+    host: services.address,
+    localTime: services.now(),
+    count,
+    storageStats: { count, size: bytes }
+  })
 }
 
 function results (request: Request, services: Services, pipeline: Value[]): Iterable<Doc> {
@@ -95,17 +123,34 @@ function results (request: Request, services: Services, pipeline: Value[]): Iter
   const runRest = compilePipeline(rest, context)
   const source = sourceOf(request, services)
   if (source !== undefined) planQuery(source, query)
-  return isCount(rest) ? counted(request, services, query, rest) : runRest(docsOf(request, services, collectionName(request), query))
+  return isCount(rest)
+    ? counted(request, services, query, rest)
+    : runRest(docsOf(request, services, collectionName(request), query))
 }
 
 /** The documents of the stages that can begin a pipeline over no collection. */
-function sourceStage (name: string, operand: Value, request: Request, services: Services, environment: Environment): Doc[] {
+function sourceStage (
+  name: string,
+  operand: Value,
+  request: Request,
+  services: Services,
+  environment: Environment
+): Doc[] {
   const lsid = request.body.get('lsid')
   switch (name) {
     case '$documents': return documents(operand, environment)
     case '$listLocalSessions': return isDoc(lsid) ? [toDoc({ _id: lsid, lastUse: services.now() })] : []
     case '$currentOp':
-      return [toDoc({ type: 'op', host: services.address, connectionId: request.connectionId, active: true, op: 'command', ns: `${request.database}.$cmd.aggregate` })]
+      return [
+        toDoc({
+          type: 'op',
+          host: services.address,
+          connectionId: request.connectionId,
+          active: true,
+          op: 'command',
+          ns: `${request.database}.$cmd.aggregate`
+        })
+      ]
     case '$changeStream': throw new CommandError(40573, 'change streams are not supported by this server')
   }
   throw new CommandError(73, `{aggregate: 1} is not valid for '${name}'; a collection is required.`)
@@ -113,7 +158,9 @@ function sourceStage (name: string, operand: Value, request: Request, services: 
 
 function documents (operand: Value, environment: Environment): Doc[] {
   const made = compileExpression(operand, environment)(environment.scope(new Map()))
-  if (!Array.isArray(made) || !made.every(isDoc)) throw new CommandError(5858203, 'an array is expected for $documents: its members must be objects')
+  if (!Array.isArray(made) || !made.every(isDoc)) {
+    throw new CommandError(5858203, 'an array is expected for $documents: its members must be objects')
+  }
   return made
 }
 
@@ -131,14 +178,19 @@ function * encoded (docs: Iterable<Doc>): Generator<Buffer> {
 const aggregate: Command = {
   fields: ['pipeline', 'cursor', 'explain', 'allowDiskUse', 'bypassDocumentValidation', 'collation', 'hint', 'let'],
   run: (request, services) => {
-    if (!request.body.has('cursor')) throw failedToParse("The 'cursor' option is required, except for aggregate with the explain argument")
+    if (!request.body.has('cursor')) {
+      throw failedToParse("The 'cursor' option is required, except for aggregate with the explain argument")
+    }
     checkCollation(request.body.get('collation'))
     const pipeline = requiredArray(request, 'pipeline')
     const overDatabase = typeof request.body.get('aggregate') !== 'string'
     const name = overDatabase ? '$cmd.aggregate' : collectionName(request)
     const docs = overDatabase ? databaseResults(request, services, pipeline) : results(request, services, pipeline)
     return {
-      cursor: services.cursors.first(`${request.database}.${name}`, encoded(docs), { batchSize: batchSizeOf(request), session: sessionOf(request.body) })
+      cursor: services.cursors.first(`${request.database}.${name}`, encoded(docs), {
+        batchSize: batchSizeOf(request),
+        session: sessionOf(request.body)
+      })
     }
   }
 }

@@ -13,7 +13,9 @@ const NOT_FOUND = 26
 
 export function existing ({ database, body, name }: Request, { catalog }: Services): Collection {
   const collection = catalog.find(database, String(body.get(name)))
-  if (collection === undefined) throw new CommandError(NOT_FOUND, `ns does not exist: ${database}.${String(body.get(name))}`)
+  if (collection === undefined) {
+    throw new CommandError(NOT_FOUND, `ns does not exist: ${database}.${String(body.get(name))}`)
+  }
   return collection
 }
 
@@ -32,7 +34,9 @@ const listDatabases: Command = {
       .map(([name, size]) => toDoc({ name, ...(nameOnly ? {} : { sizeOnDisk: BigInt(size), empty: size === 0 }) }))
       .filter(doc => matches(filter, doc))
     const totalSize = [...sizes.values()].reduce((a, b) => a + b, 0)
-    return nameOnly ? { databases } : { databases, totalSize: BigInt(totalSize), totalSizeMb: BigInt(Math.floor(totalSize / 2 ** 20)) }
+    return nameOnly
+      ? { databases }
+      : { databases, totalSize: BigInt(totalSize), totalSizeMb: BigInt(Math.floor(totalSize / 2 ** 20)) }
   }
 }
 
@@ -41,8 +45,15 @@ const listCollections: Command = {
   run: (request, { catalog, cursors, now }) => {
     const filter = filterOf(docField(request, 'filter'), 'listCollections.filter', createEnvironment(now()))
     const nameOnly = flagField(request, 'nameOnly')
-    const entries = catalog.in(request.database).map(collection => describeCollection(collection, nameOnly)).filter(doc => matches(filter, doc))
-    return { cursor: cursors.first(`${request.database}.$cmd.listCollections`, entries.map(encode), { batchSize: batchSizeOf(request), session: sessionOf(request.body) }) }
+    const entries = catalog.in(request.database).map(collection => describeCollection(collection, nameOnly)).filter(
+      doc => matches(filter, doc)
+    )
+    return {
+      cursor: cursors.first(`${request.database}.$cmd.listCollections`, entries.map(encode), {
+        batchSize: batchSizeOf(request),
+        session: sessionOf(request.body)
+      })
+    }
   }
 }
 
@@ -57,22 +68,49 @@ export function batchSizeOf (request: Request): number | undefined {
   const size = docField(request, 'cursor')?.get('batchSize')
   if (size === undefined) return undefined
   if (!isNumeric(size)) throw new CommandError(14, "BSON field 'batchSize' must be a number")
-  if (toNumber(size) < 0) throw new CommandError(51024, `BSON field 'batchSize' value must be >= 0, actual value '${toNumber(size)}'`)
+  if (toNumber(size) < 0) {
+    throw new CommandError(51024, `BSON field 'batchSize' value must be >= 0, actual value '${toNumber(size)}'`)
+  }
   return toNumber(size)
 }
 
-const collectionOptions = ['capped', 'size', 'max', 'validator', 'validationLevel', 'validationAction', 'storageEngine', 'indexOptionDefaults',
-  'viewOn', 'pipeline', 'timeseries', 'expireAfterSeconds', 'clusteredIndex', 'changeStreamPreAndPostImages', 'encryptedFields', 'idIndex', 'autoIndexId',
-  'collation', 'flags', 'temp']
+const collectionOptions = [
+  'capped',
+  'size',
+  'max',
+  'validator',
+  'validationLevel',
+  'validationAction',
+  'storageEngine',
+  'indexOptionDefaults',
+  'viewOn',
+  'pipeline',
+  'timeseries',
+  'expireAfterSeconds',
+  'clusteredIndex',
+  'changeStreamPreAndPostImages',
+  'encryptedFields',
+  'idIndex',
+  'autoIndexId',
+  'collation',
+  'flags',
+  'temp'
+]
 
 /** Options with these values change nothing, so they need not be refused. */
 const harmless = (name: string, value: Value): boolean =>
-  name === 'autoIndexId' || name === 'flags' || name === 'idIndex' || !isTruthy(value) || (isDoc(value) && (value.size === 0 || value.get('locale') === 'simple'))
+  name === 'autoIndexId' ||
+    name === 'flags' ||
+    name === 'idIndex' ||
+    !isTruthy(value) ||
+    (isDoc(value) && (value.size === 0 || value.get('locale') === 'simple'))
 
 function refuseOptions (request: Request): void {
   for (const name of collectionOptions) {
     const value = request.body.get(name)
-    if (value !== undefined && !harmless(name, value)) throw new CommandError(72, `the collection option '${name}' is not supported by this server`)
+    if (value !== undefined && !harmless(name, value)) {
+      throw new CommandError(72, `the collection option '${name}' is not supported by this server`)
+    }
   }
 }
 
@@ -121,23 +159,37 @@ const collMod: Command = {
     const change = docField(request, 'index')
     if (change === undefined) return {}
     const seconds = change.get('expireAfterSeconds')
-    const index = collection.indexes.find(({ name, spec }) => name === change.get('name') || sameSpec(spec.get('key'), change.get('keyPattern')))
-    if (index === undefined) throw new CommandError(27, `cannot find index ${String(change.get('name'))} for ns ${namespaceOf(collection)}`)
+    const index = collection.indexes.find(({ name, spec }) =>
+      name === change.get('name') || sameSpec(spec.get('key'), change.get('keyPattern')))
+    if (index === undefined) {
+      throw new CommandError(27, `cannot find index ${String(change.get('name'))} for ns ${namespaceOf(collection)}`)
+    }
     if (!isNumeric(seconds)) throw new CommandError(72, "collMod of this server changes 'expireAfterSeconds' only")
     const before = index.expireAfterSeconds
     index.expireAfterSeconds = toNumber(seconds)
     index.spec.set('expireAfterSeconds', seconds)
     services.catalog.changed(collection)
-    return { ...(before === undefined ? {} : { expireAfterSeconds_old: BigInt(before) }), expireAfterSeconds_new: BigInt(toNumber(seconds)) }
+    return {
+      ...(before === undefined ? {} : { expireAfterSeconds_old: BigInt(before) }),
+      expireAfterSeconds_new: BigInt(toNumber(seconds))
+    }
   }
 }
 
-const sameSpec = (a: Value | undefined, b: Value | undefined): boolean => isDoc(a) && isDoc(b) && encode(a).equals(encode(b))
+const sameSpec = (a: Value | undefined, b: Value | undefined): boolean => isDoc(a) &&
+  isDoc(b) &&
+  encode(a).equals(encode(b))
 
 function sizes (collections: Collection[], scale: number): Reply {
   const objects = collections.reduce((total, { count }) => total + count, 0)
   const bytes = collections.reduce((total, collection) => total + collection.bytes, 0)
-  return { count: objects, size: Math.floor(bytes / scale), ...(objects === 0 ? {} : { avgObjSize: Math.floor(bytes / objects) }), storageSize: Math.floor(bytes / scale), scaleFactor: scale }
+  return {
+    count: objects,
+    size: Math.floor(bytes / scale),
+    ...(objects === 0 ? {} : { avgObjSize: Math.floor(bytes / objects) }),
+    storageSize: Math.floor(bytes / scale),
+    scaleFactor: scale
+  }
 }
 
 const collStats: Command = {
@@ -163,8 +215,29 @@ const dbStats: Command = {
     const collections = catalog.in(request.database)
     const { count, size, ...rest } = sizes(collections, countField(request, 'scale') ?? 1)
     const indexes = collections.reduce((total, collection) => total + collection.indexes.length, 0)
-    return { db: request.database, collections: collections.length, views: 0, objects: count, dataSize: size, ...rest, indexes, indexSize: 0, totalSize: size }
+    return {
+      db: request.database,
+      collections: collections.length,
+      views: 0,
+      objects: count,
+      dataSize: size,
+      ...rest,
+      indexes,
+      indexSize: 0,
+      totalSize: size
+    }
   }
 }
 
-export const collectionCommands: CommandTable = { listDatabases, listCollections, create, drop, dropDatabase, collMod, collStats, collstats: collStats, dbStats, dbstats: dbStats }
+export const collectionCommands: CommandTable = {
+  listDatabases,
+  listCollections,
+  create,
+  drop,
+  dropDatabase,
+  collMod,
+  collStats,
+  collstats: collStats,
+  dbStats,
+  dbstats: dbStats
+}

@@ -19,10 +19,19 @@ function queryToExplain (request: Request, services: Services): Query {
     case 'find': return findQuery(request, now)
     case 'count': case 'distinct': return countQuery(request, now)
     case 'findAndModify': return queryOf(request, environment)
-    case 'aggregate': return splitPipeline(requiredArray(request, 'pipeline'), request.body.get('hint'), environment).query
+    case 'aggregate': return splitPipeline(
+      requiredArray(request, 'pipeline'),
+      request.body.get('hint'),
+      environment
+    ).query
     case 'update': case 'delete': {
       const [statement] = requiredArray(request, `${request.name}s`)
-      return statementQuery(request, isDoc(statement) ? statement.get('q') : undefined, isDoc(statement) ? statement.get('hint') : undefined, environment)
+      return statementQuery(
+        request,
+        isDoc(statement) ? statement.get('q') : undefined,
+        isDoc(statement) ? statement.get('hint') : undefined,
+        environment
+      )
     }
   }
   throw new CommandError(59, `Explain failed due to unknown command: ${request.name}`)
@@ -49,12 +58,23 @@ function scanStage (plan: Plan): Plain {
 function winningPlan (plan: Plan, query: Query, isCount: boolean): Plain {
   if (isCount && plan.index !== undefined && plan.exact) return { stage: 'COUNT', inputStage: scanStage(plan) }
   const scan = scanStage(plan)
-  const fetched: Plain = plan.index === undefined && plan.branches.length === 0 ? scan : { stage: 'FETCH', inputStage: scan }
-  const sorted: Plain = plan.sorted ? fetched : { stage: 'SORT', sortPattern: new Map(query.sort.map(({ path, descending }) => [path, descending ? -1 : 1])), inputStage: fetched }
+  const fetched: Plain = plan.index === undefined && plan.branches.length === 0
+    ? scan
+    : { stage: 'FETCH', inputStage: scan }
+  const sorted: Plain = plan.sorted
+    ? fetched
+    : {
+        stage: 'SORT',
+        sortPattern: new Map(query.sort.map(({ path, descending }) => [path, descending ? -1 : 1])),
+        inputStage: fetched
+      }
   return query.limit === Infinity ? sorted : { stage: 'LIMIT', limitAmount: query.limit, inputStage: sorted }
 }
 
-function execute (request: Request, services: Services, query: Query, plan: Plan): { returned: number, examined: Examined } {
+function execute (request: Request, services: Services, query: Query, plan: Plan): {
+  returned: number
+  examined: Examined
+} {
   const examined = nothing()
   const source = sourceOf(request, services)
   if (source === undefined) return { returned: 0, examined }
@@ -64,14 +84,21 @@ function execute (request: Request, services: Services, query: Query, plan: Plan
 
 const eof: Plan = { index: undefined, ranges: [], reverse: false, sorted: true, exact: false, branches: [] }
 
-function explainRequest (request: Request, services: Services, verbosity: Value | undefined): { [name: string]: Plain } {
+function explainRequest (request: Request, services: Services, verbosity: Value | undefined): {
+  [name: string]: Plain
+} {
   const query = queryToExplain(request, services)
   const source = sourceOf(request, services)
   const plan = source === undefined ? eof : planQuery(source, query)
   const winning: Plain = source === undefined ? { stage: 'EOF' } : winningPlan(plan, query, request.name === 'count')
   const reply: { [name: string]: Plain } = {
     explainVersion: '1',
-    queryPlanner: { namespace: `${request.database}.${String(request.body.get(request.name))}`, indexFilterSet: false, winningPlan: winning, rejectedPlans: [] }
+    queryPlanner: {
+      namespace: `${request.database}.${String(request.body.get(request.name))}`,
+      indexFilterSet: false,
+      winningPlan: winning,
+      rejectedPlans: []
+    }
   }
   if (verbosity !== 'queryPlanner') {
     const { returned, examined } = execute(request, services, query, plan)
@@ -84,21 +111,38 @@ function explainRequest (request: Request, services: Services, verbosity: Value 
       executionStages: winning
     }
   }
-  return { ...reply, command: request.body, serverInfo: { host: services.address.split(':')[0], port: Number(services.address.split(':').at(-1)), version: '', gitVersion: '' } }
+  return {
+    ...reply,
+    command: request.body,
+    serverInfo: {
+      host: services.address.split(':')[0],
+      port: Number(services.address.split(':').at(-1)),
+      version: '',
+      gitVersion: ''
+    }
+  }
 }
 
 const explain: Command = {
   fields: ['explain', 'verbosity'],
   run: (request, services) => {
     const inner = request.body.get('explain')
-    if (!isDoc(inner)) throw new CommandError(14, "BSON field 'explain.explain' is the wrong type, expected type 'object'")
+    if (!isDoc(inner)) {
+      throw new CommandError(14, "BSON field 'explain.explain' is the wrong type, expected type 'object'")
+    }
     return explainRequest(innerRequest(request, inner), services, request.body.get('verbosity') ?? 'allPlansExecution')
   }
 }
 
-const innerRequest = (request: Request, inner: Doc): Request => ({ ...request, name: [...inner.keys()][0] ?? '', body: inner })
+const innerRequest = (request: Request, inner: Doc): Request => ({
+  ...request,
+  name: [...inner.keys()][0] ?? '',
+  body: inner
+})
 
 /** `aggregate` with `explain: true` is explained instead of run. */
-export const explainAggregate = (request: Request, services: Services): { [name: string]: Plain } => explainRequest(request, services, 'queryPlanner')
+export const explainAggregate = (request: Request, services: Services): {
+  [name: string]: Plain
+} => explainRequest(request, services, 'queryPlanner')
 
 export const explainCommands: CommandTable = { explain }

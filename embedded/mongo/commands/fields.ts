@@ -6,7 +6,10 @@ import { isDoc, isNumeric, toNumber, typeName, type Doc, type Value } from '../v
 import type { Request } from './types.js'
 
 const wrongType = (request: Request, field: string, value: Value | undefined, expected: string): CommandError =>
-  new CommandError(14, `BSON field '${request.name}.${field}' is the wrong type '${typeName(value)}', expected type '${expected}'`)
+  new CommandError(
+    14,
+    `BSON field '${request.name}.${field}' is the wrong type '${typeName(value)}', expected type '${expected}'`
+  )
 
 /** The collection a command names with its first field. Throws CommandError 73 when it is no name. */
 export function collectionName (request: Request): string {
@@ -57,7 +60,9 @@ export function countField (request: Request, field: string): number | undefined
 
 /** Refuses collations other than `simple`, which this server would otherwise silently ignore. */
 export function checkCollation (collation: Value | undefined): void {
-  if (collation === undefined || (isDoc(collation) && (collation.size === 0 || collation.get('locale') === 'simple'))) return
+  if (collation === undefined || (isDoc(collation) && (collation.size === 0 || collation.get('locale') === 'simple'))) {
+    return
+  }
   if (!isDoc(collation)) throw new CommandError(14, `collation has invalid type ${typeName(collation)}`)
   throw new CommandError(115, 'collations other than { locale: "simple" } are not supported by this server')
 }

@@ -14,7 +14,10 @@ import { locateSource } from './write.js'
 
 /** `findAndModify`: changes one document and answers with it, as it was before or is after. */
 const findAndModify: Command = {
-  fields: ['query', 'sort', 'remove', 'update', 'new', 'fields', 'upsert', 'bypassDocumentValidation', 'collation', 'arrayFilters', 'hint', 'let', 'stmtId'],
+  fields: [
+    'query', 'sort', 'remove', 'update', 'new', 'fields', 'upsert', 'bypassDocumentValidation', 'collation',
+    'arrayFilters', 'hint', 'let', 'stmtId'
+  ],
   writes: true,
   run: (request, services) => {
     const retryable = retryableWriteOf(request.body)
@@ -37,14 +40,20 @@ function modify (request: Request, services: Services): Doc {
   const upsert = flagField(request, 'upsert')
   const parsed = remove ? undefined : parseUpdate(update, request.body.get('arrayFilters'), environment)
   const source = locateSource(request, services, upsert)
-  if (source === undefined) return toDoc({ lastErrorObject: remove ? { n: 0 } : { n: 0, updatedExisting: false }, value: null })
+  if (source === undefined) {
+    return toDoc({ lastErrorObject: remove ? { n: 0 } : { n: 0, updatedExisting: false }, value: null })
+  }
   if (parsed === undefined) {
     const { deleted, before } = deleteMatching(source, query, false)
     return toDoc({ lastErrorObject: { n: deleted }, value: shape(before) })
   }
   const { matched, upserted, before, after } = updateMatching(source, query, parsed, { multi: false, upsert })
   return toDoc({
-    lastErrorObject: { n: upserted === undefined ? matched : 1, updatedExisting: matched > 0, ...(upserted === undefined ? {} : { upserted }) },
+    lastErrorObject: {
+      n: upserted === undefined ? matched : 1,
+      updatedExisting: matched > 0,
+      ...(upserted === undefined ? {} : { upserted })
+    },
     value: shape(flagField(request, 'new') ? after : before)
   })
 }
@@ -53,9 +62,15 @@ function checkRequest (request: Request, remove: boolean, update: Value | undefi
   checkCollation(request.body.get('collation'))
   if (remove && update !== undefined) throw failedToParse("Cannot specify both an 'update' and 'remove'=true")
   if (remove && flagField(request, 'upsert')) throw failedToParse("Cannot specify both 'upsert'=true and 'remove'=true")
-  if (remove && flagField(request, 'new')) throw failedToParse("Cannot specify both 'new'=true and 'remove'=true; 'remove' always returns the deleted document")
+  if (remove && flagField(request, 'new')) {
+    throw failedToParse(
+      "Cannot specify both 'new'=true and 'remove'=true; 'remove' always returns the deleted document"
+    )
+  }
   if (!remove && update === undefined) throw failedToParse("Either an 'update' or 'remove'=true must be specified")
-  if (remove && request.body.has('arrayFilters')) throw new CommandError(9, "Cannot specify 'arrayFilters' and 'remove'=true")
+  if (remove && request.body.has('arrayFilters')) {
+    throw new CommandError(9, "Cannot specify 'arrayFilters' and 'remove'=true")
+  }
 }
 
 export function queryOf (request: Request, environment: Environment): Query {

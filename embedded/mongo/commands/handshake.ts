@@ -72,7 +72,13 @@ const getParameter: Command = {
 const hostInfo: Command = {
   fields: [],
   run: (_request, { now }) => ({
-    system: { currentTime: now(), hostname: hostname(), cpuAddrSize: 64, memSizeMB: Math.floor(totalmem() / 2 ** 20), cpuArch: arch() },
+    system: {
+      currentTime: now(),
+      hostname: hostname(),
+      cpuAddrSize: 64,
+      memSizeMB: Math.floor(totalmem() / 2 ** 20),
+      cpuArch: arch()
+    },
     os: { type: type(), name: type(), version: '' },
     extra: {}
   })
@@ -90,7 +96,14 @@ const serverStatus: Command = {
     connections: { current: openConnections() },
     metrics: { cursor: { open: { total: BigInt(cursors.size) } } },
     storageEngine: { name: 'lmdb', persistent: true },
-    repl: { setName: SET_NAME, isWritablePrimary: true, secondary: false, hosts: [address], me: address, primary: address }
+    repl: {
+      setName: SET_NAME,
+      isWritablePrimary: true,
+      secondary: false,
+      hosts: [address],
+      me: address,
+      primary: address
+    }
   })
 }
 

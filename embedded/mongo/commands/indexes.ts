@@ -15,9 +15,33 @@ import type { Command, CommandTable } from './types.js'
 
 const cannotCreate = (message: string): CommandError => new CommandError(67, message)
 
-const options = new Set(['v', 'key', 'name', 'unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds', 'background', 'ns', 'collation',
-  'hidden', 'storageEngine', 'weights', 'default_language', 'language_override', 'textIndexVersion', '2dsphereIndexVersion', 'bits', 'min', 'max',
-  'bucketSize', 'wildcardProjection', 'prepareUnique', 'clustered', 'dropDups'])
+const options = new Set([
+  'v',
+  'key',
+  'name',
+  'unique',
+  'sparse',
+  'partialFilterExpression',
+  'expireAfterSeconds',
+  'background',
+  'ns',
+  'collation',
+  'hidden',
+  'storageEngine',
+  'weights',
+  'default_language',
+  'language_override',
+  'textIndexVersion',
+  '2dsphereIndexVersion',
+  'bits',
+  'min',
+  'max',
+  'bucketSize',
+  'wildcardProjection',
+  'prepareUnique',
+  'clustered',
+  'dropDups'
+])
 
 /** Options that say what an index is; two indexes with the same key must agree in them. */
 const defining = ['unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds'] as const
@@ -57,10 +81,17 @@ function checkSpec (spec: Value): Doc {
   const key = spec.get('key')
   const name = spec.get('name')
   for (const option of spec.keys()) {
-    if (!options.has(option)) throw new CommandError(197, `The field '${option}' is not valid for an index specification. Specification: ${describe(spec)}`)
+    if (!options.has(option)) {
+      throw new CommandError(
+        197,
+        `The field '${option}' is not valid for an index specification. Specification: ${describe(spec)}`
+      )
+    }
   }
   if (!isDoc(key)) throw new CommandError(9, "The 'key' field is a required property of an index specification")
-  if (typeof name !== 'string') throw new CommandError(9, "The 'name' field is a required property of an index specification")
+  if (typeof name !== 'string') {
+    throw new CommandError(9, "The 'name' field is a required property of an index specification")
+  }
   if (name === '') throw cannotCreate('Error in specification: index name cannot be empty')
   checkKey(key)
   checkOptions(spec, key)
@@ -76,12 +107,18 @@ function checkKey (key: Doc): void {
   if (key.size === 0) throw cannotCreate('Index keys cannot be an empty object.')
   if (key.size > 32) throw new CommandError(13103, 'too many compound keys')
   for (const [path, direction] of key) {
-    if (path === '' || path.split('.').includes('')) throw cannotCreate(`Index key contains an illegal field name: '${path}'`)
+    if (path === '' || path.split('.').includes('')) {
+      throw cannotCreate(`Index key contains an illegal field name: '${path}'`)
+    }
     if (path.includes('$**')) throw cannotCreate('wildcard indexes are not supported by this server')
-    if (path.startsWith('$')) throw cannotCreate('Index key contains an illegal field name: field name starts with \'$\'.')
+    if (path.startsWith('$')) {
+      throw cannotCreate('Index key contains an illegal field name: field name starts with \'$\'.')
+    }
     if (typeof direction === 'string') throw cannotCreate(`'${direction}' indexes are not supported by this server`)
     if (!isNumeric(direction) || toNumber(direction) === 0 || Number.isNaN(toNumber(direction))) {
-      throw cannotCreate(`Values in v:2 index key pattern cannot be of type ${describe(direction)}. Only numbers > 0, numbers < 0, and strings are allowed.`)
+      throw cannotCreate(
+        `Values in v:2 index key pattern cannot be of type ${describe(direction)}. Only numbers > 0, numbers < 0, and strings are allowed.`
+      )
     }
   }
 }
@@ -89,11 +126,18 @@ function checkKey (key: Doc): void {
 function checkOptions (spec: Doc, key: Doc): void {
   checkCollation(spec.get('collation'))
   for (const option of ['hidden', 'prepareUnique', 'clustered', 'wildcardProjection']) {
-    if (spec.get(option) !== undefined && spec.get(option) !== false) throw new CommandError(72, `the index option '${option}' is not supported by this server`)
+    if (spec.get(option) !== undefined && spec.get(option) !== false) {
+      throw new CommandError(72, `the index option '${option}' is not supported by this server`)
+    }
   }
   for (const option of ['unique', 'sparse']) {
     const value = spec.get(option)
-    if (value !== undefined && typeof value !== 'boolean' && !isNumeric(value)) throw new CommandError(14, `The field '${option}' has value ${option}: ${describe(value)}, which is not convertible to bool`)
+    if (value !== undefined && typeof value !== 'boolean' && !isNumeric(value)) {
+      throw new CommandError(
+        14,
+        `The field '${option}' has value ${option}: ${describe(value)}, which is not convertible to bool`
+      )
+    }
     if (isNumeric(value)) spec.set(option, toNumber(value) !== 0)
   }
   const isId = key.size === 1 && key.has('_id')
@@ -101,14 +145,24 @@ function checkOptions (spec: Doc, key: Doc): void {
   if (partial !== undefined) {
     if (!isDoc(partial)) throw new CommandError(14, "The field 'partialFilterExpression' must be an object")
     if (spec.get('sparse') === true) throw cannotCreate('cannot mix "partialFilterExpression" and "sparse" options')
-    if (isId) throw new CommandError(197, "The field 'partialFilterExpression' is not valid for an _id index specification.")
+    if (isId) {
+      throw new CommandError(197, "The field 'partialFilterExpression' is not valid for an _id index specification.")
+    }
     checkPartial(parseFilter(partial, createEnvironment(new Date(0))))
   }
   const seconds = spec.get('expireAfterSeconds')
   if (seconds === undefined) return
   if (!isNumeric(seconds)) throw new CommandError(14, "The field 'expireAfterSeconds' must be a number")
-  if (!(toNumber(seconds) >= 0 && toNumber(seconds) <= 2 ** 31 - 1)) throw cannotCreate(`TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different number. Index spec: ${describe(spec)}`)
-  if (key.size > 1) throw cannotCreate('TTL indexes are single-field indexes, compound indexes do not support TTL. Index spec: ' + describe(spec))
+  if (!(toNumber(seconds) >= 0 && toNumber(seconds) <= 2 ** 31 - 1)) {
+    throw cannotCreate(
+      `TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different number. Index spec: ${describe(spec)}`
+    )
+  }
+  if (key.size > 1) {
+    throw cannotCreate(
+      'TTL indexes are single-field indexes, compound indexes do not support TTL. Index spec: ' + describe(spec)
+    )
+  }
   if (isId) throw new CommandError(197, "The field 'expireAfterSeconds' is not valid for an _id index specification.")
 }
 
@@ -117,29 +171,47 @@ const partialOperators = new Set(['$eq', '$gt', '$gte', '$lt', '$lte', '$exists'
 
 function checkPartial (filter: Filter): void {
   if (filter.kind === 'and' || filter.kind === 'or') filter.children.forEach(checkPartial)
-  else if (filter.kind !== 'leaf' || !partialOperators.has(filter.operator)) throw cannotCreate('Expression not supported in partial index')
+  else if (filter.kind !== 'leaf' || !partialOperators.has(filter.operator)) {
+    throw cannotCreate('Expression not supported in partial index')
+  }
 }
 
 /** True for the same index again. Throws CommandError 85 or 86 for one that differs under the same name or key. */
 function alreadyThere (collection: Collection, spec: Doc): boolean {
   const sameName = collection.indexes.find(({ name }) => name === spec.get('name'))
-  const sameKey = collection.indexes.find(index => sameKeys(spec.get('key') ?? null, index.spec.get('key')) && encodedKey(spec) === encodedKey(index.spec) && sameOption(spec, index, 'partialFilterExpression'))
+  const sameKey = collection.indexes.find(index =>
+    sameKeys(spec.get('key') ?? null, index.spec.get('key')) &&
+      encodedKey(spec) === encodedKey(index.spec) &&
+      sameOption(spec, index, 'partialFilterExpression'))
   if (sameKey !== undefined && spec.get('name') === '_id_') return true
   if (sameName !== undefined && (sameName !== sameKey || !sameOptions(spec, sameName))) {
     if (sameName === sameKey && sameOption(spec, sameName, 'unique') && sameOption(spec, sameName, 'sparse')) {
-      throw new CommandError(85, `An equivalent index already exists with the same name but different options. Requested index: ${describe(spec)}, existing index: ${describe(sameName.spec)}`)
+      throw new CommandError(
+        85,
+        `An equivalent index already exists with the same name but different options. Requested index: ${describe(spec)}, existing index: ${describe(sameName.spec)}`
+      )
     }
-    throw new CommandError(86, `An existing index has the same name as the requested index. When index names are not specified, they are auto generated and can cause conflicts. Please refer to our documentation. Requested index: ${describe(spec)}, existing index: ${describe(sameName.spec)}`)
+    throw new CommandError(
+      86,
+      `An existing index has the same name as the requested index. When index names are not specified, they are auto generated and can cause conflicts. Please refer to our documentation. Requested index: ${describe(spec)}, existing index: ${describe(sameName.spec)}`
+    )
   }
   if (sameKey === undefined) return false
   if (sameKey === sameName) return true
-  if (sameOptions(spec, sameKey)) throw new CommandError(85, `Index already exists with a different name: ${sameKey.name}`)
-  throw new CommandError(85, `An equivalent index already exists with a different name and options. Requested index: ${describe(spec)}, existing index: ${describe(sameKey.spec)}`)
+  if (sameOptions(spec, sameKey)) {
+    throw new CommandError(85, `Index already exists with a different name: ${sameKey.name}`)
+  }
+  throw new CommandError(
+    85,
+    `An equivalent index already exists with a different name and options. Requested index: ${describe(spec)}, existing index: ${describe(sameKey.spec)}`
+  )
 }
 
 const encodedKey = (spec: Doc): string => {
   const key = spec.get('key')
-  return isDoc(key) ? [...key].map(([path, direction]) => `${path}:${isNumeric(direction) && toNumber(direction) < 0 ? -1 : 1}`).join() : ''
+  return isDoc(key)
+    ? [...key].map(([path, direction]) => `${path}:${isNumeric(direction) && toNumber(direction) < 0 ? -1 : 1}`).join()
+    : ''
 }
 
 const sameOption = (spec: Doc, index: Index, option: string): boolean =>
@@ -152,10 +224,14 @@ const dropIndexes: Command = {
   writes: true,
   run: (request, services) => {
     const collection = services.catalog.find(request.database, collectionName(request))
-    if (collection === undefined) throw new CommandError(26, `ns not found ${request.database}.${collectionName(request)}`)
+    if (collection === undefined) {
+      throw new CommandError(26, `ns not found ${request.database}.${collectionName(request)}`)
+    }
     const which = request.body.get('index')
     const nIndexesWas = collection.indexes.length
-    const dropped = which === '*' ? collection.indexes.slice(1) : (Array.isArray(which) ? which : [which]).map(item => named(collection, item))
+    const dropped = which === '*'
+      ? collection.indexes.slice(1)
+      : (Array.isArray(which) ? which : [which]).map(item => named(collection, item))
     for (const index of dropped) services.catalog.dropIndexEntries(index)
     collection.indexes = collection.indexes.filter(index => !dropped.includes(index))
     services.catalog.changed(collection)
@@ -165,8 +241,14 @@ const dropIndexes: Command = {
 }
 
 function named (collection: Collection, which: Value | undefined): Index {
-  const index = collection.indexes.find(({ name, spec }) => isDoc(which) ? sameKeys(which, spec.get('key')) : name === which)
-  if (index === undefined) throw new CommandError(27, isDoc(which) ? `can't find index with key: ${describe(which)}` : `index not found with name [${String(which)}]`)
+  const index = collection.indexes.find(({ name, spec }) =>
+    isDoc(which) ? sameKeys(which, spec.get('key')) : name === which)
+  if (index === undefined) {
+    throw new CommandError(
+      27,
+      isDoc(which) ? `can't find index with key: ${describe(which)}` : `index not found with name [${String(which)}]`
+    )
+  }
   if (index === collection.indexes[0]) throw new CommandError(72, 'cannot drop _id index')
   return index
 }
@@ -174,9 +256,18 @@ function named (collection: Collection, which: Value | undefined): Index {
 const listIndexes: Command = {
   fields: ['cursor', 'includeBuildUUIDs', 'includeIndexBuildInfo'],
   run: (request, services) => {
-    checkFields(request.body.get('cursor') instanceof Map ? request.body.get('cursor') as Doc : new Map(), 'listIndexes.cursor', new Set(['batchSize']))
+    checkFields(
+      request.body.get('cursor') instanceof Map ? request.body.get('cursor') as Doc : new Map(),
+      'listIndexes.cursor',
+      new Set(['batchSize'])
+    )
     const collection = existing(request, services)
-    return { cursor: services.cursors.first(namespaceOf(collection), collection.indexes.map(({ spec }) => encode(spec)), { batchSize: batchSizeOf(request), session: sessionOf(request.body) }) }
+    return {
+      cursor: services.cursors.first(namespaceOf(collection), collection.indexes.map(({ spec }) => encode(spec)), {
+        batchSize: batchSizeOf(request),
+        session: sessionOf(request.body)
+      })
+    }
   }
 }
 

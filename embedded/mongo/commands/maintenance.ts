@@ -10,7 +10,9 @@ import type { Command, CommandTable, Request, Services } from './types.js'
 function target ({ body }: Request, field: string): { database: string, name: string } {
   const namespace = body.get(field)
   const dot = typeof namespace === 'string' ? namespace.indexOf('.') : -1
-  if (typeof namespace !== 'string' || dot < 1 || dot === namespace.length - 1) throw new CommandError(73, `Invalid namespace specified '${String(namespace)}'`)
+  if (typeof namespace !== 'string' || dot < 1 || dot === namespace.length - 1) {
+    throw new CommandError(73, `Invalid namespace specified '${String(namespace)}'`)
+  }
   return { database: namespace.slice(0, dot), name: namespace.slice(dot + 1) }
 }
 
@@ -21,10 +23,14 @@ const renameCollection: Command = {
   run: (request, { catalog, cursors }) => {
     const [from, to] = [target(request, 'renameCollection'), target(request, 'to')]
     const collection = catalog.find(from.database, from.name)
-    if (collection === undefined) throw new CommandError(26, `Source collection ${from.database}.${from.name} does not exist`)
+    if (collection === undefined) {
+      throw new CommandError(26, `Source collection ${from.database}.${from.name} does not exist`)
+    }
     const replaced = catalog.find(to.database, to.name)
     if (replaced === collection) throw new CommandError(20, "Can't rename a collection to itself")
-    if (replaced !== undefined && request.body.get('dropTarget') !== true) throw new CommandError(48, 'target namespace exists')
+    if (replaced !== undefined && request.body.get('dropTarget') !== true) {
+      throw new CommandError(48, 'target namespace exists')
+    }
     for (const { database, name } of [from, to]) cursors.killNamespace(`${database}.${name}`)
     if (replaced !== undefined) catalog.drop(replaced)
     catalog.rename(collection, to.database, to.name)
@@ -38,7 +44,9 @@ const validate: Command = {
   run: (request, services) => {
     const collection = existing(request, services)
     const documents = lengthOf(readKeys(services.storage.documents, prefixRange(uint32(collection.id)), false))
-    const errors = documents === collection.count ? [] : [`${documents} documents are stored and ${collection.count} are counted`]
+    const errors = documents === collection.count
+      ? []
+      : [`${documents} documents are stored and ${collection.count} are counted`]
     return {
       ns: namespaceOf(collection),
       uuid: collection.uuid,
@@ -46,7 +54,8 @@ const validate: Command = {
       nNonCompliantDocuments: 0,
       nrecords: documents,
       nIndexes: collection.indexes.length,
-      keysPerIndex: Object.fromEntries(collection.indexes.map(({ name, id }) => [name, countKeys(services.storage.indexes, prefixRange(uint32(id)))])),
+      keysPerIndex: Object.fromEntries(collection.indexes.map(({ name, id }) =>
+        [name, countKeys(services.storage.indexes, prefixRange(uint32(id)))])),
       indexDetails: Object.fromEntries(collection.indexes.map(({ name }) => [name, { valid: true }])),
       valid: errors.length === 0,
       repaired: false,
@@ -81,7 +90,18 @@ const replSetGetStatus: Command = {
     writeMajorityCount: 1,
     votingMembersCount: 1,
     writableVotingMembersCount: 1,
-    members: [{ _id: 0, name: address, health: 1, state: 1, stateStr: 'PRIMARY', uptime: Math.floor((Date.now() - startedAt.getTime()) / 1000), configVersion: 1, self: true }]
+    members: [
+      {
+        _id: 0,
+        name: address,
+        health: 1,
+        state: 1,
+        stateStr: 'PRIMARY',
+        uptime: Math.floor((Date.now() - startedAt.getTime()) / 1000),
+        configVersion: 1,
+        self: true
+      }
+    ]
   })
 }
 
@@ -91,4 +111,11 @@ const saslStart: Command = {
   run: () => { throw new CommandError(18, 'Authentication failed.') }
 }
 
-export const maintenanceCommands: CommandTable = { renameCollection, validate, dataSize, datasize: dataSize, replSetGetStatus, saslStart }
+export const maintenanceCommands: CommandTable = {
+  renameCollection,
+  validate,
+  dataSize,
+  datasize: dataSize,
+  replSetGetStatus,
+  saslStart
+}

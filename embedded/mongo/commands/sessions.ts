@@ -8,7 +8,9 @@ const list = (name: string): Command => ({
   fields: [],
   run: ({ body }, { cursors }) => {
     const sessions = body.get(name)
-    if (name !== 'refreshSessions' && Array.isArray(sessions)) sessions.forEach(session => { cursors.killSession(idOf(session)) })
+    if (name !== 'refreshSessions' && Array.isArray(sessions)) {
+      sessions.forEach(session => { cursors.killSession(idOf(session)) })
+    }
     return {}
   }
 })
@@ -20,7 +22,9 @@ function idOf (session: Value): string {
 
 const noTransaction = (name: string): Command => ({
   fields: ['recoveryToken'],
-  run: () => { throw new CommandError(251, `${name}: transactions are not supported by this server, so none is in progress`) }
+  run: () => {
+    throw new CommandError(251, `${name}: transactions are not supported by this server, so none is in progress`)
+  }
 })
 
 export const sessionCommands: CommandTable = {

@@ -12,11 +12,39 @@ import { writeCommands } from './write.js'
 
 /** Every command there is, by name. */
 export const commands = new Map<string, Command>([
-  handshake, sessionCommands, collectionCommands, indexCommands, findCommands, writeCommands, findAndModifyCommands, aggregateCommands, explainCommands,
+  handshake,
+  sessionCommands,
+  collectionCommands,
+  indexCommands,
+  findCommands,
+  writeCommands,
+  findAndModifyCommands,
+  aggregateCommands,
+  explainCommands,
   maintenanceCommands
 ].flatMap(table => Object.entries(table)))
 
 /** Fields any command may carry. */
-export const genericFields = new Set(['$db', 'lsid', 'txnNumber', 'autocommit', 'startTransaction', '$clusterTime', '$readPreference', 'readConcern',
-  'writeConcern', 'maxTimeMS', 'comment', 'apiVersion', 'apiStrict', 'apiDeprecationErrors', '$client', '$audit', '$configTime', '$topologyTime',
-  'clientOperationKey', 'serialization_context', 'maxTimeMSOpOnly'])
+export const genericFields = new Set([
+  '$db',
+  'lsid',
+  'txnNumber',
+  'autocommit',
+  'startTransaction',
+  '$clusterTime',
+  '$readPreference',
+  'readConcern',
+  'writeConcern',
+  'maxTimeMS',
+  'comment',
+  'apiVersion',
+  'apiStrict',
+  'apiDeprecationErrors',
+  '$client',
+  '$audit',
+  '$configTime',
+  '$topologyTime',
+  'clientOperationKey',
+  'serialization_context',
+  'maxTimeMSOpOnly'
+])

@@ -8,8 +8,27 @@ import type { Query } from '../queries.js'
 import { retryableWriteOf } from '../sessions.js'
 import { deleteMatching, insertDocument, updateMatching } from '../statements.js'
 import { parseUpdate } from '../update/parse.js'
-import { fromInteger, isDoc, isNumeric, isTruthy, toDoc, toNumber, typeName, type Doc, type Plain, type Value } from '../values.js'
-import { checkCollation, checkFields, collectionName, environmentOf, flagField, missingField, requiredArray } from './fields.js'
+import {
+  fromInteger,
+  isDoc,
+  isNumeric,
+  isTruthy,
+  toDoc,
+  toNumber,
+  typeName,
+  type Doc,
+  type Plain,
+  type Value
+} from '../values.js'
+import {
+  checkCollation,
+  checkFields,
+  collectionName,
+  environmentOf,
+  flagField,
+  missingField,
+  requiredArray
+} from './fields.js'
 import type { Command, CommandTable, Reply, Request, Services } from './types.js'
 
 const MAX_BATCH = 100_000
@@ -22,14 +41,31 @@ type Execute = (statement: Doc, locate: Locate, environment: Environment) => Doc
 interface Outcome { results: Map<number, Doc>, errors: Plain[], retried: number[] }
 
 /**
- * Runs the statements of a write command, once `check` found all of them well-formed. A statement that fails is listed under `writeErrors`, and ends an ordered batch;
+ * Runs the statements of a write command, once `check` found all of them well-formed. A statement that fails is listed
+ * under `writeErrors`, and ends an ordered batch;
  * one that was done before under the same `txnNumber` is answered from memory.
  */
-function runStatements (request: Request, services: Services, field: string, check: (statement: Doc) => void, execute: Execute): Outcome {
+function runStatements (
+  request: Request,
+  services: Services,
+  field: string,
+  check: (statement: Doc) => void,
+  execute: Execute
+): Outcome {
   const statements = requiredArray(request, field)
-  if (statements.length === 0 || statements.length > MAX_BATCH) throw new CommandError(16, `Write batch sizes must be between 1 and ${MAX_BATCH}. Got ${statements.length} operations.`)
+  if (statements.length === 0 || statements.length > MAX_BATCH) {
+    throw new CommandError(
+      16,
+      `Write batch sizes must be between 1 and ${MAX_BATCH}. Got ${statements.length} operations.`
+    )
+  }
   const checked = statements.map((statement, at) => {
-    if (!isDoc(statement)) throw new CommandError(14, `BSON field '${request.name}.${field}.${at}' is the wrong type '${typeName(statement)}', expected type 'object'`)
+    if (!isDoc(statement)) {
+      throw new CommandError(
+        14,
+        `BSON field '${request.name}.${field}.${at}' is the wrong type '${typeName(statement)}', expected type 'object'`
+      )
+    }
     check(statement)
     return statement
   })
@@ -52,11 +88,15 @@ function runStatements (request: Request, services: Services, field: string, che
       if (flagField(request, 'ordered', true)) break
     }
   }
-  if (retryable !== undefined && outcome.retried.length < outcome.results.size) services.sessions.record(retryable, done)
+  if (retryable !== undefined && outcome.retried.length < outcome.results.size) {
+    services.sessions.record(retryable, done)
+  }
   return outcome
 }
 
-export function locateSource (request: Request, { catalog, records, storage }: Services, create: boolean): Source | undefined {
+export function locateSource (request: Request, { catalog, records, storage }: Services, create: boolean):
+  | Source
+  | undefined {
   const name = collectionName(request)
   const collection = create ? catalog.findOrCreate(request.database, name) : catalog.find(request.database, name)
   return collection === undefined ? undefined : { storage, records, collection }
@@ -70,9 +110,17 @@ function statementId (request: Request, at: number): number {
 }
 
 const writeError = (index: number, { code, message, details }: CommandError): Plain =>
-  new Map<string, Value>([['index', fromInteger(index)], ['code', new Int32(code)], ...details ?? [], ['errmsg', message]])
+  new Map<string, Value>([
+    ['index', fromInteger(index)],
+    ['code', new Int32(code)],
+    ...details ?? [],
+    ['errmsg', message]
+  ])
 
-const sum = ({ results }: Outcome, field: string): number => [...results.values()].reduce((total, result) => total + Number(result.get(field) ?? 0), 0)
+const sum = ({ results }: Outcome, field: string): number => [...results.values()].reduce(
+  (total, result) => total + Number(result.get(field) ?? 0),
+  0
+)
 
 const common = ({ errors, retried }: Outcome): Reply => ({
   ...(errors.length === 0 ? {} : { writeErrors: errors }),
@@ -93,8 +141,21 @@ const insert: Command = {
 }
 
 /** The query part of an update or delete statement. */
-export function statementQuery (request: Request, filter: Value | undefined, hint: Value | undefined, environment: Environment): Query {
-  return { filter: filterOf(filter, `${request.name}.q`, environment), sort: [], skip: 0, limit: Infinity, hint, projection: undefined, environment }
+export function statementQuery (
+  request: Request,
+  filter: Value | undefined,
+  hint: Value | undefined,
+  environment: Environment
+): Query {
+  return {
+    filter: filterOf(filter, `${request.name}.q`, environment),
+    sort: [],
+    skip: 0,
+    limit: Infinity,
+    hint,
+    projection: undefined,
+    environment
+  }
 }
 
 const updateFields = new Set(['q', 'u', 'c', 'multi', 'upsert', 'arrayFilters', 'hint', 'collation'])
@@ -103,25 +164,41 @@ const checkUpdate = (request: Request) => (statement: Doc): void => {
   checkFields(statement, 'update.updates', updateFields)
   checkCollation(statement.get('collation'))
   for (const field of ['q', 'u']) if (!statement.has(field)) throw missingField(request, `updates.${field}`)
-  if (isTruthy(statement.get('multi')) && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with multi=true')
+  if (isTruthy(statement.get('multi')) && request.body.has('txnNumber')) {
+    throw new CommandError(72, 'Cannot use retryable writes with multi=true')
+  }
 }
 
 const executeUpdate = (request: Request): Execute => (statement, locate, environment) => {
   const multi = isTruthy(statement.get('multi'))
   const constants = statement.get('c')
-  const update = parseUpdate(statement.get('u'), statement.get('arrayFilters'), isDoc(constants) ? withConstants(environment, constants) : environment)
-  if (multi && update.kind === 'replacement') throw failedToParse('multi update is not supported for replacement-style update')
+  const update = parseUpdate(
+    statement.get('u'),
+    statement.get('arrayFilters'),
+    isDoc(constants) ? withConstants(environment, constants) : environment
+  )
+  if (multi && update.kind === 'replacement') {
+    throw failedToParse('multi update is not supported for replacement-style update')
+  }
   const query = statementQuery(request, statement.get('q'), statement.get('hint'), environment)
   const upsert = isTruthy(statement.get('upsert'))
   const source = locate(upsert)
   if (source === undefined) return toDoc({ n: 0, nModified: 0 })
   const { matched, modified, upserted } = updateMatching(source, query, update, { multi, upsert })
-  return toDoc({ n: upserted === undefined ? matched : 1, nModified: modified, ...(upserted === undefined ? {} : { upserted }) })
+  return toDoc({
+    n: upserted === undefined ? matched : 1,
+    nModified: modified,
+    ...(upserted === undefined ? {} : { upserted })
+  })
 }
 
 const withConstants = (environment: Environment, constants: Doc): Environment => {
   const variables = new Map([...environment.variables, ...constants])
-  return { ...environment, variables, scope: root => [...constants].reduce((outer, [name, value]) => ({ name, value, outer }), environment.scope(root)) }
+  return {
+    ...environment,
+    variables,
+    scope: root => [...constants].reduce((outer, [name, value]) => ({ name, value, outer }), environment.scope(root))
+  }
 }
 
 const update: Command = {
@@ -129,8 +206,14 @@ const update: Command = {
   writes: true,
   run: (request, services) => {
     const outcome = runStatements(request, services, 'updates', checkUpdate(request), executeUpdate(request))
-    const upserted = [...outcome.results].flatMap(([index, result]) => result.has('upserted') ? [{ index, _id: result.get('upserted') }] : [])
-    return { n: sum(outcome, 'n'), nModified: sum(outcome, 'nModified'), ...(upserted.length === 0 ? {} : { upserted }), ...common(outcome) }
+    const upserted = [...outcome.results].flatMap(([index, result]) =>
+      result.has('upserted') ? [{ index, _id: result.get('upserted') }] : [])
+    return {
+      n: sum(outcome, 'n'),
+      nModified: sum(outcome, 'nModified'),
+      ...(upserted.length === 0 ? {} : { upserted }),
+      ...common(outcome)
+    }
   }
 }
 
@@ -147,7 +230,9 @@ const checkDelete = (request: Request) => (statement: Doc): void => {
   for (const field of ['q', 'limit']) if (!statement.has(field)) throw missingField(request, `deletes.${field}`)
   const limit = limitOf(statement)
   if (limit !== 0 && limit !== 1) throw failedToParse(`The limit field in delete objects must be 0 or 1. Got ${limit}`)
-  if (limit === 0 && request.body.has('txnNumber')) throw new CommandError(72, 'Cannot use retryable writes with limit=0')
+  if (limit === 0 && request.body.has('txnNumber')) {
+    throw new CommandError(72, 'Cannot use retryable writes with limit=0')
+  }
 }
 
 const executeDelete = (request: Request): Execute => (statement, locate, environment) => {
@@ -171,7 +256,16 @@ export const writeCommands: CommandTable = { insert, update, delete: deleteComma
 export function writeConcernError (body: Doc): Plain | undefined {
   const concern = body.get('writeConcern')
   const w = isDoc(concern) ? concern.get('w') : undefined
-  if (isNumeric(w) && toNumber(w) > 1) return { code: 100, codeName: codeName(100), errmsg: 'Not enough data-bearing nodes', errInfo: {} }
-  if (typeof w === 'string' && w !== 'majority') return { code: 79, codeName: codeName(79), errmsg: `No write concern mode named '${w}' found in replica set configuration`, errInfo: {} }
+  if (isNumeric(w) && toNumber(w) > 1) {
+    return { code: 100, codeName: codeName(100), errmsg: 'Not enough data-bearing nodes', errInfo: {} }
+  }
+  if (typeof w === 'string' && w !== 'majority') {
+    return {
+      code: 79,
+      codeName: codeName(79),
+      errmsg: `No write concern mode named '${w}' found in replica set configuration`,
+      errInfo: {}
+    }
+  }
   return undefined
 }

@@ -8,7 +8,10 @@ const sum = (a: Numeric, b: Numeric): Numeric => combine('add', a, b) ?? toNumbe
 const product = (a: Numeric, b: Numeric): Numeric => combine('multiply', a, b) ?? toNumber(a) * toNumber(b)
 
 /** Adds what is numeric and ignores the rest, as the `$sum` accumulator does. */
-export const sumOf = (values: (Value | undefined)[]): Numeric => values.filter(isNumeric).reduce<Numeric>(sum, new Int32(0))
+export const sumOf = (values: (Value | undefined)[]): Numeric => values.filter(isNumeric).reduce<Numeric>(
+  sum,
+  new Int32(0)
+)
 
 export function averageOf (values: (Value | undefined)[]): Numeric | null {
   const numbers = values.filter(isNumeric)
@@ -41,14 +44,18 @@ function subtract (a: Value, b: Value): Value {
 }
 
 function divide (a: Value, b: Value): Value {
-  if (!isNumeric(a) || !isNumeric(b)) throw typeMismatch(`$divide only supports numeric types, not ${typeName(a)} and ${typeName(b)}`)
+  if (!isNumeric(a) || !isNumeric(b)) {
+    throw typeMismatch(`$divide only supports numeric types, not ${typeName(a)} and ${typeName(b)}`)
+  }
   if (toNumber(b) === 0) throw new CommandError(2, "can't $divide by zero")
   const quotient = toNumber(a) / toNumber(b)
   return a instanceof Decimal128 || b instanceof Decimal128 ? toDecimal(quotient) : quotient
 }
 
 function modulo (a: Value, b: Value): Value {
-  if (!isNumeric(a) || !isNumeric(b)) throw typeMismatch(`$mod only supports numeric types, not ${typeName(a)} and ${typeName(b)}`)
+  if (!isNumeric(a) || !isNumeric(b)) {
+    throw typeMismatch(`$mod only supports numeric types, not ${typeName(a)} and ${typeName(b)}`)
+  }
   if (toNumber(b) === 0) throw new CommandError(16610, "can't $mod by zero")
   if (typeof a === 'number' || typeof b === 'number' || a instanceof Decimal128 || b instanceof Decimal128) {
     const rest = toNumber(a) % toNumber(b)
@@ -118,7 +125,8 @@ export const arithmetic = {
   $exp: unary('$exp', Math.exp),
   $ln: unary('$ln', Math.log),
   $log10: unary('$log10', Math.log10),
-  $log: strict(2, 2, (value, base) => Math.log(toNumber(numeric(value, '$log'))) / Math.log(toNumber(numeric(base, '$log')))),
+  $log: strict(2, 2, (value, base) =>
+    Math.log(toNumber(numeric(value, '$log'))) / Math.log(toNumber(numeric(base, '$log')))),
   $sum: variadic(values => sumOf(members(values))),
   $avg: variadic(values => averageOf(members(values))),
   $rand: arity(0, 1, () => Math.random())

@@ -13,7 +13,9 @@ function array (value: Value | undefined, name: string): Value[] {
 
 function integer (value: Value | undefined, name: string): number {
   const number = isNumeric(value) ? toNumber(value) : NaN
-  if (!Number.isInteger(number)) throw new CommandError(28690, `${name} requires an integral value, but was of type: ${typeName(value)}`)
+  if (!Number.isInteger(number)) {
+    throw new CommandError(28690, `${name} requires an integral value, but was of type: ${typeName(value)}`)
+  }
   return number
 }
 
@@ -26,7 +28,8 @@ export function unique (values: Value[]): Value[] {
   return kept
 }
 
-const includes = (list: Value[], value: Value | undefined): boolean => value !== undefined && list.some(item => equalValues(item, value))
+const includes = (list: Value[], value: Value | undefined): boolean => value !== undefined &&
+  list.some(item => equalValues(item, value))
 
 function slice (list: Value, first: Value, second?: Value): Value {
   const items = array(list, '$slice')
@@ -60,7 +63,10 @@ export function extreme (values: (Value | undefined)[], sign: 1 | -1): Value | n
   }, null)
 }
 
-const members = (values: (Value | undefined)[]): (Value | undefined)[] => values.length === 1 && Array.isArray(values[0]) ? values[0] : values
+const members = (values: (Value | undefined)[]): (Value | undefined)[] => values.length === 1 &&
+  Array.isArray(values[0])
+  ? values[0]
+  : values
 
 export const arrays = {
   $arrayElemAt: strict(2, 2, (list, at) => array(list, '$arrayElemAt').at(integer(at, '$arrayElemAt'))),
@@ -68,17 +74,22 @@ export const arrays = {
   $last: strict(1, 1, list => array(list, '$last').at(-1)),
   $concatArrays: variadic(lists => lists.some(isNullish) ? null : lists.flatMap(list => array(list, '$concatArrays'))),
   $in: arity(2, 2, (value, list) => {
-    if (!Array.isArray(list)) throw new CommandError(40081, `$in requires an array as a second argument, found: ${typeName(list)}`)
+    if (!Array.isArray(list)) {
+      throw new CommandError(40081, `$in requires an array as a second argument, found: ${typeName(list)}`)
+    }
     return includes(list, value)
   }),
   $indexOfArray: strict(2, 4, (list, value, from = new Int32(0), to = new Int32(2 ** 31 - 1)) => {
     const end = integer(to, '$indexOfArray')
     const start = integer(from, '$indexOfArray')
-    return new Int32(array(list, '$indexOfArray').findIndex((item, at) => at >= start && at < end && equalValues(item, value)))
+    return new Int32(array(list, '$indexOfArray').findIndex((item, at) =>
+      at >= start && at < end && equalValues(item, value)))
   }),
   $isArray: arity(1, 1, value => Array.isArray(value)),
   $size: arity(1, 1, value => {
-    if (!Array.isArray(value)) throw new CommandError(17124, `The argument to $size must be an array, but was of type: ${typeName(value)}`)
+    if (!Array.isArray(value)) {
+      throw new CommandError(17124, `The argument to $size must be an array, but was of type: ${typeName(value)}`)
+    }
     return new Int32(value.length)
   }),
   $slice: strict(2, 3, slice),
@@ -86,7 +97,8 @@ export const arrays = {
   $range: strict(2, 3, (from, to, step = new Int32(1)) => {
     const [start, end, by] = [integer(from, '$range'), integer(to, '$range'), integer(step, '$range')]
     if (by === 0) throw new CommandError(34449, '$range requires a non-zero step value')
-    return Array.from({ length: Math.max(0, Math.ceil((end - start) / by)) }, (_none, at) => fromInteger(start + at * by))
+    return Array.from({ length: Math.max(0, Math.ceil((end - start) / by)) }, (_none, at) =>
+      fromInteger(start + at * by))
   }),
   $map: named(['input', 'in'], ['as'], (fields, compile) => {
     const name = text(fields.get('as'), 'this')
@@ -106,7 +118,10 @@ export const arrays = {
       const items = input(scope)
       if (isNullish(items)) return null
       const most = limit(scope)
-      return array(items, '$filter').filter(item => isTruthy(keep(bind(scope, name, item)))).slice(0, isNumeric(most) ? toNumber(most) : undefined)
+      return array(items, '$filter').filter(item => isTruthy(keep(bind(scope, name, item)))).slice(
+        0,
+        isNumeric(most) ? toNumber(most) : undefined
+      )
     }
   }),
   $reduce: named(['input', 'initialValue', 'in'], [], (fields, compile) => {
@@ -116,13 +131,18 @@ export const arrays = {
     return scope => {
       const items = input(scope)
       if (isNullish(items)) return null
-      return array(items, '$reduce').reduce<Value | undefined>((value, item) => body(bind(bind(scope, 'value', value), 'this', item)), initial(scope))
+      return array(items, '$reduce').reduce<Value | undefined>(
+        (value, item) => body(bind(bind(scope, 'value', value), 'this', item)),
+        initial(scope)
+      )
     }
   }),
   $sortArray: named(['input', 'sortBy'], [], (fields, compile) => {
     const input = compile(fields.get('input') ?? null)
     const by = fields.get('sortBy') ?? null
-    const compare = isDoc(by) ? sortValues(parseSort(by)) : (a: Value, b: Value) => compareValues(a, b) * (isNumeric(by) ? toNumber(by) : 1)
+    const compare = isDoc(by)
+      ? sortValues(parseSort(by))
+      : (a: Value, b: Value) => compareValues(a, b) * (isNumeric(by) ? toNumber(by) : 1)
     return scope => {
       const items = input(scope)
       return isNullish(items) ? null : [...array(items, '$sortArray')].sort(compare)
@@ -137,7 +157,8 @@ export const arrays = {
       const sizes = lists.map(list => array(list, '$zip').length)
       const fill = array(defaults(scope), '$zip')
       const length = fields.get('useLongestLength') === true ? Math.max(...sizes) : Math.min(...sizes)
-      return Array.from({ length }, (_none, at) => lists.map((list, which) => array(list, '$zip')[at] ?? fill[which] ?? null))
+      return Array.from({ length }, (_none, at) =>
+        lists.map((list, which) => array(list, '$zip')[at] ?? fill[which] ?? null))
     }
   }),
   $firstN: several((items, n) => items.slice(0, n)),
@@ -152,7 +173,8 @@ export const arrays = {
     const [first = [], ...rest] = lists.map(list => array(list, '$setIntersection'))
     return unique(first.filter(item => rest.every(list => includes(list, item))))
   }),
-  $setDifference: strict(2, 2, (a, b) => unique(array(a, '$setDifference')).filter(item => !includes(array(b, '$setDifference'), item))),
+  $setDifference: strict(2, 2, (a, b) =>
+    unique(array(a, '$setDifference')).filter(item => !includes(array(b, '$setDifference'), item))),
   $setEquals: variadic(lists => {
     const [first, ...rest] = lists.map(list => unique(array(list, '$setEquals')))
     return rest.every(list => equalValues(first ?? [], list))

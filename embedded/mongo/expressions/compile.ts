@@ -14,7 +14,8 @@ const operators = new Map<string, Operator>([arithmetic, arrays, conditions, con
 
 /**
  * Compiles an aggregation expression (MongoDB manual, "Expression Operators").
- * Throws CommandError for unknown operators, undefined variables and malformed operands; evaluating may throw as MongoDB does.
+ * Throws CommandError for unknown operators, undefined variables and malformed operands; evaluating may throw as
+ * MongoDB does.
  */
 export function compileExpression (expression: Value, environment: Environment): Evaluate {
   return compile(expression, new Set(['ROOT', 'CURRENT', 'NOW', 'REMOVE', ...environment.variables.keys()]))
@@ -56,7 +57,10 @@ function compileDoc (expression: Doc, known: Set<string>): Evaluate {
   const [first] = expression.keys()
   if (first?.startsWith('$') === true) {
     if (expression.size > 1) {
-      throw new CommandError(15983, `An object representing an expression must have exactly one field: { ${[...expression.keys()].join(', ')} }`)
+      throw new CommandError(
+        15983,
+        `An object representing an expression must have exactly one field: { ${[...expression.keys()].join(', ')} }`
+      )
     }
     return compileOperator(first, expression.get(first) ?? null, known)
   }
@@ -74,5 +78,9 @@ function compileDoc (expression: Doc, known: Set<string>): Evaluate {
 function compileOperator (name: string, operand: Value, known: Set<string>): Evaluate {
   const operator = operators.get(name) ?? delegated(name)
   if (operator === undefined) throw new CommandError(168, `Unrecognized expression '${name}'`)
-  return operator(operand, (inner, variables = []) => compile(inner, variables.length === 0 ? known : new Set([...known, ...variables])), name)
+  return operator(
+    operand,
+    (inner, variables = []) => compile(inner, variables.length === 0 ? known : new Set([...known, ...variables])),
+    name
+  )
 }

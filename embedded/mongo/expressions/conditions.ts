@@ -7,15 +7,21 @@ import { bind, type Operator } from './types.js'
 
 /** Expressions order a missing field below everything, null included. */
 export function compareOperands (a: Value | undefined, b: Value | undefined): number {
-  if (a === undefined || b === undefined) return Number(b === undefined) - Number(a === undefined) === 0 ? 0 : a === undefined ? -1 : 1
+  if (a === undefined || b === undefined) {
+    return Number(b === undefined) - Number(a === undefined) === 0 ? 0 : a === undefined ? -1 : 1
+  }
   return compareValues(a, b)
 }
 
 const comparison = (accepts: (order: number) => boolean) => arity(2, 2, (a, b) => accepts(compareOperands(a, b)))
 
 const condition: Operator = (operand, compile, name) => {
-  const parts = isDoc(operand) ? [operand.get('if'), operand.get('then'), operand.get('else')] : Array.isArray(operand) ? operand : []
-  if (parts.length !== 3 || parts.includes(undefined)) throw new CommandError(16020, `Expression ${name} takes exactly 3 arguments. ${parts.length} were passed in.`)
+  const parts = isDoc(operand)
+    ? [operand.get('if'), operand.get('then'), operand.get('else')]
+    : Array.isArray(operand) ? operand : []
+  if (parts.length !== 3 || parts.includes(undefined)) {
+    throw new CommandError(16020, `Expression ${name} takes exactly 3 arguments. ${parts.length} were passed in.`)
+  }
   const [test, then, otherwise] = parts.map(part => compile(part ?? null))
   return scope => isTruthy(test?.(scope)) ? then?.(scope) : otherwise?.(scope)
 }
@@ -44,7 +50,10 @@ export const conditions = {
     return scope => {
       const branch = branches.find(({ test }) => isTruthy(test(scope)))
       if (branch === undefined && otherwise === undefined) {
-        throw new CommandError(40066, '$switch could not find a matching branch for an input, and no default was specified.')
+        throw new CommandError(
+          40066,
+          '$switch could not find a matching branch for an input, and no default was specified.'
+        )
       }
       return branch === undefined ? otherwise?.(scope) : branch.then(scope)
     }

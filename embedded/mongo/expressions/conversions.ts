@@ -5,7 +5,10 @@ import { isNullish, isNumeric, toNumber, typeName, typeNumbersByName, type Numer
 import { arity, named } from './operands.js'
 
 const failure = (value: Value, target: string, why = ''): CommandError =>
-  new CommandError(241, `Unsupported conversion from ${typeName(value)} to ${target} in $convert with no onError value${why}`)
+  new CommandError(
+    241,
+    `Unsupported conversion from ${typeName(value)} to ${target} in $convert with no onError value${why}`
+  )
 
 /** The text MongoDB's `$toString` gives a value. */
 export function asText (value: Value): string {
@@ -22,19 +25,30 @@ function asNumber (value: Value, target: string): Numeric {
   if (typeof value === 'boolean') return new Int32(value ? 1 : 0)
   if (value instanceof Date) return BigInt(value.getTime())
   if (typeof value === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(value)) {
-    return target === 'decimal' ? Decimal128.fromString(value) : /^[+-]?\d+$/.test(value) ? BigInt(value) : Number(value)
+    return target === 'decimal'
+      ? Decimal128.fromString(value)
+      : /^[+-]?\d+$/.test(value) ? BigInt(value) : Number(value)
   }
-  if (typeof value === 'string') throw new CommandError(241, `Failed to parse number '${value}' in $convert with no onError value`)
+  if (typeof value === 'string') {
+    throw new CommandError(241, `Failed to parse number '${value}' in $convert with no onError value`)
+  }
   throw failure(value, target)
 }
 
 function asInteger (value: Value, target: 'int' | 'long'): Value {
   const number = asNumber(value, target)
-  if (typeof value === 'string' && typeof number === 'number') throw new CommandError(241, `Failed to parse number '${value}' in $convert with no onError value`)
-  const whole = typeof number === 'bigint' ? number : Number.isFinite(toNumber(number)) ? BigInt(Math.trunc(toNumber(number))) : undefined
+  if (typeof value === 'string' && typeof number === 'number') {
+    throw new CommandError(241, `Failed to parse number '${value}' in $convert with no onError value`)
+  }
+  const whole = typeof number === 'bigint'
+    ? number
+    : Number.isFinite(toNumber(number)) ? BigInt(Math.trunc(toNumber(number))) : undefined
   const result = whole === undefined ? undefined : fromBigInt(whole, target === 'int')
   if (result === undefined || (target === 'int' && !(result instanceof Int32))) {
-    throw new CommandError(241, `Conversion would overflow target type in $convert with no onError value: ${String(value)}`)
+    throw new CommandError(
+      241,
+      `Conversion would overflow target type in $convert with no onError value: ${String(value)}`
+    )
   }
   return result
 }
@@ -43,16 +57,22 @@ function asDate (value: Value): Date {
   if (value instanceof Date) return value
   if (value instanceof ObjectId) return value.getTimestamp()
   if (value instanceof Timestamp) return new Date(value.t * 1000)
-  const date = typeof value === 'string' ? new Date(/\d$/.test(value) && value.includes('T') ? `${value}Z` : value) : isNumeric(value) && !(value instanceof Int32) ? new Date(Math.trunc(toNumber(value))) : undefined
+  const date = typeof value === 'string'
+    ? new Date(/\d$/.test(value) && value.includes('T') ? `${value}Z` : value)
+    : isNumeric(value) && !(value instanceof Int32) ? new Date(Math.trunc(toNumber(value))) : undefined
   if (date === undefined) throw failure(value, 'date')
-  if (Number.isNaN(date.getTime())) throw new CommandError(241, `Error parsing date string '${String(value)}' in $convert with no onError value`)
+  if (Number.isNaN(date.getTime())) {
+    throw new CommandError(241, `Error parsing date string '${String(value)}' in $convert with no onError value`)
+  }
   return date
 }
 
 function asObjectId (value: Value): ObjectId {
   if (value instanceof ObjectId) return value
   if (typeof value !== 'string') throw failure(value, 'objectId')
-  if (!/^[0-9a-f]{24}$/i.test(value)) throw new CommandError(241, `Failed to parse objectId '${value}' in $convert with no onError value`)
+  if (!/^[0-9a-f]{24}$/i.test(value)) {
+    throw new CommandError(241, `Failed to parse objectId '${value}' in $convert with no onError value`)
+  }
   return ObjectId.createFromHexString(value)
 }
 

@@ -10,12 +10,22 @@ import { compileRegex } from '../regex.js'
 import { fromInteger, isDoc, isNumeric, toNumber, type Value } from '../values.js'
 import type { Operator } from './types.js'
 
-const context = Context.init({ expression: { $literal: misc.$literal, ...bitwise, ...date, ...string, ...trigonometry } })
+const context = Context.init({
+  expression: { $literal: misc.$literal, ...bitwise, ...date, ...string, ...trigonometry }
+})
 const names = new Set([bitwise, date, string, trigonometry].flatMap(table => Object.keys(table)))
-const options = { context, idKey: '_id', processingMode: 0, useStrictMode: true, scriptEnabled: false, failOnError: true }
+const options = {
+  context,
+  idKey: '_id',
+  processingMode: 0,
+  useStrictMode: true,
+  scriptEnabled: false,
+  failOnError: true
+}
 
 /**
- * Operators over strings, dates and plain numbers, which mingo computes: their operands are evaluated here, where BSON types
+ * Operators over strings, dates and plain numbers, which mingo computes: their operands are evaluated here, where BSON
+ * types
  * are kept apart, and handed over as JavaScript values. Undefined for an operator that mingo does not have.
  */
 export function delegated (name: string): Operator | undefined {

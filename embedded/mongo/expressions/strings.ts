@@ -34,7 +34,9 @@ export const strings = {
   $concat: variadic(values => values.some(isNullish)
     ? null
     : values.map(value => {
-      if (typeof value !== 'string') throw new CommandError(16702, `$concat only supports strings, not ${typeName(value)}`)
+      if (typeof value !== 'string') {
+        throw new CommandError(16702, `$concat only supports strings, not ${typeName(value)}`)
+      }
       return value
     }).join('')),
   $toLower: arity(1, 1, value => coerced(value).replace(/[A-Z]/g, letter => letter.toLowerCase())),

@@ -17,7 +17,11 @@ export interface Environment {
   scope: (root: Doc) => Scope
 }
 
-export const bind = (outer: Scope | undefined, name: string, value: Value | undefined): Scope => ({ name, value, outer })
+export const bind = (outer: Scope | undefined, name: string, value: Value | undefined): Scope => ({
+  name,
+  value,
+  outer
+})
 
 export function lookup (scope: Scope | undefined, name: string): Value | undefined {
   for (let at = scope; at !== undefined; at = at.outer) {

@@ -47,7 +47,11 @@ export function compileAccumulator (field: string, spec: Value, environment: Env
   if (spec.size !== 1) throw new CommandError(40238, `The field '${field}' must specify one accumulator`)
   const operand = spec.get(name) ?? null
   if (name === '$count') return () => counting()
-  if (/^\$(top|bottom|first|last|min|max)(N?)$/.test(name) && isDoc(operand) && (operand.has('n') || operand.has('sortBy'))) return several(name, operand, environment)
+  if (/^\$(top|bottom|first|last|min|max)(N?)$/.test(name) &&
+    isDoc(operand) &&
+    (operand.has('n') || operand.has('sortBy'))) {
+    return several(name, operand, environment)
+  }
   const evaluate = compileExpression(operand, environment)
   const valueOf = (doc: Doc) => evaluate(environment.scope(doc))
   if (name === '$first' || name === '$last') return () => edge(name, valueOf)
@@ -66,17 +70,25 @@ function counting (): Accumulator {
   return { add: () => { count++ }, result: () => new Int32(count) }
 }
 
-function folding ({ start, fold }: { start: Value, fold: (so: Value, value: Value | undefined) => Value }, valueOf: (doc: Doc) => Value | undefined): Accumulator {
+function folding (
+  { start, fold }: { start: Value, fold: (so: Value, value: Value | undefined) => Value },
+  valueOf: (doc: Doc) => Value | undefined
+): Accumulator {
   let so = start
   return { add: doc => { so = fold(so, valueOf(doc)) }, result: () => so }
 }
 
 function edge (name: '$first' | '$last', valueOf: (doc: Doc) => Value | undefined): Accumulator {
   let kept: Value | undefined
-  return { add: doc => { if (name === '$last' || kept === undefined) kept = valueOf(doc) ?? null }, result: () => kept ?? null }
+  return {
+    add: doc => { if (name === '$last' || kept === undefined) kept = valueOf(doc) ?? null },
+    result: () => kept ?? null
+  }
 }
 
-/** `$firstN`, `$lastN`, `$minN`, `$maxN` over `input`; `$top`, `$bottom` and theirs with N over `output` by `sortBy`. */
+/**
+ * `$firstN`, `$lastN`, `$minN`, `$maxN` over `input`; `$top`, `$bottom` and theirs with N over `output` by `sortBy`.
+ */
 function several (name: string, operand: Doc, environment: Environment): () => Accumulator {
   const count = compileExpression(operand.get('n') ?? new Int32(1), environment)
   const output = compileExpression(operand.get('output') ?? operand.get('input') ?? null, environment)
@@ -91,9 +103,16 @@ function several (name: string, operand: Doc, environment: Environment): () => A
       },
       result: () => {
         const n = count(environment.scope(new Map()))
-        if (!isNumeric(n) || toNumber(n) < 1) throw new CommandError(5787902, `Value for 'n' must be of integral type and positive, but found ${typeName(n)}`)
+        if (!isNumeric(n) || toNumber(n) < 1) {
+          throw new CommandError(
+            5787902,
+            `Value for 'n' must be of integral type and positive, but found ${typeName(n)}`
+          )
+        }
         if (fields.length > 0) entries.sort((a, b) => compareKeys(a.keys, b.keys, fields))
-        if (/^\$(min|max)/.test(name)) entries.sort((a, b) => compareValues(a.value, b.value) * (name === '$minN' ? 1 : -1))
+        if (/^\$(min|max)/.test(name)) {
+          entries.sort((a, b) => compareValues(a.value, b.value) * (name === '$minN' ? 1 : -1))
+        }
         const values = entries.map(({ value }) => value)
         const taken = /^\$(last|bottom)/.test(name) ? values.slice(-toNumber(n)) : values.slice(0, toNumber(n))
         return name.endsWith('N') ? taken : taken[0] ?? null

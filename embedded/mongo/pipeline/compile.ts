@@ -3,7 +3,10 @@ import { isDoc, type Value } from '../values.js'
 import { stages } from './stages.js'
 import type { PipelineContext, Stage } from './types.js'
 
-/** Compiles a pipeline (MongoDB manual, "Aggregation Stages"). Throws CommandError 40324 for a stage this server does not know. */
+/**
+ * Compiles a pipeline (MongoDB manual, "Aggregation Stages"). Throws CommandError 40324 for a stage this server does
+ * not know.
+ */
 export function compilePipeline (pipeline: Value[], context: PipelineContext): Stage {
   const compiled = pipeline.map(stage => {
     const [name, operand] = stageOf(stage)
@@ -18,6 +21,8 @@ export function compilePipeline (pipeline: Value[], context: PipelineContext): S
 export function stageOf (stage: Value): [string, Value] {
   const [entry, ...others] = isDoc(stage) ? stage : []
   if (!isDoc(stage)) throw new CommandError(14, "Each element of the 'pipeline' array must be an object")
-  if (entry === undefined || others.length > 0) throw new CommandError(40323, 'A pipeline stage specification object must contain exactly one field.')
+  if (entry === undefined || others.length > 0) {
+    throw new CommandError(40323, 'A pipeline stage specification object must contain exactly one field.')
+  }
   return entry
 }

@@ -21,7 +21,8 @@ export function group (spec: Value, environment: Environment): Stage {
   return function * (input) {
     const groups = new Map<string, Group[]>()
     for (const doc of input) {
-      const found = groupOf(groups, key(environment.scope(doc)) ?? null, () => new Map(fields.map(([name, create]) => [name, create()])))
+      const found = groupOf(groups, key(environment.scope(doc)) ?? null, () =>
+        new Map(fields.map(([name, create]) => [name, create()])))
       for (const accumulator of found.fields.values()) accumulator.add(doc)
     }
     for (const { id, fields } of [...groups.values()].flat()) {

@@ -21,7 +21,12 @@ function docOf (operand: Value, stage: string, code: number): Doc {
 
 function whole (operand: Value, stage: string, code: number, least: number): number {
   const number = isNumeric(operand) ? toSafeInteger(operand) : undefined
-  if (number === undefined || number < least) throw new CommandError(code, `invalid argument to ${stage} stage: Expected ${least === 0 ? 'a non-negative' : 'a positive'} number in: ${stage}: ${String(operand)}`)
+  if (number === undefined || number < least) {
+    throw new CommandError(
+      code,
+      `invalid argument to ${stage} stage: Expected ${least === 0 ? 'a non-negative' : 'a positive'} number in: ${stage}: ${String(operand)}`
+    )
+  }
   return number
 }
 
@@ -38,14 +43,20 @@ const match: Factory = (operand, { environment }) => {
   }
 }
 
-const addFields: Factory = (operand, { environment }) => mapping(compileAddFields(docOf(operand, '$addFields', 40272), environment))
+const addFields: Factory = (operand, { environment }) => mapping(compileAddFields(
+  docOf(operand, '$addFields', 40272),
+  environment
+))
 
 const replace = (expression: Value, { environment }: StageContext): Stage => {
   const evaluate = compileExpression(expression, environment)
   return mapping(doc => {
     const result = evaluate(environment.scope(doc))
     if (isDoc(result)) return result
-    throw new CommandError(40228, `'newRoot' expression must evaluate to an object, but resulting value was: ${typeName(result)}`)
+    throw new CommandError(
+      40228,
+      `'newRoot' expression must evaluate to an object, but resulting value was: ${typeName(result)}`
+    )
   })
 }
 
@@ -64,7 +75,9 @@ const sample: Factory = operand => {
 
 const facet: Factory = (operand, context) => {
   const pipelines = [...docOf(operand, '$facet', 40169)].map(([name, pipeline]) => {
-    if (!Array.isArray(pipeline)) throw new CommandError(40170, `arguments to $facet must be arrays, ${name} is type ${typeName(pipeline)}`)
+    if (!Array.isArray(pipeline)) {
+      throw new CommandError(40170, `arguments to $facet must be arrays, ${name} is type ${typeName(pipeline)}`)
+    }
     return [name, context.compile(pipeline, context)] as const
   })
   return input => {
@@ -74,7 +87,9 @@ const facet: Factory = (operand, context) => {
 }
 
 const count: Factory = operand => {
-  if (typeof operand !== 'string' || operand === '' || operand.startsWith('$') || operand.includes('.')) throw new CommandError(40156, 'the count field must be a non-empty string')
+  if (typeof operand !== 'string' || operand === '' || operand.startsWith('$') || operand.includes('.')) {
+    throw new CommandError(40156, 'the count field must be a non-empty string')
+  }
   return function * (input) {
     const total = lengthOf(input)
     if (total > 0) yield new Map([[operand, fromInteger(total)]])
@@ -90,7 +105,9 @@ const sort: Factory = operand => {
 const unionWith: Factory = (operand, context) => {
   const collection = isDoc(operand) ? operand.get('coll') : operand
   const pipeline = isDoc(operand) ? operand.get('pipeline') ?? [] : []
-  if (typeof collection !== 'string' || !Array.isArray(pipeline)) throw badValue('$unionWith needs a collection and a pipeline')
+  if (typeof collection !== 'string' || !Array.isArray(pipeline)) {
+    throw badValue('$unionWith needs a collection and a pipeline')
+  }
   const run = context.compile(pipeline, context)
   return function * (input) {
     yield * input
@@ -116,7 +133,10 @@ export const stages: Record<string, Factory> = {
   $group: (operand, { environment }) => group(operand, environment),
   $count: count,
   $sortByCount: (operand, context) => {
-    const counted = group(new Map<string, Value>([['_id', operand], ['count', new Map([['$sum', fromInteger(1)]])]]), context.environment)
+    const counted = group(
+      new Map<string, Value>([['_id', operand], ['count', new Map([['$sum', fromInteger(1)]])]]),
+      context.environment
+    )
     const ordered = sort(new Map([['count', fromInteger(-1)]]), context)
     return input => ordered(counted(input))
   },

@@ -7,10 +7,14 @@ import type { Stage } from './types.js'
 /** `$unwind`: one document for each member of an array; null, missing and empty are dropped unless preserved. */
 export function unwind (operand: Value): Stage {
   const path = isDoc(operand) ? operand.get('path') : operand
-  if (typeof path !== 'string' || !path.startsWith('$') || path.length < 2) throw new CommandError(28818, `path option to $unwind stage should be prefixed with a '$': ${String(path)}`)
+  if (typeof path !== 'string' || !path.startsWith('$') || path.length < 2) {
+    throw new CommandError(28818, `path option to $unwind stage should be prefixed with a '$': ${String(path)}`)
+  }
   const preserve = isDoc(operand) && operand.get('preserveNullAndEmptyArrays') === true
   const index = isDoc(operand) ? operand.get('includeArrayIndex') : undefined
-  if (index !== undefined && typeof index !== 'string') throw new CommandError(28810, 'expected a non-empty string for the includeArrayIndex option to $unwind stage')
+  if (index !== undefined && typeof index !== 'string') {
+    throw new CommandError(28810, 'expected a non-empty string for the includeArrayIndex option to $unwind stage')
+  }
   return function * (input) {
     for (const doc of input) yield * unwound(doc, path.slice(1), preserve, index)
   }
@@ -24,7 +28,13 @@ function * unwound (doc: Doc, path: string, preserve: boolean, index: string | u
   else if (preserve) yield withMember(doc, path, Array.isArray(value) ? undefined : value, index, null)
 }
 
-function withMember (doc: Doc, path: string, member: Value | undefined, index: string | undefined, at: bigint | null): Doc {
+function withMember (
+  doc: Doc,
+  path: string,
+  member: Value | undefined,
+  index: string | undefined,
+  at: bigint | null
+): Doc {
   const result = cloneDoc(doc)
   if (member === undefined) removePath(result, path.split('.'))
   else setAt(result, path.split('.'), member)

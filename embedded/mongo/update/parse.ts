@@ -20,7 +20,11 @@ export interface Update {
  * Parses the `u` of an update statement or the `update` of findAndModify (MongoDB manual, "Update Operators").
  * Throws CommandError for unknown modifiers, conflicting paths (40), and array filters that are missing or unused.
  */
-export function parseUpdate (update: Value | undefined, arrayFilters: Value | undefined, environment: Environment): Update {
+export function parseUpdate (
+  update: Value | undefined,
+  arrayFilters: Value | undefined,
+  environment: Environment
+): Update {
   if (Array.isArray(update)) {
     const run = compileUpdatePipeline(update, environment)
     return { kind: 'pipeline', apply: doc => withId(run(doc), doc) }
@@ -28,7 +32,10 @@ export function parseUpdate (update: Value | undefined, arrayFilters: Value | un
   if (!isDoc(update)) throw failedToParse('Update argument must be either an object or an array')
   const [first] = update.keys()
   if (first === undefined || !first.startsWith('$')) return replacement(update, arrayFilters)
-  return { kind: 'modifiers', apply: compileModifiers(update, parseArrayFilters(arrayFilters, environment), environment) }
+  return {
+    kind: 'modifiers',
+    apply: compileModifiers(update, parseArrayFilters(arrayFilters, environment), environment)
+  }
 }
 
 function replacement (update: Doc, arrayFilters: Value | undefined): Update {
@@ -37,12 +44,17 @@ function replacement (update: Doc, arrayFilters: Value | undefined): Update {
       throw dollarPrefixed(name)
     }
   }
-  if (Array.isArray(arrayFilters) && arrayFilters.length > 0) throw failedToParse('Cannot specify arrayFilters with a replacement-style update')
+  if (Array.isArray(arrayFilters) && arrayFilters.length > 0) {
+    throw failedToParse('Cannot specify arrayFilters with a replacement-style update')
+  }
   return { kind: 'replacement', apply: doc => withId(cloneDoc(update), doc) }
 }
 
 const dollarPrefixed = (name: string): CommandError =>
-  new CommandError(52, `The dollar ($) prefixed field '${name}' in '${name}' is not allowed in the context of an update's replacement document. Consider using an aggregation pipeline with $replaceWith.`)
+  new CommandError(
+    52,
+    `The dollar ($) prefixed field '${name}' in '${name}' is not allowed in the context of an update's replacement document. Consider using an aggregation pipeline with $replaceWith.`
+  )
 
 /** A successor keeps the `_id` of its document unless it brings its own, and has it first. */
 function withId (successor: Doc, doc: Doc): Doc {
@@ -55,12 +67,24 @@ function withId (successor: Doc, doc: Doc): Doc {
 function parseArrayFilters (arrayFilters: Value | undefined, environment: Environment): Map<string, Filter> {
   const parsed = new Map<string, Filter>()
   if (arrayFilters === undefined) return parsed
-  if (!Array.isArray(arrayFilters)) throw typeMismatch(`BSON field 'update.updates.arrayFilters' is the wrong type '${typeName(arrayFilters)}', expected type 'array'`)
+  if (!Array.isArray(arrayFilters)) {
+    throw typeMismatch(
+      `BSON field 'update.updates.arrayFilters' is the wrong type '${typeName(arrayFilters)}', expected type 'array'`
+    )
+  }
   for (const filter of arrayFilters) {
-    if (!isDoc(filter)) throw typeMismatch("BSON field 'update.updates.arrayFilters.0' is the wrong type, expected type 'object'")
+    if (!isDoc(filter)) {
+      throw typeMismatch("BSON field 'update.updates.arrayFilters.0' is the wrong type, expected type 'object'")
+    }
     const identifier = identifierOf(filter)
-    if (!/^[a-z][a-zA-Z0-9]*$/.test(identifier)) throw badValue(`Error parsing array filter :: caused by :: The top-level field name must be an alphanumeric string beginning with a lowercase letter, found '${identifier}'`)
-    if (parsed.has(identifier)) throw failedToParse(`Found multiple array filters with the same top-level field name ${identifier}`)
+    if (!/^[a-z][a-zA-Z0-9]*$/.test(identifier)) {
+      throw badValue(
+        `Error parsing array filter :: caused by :: The top-level field name must be an alphanumeric string beginning with a lowercase letter, found '${identifier}'`
+      )
+    }
+    if (parsed.has(identifier)) {
+      throw failedToParse(`Found multiple array filters with the same top-level field name ${identifier}`)
+    }
     parsed.set(identifier, parseFilter(filter, environment))
   }
   return parsed
@@ -74,8 +98,14 @@ function identifierOf (filter: Doc): string {
   })
   collect(filter)
   const [identifier, other] = names
-  if (identifier === undefined) throw failedToParse('Cannot use an expression without a top-level field name in arrayFilters')
-  if (other !== undefined) throw failedToParse(`Error parsing array filter :: caused by :: Expected a single top-level field name, found '${identifier}' and '${other}'`)
+  if (identifier === undefined) {
+    throw failedToParse('Cannot use an expression without a top-level field name in arrayFilters')
+  }
+  if (other !== undefined) {
+    throw failedToParse(
+      `Error parsing array filter :: caused by :: Expected a single top-level field name, found '${identifier}' and '${other}'`
+    )
+  }
   return identifier
 }
 
@@ -83,10 +113,13 @@ interface Change { path: string, parts: string[], modify: Modifier | 'remove' | 
 
 function compileModifiers (update: Doc, arrayFilters: Map<string, Filter>, environment: Environment): Update['apply'] {
   const changes = [...update].flatMap(([operator, operand]) => changesOf(operator, operand, environment))
-  checkConflicts(changes.flatMap(({ path, modify }) => typeof modify === 'object' ? [path, modify.renameTo.join('.')] : [path]))
+  checkConflicts(changes.flatMap(({ path, modify }) =>
+    typeof modify === 'object' ? [path, modify.renameTo.join('.')] : [path]))
   for (const identifier of arrayFilters.keys()) {
     if (!changes.some(({ parts }) => parts.includes(`$[${identifier}]`))) {
-      throw failedToParse(`The array filter for identifier '${identifier}' was not used in the update ${describe(update)}`)
+      throw failedToParse(
+        `The array filter for identifier '${identifier}' was not used in the update ${describe(update)}`
+      )
     }
   }
   changes.sort((a, b) => comparePaths(a.parts, b.parts))
@@ -98,10 +131,14 @@ function compileModifiers (update: Doc, arrayFilters: Map<string, Filter>, envir
 
 function changesOf (operator: string, operand: Value, environment: Environment): Change[] {
   if (!Object.hasOwn(modifiers, operator) && operator !== '$unset' && operator !== '$rename') {
-    throw failedToParse(`Unknown modifier: ${operator}. Expected a valid update modifier or pipeline-style update specified as an array`)
+    throw failedToParse(
+      `Unknown modifier: ${operator}. Expected a valid update modifier or pipeline-style update specified as an array`
+    )
   }
   if (!isDoc(operand)) {
-    throw failedToParse(`Modifiers operate on fields but we found type ${typeName(operand)} instead. For example: {$mod: {<field>: ...}} not {${operator}: ${describe(operand)}}`)
+    throw failedToParse(
+      `Modifiers operate on fields but we found type ${typeName(operand)} instead. For example: {$mod: {<field>: ...}} not {${operator}: ${describe(operand)}}`
+    )
   }
   return [...operand].map(([path, argument]) => {
     const parts = pathParts(path)
@@ -114,15 +151,23 @@ function changesOf (operator: string, operand: Value, environment: Environment):
 function pathParts (path: string): string[] {
   if (path === '') throw new CommandError(56, 'An empty update path is not valid.')
   const parts = path.split('.')
-  if (parts.includes('')) throw new CommandError(56, `The update path '${path}' contains an empty field name, which is not allowed.`)
-  if (parts[0] === '$') throw badValue(`Cannot have positional (i.e. '$') element in the first position in path '${path}'`)
+  if (parts.includes('')) {
+    throw new CommandError(56, `The update path '${path}' contains an empty field name, which is not allowed.`)
+  }
+  if (parts[0] === '$') {
+    throw badValue(`Cannot have positional (i.e. '$') element in the first position in path '${path}'`)
+  }
   if (parts[0]?.startsWith('$') === true) throw dollarPrefixed(parts[0])
-  if (parts.filter(part => part === '$').length > 1) throw badValue(`Too many positional (i.e. '$') elements found in path '${path}'`)
+  if (parts.filter(part => part === '$').length > 1) {
+    throw badValue(`Too many positional (i.e. '$') elements found in path '${path}'`)
+  }
   return parts
 }
 
 function renameTarget (path: string, target: Value): string[] {
-  if (typeof target !== 'string') throw badValue(`The 'to' field for $rename must be a string: ${path}: ${describe(target)}`)
+  if (typeof target !== 'string') {
+    throw badValue(`The 'to' field for $rename must be a string: ${path}: ${describe(target)}`)
+  }
   if (target === path) throw badValue(`The source and target field for $rename must differ: ${path}: "${target}"`)
   if ([path, target].some(name => name.split('.').some(part => part.startsWith('$')))) {
     throw badValue(`The source and target field for $rename may not be dynamic: ${path}`)
@@ -134,26 +179,45 @@ function checkConflicts (paths: string[]): void {
   const sorted = [...paths].sort(compareStrings)
   for (const [at, path] of sorted.entries()) {
     const other = sorted.slice(0, at).find(earlier => isPrefix(earlier, path))
-    if (other !== undefined) throw new CommandError(40, `Updating the path '${path}' would create a conflict at '${other}'`)
+    if (other !== undefined) {
+      throw new CommandError(40, `Updating the path '${path}' would create a conflict at '${other}'`)
+    }
   }
 }
 
-/** New fields appear in the order of their names, numbers by their value (MongoDB manual, "Update Operators: Behavior"). */
+/**
+ * New fields appear in the order of their names, numbers by their value (MongoDB manual, "Update Operators: Behavior").
+ */
 function comparePaths (a: string[], b: string[]): number {
   for (const [at, part] of a.entries()) {
     const other = b[at]
     if (other === undefined) return 1
-    if (part !== other) return isIndexName(part) && isIndexName(other) ? Number(part) - Number(other) : compareStrings(part, other)
+    if (part !== other) {
+      return isIndexName(part) && isIndexName(other) ? Number(part) - Number(other) : compareStrings(part, other)
+    }
   }
   return a.length - b.length
 }
 
-function applyChange (doc: Doc, { path, parts, modify }: Change, details: MatchDetails, inserting: boolean, arrayFilters: Map<string, Filter>, environment: Environment): void {
+function applyChange (
+  doc: Doc,
+  { path, parts, modify }: Change,
+  details: MatchDetails,
+  inserting: boolean,
+  arrayFilters: Map<string, Filter>,
+  environment: Environment
+): void {
   if (typeof modify === 'object') return rename(doc, parts, modify.renameTo)
   for (const concrete of concretePaths(doc, parts, { details, arrayFilters })) {
     if (modify === 'remove') removeAt(doc, concrete)
     else {
-      const value = modify({ current: valueAtParts(doc, concrete), name: path, id: doc.get('_id'), inserting, environment })
+      const value = modify({
+        current: valueAtParts(doc, concrete),
+        name: path,
+        id: doc.get('_id'),
+        inserting,
+        environment
+      })
       if (value !== undefined) setAt(doc, concrete, value)
     }
   }
@@ -162,7 +226,11 @@ function applyChange (doc: Doc, { path, parts, modify }: Change, details: MatchD
 function rename (doc: Doc, from: string[], to: string[]): void {
   for (const parts of [from, to]) {
     const array = parts.slice(0, -1).some((_part, at) => Array.isArray(valueAtParts(doc, parts.slice(0, at + 1))))
-    if (array) throw badValue(`The ${parts === from ? 'source' : 'destination'} field cannot be an array element, '${parts.join('.')}' in doc with _id: ${describe(doc.get('_id'))} has an array field`)
+    if (array) {
+      throw badValue(
+        `The ${parts === from ? 'source' : 'destination'} field cannot be an array element, '${parts.join('.')}' in doc with _id: ${describe(doc.get('_id'))} has an array field`
+      )
+    }
   }
   const value = valueAtParts(doc, from)
   if (value === undefined) return

@@ -21,18 +21,33 @@ export function concretePaths (doc: Doc, parts: string[], positions: Positions):
     .flatMap(index => concretePaths(doc, [...before, String(index), ...parts.slice(at + 1)], positions))
 }
 
-function indexes (target: Value | undefined, path: string, part: string, { details, arrayFilters }: Positions): number[] {
+function indexes (
+  target: Value | undefined,
+  path: string,
+  part: string,
+  { details, arrayFilters }: Positions
+): number[] {
   if (part === '$') {
-    if (details.arrayIndex === undefined) throw badValue('The positional operator did not find the match needed from the query.')
+    if (details.arrayIndex === undefined) {
+      throw badValue('The positional operator did not find the match needed from the query.')
+    }
     return [details.arrayIndex]
   }
-  if (target === undefined) throw badValue(`The path '${path}' must exist in the document in order to apply array updates.`)
-  if (!Array.isArray(target)) throw badValue(`Cannot apply array updates to non-array element ${path.split('.').at(-1)}: ${describe(target)}`)
+  if (target === undefined) {
+    throw badValue(`The path '${path}' must exist in the document in order to apply array updates.`)
+  }
+  if (!Array.isArray(target)) {
+    throw badValue(`Cannot apply array updates to non-array element ${path.split('.').at(-1)}: ${describe(target)}`)
+  }
   if (part === '$[]') return [...target.keys()]
   const identifier = part.slice(2, -1)
   const filter = arrayFilters.get(identifier)
-  if (filter === undefined) throw badValue(`No array filter found for identifier '${identifier}' in path '${path}.${part}'`)
-  return [...target.entries()].filter(([, member]) => matches(filter, new Map([[identifier, member]]))).map(([index]) => index)
+  if (filter === undefined) {
+    throw badValue(`No array filter found for identifier '${identifier}' in path '${path}.${part}'`)
+  }
+  return [...target.entries()].filter(([, member]) => matches(filter, new Map([[identifier, member]]))).map(
+    ([index]) => index
+  )
 }
 
 /** The value at a concrete path, where numbers are positions in arrays. */
@@ -66,7 +81,9 @@ function put (holder: Value, part: string, value: Value, holderName: string): Va
 }
 
 function putMember (holder: Value[], index: number, value: Value): void {
-  if (index - holder.length > MAX_PADDING) throw new CommandError(28, `can't backfill more than ${MAX_PADDING} elements`)
+  if (index - holder.length > MAX_PADDING) {
+    throw new CommandError(28, `can't backfill more than ${MAX_PADDING} elements`)
+  }
   while (holder.length < index) holder.push(null)
   holder[index] = value
 }

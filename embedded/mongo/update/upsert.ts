@@ -19,20 +19,27 @@ export function upsertDocument (filter: Filter, update: Update): Doc {
     if (update.kind === 'replacement' && path !== '_id') continue
     const other = seen.find(earlier => isPrefix(earlier, path) || isPrefix(path, earlier))
     if (other === path) throw new CommandError(54, `cannot infer query fields to set, path '${path}' is matched twice`)
-    if (other !== undefined) throw new CommandError(54, `cannot infer query fields to set, both paths '${path}' and '${other}' are matched`)
+    if (other !== undefined) {
+      throw new CommandError(54, `cannot infer query fields to set, both paths '${path}' and '${other}' are matched`)
+    }
     seen.push(path)
     setAt(seed, path.split('.'), value)
   }
   const id = seed.get('_id')
   const doc = idFirst(update.apply(seed, {}, true))
   if (id !== undefined && !equalValues(id, doc.get('_id') ?? null)) {
-    throw new CommandError(66, `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(doc.get('_id'))}`)
+    throw new CommandError(
+      66,
+      `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(doc.get('_id'))}`
+    )
   }
   return doc
 }
 
 function equalities (filter: Filter): [string, Value][] {
-  if (filter.kind === 'and' || (filter.kind === 'or' && filter.children.length === 1)) return filter.children.flatMap(equalities)
+  if (filter.kind === 'and' || (filter.kind === 'or' && filter.children.length === 1)) {
+    return filter.children.flatMap(equalities)
+  }
   if (filter.kind !== 'leaf') return []
   if (filter.operator === '$eq') return [[filter.path, filter.operand]]
   if (filter.operator !== '$in' || !Array.isArray(filter.operand) || filter.operand.length !== 1) return []

@@ -1,6 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Logout } from '../../../schemas/auth.js'
-import { anyOperation, BadRequest, NoContent, ref, TooLarge, Unauthorized, UnsupportedMediaType } from '../../../schemas/common.js'
+import {
+  anyOperation,
+  BadRequest,
+  NoContent,
+  ref,
+  TooLarge,
+  Unauthorized,
+  UnsupportedMediaType
+} from '../../../schemas/common.js'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { sessions } = app
@@ -15,7 +23,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'At once for this instance, within ten seconds for all.',
       security: [{ bearer: [] }],
       body: ref(Logout),
-      response: { 204: NoContent, ...anyOperation, 400: BadRequest, 401: Unauthorized, 413: TooLarge, 415: UnsupportedMediaType }
+      response: {
+        204: NoContent,
+        ...anyOperation,
+        400: BadRequest,
+        401: Unauthorized,
+        413: TooLarge,
+        415: UnsupportedMediaType
+      }
     }
   }, async ({ body: { scope = 'current' }, caller, requestContext }, reply) => {
     if (scope === 'current') await sessions.leave(caller, requestContext)

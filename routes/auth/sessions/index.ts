@@ -1,6 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { SessionId, Sessions } from '../../../schemas/auth.js'
-import { anyOperation, BadRequest, NoContent, ref, SessionNotFound, TooLarge, Unauthorized, UnsupportedMediaType } from '../../../schemas/common.js'
+import {
+  anyOperation,
+  BadRequest,
+  NoContent,
+  ref,
+  SessionNotFound,
+  TooLarge,
+  Unauthorized,
+  UnsupportedMediaType
+} from '../../../schemas/common.js'
 import { toSession } from '../../../services/sessions/sessions.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
@@ -20,7 +29,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       security,
       response: { 200: { ...ref(Sessions), description: 'At most ten' }, ...refusals }
     }
-  }, async ({ caller: { account, session: { id } } }) => ({ sessions: sessions.list(account).map(session => toSession(session, id)) }))
+  }, async ({ caller: { account, session: { id } } }) => ({
+    sessions: sessions.list(account).map(session => toSession(session, id))
+  }))
 
   app.delete('/:id', {
     schema: {
@@ -29,7 +40,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Sign one device out',
       security,
       params: SessionId,
-      response: { 204: NoContent, ...refusals, 400: BadRequest, 404: SessionNotFound, 413: TooLarge, 415: UnsupportedMediaType }
+      response: {
+        204: NoContent,
+        ...refusals,
+        400: BadRequest,
+        404: SessionNotFound,
+        413: TooLarge,
+        415: UnsupportedMediaType
+      }
     }
   }, async ({ params, caller, requestContext }, reply) => {
     await sessions.end(params.id, caller, requestContext)

@@ -1,5 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, BadUpload, CompletionConflict, FileTooLarge, ref, TooManyOpen, TooManyUploads, Unauthorized, UnsupportedMediaType, UploadNotFound, UploadTooLarge } from '../../../schemas/common.js'
+import {
+  anyOperation,
+  BadRequest,
+  BadUpload,
+  CompletionConflict,
+  FileTooLarge,
+  ref,
+  TooManyOpen,
+  TooManyUploads,
+  Unauthorized,
+  UnsupportedMediaType,
+  UploadNotFound,
+  UploadTooLarge
+} from '../../../schemas/common.js'
 import { DirectUpload, DirectUploadRequest, FileUploaded, UploadId } from '../../../schemas/library.js'
 import { dropBlank } from '../../../services/uploads/form.js'
 
@@ -20,7 +33,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'For files that need not pass through this service: post the form\'s fields and then `file` as `multipart/form-data` to its `url`, then complete the upload. The form takes one object of exactly this type and size, until it expires. An account has at most 20 open ones.',
       security,
       body: ref(DirectUploadRequest),
-      response: { 201: { ...ref(DirectUpload), description: 'The form' }, ...refusals, 400: BadRequest, 413: UploadTooLarge, 415: UnsupportedMediaType, 429: TooManyOpen }
+      response: {
+        201: { ...ref(DirectUpload), description: 'The form' },
+        ...refusals,
+        400: BadRequest,
+        413: UploadTooLarge,
+        415: UnsupportedMediaType,
+        429: TooManyOpen
+      }
     }
   }, async (request, reply) => {
     reply.code(201)
@@ -28,7 +48,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.post('/:id/complete', {
-    config: { invalidParams: 'Invalid upload id', failure: { sentence: 'Failed to save library item', detailed: true }, isPatient: true, isUpload: true },
+    config: {
+      invalidParams: 'Invalid upload id',
+      failure: { sentence: 'Failed to save library item', detailed: true },
+      isPatient: true,
+      isUpload: true
+    },
     schema: {
       operationId: 'completeDirectUpload',
       tags: ['library'],
@@ -36,11 +61,23 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'The stored bytes are judged like those of an upload. Again: the same answer. What is refused is removed.',
       security,
       params: UploadId,
-      response: { 201: { ...ref(FileUploaded), description: 'The item is in the library' }, ...refusals, 400: BadUpload, 404: UploadNotFound, 409: CompletionConflict, 413: FileTooLarge, 415: UnsupportedMediaType, 429: TooManyUploads }
+      response: {
+        201: { ...ref(FileUploaded), description: 'The item is in the library' },
+        ...refusals,
+        400: BadUpload,
+        404: UploadNotFound,
+        409: CompletionConflict,
+        413: FileTooLarge,
+        415: UnsupportedMediaType,
+        429: TooManyUploads
+      }
     }
   }, async (request, reply) => {
     reply.code(201)
-    return { message: 'File uploaded', ...library.present(await uploads.complete(request.params.id, request.caller.account._id, request.log)) }
+    return {
+      message: 'File uploaded',
+      ...library.present(await uploads.complete(request.params.id, request.caller.account._id, request.log))
+    }
   })
 }
 

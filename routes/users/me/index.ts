@@ -1,5 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { anyOperation, BadRequest, Conflict, NoContent, OldSignIn, ref, TooLarge, TooManyExports, Unauthorized, UnsupportedMediaType, UserNotFound } from '../../../schemas/common.js'
+import {
+  anyOperation,
+  BadRequest,
+  Conflict,
+  NoContent,
+  OldSignIn,
+  ref,
+  TooLarge,
+  TooManyExports,
+  Unauthorized,
+  UnsupportedMediaType,
+  UserNotFound
+} from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
 import { createExports } from '../../../services/users/export-stream.js'
 import { createAccountExport } from '../../../services/users/export.js'
@@ -9,7 +21,9 @@ const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { accountDeletion, audit, collections, library: { present }, login, sessions, users, now } = app
-  const { exportOf } = createAccountExport({ ...collections, findLoginState: login.findState, sessions, audit, present, now })
+  const {
+    exportOf
+  } = createAccountExport({ ...collections, findLoginState: login.findState, sessions, audit, present, now })
   const exports = createExports()
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')
@@ -21,7 +35,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'The caller',
       security,
-      response: { 200: { ...ref(CurrentUser), description: 'The user who is signed in' }, ...refusals, 404: UserNotFound }
+      response: {
+        200: { ...ref(CurrentUser), description: 'The user who is signed in' },
+        ...refusals,
+        404: UserNotFound
+      }
     }
   }, async ({ caller }) => users.getOwn(caller))
 
@@ -32,7 +50,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Change the caller\'s username',
       security,
       body: ref(CurrentUserChange),
-      response: { 200: { ...ref(CurrentUser), description: 'The user as it is now' }, ...refusals, 400: BadRequest, 404: UserNotFound, 409: Conflict, 413: TooLarge, 415: UnsupportedMediaType }
+      response: {
+        200: { ...ref(CurrentUser), description: 'The user as it is now' },
+        ...refusals,
+        400: BadRequest,
+        404: UserNotFound,
+        409: Conflict,
+        413: TooLarge,
+        415: UnsupportedMediaType
+      }
     }
   }, ({ body, caller, requestContext }) => users.change(body, caller, requestContext))
 
@@ -59,11 +85,18 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Everything that is stored about the caller',
       description: 'One at a time for the whole service process, read as fast as it is taken.',
       security,
-      response: { 200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' }, ...refusals, 429: TooManyExports }
+      response: {
+        200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' },
+        ...refusals,
+        429: TooManyExports
+      }
     }
   }, async ({ caller, requestContext }, reply) => {
     const { at, text } = await exports(() => exportOf(caller, requestContext))
-    reply.type('application/json; charset=utf-8').header('content-disposition', `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`)
+    reply.type('application/json; charset=utf-8').header(
+      'content-disposition',
+      `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`
+    )
     return reply.send(text)
   })
 }

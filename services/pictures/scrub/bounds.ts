@@ -20,11 +20,20 @@ export function createBounds () {
     width = Math.max(width, atLeastWide)
     height = Math.max(height, atLeastHigh)
     const pixels = width * height
-    if (width > MAX_PIXELS_A_SIDE || height > MAX_PIXELS_A_SIDE || pixels > mostPixels || pixels * frames > MAX_PIXELS) throw damagedImage()
+    if (width > MAX_PIXELS_A_SIDE ||
+      height > MAX_PIXELS_A_SIDE ||
+      pixels > mostPixels ||
+      pixels * frames > MAX_PIXELS) {
+      throw damagedImage()
+    }
   }
 
   /** One frame more, of this size; how many there are by now. */
-  function frame (frameWidth: number, frameHeight: number, { left = 0, top = 0, inPasses = false }: Place = {}): number {
+  function frame (
+    frameWidth: number,
+    frameHeight: number,
+    { left = 0, top = 0, inPasses = false }: Place = {}
+  ): number {
     if (frameWidth < 1 || frameHeight < 1 || frames === MAX_FRAMES) throw damagedImage()
     frames++
     canvas(left + frameWidth, top + frameHeight, inPasses ? MAX_PIXELS_IN_PASSES : undefined)

@@ -25,7 +25,8 @@ const loop: Keeps = (size, before) => before < 2 && (size === 3 || size === 5)
 const KEPT_APPLICATIONS = new Map([['NETSCAPE2.0', loop], ['ANIMEXTS1.0', loop], ['ICCRGBG1012', all]])
 
 /**
- * Every comment, plain text and application extension becomes a comment with the same sub-blocks, of zeros: it is the only
+ * Every comment, plain text and application extension becomes a comment with the same sub-blocks, of zeros: it is the
+ * only
  * label that every decoder skips. Those that loop and ICC profiles stay.
  * Between blocks there may be zeros. After an image the trailer may be missing.
  */
@@ -51,8 +52,11 @@ export function * walkGif (course: Course): Walk {
 
   function * image (): Walk {
     const descriptor = yield peek(IMAGE_BYTES)
-    const [left, top, width, height] = [1, 3, 5, 7].map(at => descriptor.readUInt16LE(at)) as [number, number, number, number]
-    const frames = bounds.frame(Math.max(1, width), Math.max(1, height), { left, top }) // without pixels it still has its time
+    const [
+      left, top, width, height
+    ] = [1, 3, 5, 7].map(at => descriptor.readUInt16LE(at)) as [number, number, number, number]
+    // without pixels it still has its time
+    const frames = bounds.frame(Math.max(1, width), Math.max(1, height), { left, top })
     yield pass(IMAGE_BYTES + colorTableBytes(descriptor[9]!) + 1)
     yield subBlocks(all)
     course.frames = frames

@@ -7,7 +7,10 @@ import { walkWebp } from './webp.js'
 
 /** Passes the bytes of a picture through at the same length, without what tells more than its pixels. */
 export interface Scrubber {
-  /** What can be passed on after `chunk`; may be held back for a while. Throws damagedImage(). May alter the chunk it is given in place. */
+  /**
+   * What can be passed on after `chunk`; may be held back for a while. Throws damagedImage(). May alter the chunk it is
+   * given in place.
+   */
   push (chunk: Buffer): Buffer[]
   /** What was held back. Throws damagedImage() when the picture is not whole by its structure. */
   end (): Buffer[]
@@ -18,8 +21,10 @@ export interface Scrubber {
 const WALKS = { gif: walkGif, jpg: walkJpeg, png: walkPng, webp: walkWebp }
 
 /**
- * Takes Exif (but for the orientation), XMP, IPTC, comments, texts, previews and whatever follows the picture out of it, by writing over them; and refuses, before anything is decoded,
- * what is larger than the bounds of a picture or not built like one. What is not known to be needed for the pixels counts as metadata.
+ * Takes Exif (but for the orientation), XMP, IPTC, comments, texts, previews and whatever follows the picture out of
+ * it, by writing over them; and refuses, before anything is decoded,
+ * what is larger than the bounds of a picture or not built like one. What is not known to be needed for the pixels
+ * counts as metadata.
  */
 export function createScrubber ({ extension }: FileType): Scrubber {
   const { course, push, end } = createStream(WALKS[extension])

@@ -31,8 +31,10 @@ const ADOBE_BYTES = 12
 type Part<T> = Generator<ReturnType<typeof peek>, T, Buffer>
 
 /**
- * Every application segment and comment becomes a comment of zeros: every reader skips one, and not all skip fill bytes.
- * JFIF stays (without its thumbnail), and so do ICC profiles, Adobe's colour transform, and the orientation of the first
+ * Every application segment and comment becomes a comment of zeros: every reader skips one, and not all skip fill
+ * bytes.
+ * JFIF stays (without its thumbnail), and so do ICC profiles, Adobe's colour transform, and the orientation of the
+ * first
  * Exif that names one. Tables and headers are held against their own lengths, so that none has room for more.
  * Only Huffman-coded, sequential or progressive.
  */
@@ -41,7 +43,9 @@ export function * walkJpeg (course: Course): Walk {
   let oriented = false
   let scans = 0
   let isProgressive = false
-  /** Components of the frame that no scan has begun; a file that was cut off between scans and closed again lacks some. */
+  /**
+   * Components of the frame that no scan has begun; a file that was cut off between scans and closed again lacks some.
+   */
   const unseen = new Set<number>()
 
   const start = yield peek(2)
@@ -58,7 +62,8 @@ export function * walkJpeg (course: Course): Walk {
 
   function * segment (code: number, length: number): Walk {
     const isApplication = code >= APP0 && code <= APP15
-    if (length < 2 && (isApplication || code === COM)) yield pass(HEADER_BYTES) // an empty one, by a writer that does not count the length itself
+    // an empty one, by a writer that does not count the length itself
+    if (length < 2 && (isApplication || code === COM)) yield pass(HEADER_BYTES)
     else if (isApplication) yield * application(code, length)
     else if (code === COM) yield * blank(length)
     else yield * coding(code, length)
@@ -73,7 +78,10 @@ export function * walkJpeg (course: Course): Walk {
       yield * keepStart(length, ADOBE_BYTES)
     } else if (code === APP2 && startsWith(parameters, 'ICC_PROFILE\0')) {
       yield pass(1 + length)
-    } else if (code === APP1 && hasPrefix(parameters) && !oriented && scans === 0) { // decoders look for it before the pixels
+    } else if (code === APP1 &&
+      hasPrefix(parameters) &&
+      !oriented &&
+      scans === 0) { // decoders look for it before the pixels
       yield * exif(length)
     } else {
       yield * blank(length)
@@ -112,7 +120,10 @@ export function * walkJpeg (course: Course): Walk {
   }
 }
 
-/** The code of the next marker; what has been moved over then is all but the code. Stray bytes before the marker, which decoders skip, become zeros. */
+/**
+ * The code of the next marker; what has been moved over then is all but the code. Stray bytes before the marker, which
+ * decoders skip, become zeros.
+ */
 function * nextMarker (): Part<number> {
   let prefixed = false
   yield move((buffer, from) => {
@@ -130,7 +141,10 @@ function * nextMarker (): Part<number> {
   return (yield peek(1))[0]!
 }
 
-/** The same at the end of entropy-coded data, in which 0xFF is followed by a zero, by a restart marker or by fill (T.81 §B.1.1.5). */
+/**
+ * The same at the end of entropy-coded data, in which 0xFF is followed by a zero, by a restart marker or by fill (T.81
+ * §B.1.1.5).
+ */
 function * nextMarkerOfScan (): Part<number> {
   let escaped = false
   yield move((buffer, from) => {

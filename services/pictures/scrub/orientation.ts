@@ -13,7 +13,10 @@ const tiffOffset = (exif: Buffer) => hasPrefix(exif) ? PREFIX_BYTES : 0
 
 export const hasPrefix = (exif: Buffer) => exif.toString('latin1', 0, PREFIX.length) === PREFIX
 
-/** The orientation, 1 to 8, that the first directory of an Exif block names (TIFF 6.0, Exif 2.3 §4.6.4); undefined when there is none. */
+/**
+ * The orientation, 1 to 8, that the first directory of an Exif block names (TIFF 6.0, Exif 2.3 §4.6.4); undefined when
+ * there is none.
+ */
 export function readOrientation (exif: Buffer): number | undefined {
   const tiff = exif.subarray(tiffOffset(exif))
   const order = tiff.toString('latin1', 0, 4)
@@ -43,7 +46,10 @@ export function reduceExif (exif: Buffer, orientation: number | undefined): bool
   return left
 }
 
-/** A TIFF header and a directory with one entry. Without the offset of a next directory, which may fall off at the end, 22 bytes. */
+/**
+ * A TIFF header and a directory with one entry. Without the offset of a next directory, which may fall off at the end,
+ * 22 bytes.
+ */
 function orientationTiff (orientation: number): Buffer {
   const tiff = Buffer.alloc(26)
   tiff.write('MM\0*', 'latin1')

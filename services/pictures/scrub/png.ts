@@ -13,11 +13,27 @@ const MAX_CHUNK_BYTES = 2 ** 31 - 1
 /** The chunks that say how the pixels look (PNG, Third Edition, §11), and how long each can be at most. */
 const KEPT = new Map([
   ['PLTE', 768], ['IDAT', MAX_CHUNK_BYTES], ['IEND', 0],
-  ['tRNS', 256], ['cHRM', 32], ['gAMA', 4], ['iCCP', MAX_CHUNK_BYTES], ['sBIT', 4], ['sRGB', 1], ['bKGD', 6], ['hIST', 512], ['pHYs', 9], ['sPLT', MAX_CHUNK_BYTES], ['cICP', 4], ['mDCV', 24], ['cLLI', 8],
+  ['tRNS', 256],
+  ['cHRM', 32],
+  ['gAMA', 4],
+  ['iCCP', MAX_CHUNK_BYTES],
+  ['sBIT', 4],
+  ['sRGB', 1],
+  ['bKGD', 6],
+  ['hIST', 512],
+  ['pHYs', 9],
+  ['sPLT', MAX_CHUNK_BYTES],
+  ['cICP', 4],
+  ['mDCV', 24],
+  ['cLLI', 8],
   ['acTL', 8], ['fcTL', 26], ['fdAT', MAX_CHUNK_BYTES]
 ])
 
-/** Every other ancillary chunk becomes `voId`, a private one of zeros; but of the first `eXIf` before the pixels the orientation stays: a later one is seen by few decoders (§5.6), and all must agree. A CRC that is wrong stays wrong: that is for the decoder. */
+/**
+ * Every other ancillary chunk becomes `voId`, a private one of zeros; but of the first `eXIf` before the pixels the
+ * orientation stays: a later one is seen by few decoders (§5.6), and all must agree. A CRC that is wrong stays wrong:
+ * that is for the decoder.
+ */
 export function * walkPng (course: Course): Walk {
   const bounds = createBounds()
   const start = yield peek(SIGNATURE.length + HEADER_BYTES + 13)
@@ -67,7 +83,10 @@ export function * walkPng (course: Course): Walk {
   /** The first frame of an animation stands for the default image, which has been counted (§11.3.6.2). */
   function countFrame (control: Buffer): void {
     if (control.length < HEADER_BYTES + 26) throw damagedImage()
-    bounds.frame(control.readUInt32BE(12), control.readUInt32BE(16), { left: control.readUInt32BE(20), top: control.readUInt32BE(24) })
+    bounds.frame(control.readUInt32BE(12), control.readUInt32BE(16), {
+      left: control.readUInt32BE(20),
+      top: control.readUInt32BE(24)
+    })
   }
 }
 

@@ -1,6 +1,9 @@
 import { damagedImage } from '../../errors.js'
 
-/** Looks at a buffer from a position on, may alter it, and says where to stop: -1 when everything belongs to it and it goes on in the next buffer. */
+/**
+ * Looks at a buffer from a position on, may alter it, and says where to stop: -1 when everything belongs to it and it
+ * goes on in the next buffer.
+ */
 type Scan = (buffer: Buffer, from: number) => number
 
 /** What a walk asks for next: so many bytes to look at, or to move on. */
@@ -18,7 +21,10 @@ export interface Course {
   holding: boolean
 }
 
-/** Answered with the next bytes, which may be altered until they are passed or the next step asks for more of them. They wait until then. */
+/**
+ * Answered with the next bytes, which may be altered until they are passed or the next step asks for more of them. They
+ * wait until then.
+ */
 export const peek = (bytes: number): Step => bytes
 
 /** Moves over so many bytes. */
@@ -49,7 +55,10 @@ function overwrite (bytes: number, write: (buffer: Buffer, from: number, to: num
 
 const NONE = Buffer.alloc(0)
 
-/** Runs a walk over a stream of bytes, however it is cut: nothing is copied but what a peek wants from more than one chunk. */
+/**
+ * Runs a walk over a stream of bytes, however it is cut: nothing is copied but what a peek wants from more than one
+ * chunk.
+ */
 export function createStream (walkOf: (course: Course) => Walk) {
   const course: Course = { frames: 0, whole: false, holding: false }
   const walk = walkOf(course)

@@ -12,12 +12,19 @@ const HAS_XMP = 0x04
 
 /** The chunks that say how the pixels look, with the fewest and the most bytes of each (RFC 9649 §2). */
 const KEPT = new Map(Object.entries<[min: number, max: number]>({
-  VP8X: [10, 10], 'VP8 ': [10, Infinity], VP8L: [5, Infinity], ALPH: [0, Infinity], ICCP: [0, Infinity], ANIM: [6, 6], ANMF: [FRAME_HEADER_BYTES, Infinity]
+  VP8X: [10, 10],
+  'VP8 ': [10, Infinity],
+  VP8L: [5, Infinity],
+  ALPH: [0, Infinity],
+  ICCP: [0, Infinity],
+  ANIM: [6, 6],
+  ANMF: [FRAME_HEADER_BYTES, Infinity]
 }))
 const KEPT_IN_FRAMES = ['VP8 ', 'VP8L', 'ALPH']
 
 /**
- * EXIF, XMP and unknown chunks are renamed and become zeros, the flags that announce them are cleared; but of the first EXIF the orientation stays (RFC 9649 §2.7).
+ * EXIF, XMP and unknown chunks are renamed and become zeros, the flags that announce them are cleared; but of the first
+ * EXIF the orientation stays (RFC 9649 §2.7).
  * Its flag comes long before it: a picture that announces EXIF is held until that has come.
  */
 export function * walkWebp (course: Course): Walk {
@@ -27,7 +34,11 @@ export function * walkWebp (course: Course): Walk {
 
   const riff = yield peek(RIFF_BYTES + HEADER_BYTES)
   const first = typeOf(riff.subarray(RIFF_BYTES))
-  if (typeOf(riff) !== 'RIFF' || riff.toString('latin1', 8, RIFF_BYTES) !== 'WEBP' || (first !== 'VP8X' && !isImage(first))) throw damagedImage()
+  if (typeOf(riff) !== 'RIFF' ||
+    riff.toString('latin1', 8, RIFF_BYTES) !== 'WEBP' ||
+    (first !== 'VP8X' && !isImage(first))) {
+    throw damagedImage()
+  }
   const bytes = riff.readUInt32LE(4) - (RIFF_BYTES - HEADER_BYTES)
   yield pass(RIFF_BYTES)
   yield * chunks(bytes, chunk)
@@ -64,7 +75,9 @@ export function * walkWebp (course: Course): Walk {
 
   function * frame (length: number): Walk {
     const header = (yield peek(HEADER_BYTES + FRAME_HEADER_BYTES)).subarray(HEADER_BYTES)
-    const [left, top, width, height] = [0, 3, 6, 9].map(at => header.readUIntLE(at, 3)) as [number, number, number, number]
+    const [
+      left, top, width, height
+    ] = [0, 3, 6, 9].map(at => header.readUIntLE(at, 3)) as [number, number, number, number]
     course.frames = bounds.frame(width + 1, height + 1, { left: left * 2, top: top * 2 })
     yield pass(HEADER_BYTES + FRAME_HEADER_BYTES)
     yield * chunks(length - FRAME_HEADER_BYTES, chunkOfFrame)

@@ -7,35 +7,48 @@ const turn = () => new Promise(resolve => setImmediate(resolve))
 
 interface Look { key: string, seen: number, end: (error?: Error) => void }
 
-t.test('whatever is asked, written and answered in whatever order: nobody misses what was written before they asked, and each key is looked for once at a time', async () => {
-  const step = fc.oneof(fc.record({ ask: fc.constantFrom(...KEYS) }), fc.constant('write' as const), fc.constant('answer' as const), fc.constant('fail' as const))
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async steps => {
-    const under: Look[] = []
-    let version = 0
-    let looks = 0
-    const share = createCoalescer<number>()
-    const look = (key: string) => new Promise<number>((resolve, reject) => {
-      looks++
-      const seen = version
-      under.push({ key, seen, end: error => error ? reject(error) : resolve(seen) })
-    })
-    const asked: Array<Promise<{ before: number, seen?: number, error?: Error }>> = []
-    for (const step of [...steps, ...steps.map(() => 'answer' as const)]) {
-      if (step === 'write') version++
-      else if (step === 'answer') under.shift()?.end()
-      else if (step === 'fail') under.shift()?.end(new Error('the store is gone'))
-      else {
-        const before = version
-        asked.push(share(step.ask, () => look(step.ask)).then(seen => ({ before, seen }), (error: Error) => ({ before, error })))
+t.test(
+  'whatever is asked, written and answered in whatever order: nobody misses what was written before they asked, and each key is looked for once at a time',
+  async () => {
+    const step = fc.oneof(
+      fc.record({ ask: fc.constantFrom(...KEYS) }),
+      fc.constant('write' as const),
+      fc.constant('answer' as const),
+      fc.constant('fail' as const)
+    )
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async steps => {
+      const under: Look[] = []
+      let version = 0
+      let looks = 0
+      const share = createCoalescer<number>()
+      const look = (key: string) => new Promise<number>((resolve, reject) => {
+        looks++
+        const seen = version
+        under.push({ key, seen, end: error => error ? reject(error) : resolve(seen) })
+      })
+      const asked: Array<Promise<{ before: number, seen?: number, error?: Error }>> = []
+      for (const step of [...steps, ...steps.map(() => 'answer' as const)]) {
+        if (step === 'write') version++
+        else if (step === 'answer') under.shift()?.end()
+        else if (step === 'fail') under.shift()?.end(new Error('the store is gone'))
+        else {
+          const before = version
+          asked.push(share(step.ask, () => look(step.ask)).then(seen => ({ before, seen }), (error: Error) => ({
+            before,
+            error
+          })))
+        }
+        await turn()
+        if (new Set(under.map(({ key }) => key)).size !== under.length) throw new Error('looked for twice at a time')
       }
-      await turn()
-      if (new Set(under.map(({ key }) => key)).size !== under.length) throw new Error('looked for twice at a time')
-    }
-    const answers = await Promise.all(asked)
-    for (const { before, seen, error } of answers) if (error === undefined && seen! < before) throw new Error(`saw ${seen}, asked after ${before}`)
-    if (looks > answers.length) throw new Error('looked for more often than asked')
-  }), { numRuns: 500 })
-})
+      const answers = await Promise.all(asked)
+      for (const { before, seen, error } of answers) {
+        if (error === undefined && seen! < before) throw new Error(`saw ${seen}, asked after ${before}`)
+      }
+      if (looks > answers.length) throw new Error('looked for more often than asked')
+    }), { numRuns: 500 })
+  }
+)
 
 t.test('ten who ask during a look share the next one, or its failure, or that of the one they waited for', async t => {
   const share = createCoalescer<string>()

@@ -3,7 +3,8 @@ import { initial, next, type OtpEvent, type OtpState } from '../../../services/l
 
 /**
  * Random histories of one phone: requests from several client networks, guesses, SMS that fail or never arrive,
- * clock steps in both directions. Beside services/otp.ts runs a model that keeps the whole history and reads every answer off it.
+ * clock steps in both directions. Beside services/otp.ts runs a model that keeps the whole history and reads every
+ * answer off it.
  */
 const HISTORIES = 120_000
 const SECOND = 1000
@@ -12,8 +13,25 @@ const DAY = 1440 * MINUTE
 const LIFE = 300 * SECOND
 const GAPS = [0, 15, 30, 60, 120, 300, 300, 300, 300, 300, 300].map(seconds => seconds * SECOND)
 
-interface Code { nonce: Buffer, issued: number, tries: number, used: boolean, spent: boolean, compared: number, tokens: number }
-interface TextSent { at: number, network: string, code: Code, expires: number, state: 'flying' | 'sent' | 'failed' | 'refused', counts: boolean, over: TextSent[], unsent: OtpEvent & { type: 'unsent' } }
+interface Code {
+  nonce: Buffer
+  issued: number
+  tries: number
+  used: boolean
+  spent: boolean
+  compared: number
+  tokens: number
+}
+interface TextSent {
+  at: number
+  network: string
+  code: Code
+  expires: number
+  state: 'flying' | 'sent' | 'failed' | 'refused'
+  counts: boolean
+  over: TextSent[]
+  unsent: OtpEvent & { type: 'unsent' }
+}
 
 t.test(`next → ${HISTORIES} random histories go as the model says`, async t => {
   const seen = new Map<string, number>()
@@ -28,7 +46,16 @@ t.test(`next → ${HISTORIES} random histories go as the model says`, async t =>
   t.same(strays, [])
   for (const what of [
     'send', 'repeat', 'quiet', 'limited phone', 'limited network', 'limited guard', 'rejected', 'locked', 'accepted',
-    'failed', 'refused', 'freed', 'unchanged', 'sent in the gap of a lost text', 'five compared', 'fifty failures', 'clock went back', 'silent', 'replay'
+    'failed',
+    'refused',
+    'freed',
+    'unchanged',
+    'sent in the gap of a lost text',
+    'five compared',
+    'fifty failures',
+    'clock went back',
+    'silent',
+    'replay'
   ]) t.ok((seen.get(what) ?? 0) >= 100, `${what}: ${seen.get(what) ?? 0} times`)
 })
 
@@ -58,7 +85,11 @@ function play (seed: number, saw: (what: string) => void): void {
     if (state.challenge && state.challenge.tries > 5) throw new Error('a sixth try')
   }
   agree('the counted SMS', state.sms.map(({ at }) => at.getTime()), counted().map(({ at }) => at))
-  agree('their networks', state.sms.map(({ network }) => network).sort(), counted().map(({ network }) => network).sort())
+  agree(
+    'their networks',
+    state.sms.map(({ network }) => network).sort(),
+    counted().map(({ network }) => network).sort()
+  )
   agree('the row of failures', state.failures.row, row)
   agree('the failures', state.failures.dates.map(date => date.getTime()).sort(), failures.toSorted())
 
@@ -87,7 +118,14 @@ function play (seed: number, saw: (what: string) => void): void {
   function advance (): void {
     const last = counted().at(-1)
     const current = standing()
-    const edges = [lockedUntil, current?.expires, current && current.code.issued + 540 * SECOND, last && last.at + GAPS[Math.min(counted(10 * MINUTE).length, 10)]!, last && last.at + 10 * MINUTE, counted()[0] && counted()[0]!.at + DAY]
+    const edges = [
+      lockedUntil,
+      current?.expires,
+      current && current.code.issued + 540 * SECOND,
+      last && last.at + GAPS[Math.min(counted(10 * MINUTE).length, 10)]!,
+      last && last.at + 10 * MINUTE,
+      counted()[0] && counted()[0]!.at + DAY
+    ]
       .filter((edge): edge is number => edge !== undefined && edge > now)
     const flying = texts.some(({ state }) => state === 'flying')
     if (chance(0.08)) {
@@ -95,7 +133,17 @@ function play (seed: number, saw: (what: string) => void): void {
       saw('clock went back')
     } else if (flying) now += below(8 * SECOND)
     else if (edges.length > 0 && chance(0.5)) now = oneOf(edges) + oneOf([-1, 0, 0, 1])
-    else now += oneOf([0, 1, below(SECOND), below(30 * SECOND), below(10 * MINUTE), below(3 * 60 * MINUTE), below(2 * DAY)])
+    else {
+      now += oneOf([
+        0,
+        1,
+        below(SECOND),
+        below(30 * SECOND),
+        below(10 * MINUTE),
+        below(3 * 60 * MINUTE),
+        below(2 * DAY)
+      ])
+    }
     highest = Math.max(highest, now)
   }
 
@@ -124,7 +172,9 @@ function play (seed: number, saw: (what: string) => void): void {
 
     const current = standing()
     const repeat = isLive() && now - current!.code.issued <= 540 * SECOND
-    const code = repeat ? current!.code : { nonce, issued: now, tries: 0, used: false, spent: false, compared: 0, tokens: 0 }
+    const code = repeat
+      ? current!.code
+      : { nonce, issued: now, tries: 0, used: false, spent: false, compared: 0, tokens: 0 }
     expect(outcome, { type: 'send', nonce: code.nonce, before })
     if (repeat) saw('repeat')
     if (lost === now) lost = undefined
@@ -142,12 +192,16 @@ function play (seed: number, saw: (what: string) => void): void {
     })
   }
 
-  /** A provider answers. Two texts that were under way at once do not both fail: the phone has no memory of what was before both. */
+  /**
+   * A provider answers. Two texts that were under way at once do not both fail: the phone has no memory of what was
+   * before both.
+   */
   function settleText (odds = 0.6): void {
     const flying = texts.filter(({ state }) => state === 'flying')
     if (flying.length === 0) return
     const text = oneOf(flying)
-    const mayFail = text.over.every(({ state }) => state === 'sent') && texts.every(other => !other.over.includes(text) || other.state === 'sent')
+    const mayFail = text.over.every(({ state }) => state === 'sent') &&
+      texts.every(other => !other.over.includes(text) || other.state === 'sent')
     if (!mayFail || chance(odds)) {
       text.state = 'sent'
       return
@@ -164,13 +218,18 @@ function play (seed: number, saw: (what: string) => void): void {
     const last = counted().at(-1)?.at
     if (texts.some(({ at, state }) => at === last && state === 'flying')) return
     const frees = last !== undefined && (sentAt ?? last) === last && lost !== last
-    expect(apply({ type: 'undelivered', ...(sentAt !== undefined && { sentAt: new Date(sentAt) }) }), { type: frees ? 'freed' : 'unchanged' })
+    expect(apply({ type: 'undelivered', ...(sentAt !== undefined && { sentAt: new Date(sentAt) }) }), {
+      type: frees ? 'freed' : 'unchanged'
+    })
     if (frees) lost = last
   }
 
   function guess (right: boolean, wellFormed: boolean): void {
     const last = texts.findLast(({ state, code }) => state === 'sent' || state === 'flying' || code.spent)?.code
-    const outcome = apply({ type: 'guess', matches: wellFormed ? nonce => right && last !== undefined && nonce.equals(last.nonce) : undefined })
+    const outcome = apply({
+      type: 'guess',
+      matches: wellFormed ? nonce => right && last !== undefined && nonce.equals(last.nonce) : undefined
+    })
     if (now < lockedUntil) return expect(outcome, { type: 'locked', retryAfter: inSeconds(lockedUntil - now) })
     if (!wellFormed || !isLive()) {
       const replay = wellFormed && right && last?.used === true

@@ -12,14 +12,21 @@ const pictures = createPictures({ sizes: ['64x64'], maxBytes: KIB96 })
 function checked (t: Test, { renditions }: Picture, maxBytes = KIB96): ReadGif {
   const { size, bytes, frames, duration_ms: duration } = renditions[0]!
   const gif = readGif(bytes)
-  t.strictSame([`${gif.width}x${gif.height}`, gif.screens.length, gif.delaysCs.reduce((a, b) => a + b, 0) * 10], [size, frames, duration])
+  t.strictSame(
+    [`${gif.width}x${gif.height}`, gif.screens.length, gif.delaysCs.reduce((a, b) => a + b, 0) * 10],
+    [size, frames, duration]
+  )
   t.ok(bytes.length <= maxBytes, `${bytes.length} bytes`)
   return gif
 }
 
-const colorAt = ({ width, screens }: ReadGif, frame: number, x: number, y: number) => [...screens[frame]!.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)]
-const colorsOf = (screen: Buffer) => new Set(Array.from({ length: screen.length / 3 }, (_, i) => screen.readUIntBE(i * 3, 3)))
-const near = (found: number[], wanted: number[], within: number) => found.every((value, c) => Math.abs(value - wanted[c]!) <= within)
+const colorAt = ({ width, screens }: ReadGif, frame: number, x: number, y: number) => [
+  ...screens[frame]!.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)
+]
+const colorsOf = (screen: Buffer) => new Set(Array.from({ length: screen.length / 3 }, (_, i) =>
+  screen.readUIntBE(i * 3, 3)))
+const near = (found: number[], wanted: number[], within: number) => found.every((value, c) =>
+  Math.abs(value - wanted[c]!) <= within)
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
 
 /** The same numbers every time. */
@@ -50,15 +57,27 @@ t.test('every shape fits every way, and no side has no pixel', async t => {
   const shapes = [[1, 1], [1, 16_384], [16_384, 1], [3, 1000], [1000, 3], [64, 65], [63, 64], [640, 480]] as const
   for (const [width, height] of shapes) {
     const still = await rawPicture(width, height, 1, () => GREEN).png().toBuffer()
-    const moving = handGif({ width, height, palette: PALETTE, netscape: 0, frames: [{ index: () => 2 }, { index: () => 3 }] })
+    const moving = handGif({
+      width,
+      height,
+      palette: PALETTE,
+      netscape: 0,
+      frames: [{ index: () => 2 }, { index: () => 3 }]
+    })
     for (const fit of ['contain', 'cover', 'fill'] as const) {
       for (const [bytes, seen] of [[still, [GREEN]], [moving, [GREEN, BLUE]]] as const) {
         const gif = checked(t, await pictures.read(bytes, fit))
         t.equal(gif.screens.length, seen.length)
         for (const [k, color] of seen.entries()) {
-          t.ok(near(colorAt(gif, k, 31, 31), color, 4), `${width}×${height} ${fit}: its middle, ${colorAt(gif, k, 31, 31)}`)
+          t.ok(
+            near(colorAt(gif, k, 31, 31), color, 4),
+            `${width}×${height} ${fit}: its middle, ${colorAt(gif, k, 31, 31)}`
+          )
           const filled = fit !== 'contain' || width === height
-          t.ok(near(colorAt(gif, k, 63, 63), filled ? color : BLACK, 4), `${width}×${height} ${fit}: its corner, ${colorAt(gif, k, 63, 63)}`)
+          t.ok(
+            near(colorAt(gif, k, 63, 63), filled ? color : BLACK, 4),
+            `${width}×${height} ${fit}: its corner, ${colorAt(gif, k, 63, 63)}`
+          )
         }
       }
     }
@@ -73,18 +92,26 @@ t.test('cover cuts the sides off, fill keeps them', async t => {
   t.strictSame([5, 32, 60].map(x => colorAt(fill, 0, x, 32)), [RED, GREEN, BLUE])
 })
 
-t.test('an enlarged picture has no colour of its own where the factor is whole, and blends where it is not', async t => {
-  const board = (side: number) => rawPicture(side, side, 1, (x, y) => x + y & 1 ? WHITE : BLACK).png().toBuffer()
-  const colors = ({ width, screens: [screen] }: ReadGif) => new Set(Array.from({ length: width * width }, (_, i) => screen!.subarray(i * 3, i * 3 + 3).toString('hex')))
-  for (const side of [2, 8, 32]) t.strictSame(colors(checked(t, await pictures.read(await board(side), 'contain'))), new Set(['000000', 'ffffff']))
-  t.ok(colors(checked(t, await pictures.read(await board(48), 'contain'))).size > 2)
-})
+t.test(
+  'an enlarged picture has no colour of its own where the factor is whole, and blends where it is not',
+  async t => {
+    const board = (side: number) => rawPicture(side, side, 1, (x, y) => x + y & 1 ? WHITE : BLACK).png().toBuffer()
+    const colors = ({ width, screens: [screen] }: ReadGif) => new Set(Array.from({ length: width * width }, (_, i) =>
+      screen!.subarray(i * 3, i * 3 + 3).toString('hex')))
+    for (const side of [2, 8, 32]) {
+      t.strictSame(colors(checked(t, await pictures.read(await board(side), 'contain'))), new Set(['000000', 'ffffff']))
+    }
+    t.ok(colors(checked(t, await pictures.read(await board(48), 'contain'))).size > 2)
+  }
+)
 
 t.test('the total time is kept, whatever the delays', async t => {
   const random = seeded(11)
   for (let run = 0; run < 30; run++) {
     const delay = Array.from({ length: 2 + Math.floor(random() * 40) }, () => 11 + Math.floor(random() * 90))
-    const webp = await rawPicture(8, 8, delay.length, (x, y, k) => [k * 5, x * 20, y * 20]).webp({ delay, lossless: true, loop: 0 }).toBuffer()
+    const webp = await rawPicture(8, 8, delay.length, (x, y, k) => [k * 5, x * 20, y * 20])
+      .webp({ delay, lossless: true, loop: 0 })
+      .toBuffer()
     const { facts, renditions } = await pictures.read(webp, 'fill')
     const total = delay.reduce((a, b) => a + b)
     t.equal(facts.duration_ms, total)
@@ -93,57 +120,101 @@ t.test('the total time is kept, whatever the delays', async t => {
     t.ok(Math.abs(delaysCs.reduce((a, b) => a + b) * 10 - total) <= 5)
     let ends = 0
     let written = 0
-    t.ok(delaysCs.every((cs, k) => cs >= 1 && Math.abs((ends += delay[k]!) - (written += cs) * 10) <= 5), 'each frame ends when it did')
+    t.ok(
+      delaysCs.every((cs, k) => cs >= 1 && Math.abs((ends += delay[k]!) - (written += cs) * 10) <= 5),
+      'each frame ends when it did'
+    )
   }
 })
 
 t.test('a rendition is as good as fits', async t => {
   const random = seeded(5)
   const anyColors = Array.from({ length: 128 }, () => [0, 0, 0].map(() => Math.floor(random() * 256)) as Color)
-  const noise = (frames: number) => handGif({ width: 64, height: 64, palette: anyColors, netscape: 0, frames: Array(frames).fill({ delayCs: 4, index: () => Math.floor(random() * 128) }) })
-  const film = await rawPicture(160, 120, 60, (x, y, k) => [128 + 90 * Math.sin(x / 20 + k / 9), 128 + 90 * Math.cos(y / 15 - k / 7), 128 + 60 * Math.sin((x + y) / 30 + k / 5)].map(value => Math.min(255, Math.max(0, value + 10 * random())))).gif({ effort: 1, delay: Array(60).fill(50) }).toBuffer()
+  const noise = (frames: number) => handGif({
+    width: 64,
+    height: 64,
+    palette: anyColors,
+    netscape: 0,
+    frames: Array(frames).fill({ delayCs: 4, index: () => Math.floor(random() * 128) })
+  })
+  const film = await rawPicture(160, 120, 60, (x, y, k) =>
+    [
+      128 + 90 * Math.sin(x / 20 + k / 9), 128 + 90 * Math.cos(y / 15 - k / 7),
+      128 + 60 * Math.sin((x + y) / 30 + k / 5)
+    ].map(
+      value => Math.min(255, Math.max(0, value + 10 * random()))
+    ))
+    .gif({ effort: 1, delay: Array(60).fill(50) })
+    .toBuffer()
 
   await t.test('with every frame while that is possible', async t => {
     let before = Infinity
     for (const maxBytes of [KIB96, 60_000, 30_000, 15_000]) {
       const gif = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(film, 'contain'), maxBytes)
       t.equal(gif.screens.length, 60)
-      t.ok(gif.screens.every((_, k) => [7, 56].every(y => near(colorAt(gif, k, 32, y), BLACK, 0))), 'the bars are black')
-      const colors = new Set(gif.screens.flatMap(screen => Array.from({ length: 4096 }, (_, i) => screen.readUIntBE(i * 3, 3)))).size
+      t.ok(
+        gif.screens.every((_, k) => [7, 56].every(y => near(colorAt(gif, k, 32, y), BLACK, 0))),
+        'the bars are black'
+      )
+      const colors = new Set(gif.screens.flatMap(screen =>
+        Array.from({ length: 4096 }, (_, i) => screen.readUIntBE(i * 3, 3)))).size
       t.ok(colors <= before, `${colors} colours in ${maxBytes} bytes`)
       before = colors
     }
   })
 
   await t.test('with more palettes where one is too few colours and there is room', async t => {
-    const fade = await rawPicture(64, 64, 24, (x, y, k) => [k * 10, x * 4 * k / 24, y * 4 * k / 24]).webp({ lossless: true, delay: 50 }).toBuffer()
+    const fade = await rawPicture(64, 64, 24, (x, y, k) => [k * 10, x * 4 * k / 24, y * 4 * k / 24])
+      .webp({ lossless: true, delay: 50 })
+      .toBuffer()
     const errors = []
     for (const maxBytes of [200_000, 20_000]) {
-      const { screens } = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(fade, 'contain'), maxBytes)
+      const {
+        screens
+      } = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(fade, 'contain'), maxBytes)
       t.equal(screens.length, 24)
       t.strictSame([...screens[0]!.subarray(0, 3)], BLACK)
-      errors.push(screens.reduce((sum, screen, k) => sum + screen.reduce((sum, value, i) => sum + (value - [k * 10, (i / 3 | 0) % 64 * 4 * k / 24, (i / 192 | 0) * 4 * k / 24][i % 3]!) ** 2, 0), 0) / 24 / 12_288)
+      errors.push(
+        screens.reduce(
+          (sum, screen, k) => sum +
+            screen.reduce(
+              (sum, value, i) => sum +
+                (value - [k * 10, (i / 3 | 0) % 64 * 4 * k / 24, (i / 192 | 0) * 4 * k / 24][i % 3]!) ** 2,
+              0
+            ),
+          0
+        ) / 24 / 12_288
+      )
     }
     t.ok(errors[0]! < 20 && errors[0]! < errors[1]! / 2, `mean squared errors ${errors}`)
   })
 
-  await t.test('with every frame of a restless GIF, in at least as many colours as gifsicle reaches in so many bytes', async t => {
-    const plasma = await readFile(new URL('../../cases/plasma250.gif', import.meta.url))
-    for (const [maxBytes, colors] of [[KIB96, 7], [82_772, 6], [75_403, 5], [63_616, 4], [57_733, 3]] as const) {
-      const gif = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(plasma, 'contain'), maxBytes)
-      t.strictSame(gif.delaysCs, Array(250).fill(3))
-      const seen = new Set(gif.screens.flatMap(screen => [...colorsOf(screen)]))
-      t.ok(seen.size >= colors, `${seen.size} colours in ${maxBytes} bytes`)
-      t.ok(gif.screens.filter(screen => colorsOf(screen).size >= colors).length > 200, 'in most of its frames')
+  await t.test(
+    'with every frame of a restless GIF, in at least as many colours as gifsicle reaches in so many bytes',
+    async t => {
+      const plasma = await readFile(new URL('../../cases/plasma250.gif', import.meta.url))
+      for (const [maxBytes, colors] of [[KIB96, 7], [82_772, 6], [75_403, 5], [63_616, 4], [57_733, 3]] as const) {
+        const gif = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(plasma, 'contain'), maxBytes)
+        t.strictSame(gif.delaysCs, Array(250).fill(3))
+        const seen = new Set(gif.screens.flatMap(screen => [...colorsOf(screen)]))
+        t.ok(seen.size >= colors, `${seen.size} colours in ${maxBytes} bytes`)
+        t.ok(gif.screens.filter(screen => colorsOf(screen).size >= colors).length > 200, 'in most of its frames')
+      }
     }
-  })
+  )
 
   await t.test('with neighbours merged for noise, and the time of all', async t => {
     for (const [frames, maxBytes] of [[500, KIB96], [60, 4000]] as const) {
-      const { facts, renditions: [made] } = await createPictures({ sizes: ['64x64'], maxBytes }).read(noise(frames), 'contain')
+      const {
+        facts,
+        renditions: [made]
+      } = await createPictures({ sizes: ['64x64'], maxBytes }).read(noise(frames), 'contain')
       const { delaysCs } = readGif(made!.bytes)
       t.equal(facts.frames, frames)
-      t.ok(made!.frames < frames && made!.frames > 1 && made!.bytes.length <= maxBytes, `${made!.frames} frames, ${made!.bytes.length} bytes`)
+      t.ok(
+        made!.frames < frames && made!.frames > 1 && made!.bytes.length <= maxBytes,
+        `${made!.frames} frames, ${made!.bytes.length} bytes`
+      )
       t.strictSame([delaysCs.length, delaysCs.reduce((a, b) => a + b) * 10], [made!.frames, facts.duration_ms])
     }
   })
@@ -157,14 +228,36 @@ t.test('a rendition is as good as fits', async t => {
 
   await t.test('in the colours it has, where they are few', async t => {
     const colors = Array.from({ length: 200 }, (_, i): Color => [i, i * 7 & 255, i * 13 & 255])
-    const gif = checked(t, await pictures.read(handGif({ width: 64, height: 64, palette: colors, netscape: 0, frames: [0, 1, 2].map(k => ({ index: (x: number, y: number) => (x * 3 + y * 5 + k * 11) % 200 })) }), 'contain'))
-    for (const [k, x, y] of [[0, 0, 0], [1, 17, 40], [2, 63, 63], [2, 5, 9]] as const) t.strictSame(colorAt(gif, k, x, y), colors[(x * 3 + y * 5 + k * 11) % 200])
+    const gif = checked(
+      t,
+      await pictures.read(
+        handGif({
+          width: 64,
+          height: 64,
+          palette: colors,
+          netscape: 0,
+          frames: [0, 1, 2].map(k => ({ index: (x: number, y: number) => (x * 3 + y * 5 + k * 11) % 200 }))
+        }),
+        'contain'
+      )
+    )
+    for (const [k, x, y] of [[0, 0, 0], [1, 17, 40], [2, 63, 63], [2, 5, 9]] as const) {
+      t.strictSame(colorAt(gif, k, x, y), colors[(x * 3 + y * 5 + k * 11) % 200])
+    }
   })
 })
 
 t.test('several sizes come of one decoding', async t => {
-  const { renditions } = await createPictures({ sizes: ['64x64', '32x16', '128x96'], maxBytes: KIB96 }).read(await rawPicture(200, 150, 2, (_x, _y, k) => k ? RED : BLUE).gif({ delay: [20, 30] }).toBuffer(), 'fill')
-  t.strictSame(renditions.map(({ size, bytes }) => [size, readGif(bytes).width, readGif(bytes).height, readGif(bytes).delaysCs]), [['64x64', 64, 64, [2, 3]], ['32x16', 32, 16, [2, 3]], ['128x96', 128, 96, [2, 3]]])
+  const {
+    renditions
+  } = await createPictures({ sizes: ['64x64', '32x16', '128x96'], maxBytes: KIB96 }).read(
+    await rawPicture(200, 150, 2, (_x, _y, k) => k ? RED : BLUE).gif({ delay: [20, 30] }).toBuffer(),
+    'fill'
+  )
+  t.strictSame(
+    renditions.map(({ size, bytes }) => [size, readGif(bytes).width, readGif(bytes).height, readGif(bytes).delaysCs]),
+    [['64x64', 64, 64, [2, 3]], ['32x16', 32, 16, [2, 3]], ['128x96', 128, 96, [2, 3]]]
+  )
 })
 
 t.test('a picture is whole or refused', async t => {
@@ -180,28 +273,58 @@ t.test('a picture is whole or refused', async t => {
     ['animated WebP', await rawPicture(100, 100, 3, shade).webp({ delay: 50 }).toBuffer(), 0]
   ]
   for (const [name, bytes, tail] of whole) {
-    t.match(await pictures.read(Buffer.concat([bytes, Buffer.alloc(300)]), 'contain'), { facts: { width: 100, height: 100 } }, `${name} with zeros after it`)
+    t.match(
+      await pictures.read(Buffer.concat([bytes, Buffer.alloc(300)]), 'contain'),
+      { facts: { width: 100, height: 100 } },
+      `${name} with zeros after it`
+    )
     if (name.includes('GIF')) {
       const comment = Buffer.of(0x21, 0xfe, 1, 0, 0)
-      t.match(await pictures.read(Buffer.concat([bytes.subarray(0, -1), comment, bytes.subarray(-1), Buffer.alloc(300)]), 'contain'), { facts: { width: 100, height: 100 } }, `${name} with a comment before its end and zeros after it`)
+      t.match(
+        await pictures.read(
+          Buffer.concat([bytes.subarray(0, -1), comment, bytes.subarray(-1), Buffer.alloc(300)]),
+          'contain'
+        ),
+        { facts: { width: 100, height: 100 } },
+        `${name} with a comment before its end and zeros after it`
+      )
     }
     for (let i = 0; i < 40; i++) {
       const length = Math.floor((bytes.length - tail) * i / 40)
-      await t.rejects(pictures.read(bytes.subarray(0, length), 'contain'), refused, `${name}: ${length} of ${bytes.length} bytes`)
+      await t.rejects(
+        pictures.read(bytes.subarray(0, length), 'contain'),
+        refused,
+        `${name}: ${length} of ${bytes.length} bytes`
+      )
     }
-    await t.rejects(pictures.read(bytes.subarray(0, bytes.length - tail - 1), 'contain'), refused, `${name} without its last byte`)
+    await t.rejects(
+      pictures.read(bytes.subarray(0, bytes.length - tail - 1), 'contain'),
+      refused,
+      `${name} without its last byte`
+    )
   }
 })
 
 t.test('whatever is done to the bytes, they are a picture or refused', async t => {
   const random = seeded(23)
   const shade = (x: number, y: number, k: number) => [x * 8, y * 8, k * 80]
-  const whole = await Promise.all([rawPicture(20, 20, 3, shade).gif(), rawPicture(20, 20, 1, shade).png(), rawPicture(20, 20, 1, shade).jpeg(), rawPicture(20, 20, 3, shade).webp()].map(picture => picture.toBuffer()))
+  const whole = await Promise.all(
+    [
+      rawPicture(20, 20, 3, shade).gif(),
+      rawPicture(20, 20, 1, shade).png(),
+      rawPicture(20, 20, 1, shade).jpeg(),
+      rawPicture(20, 20, 3, shade).webp()
+    ].map(
+      picture => picture.toBuffer()
+    )
+  )
   let taken = 0
   for (let run = 0; run < 800; run++) {
     const bytes = Buffer.from(whole[run % 4]!)
     for (let i = 0; i <= run % 3; i++) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256)
-    const picture = await pictures.read(bytes, 'contain').catch((error: unknown) => { if ((error as Error).message !== refused.message) throw error })
+    const picture = await pictures.read(bytes, 'contain').catch((error: unknown) => {
+      if ((error as Error).message !== refused.message) throw error
+    })
     if (!picture) continue
     taken++
     readGif(picture.renditions[0]!.bytes)
@@ -218,15 +341,38 @@ t.test('E10: bombs are refused, or decoded within bounds', async t => {
     block.writeUInt32BE(crc(body), body.length + 4)
     return block
   }
-  const png = (width: number, height: number, { depth = 8, color = 0, interlace = 0, rows = height, extra = [] as Buffer[], data }: { depth?: number, color?: number, interlace?: number, rows?: number, extra?: Buffer[], data?: Buffer } = {}) => {
+  const png = (
+    width: number,
+    height: number,
+    {
+      depth = 8,
+      color = 0,
+      interlace = 0,
+      rows = height,
+      extra = [] as Buffer[],
+      data
+    }: { depth?: number, color?: number, interlace?: number, rows?: number, extra?: Buffer[], data?: Buffer } = {}
+  ) => {
     const head = Buffer.alloc(13)
     head.writeUInt32BE(width)
     head.writeUInt32BE(height, 4)
     head.set([depth, color, 0, 0, interlace], 8)
     const bytes = Math.ceil(width * depth * (color === 2 ? 3 : color === 6 ? 4 : 1) / 8) + 1
-    return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', head), ...extra, chunk('IDAT', data ?? deflateSync(Buffer.alloc(bytes * rows), { level: 9 })), chunk('IEND', Buffer.alloc(0))])
+    return Buffer.concat([
+      Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
+      chunk('IHDR', head),
+      ...extra,
+      chunk('IDAT', data ?? deflateSync(Buffer.alloc(bytes * rows), { level: 9 })),
+      chunk('IEND', Buffer.alloc(0))
+    ])
   }
-  const gif = (width: number, height: number, frames: number) => handGif({ width, height, palette: PALETTE, netscape: 0, frames: Array.from({ length: frames }, () => ({ width: 1, height: 1, index: () => 1 })) })
+  const gif = (width: number, height: number, frames: number) => handGif({
+    width,
+    height,
+    palette: PALETTE,
+    netscape: 0,
+    frames: Array.from({ length: frames }, () => ({ width: 1, height: 1, index: () => 1 }))
+  })
   const jpeg = await rawPicture(64, 64, 1, x => [x, x, x]).jpeg().toBuffer()
   const webp = await rawPicture(64, 64, 2, (x, y, k) => [x, y, k * 99]).webp().toBuffer()
   const resized = (bytes: Buffer, at: number, values: number[]) => {
@@ -245,9 +391,25 @@ t.test('E10: bombs are refused, or decoded within bounds', async t => {
     ['PNG of 0×0', png(0, 0, { data: deflateSync(Buffer.alloc(9)) }), 'refused'],
     ['PNG of 16,385×1', png(16_385, 1), 'refused'],
     ['PNG with fewer rows than it says', png(500, 500, { rows: 250 }), 'refused'],
-    ['PNG whose data unpack to more than it has', png(10, 10, { data: deflateSync(Buffer.alloc(50_000_000)) }), 'taken'],
-    ['PNG with a text that unpacks to 50 MB', png(10, 10, { extra: [chunk('zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))] }), 'taken'],
-    ['PNG with a profile that unpacks to 50 MB', png(10, 10, { extra: [chunk('iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))] }), 'taken'],
+    [
+      'PNG whose data unpack to more than it has',
+      png(10, 10, { data: deflateSync(Buffer.alloc(50_000_000)) }),
+      'taken'
+    ],
+    [
+      'PNG with a text that unpacks to 50 MB',
+      png(10, 10, {
+        extra: [chunk('zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))]
+      }),
+      'taken'
+    ],
+    [
+      'PNG with a profile that unpacks to 50 MB',
+      png(10, 10, {
+        extra: [chunk('iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))]
+      }),
+      'taken'
+    ],
     ['PNG with data that are not deflated', png(100, 100, { data: Buffer.alloc(1000, 7) }), 'refused'],
     ['interlaced PNG of 4,000×4,000', png(4000, 4000, { interlace: 1, rows: 8000 }), 'taken'],
     ['GIF of 65,535×65,535, one pixel drawn', gif(65_535, 65_535, 1), 'refused'],
@@ -257,14 +419,24 @@ t.test('E10: bombs are refused, or decoded within bounds', async t => {
     ['GIF of 447×447, 1,000 frames of a pixel', gif(447, 447, 1000), 'taken'],
     ['GIF of 10,000 frames of a pixel', gif(1, 1, 10_000), 'refused'],
     ['GIF of 1,001 frames', gif(2, 2, 1001), 'refused'],
-    ['GIF that ends drawing before all its pixels', handGif({ width: 50, height: 50, palette: PALETTE, frames: [{ index: () => 1, missing: 1000 }] }), 'refused'],
+    [
+      'GIF that ends drawing before all its pixels',
+      handGif({ width: 50, height: 50, palette: PALETTE, frames: [{ index: () => 1, missing: 1000 }] }),
+      'refused'
+    ],
     ['GIF without a frame', gif(50, 50, 0), 'refused'],
     ['JPEG that says 65,535×65,535', resized(jpeg, frame + 5, [0xff, 0xff, 0xff, 0xff]), 'refused'],
     ['JPEG that says 7,000×7,000', resized(jpeg, frame + 5, [0x1b, 0x58, 0x1b, 0x58]), 'refused'],
     ['JPEG of no rows', resized(jpeg, frame + 5, [0, 0]), 'refused'],
     ['WebP whose canvas is 16,777,216 square', resized(webp, 24, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), 'refused'],
     ['WebP whose canvas is 16,383 square', resized(webp, 24, [0xfe, 0x3f, 0, 0xfe, 0x3f, 0]), 'refused'],
-    ['SVG that repeats itself', Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">${'<g>'.repeat(1000)}${'</g>'.repeat(1000)}</svg>`), 'refused'],
+    [
+      'SVG that repeats itself',
+      Buffer.from(
+        `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">${'<g>'.repeat(1000)}${'</g>'.repeat(1000)}</svg>`
+      ),
+      'refused'
+    ],
     ['TIFF', Buffer.from('II*\0\x08\0\0\0\0\0\0\0\0\0', 'latin1'), 'refused'],
     ['nothing', Buffer.alloc(0), 'refused']
   ]

@@ -13,13 +13,17 @@ const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
 const later = { statusCode: 503, message: 'Service is out of resources', retryAfter: 5 }
 /** A pool takes the bytes away. */
 const copy = (bytes: Uint8Array) => Buffer.from(new Uint8Array(bytes))
-const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255]).gif({ effort: 1 }).toBuffer()
+const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255])
+  .gif({ effort: 1 })
+  .toBuffer()
 
 t.test('gives what is read in this thread, and refuses what is refused', async t => {
   const pool = createPicturePool(options, { program })
   t.teardown(pool.close)
   const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
-  for (const bytes of [gif, still]) t.strictSame(await pool.read(copy(bytes), 'cover'), await createPictures(options).read(copy(bytes), 'cover'))
+  for (const bytes of [gif, still]) {
+    t.strictSame(await pool.read(copy(bytes), 'cover'), await createPictures(options).read(copy(bytes), 'cover'))
+  }
   await t.rejects(pool.read(Buffer.from('no picture'), 'contain'), refused)
   await t.rejects(pool.read(copy(still.subarray(0, 1000)), 'contain'), refused)
 })
@@ -31,7 +35,9 @@ t.test('pictures are read as many at once as is allowed, and all of them', async
   const order: number[] = []
   const most: number[] = []
   await Promise.all([0, 1, 2, 3, 4].map(async i => {
-    await (i === 2 ? t.rejects(pool.read(Buffer.from('no picture'), 'contain'), refused) : pool.read(copy(bytes), 'contain'))
+    await (i === 2
+      ? t.rejects(pool.read(Buffer.from('no picture'), 'contain'), refused)
+      : pool.read(copy(bytes), 'contain'))
     most.push(sharp.counters().process)
     order.push(i)
   }))
@@ -51,18 +57,36 @@ t.test('meanwhile this thread has next to nothing to do', async t => {
   t.ok(utilization < 0.3, `${Math.round(utilization * 100)} %`)
 })
 
-t.test('a picture that takes too long is refused if the process computed meanwhile, and else may be sent again; the next one gets a thread', async t => {
-  const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).jpeg().toBuffer()
-  const limits = [{ name: 'the whole', limit: { wholeMs: 1 } as PictureTimes, bytes: slow }, { name: 'decoding a GIF', limit: { decodeSeconds: 1e-6 }, bytes: slow }, { name: 'decoding a JPEG', limit: { decodeSeconds: 1e-6 }, bytes: still }]
-  for (const { name, limit, bytes } of limits) {
-    for (const [share, statusCode] of [[0, 503], [0.79, 503], [0.81, 400]] as const) {
-      let ms = 0
-      const pool = createPicturePool(options, { program, threads: 1, ...limit, cpuMs: () => (ms += share * (limit.wholeMs ?? 0.001)) })
-      t.teardown(pool.close)
-      for (let i = 0; i < 2; i++) await t.rejects(pool.read(copy(bytes), 'contain'), { message: statusCode === 503 ? later.message : refused.message }, `${name}, of which it computed ${share}`)
+t.test(
+  'a picture that takes too long is refused if the process computed meanwhile, and else may be sent again; the next one gets a thread',
+  async t => {
+    const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).jpeg().toBuffer()
+    const limits = [
+      { name: 'the whole', limit: { wholeMs: 1 } as PictureTimes, bytes: slow },
+      { name: 'decoding a GIF', limit: { decodeSeconds: 1e-6 }, bytes: slow },
+      { name: 'decoding a JPEG', limit: { decodeSeconds: 1e-6 }, bytes: still }
+    ]
+    for (const { name, limit, bytes } of limits) {
+      for (const [share, statusCode] of [[0, 503], [0.79, 503], [0.81, 400]] as const) {
+        let ms = 0
+        const pool = createPicturePool(options, {
+          program,
+          threads: 1,
+          ...limit,
+          cpuMs: () => (ms += share * (limit.wholeMs ?? 0.001))
+        })
+        t.teardown(pool.close)
+        for (let i = 0; i < 2; i++) {
+          await t.rejects(
+            pool.read(copy(bytes), 'contain'),
+            { message: statusCode === 503 ? later.message : refused.message },
+          `${name}, of which it computed ${share}`
+          )
+        }
+      }
     }
   }
-})
+)
 
 t.test('what is read while the pool closes is no fault of the picture', async t => {
   const pool = createPicturePool(options, { program, threads: 1 })

@@ -3,8 +3,44 @@ import t, { type Test } from 'tap'
 import { ServiceError } from '../../../services/errors.js'
 import { createScrubber } from '../../../services/pictures/scrub/index.js'
 import {
-  anmf, besidePixels, EOI, exif, fctl, generator, gifApplication, gifComment, gifControl, gifHeader, gifHeaderBytes, gifImage, gifPlainText, gifWith, gifXmp, ihdr, jpegWith, jpegWithRestarts, noise,
-  PNG_SIGNATURE, pngChunk, pngWith, riffChunk, riffChunks, SECRET, segment, segmentOffset, sof, SOI, sos, subBlocks, TYPES, vp8, vp8l, vp8x, webp, webpWith, type Format
+  anmf,
+  besidePixels,
+  EOI,
+  exif,
+  fctl,
+  generator,
+  gifApplication,
+  gifComment,
+  gifControl,
+  gifHeader,
+  gifHeaderBytes,
+  gifImage,
+  gifPlainText,
+  gifWith,
+  gifXmp,
+  ihdr,
+  jpegWith,
+  jpegWithRestarts,
+  noise,
+  PNG_SIGNATURE,
+  pngChunk,
+  pngWith,
+  riffChunk,
+  riffChunks,
+  SECRET,
+  segment,
+  segmentOffset,
+  sof,
+  SOI,
+  sos,
+  subBlocks,
+  TYPES,
+  vp8,
+  vp8l,
+  vp8x,
+  webp,
+  webpWith,
+  type Format
 } from '../../pictures.js'
 import { scale } from '../../scale.js'
 
@@ -27,7 +63,13 @@ t.test('what tells more than the pixels is gone, the pixels and their colours ar
       t.equal(counted, frames)
       await looksTheSame(t, file, out)
       const { exif, xmp, iptc, comments, tifftagPhotoshop } = await sharp(out).metadata()
-      t.strictSame({ exif, xmp, iptc, comments, tifftagPhotoshop }, { exif: undefined, xmp: undefined, iptc: undefined, comments: undefined, tifftagPhotoshop: undefined })
+      t.strictSame({ exif, xmp, iptc, comments, tifftagPhotoshop }, {
+        exif: undefined,
+        xmp: undefined,
+        iptc: undefined,
+        comments: undefined,
+        tifftagPhotoshop: undefined
+      })
       t.ok(scrub(format, out).out.equals(out), 'a second time changes nothing')
       cutsDoNotMatter(t, format, file, out)
     })
@@ -56,12 +98,23 @@ t.test('the orientation alone stays', async t => {
 
 t.test('an orientation that is none, or not the first, does not stay', async t => {
   const plain = await noise(6, 4).jpeg().toBuffer()
-  const app1 = (...args: Parameters<typeof exif>) => segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), exif(...args)]))
+  const app1 = (...args: Parameters<typeof exif>) => segment(
+    0xe1,
+    Buffer.concat([Buffer.from('Exif\0\0'), exif(...args)])
+  )
   const orientationOf = async (file: Buffer) => (await sharp(scrub('jpeg', file).out).metadata()).orientation
   t.equal(await orientationOf(jpegWith(plain, [app1(6), app1(8)])), 6)
   t.equal(await orientationOf(jpegWith(plain, [app1(1), app1(8)])), undefined)
   t.equal(await orientationOf(jpegWith(plain, [app1(0), app1(8)])), 8, 'the first that names one')
-  for (const block of [exif(9), exif(6, { type: 4 }), exif(6, { count: 2 }), exif(6).subarray(0, 20), Buffer.from('II*\0\xff\xff\xff\xff', 'latin1'), Buffer.from('II*\0\x01\0\0\0', 'latin1'), Buffer.alloc(0)]) {
+  for (const block of [
+    exif(9),
+    exif(6, { type: 4 }),
+    exif(6, { count: 2 }),
+    exif(6).subarray(0, 20),
+    Buffer.from('II*\0\xff\xff\xff\xff', 'latin1'),
+    Buffer.from('II*\0\x01\0\0\0', 'latin1'),
+    Buffer.alloc(0)
+  ]) {
     const file = jpegWith(plain, [segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), block]))])
     t.equal(await orientationOf(file), undefined)
   }
@@ -76,13 +129,23 @@ t.test('a block with nothing but an orientation keeps it, however small', async 
   for (const rest of [0, 1, 4, 5]) {
     const block = Buffer.concat([directory, Buffer.alloc(rest)])
     const files: Array<[Format, Buffer]> = [
-      ['jpeg', jpegWith(await noise(6, 4).jpeg().toBuffer(), [segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), block]))])],
+      [
+        'jpeg',
+        jpegWith(await noise(6, 4).jpeg().toBuffer(), [segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), block]))])
+      ],
       ['png', pngWith(await noise(6, 4).png().toBuffer(), [pngChunk('eXIf', block)])],
-      ['webp', webp(vp8x(HAS_EXIF, 6, 4), riffChunks(await noise(6, 4).webp().toBuffer())[0]!, riffChunk('EXIF', block))]
+      [
+        'webp',
+        webp(vp8x(HAS_EXIF, 6, 4), riffChunks(await noise(6, 4).webp().toBuffer())[0]!, riffChunk('EXIF', block))
+      ]
     ]
     for (const [format, file] of files) {
       const { out } = scrub(format, file)
-      t.equal((await sharp(out).metadata()).orientation, (await sharp(file).metadata()).orientation, `${format} ${block.length}`)
+      t.equal(
+        (await sharp(out).metadata()).orientation,
+        (await sharp(file).metadata()).orientation,
+        `${format} ${block.length}`
+      )
       t.ok(scrub(format, out).out.equals(out))
     }
   }
@@ -138,7 +201,9 @@ t.test('damage', async t => {
 t.test('cut short anywhere, nothing is whole; but for a GIF that lacks its trailer', async t => {
   for (const { format, name, file } of await small()) {
     const whole: number[] = []
-    for (let length = 0; length < file.length; length++) if (accepts(format, file.subarray(0, length))) whole.push(length)
+    for (let length = 0; length < file.length; length++) {
+      if (accepts(format, file.subarray(0, length))) whole.push(length)
+    }
     t.same(whole, format === 'gif' ? wholeGifs(file) : [], `${format}: ${name}`)
   }
 })
@@ -166,7 +231,9 @@ t.test(`${MUTANTS} mutants: refused as damaged or passed at their length, withou
       if (!again?.equals(out)) strays.push(`${label}: differs by its chunks`)
       if (!attempt(format, out, out.length)?.equals(out)) strays.push(`${label}: is not at rest`)
       if (besidePixels(format, out).includes(SECRET)) strays.push(`${label}: tells`)
-      if (below(6) === 0 && ++seen.compared && !await decodesAlike(mutant, out)) strays.push(`${label}: looks different`)
+      if (below(6) === 0 && ++seen.compared && !await decodesAlike(mutant, out)) {
+        strays.push(`${label}: looks different`)
+      }
     } catch (error) {
       strays.push(`${label}: ${error instanceof Error ? error.stack : error}`)
     }
@@ -176,7 +243,10 @@ t.test(`${MUTANTS} mutants: refused as damaged or passed at their length, withou
   t.ok(seen.passed > MUTANTS / 10 && seen.refused > MUTANTS / 10 && seen.compared > MUTANTS / 100)
 })
 
-function scrub (format: Format, file: Buffer, size: number | (() => number) = file.length): { out: Buffer, frames: number } {
+function scrub (format: Format, file: Buffer, size: number | (() => number) = file.length): {
+  out: Buffer
+  frames: number
+} {
   const scrubber = createScrubber(TYPES[format])
   const bytes = Buffer.from(file)
   const out: Buffer[] = []
@@ -194,7 +264,9 @@ function attempt (format: Format, file: Buffer, size: number): Buffer | undefine
   try {
     return scrub(format, file, size).out
   } catch (error) {
-    if (error instanceof ServiceError && error.statusCode === REFUSAL.statusCode && error.message === REFUSAL.message) return undefined
+    if (error instanceof ServiceError && error.statusCode === REFUSAL.statusCode && error.message === REFUSAL.message) {
+      return undefined
+    }
     throw error
   }
 }
@@ -213,10 +285,18 @@ function cutsDoNotMatter (t: Test, format: Format, file: Buffer, out: Buffer): v
 }
 
 async function looksTheSame (t: Test, before: Buffer, after: Buffer): Promise<void> {
-  const [{ data: a, info: was }, { data: b, info: is }] = await Promise.all([before, after].map(file => sharp(file, { animated: true }).raw().toBuffer({ resolveWithObject: true }))) as [Decoded, Decoded]
+  const [
+    { data: a, info: was }, { data: b, info: is }
+  ] = await Promise.all([before, after].map(file =>
+    sharp(file, { animated: true }).raw().toBuffer({ resolveWithObject: true }))) as [
+    Decoded, Decoded
+  ]
   t.same(is, was)
   t.ok(a.equals(b), 'every pixel')
-  const keys = ['width', 'height', 'pages', 'delay', 'loop', 'space', 'channels', 'depth', 'hasAlpha', 'icc', 'isProgressive', 'background'] as const
+  const keys = [
+    'width', 'height', 'pages', 'delay', 'loop', 'space', 'channels', 'depth', 'hasAlpha', 'icc', 'isProgressive',
+    'background'
+  ] as const
   const [had, has] = await Promise.all([before, after].map(file => sharp(file).metadata())) as [Metadata, Metadata]
   for (const key of keys) t.same(has[key], had[key], key)
 }
@@ -225,7 +305,8 @@ interface Decoded { data: Buffer, info: OutputInfo }
 
 /** Whether what could be decoded before can be after, to the same pixels. */
 async function decodesAlike (before: Buffer, after: Buffer): Promise<boolean> {
-  const decoded = (file: Buffer) => sharp(file, { animated: true, failOn: 'error' }).raw().toBuffer().catch(() => undefined)
+  const decoded = (file: Buffer) => sharp(file, { animated: true, failOn: 'error' }).raw().toBuffer().catch(() =>
+    undefined)
   const was = await decoded(before)
   return was === undefined || was.equals(await decoded(after) ?? Buffer.alloc(0))
 }
@@ -236,22 +317,59 @@ async function fixtures (): Promise<Fixture[]> {
 
 const XMP = `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description>${SECRET}</rdf:Description></rdf:RDF></x:xmpmeta>`
 
-const described = (image: Sharp) => image.withExif({ IFD0: { Copyright: SECRET }, IFD3: { GPSLatitude: '51/1 30/1 3230/100' } }).withXmp(XMP)
+const described = (image: Sharp) => image
+  .withExif({ IFD0: { Copyright: SECRET }, IFD3: { GPSLatitude: '51/1 30/1 3230/100' } })
+  .withXmp(
+    XMP
+  )
 
 async function pngs (): Promise<Fixture[]> {
   const plain = await noise(16, 12).png().toBuffer()
   const telling = [
-    pngChunk('tEXt', `Comment\0${SECRET}`), pngChunk('zTXt', `Comment\0\0${SECRET}`), pngChunk('iTXt', `XML:com.adobe.xmp\0\0\0\0\0${XMP}`), pngChunk('eXIf', exif(1)), pngChunk('tIME', SECRET.slice(0, 7)),
+    pngChunk('tEXt', `Comment\0${SECRET}`),
+    pngChunk('zTXt', `Comment\0\0${SECRET}`),
+    pngChunk('iTXt', `XML:com.adobe.xmp\0\0\0\0\0${XMP}`),
+    pngChunk('eXIf', exif(1)),
+    pngChunk('tIME', SECRET.slice(0, 7)),
     pngChunk('prVt', SECRET), pngChunk('tEXt'), pngChunk('gAMA', `\0\0\xb1\x8f${SECRET}`)
   ]
   return [
-    { format: 'png', name: 'as sharp writes it', file: await described(noise(16, 12).withIccProfile('p3')).png().toBuffer() },
+    {
+      format: 'png',
+      name: 'as sharp writes it',
+      file: await described(noise(16, 12).withIccProfile('p3')).png().toBuffer()
+    },
     { format: 'png', name: 'every kind of chunk, before the pixels', file: pngWith(plain, telling) },
     { format: 'png', name: 'every kind of chunk, after the pixels', file: pngWith(plain, [], telling) },
     { format: 'png', name: 'bytes after the end', file: pngWith(plain, [], [], SECRET) },
-    { format: 'png', name: 'a palette with transparency, interlaced', file: pngWith(await noise(16, 12, { channels: 4 }).png({ palette: true, colours: 16, progressive: true }).toBuffer(), [pngChunk('tEXt', `a\0${SECRET}`)]) },
-    { format: 'png', name: 'a chunk that is longer than a segment', file: pngWith(plain, [pngChunk('tEXt', `a\0${SECRET.repeat(9000)}`), pngChunk('eXIf', Buffer.concat([exif(1), Buffer.alloc(80_000, SECRET)]))]) },
-    { format: 'png', name: 'an animation', file: pngWith(plain, [pngChunk('acTL', Buffer.from([0, 0, 0, 1, 0, 0, 0, 0])), fctl(16, 12), pngChunk('tEXt', `a\0${SECRET}`)], [fctl(16, 12), pngChunk('fdAT', Buffer.alloc(20))]) }
+    {
+      format: 'png',
+      name: 'a palette with transparency, interlaced',
+      file: pngWith(
+        await noise(16, 12, { channels: 4 }).png({ palette: true, colours: 16, progressive: true }).toBuffer(),
+        [pngChunk('tEXt', `a\0${SECRET}`)]
+      )
+    },
+    {
+      format: 'png',
+      name: 'a chunk that is longer than a segment',
+      file: pngWith(
+        plain,
+        [
+          pngChunk('tEXt', `a\0${SECRET.repeat(9000)}`),
+          pngChunk('eXIf', Buffer.concat([exif(1), Buffer.alloc(80_000, SECRET)]))
+        ]
+      )
+    },
+    {
+      format: 'png',
+      name: 'an animation',
+      file: pngWith(
+        plain,
+        [pngChunk('acTL', Buffer.from([0, 0, 0, 1, 0, 0, 0, 0])), fctl(16, 12), pngChunk('tEXt', `a\0${SECRET}`)],
+        [fctl(16, 12), pngChunk('fdAT', Buffer.alloc(20))]
+      )
+    }
   ]
 }
 
@@ -259,8 +377,14 @@ async function jpegs (): Promise<Fixture[]> {
   const plain = await noise(24, 16).jpeg().toBuffer()
   const progressive = await noise(24, 16).jpeg({ progressive: true }).toBuffer()
   const telling = [
-    segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), exif(1)])), segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${XMP}`), segment(0xe1, `http://ns.adobe.com/xmp/extension/\0${SECRET}`),
-    segment(0xe0, `JFXX\0\x10${SECRET}`), segment(0xe2, `MPF\0MM\0*${SECRET}`), segment(0xec, `Ducky\0${SECRET}`), segment(0xed, `Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x10\x1c\x02\x78\0\x0b${SECRET}`), segment(0xee, `Adobe${SECRET.slice(0, 5)}`),
+    segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), exif(1)])),
+    segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${XMP}`),
+    segment(0xe1, `http://ns.adobe.com/xmp/extension/\0${SECRET}`),
+    segment(0xe0, `JFXX\0\x10${SECRET}`),
+    segment(0xe2, `MPF\0MM\0*${SECRET}`),
+    segment(0xec, `Ducky\0${SECRET}`),
+    segment(0xed, `Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x10\x1c\x02\x78\0\x0b${SECRET}`),
+    segment(0xee, `Adobe${SECRET.slice(0, 5)}`),
     segment(0xfe, SECRET), segment(0xfe, ''), segment(0xef, SECRET)
   ]
   const jfif = (thumbnail: string) => segment(0xe0, `JFIF\0\x01\x02\0\0\x01\0\x01${thumbnail}`)
@@ -276,10 +400,30 @@ async function jpegs (): Promise<Fixture[]> {
     ['a thumbnail in JFIF', jpegWith(bare, [jfif(`\x02\x02${SECRET}0`)])],
     ['something behind JFIF', jpegWith(bare, [jfif(`\0\0${SECRET}`)])],
     ['Adobe and more, in a picture that needs it', longerAdobe(cmyk)],
-    ['fill bytes everywhere', Buffer.concat([SOI, Buffer.alloc(70_000, 0xff), telling[0]!, Buffer.from([0xff]), bare.subarray(2, -2), Buffer.alloc(9, 0xff), EOI])],
+    [
+      'fill bytes everywhere',
+      Buffer.concat([
+        SOI,
+        Buffer.alloc(70_000, 0xff),
+        telling[0]!,
+        Buffer.from([0xff]),
+        bare.subarray(2, -2),
+        Buffer.alloc(9, 0xff),
+        EOI
+      ])
+    ],
     ['bytes after the end', jpegWith(plain, [], SECRET)],
     ['another picture after the end', Buffer.concat([plain, jpegWith(plain, telling)])],
-    ['segments as long as can be', jpegWith(plain, [segment(0xfe, SECRET.repeat(5957)), segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), exif(1), Buffer.alloc(65_000, SECRET)]))])]
+    [
+      'segments as long as can be',
+      jpegWith(
+        plain,
+        [
+          segment(0xfe, SECRET.repeat(5957)),
+          segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), exif(1), Buffer.alloc(65_000, SECRET)]))
+        ]
+      )
+    ]
   ]
   return fixtures.map(([name, file]) => ({ format: 'jpeg', name, file }))
 }
@@ -299,22 +443,45 @@ function withinScans (jpeg: Buffer, extra: Buffer): Buffer {
 
 function longerAdobe (jpeg: Buffer): Buffer {
   const at = segmentOffset(jpeg, 0xee)
-  return Buffer.concat([jpeg.subarray(0, at), segment(0xee, Buffer.concat([jpeg.subarray(at + 4, at + 16), Buffer.from(SECRET)])), jpeg.subarray(at + 16)])
+  return Buffer.concat([
+    jpeg.subarray(0, at),
+    segment(0xee, Buffer.concat([jpeg.subarray(at + 4, at + 16), Buffer.from(SECRET)])),
+    jpeg.subarray(at + 16)
+  ])
 }
 
 async function gifs (): Promise<Fixture[]> {
   const still = await noise(12, 10).gif({ colours: 8 }).toBuffer()
   const moving = await noise(12, 10, { frames: 4 }).gif({ loop: 3, delay: [100, 50, 200, 40], colours: 8 }).toBuffer()
   const profile = gifApplication('ICCRGBG1012', 'profile', Buffer.alloc(255, 1))
-  const telling = [gifComment(SECRET, SECRET), gifComment(), Buffer.from([0x21, 0xaa, 0]), gifApplication('MAGPIE  1.0', SECRET), gifXmp(XMP), gifPlainText(SECRET), gifApplication('MAGPIE', SECRET), gifApplication('NETSCAPE2.0', SECRET), profile]
+  const telling = [
+    gifComment(SECRET, SECRET),
+    gifComment(),
+    Buffer.from([0x21, 0xaa, 0]),
+    gifApplication('MAGPIE  1.0', SECRET),
+    gifXmp(XMP),
+    gifPlainText(SECRET),
+    gifApplication('MAGPIE', SECRET),
+    gifApplication('NETSCAPE2.0', SECRET),
+    profile
+  ]
   return [
     { format: 'gif', name: 'one frame, every kind of block first', file: gifWith(still, telling) },
     { format: 'gif', name: 'one frame, every kind of block last', file: gifWith(still, [], telling) },
-    { format: 'gif', name: 'frames, every kind of block first and last', file: gifWith(moving, telling, telling), frames: 4 },
+    {
+      format: 'gif',
+      name: 'frames, every kind of block first and last',
+      file: gifWith(moving, telling, telling),
+      frames: 4
+    },
     { format: 'gif', name: 'bytes after the end', file: gifWith(moving, [], [], SECRET), frames: 4 },
     { format: 'gif', name: 'XMP alone', file: gifWith(moving, [gifXmp(XMP)]), frames: 4 },
     { format: 'gif', name: 'without a trailer', file: gifWith(moving, [], telling).subarray(0, -1), frames: 4 },
-    { format: 'gif', name: 'a control block with more', file: gifWith(still, [Buffer.concat([Buffer.from([0x21, 0xf9]), subBlocks('\0\x0a\0\0', SECRET)])]) }
+    {
+      format: 'gif',
+      name: 'a control block with more',
+      file: gifWith(still, [Buffer.concat([Buffer.from([0x21, 0xf9]), subBlocks('\0\x0a\0\0', SECRET)])])
+    }
   ]
 }
 
@@ -323,17 +490,47 @@ async function webps (): Promise<Fixture[]> {
   const lossless = await noise(16, 12).webp({ lossless: true }).toBuffer()
   const translucent = await noise(15, 11, { channels: 4 }).webp().toBuffer()
   const moving = await noise(16, 12, { frames: 3 }).webp({ loop: 2, delay: [100, 50, 200] }).toBuffer()
-  const telling = [riffChunk('EXIF', exif(1)), riffChunk('XMP ', XMP), riffChunk('note', SECRET), riffChunk('EXIF', exif(3))]
+  const telling = [
+    riffChunk('EXIF', exif(1)),
+    riffChunk('XMP ', XMP),
+    riffChunk('note', SECRET),
+    riffChunk('EXIF', exif(3))
+  ]
   const extended = webp(vp8x(0, 16, 12), riffChunks(lossy)[0]!)
   return [
-    { format: 'webp', name: 'as sharp writes it', file: await described(noise(16, 12).withIccProfile('p3')).webp().toBuffer() },
+    {
+      format: 'webp',
+      name: 'as sharp writes it',
+      file: await described(noise(16, 12).withIccProfile('p3')).webp().toBuffer()
+    },
     { format: 'webp', name: 'lossy, every kind of chunk', file: webpWith(extended, HAS_EXIF | HAS_XMP, telling) },
     { format: 'webp', name: 'every kind of chunk, unannounced', file: webpWith(extended, 0, telling) },
-    { format: 'webp', name: 'no extended header, every kind of chunk', file: webp(...riffChunks(lossless), ...telling) },
-    { format: 'webp', name: 'transparent, every kind of chunk, bytes after the end', file: webpWith(translucent, HAS_EXIF | HAS_XMP, telling, SECRET) },
-    { format: 'webp', name: 'frames, every kind of chunk', file: webpWith(moving, HAS_EXIF | HAS_XMP, telling), frames: 3 },
-    { format: 'webp', name: 'EXIF announced, but not there', file: webpWith(extended, HAS_EXIF, [riffChunk('XMP ', XMP)]) },
-    { format: 'webp', name: 'EXIF that is longer than a segment', file: webpWith(extended, HAS_EXIF, [riffChunk('EXIF', Buffer.concat([exif(1), Buffer.alloc(80_001, SECRET)]))]) },
+    {
+      format: 'webp',
+      name: 'no extended header, every kind of chunk',
+      file: webp(...riffChunks(lossless), ...telling)
+    },
+    {
+      format: 'webp',
+      name: 'transparent, every kind of chunk, bytes after the end',
+      file: webpWith(translucent, HAS_EXIF | HAS_XMP, telling, SECRET)
+    },
+    {
+      format: 'webp',
+      name: 'frames, every kind of chunk',
+      file: webpWith(moving, HAS_EXIF | HAS_XMP, telling),
+      frames: 3
+    },
+    {
+      format: 'webp',
+      name: 'EXIF announced, but not there',
+      file: webpWith(extended, HAS_EXIF, [riffChunk('XMP ', XMP)])
+    },
+    {
+      format: 'webp',
+      name: 'EXIF that is longer than a segment',
+      file: webpWith(extended, HAS_EXIF, [riffChunk('EXIF', Buffer.concat([exif(1), Buffer.alloc(80_001, SECRET)]))])
+    },
     { format: 'webp', name: 'bytes after the end', file: Buffer.concat([lossy, Buffer.from(SECRET)]) }
   ]
 }
@@ -341,17 +538,53 @@ async function webps (): Promise<Fixture[]> {
 /** Pictures with an Exif block that names this orientation. */
 async function turned (orientation: number): Promise<Fixture[]> {
   const image = noise(16, 10)
-  const [png, jpeg, webp] = await Promise.all([image.clone().png().toBuffer(), image.clone().jpeg().toBuffer(), image.clone().withMetadata({ orientation: 1 }).webp().toBuffer()])
+  const [
+    png, jpeg, webp
+  ] = await Promise.all([
+    image.clone().png().toBuffer(),
+    image.clone().jpeg().toBuffer(),
+    image.clone().withMetadata({ orientation: 1 }).webp().toBuffer()
+  ])
   const jfif = segmentOffset(jpeg, 0xdb)
   const app1 = (block: Buffer) => segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), block]))
   const plain = webpWithout(webp, 'EXIF')
   const list: Array<[Format, string, Buffer]> = [
     ['png', 'first', pngWith(png, [pngChunk('eXIf', exif(orientation))])],
-    ['png', 'big-endian, between texts', pngWith(png, [pngChunk('tEXt', `a\0${SECRET}`), pngChunk('eXIf', exif(orientation, { order: 'MM' })), pngChunk('tEXt', `a\0${SECRET}`)])],
-    ['jpeg', 'after JFIF', jpegWith(Buffer.concat([SOI, jpeg.subarray(jfif)]), [jpeg.subarray(2, jfif), app1(exif(orientation)), segment(0xfe, SECRET)])],
-    ['jpeg', 'first of all, big-endian', jpegWith(Buffer.concat([SOI, jpeg.subarray(jfif)]), [app1(exif(orientation, { order: 'MM' }))])],
+    [
+      'png',
+      'big-endian, between texts',
+      pngWith(
+        png,
+        [
+          pngChunk('tEXt', `a\0${SECRET}`),
+          pngChunk('eXIf', exif(orientation, { order: 'MM' })),
+          pngChunk('tEXt', `a\0${SECRET}`)
+        ]
+      )
+    ],
+    [
+      'jpeg',
+      'after JFIF',
+      jpegWith(
+        Buffer.concat([SOI, jpeg.subarray(jfif)]),
+        [jpeg.subarray(2, jfif), app1(exif(orientation)), segment(0xfe, SECRET)]
+      )
+    ],
+    [
+      'jpeg',
+      'first of all, big-endian',
+      jpegWith(Buffer.concat([SOI, jpeg.subarray(jfif)]), [app1(exif(orientation, { order: 'MM' }))])
+    ],
     ['webp', 'bare', webpWith(plain, HAS_EXIF, [riffChunk('EXIF', exif(orientation)), riffChunk('XMP ', XMP)])],
-    ['webp', 'with a prefix, big-endian', webpWith(plain, HAS_EXIF | HAS_XMP, [riffChunk('XMP ', XMP), riffChunk('EXIF', exif(orientation, { order: 'MM', prefix: 'Exif\0\0' }))])]
+    [
+      'webp',
+      'with a prefix, big-endian',
+      webpWith(
+        plain,
+        HAS_EXIF | HAS_XMP,
+        [riffChunk('XMP ', XMP), riffChunk('EXIF', exif(orientation, { order: 'MM', prefix: 'Exif\0\0' }))]
+      )
+    ]
   ]
   return list.map(([format, name, file]) => ({ format, name, file }))
 }
@@ -365,13 +598,43 @@ type Bound = [format: Format, name: string, inside: () => Buffer, outside: () =>
 
 function bounds (): Bound[] {
   const png = (width: number, height: number, interlace = 0, frames = 0) =>
-    Buffer.concat([PNG_SIGNATURE, ihdr(width, height, interlace), ...Array.from({ length: frames }, () => fctl(width, height)), pngChunk('IDAT', 'x'), pngChunk('IEND')])
-  const jpeg = (...frames: Array<[code: number, width: number, height: number]>) => Buffer.concat([SOI, ...frames.map(frame => sof(...frame, 1)), sos, Buffer.from('x'), EOI])
-  const gif = (width: number, height: number, frames = 1, { screen = [width, height] as [number, number], left = 0, top = 0 } = {}) =>
-    Buffer.concat([gifHeader(...screen), ...Array.from({ length: frames }, () => gifImage(width, height, left, top, 'x')), Buffer.from(';')])
+    Buffer.concat([
+      PNG_SIGNATURE,
+      ihdr(width, height, interlace),
+      ...Array.from({ length: frames }, () => fctl(width, height)),
+      pngChunk('IDAT', 'x'),
+      pngChunk('IEND')
+    ])
+  const jpeg = (...frames: Array<[code: number, width: number, height: number]>) => Buffer.concat([
+    SOI,
+    ...frames.map(frame => sof(...frame, 1)),
+    sos,
+    Buffer.from('x'),
+    EOI
+  ])
+  const gif = (
+    width: number,
+    height: number,
+    frames = 1,
+    { screen = [width, height] as [number, number], left = 0, top = 0 } = {}
+  ) =>
+    Buffer.concat([
+      gifHeader(...screen),
+      ...Array.from({ length: frames }, () => gifImage(width, height, left, top, 'x')),
+      Buffer.from(';')
+    ])
   const frames = (width: number, height: number, count: number, inside = [vp8(width, height)]) =>
-    webp(vp8x(2, width, height), riffChunk('ANIM', Buffer.alloc(6)), ...Array.from({ length: count }, () => anmf(width, height, ...inside)))
-  const scans = (count: number) => Buffer.concat([SOI, sof(0xc2, 4000, 4000, 1), ...Array.from({ length: count }, () => Buffer.concat([sos, Buffer.from('x')])), EOI])
+    webp(
+      vp8x(2, width, height),
+      riffChunk('ANIM', Buffer.alloc(6)),
+      ...Array.from({ length: count }, () => anmf(width, height, ...inside))
+    )
+  const scans = (count: number) => Buffer.concat([
+    SOI,
+    sof(0xc2, 4000, 4000, 1),
+    ...Array.from({ length: count }, () => Buffer.concat([sos, Buffer.from('x')])),
+    EOI
+  ])
   const [side, over] = [16_384, 16_385]
   return [
     ['png', 'width', () => png(side, 1), () => png(over, 1)],
@@ -389,22 +652,57 @@ function bounds (): Bound[] {
     ['jpeg', 'pixels', () => jpeg([0xc0, 10_000, 5000]), () => jpeg([0xc0, 10_000, 5001])],
     ['jpeg', 'pixels, progressive', () => jpeg([0xc2, 4000, 4000]), () => jpeg([0xc2, 4000, 4001])],
     ['jpeg', 'scans', () => scans(100), () => scans(101)],
-    ['jpeg', 'a second frame header', () => jpeg([0xc0, 1, 1], [0xc0, 10_000, 5000]), () => jpeg([0xc0, 1, 1], [0xc0, 10_000, 5001])],
+    [
+      'jpeg',
+      'a second frame header',
+      () => jpeg([0xc0, 1, 1], [0xc0, 10_000, 5000]),
+      () => jpeg([0xc0, 1, 1], [0xc0, 10_000, 5001])
+    ],
     ['gif', 'width', () => gif(side, 1), () => gif(over, 1)],
     ['gif', 'height', () => gif(1, side), () => gif(1, over)],
     ['gif', 'screen', () => gif(1, 1, 1, { screen: [0, side] }), () => gif(1, 1, 1, { screen: [0, over] })],
-    ['gif', 'width that a frame extends to', () => gif(384, 1, 1, { screen: [1, 1], left: 16_000 }), () => gif(385, 1, 1, { screen: [1, 1], left: 16_000 })],
-    ['gif', 'pixels of the screen', () => gif(1, 1, 1, { screen: [10_000, 5000] }), () => gif(1, 1, 1, { screen: [10_000, 5001] })],
-    ['gif', 'pixels that a frame extends to', () => gif(1, 1, 1, { screen: [10_000, 1], top: 4999 }), () => gif(1, 1, 1, { screen: [10_000, 1], top: 5000 })],
+    [
+      'gif',
+      'width that a frame extends to',
+      () => gif(384, 1, 1, { screen: [1, 1], left: 16_000 }),
+      () => gif(385, 1, 1, { screen: [1, 1], left: 16_000 })
+    ],
+    [
+      'gif',
+      'pixels of the screen',
+      () => gif(1, 1, 1, { screen: [10_000, 5000] }),
+      () => gif(1, 1, 1, { screen: [10_000, 5001] })
+    ],
+    [
+      'gif',
+      'pixels that a frame extends to',
+      () => gif(1, 1, 1, { screen: [10_000, 1], top: 4999 }),
+      () => gif(1, 1, 1, { screen: [10_000, 1], top: 5000 })
+    ],
     ['gif', 'frames', () => gif(1, 1, 1000), () => gif(1, 1, 1001)],
-    ['gif', 'pixels of all frames', () => gif(1, 1, 200, { screen: [1000, 1000] }), () => gif(1, 1, 201, { screen: [1000, 1000] })],
+    [
+      'gif',
+      'pixels of all frames',
+      () => gif(1, 1, 200, { screen: [1000, 1000] }),
+      () => gif(1, 1, 201, { screen: [1000, 1000] })
+    ],
     ['webp', 'width, lossy', () => webp(vp8(16_383, 1)), () => webp(vp8(0, 1))],
     ['webp', 'height, lossy', () => webp(vp8(1, 16_383)), () => webp(vp8(1, 0))],
     ['webp', 'pixels, lossy', () => webp(vp8(10_000, 5000)), () => webp(vp8(10_000, 5001))],
     ['webp', 'pixels, lossless', () => webp(vp8l(10_000, 5000)), () => webp(vp8l(10_000, 5001))],
     ['webp', 'canvas', () => webp(vp8x(0, side, 1), vp8l(side, 1)), () => webp(vp8x(0, over, 1), vp8l(side, 1))],
-    ['webp', 'pixels of the canvas', () => webp(vp8x(0, 10_000, 5000), vp8(10_000, 5000)), () => webp(vp8x(0, 10_000, 5001), vp8(10_000, 5000))],
-    ['webp', 'pixels of the picture in a frame', () => frames(10, 10, 1, [vp8(10_000, 5000)]), () => frames(10, 10, 1, [vp8(10_000, 5001)])],
+    [
+      'webp',
+      'pixels of the canvas',
+      () => webp(vp8x(0, 10_000, 5000), vp8(10_000, 5000)),
+      () => webp(vp8x(0, 10_000, 5001), vp8(10_000, 5000))
+    ],
+    [
+      'webp',
+      'pixels of the picture in a frame',
+      () => frames(10, 10, 1, [vp8(10_000, 5000)]),
+      () => frames(10, 10, 1, [vp8(10_000, 5001)])
+    ],
     ['webp', 'frames', () => frames(1, 1, 1000), () => frames(1, 1, 1001)],
     ['webp', 'pixels of all frames', () => frames(1000, 1000, 200), () => frames(1000, 1000, 201)]
   ]
@@ -431,7 +729,11 @@ async function damages (): Promise<Array<[format: Format, name: string, file: Bu
     ['png', 'another signature', Buffer.concat([SOI, png.subarray(2)])],
     ['png', 'no IHDR', pngOf(idat, pngChunk('IEND'))],
     ['png', 'something before IHDR', pngOf(pngChunk('tEXt'), ihdr(6, 4), idat, pngChunk('IEND'))],
-    ['png', 'IHDR of 14 bytes', pngOf(pngChunk('IHDR', Buffer.concat([ihdr(6, 4).subarray(8, 21), Buffer.alloc(1)])), idat, pngChunk('IEND'))],
+    [
+      'png',
+      'IHDR of 14 bytes',
+      pngOf(pngChunk('IHDR', Buffer.concat([ihdr(6, 4).subarray(8, 21), Buffer.alloc(1)])), idat, pngChunk('IEND'))
+    ],
     ['png', 'a second IHDR', pngWith(png, [ihdr(6, 4)])],
     ['png', 'an unknown critical chunk', pngWith(png, [pngChunk('NEWS', SECRET)])],
     ['png', 'a palette too long', pngWith(png, [pngChunk('PLTE', Buffer.alloc(771))])],
@@ -451,10 +753,22 @@ async function damages (): Promise<Array<[format: Format, name: string, file: Bu
     ['jpeg', 'arithmetic coding', jpegOf(tables, sof(0xc9, 16, 8), scan)],
     ['jpeg', 'lossless coding', jpegOf(tables, sof(0xc3, 16, 8), scan)],
     ['jpeg', 'hierarchical coding', jpegOf(tables, sof(0xc5, 16, 8), scan)],
-    ['jpeg', 'more in a frame header', jpegOf(tables, segment(0xc0, Buffer.concat([sof(0xc0, 16, 8).subarray(4), Buffer.from(SECRET)])), scan)],
-    ['jpeg', 'more in a scan header', jpegOf(tables, sof(0xc0, 16, 8), segment(0xda, Buffer.concat([sos.subarray(4), Buffer.from(SECRET)])))],
+    [
+      'jpeg',
+      'more in a frame header',
+      jpegOf(tables, segment(0xc0, Buffer.concat([sof(0xc0, 16, 8).subarray(4), Buffer.from(SECRET)])), scan)
+    ],
+    [
+      'jpeg',
+      'more in a scan header',
+      jpegOf(tables, sof(0xc0, 16, 8), segment(0xda, Buffer.concat([sos.subarray(4), Buffer.from(SECRET)])))
+    ],
     ['jpeg', 'more in a quantization table', jpegWith(jpeg, [segment(0xdb, Buffer.alloc(66))])],
-    ['jpeg', 'more in a Huffman table', jpegWith(jpeg, [segment(0xc4, Buffer.concat([Buffer.alloc(17), Buffer.from(SECRET)]))])],
+    [
+      'jpeg',
+      'more in a Huffman table',
+      jpegWith(jpeg, [segment(0xc4, Buffer.concat([Buffer.alloc(17), Buffer.from(SECRET)]))])
+    ],
     ['jpeg', 'more in a restart interval', jpegWith(jpeg, [segment(0xdd, SECRET)])],
     ['gif', 'another version', Buffer.concat([Buffer.from('GIF88a'), gif.subarray(6)])],
     ['gif', 'no image', gifOf(Buffer.from(';'))],
@@ -463,7 +777,11 @@ async function damages (): Promise<Array<[format: Format, name: string, file: Bu
     ['gif', 'an image without its terminator', gifOf(gifImage(6, 4, 0, 0, 'x').subarray(0, -1))],
     ['gif', 'a second image cut short', gifOf(gifImage(6, 4, 0, 0, 'x'), gifImage(6, 4, 0, 0, 'x').subarray(0, 8))],
     ['gif', 'a comment cut short', gifOf(gifImage(6, 4, 0, 0, 'x'), gifComment(SECRET).subarray(0, 9))],
-    ['gif', 'a control block of another length', gifOf(Buffer.concat([Buffer.from([0x21, 0xf9]), subBlocks(SECRET)]), gifImage(6, 4, 0, 0, 'x'))],
+    [
+      'gif',
+      'a control block of another length',
+      gifOf(Buffer.concat([Buffer.from([0x21, 0xf9]), subBlocks(SECRET)]), gifImage(6, 4, 0, 0, 'x'))
+    ],
     ['gif', 'a control block cut short', gifOf(gifImage(6, 4, 0, 0, 'x'), gifControl.subarray(0, 5))],
     ['webp', 'no RIFF', Buffer.concat([Buffer.from('RIFX'), webp(lossy).subarray(4)])],
     ['webp', 'no WEBP', riffChunk('RIFF', Buffer.concat([Buffer.from('WAVE'), lossy]))],
@@ -477,7 +795,11 @@ async function damages (): Promise<Array<[format: Format, name: string, file: Bu
     ['webp', 'an extended header too late', webp(lossy, vp8x(HAS_EXIF, 6, 4))],
     ['webp', 'a second extended header', webp(vp8x(HAS_EXIF, 6, 4), vp8x(HAS_EXIF, 6, 4), lossy)],
     ['webp', 'a lossy picture without its start code', webp(riffChunk('VP8 ', Buffer.alloc(20)))],
-    ['webp', 'a lossy picture that needs another', webp(Buffer.from(lossy.map((byte, i) => i === 8 ? byte | 1 : byte)))],
+    [
+      'webp',
+      'a lossy picture that needs another',
+      webp(Buffer.from(lossy.map((byte, i) => i === 8 ? byte | 1 : byte)))
+    ],
     ['webp', 'a lossless picture without its signature', webp(riffChunk('VP8L', Buffer.alloc(20)))],
     ['webp', 'a picture of 4 bytes', webp(riffChunk('VP8L', '\x2f\0\0\0'))],
     ['webp', 'an empty frame', webp(vp8x(2, 6, 4), riffChunk('ANMF', 'x'))],
@@ -519,13 +841,17 @@ function mutate (file: Buffer, random: () => number): { how: string, mutant: Buf
       mutant[at] = [0, 1, 0x21, 0x2c, 0x3b, 0xd9, 0xda, 0xe1, 0xfe, 0xff][below(10)]!
       return { how, mutant }
     case 'lie':
-      if (at + 4 <= file.length) mutant.writeInt32BE(mutant.readInt32BE(at) + [1, -1, 256, -256, 65_536, 2 ** 24, -(2 ** 24)][below(7)]! | 0, at)
+      if (at + 4 <= file.length) {
+        mutant.writeInt32BE(mutant.readInt32BE(at) + [1, -1, 256, -256, 65_536, 2 ** 24, -(2 ** 24)][below(7)]! | 0, at)
+      }
       return { how, mutant }
     case 'cut': return { how, mutant: mutant.subarray(0, at) }
   }
   const piece = Buffer.from(mutant.subarray(at, at + 1 + below(100)))
   const to = below(file.length)
-  if (how === 'remove') return { how, mutant: Buffer.concat([mutant.subarray(0, at), mutant.subarray(at + piece.length)]) }
+  if (how === 'remove') {
+    return { how, mutant: Buffer.concat([mutant.subarray(0, at), mutant.subarray(at + piece.length)]) }
+  }
   if (how === 'repeat') return { how, mutant: Buffer.concat([mutant.subarray(0, at), piece, mutant.subarray(at)]) }
   return { how, mutant: Buffer.concat([mutant.subarray(0, to), piece, mutant.subarray(to)]) }
 }

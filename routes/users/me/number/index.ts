@@ -1,15 +1,41 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { OtpSent } from '../../../../schemas/auth.js'
-import { anyOperation, BadRequest, Conflict, OldSignIn, ref, TooLarge, TooManyCodes, TooManyGuesses, Unauthorized, UnsupportedMediaType } from '../../../../schemas/common.js'
+import {
+  anyOperation,
+  BadRequest,
+  Conflict,
+  OldSignIn,
+  ref,
+  TooLarge,
+  TooManyCodes,
+  TooManyGuesses,
+  Unauthorized,
+  UnsupportedMediaType
+} from '../../../../schemas/common.js'
 import { NumberChange, NumberChangeRequest, NumberChangeResult } from '../../../../schemas/users.js'
 import { createNumberChange } from '../../../../services/users/number-change.js'
 
-const refusals = { ...anyOperation, 400: BadRequest, 401: Unauthorized, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
+const refusals = {
+  ...anyOperation,
+  400: BadRequest,
+  401: Unauthorized,
+  403: OldSignIn,
+  413: TooLarge,
+  415: UnsupportedMediaType
+}
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { accounts, accountDeletion: deletion, collections, config, login, roles, now } = app
-  const numberChange = createNumberChange({ users: collections.users, accounts, login, deletion, roles, region: config.DEFAULT_REGION, now })
+  const numberChange = createNumberChange({
+    users: collections.users,
+    accounts,
+    login,
+    deletion,
+    roles,
+    region: config.DEFAULT_REGION,
+    now
+  })
   app.addHook('onRequest', app.authenticate)
   app.addHook('onRequest', app.requireRecentSignIn)
   app.removeContentTypeParser('multipart/form-data')
@@ -37,13 +63,28 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'Sessions, items and admin rights stay: they belong to the account. Under the rules of `POST /auth/verify-otp`. Whether somebody has the number is told only with the right code. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
       security,
       body: ref(NumberChange),
-      response: { 200: { ...ref(NumberChangeResult), description: '`success` tells whether the code was right. If so, the number is changed' }, ...refusals, 409: Conflict, 429: TooManyGuesses }
+      response: {
+        200: {
+          ...ref(NumberChangeResult),
+          description: '`success` tells whether the code was right. If so, the number is changed'
+        },
+        ...refusals,
+        409: Conflict,
+        429: TooManyGuesses
+      }
     }
   }, async ({ body, caller, requestContext }) => {
     const user = await numberChange.verify(body.number, body.otp, caller, requestContext)
     if (!user) return { success: false, message: 'Invalid OTP' }
     const { token, expiresIn } = app.issueToken(caller)
-    return { success: true, message: 'Number changed', ...user, access_token: token, token_type: 'Bearer', expires_in: expiresIn }
+    return {
+      success: true,
+      message: 'Number changed',
+      ...user,
+      access_token: token,
+      token_type: 'Bearer',
+      expires_in: expiresIn
+    }
   })
 }
 
