@@ -172,7 +172,7 @@ export interface StoredAnswer {
 }
 
 /**
- * Collection `uploads`: what is in uploadRecord, and what a sweep may have to clean up. Without `owner`, whoever began
+ * Collection `uploads`: what is in progress, and what a sweep may have to clean up. Without `owner`, whoever began
  * it has deleted their account.
  * staged: a form to post the bytes with was handed out, nothing of it is in the library's part of the bucket; open:
  * bytes are on their way to `key`;

@@ -283,7 +283,7 @@ function failProcess (message: string): void {
   process.once('exit', () => { process.exitCode = 1 })
 }
 
-/** Row A11: what must not be in a log, by its kind. The process id and the time of a line are numbers of their own. */
+/** What must not be in a log, by its kind. The process id and the time of a line are numbers of their own. */
 function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets: string[] }): string | undefined {
   const text = logs.join('').replace(/"(pid|time|ms)":\d+/g, '')
   const token = /eyJ[\w-]{8,}\.[\w-]+|\b[0-9a-f]{24}\.\d+\.[\w-]{43}/.exec(text)

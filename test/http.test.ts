@@ -15,7 +15,7 @@ t.test('HTTP', async t => {
   const { token } = await service.signIn()
   const authorization = `Bearer ${token}`
 
-  t.test('D1: a content type that is not JSON, or only looks like it, never gets a body past its schema', async t => {
+  t.test('a content type that is not JSON, or only looks like it, never gets a body past its schema', async t => {
     const types = [
       'text/plain',
       'text/html',
@@ -79,7 +79,7 @@ t.test('HTTP', async t => {
     )
   })
 
-  t.test('D2: a body that is no JSON object in UTF-8 is 400', async t => {
+  t.test('a body that is no JSON object in UTF-8 is 400', async t => {
     const bodies: Array<[string, string | Buffer]> = [
       ['nothing', ''],
       ['white space', '  \n'],
@@ -137,7 +137,7 @@ t.test('HTTP', async t => {
     }
   })
 
-  t.test('D3: depth and breadth cannot exceed a small body', async t => {
+  t.test('depth and breadth cannot exceed a small body', async t => {
     for (const depth of [100, 1_000, 5_000]) {
       t.match(
         await service.call('POST', '/auth/request-otp', {
@@ -217,7 +217,7 @@ t.test('HTTP', async t => {
     t.equal(({} as Record<string, unknown>).admin, undefined)
   })
 
-  t.test('D5: a page number is a plain positive integer, given once', async t => {
+  t.test('a page number is a plain positive integer, given once', async t => {
     const notIntegers = [
       '1.5', 'NaN', 'Infinity', '1e9', '1_0', '１', '٣', ' 5', '5 ', '+3', '0x10', '01', '1,000', 'true', 'null', '',
       '[]', '{}'
@@ -259,7 +259,7 @@ t.test('HTTP', async t => {
     )
   })
 
-  t.test('D6: wrong methods and paths, and what is too long', async t => {
+  t.test('wrong methods and paths, and what is too long', async t => {
     const routes: Array<[string, string]> = [
       ['/auth/request-otp', 'POST'],
       ['/auth/verify-otp', 'POST'],
@@ -360,7 +360,7 @@ t.test('HTTP', async t => {
     }
   })
 
-  t.test('D11: every answer carries the protective headers and its request id, and no name of a product', async t => {
+  t.test('every answer carries the protective headers and its request id, and no name of a product', async t => {
     const form = new FormData()
     form.append('file', new Blob([Buffer.alloc(10)]), 'x')
     const answers = await Promise.all([
@@ -395,7 +395,7 @@ t.test('HTTP', async t => {
     t.not(forged.headers.get('x-request-id'), 'mine')
   })
 
-  t.test('D13: what a client types cannot forge or break a log line', async t => {
+  t.test('what a client types cannot forge or break a log line', async t => {
     const nasty = 'a\r\n{"level":60,"msg":"forged"}\u001b[2J\u0000\u2028'
     service.logs.length = 0
     await service.call('POST', '/auth/request-otp', { json: { phone: nasty, platform: nasty } })
@@ -424,7 +424,7 @@ t.test('HTTP', async t => {
   })
 })
 
-t.test('D12: whatever throws inside is one 500, one log line, and the process lives on', async t => {
+t.test('whatever throws inside is one 500, one log line, and the process lives on', async t => {
   const secret = 'mongodb://10.1.2.3/hidden'
   let broken = false
   const service = await startService(t, {
@@ -467,7 +467,7 @@ t.test('D12: whatever throws inside is one 500, one log line, and the process li
 })
 
 t.test(
-  'D14: in production the API\'s own description is there only when asked for, and health says nothing more than its answer',
+  'in production the API\'s own description is there only when asked for, and health says nothing more than its answer',
   async t => {
     const production = { NODE_ENV: 'production', SMS_CONSOLE_IN_PRODUCTION: 'true', SMS_PROVIDER: 'console' }
     const closed = await startService(t, { env: production })

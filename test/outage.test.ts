@@ -148,7 +148,7 @@ t.test('boot', async t => {
   })
 
   t.test(
-    'F1, F6: without its database or its bucket → rejects with one clear sentence that names the variable',
+    'without its database or its bucket → rejects with one clear sentence that names the variable',
     async t => {
       const silent = await tcpProxy({ port: 1 })
       t.teardown(silent.close)
@@ -219,7 +219,7 @@ t.test('boot', async t => {
     }
   )
 
-  t.test('F18: with rows that contradict an index → rejects, and says which rule', async t => {
+  t.test('with rows that contradict an index → rejects, and says which rule', async t => {
     const service = await startService(t, { services })
     const users = service.app.collections.users
     await users.dropIndexes()
@@ -245,7 +245,7 @@ t.test('while the database is gone', async t => {
 
   for (const outage of ['down', 'blackhole'] as const) {
     t.test(
-      `F2, F19: ${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`,
+      `${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`,
       async t => {
         await proxy[outage]()
         const { status, body, headers } = await notReady(service)
@@ -287,7 +287,7 @@ t.test('while the store is gone', async t => {
 
   for (const outage of ['down', 'blackhole'] as const) {
     t.test(
-      `F6, F19: ${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`,
+      `${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`,
       async t => {
         await proxy[outage]()
         const { status, body, headers } = await notReady(service)
@@ -309,7 +309,7 @@ t.test('while the store is gone', async t => {
   }
 })
 
-t.test('F17: two instances whose clocks are a minute apart', async t => {
+t.test('two instances whose clocks are a minute apart', async t => {
   const services = await startServices(t)
   const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
   t.teardown(s3.close)

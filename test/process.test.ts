@@ -133,7 +133,7 @@ t.test('production without its variables → refuses, naming each and no value',
 })
 
 t.test(
-  'F1, F6: a database or a store that cannot be reached at the start, or says nothing → exit code 1 and one sentence that names the variable',
+  'a database or a store that cannot be reached at the start, or says nothing → exit code 1 and one sentence that names the variable',
   async t => {
     const dataDir = await temporaryFolder(t)
     const store = {
@@ -214,7 +214,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
-t.test('F16: an upload of any size leaves no file of its own on the disk', async t => {
+t.test('an upload of any size leaves no file of its own on the disk', async t => {
   const services = await startServices(t)
   const folder = await temporaryFolder(t)
   const service = await startProcess(t, { ...environment(services), DATA_DIR: join(folder, 'data'), TMPDIR: folder })
@@ -230,7 +230,7 @@ t.test('F16: an upload of any size leaves no file of its own on the disk', async
   t.strictSame(await readdir(folder, { recursive: true }), before)
 })
 
-t.test('F16: out of file descriptors it refuses, lives on, and is well again once there are some', async t => {
+t.test('out of file descriptors it refuses, lives on, and is well again once there are some', async t => {
   const services = await startServices(t)
   const token = await (await startService(t, { services, now: () => new Date() })).tokenFor(freshPhone())
   const service = await startProcess(t, environment(services), { files: 250 })

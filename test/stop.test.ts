@@ -14,7 +14,7 @@ const STOPS = Number(process.env.HARNESS_RUNS ?? scale({ short: 4, long: 200, re
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
 t.test(
-  `F13: ${STOPS} times SIGTERM under load, from seed ${SEED}: it ends in order, no request that it had begun to read before is dropped, and nothing is lost or left over`,
+  `${STOPS} times SIGTERM under load, from seed ${SEED}: it ends in order, no request that it had begun to read before is dropped, and nothing is lost or left over`,
   async t => {
     await inLanes(t, STOPS, SEED, async (lane, round, random) => {
       const told = nothingTold()
@@ -33,7 +33,7 @@ t.test(
 )
 
 t.test(
-  'F13: SIGTERM while clients have stopped sending: their uploads are cut off and cleared away, and it ends in order',
+  'SIGTERM while clients have stopped sending: their uploads are cut off and cleared away, and it ends in order',
   async t => {
     const bed = await faultBed(t)
     const court = await judge(t, bed.services)

@@ -328,7 +328,7 @@ t.test('a sweep among others', async t => {
 })
 
 t.test(
-  `F20: a sweep that races running uploads and removals, in ${ORDERS} orders, deletes nothing that is alive and leaves nothing that is not`,
+  `a sweep that races running uploads and removals, in ${ORDERS} orders, deletes nothing that is alive and leaves nothing that is not`,
   async t => {
     const services = await startServices(t)
     const env = { SWEEP_INTERVAL_SECONDS: '0' }

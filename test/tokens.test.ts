@@ -49,7 +49,7 @@ async function living (phone = freshPhone()): Promise<Target['claims']> {
 
 for (const signer of signers) {
   const { alg } = signer.header
-  t.test(`B1, B2, B3: forgeries of a token with ${alg}`, async t => {
+  t.test(`forgeries of a token with ${alg}`, async t => {
     const claims = await living()
     const made = (more: Json, header: Json = signer.header) => compact(header, { ...claims, ...more }, signer.sign)
     const pointed = await listener(t)
@@ -105,7 +105,7 @@ for (const signer of signers) {
 }
 
 t.test(
-  `B1: ${MUTANTS} mutants, seeded, of tokens with each of three algorithms, ${OVER_HTTP} of them over HTTP, ${INJECTED} injected, the rest straight to the guard: none is taken, each is a 401, none asks the database`,
+  `${MUTANTS} mutants, seeded, of tokens with each of three algorithms, ${OVER_HTTP} of them over HTTP, ${INJECTED} injected, the rest straight to the guard: none is taken, each is a 401, none asks the database`,
   async t => {
     const quiet = await startService(t, {
       services: { ...services, mongoUri: withOption(services.mongoUri, 'monitorCommands', 'true') },
@@ -163,7 +163,7 @@ t.test(
   }
 )
 
-t.test('B4: how a token is presented', async t => {
+t.test('how a token is presented', async t => {
   const token = await service.tokenFor(freshPhone())
   const agent = new http.Agent({ keepAlive: true })
   t.teardown(() => agent.destroy())
@@ -263,7 +263,7 @@ t.test('B4: how a token is presented', async t => {
   t.ok(await taken(token), 'and nobody was signed out')
 })
 
-t.test('B6: no way of writing a request gets past the guard of any route', async t => {
+t.test('no way of writing a request gets past the guard of any route', async t => {
   const guarded = Object.entries(service.app.swagger().paths ?? {}).flatMap(([template, item]) =>
     Object.entries(item as Record<string, { security?: unknown[] }>)
       .filter(([, { security }]) => security?.length).map(([method]) => ({
@@ -538,7 +538,7 @@ t.test('Keys', async t => {
   })
 })
 
-t.test('B5: a token of the replaced system that was ended cannot come back in another spelling', async t => {
+t.test('a token of the replaced system that was ended cannot come back in another spelling', async t => {
   const legacy = await startService(t, {
     services,
     env: { JWT_SECRET_KEY: SECRET, JWT_PRIVATE_KEY: pem(keys.ec), JWT_LEGACY_SECRET: LEGACY_SECRET }

@@ -30,7 +30,7 @@ async function signIn (at: Running, phone = freshPhone()): Promise<string> {
 }
 
 t.test(
-  'F15: a code asked for at one process works at the other, once, and what is counted at one counts at the other',
+  'a code asked for at one process works at the other, once, and what is counted at one counts at the other',
   async t => {
     const phone = freshPhone()
     const otp = await codeOf(one, phone)
@@ -50,7 +50,7 @@ t.test(
   }
 )
 
-t.test('B5: a logout at one process holds at the other within ten seconds', async t => {
+t.test('a logout at one process holds at the other within ten seconds', async t => {
   const token = await signIn(one)
   t.equal(await status(two, token), 200)
   t.equal((await one.json('POST', '/auth/logout', { token })).status, 204)
@@ -58,7 +58,7 @@ t.test('B5: a logout at one process holds at the other within ten seconds', asyn
   t.ok(await eventually(async () => await status(two, token) === 401))
 })
 
-t.test('B5: a block made at one process holds at the other', async t => {
+t.test('a block made at one process holds at the other', async t => {
   const token = await signIn(one, admin)
   t.equal((await one.json('POST', '/users', { token, json: { username: 'root', number: admin } })).status, 201)
   const phone = freshPhone()
@@ -77,7 +77,7 @@ t.test('B5: a block made at one process holds at the other', async t => {
   t.ok(await eventually(async () => await status(two, blocked) === 401))
 })
 
-t.test('F15: the texts of a day are counted for both together', async t => {
+t.test('the texts of a day are counted for both together', async t => {
   const answers = []
   for (let i = 0; i < 50; i++) answers.push(await request(i % 2 ? one : two, freshPhone()))
   const sent = [one, two].flatMap(at => at.output().filter(line => line.startsWith('SMS '))).length

@@ -51,7 +51,7 @@ t.test('npm run check-library on a library that is in order, or empty → 0', as
 })
 
 t.test(
-  'F10: npm run check-library → tells all that is wrong and changes nothing; with --fix repairs what can be; a third run finds the rest',
+  'npm run check-library → tells all that is wrong and changes nothing; with --fix repairs what can be; a third run finds the rest',
   async t => {
     const sound = await item(['64x64', '32x32'])
     const lost = await item(['64x64'])

@@ -72,7 +72,7 @@ t.test('PATCH /users/me', async t => {
     t.same(await users.findOne({ number: meera.phone }), before)
   })
 
-  t.test('C1: no other member changes anything', async t => {
+  t.test('no other member changes anything', async t => {
     const meera = await person()
     const before = await users.findOne({ number: meera.phone })
     const everything = {
@@ -112,7 +112,7 @@ t.test('PATCH /users/me', async t => {
     t.match(await users.findOne({ number: phone }), { username, username_key: username })
   })
 
-  t.test('C8: refuses what is no name', async t => {
+  t.test('refuses what is no name', async t => {
     const meera = await person()
     for (const [username, sentence] of [
       ['', 'Length must be between 1 and 64.'],
@@ -477,7 +477,7 @@ t.test('POST /users/me/number', async t => {
     }
   })
 
-  t.test('C8: refuses what is no number, and a number whose code others know', async t => {
+  t.test('refuses what is no number, and a number whose code others know', async t => {
     const meera = await person()
     for (const path of ['/users/me/number', '/users/me/number/verify']) {
       const send = (number: unknown) => call('POST', path, { token: meera.token, json: { number, otp: '123456' } })

@@ -161,7 +161,7 @@ t.test('GET /users', async t => {
     )
   })
 
-  t.test('C8: refuses every other query', async t => {
+  t.test('refuses every other query', async t => {
     const integer = { limit: ['Not a valid integer.'] }
     const value = (name: string) => ({ [name]: ['Not a valid value.'] })
     const string = (name: string) => ({ [name]: ['Not a valid string.'] })
@@ -331,7 +331,7 @@ t.test('PATCH /users/{id}', async t => {
     t.same(await users.findOne({ number: meera.phone }), before)
   })
 
-  t.test('C1: changes nothing else', async t => {
+  t.test('changes nothing else', async t => {
     const meera = await person()
     const before = await users.findOne({ number: meera.phone })
     t.equal(
@@ -363,7 +363,7 @@ t.test('PATCH /users/{id}', async t => {
     t.same(await users.findOne({ number: meera.phone }), before)
   })
 
-  t.test('C8: wants JSON booleans', async t => {
+  t.test('wants JSON booleans', async t => {
     const meera = await person()
     for (const name of ['admin', 'blocked']) {
       for (const value of [null, 'true', 'false', '', 0, 1, [], [true], {}, { $ne: null }, { $gt: '' }]) {
@@ -387,7 +387,7 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await users.findOne({ number: meera.phone }), { admin: false })
   })
 
-  t.test('C7: wants an id', async t => {
+  t.test('wants an id', async t => {
     for (const id of [
       'x',
       '123456789012',

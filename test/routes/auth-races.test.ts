@@ -21,7 +21,7 @@ const { service, burst } = instances[0]!
 
 t.test(`POST ${VERIFY}`, async t => {
   t.test(
-    `A6: 50 verifies of one right code at once, over two instances, give exactly one token, ${ROUNDS} times`,
+    `50 verifies of one right code at once, over two instances, give exactly one token, ${ROUNDS} times`,
     async t => {
       const strays: unknown[] = []
       for (const phone of await phonesWithCode()) {
@@ -36,7 +36,7 @@ t.test(`POST ${VERIFY}`, async t => {
   )
 
   t.test(
-    `A1: of ${GUESSES} wrong guesses one after another five are compared, and then the code is dead even for who knows it`,
+    `of ${GUESSES} wrong guesses one after another five are compared, and then the code is dead even for who knows it`,
     async t => {
       const phone = freshPhone()
       await burst([{ path: REQUEST, json: { phone } }])
@@ -53,7 +53,7 @@ t.test(`POST ${VERIFY}`, async t => {
     }
   )
 
-  t.test(`A2: of 500 wrong guesses at once, over two instances, five are compared, ${ROUNDS} times`, async t => {
+  t.test(`of 500 wrong guesses at once, over two instances, five are compared, ${ROUNDS} times`, async t => {
     const strays: unknown[] = []
     for (const phone of await phonesWithCode()) {
       const code = Number(service.lastCode(phone))

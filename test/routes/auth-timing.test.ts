@@ -14,7 +14,7 @@ t.setTimeout(1_200_000)
 const service = await startService(t)
 const { call, app: { collections } } = service
 
-t.test(`A15: how long an answer takes tells nothing, in 2 × ${SAMPLES} interleaved samples`, async t => {
+t.test(`how long an answer takes tells nothing, in 2 × ${SAMPLES} interleaved samples`, async t => {
   const known = Array.from({ length: SAMPLES + WARM_UP }, freshPhone)
   await insertRows(
     collections.users,

@@ -30,7 +30,7 @@ for (const [path, valid] of [
       }
     })
 
-    t.test('A14, C8: a member of another type is no string, null included, and is not made one', async t => {
+    t.test('a member of another type is no string, null included, and is not made one', async t => {
       for (const name of Object.keys(valid)) {
         for (const value of [null, 9876543210, 0, 1.5, true, false, [], ['9876543210'], {}, { $ne: '' }, { $gt: '' }]) {
           refused(
@@ -43,7 +43,7 @@ for (const [path, valid] of [
       }
     })
 
-    t.test('A13: refuses what is no phone number', async t => {
+    t.test('refuses what is no phone number', async t => {
       for (const phone of [
         '',
         ' ',
@@ -188,7 +188,7 @@ t.test(`POST ${REQUEST}`, async t => {
     })
   })
 
-  t.test('A13: knows one number in every notation', async t => {
+  t.test('knows one number in every notation', async t => {
     const phone = freshPhone()
     const national = phone.slice(3)
     for (const way of [
@@ -204,7 +204,7 @@ t.test(`POST ${REQUEST}`, async t => {
     t.match((await verify(`(0) ${national}`, service.lastCode(phone))).body, { success: true })
   })
 
-  t.test('A15: answers a known and an unknown phone alike', async t => {
+  t.test('answers a known and an unknown phone alike', async t => {
     const { phone, token } = await service.signIn()
     t.equal((await call('POST', '/users', { token, json: { username: `known ${phone}`, number: phone } })).status, 201)
     const known = await requestOtp(phone)
@@ -236,7 +236,7 @@ t.test(`POST ${REQUEST}`, async t => {
     t.equal(new Set(textsTo(phone)).size, 1, 'a resend repeats the code')
   })
 
-  t.test('A3: five texts in ten minutes are enough, and ten in a day', async t => {
+  t.test('five texts in ten minutes are enough, and ten in a day', async t => {
     const phone = freshPhone()
     for (let text = 1; text <= 5; text++) await spend(phone)
     const sixth = await requestOtp(phone)
@@ -262,7 +262,7 @@ t.test(`POST ${REQUEST}`, async t => {
 })
 
 t.test(`POST ${VERIFY}`, async t => {
-  t.test('A7: gives a token for the right code, once', async t => {
+  t.test('gives a token for the right code, once', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     const otp = service.lastCode(phone)
@@ -286,7 +286,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.same((await verify(phone, otp)).body, INVALID)
   })
 
-  t.test('A15: answers wrong, expired, used, exhausted and never requested alike', async t => {
+  t.test('answers wrong, expired, used, exhausted and never requested alike', async t => {
     const [wrong, expired, used, exhausted] = [freshPhone(), freshPhone(), freshPhone(), freshPhone()]
     await requestOtp(expired)
     clock.advance(300)
@@ -303,7 +303,7 @@ t.test(`POST ${VERIFY}`, async t => {
     for (const { status, text } of answers) t.same([status, text], [200, JSON.stringify(INVALID)])
   })
 
-  t.test('A8: a code lives 300 s, to the millisecond', async t => {
+  t.test('a code lives 300 s, to the millisecond', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     clock.advance(299.999)
@@ -311,7 +311,7 @@ t.test(`POST ${VERIFY}`, async t => {
   })
 
   t.test(
-    'A8: of processes whose clocks differ by a minute each takes the other\'s codes, and a clock that steps back ends none',
+    'of processes whose clocks differ by a minute each takes the other\'s codes, and a clock that steps back ends none',
     async t => {
       const late = await startService(t, {
         services: service.services,
@@ -350,7 +350,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
   })
 
-  t.test('A3: a resend refills no tries', async t => {
+  t.test('a resend refills no tries', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     for (let tries = 1; tries <= 3; tries++) await verify(phone, wrongCode(phone))
@@ -386,7 +386,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(phone, code)).body, { success: true })
   })
 
-  t.test('A7: a code is for the phone it was sent to', async t => {
+  t.test('a code is for the phone it was sent to', async t => {
     const [mine, yours] = [freshPhone(), freshPhone()]
     await requestOtp(mine)
     await requestOtp(yours)
@@ -396,7 +396,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(yours, service.lastCode(yours))).body, { success: true })
   })
 
-  t.test('A4: the tenth failure in a row makes the phone wait, also with the right code', async t => {
+  t.test('the tenth failure in a row makes the phone wait, also with the right code', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     for (let failure = 1; failure <= 5; failure++) await verify(phone, wrongCode(phone))
@@ -412,7 +412,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
   })
 
-  t.test('A10: nothing stored tells the code', async t => {
+  t.test('nothing stored tells the code', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     const stored = JSON.stringify(await service.app.collections.otps.findOne({ _id: phone }))
@@ -423,7 +423,7 @@ t.test(`POST ${VERIFY}`, async t => {
 
 t.test('logs', async t => {
   t.test(
-    'A11: every event of a login is logged with a masked number, and never a code, a number or a token',
+    'every event of a login is logged with a masked number, and never a code, a number or a token',
     async t => {
       const service = await start({}, t)
       const { call } = service

@@ -327,7 +327,7 @@ t.test(
       await bed.settled()
     })
 
-    t.test('F10: the store gives other bytes than its form let through', async t => {
+    t.test('the store gives other bytes than its form let through', async t => {
       const offer = await direct()
       bed.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
       t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })

@@ -61,7 +61,7 @@ function replayed (t: Test, again: Reply, first: Reply, message = 'the first ans
   t.not(again.headers.get('x-request-id'), first.headers.get('x-request-id'))
 }
 
-t.test('D15: POST /users with an Idempotency-Key', async t => {
+t.test('POST /users with an Idempotency-Key', async t => {
   const service = await startService(t)
   const signUp = async () => {
     const number = freshPhone()
@@ -223,7 +223,7 @@ t.test('D15: POST /users with an Idempotency-Key', async t => {
   })
 })
 
-t.test('D15: POST /library/upload with an Idempotency-Key', async t => {
+t.test('POST /library/upload with an Idempotency-Key', async t => {
   const service = await startService(t, { env: { UPLOAD_MAX_BYTES: String(MIB) } })
   const token = await service.tokenFor(freshPhone())
   const fresh = (): Options => ({ token, key: freshKey() })
@@ -446,7 +446,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     return reply.status !== 409 && reply.status !== 500 ? reply : undefined
   })
 
-  t.test('D15: a failure is forgotten', async t => {
+  t.test('a failure is forgotten', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     bed.s3.fault(once403)
@@ -459,7 +459,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal((await bed.settled()).library, library + 1)
   })
 
-  t.test('D15: a request that is cut off is forgotten', async t => {
+  t.test('a request that is cut off is forgotten', async t => {
     const body = form([user, file(gifOf(MIB))])
     for (const come of [30, body.length >> 1, body.length - 1]) {
       const options = fresh()
@@ -474,7 +474,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }
   })
 
-  t.test('D15: so is one whose client was gone before its form was read', async t => {
+  t.test('so is one whose client was gone before its form was read', async t => {
     const body = form([user, picture])
     for (const come of [30, body.length]) {
       const options = fresh()
@@ -489,7 +489,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }
   })
 
-  t.test('D15: so is one whose client has sent all and gone before it was saved', async t => {
+  t.test('so is one whose client has sent all and gone before it was saved', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const { hit } = bed.s3.fault(hold)
@@ -502,7 +502,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal((await bed.settled()).library, library + 1)
   })
 
-  t.test('F12: an upload whose answer is lost → the same id on another try, and one item', async t => {
+  t.test('an upload whose answer is lost → the same id on another try, and one item', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const wire = await tcpProxy({ port: Number(new URL(service.url).port) })
@@ -522,7 +522,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }))
   })
 
-  t.test('F12: a client that has gone while its item is saved gets it on another try', async t => {
+  t.test('a client that has gone while its item is saved gets it on another try', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const { hit } = bed.s3.fault(hold)
@@ -540,7 +540,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal((await bed.settled()).library, library + 1, 'one item, whoever made it')
   })
 
-  t.test('F4: a user whose 201 is lost → the same id on another try, though the name has changed since', async t => {
+  t.test('a user whose 201 is lost → the same id on another try, though the name has changed since', async t => {
     const number = freshPhone()
     const options = { token: await service.tokenFor(number), key: freshKey() }
     const json = JSON.stringify({ username: `u${number.slice(1)}`, number })
@@ -561,7 +561,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
   })
 
   t.test(
-    'D15: a request that never ended → 409 until UPLOAD_MAX_SECONDS, then the key is free, and whoever had it changes nothing',
+    'a request that never ended → 409 until UPLOAD_MAX_SECONDS, then the key is free, and whoever had it changes nothing',
     async t => {
       const options = fresh()
       const { library } = await bed.settled()

@@ -177,7 +177,7 @@ t.test('GET /library, filters and cursors', async t => {
     t.equal((await list('?q=fox&type=gif&mine=true')).body.total, 1, 'a word finds what it found before')
   })
 
-  t.test('D5: what is no filter, or is given twice, is 400 and says why', async t => {
+  t.test('what is no filter, or is given twice, is 400 and says why', async t => {
     const long = 'x'.repeat(256)
     const bad: Array<[query: string, errors: object]> = [
       ['type=', { type: ['Must be one of: gif, image.'] }],
@@ -367,7 +367,7 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('D5: pages, cursors and totals are those of a list in memory', async t => {
+  t.test('pages, cursors and totals are those of a list in memory', async t => {
     const label = fc.constantFrom('a', 'b', 'c')
     const stored = fc.record({
       ms: fc.integer({ min: 0, max: 6 }),
@@ -584,7 +584,7 @@ t.test('GET /library asked for by many at once', async t => {
   })
 
   t.test(
-    'F3: a connection that breaks, or a primary that steps down, costs nobody an answer; a database that refuses costs all of them theirs, and the next is well',
+    'a connection that breaks, or a primary that steps down, costs nobody an answer; a database that refuses costs all of them theirs, and the next is well',
     async t => {
       for (const data of [{ closeConnection: true }, { errorCode: 11602 }]) {
         await fail({ times: 1 }, data)

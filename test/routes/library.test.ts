@@ -109,7 +109,7 @@ t.test('GET /library', async t => {
     })
   })
 
-  t.test('D5: a page number that is no positive integer in plain notation, or is given twice, is 400', async t => {
+  t.test('a page number that is no positive integer in plain notation, or is given twice, is 400', async t => {
     const bad = [
       '0', '-1', '1.5', '1.0', 'NaN', '1e9', '1000000000', '1_0', '%EF%BC%91', '%205', '5%20', '+3', '%2B3', '0x10',
       '007', '', 'Infinity', 'null', 'true', '1,2', "'1'", '%00'
@@ -309,7 +309,7 @@ t.test('POST /library/upload', async t => {
   }
 
   t.test(
-    'E11: what a photo tells of its place and its maker is gone from what is served, and it is still upright',
+    'what a photo tells of its place and its maker is gone from what is served, and it is still upright',
     async t => {
       const told = [
         segment(0xe1, exif(6, { prefix: 'Exif\0\0' })),
@@ -427,7 +427,7 @@ t.test('POST /library/upload', async t => {
     }
   })
 
-  t.test('E12: the owner is the one who signed in, whatever the form says', async t => {
+  t.test('the owner is the one who signed in, whatever the form says', async t => {
     const { phone, token } = await service.signIn()
     const {
       body
@@ -449,7 +449,7 @@ t.test('POST /library/upload', async t => {
     })
   })
 
-  t.test('E3: a part without a file name is a field, whatever its type', async t => {
+  t.test('a part without a file name is a field, whatever its type', async t => {
     const {
       status,
       body
@@ -466,7 +466,7 @@ t.test('POST /library/upload', async t => {
     t.match(body, { user_id: 'meera', title: 'Fox' })
   })
 
-  t.test('E7: the same file and name, sent 50 times at once by two, becomes 50 objects', async t => {
+  t.test('the same file and name, sent 50 times at once by two, becomes 50 objects', async t => {
     const { token: other } = await service.signIn()
     const before = await service.remains()
     const answers = await Promise.all(Array.from({ length: 50 }, (_, i) =>

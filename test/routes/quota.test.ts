@@ -8,7 +8,7 @@ const sizeOf = (rows: Array<{ size?: number, renditions?: Array<{ bytes: number 
     0
   )
 
-t.test('E13: POST /library/upload beyond UPLOAD_QUOTA_ITEMS is 413, and leaves nothing', async t => {
+t.test('POST /library/upload beyond UPLOAD_QUOTA_ITEMS is 413, and leaves nothing', async t => {
   const service = await startService(t, { env: { UPLOAD_QUOTA_ITEMS: '3' } })
   const { token } = await service.signIn()
   const { token: other } = await service.signIn()
@@ -21,7 +21,7 @@ t.test('E13: POST /library/upload beyond UPLOAD_QUOTA_ITEMS is 413, and leaves n
   t.equal(await service.app.collections.usage.countDocuments({ claims: { $ne: [] } }), 0, 'no claim is left')
 })
 
-t.test('E13: POST /library/upload beyond UPLOAD_QUOTA_BYTES is 413; renditions count', async t => {
+t.test('POST /library/upload beyond UPLOAD_QUOTA_BYTES is 413; renditions count', async t => {
   const services = await startServices(t)
   const measure = await startService(t, { services })
   const { phone, token } = await measure.signIn()
@@ -39,7 +39,7 @@ t.test('E13: POST /library/upload beyond UPLOAD_QUOTA_BYTES is 413; renditions c
   t.equal(sizeOf(await service.app.collections.library.find({ owner }).toArray()), each * 2)
 })
 
-t.test('E13: uploads at the same time, also in two processes, fill a quota and never exceed it', async t => {
+t.test('uploads at the same time, also in two processes, fill a quota and never exceed it', async t => {
   const services = await startServices(t)
   const env = { UPLOAD_QUOTA_ITEMS: '5', JWT_SECRET_KEY: 'q1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6' }
   const [
@@ -54,7 +54,7 @@ t.test('E13: uploads at the same time, also in two processes, fill a quota and n
   t.match(await one.remains(), { uploads: 0, multipartUploads: [], library: 25 })
 })
 
-t.test('E13: a claim of an upload that died with its process is void after a while', async t => {
+t.test('a claim of an upload that died with its process is void after a while', async t => {
   const service = await startService(t, { env: { UPLOAD_QUOTA_ITEMS: '1' } })
   const { phone, token } = await service.signIn()
   await service.app.collections.usage.insertOne({

@@ -187,7 +187,7 @@ t.test('POST /auth/logout', async t => {
     t.ok(await signedIn(token))
   })
 
-  t.test('B5: holds at once here, and within ten seconds in every other process', async t => {
+  t.test('holds at once here, and within ten seconds in every other process', async t => {
     const token = await signIn(freshPhone())
     t.ok(await signedIn(token, other), 'the other one knows it now')
     await call('POST', '/auth/logout', { token })
@@ -197,7 +197,7 @@ t.test('POST /auth/logout', async t => {
   })
 })
 
-t.test('B5: a block in the row ends every session, whatever else the row says', async t => {
+t.test('a block in the row ends every session, whatever else the row says', async t => {
   const phone = await namedPhone(service.app)
   const { body } = await verify(service, phone, { refresh: true })
   const token = await signIn(phone)

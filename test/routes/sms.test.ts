@@ -65,7 +65,7 @@ t.test('Twilio', async t => {
   })
 
   t.test(
-    'A16: 21211, 21408, 21610 and 21614 are the number\'s fault, are not retried, and count as a text',
+    '21211, 21408, 21610 and 21614 are the number\'s fault, are not retried, and count as a text',
     async t => {
       for (const code of [21211, 21408, 21610, 21614]) {
         gateway.requests.length = 0
@@ -107,7 +107,7 @@ t.test('Twilio', async t => {
     }
   )
 
-  t.test('A17: is asked again at most twice after a 429 or 5xx, with full jitter', async t => {
+  t.test('is asked again at most twice after a 429 or 5xx, with full jitter', async t => {
     for (const behaviour of [refusing(429, 20429), refusing(500, 20500), refusing(503, 20503), gatewayError(502)]) {
       for (const failures of [1, 2]) {
         gateway.requests.length = waits.length = 0
@@ -132,7 +132,7 @@ t.test('Twilio', async t => {
   ]
   for (const [name, behaviour, requests] of failures) {
     t.test(
-      `A17: that ${name} was asked ${requests === 1 ? 'once' : 'three times'}: 500, the code that was live stays live, and neither gap nor budget is used`,
+      `that ${name} was asked ${requests === 1 ? 'once' : 'three times'}: 500, the code that was live stays live, and neither gap nor budget is used`,
       async t => {
         await leavesNoTrace(t, service, gateway, behaviour, requests)
       }
@@ -145,7 +145,7 @@ t.test('Twilio', async t => {
     })
   }
 
-  t.test('A17: that stays busy until the time is up is asked no more, and one that speaks no TLS once', async t => {
+  t.test('that stays busy until the time is up is asked no more, and one that speaks no TLS once', async t => {
     gateway.behave(refusing(503, 20503))
     const patient = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url }, {
       sendSms: undefined,
@@ -194,7 +194,7 @@ t.test('Twilio', async t => {
     }
 
     t.test(
-      'A18: a text that never arrived frees the gap, stays in the budget, and the next one repeats its code',
+      'a text that never arrived frees the gap, stays in the budget, and the next one repeats its code',
       async t => {
         for (const [MessageStatus, channel] of [
           ['undelivered', ''],
@@ -415,7 +415,7 @@ t.test('other providers', async t => {
   })
 })
 
-t.test('A12: what a text may be sent to', async t => {
+t.test('what a text may be sent to', async t => {
   const service = await start(t, { ...COSTLY, SMS_ALLOWED_COUNTRIES: 'IN,US' })
   const elsewhere = [
     '+447911123456', '+919', '+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678',
@@ -561,7 +561,7 @@ t.test('blocked phones', async t => {
 })
 
 t.test('limits of a client address', async t => {
-  t.test('A12: texts, counted when they are sent, strictly, and after the gap', async t => {
+  t.test('texts, counted when they are sent, strictly, and after the gap', async t => {
     const gateway = await startGateway(t)
     const service = await start(
       t,
@@ -617,7 +617,7 @@ t.test('limits of a client address', async t => {
     )
   })
 
-  t.test('A5: one guess at ten thousand phones is at most a hundred guesses', async t => {
+  t.test('one guess at ten thousand phones is at most a hundred guesses', async t => {
     const service = await start(t, { LIMIT_FAILURES_PER_ADDRESS: '100', TRUST_PROXY: 'loopback' })
     const phone = freshPhone()
     await requestOtp(service, phone)

@@ -20,7 +20,7 @@ const FORMS = [
 const LARGE_FORM = form([user, file(gifOf(6 * MIB))])
 
 t.test(
-  `E14: POST /library/upload, ${CLIENTS} clients that go away at 0, 1, 50, 99 or 100 %: nothing of them stays, in the store, the database or the process`,
+  `POST /library/upload, ${CLIENTS} clients that go away at 0, 1, 50, 99 or 100 %: nothing of them stays, in the store, the database or the process`,
   async t => {
     const service = await startService(t, { logger: { level: 'silent' } })
     const token = await service.tokenFor(freshPhone())

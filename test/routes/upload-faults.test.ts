@@ -18,7 +18,7 @@ import {
   user
 } from '../uploads.js'
 
-t.test('E14: POST /library/upload: a client that goes away', async t => {
+t.test('POST /library/upload: a client that goes away', async t => {
   const bed = await faultBed(t)
   const service = await bed.start()
   const { token } = await service.signIn()
@@ -82,7 +82,7 @@ t.test('E14: POST /library/upload: a client that goes away', async t => {
   })
 })
 
-t.test('F7, F8, F9: POST /library/upload: a store that fails', async t => {
+t.test('POST /library/upload: a store that fails', async t => {
   const bed = await faultBed(t)
   const service = await bed.start()
   const impatient = await bed.start({ storeSilenceMs: 700 })
@@ -289,7 +289,7 @@ t.test('F7, F8, F9: POST /library/upload: a store that fails', async t => {
     [301, 'PermanentRedirect']
   ] as const) {
     t.test(
-      `F7, F8: readiness shows a bucket that is ${status} ${code}, and a deletion is done all the same, at once or later`,
+      `readiness shows a bucket that is ${status} ${code}, and a deletion is done all the same, at once or later`,
       async t => {
         const item = await service.upload(token, gif)
         const { library } = await bed.settled()
@@ -320,7 +320,7 @@ t.test('F7, F8, F9: POST /library/upload: a store that fails', async t => {
   })
 })
 
-t.test('F11: POST /library/upload: a database that fails', async t => {
+t.test('POST /library/upload: a database that fails', async t => {
   const bed = await faultBed(t)
   const service = await bed.start()
   const { token } = await service.signIn()
@@ -408,7 +408,7 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
 
   for (const command of ['insert', 'update', 'delete', 'find']) {
     for (const trouble of [{ closeConnection: true }, { errorCode: 11600 }]) {
-      t.test(`F3: ${command} fails once (${Object.keys(trouble)}): nobody notices, and it is done once`, async t => {
+      t.test(`${command} fails once (${Object.keys(trouble)}): nobody notices, and it is done once`, async t => {
         const before = await bed.settled()
         await bed.client.db('admin').command({
           configureFailPoint: 'failCommand',
@@ -424,7 +424,7 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
   }
 
   t.test(
-    'F5: it is slower than anybody waits, for more requests than there are connections: each is answered in time, connections are bounded, and all is well afterwards',
+    'it is slower than anybody waits, for more requests than there are connections: each is answered in time, connections are bounded, and all is well afterwards',
     async t => {
       bed.mongo.throttle(0, 'up')
       const answers = await Promise.all(Array.from({ length: 150 }, () =>
@@ -442,7 +442,7 @@ t.test('F11: POST /library/upload: a database that fails', async t => {
     }
   )
 
-  t.test('F3: a connection that is cut once costs nothing', async t => {
+  t.test('a connection that is cut once costs nothing', async t => {
     const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
     await hit

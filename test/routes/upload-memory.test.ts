@@ -7,7 +7,7 @@ const PART = 5 * MIB
 const MANY = scale({ short: 40, long: 100 })
 
 t.test(
-  'E15: POST /library/upload: 20 uploads of unknown length to a slow store take memory for their parts, not for their files',
+  'POST /library/upload: 20 uploads of unknown length to a slow store take memory for their parts, not for their files',
   async t => {
     const uploads = await slowStore(t, { IMAGES: 'false' })
     await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
@@ -23,7 +23,7 @@ t.test(
 
 for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] as const) {
   t.test(
-    `E15: POST /library/upload: ${MANY} uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`,
+    `POST /library/upload: ${MANY} uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`,
     async t => {
       const uploads = await slowStore(t, { IMAGES: images })
       await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
@@ -35,7 +35,7 @@ for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] 
 }
 
 t.test(
-  'F8: POST /library/upload while the store answers with an error document of 500 MiB → it is not read to its end',
+  'POST /library/upload while the store answers with an error document of 500 MiB → it is not read to its end',
   async t => {
     const bed = await faultBed(t)
     const {

@@ -25,7 +25,7 @@ interface Reply { status: number, headers: Record<string, string>, body: any }
 type Outcome = Reply | 'hung up' | 'silence'
 
 t.test(
-  `E2, E4: POST /library/upload, ${COUNT} mutants: none is a 5xx or waits for ever, no file is cut, nothing stays of what is refused`,
+  `POST /library/upload, ${COUNT} mutants: none is a 5xx or waits for ever, no file is cut, nothing stays of what is refused`,
   async t => {
     const services = await startServices(t)
     const { url, token } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(LIMIT) })

@@ -10,7 +10,7 @@ import { failed, faultBed, json, MIB, open, send, user } from '../uploads.js'
 const SLOW = 7
 const LARGE = 8 * MIB
 
-t.test('E15: POST /library/upload while others upload slowly, as much as they may', async t => {
+t.test('POST /library/upload while others upload slowly, as much as they may', async t => {
   const bed = await faultBed(t)
   const service = await bed.start()
   const { token } = await service.signIn()
@@ -50,7 +50,7 @@ t.test('E15: POST /library/upload while others upload slowly, as much as they ma
     }
   })
 
-  t.test('F7: a store that does not give back what it took is a 500, and nothing is left of the upload', async t => {
+  t.test('a store that does not give back what it took is a 500, and nothing is left of the upload', async t => {
     const before = await eventually(settled)
     for (const action of [
       { do: 'answer', status: 403, code: 'AccessDenied' },

@@ -188,7 +188,7 @@ t.test('POST /library/upload: bodies', async t => {
   const whole = form([user, picture])
 
   const rows: Record<string, Body[]> = {
-    'E2: boundaries, beginnings and ends': [
+    'boundaries, beginnings and ends': [
       ['a preamble', form([user, picture], { preamble: 'This is a multi-part message.\r\nIn MIME format.' }), taken],
       ['an epilogue', form([user, picture], { end: `${end}The end.` }), taken],
       ['no line break at the end', form([user, picture], { end: `\r\n--${BOUNDARY}--` }), taken],
@@ -296,7 +296,7 @@ t.test('POST /library/upload: bodies', async t => {
       ['zeros', Buffer.alloc(100 * KIB), invalid],
       ['nothing but line breaks', Buffer.from('\r\n'.repeat(50_000)), invalid]
     ],
-    'E3: one file, called file': [
+    'one file, called file': [
       ['a text field called file beside the file', form([field('file', 'text'), user, picture]), taken],
       ['two files', form([user, picture, file(png)]), invalid],
       ['two files, the first under another name', form([user, file(png, { name: 'other' }), picture]), invalid],
@@ -327,7 +327,7 @@ t.test('POST /library/upload: bodies', async t => {
       ['an empty file name and nothing else', form([file('', { filename: '' })]), noSelection],
       ['an empty file', unlike(''), unsupported]
     ],
-    'E4: too many, too long, too deep': [
+    'too many, too long, too deep': [
       ['20 parts', form([...many(9), user, picture, ...many(9)]), taken],
       ['an unknown field of 10 KB name', form([field('n'.repeat(10 * KIB), 'x'), user, picture]), taken],
       ['a field name nested 10,000 deep', form([field(`a${'[b]'.repeat(10_000)}`, 'x'), user, picture]), taken],
@@ -375,7 +375,7 @@ t.test('POST /library/upload: bodies', async t => {
       ],
       ['a file name of 70 KB', form([user, file(gif, { filename: 'x'.repeat(70 * KIB) })]), taken]
     ],
-    'E5: fields in any order': [
+    'fields in any order': [
       ['fields, then the file', whole, taken],
       ['the file, then fields', form([picture, user]), taken],
       ['an empty user_id, last', form([picture, field('user_id', '')]), noUser],
@@ -481,7 +481,7 @@ t.test('POST /library/upload: bodies', async t => {
         wrong({ category: ['Not a valid string.'] })
       ]
     ],
-    'E8, E9: what is no picture': [
+    'what is no picture': [
       ['HTML called .gif', unlike(html), unsupported],
       ['3 MiB of HTML', unlike(html + ' '.repeat(3 * MIB)), unsupported],
       [
@@ -571,7 +571,7 @@ t.test('POST /library/upload: bodies', async t => {
     })
   }
 
-  t.test('E6: a file name has no say: not in the key, not in the type, not in what is stored', async t => {
+  t.test('a file name has no say: not in the key, not in the type, not in what is stored', async t => {
     t.ok(new Set(FILE_NAMES).size >= 60, `${FILE_NAMES.length} names`)
     const keys = new Set<string>()
     for (const parameter of FILE_NAMES) {
@@ -592,7 +592,7 @@ t.test('POST /library/upload: bodies', async t => {
     t.equal(keys.size, FILE_NAMES.length)
   })
 
-  t.test('E8: what a picture carries beside itself is not served', async t => {
+  t.test('what a picture carries beside itself is not served', async t => {
     for (const [name, bytes, contentType] of POLYGLOTS) {
       for (const lie of [
         { filename: 'x.html', type: 'text/html' },
@@ -613,7 +613,7 @@ t.test('POST /library/upload: bodies', async t => {
 
   t.strictSame(Object.keys(Object.prototype), [])
 
-  t.test('E2: 64 KiB after the file are taken, one byte more is not', async t => {
+  t.test('64 KiB after the file are taken, one byte more is not', async t => {
     for (const before of [gif, gifOf(100_000)]) {
       const exactly = form([user, file(before)], { end: end + 'x'.repeat(64 * KIB - end.length) })
       t.equal((await send(service, token, [exactly])).status, 201)
@@ -653,7 +653,7 @@ t.test('POST /library/upload: bodies', async t => {
     }
   )
 
-  t.test('E1: a length that lies', async t => {
+  t.test('a length that lies', async t => {
     const before = await service.remains()
     const short = await sendThenRead(service, token, whole, 'keep-alive', whole.length - 50)
     t.match(
@@ -670,7 +670,7 @@ t.test('POST /library/upload: bodies', async t => {
   })
 })
 
-t.test('E1: POST /library/upload: the limit', async t => {
+t.test('POST /library/upload: the limit', async t => {
   const services = await startServices(t)
   for (const limit of [1000, 6 * MIB, 10 * MIB]) {
     t.test(`${limit} bytes pass, one more is 413`, async t => {
@@ -732,7 +732,7 @@ t.test('E1: POST /library/upload: the limit', async t => {
     t.strictSame(await eventually(() => quiet(service)), before)
   })
 
-  t.test('E3, E5: of several faults the first of the list is answered', async t => {
+  t.test('of several faults the first of the list is answered', async t => {
     const limit = 1000
     const service = await startService(t, { services, env: { UPLOAD_MAX_BYTES: String(limit) } })
     const { token } = await service.signIn()

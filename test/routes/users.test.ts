@@ -110,7 +110,7 @@ t.test('POST /users', async t => {
     t.same([twice.status, twice.body], [409, NUMBER_TAKEN], 'the number is judged before the username')
   })
 
-  t.test('C2: a foreign number tells nothing but whether the username is taken', async t => {
+  t.test('a foreign number tells nothing but whether the username is taken', async t => {
     const [mine, yours] = await Promise.all([caller(), caller()])
     const name = freshName()
     await create(yours.token, name, yours.phone)
@@ -147,7 +147,7 @@ t.test('POST /users', async t => {
     t.same((await ask(username, freshPhone())).body, USERNAME_TAKEN)
   })
 
-  t.test('C8: names every missing member, and makes no string of another type', async t => {
+  t.test('names every missing member, and makes no string of another type', async t => {
     const { phone, token } = await caller()
     const valid = { username: freshName(), number: phone }
     const missing = ['Missing data for required field.']
@@ -197,7 +197,7 @@ t.test('POST /users', async t => {
     t.equal((await users.findOne({ _id: new ObjectId(body.user_id as string) }))?.username, '😀'.repeat(64))
   })
 
-  t.test('C5: lone surrogates are no text: the database would make one name of them', async t => {
+  t.test('lone surrogates are no text: the database would make one name of them', async t => {
     const { phone, token } = await caller()
     const other = await caller()
     for (const surrogate of [
@@ -215,7 +215,7 @@ t.test('POST /users', async t => {
     t.equal(await users.countDocuments({ number: phone, username: { $exists: true } }), 0)
   })
 
-  t.test('C4: names that look the same are one name', async t => {
+  t.test('names that look the same are one name', async t => {
     const name = `straße ${freshName()}`
     const mine = await caller()
     await create(mine.token, name, mine.phone)
@@ -250,7 +250,7 @@ t.test('POST /users', async t => {
     }
   })
 
-  t.test('C1: makes nobody an admin', async t => {
+  t.test('makes nobody an admin', async t => {
     for (const member of [
       '"admin":true',
       '"admin":false',
@@ -363,7 +363,7 @@ t.test('POST /users', async t => {
     t.equal((await create(token, name, phone)).status, 201, 'all is well again')
   })
 
-  t.test('F4: a user whose making was answered by a cut connection is found again by the same caller', async t => {
+  t.test('a user whose making was answered by a cut connection is found again by the same caller', async t => {
     const wire = await mongoProxy(services.mongoUri)
     t.teardown(wire.close)
     const apart = await startService(t, {
@@ -395,7 +395,7 @@ t.test('POST /users', async t => {
     t.ok(lost > 0, `${lost} answers were lost after the fact`)
   })
 
-  t.test(`C3: 50 usernames for one own number at once: one 201 and 49 conflicts, ${ROUNDS} times`, async t => {
+  t.test(`50 usernames for one own number at once: one 201 and 49 conflicts, ${ROUNDS} times`, async t => {
     await rounds(t, async () => {
       const { phone, token } = await caller()
       const answers = await burst(many(() => ({
@@ -407,7 +407,7 @@ t.test('POST /users', async t => {
     }, [1, 49, 1])
   })
 
-  t.test(`C3: one username from 50 owners at once: one 201 and 49 conflicts, ${ROUNDS} times`, async t => {
+  t.test(`one username from 50 owners at once: one 201 and 49 conflicts, ${ROUNDS} times`, async t => {
     await rounds(t, async () => {
       const username = freshName()
       const owners = await Promise.all(Array.from({ length: 50 }, caller))
@@ -424,7 +424,7 @@ t.test('POST /users', async t => {
     }, [1, 49, 1])
   })
 
-  t.test(`C3: the same pair 50 times at once: 201 with one id, ${ROUNDS} times`, async t => {
+  t.test(`the same pair 50 times at once: 201 with one id, ${ROUNDS} times`, async t => {
     await rounds(t, async () => {
       const { phone, token } = await caller()
       const username = freshName()
@@ -444,7 +444,7 @@ t.test('GET /users/{id}', async t => {
   const name = freshName()
   const { body: { user_id: id } } = await create(mine.token, name, mine.phone)
 
-  t.test('C6: the owner sees the whole number, others its last four digits', async t => {
+  t.test('the owner sees the whole number, others its last four digits', async t => {
     const own = await call('GET', `/users/${id}`, { token: mine.token })
     t.equal(own.status, 200)
     t.same(own.body, { _id: id, username: name, number: mine.phone, created_on: clock.now.toISOString() })
@@ -462,7 +462,7 @@ t.test('GET /users/{id}', async t => {
     t.equal(headers.get('cache-control'), 'no-store')
   })
 
-  t.test('C7, C8: 400 for what is no id', async t => {
+  t.test('400 for what is no id', async t => {
     for (const bad of [
       'x',
       '123456789012',

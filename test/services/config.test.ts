@@ -124,7 +124,7 @@ t.test(
   }
 )
 
-t.test('A19: readConfig → production refuses every default, and names all that is wrong in one message', async t => {
+t.test('readConfig → production refuses every default, and names all that is wrong in one message', async t => {
   t.ok(readConfig(production))
   for (const name of ['MONGO_URI', 'S3_BUCKET', 'OTP_SECRET', 'JWT_SECRET_KEY'] as const) {
     t.match(

@@ -521,7 +521,7 @@ t.test('otpCode', async t => {
     t.ok(codes.some(code => code.startsWith('0')))
   })
 
-  t.test('A9: a million of them are as even as chance is', async t => {
+  t.test('a million of them are as even as chance is', async t => {
     const codes = new Uint32Array(1_000_000)
     const noise = randomBytes(16 * codes.length)
     const [digits, pairs] = [new Uint32Array(60), new Uint32Array(100)]
@@ -543,7 +543,7 @@ t.test('otpCode', async t => {
     t.ok(Math.abs(distinct - 632_121) < 2500, `${distinct} different ones`) // 10^6 (1 - 1/e), 8 standard deviations
   })
 
-  t.test('A9: nothing in the service draws from Math.random', async t => {
+  t.test('nothing in the service draws from Math.random', async t => {
     const files = ['services', 'plugins', 'routes', 'schemas', 'cli'].flatMap(folder =>
       readdirSync(`${root}/${folder}`, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.ts')).map(
         name => `${folder}/${name}`
