@@ -304,7 +304,7 @@ async function settle (lane: Lane, batch: Run[]): Promise<string[]> {
   for (const run of batch) problems.push(...await again(lane, run))
   await eventually(async () =>
     await court.uploads.countDocuments({ state: { $in: ['open', 'committing'] } }) === 0).catch(
-    () => problems.push('something is in uploadRecord for ever')
+    () => problems.push('something is in progress for ever')
   )
   clock.advance(STALE_SECONDS)
   const swept = await app.sweeper.sweep()

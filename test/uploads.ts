@@ -80,7 +80,7 @@ export interface FaultBed {
   start: (options?: ServiceOptions) => Promise<Service>
   empty: Left
   left: () => Promise<Left>
-  /** What there is once nothing is in uploadRecord any more and every object has its item. */
+  /** What there is once nothing is in progress any more and every object has its item. */
   settled: () => Promise<Left>
 }
 interface Left { objects: number, multipartUploads: number, uploads: number, library: number }
@@ -152,7 +152,7 @@ export function failed (
   })
 }
 
-/** What there is once nothing is in uploadRecord any more. */
+/** What there is once nothing is in progress any more. */
 export async function quiet (service: Service): Promise<Awaited<ReturnType<Service['remains']>> | undefined> {
   const remains = await service.remains()
   return remains.uploads === 0 &&

@@ -22,7 +22,7 @@ export interface UploadRecordsOptions {
 }
 
 /**
- * The rows of what is in uploadRecord: there before the first byte is stored, and until the item is in the library or
+ * The rows of what is in progress: there before the first byte is stored, and until the item is in the library or
  * nothing of it is left.
  */
 export function createUploadRecords ({ uploads, library, ownership, media, now }: UploadRecordsOptions) {

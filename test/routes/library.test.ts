@@ -486,7 +486,7 @@ t.test('POST /library/upload', async t => {
     t.equal(sha256(new Uint8Array(await (await fetch(body.url)).arrayBuffer())), sha256(bytes))
   })
 
-  t.test('no row of what is in uploadRecord outlives its upload', async t => {
+  t.test('no row of what is in progress outlives its upload', async t => {
     t.match(await service.remains(), { uploads: 0, multipartUploads: [] })
   })
 })

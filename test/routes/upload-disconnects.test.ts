@@ -66,7 +66,7 @@ async function leaveOnce ({ url }: Service, token: string, seed: number): Promis
 interface Held { descriptors: number, heap: number, buffers: number }
 
 /**
- * What the process holds once nothing is in uploadRecord any more, and every item has its object and every object its
+ * What the process holds once nothing is in progress any more, and every item has its object and every object its
  * item: whoever left after the last byte may have got one.
  */
 async function settled ({ services, app: { collections, mediaStore, server } }: Service): Promise<Held> {
