@@ -19,8 +19,8 @@ const JSON_LIMIT = 16 * 1024
 const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 /**
- * The service, connected to its database and its bucket, and listening nowhere yet. Rejects with one clear sentence
- * when it cannot be.
+ * Builds the service, connected to its database and its bucket, but not listening yet. Rejects with one clear sentence
+ * if it cannot.
  */
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   const { config, logger = { level: config.LOG_LEVEL } } = options
@@ -34,7 +34,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
       stallMs: options.stallMs
     }),
     bodyLimit: JSON_LIMIT,
-    pluginTimeout: 0, // a new index may take its time; all else that a plugin waits for has a limit of its own
+    pluginTimeout: 0, // a new index may take long; everything else in a plugin has its own limit
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
     http: {
       headersTimeout: Math.min(15_000, config.UPLOAD_MAX_SECONDS * 1000),
@@ -63,7 +63,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   }
 }
 
-/** An error for the log, its cause too, without the phone number that a driver may quote in it. */
+/** An error and its cause for the log, without a phone number that a driver may quote. */
 function serializeError ({ name, message, stack, code, cause }: Error & { code?: unknown }): {
   type: string
   message: string

@@ -73,7 +73,12 @@ export default [
   },
   {
     // a sentence, an address or a pattern stays in one piece
-    rules: { '@stylistic/max-len': ['error', { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignoreUrls: true }] }
+    rules: {
+      '@stylistic/max-len': [
+        'error',
+        { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignoreUrls: true }
+      ]
+    }
   },
   ...importDirection
 ]

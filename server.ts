@@ -16,14 +16,12 @@ import { withMongo } from './services/with-mongo.js'
 
 const GRACE_MS = 10_000
 const TERMINAL_CHECK_MS = 1000
-/**
- * After such a signal nothing can be closed in order; a handler would return to the instruction that failed, for ever.
- */
+/** After such a signal no graceful shutdown is possible: a handler would return to the failed instruction for ever. */
 const FATAL: Array<'SIGILL' | 'SIGTRAP' | 'SIGABRT' | 'SIGBUS' | 'SIGFPE' | 'SIGSEGV'> = [
   'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'
 ]
 
-/** The process: environment, stand-ins for what it does not name, the app, and an orderly end. */
+/** Starts the process: environment, stand-ins for missing services, the app, and graceful shutdown. */
 async function start (): Promise<void> {
   growHeapGenerously()
   endWithTerminal()
@@ -50,9 +48,8 @@ async function start (): Promise<void> {
 }
 
 /**
- * A log that nobody reads any more is no reason to stop, but a terminal that goes away is: not everybody who started a
- * server there passes its signal on.
- * Node aborts at its end when it cannot reset that terminal: it gets another file to look at.
+ * Ignores a log without a reader, but stops if the terminal goes away: not every parent process passes its signal on.
+ * Node aborts at its end if it cannot reset that terminal, so another file takes its place.
  */
 function endWithTerminal (): void {
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
@@ -66,14 +63,14 @@ function endWithTerminal (): void {
   process.once('exit', () => {
     for (const fd of lost()) {
       closeSync(fd)
-      openSync(devNull, 'r+') // takes the lowest free number: the same
+      openSync(devNull, 'r+') // takes the lowest free descriptor: the same
     }
   })
 }
 
 /**
- * What the environment leaves out, on a machine where nothing is set up: a database, a bucket and secrets that stay in
- * DATA_DIR. Never in production.
+ * Starts a database and a bucket that the environment does not name, and makes secrets. All stay in DATA_DIR. Never in
+ * production.
  */
 async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () => Promise<void> }> {
   if (env.NODE_ENV === 'production') return { env: {}, close: async () => {} }
@@ -108,7 +105,7 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
   }
 }
 
-/** Brings a database of DATA_DIR over that an earlier version made: nobody else uses it. */
+/** Migrates a database in DATA_DIR of an earlier version. No other process uses it. */
 async function convert (uri: string, { DEFAULT_REGION: region }: Env): Promise<void> {
   await withMongo(uri, async client => {
     const db = client.db(databaseName(uri))
@@ -118,7 +115,7 @@ async function convert (uri: string, { DEFAULT_REGION: region }: Env): Promise<v
   })
 }
 
-/** JSON lines, or something to read on a terminal. */
+/** JSON lines, or readable lines on a terminal. */
 const logger = ({ LOG_LEVEL: level }: Env): AppOptions['logger'] => ({
   level,
   ...(process.stdout.isTTY &&

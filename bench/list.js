@@ -8,7 +8,7 @@ import { get } from './harness/send.js'
 const PER_PAGE = 10
 const CONCURRENCY = 8
 const BATCH = 5000
-/** So many different requests in turn, more than there are at once, so that none is like another that is under way. */
+/** Different requests in turn. They are more than run at once, so that none equals another that is in progress. */
 const TURNS = 20
 const DATABASE = 'hookaba-bench'
 
@@ -47,7 +47,7 @@ async function fill (library, rows) {
   }
 }
 
-/** A row as an upload leaves it; each is a second newer than the one before. */
+/** A row as an upload writes it. Each is a second newer than the one before. */
 function item (number) {
   const hex = number.toString(16).padStart(12, '0')
   const date = new Date(Date.UTC(2020, 0, 1) + number * 1000)
@@ -73,7 +73,7 @@ function item (number) {
   }
 }
 
-/** Resolves with the CPU seconds for each first page of the service, a figure for each round. */
+/** Resolves with the CPU seconds of the service for each first page, one figure for each round. */
 async function compare (env, rows, quick) {
   const service = await start('service.js', { measured: true, env })
   const naive = await start('naive-list.js', { measured: true, env: { ...env, TOKEN: service.token } })
@@ -131,10 +131,10 @@ async function compare (env, rows, quick) {
   return cpu.first
 }
 
-/** The `next_cursor` of a page that ends with this row: services/library-cursor.ts. */
+/** The `next_cursor` of a page that ends with this row: services/library/cursor.ts. */
 const cursorAfter = ({ created_at: at, _id: id }) => Buffer.from(BSON.serialize({ at, id })).toString('base64url')
 
-/** Requests by some connections for so many milliseconds. */
+/** Sends requests by CONCURRENCY connections for this many milliseconds. */
 async function load ({ server, paths }, milliseconds) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: CONCURRENCY })
   const before = await server.usage()
@@ -151,7 +151,7 @@ async function load ({ server, paths }, milliseconds) {
   return { cpu: (after.cpuSeconds - before.cpuSeconds) / requests, speed: requests / seconds }
 }
 
-/** Both must do the same work. */
+/** Prints where the two answers differ, because both must do the same work. */
 async function compareItems (ours, theirs) {
   const [path] = ours.paths
   const [{ items, total }, naive] = [await get(ours.server, path), await get(theirs.server, path)]

@@ -9,9 +9,9 @@ const CONCURRENCY = 16
 const DATABASE = 'hookaba-bench'
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
-/** Of a code that dies at the fifth guess. */
+/** Wrong guesses for each code; the fifth would end it. */
 const GUESSES = 4
-/** Everything is counted, and nothing is refused. */
+/** The limits are so high that everything is counted and nothing is refused. */
 const UNBOUNDED = {
   TRUST_PROXY: 'loopback',
   LIMIT_SMS_PER_ADDRESS: '1000000',
@@ -22,8 +22,8 @@ const UNBOUNDED = {
 }
 
 /**
- * CPU of a login's two requests in the service, against the commands that it sends, and against one upsert and one
- * read, all in naive code; from one client address and from many.
+ * CPU of the two requests of a login in the service. It is compared, in naive code, with the commands that the service
+ * sends and with one upsert and one read; from one client address and from many.
  */
 export async function login ({ quick }) {
   const [
@@ -86,10 +86,10 @@ async function compare ({ free, paid, bare, naive }, many, quick) {
 }
 
 let nextNumber = 0
-/** Indian mobile numbers that nobody used before. */
+/** Indian mobile numbers that were not used before. */
 const freshPhone = () => `+9198${String(nextNumber++).padStart(8, '0')}`
 
-/** As many phones ask for a code, and then type wrong ones: CPU seconds for each request. */
+/** This many phones ask for a code, and then send wrong ones. Resolves with the CPU seconds for each request. */
 async function load (server, phones, many) {
   const numbers = Array.from({ length: phones }, freshPhone)
   const guesses = Array.from({ length: GUESSES }, () => numbers).flat()

@@ -11,7 +11,7 @@ const DEFAULT = { name: 'sharp as it comes', way: 'default' }
 const DECODING = { name: 'decode and resize, nothing encoded', way: 'decode' }
 const GIFSICLE = { name: 'gifsicle, `--resize-fit 64x64 -O2`', way: 'gifsicle' }
 
-/** CPU and bytes of a 64×64 rendition, by the service and by what else makes one. */
+/** CPU and bytes of a 64×64 rendition, made by the service and by other tools. */
 export async function renditions ({ quick }) {
   const folder = await mkdtemp(join(tmpdir(), 'hookaba-bench-'))
   const maker = await start('pictures.js', { measured: true })

@@ -13,12 +13,12 @@ const EXPRESS = { name: 'Express 5 + multer', program: 'express.js' }
 const WAYS = [FLOOR, SERVICE, UPLOAD, EXPRESS]
 
 /**
- * As many files before the first that counts: what a process costs until its code is compiled and its pools are full is
- * not what an upload costs.
+ * Files sent before the measurement starts. Compiling the code and filling the pools costs once for each process, and
+ * is not part of an upload's cost.
  */
 const WARM_UP = 60
 
-/** CPU, throughput and memory of uploads, in the service and in what it is compared with. */
+/** CPU, throughput and memory of uploads, in the service and in the servers it is compared with. */
 export async function uploads ({ quick, only }) {
   const sink = await start('s3-sink.js')
   const mongo = process.env.MONGO_URI ? undefined : await start('mongo.js')
@@ -58,7 +58,7 @@ export async function uploads ({ quick, only }) {
   await Promise.all([sink.stop(), keeper.stop(), mongo?.stop()])
 }
 
-/** Sends `count` files, `atOnce` at a time, to each way in turn, and prints what that cost. */
+/** Sends `count` files, `atOnce` at a time, to each way in turn, and prints the cost. */
 async function measure ({ sink, warm, env, rounds }, { name, files, count, atOnce }, ways) {
   const limit = Math.max(...files.map(({ size }) => size)) + 1
   const servers = []
@@ -106,14 +106,14 @@ async function measure ({ sink, warm, env, rounds }, { name, files, count, atOnc
   return { figures, of: way => figures[ways.indexOf(way)], bytes: files[0].size }
 }
 
-/** The memory that a process holds on to at most during uploads, in bytes; the rest waits for a collection. */
+/** The most memory that a process holds during uploads, in bytes, without garbage. */
 async function memoryHeld (server, files, count, atOnce) {
   await server.watch()
   await send(server, files, count, atOnce)
   return (await server.usage()).held
 }
 
-/** Each file by its own connection; the service's answer must name the bytes that were sent. */
+/** Sends each file by a request of its own. The service's answer must name the hash of the sent bytes. */
 async function send (server, files, count, atOnce) {
   const agent = new http.Agent({ keepAlive: true })
   let next = 0

@@ -9,12 +9,12 @@ import { misused, runProgram } from './program.js'
 
 const USAGE = 'Usage: npm run check-library [-- --fix]'
 const INCONSISTENT = 3
-/** Nobody waits for an answer: a list of a large bucket may take its time. */
+/** No client waits: a list of a large bucket may take its time. */
 const SILENCE_MS = 60_000
 
 /**
- * The process that compares the library's rows with the store's objects, and with --fix repairs what can be.
- * Exit codes: 0 consistent or repaired, 1 failed, 2 misused, 3 inconsistent still.
+ * Compares the library's rows with the store's objects, and with --fix repairs what it can. Exit codes: 0 consistent or
+ * repaired, 1 failed, 2 misused, 3 still inconsistent.
  */
 async function run (fix: boolean): Promise<number> {
   const { MONGO_URI: uri, S3_BUCKET, ...config } = readConfig(process.env)

@@ -8,17 +8,19 @@ import { misused, runProgram } from './program.js'
 const USAGE = 'Usage: npm run migrate [-- --dry-run]'
 
 /**
- * The process that brings a database of the replaced system or of an earlier version over, or with --dry-run only tells
- * what it would do. Exit codes: 0 done, 1 failed, 2 misused.
+ * Migrates a database of the replaced system or of an earlier version, or with --dry-run only reports the changes. Exit
+ * codes: 0 done, 1 failed, 2 misused.
  */
 async function run (dryRun: boolean): Promise<number> {
   const { MONGO_URI: uri, DEFAULT_REGION: region } = readConfig(process.env)
   if (uri === undefined) throw new Error('MONGO_URI must be set: it names the database to migrate')
   return withMongo(uri, async client => {
-    const {
-      changes,
-      open
-    } = await migrate({ db: client.db(databaseName(uri)), region, dryRun, print: line => console.log(line) })
+    const { changes, open } = await migrate({
+      db: client.db(databaseName(uri)),
+      region,
+      dryRun,
+      print: line => console.log(line)
+    })
       .catch((cause: unknown) => {
         throw new Error('The migration stopped; what is done stays done, and another run does the rest', { cause })
       })
@@ -31,7 +33,7 @@ async function run (dryRun: boolean): Promise<number> {
 }
 
 /**
- * `npm run migrate --dry-run`, without the `--`, is npm's option and not ours; nobody who types it wants anything
+ * `npm run migrate --dry-run`, without the `--`, sets npm's own option. It counts too, because its user wants nothing
  * written.
  */
 function readArguments (): { dryRun: boolean } | undefined {

@@ -1,18 +1,18 @@
 import { MongoServerError } from 'mongodb'
 import { prepareEnvironment } from '../services/environment.js'
 
-/** Ends a program that was called in a way it does not know, with its usage and exit code 2. */
+/** Ends a program that was called wrongly, with its usage and exit code 2. */
 export function misused (usage: string): never {
   process.stderr.write(`${usage}\n`)
   process.exit(2)
 }
 
 /**
- * Runs a program with the variables of `.env`: its exit code is what `work` resolves with, or 1 with one sentence when
- * that fails.
+ * Runs a program with the variables of `.env`. Its exit code is the result of `work`, or 1 with one sentence if that
+ * fails.
  */
 export async function runProgram (work: () => Promise<number>): Promise<void> {
-  process.stdout.on('error', () => {}) // a report that nobody reads any more is no reason to stop half-way
+  process.stdout.on('error', () => {}) // a report without a reader is no reason to stop half-way
   try {
     prepareEnvironment(process.env)
     process.exitCode = await work()
@@ -23,7 +23,7 @@ export async function runProgram (work: () => Promise<number>): Promise<void> {
   }
 }
 
-/** What failed, without a word of what the database said: it may quote a number. */
+/** The name of the cause, without the database's message, which may quote a phone number. */
 const causeOf = (cause: unknown) => cause instanceof Error
   ? `: ${cause.name}${cause instanceof MongoServerError ? ` ${cause.codeName ?? cause.code}` : ''}`
   : ''

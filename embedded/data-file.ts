@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The meta page of LMDB (mdb.c, MDB_meta), of which a file has two: where each member begins in its page. */
+/** LMDB's meta page (mdb.c, MDB_meta): the offset of each member in its page. A file has two of them. */
 const META = { magic: 24, pageSize: 48, lastPage: 144, transaction: 152, end: 160 }
 const MAGIC = 0xbeefc0de
 
@@ -16,7 +16,7 @@ export function damaged (folder: string, cause?: unknown): Error {
   )
 }
 
-/** Has a store opened and read; what LMDB finds wrong in its file becomes one clear sentence. */
+/** Opens and reads a store. LMDB's error about a broken file becomes one clear sentence. */
 export function opened<T> (folder: string, open: () => T): T {
   try {
     return open()
@@ -26,11 +26,9 @@ export function opened<T> (folder: string, open: () => T): T {
 }
 
 /**
- * To be called before LMDB opens the folder. Throws one clear sentence when its file is none of LMDB's. Returns whether
- * it is
- * shorter than it says, which may be or not: it is made as long as that, since LMDB would read beyond its end and end
- * the
- * process, and whoever opens it must then read all of it.
+ * Must run before LMDB opens the folder. Throws one clear sentence when the file is not LMDB's.
+ * `isShort`: the file was shorter than it says, which need not be damage. It is then extended, because LMDB would read
+ * beyond its end and crash the process. The caller must then read all of it.
  */
 export function checkDataFile (folder: string): { isShort: boolean } {
   if (!hasStore(folder)) return { isShort: false }

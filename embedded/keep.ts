@@ -2,19 +2,17 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** What clients were told once and must find again after a restart. */
+/** Values that clients use and must find again after a restart. */
 export interface Kept {
   mongoPort?: number
   s3Port?: number
-  /**
-   * The stores that were made in this folder: one of them that is gone is not made anew beside what the others hold.
-   */
+  /** The stores that were made in this folder. One that is gone is not made anew beside the data of the others. */
   made?: string[]
   accessKeyId: string
   secretAccessKey: string
 }
 
-/** What `embedded.json` holds; random credentials when there is none yet. Throws when it is no longer readable. */
+/** Reads `embedded.json`; makes random credentials when there is no file yet. Throws when it is not readable. */
 export function readKept (dataDir: string): Kept {
   const file = join(dataDir, 'embedded.json')
   let text: string
@@ -43,13 +41,9 @@ export function writeKept (dataDir: string, kept: Kept): void {
 
 function parse (text: string): Kept | undefined {
   try {
-    const {
-      mongoPort,
-      s3Port,
-      made,
-      accessKeyId,
-      secretAccessKey
-    } = Object(JSON.parse(text)) as Record<string, unknown>
+    const { mongoPort, s3Port, made, accessKeyId, secretAccessKey } = Object(JSON.parse(
+      text
+    )) as Record<string, unknown>
     if (typeof accessKeyId !== 'string' || typeof secretAccessKey !== 'string') return undefined
     return {
       accessKeyId,

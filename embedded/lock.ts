@@ -6,10 +6,9 @@ import { checkDataFile, opened } from './data-file.js'
 const held = new Set<string>()
 
 /**
- * Makes the folder this process's own until the returned function is called or the process is gone, however it went:
- * the holder is alive for as long as the operating system keeps the lock that LMDB takes for each reading process,
- * which
- * no other process of the same number can stand in for. Throws one clear sentence when somebody else holds it.
+ * Locks the folder for this process until the returned function is called or the process ends in any way. LMDB takes a
+ * lock for each reading process, and the operating system keeps it while that process lives. So another process with
+ * the same id is not taken for the holder. Throws one clear sentence when the folder is in use.
  */
 export function lockFolder (folder: string): () => Promise<void> {
   mkdirSync(folder, { recursive: true, mode: 0o700 })

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 const OTHERS = 0o077
 
 /**
- * What is written in the folder from now on, and what is there under these names already, is its owner's alone. Changes
- * the process's umask.
+ * Makes files and folders with these names accessible to their owner only. Changes the process's umask, so that the
+ * same holds for everything it writes later.
  */
 export function ownOnly (folder: string, names: string[]): void {
   process.umask(OTHERS)

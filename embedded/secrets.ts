@@ -10,9 +10,8 @@ export interface Secrets {
 const SHORTEST = 32
 
 /**
- * The secrets of a process that was given none: made once, whole or not at all, then kept in `dataDir`, readable by its
- * owner only.
- * Throws when they are no longer readable, without a word of what is there.
+ * The secrets of a process that was given none. They are made once, atomically, and kept in `dataDir`, readable by
+ * their owner only. Throws when the file is damaged; the error shows nothing of its content.
  */
 export async function keepSecrets (dataDir: string): Promise<Secrets> {
   const file = join(dataDir, 'secrets.json')

@@ -11,7 +11,7 @@ export interface EmbeddedOptions {
   dataDir: string
   mongo?: boolean
   s3?: boolean
-  /** In place of the kept port, and not kept itself. */
+  /** Replaces the kept port, and is not kept itself. */
   mongoPort?: number | undefined
   s3Port?: number | undefined
 }
@@ -20,7 +20,7 @@ export interface Embedded {
   mongo?: { uri: string }
   s3?: { endpoint: string, bucket: string, region: string, accessKeyId: string, secretAccessKey: string }
   /**
-   * Rejects when a stand-in ends by itself; nobody listening, that is an unhandled rejection, which ends a process.
+   * Rejects when a stand-in ends by itself. Without a handler that is an unhandled rejection, which ends the process.
    * Resolves after `close`.
    */
   exited: Promise<void>
@@ -33,9 +33,9 @@ const REGION = 'us-east-1'
 interface Launched { port: number, address: string, exited: Promise<void>, close: () => Promise<void> }
 
 /**
- * Starts the asked-for stand-ins, each in a worker, on data that stays in `dataDir`; ports and credentials are chosen
- * once and kept there in `embedded.json`. One process at a time has the folder. Rejects with one clear sentence when
- * another has it, when a port is taken, and with NODE_ENV=production.
+ * Starts the requested stand-ins, each in a worker, with their data in `dataDir`. Ports and credentials are chosen once
+ * and kept there in `embedded.json`. One process at a time can use the folder. Rejects with one clear sentence when
+ * another process uses it, when a port is taken, and with NODE_ENV=production.
  */
 export async function startEmbedded ({
   dataDir,
@@ -106,7 +106,7 @@ export async function startEmbedded ({
   }
 }
 
-/** An empty store in the place of one that is gone would look like one that has lost everything. */
+/** A new empty store in the place of a missing one would look as if all data was lost. */
 function refuseLoss (
   folder: string,
   name: string,

@@ -14,8 +14,8 @@ declare module 'fastify' {
 }
 
 /**
- * `app.accounts`: the rows of accounts and their sessions; `app.ownership` and `app.accountDeletion`: what belongs to
- * them, and their end.
+ * `app.accounts`: account rows and their sessions. `app.ownership`: the items of accounts. `app.accountDeletion`: the
+ * deletion of accounts.
  */
 export default fp(async function accounts (app) {
   const { collections, config, roles, now, log } = app

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { maskedPhone } from '../services/audit.js'
 
-/** The accounts of ADMIN_NUMBERS are admins, at every start; those who come later, when they come. */
+/** Makes the accounts of ADMIN_NUMBERS admins at every start. Later accounts become admins when they are made. */
 export default fp(async function admins (app) {
   for (const account of await app.roles.grantConfiguredAdmins()) {
     const details = { by: 'ADMIN_NUMBERS', admin: true }

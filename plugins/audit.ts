@@ -8,9 +8,9 @@ declare module 'fastify' {
     audit: ReturnType<typeof createAudit>
   }
   interface FastifyRequest {
-    /** Who makes this request, and where what they do is written down. */
+    /** The client of this request, and the function that records its events. */
     requestContext: RequestContext
-    /** Something was recorded that must be written before the answer. */
+    /** Whether a recorded event must be written before the answer. */
     auditDue: boolean
   }
 }
@@ -18,8 +18,8 @@ declare module 'fastify' {
 const MAX_USER_AGENT = 255
 
 /**
- * `app.audit` and `request.requestContext`: one call writes an event to the log, the audit and the metrics. What
- * changes a right is in the database before the answer leaves.
+ * `app.audit` and `request.requestContext`: one call writes an event to the log, the audit and the metrics. The answer
+ * waits until an event that changes a right is in the database.
  */
 export default fp(async function audit (app) {
   const { collections, now, metrics } = app
@@ -47,7 +47,7 @@ export default fp(async function audit (app) {
     if (!request.auditDue) return done(null, payload)
     request.auditDue = false
     const answer = () => done(null, payload)
-    inTime(() => book.flush()).then(answer, answer) // what is late is written all the same
+    inTime(() => book.flush()).then(answer, answer) // a late write goes on
   })
   app.addHook('onClose', () => book.close())
 }, { name: 'audit', dependencies: ['clock', 'client-address', 'mongo', 'metrics'] })

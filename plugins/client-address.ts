@@ -6,14 +6,13 @@ import { parseTrustProxy } from '../services/config.js'
 declare module 'fastify' {
   interface FastifyRequest {
     /**
-     * Who asks, for limits, audit and log: the peer's address, or behind the proxies of TRUST_PROXY the one that they
-     * name.
+     * The client's address, for limits, audit and log: the peer's, or the one reported by the proxies of TRUST_PROXY.
      */
     clientAddress: string
   }
 }
 
-/** `request.clientAddress`, from `X-Forwarded-For` alone: another header may be the client's own. */
+/** `request.clientAddress`. Reads `X-Forwarded-For` alone, because the client may have set another header. */
 export default fp(async function clientAddressOf (app) {
   const networks = parseTrustProxy(app.config.TRUST_PROXY)
   const trusts = networks ? trustsOf(networks) : () => false

@@ -4,12 +4,12 @@ import type { FastifyHttpOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { serverBusy } from '../services/errors.js'
 
-/** Requests that a client has sent ahead on one connection, and those of all connections together. */
+/** The most pipelined requests that wait on one connection, and on all of them together. */
 const MAX_PIPELINED = 256
 const MAX_PIPELINED_TOTAL = 2000
-/** A connection ends when its client has taken nothing of an answer for this long. */
+/** A connection ends when its client has read nothing of an answer for this long. */
 const STALL_MS = 30_000
-/** Bytes of answers that clients have not taken yet, of all connections together; looked at once in each interval. */
+/** The most bytes of answers that clients have not read, of all connections together. Checked once in each interval. */
 const MAX_HELD_BYTES = 64 * 1024 * 1024
 const HELD_CHECK_MS = 1000
 /** Connections beyond MAX_CONNECTIONS that wait for their one answer. */
@@ -17,16 +17,16 @@ const MAX_SURPLUS = 100
 
 interface Connection {
   socket: Socket
-  /** The answer that is being made or taken. */
+  /** The request in progress, and its answer. */
   answering?: { request: IncomingMessage, response: ServerResponse }
   waiting: Array<[IncomingMessage, ServerResponse]>
   isSurplus: boolean
 }
 
-/** By socket, as long as that lives. */
+/** Connections by socket. */
 const connections = new WeakMap<Socket, Connection>()
 
-/** A connection beyond MAX_CONNECTIONS gets one answer: 503, and the true one for a probe. */
+/** A connection beyond MAX_CONNECTIONS gets one answer: 503, or the real one for a probe. */
 export default fp(async function connectionLimit (app) {
   app.addHook('onRequest', async ({ raw, routeOptions }, reply) => {
     if (!connections.get(raw.socket)?.isSurplus) return
@@ -36,8 +36,8 @@ export default fp(async function connectionLimit (app) {
 }, { name: 'connections', dependencies: ['error-handler', 'security', 'overload'] })
 
 /**
- * Fastify's server, with bounds for what its clients make it hold. A connection has one request in work at a time;
- * the next one begins when its client has taken the answer, and until then nothing more is read from it.
+ * Creates Fastify's server, with limits on the memory that its clients use. A connection has one request in progress at
+ * a time. The next one begins when the client has read the answer. Until then nothing more is read from the connection.
  */
 export function createServer (
   handle: RequestListener,
@@ -48,7 +48,7 @@ export function createServer (
   if (options.keepAliveTimeout !== undefined) server.keepAliveTimeout = options.keepAliveTimeout
   if (options.requestTimeout !== undefined) server.requestTimeout = options.requestTimeout
   const open = new Set<Connection>()
-  /** In the order in which they became so. */
+  /** In the order in which they became idle. */
   const idle = new Set<Connection>()
   const surplus = new Set<Connection>()
   let pipelined = 0
@@ -67,11 +67,11 @@ export function createServer (
     else open.add(connection)
     if (!connection.isSurplus) idle.add(connection)
     socket.once('close', () => forget(connection))
-    // Node resumes it for the rest of a body
+    // Node resumes the socket for the rest of a body
     socket.on('resume', () => { if (connection.waiting.length > 0) socket.pause() })
   }
 
-  /** Whether there is room for one more; the connection that has been idle longest makes it. */
+  /** Whether there is room for one more. If not, ends the connection that has been idle longest. */
   function hasRoom (): boolean {
     if (open.size < maxConnections) return true
     const oldest = first(idle)
@@ -94,7 +94,7 @@ export function createServer (
   function begin (connection: Connection, request: IncomingMessage, response: ServerResponse): void {
     connection.answering = { request, response }
     idle.delete(connection)
-    response.once('close', () => next(connection)) // its client has taken all of it, or the connection has ended
+    response.once('close', () => next(connection)) // the client has read all of it, or the connection has ended
     handle(request, response)
   }
 
@@ -121,14 +121,14 @@ export function createServer (
   }
 
   /**
-   * Node calls it when a socket has neither read nor written a byte for a while: that it waits for the service, or for
-   * a slow upload, is no reason to end it.
+   * Node calls it when a socket has neither read nor written a byte for a while. A connection that waits for the
+   * service or for a slow upload stays open.
    */
   function endStalled (socket: Socket): void {
     if (!connections.get(socket)?.answering || socket.writableLength > 0) socket.destroy()
   }
 
-  /** Ends those that hold most, until the rest is within the bound. */
+  /** Ends the connections with the most unread bytes, until the rest is within the limit. */
   function boundHeldBytes (): void {
     const holding = [...open, ...surplus].filter(({ socket }) => socket.writableLength > 0).sort((a, b) =>
       b.socket.writableLength - a.socket.writableLength)
@@ -143,7 +143,7 @@ export function createServer (
 
 const first = <T>(set: Set<T>): T | undefined => set.values().next().value
 
-/** The whole request whose answer is under way on this connection, and that answer. */
+/** The answer in progress on this connection, if its request has come completely. */
 export function answerUnderWay (socket: Socket): ServerResponse | undefined {
   const { answering } = connections.get(socket) ?? {}
   return answering?.request.complete ? answering.response : undefined

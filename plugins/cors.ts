@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { listOf } from '../services/config.js'
 
 const MAX_AGE_SECONDS = 600
-/** All that routes are for. */
+/** The methods of all routes. */
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const EXPOSED = [
   'etag', 'x-request-id', 'retry-after', 'idempotency-replayed', 'www-authenticate', 'allow', 'content-disposition'
@@ -12,8 +12,8 @@ const EXPOSED = [
 )
 
 /**
- * Lets the web pages of CORS_ORIGINS call the service and read its answers. Whoever asks for something else is answered
- * as if there were none.
+ * Lets the web pages of CORS_ORIGINS call the service and read its answers. Other requests are answered as if there
+ * were no CORS.
  */
 export default fp(async function cors (app) {
   const origins = listOf(app.config.CORS_ORIGINS)

@@ -4,7 +4,8 @@ import { newDatabaseWait, waitingWithin, type DatabaseWait } from '../services/d
 declare module 'fastify' {
   interface FastifyContextConfig {
     /**
-     * Each command of such a request may take as long as all commands of another: it has many to give, or much to read.
+     * Each command of such a request may take as long as all commands of another together. It has many, or much to
+     * read.
      */
     isPatient?: boolean
   }
@@ -13,15 +14,15 @@ declare module 'fastify' {
   }
 }
 
-/** A request waits for the database in a limited time, whatever it asks of it. */
+/** Limits the total time that a request waits for the database. */
 export default fp(async function databaseWait (app) {
   app.decorateRequest('databaseWait')
   app.addHook('onRequest', (request, _reply, done) => {
     request.databaseWait = newDatabaseWait(request.routeOptions.config.isPatient ?? false)
     waitingWithin(request.databaseWait, done)
   })
-  // the end of a body comes out of another context
+  // the end of a body comes in another async context
   app.addHook('preValidation', (request, _reply, done) => { waitingWithin(request.databaseWait!, done) })
-  // nobody waits for what it has left to do
+  // no client waits for the commands that are left
   app.addHook('onResponse', async ({ databaseWait }) => { if (databaseWait) databaseWait.isForEach = true })
 }, { name: 'database-wait' })

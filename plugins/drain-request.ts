@@ -2,19 +2,18 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import fp from 'fastify-plugin'
 
-/** This much of a request is still read after its answer, and for this long; then the connection ends. */
+/** The most of a request that is read after its answer, in bytes and milliseconds. Then the connection ends. */
 const MAX_BYTES = 16 * 1024 * 1024
 const MAX_MS = 30_000
 const CHECK_MS = 50
 
 /**
- * Lets the rest of a request that is answered early flow away, up to a bound, so that a client that still writes gets
- * to read the answer and can use
- * the connection again. A connection that is to end is closed for writing first, and altogether when the rest has come
- * (RFC 9112 §9.6).
+ * Drains the rest of a request that is answered early, up to a limit. A client that still writes can then read the
+ * answer and reuse the connection. A connection that is to end is closed for writing first, and fully when the rest has
+ * come (RFC 9112 §9.6).
  */
 export default fp(async function drainRequest (app) {
-  /** The request that a connection is reading, of each connection whose end waits for that. */
+  /** The request that is being read, by the connection whose end waits for it. */
   const unread = new WeakMap<Socket, IncomingMessage>()
 
   app.addHook('onSend', async ({ raw }) => {
@@ -26,7 +25,7 @@ export default fp(async function drainRequest (app) {
     flowAway(raw).then(() => { if (raw.complete === false) raw.socket.destroy() })
   })
 
-  /** Once for each connection, however many requests come on it. */
+  /** Runs once for each connection, however many requests come on it. */
   function endAfterRest (socket: Socket): void {
     const destroySoon = socket.destroySoon.bind(socket)
     socket.destroySoon = () => {
@@ -37,8 +36,8 @@ export default fp(async function drainRequest (app) {
 }, { name: 'drain-request' })
 
 /**
- * Resolves when the request has ended, was cut, or has passed a bound. It is the socket that counts: Node throws a body
- * that nobody reads away unseen.
+ * Resolves when the request has ended, was cut, or has passed a limit. Counts bytes at the socket, because Node drops
+ * an unread body unseen.
  */
 async function flowAway (raw: IncomingMessage): Promise<void> {
   if (raw.complete !== false || raw.destroyed) return

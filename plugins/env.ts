@@ -8,7 +8,7 @@ declare module 'fastify' {
   }
 }
 
-/** `app.config`: the environment, already checked by whoever built the app. */
+/** `app.config`: the environment, already checked by the caller of buildApp. */
 export default fp<AppSettings>(async function env (app, { config }) {
   app.decorate('config', config)
 }, { name: 'env' })

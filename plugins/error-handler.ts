@@ -25,7 +25,7 @@ declare module 'fastify' {
   }
 }
 
-/** For answers that no hook sees; all others get theirs from the security plugin. */
+/** For answers that no hook sees. All others get theirs from the security plugin. */
 export const PROTECTION = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none';frame-ancestors 'none'",
@@ -38,10 +38,13 @@ export const PROTECTION = {
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-/** What Node's HTTP parser refuses, by its own code. */
+/** Statuses for errors of Node's HTTP parser, by their code. */
 const STATUS: Record<string, number> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
 
-/** Every refusal and failure in the contract's shape; what went wrong inside goes to the log, once, and no further. */
+/**
+ * Answers every refusal and failure in the contract's shape. Internal errors go to the log, once, and not to the
+ * client.
+ */
 export default fp(async function errorHandler (app) {
   app.setErrorHandler<FastifyError>(answerError)
   app.decorate('allowedMethods', allowedMethods)
@@ -62,8 +65,8 @@ export default fp(async function errorHandler (app) {
 }, { name: 'error-handler' })
 
 /**
- * Answers `error`; also what Fastify refuses before a route is found. As text: the schema of an answer, which may lack
- * a status, must not fail an error.
+ * Answers `error`, also one that Fastify throws before a route is found. Sends text, because the answer's schema may
+ * lack the status and must not fail an error.
  */
 export function answerError (
   thrown: FastifyError | ServiceError,
@@ -81,7 +84,7 @@ export function answerError (
   return reply.code(statusCode).type(JSON_TYPE).send(JSON.stringify(body(error, statusCode, request)))
 }
 
-/** 503 in place of a failure that passes by itself. */
+/** Replaces a temporary failure by 503. */
 function passing (error: FastifyError | ServiceError): FastifyError | ServiceError {
   if (isOverTimeLimit(error)) return serverBusy(error)
   return isFailure(error) && isShortage(error) ? outOfResources(error) : error
@@ -119,9 +122,8 @@ const reason = (status: number) => (STATUS_CODES[status] ?? 'Bad Request').repla
   letter.toLowerCase())
 
 /**
- * Answers what never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the
- * connection.
- * Requests that came whole before it on the same connection are answered first.
+ * Answers input that never became a request (RFC 9112 §2.2: 400; RFC 6585 §5: 431; RFC 9110 §15.5.9: 408) and ends the
+ * connection. Complete requests before it on the same connection are answered first.
  */
 export function refuseConnection (error: Error & { code?: string }, socket: Socket): void {
   const answer = answerUnderWay(socket)

@@ -3,12 +3,12 @@ import fp from 'fastify-plugin'
 import { ServiceError } from '../services/errors.js'
 
 const IDLE_CHECK_MS = 100
-/** What is under way by then is cut off: what it leaves is cleared away before the process has to end. */
+/** Milliseconds until requests in progress are cut off. Their clean-up must finish before the process has to end. */
 const GRACE_MS = 7000
 
 /**
- * While the process stops, those requests that are under way are finished in a limited time, new ones on open
- * connections get 503, and a connection ends with its last answer.
+ * During a graceful shutdown, requests in progress have limited time to finish, new ones on open connections get 503,
+ * and a connection ends with its last answer.
  */
 export default fp(async function gracefulShutdown (app) {
   const sockets = new Set<Socket>()
@@ -34,7 +34,7 @@ export default fp(async function gracefulShutdown (app) {
     if (stopping) reply.header('connection', 'close')
   })
 
-  /** Node does not count a connection as idle before its first request; browsers open such ahead of need. */
+  /** Node does not count a connection as idle before its first request. Browsers open such connections in advance. */
   function closeIdle (): void {
     app.server.closeIdleConnections()
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()

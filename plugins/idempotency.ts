@@ -8,15 +8,15 @@ import { createIdempotency, type KeyLock, type Recall } from '../services/idempo
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** A request with an `Idempotency-Key` has its effect once, and the same again gets the same answer. */
+    /** A request with an `Idempotency-Key` takes effect once. A repeat gets the same answer. */
     idempotent?: boolean
-    /** Finds by the digest of its key what an earlier request did since then that died before it could answer. */
+    /** Finds the result of a request with this key that ran since then and died before it could answer. */
     recall?: (digest: string, since: Date) => Promise<
       | { status: number, answer: object, fingerprint: Fingerprint }
       | undefined>
   }
   interface FastifyRequest {
-    /** While the request holds its `Idempotency-Key`. */
+    /** Set while the request holds its `Idempotency-Key`. */
     idempotencyLock: { lock: KeyLock, fingerprint: () => Promise<Fingerprint | undefined> } | null
   }
 }
@@ -26,8 +26,8 @@ const KEY = new RegExp(IDEMPOTENCY_KEY)
 type Done = (error?: Error) => void
 
 /**
- * `Idempotency-Key` on the routes that say so: taken before the body is judged, settled with the answer, before that is
- * sent.
+ * `Idempotency-Key` on the `idempotent` routes. The key is taken before the body is validated, and settled before the
+ * answer is sent.
  */
 export default fp(async function idempotency (app) {
   const { collections, config, now, log } = app
@@ -54,9 +54,7 @@ export default fp(async function idempotency (app) {
     beginOrReplay(request, reply, key, done).catch(done)
   }
 
-  /**
-   * `done` is not called after a replay: an answered request goes no further, even if nobody is there to be answered.
-   */
+  /** `done` is not called after a replay: an answered request goes no further, even if its client is gone. */
   async function beginOrReplay (request: FastifyRequest, reply: FastifyReply, key: string, done: Done): Promise<void> {
     const begun = await keys.begin(
       request.caller.account._id,
@@ -124,8 +122,8 @@ export default fp(async function idempotency (app) {
 }, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'multipart', 'jwt'] })
 
 /**
- * What was done stays done, whoever is there to hear it. A refusal may be due to a client that has gone, a failure
- * passes, and a 401 is about the token, not the request.
+ * Whether to keep an answer. A success is kept even if the client is gone. A refusal may come from a client that is
+ * gone, a failure is temporary, and a 401 is about the token, not the request.
  */
 function isLasting (status: number, { raw }: FastifyReply): boolean {
   return status < 300 || (status >= 400 && status < 500 && status !== 401 && !raw.destroyed)

@@ -5,19 +5,18 @@ import type { AppSettings } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** No body is an empty object: on every route whose body has no required member. */
+    /** A missing body counts as an empty object. Set on every route whose body has no required member. */
     optionalBody?: boolean
   }
 }
 
-/** The longest that a body may take which is no upload. */
+/** Milliseconds that a body may take, except an upload. */
 const BODY_MS = 10_000
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * JSON bodies (RFC 8259): UTF-8 without a byte order mark; members that name a prototype are left out, as every member
- * that nobody knows.
- * No other content type, and no content encoding.
+ * JSON bodies (RFC 8259): UTF-8 without a byte order mark. Members that name a prototype are dropped, like every
+ * unknown member. Refuses other content types, and content encodings.
  */
 export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
   const parse = app.getDefaultJsonParser('remove', 'remove')
@@ -33,7 +32,7 @@ export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
     if (needsNoMember(route.schema?.body)) route.config = { optionalBody: true, ...route.config }
   })
   app.addHook('onRequest', async ({ raw: { headers } }) => {
-    if (!hasBody(headers) && !isForm(headers)) delete headers['content-type'] // it is the type of nothing
+    if (!hasBody(headers) && !isForm(headers)) delete headers['content-type'] // there is no body that has it
   })
   app.addHook('preParsing', async ({ headers, raw }) => {
     if (!hasBody(headers)) return
@@ -44,7 +43,7 @@ export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
     if (request.body === undefined && request.routeOptions.config.optionalBody) request.body = {}
   })
 
-  /** The body's reader hears of the end of its time as of an error in it. */
+  /** Ends a late body: its reader gets an error event (408). */
   function limitBodyTime (raw: IncomingMessage): void {
     const timer = setTimeout(() => { if (raw.listenerCount('error') > 0) raw.emit('error', requestTimeout()) }, bodyMs)
     raw.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer))

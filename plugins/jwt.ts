@@ -23,21 +23,21 @@ declare module '@fastify/jwt' {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Lets a request with a good access token of a living session pass; throws the 401 for every other. */
+    /** Accepts a request with a good access token of an open session. Throws 401 for every other. */
     authenticate: (request: FastifyRequest) => Promise<void>
-    /** To run after `authenticate`: throws the 403 unless the caller has signed in within the last 10 minutes. */
+    /** Run it after `authenticate`. Throws 403 unless the caller has signed in within the last 10 minutes. */
     requireRecentSignIn: (request: FastifyRequest) => Promise<void>
-    /** An access token for a session of an account, and the seconds it lives. */
+    /** Issues an access token for a session of an account. `expiresIn`: the seconds it lives. */
     issueToken: (caller: Caller) => { token: string, expiresIn: number }
     /** The public keys that verify this service's tokens (RFC 7517). */
     publicKeys: ReturnType<typeof publicKeys>
   }
   interface FastifyContextConfig {
-    /** Shows the account itself: what another process changed a moment ago is seen. */
+    /** The route shows the account itself, and so must see recent changes of other processes. */
     showsAccount?: true
   }
   interface FastifyRequest {
-    /** Who is signed in, once `authenticate` let the request pass. */
+    /** The account and session of the token. Set by `authenticate`. */
     caller: Caller
   }
 }
@@ -50,8 +50,8 @@ const MAX_CACHED_TOKENS = 1000
 const CREDENTIALS = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i
 
 /**
- * `app.issueToken`, `app.authenticate`: JSON Web Tokens of our own keys, each for its own algorithm, and the sessions
- * they name (RFC 7519, RFC 8725).
+ * `app.issueToken`, `app.authenticate`: JSON Web Tokens of this service's keys, each for its own algorithm, and their
+ * sessions (RFC 7519, RFC 8725).
  */
 export default fp(async function tokens (app) {
   const { accounts, collections, config, now, roles, sessions } = app
@@ -111,9 +111,7 @@ export default fp(async function tokens (app) {
     sessions.requireRecent(caller.session)
   })
 
-  /**
-   * What only reads may act on a session that another process ended some seconds ago; what changes something must not.
-   */
+  /** A read may use a session that another process ended some seconds ago. A write must not. */
   async function callerOf (
     claims: Claims | LegacyClaims,
     { method, routeOptions, requestContext }: FastifyRequest
@@ -126,7 +124,7 @@ export default fp(async function tokens (app) {
       : findLegacy(claims, fresh, requestContext)
   }
 
-  /** What the request's token says, if one of our keys made it. */
+  /** The claims of the request's token, if a key of this service made it. */
   function claimsOf (request: FastifyRequest): Claims | LegacyClaims | undefined {
     const token = CREDENTIALS.exec(request.headers.authorization ?? '')?.[1]
     if (token === undefined) return undefined
@@ -146,7 +144,7 @@ export default fp(async function tokens (app) {
   }
 }, { name: 'jwt', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles', 'sessions', 'audit'] })
 
-/** What goes wrong with a token is nobody's business but its sender's. */
+/** Undefined in place of an error: a bad token concerns only its sender. */
 function attempt <T> (work: () => T): T | undefined {
   try {
     return work()

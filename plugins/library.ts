@@ -8,10 +8,7 @@ declare module 'fastify' {
   }
 }
 
-/**
- * `app.library`: what there is, in pages and one by one. Its totals hear of every write that goes through
- * `app.collections`.
- */
+/** `app.library`: the items, in pages and one by one. Every write through `app.collections` resets its totals. */
 export default fp(async function library (app) {
   const { collections, config, mediaStore: media, mongo, log } = app
   const service = createLibrary({

@@ -13,7 +13,7 @@ declare module 'fastify' {
 const HOURLY_CAP = 500
 const DAILY_CAP = 2000
 
-/** `app.login`: codes by SMS, and who knows them. */
+/** `app.login`: sends codes by SMS, and verifies them. */
 export default fp(async function login (app) {
   const { config, collections, sendSms, roles, testCode, now } = app
   const costly = sendsRealTexts(config)

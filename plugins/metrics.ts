@@ -6,7 +6,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     metrics: {
       registry: Registry
-      /** Everything that the audit records, by its name and, where there is one, the reason. */
+      /** Counts all audit events, by name and, if there is one, by reason. */
       events: Counter<'event' | 'reason'>
     }
   }
@@ -17,7 +17,7 @@ const EVENTS: AuditEvent[] = [
   'session.opened', 'session.revoked', 'session.reused'
 ]
 
-/** `app.metrics`: what this process counts, for Prometheus. */
+/** `app.metrics`: the counters of this process, for Prometheus. */
 export default fp(async function metrics (app) {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, prefix: 'hookaba_' })

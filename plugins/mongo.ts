@@ -36,18 +36,18 @@ declare module 'fastify' {
   interface FastifyInstance {
     collections: Collections
     /**
-     * Has work done by a connection of its own, whose commands may take so many milliseconds: longer than a request
-     * would wait. Rejects when the app closes meanwhile.
+     * Runs work on its own connection, whose commands may take this many milliseconds: longer than a request would
+     * wait. Rejects if the app closes meanwhile.
      */
     withDedicatedConnection: <T>(milliseconds: number, work: (db: Db) => Promise<T>) => Promise<T>
   }
 }
 
-/** A compare-and-set on a stale read loses for ever, and a session that was ended must not be found on a secondary. */
+/** A compare-and-set on a stale read fails every time, and an ended session must not be found on a secondary. */
 const FROM_PRIMARY = { readPreference: 'primary' } as const
 
 /**
- * A silent connection is given up after more than any command may take, and all works again within 5 s of a database's
+ * A silent connection is dropped after more than any command may take. All works again within 5 s of a database's
  * return.
  */
 const DEFAULTS: MongoClientOptions = {
@@ -59,7 +59,7 @@ const DEFAULTS: MongoClientOptions = {
   heartbeatFrequencyMS: 2000
 }
 
-/** A new index on a large collection takes minutes, in which some servers do not even answer the driver's monitor. */
+/** A new index on a large collection takes minutes. Meanwhile some servers do not even answer the driver's monitor. */
 const NO_LIMIT: MongoClientOptions = {
   socketTimeoutMS: 0,
   connectTimeoutMS: 0,
@@ -71,7 +71,7 @@ const NO_LIMIT: MongoClientOptions = {
 const UNCONVERTED = 'The database at MONGO_URI was made by an earlier version or by the replaced system: ' +
   'back it up, stop every instance of the service, and run `npm run migrate`'
 
-/** `app.mongo` and `app.collections`: connected, and with every index the rules rely on. */
+/** `app.mongo` and `app.collections`: connected, and with every index that the rules need. */
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
   const patient = new Set<MongoClient>()
@@ -113,7 +113,7 @@ export default fp(async function mongo (app) {
     leases: boundedCollection(db.collection<LeaseDocument>('leases'))
   })
 
-  /** Has work done with a client of its own, which the end of the app ends too. */
+  /** Runs work with its own client, which is closed after the work or with the app. */
   async function withClient<T> (options: MongoClientOptions, work: (client: MongoClient) => Promise<T>): Promise<T> {
     const client = new MongoClient(url, options)
     patient.add(client)

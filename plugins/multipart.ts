@@ -9,8 +9,8 @@ import { boundaryOf, createDelimiterScan } from '../services/uploads/multipart-w
 declare module 'fastify' {
   interface FastifyRequest {
     /**
-     * The parts of a multipart form as they arrive. 415 when the request is none; 400 when it is malformed, unfinished,
-     * or beyond the limits; 413 when it is too long to be read to its end.
+     * The parts of a multipart form as they arrive. 415 if the request is none; 400 if it is malformed, unfinished, or
+     * beyond the limits; 413 if it is too long to be read to its end.
      */
     formParts: () => AsyncGenerator<FormPart, void, undefined>
   }
@@ -18,11 +18,11 @@ declare module 'fastify' {
 
 const MAX_PARTS = 20
 const MAX_BYTES_AFTER_FILE = 64 * 1024
-/** Bytes around the file and beyond its limit that are still read, to learn which refusal comes first. */
+/** Bytes around the file and beyond its limit that are still read, to find the first refusal. */
 const MAX_BYTES_AROUND_FILE = 2 * 1024 * 1024
 /**
- * More than the parser is given in one turn of the event loop: it waits for ever after a part that it passes over when
- * that part ends beyond this in one turn.
+ * More than the parser gets in one turn of the event loop. If a part that it skips ended beyond this in one turn, the
+ * parser would wait for ever.
  */
 const MAX_BYTES_AT_ONCE = 256 * 1024
 
@@ -56,9 +56,8 @@ export default fp(async function forms (app) {
   })
 
   /**
-   * The parts in the order of the wire. Those that are named as a member of `Object.prototype` are among them without
-   * their content:
-   * the parser passes over them, and says so at the form's end.
+   * Yields the parts in the order of the wire. Parts that are named like a member of `Object.prototype` come without
+   * content: the parser skips them, and reports it at the form's end.
    */
   async function * allParts (request: FastifyRequest): AsyncGenerator<FormPart, void, undefined> {
     const passedOver: Array<{ position: number, part: FormPart }> = []
@@ -77,7 +76,7 @@ export default fp(async function forms (app) {
     }
     yield * passedOverNext()
 
-    /** The parser asks this of every part that it understands, when the part begins. */
+    /** The parser calls it for every part that it understands, when the part begins. */
     function isPartAFile (name: string | undefined, _type?: string, filename?: string): boolean {
       const position = ++begun
       const isFile = filename !== undefined
@@ -118,7 +117,7 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
       if (scan.offsets.length > MAX_PARTS + 1 || bytesAfterFile() > MAX_BYTES_AFTER_FILE) reject(invalidMultipart())
       if (received > maxBytes + MAX_BYTES_AROUND_FILE) reject(fileTooLarge(maxBytes))
     })
-    // what had come and was not read is lost, even if it was all
+    // unread bytes are lost, even if the form was complete
     const closed = () => { if (!raw.readableEnded) reject(invalidMultipart()) }
     if (raw.closed) closed()
     raw.once('close', closed)
@@ -126,7 +125,7 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
   broken.catch(() => {})
 
   return {
-    /** Settles as `work` does, or rejects once it is known that no more of the form will be of use. */
+    /** Settles as `work` does, or rejects once the rest of the form is useless. */
     race: <T> (work: Promise<T>) => Promise.race([work, broken]),
 
     count (part: FormPart): void {
@@ -136,14 +135,14 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
     },
 
     /**
-     * What the request's length says of a file that begins now: all that is still to come belongs to it, but for what
-     * may follow it.
+     * Bounds for a file that begins now, by the request's length: all bytes still to come belong to it, except those
+     * that may follow it.
      */
     bounds: () => length === undefined
       ? {}
       : { minBytes: Math.max(0, length - received - MAX_BYTES_AFTER_FILE), maxBytes: length },
 
-    /** Reads what follows the last part, and rejects when there was a part that the parser passed over. */
+    /** Reads the bytes after the last part. Rejects if the parser has missed a part. */
     async ended (): Promise<void> {
       raw.resume()
       if (!raw.readableEnded) await new Promise(resolve => raw.once('end', resolve))
@@ -151,7 +150,7 @@ function watchWire ({ raw, headers }: FastifyRequest, boundary: string, maxBytes
     }
   }
 
-  /** From the delimiter that ends the file on. */
+  /** Bytes from the delimiter that ends the file. */
   function bytesAfterFile (): number {
     return filePart === undefined ? 0 : received - (scan.offsets[filePart] ?? received)
   }

@@ -4,18 +4,18 @@ import { serverBusy } from '../services/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Load balancers and orchestrators learn the truth from it, however much there is to do. */
+    /** Answered under any load, because load balancers and orchestrators rely on it. */
     isProbe?: boolean
   }
   interface FastifyRequest {
-    /** Whether it is one of MAX_REQUESTS now. */
+    /** Whether it counts towards MAX_REQUESTS now. */
     isCounted: boolean
   }
 }
 
 /**
- * At most MAX_REQUESTS requests are in progress: what comes beyond them is 503, but for probes.
- * One that waits for its body, or whose answer waits for its client, is not in progress.
+ * At most MAX_REQUESTS requests are in progress. Further ones get 503, except probes. A request that waits for its
+ * body, or whose answer waits for its client, is not in progress.
  */
 export default fp(async function overload (app) {
   const { MAX_REQUESTS } = app.config

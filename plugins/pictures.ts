@@ -5,12 +5,12 @@ import type { AppSettings } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Undefined where pictures are not decoded. */
+    /** Undefined if pictures are not decoded. */
     pictures?: ReturnType<typeof createPicturePool>
   }
 }
 
-/** `app.pictures`: what pictures look like, and their renditions. */
+/** `app.pictures`: the facts of pictures, and their renditions. */
 export default fp<AppSettings>(async function pictures (app, { images = true, pictureTimes, pictureProgram }) {
   const { RENDITION_SIZES, RENDITION_MAX_BYTES: maxBytes } = app.config
   const pool = images

@@ -1,10 +1,10 @@
 import fp from 'fastify-plugin'
 import { maskAddress } from '../services/client-network.js'
 
-/** What a route says of the text that a parameter may have. */
+/** The pattern of a parameter in a route. */
 const PATTERN = /\([^/]*\)/g
 
-/** One line for each request, by its route: a path or a query that somebody typed may hold a number or a token. */
+/** Logs one line for each request, with its route: a typed path or query may hold a phone number or a token. */
 export default fp(async function requestLog (app) {
   app.addHook('onResponse', async (request, reply) => {
     const { method, clientAddress, routeOptions: { url: route = 'unknown' } } = request

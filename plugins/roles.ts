@@ -9,14 +9,14 @@ declare module 'fastify' {
     roles: Roles
     /** The fixed code of a test number; undefined for every other. */
     testCode: ReturnType<typeof createTestNumbers>['codeOf']
-    /** When a session must end that a phone's test code opened, if it may have been that. */
+    /** When a session must end that a phone's test code may have opened. */
     testEnd: ReturnType<typeof createTestNumbers>['endOf']
   }
 }
 
 /**
- * `app.roles`: who is blocked, who is an admin; `app.testCode` and `app.testEnd`: the numbers whose code others know,
- * and for how long.
+ * `app.roles`: blocked accounts and admins. `app.testCode` and `app.testEnd`: the numbers with a known code, and their
+ * end.
  */
 export default fp(async function roles (app) {
   const { config, collections, now } = app

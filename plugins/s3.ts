@@ -10,7 +10,7 @@ declare module 'fastify' {
   }
 }
 
-/** `app.s3` and `app.mediaStore`: the bucket is there and may be used. */
+/** `app.s3` and `app.mediaStore`: the bucket exists and may be used. */
 export default fp<AppSettings>(async function s3 (app, { storeSilenceMs }) {
   const { client, mediaStore } = await connectStore(app.config, storeSilenceMs)
   app.addHook('onClose', async () => client.destroy())

@@ -7,13 +7,13 @@ import { ServiceError } from '../services/errors.js'
 const MAX_URL_LENGTH = 8192
 const MAX_HEADERS = 200
 
-/** What every answer carries and no request may exceed. */
+/** Sets the headers of every answer and the limits of every request. */
 export default fp(async function security (app) {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store')
   })
   app.server.on('checkExpectation', (request, response) => {
-    delete request.headers.expect // RFC 9110 §10.1.1: what is not understood may be overlooked
+    delete request.headers.expect // RFC 9110 §10.1.1: an unknown expectation may be ignored
     app.server.emit('request', request, response)
   })
   await app.register(helmet, {

@@ -8,7 +8,7 @@ declare module 'fastify' {
   }
 }
 
-/** `app.sessions`: who is signed in. */
+/** `app.sessions`: opens and ends sessions. */
 export default fp(async function sessions (app) {
   const { accounts, collections, config, roles, now } = app
   app.decorate('sessions', createSessions({

@@ -20,7 +20,7 @@ declare module 'fastify' {
   }
 }
 
-/** For one provider, and for two of them; further ones share what is left of that. */
+/** Milliseconds for one provider. All of them together have twice this. */
 const TIMEOUT_MS = 4000
 const STATUS_PATH = '/webhooks/twilio/status'
 const RETRY: Retry = {
@@ -30,7 +30,7 @@ const RETRY: Retry = {
 
 type Retry = NonNullable<AppSettings['smsRetry']>
 
-/** `app.sendSms`: the providers of SMS_PROVIDER, the next one where one failed. */
+/** `app.sendSms`: the providers of SMS_PROVIDER, the next one if one fails. */
 export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS, smsRetry = RETRY }) {
   app.decorate(
     'sendSms',
@@ -63,7 +63,7 @@ const print = (line: string) => new Promise<void>((resolve, reject) => {
 })
 
 /**
- * Asks the next provider where one has failed; never where the SMS may have been sent. All together take at most twice
+ * Asks the next provider if one has failed, but never if the SMS may have been sent. All together take at most twice
  * the time of one.
  */
 function inOrder (log: Log, timeoutMs: number, providers: SmsProvider[]): SendSms {

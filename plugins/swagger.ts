@@ -16,7 +16,7 @@ const shared = [auth, common, health, keys, library, users, webhooks].flatMap(mo
   isShared
 )
 
-/** The one version number: of the package. */
+/** The version of the package. */
 const { version } = createRequire(import.meta.url)('#package.json') as { version: string }
 
 /** The page needs its own scripts, styles and pictures, this server's answers, and nothing else. */
@@ -32,7 +32,7 @@ const PAGE_POLICY = {
 }
 
 /**
- * The API's own description (OpenAPI 3.1), its named schemas, and, where DOCS is on, `/openapi.json`, `/openapi.yaml`
+ * The API's own description (OpenAPI 3.1) and its named schemas. If DOCS is on, also `/openapi.json`, `/openapi.yaml`
  * and `/docs`.
  */
 export default fp<AppSettings>(async function openapi (app) {
@@ -53,7 +53,7 @@ export default fp<AppSettings>(async function openapi (app) {
         { name: 'auth', description: 'Sign in' },
         { name: 'users', description: 'The user directory' },
         { name: 'library', description: 'The shared library of images and GIFs' },
-        { name: 'webhooks', description: 'What other services report' },
+        { name: 'webhooks', description: 'Reports of other services' },
         { name: 'health', description: 'For load balancers and orchestrators' }
       ],
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } }
@@ -84,7 +84,7 @@ export default fp<AppSettings>(async function openapi (app) {
   })
 }, { name: 'swagger', dependencies: ['env', 'security'] })
 
-/** The same bytes for everybody: clients that do not take them hold no copies. */
+/** Makes the bytes once, for all clients: a slow client holds no copy. */
 function once (make: () => Buffer): () => Buffer {
   let made: Buffer | undefined
   return () => (made ??= make())
@@ -114,7 +114,7 @@ interface Described {
   components?: { schemas?: Record<string, ObjectSchema> }
 }
 
-/** The library calls every body required; one whose members are all optional may be left out. */
+/** Marks a body whose members are all optional as optional. @fastify/swagger marks every body as required. */
 function markOptionalBodies ({ paths = {}, components }: Described): void {
   for (const { requestBody } of Object.values(paths).flatMap(path => Object.values(path))) {
     const schema = requestBody?.content['application/json']?.schema
@@ -124,7 +124,8 @@ function markOptionalBodies ({ paths = {}, components }: Described): void {
 }
 
 /**
- * Every answer carries the id. Each has its own copy: in YAML one object would become an anchor with a hundred aliases.
+ * Adds the id to every answer, each with its own copy: in YAML one object would become an anchor with a hundred
+ * aliases.
  */
 function addRequestId ({ paths = {} }: Described): void {
   const id = () => ({

@@ -7,19 +7,19 @@ import { createSweeper, type Swept } from '../services/uploads/sweeper.js'
 declare module 'fastify' {
   interface FastifyInstance {
     sweeper: {
-      /** One round now; undefined when another process is at it. */
+      /** Runs one round now. Undefined if another process is at it. */
       sweep: () => Promise<Swept | undefined>
     }
   }
 }
 
-/** Longer than any step of a round; a process that died keeps the others waiting for so long. */
+/** Longer than any step of a round. Other processes wait this long for one that died. */
 const LEASE_SECONDS = 60
 const KINDS = ['uploads', 'multipart_uploads', 'staged', 'accounts', 'failed'] as const
 
 /**
- * `app.sweeper`: clears away what interrupted uploads, removals and deletions left, at the start and from time to time,
- * in one process of all.
+ * `app.sweeper`: removes what interrupted uploads, removals and deletions left, at the start and periodically, in one
+ * process at a time.
  */
 export default fp(async function sweeper (app) {
   const { accountDeletion: deletion, collections, config, mediaStore: media, metrics, ownership, now, log } = app
@@ -67,7 +67,7 @@ export default fp(async function sweeper (app) {
     busy = true
     await sweep().catch((err: unknown) => {
       counter.inc({ kind: 'failed' })
-      log.error({ event: 'sweep.failed', err })
+      log.error({ event: 'sweep.failed', err }, 'A sweep failed: the next one does its work')
     })
     busy = false
   }

@@ -12,31 +12,31 @@ import { createUploads } from '../services/uploads/upload.js'
 declare module 'fastify' {
   interface FastifyInstance {
     uploads: ReturnType<typeof createUploads> & ReturnType<typeof createDirectUploads>
-    /** Uploads that one account may have under way at the same time. */
+    /** Concurrent uploads that one account may have. */
     maxUploadsAtOnce: number
   }
   interface FastifyContextConfig {
     /**
-     * A request that takes in a file: beyond the caller's share of those 429, beyond all of them 503. To be signed in
+     * The request ingests a file. 429 beyond the caller's share of uploads, 503 beyond all of them. Authentication
      * comes first.
      */
     isUpload?: boolean
   }
   interface FastifyRequest {
-    /** Gives its place among the uploads back; null while it has none. */
+    /** Gives the upload's place back. Null while the request has none. */
     endUpload: (() => void) | null
   }
 }
 
 /**
- * Bytes of files that come in or wait to be decoded, of all requests together; and as many again of those that are read
- * back.
+ * Bytes of files that come in or wait to be decoded, of all requests together. Files that are read back have as many
+ * again.
  */
 const WAITING_BYTES = 48 * 1024 * 1024
-/** What an upload may take beyond its transfer: decoding, and writing what came of it. */
+/** Seconds for an upload after its transfer: decoding, and writing the result. */
 const MARGIN_SECONDS = 60
 
-/** `app.uploads`: how files come into the library. */
+/** `app.uploads`: brings files into the library. */
 export default fp(async function uploads (app) {
   const { config, collections, mediaStore: media, ownership, pictures, now } = app
   const limit = config.UPLOAD_MAX_BYTES

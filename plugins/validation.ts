@@ -1,14 +1,14 @@
 import fp from 'fastify-plugin'
 
 /**
- * Query parameters are text, given once and not as `name[…]`: an integer is one only in its plain notation, a boolean
- * is `true` or `false`. Every other value stays as sent, for the schema to refuse.
+ * Converts query parameters, given once and not as `name[…]`: an integer in its plain notation, a boolean as `true` or
+ * `false`. Every other value stays as sent, and the schema refuses it.
  */
 export default fp(async function validation (app) {
   app.addHook('preValidation', async ({ query, routeOptions }) => {
-    const {
-      properties
-    } = (routeOptions.schema?.querystring ?? {}) as { properties?: Record<string, { type?: string }> }
+    const { properties } = (routeOptions.schema?.querystring ?? {}) as {
+      properties?: Record<string, { type?: string }>
+    }
     const values = query as Record<string, unknown>
     for (const [name, { type }] of Object.entries(properties ?? {})) {
       const value = values[name]

@@ -14,8 +14,8 @@ export const Timestamp = Type.String({
   examples: ['2026-05-04T10:11:12.345Z']
 })
 /**
- * Null only in answers. Other members that may be missing are optional: generated clients read a type list of objects
- * wrongly.
+ * Null only in answers. Other members that may be missing are optional, because generated clients misread a type list
+ * of objects.
  */
 export const NullableTimestamp = Type.Unsafe<string | null>({
   type: ['string', 'null'],
@@ -35,10 +35,10 @@ export const NextCursor = Type.Unsafe<string | null>({
 })
 export const PageNumber = (value: number) => Type.Integer({ ...PAGE_RANGE, default: value })
 
-/** Of an `Idempotency-Key`: visible ASCII. */
+/** The pattern of an `Idempotency-Key`: visible ASCII. */
 export const IDEMPOTENCY_KEY = '^[!-~]{1,255}$'
 
-/** Of operations whose answer is remembered for who repeats a request (draft-ietf-httpapi-idempotency-key-header). */
+/** Headers of operations whose answer is stored for a repeat (draft-ietf-httpapi-idempotency-key-header). */
 export const IdempotencyHeaders = Type.Object({
   'Idempotency-Key': Type.Optional(Type.String({
     pattern: IDEMPOTENCY_KEY,
@@ -46,7 +46,7 @@ export const IdempotencyHeaders = Type.Object({
   }))
 })
 
-/** Of an answer that may be a repeated one. */
+/** Headers of an answer that may be a repeat. */
 export const replayed = {
   'Idempotency-Replayed': { type: 'string', description: '`true` when this is the first answer again' }
 }
@@ -71,7 +71,7 @@ export type ErrorMessage = Static<typeof ErrorMessage>
 
 type Headers = Record<string, unknown>
 
-/** A response: its schema by name, what it means, and what it may look like, by name where that can be several. */
+/** A response: its schema by name, its description, and its examples by name. */
 const response = (schema: TSchema, description: string, examples: Record<string, object>, headers?: Headers) => ({
   description,
   ...(headers && { headers }),
@@ -116,7 +116,7 @@ export const Unauthorized = refusal('No, a bad or an expired access token', 'Inv
 })
 export const BadItemId = badRequest('The id is malformed', { error: 'Invalid library item id' })
 export const ItemNotFound = refusal('There is no such item', 'Library item not found')
-/** Of an answer that a client may keep and ask about again. */
+/** Headers of an answer that a client may cache and revalidate. */
 export const etag = { ETag: { type: 'string', description: 'For `If-None-Match` (RFC 9110 §8.8.3)' } }
 export const NotModified = {
   description: 'Unchanged since the answer whose ETag was sent',
@@ -127,7 +127,7 @@ export const NoContent = { description: 'Done', type: 'null' } as const
 export const SessionNotFound = refusal('The caller has no such session', 'Session not found')
 export const ForeignNumber = refusal('The number is not the caller\'s own', 'Phone number is not your own')
 export const AdminsOnly = refusal('Only for admins', 'Only an admin may do that')
-export const ForeignItem = refusal('The item is somebody else\'s', 'Library item is not your own')
+export const ForeignItem = refusal('The item belongs to another account', 'Library item is not your own')
 export const Unsigned = refusal('Twilio did not sign it, or nothing was asked of Twilio', 'Signature does not match')
 export const OldSignIn = refusal('The caller\'s sign-in is more than 10 minutes old', 'Please sign in again to do this')
 export const UserNotFound = refusal('There is no such user', 'User not found')
@@ -136,7 +136,7 @@ export const CompletionConflict = refusal(
   'Nothing is posted yet, or it is just being completed',
   'Nothing is uploaded yet'
 )
-export const Conflict = refusal('Somebody else has it', 'Username already in use')
+export const Conflict = refusal('Another account has it', 'Username already in use')
 export const TooLarge = refusal('The body is larger than 16 KiB', 'Request body is larger than 16384 bytes')
 const quotas = {
   bytes: 'Your library would be larger than 1073741824 bytes',
@@ -156,7 +156,7 @@ export const UnsupportedMediaType = refusal(
   'Unsupported media type'
 )
 export const UserConflict = refusal(
-  'Somebody else has it, or a request with this `Idempotency-Key` is still running',
+  'Another account has it, or a request with this `Idempotency-Key` is still running',
   'Username already in use'
 )
 export const UnderWay = refusal(
@@ -189,7 +189,7 @@ export const TooManyGuesses = refusal(
   retryAfter
 )
 
-/** What every operation can answer, whatever it does. */
+/** Answers that every operation can give. */
 export const anyOperation = {
   400: badRequest('The request is malformed', { error: 'Bad request' }),
   408: refusal('The body did not come in time', 'Request timeout'),

@@ -1,6 +1,6 @@
 import type { ObjectId } from 'mongodb'
 
-/** One code: what a guess is compared with, for as long as it lives. */
+/** One code. Guesses are compared with it until it expires. */
 export interface Challenge {
   nonce: Buffer
   issued_at: Date
@@ -8,61 +8,59 @@ export interface Challenge {
   tries: number
   used_at: Date | null
   /**
-   * Where its last SMS was counted for the fraud guard, so that its use is counted there too: the hour, and the ids of
-   * the counters; `stop`: the stop in whose trial it was sent.
+   * The fraud guard's counters of its last SMS, so that its use is counted there too: the hour, and the ids of the
+   * counters. `stop`: the stop in whose trial it was sent.
    */
   counted?: { hour: number, by: Array<{ _id: string, stop?: string }> }
 }
 
-/** One SMS that was sent. `network`: the client network that asked for it, as a keyed hash. */
+/** One SMS that was sent. `network`: a keyed hash of the client network that asked for it. */
 export interface Sms { at: Date, network: string }
 
 /**
- * Collection `otps`: everything the login counts for one phone, so that one compare-and-set decides. `_id` is E.164.
- * At most 10 SMS (a day's budget) and 50 failures (then the phone waits).
+ * Collection `otps`: everything that the login counts for one phone, so that one compare-and-set decides. `_id` is
+ * E.164. At most 10 SMS (a day's budget) and 50 failures (then the phone waits).
  */
 export interface OtpDocument {
   _id: string
-  /** Random, another one after each write: what the next write is compared with. */
+  /** Random, and new after each write. The next write is compared with it. */
   write_id: string
   challenge: Challenge | null
-  /** In the order of sending, which is not that of a clock that was set back. */
+  /** In the order of sending. Times differ from it if the clock was set back. */
   sms: Sms[]
   failures: { row: number, dates: Date[] }
   locked_until: Date | null
-  /** When the last SMS was sent, if the provider told that it never arrived. */
+  /** When the last SMS was sent, if the provider reported that it never arrived. */
   undelivered_at?: Date | null
   expires_at: Date
 }
 
 /**
- * Collection `otps` too: SMS of the last 24 hours, and how many of their codes were used. `_id` is `service`, or, for
- * the fraud guard,
- * `country:<code>`, `prefix:<digits>` or `network:<keyed hash>`.
+ * Also in collection `otps`: SMS of the last 24 hours, and how many of their codes were used. `_id` is `service`, or,
+ * for the fraud guard, `country:<code>`, `prefix:<digits>` or `network:<keyed hash>`.
  */
 export interface CounterDocument {
   _id: string
-  /** By the hour since 1970, at most 26 of them. */
+  /** By hour since 1970, at most 26 of them. */
   hours: Record<string, { sent?: number, verified?: number }>
-  /** The hours in which somebody logged that a cap is near. */
+  /** The hours in which a process logged that a cap is near. */
   alarms?: { hour?: number, day?: number }
   /**
-   * Too few codes of `hour` were used: nothing passes before `until`, but for what is left of a trial. `sent`,
-   * `verified`: those of the trial.
+   * Too few codes of `hour` were used: no SMS passes before `until`, except the rest of a trial. `sent`, `verified`:
+   * counts of the trial.
    */
   stop?: { id: string, hour: number, until: Date, sent: number, verified: number }
   expires_at: Date
 }
 
 /**
- * Collection `users`: one account each. Its `_id` never changes, and everything that belongs to it refers to that.
- * A row has no `username` before somebody gives it one. A row of the replaced system may lack `username_key`, where
- * another row has
- * the name, and `number`: those had the number of an older row, or none that is one.
+ * Collection `users`: one account each. Its `_id` never changes, and everything that belongs to the account refers to
+ * it. A row has no `username` until one is set. A row of the replaced system may lack `username_key`, if another row
+ * has the name, and `number`, if an older row had it or it was invalid.
  */
 export interface UserDocument {
   _id: ObjectId
-  /** The shape of the row: 2 since an account has an id of its own. */
+  /** The shape of the row: 2 for an account with its own id. */
   schema: 2
   number?: string
   username?: string
@@ -73,15 +71,15 @@ export interface UserDocument {
   /** At most 10, the oldest first. */
   sessions: SessionDocument[]
   /**
-   * The numbers that it had, at most 20, and until when: a legacy token that was issued before that opens no other
+   * The account's former numbers, at most 20. A legacy token of one that was issued before `until` opens no other
    * account.
    */
   former_numbers?: Array<{ number: string, until: Date }>
-  /** No legacy token that was issued until then opens a session any more. */
+  /** Legacy tokens that were issued until then open no session. */
   legacy_revoked_at?: Date
   /** The ids of legacy sessions that were ended one by one, at most 100. */
   ended_legacy?: string[]
-  /** Since when the account is being deleted: it has no number, no name and no session any more. */
+  /** When the account's deletion began. From then on it has no number, no name and no session. */
   deleting?: Date
   duplicate_of?: ObjectId
   old_number?: string
@@ -90,7 +88,7 @@ export interface UserDocument {
 /** One sign-in, inside the row of its account. `id` is the token's `sid`: 24 hex digits. */
 export interface SessionDocument {
   id: string
-  /** When somebody proved to have the number; of a legacy session, when its token was issued. */
+  /** When the user proved to have the number; of a legacy session, when its token was issued. */
   login_at: Date
   last_used_at: Date
   expires_at: Date
@@ -104,8 +102,8 @@ export interface SessionDocument {
 }
 
 /**
- * Collection `released_numbers`: numbers that a deleted account had. `_id` is the number: a legacy token of it that was
- * issued before `until` opens nothing.
+ * Collection `released_numbers`: numbers of deleted accounts. `_id` is the number. Its legacy tokens that were issued
+ * before `until` open nothing.
  */
 export interface ReleasedNumberDocument {
   _id: string
@@ -122,11 +120,11 @@ export interface MigrationDocument {
   at: Date
 }
 
-/** Collection `audit`: who did what from where. Equal events of a moment share one row. */
+/** Collection `audit`: events, with account and network. Equal events of a moment share one row. */
 export interface AuditDocument {
   _id: ObjectId
   event: string
-  /** Whom it is about, where that is an account. */
+  /** The account that it is about, if any. */
   account: ObjectId | null
   /** Masked. */
   phone: string | null
@@ -140,8 +138,8 @@ export interface AuditDocument {
 }
 
 /**
- * What tells one request body from another: a keyed digest. `up_to`: it covers a form as far as that was read, so many
- * parts, and so many bytes of a file that is the last of them.
+ * Identifies a request body by a keyed digest. `up_to`: it covers a form as far as that was read: this many parts, and
+ * this many bytes of a file that is the last of them.
  */
 export interface Fingerprint {
   digest: string
@@ -149,15 +147,14 @@ export interface Fingerprint {
 }
 
 /**
- * Collection `idempotency`: what came of a request with an `Idempotency-Key`. `_id` is a keyed digest of caller, route
- * and key.
- * Without `answer` the request is still running, or died with its process.
+ * Collection `idempotency`: the outcome of a request with an `Idempotency-Key`. `_id` is a keyed digest of caller,
+ * route and key. Without `answer` the request is still running, or died with its process.
  */
 export interface IdempotencyDocument {
   _id: string
-  /** Whose request it is. */
+  /** The requesting account. */
   owner: ObjectId
-  /** The request that runs, or ran: nobody else may say what came of it. */
+  /** The request that runs, or ran. No other may store its outcome. */
   holder: ObjectId
   begun_at: Date
   answer?: StoredAnswer
@@ -172,34 +169,34 @@ export interface StoredAnswer {
 }
 
 /**
- * Collection `uploads`: what is in progress, and what a sweep may have to clean up. Without `owner`, whoever began
- * it has deleted their account.
- * staged: a form to post the bytes with was handed out, nothing of it is in the library's part of the bucket; open:
- * bytes are on their way to `key`;
- * committing: all is stored, the item is being written; removing: the item is to go, or what a failed upload left is,
- * though the store may not have heard of it yet;
+ * Collection `uploads`: uploads and removals in progress, which a sweep may have to clean up. Without `owner` the
+ * account is deleted, or the row belongs to none.
+ * staged: the client has a form to post the bytes with, and nothing is in the library's part of the bucket.
+ * open: bytes are on their way to `key`.
+ * committing: all is stored, and the item is being written.
+ * removing: the item or the rest of a failed upload is to go, though the store may not have it yet.
  * sweeping: a sweep has claimed it.
  */
 export interface UploadDocument {
   _id: ObjectId
-  /** Of the original; everything of an item lies in the same folder. Empty while it is staged. */
+  /** The key of the original. All objects of an item are in its folder. Empty while staged. */
   key: string
   /** An account. */
   owner?: ObjectId
   state: 'staged' | 'open' | 'committing' | 'removing' | 'sweeping'
   started_at: Date
-  /** Of a direct upload: where its bytes are posted to, and what was said of them. */
+  /** For a direct upload: where its bytes are posted, and what was announced. */
   staging?: { key: string, content_type: string, size: number, expires_at: Date, fields: UploadedFields }
 }
 
-/** Collection `leases`: who alone may do what `_id` names, until when by the database's clock. */
+/** Collection `leases`: the holder of the lock `_id`, and its end by the database's clock. */
 export interface LeaseDocument {
   _id: string
   holder: string
   until: Date
 }
 
-/** What an uploader says of a file. */
+/** The fields that a client sends with a file. */
 export interface UploadedFields {
   user_id: string
   category?: string
@@ -208,8 +205,8 @@ export interface UploadedFields {
 }
 
 /**
- * Collection `usage`: what an owner is just about to add to the library, where there is a quota; and the direct uploads
- * that are open, 20 at most.
+ * Collection `usage`: an owner's additions to the library in progress, if there is a quota, and the open direct
+ * uploads, 20 at most.
  */
 export interface UsageDocument {
   /** The account. */
@@ -220,7 +217,7 @@ export interface UsageDocument {
   purge_at: Date
 }
 
-/** Collection `library`: only what is whole. New rows have `key`, rows of the replaced system `url`. */
+/** Collection `library`: complete items only. New rows have `key`, rows of the replaced system `url`. */
 export interface LibraryDocument {
   _id: ObjectId
   key?: string
@@ -236,24 +233,24 @@ export interface LibraryDocument {
   content_type?: string
   size?: number
   sha256?: string
-  /** As seen, the orientation applied. */
+  /** After the orientation is applied. */
   width?: number
   height?: number
   frames?: number
   duration_ms?: number
   /** `#rrggbb` */
   dominant_color?: string
-  /** GIFs made of it; the key of each is `<size>.gif` beside `key`. */
+  /** GIFs made of it. The key of each is `<size>.gif` beside `key`. */
   renditions?: StoredRendition[]
   /**
-   * Of a request with an `Idempotency-Key`, so that it is found again where the process died before it could remember
-   * its answer.
+   * For a request with an `Idempotency-Key`. A repeat finds the item by it if the process died before it stored the
+   * answer.
    */
   upload_key?: UploadKey
   created_at: Date
 }
 
-/** `digest`: the `_id` in `idempotency`. `replayed`: somebody was told of the item since, so it stays. */
+/** `digest`: the `_id` in `idempotency`. `replayed`: a repeat was answered with the item, so it stays. */
 export interface UploadKey {
   digest: string
   fingerprint: Fingerprint

@@ -18,7 +18,7 @@ const OneOf = <const T extends string[]>(values: T, value: T[number]) => Type.Un
 })
 
 /**
- * The environment, by the names an operator types; rules that need more than one value or a parser live in
+ * The environment, by the names that an operator types. Rules that need more than one value or a parser are in
  * services/config.ts.
  */
 export const Env = Type.Object({
@@ -98,7 +98,6 @@ export const Env = Type.Object({
 export type Env = Static<typeof Env>
 
 /**
- * An environment in which every service this process stands on is named: given by the operator, or by the embedded
- * stand-ins.
+ * An environment that names every service that this process needs, set by the operator or by the embedded stand-ins.
  */
 export type Config = Env & Required<Pick<Env, 'MONGO_URI' | 'S3_BUCKET' | 'OTP_SECRET'>>

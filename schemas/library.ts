@@ -58,14 +58,14 @@ const item = {
   content_type: Type.Optional(Type.String({ description: 'Decided by the bytes', examples: ['image/gif'] })),
   size: Type.Optional(Type.Integer({ description: 'Bytes of the original', examples: [48213] })),
   sha256: Type.Optional(Type.String({
-    description: 'Of the bytes at `original_url`, hexadecimal',
+    description: 'SHA-256 of the bytes at `original_url`, in hexadecimal',
     pattern: '^[0-9a-f]{64}$'
   })),
   width: Type.Optional(Type.Integer({ description: 'Pixels, as seen: the orientation is applied', examples: [320] })),
   height: Type.Optional(Type.Integer({ examples: [240] })),
   frames: Type.Optional(Type.Integer({ examples: [24] })),
   duration_ms: Type.Optional(Type.Integer({
-    description: 'Of all frames together; 0 for what does not move',
+    description: 'Duration of all frames together; 0 for a still picture',
     examples: [1920]
   })),
   dominant_color: Type.Optional(Type.String({ pattern: '^#[0-9a-f]{6}$', examples: ['#e87830'] })),
@@ -79,7 +79,7 @@ export type LibraryItem = Static<typeof LibraryItem>
 
 export const LibraryItemId = Type.Object({ id: ObjectIdHex })
 
-/** Of an answer with an ETag (RFC 9110 §13.1.2). */
+/** Headers of a request for an answer with an ETag (RFC 9110 §13.1.2). */
 export const Revalidation = Type.Object({
   'if-none-match': Type.Optional(Type.String({ description: 'ETags of answers at hand, or `*`' }))
 })
@@ -96,7 +96,7 @@ export const LibraryQuery = Type.Object({
   page: Type.Optional(Type.Integer({ ...PAGE_RANGE, description: 'Default: 1. Not together with `cursor`' })),
   per_page: Type.Optional({ ...PageNumber(10), description: 'Above 100 is served as 100' }),
   cursor: Type.Optional(Type.String({
-    description: '`next_cursor` of the page before, with the same filters: flat in cost however deep, and nothing is passed over or comes twice when items come and go meanwhile'
+    description: '`next_cursor` of the page before, with the same filters. Deep pages cost no more than the first one. No item is left out or comes twice while others are added and deleted'
   })),
   type: Type.Optional(Type.Unsafe<typeof TYPES[number]>({
     type: 'string',
@@ -108,7 +108,7 @@ export const LibraryQuery = Type.Object({
   mine: Type.Optional(Type.Boolean({ description: 'Only what the caller has uploaded' })),
   q: Type.Optional(Type.String({
     maxLength: 255,
-    description: 'Every word of it begins a word of the title, whatever its case. A word is a run of letters and digits, or one emoji. A text without any word finds nothing'
+    description: 'Each word of it must begin a word of the title. Case makes no difference. A word is a run of letters and digits, or one emoji. A text without any word finds nothing'
   }))
 })
 export type LibraryQuery = Static<typeof LibraryQuery>
@@ -119,7 +119,7 @@ export const LibraryPage = Type.Object({
   per_page: Type.Integer({ minimum: 1, maximum: 100 }),
   total: Type.Integer({
     minimum: 0,
-    description: 'Of all pages. What this instance of the service wrote counts at once, what others wrote within 2 s'
+    description: 'Number of items on all pages. Writes of this instance count at once, writes of other instances within 2 s'
   }),
   total_pages: Type.Integer({ minimum: 0 }),
   total_exact: Type.Boolean({
@@ -138,8 +138,8 @@ export const FITS = ['contain', 'cover', 'fill'] as const
 export type Fit = typeof FITS[number]
 
 /**
- * The multipart form of an upload, for the OpenAPI document; the bytes are read as a stream, so nothing validates
- * against it.
+ * The multipart form of an upload, for the OpenAPI document. Nothing validates against it, because the bytes are read
+ * as a stream.
  */
 export const UploadForm = Type.Object({
   file: Type.String({
@@ -168,7 +168,7 @@ export const UploadForm = Type.Object({
   }))
 }, { $id: 'UploadForm', examples: [{ file: '(the bytes)', user_id: 'meera', title: 'Dancing fox' }] })
 
-/** As the file types that services/file-type.ts knows. */
+/** The types of services/pictures/file-type.ts. */
 const CONTENT_TYPES = ['image/gif', 'image/png', 'image/jpeg', 'image/webp']
 
 export const DirectUploadRequest = Type.Object({

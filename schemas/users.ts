@@ -153,7 +153,7 @@ export const RecordedEvent = Type.Object({
   event: Type.String({ examples: ['session.opened'] }),
   count: Type.Integer({ minimum: 1, description: 'How many equal events this row stands for' }),
   network: Type.Optional(Type.String({
-    description: 'The network that the request came from. Absent where somebody else did it',
+    description: 'The network of the client. Absent where another account did it',
     examples: ['203.0.113.0/24']
   })),
   request_id: Type.Optional(Type.String()),

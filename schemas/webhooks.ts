@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 
-/** What is read of Twilio's report; it holds much more, and may hold anything new. */
+/** The members of Twilio's report that are read. It has many more, and may get new ones. */
 export const TwilioStatus = Type.Object({
   MessageStatus: Type.Optional(Type.String({ examples: ['undelivered'] })),
   To: Type.Optional(Type.String({ examples: ['+919876543210', 'whatsapp:+919876543210'] })),

@@ -6,22 +6,19 @@ const MAX_ENDED_LEGACY = 100
 
 export const UNBLOCKED = { blocked: { $ne: true } } as const
 
-/** What an account is made with, beside its number and its first session. */
+/** The fields of a new account, except its number and its first session. */
 export const newAccount = (at: Date, admin: boolean) => ({ schema: 2 as const, admin, created_on: at })
 
-/** Adds a session to an account, whose oldest beyond ten it pushes out. */
+/** Adds a session to an account. The oldest session beyond ten goes. */
 export const pushed = (session: SessionDocument) => ({ sessions: { $each: [session], $slice: -MAX_SESSIONS } })
 
-/** Room in the list of legacy sessions that were ended one by one. */
+/** Matches while the list of ended legacy sessions has room. */
 export const hasRoomForEnded = { [`ended_legacy.${MAX_ENDED_LEGACY - 1}`]: { $exists: false } }
 
-/**
- * What takes the place of that list when it is full: no legacy token that was issued until now opens a session any
- * more.
- */
+/** Replaces that list when it is full: no legacy token that was issued until now opens a session any more. */
 export const endsAllLegacy = (at: Date) => ({ $set: { legacy_revoked_at: at }, $unset: { ended_legacy: '' as const } })
 
-/** Of the sessions that a further one pushes out, those whose legacy token must not open them again. */
+/** Bars the legacy tokens of the sessions that a further one pushes out: they open none again. */
 export async function barPushedOut (
   users: Collection<UserDocument>,
   { _id, sessions = [] }: UserDocument,
@@ -33,8 +30,8 @@ export async function barPushedOut (
 }
 
 async function bar (users: Collection<UserDocument>, _id: ObjectId, ids: string[], at: Date): Promise<void> {
-  const {
-    matchedCount
-  } = await users.updateOne({ _id, ...hasRoomForEnded }, { $push: { ended_legacy: { $each: ids } } })
+  const { matchedCount } = await users.updateOne({ _id, ...hasRoomForEnded }, {
+    $push: { ended_legacy: { $each: ids } }
+  })
   if (matchedCount === 0) await users.updateOne({ _id }, endsAllLegacy(at))
 }

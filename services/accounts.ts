@@ -3,31 +3,26 @@ import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { SessionDocument, UserDocument } from '../schemas/documents.js'
 import type { Caller, Clock, Log } from './ports.js'
 
-/**
- * For how long a process may believe what it has read of an account: with the request's own time, less than ten
- * seconds.
- */
+/** How long a process may trust an account row that it has read: with the request's own time, less than ten seconds. */
 const TRUST_MS = 9_000
 const MAX_CACHED_ACCOUNTS = 10_000
-/**
- * How often the use of a session is written down: in an hour, or in a quarter of its idle time where that is shorter.
- */
+/** How often the use of a session is stored: once per hour, or per quarter of its idle time where that is shorter. */
 const TOUCH_MS = 3600 * 1000
 
 export interface AccountsOptions {
   users: Collection<UserDocument>
-  /** A session that is not used for so long has ended; 0: never. */
+  /** A session that is unused for this long has ended; 0: never. */
   idleSeconds: number
   now: Clock
   log: Log
 }
 
-/** What was found at a number: who asks, if the session lives, and the account, if there is one. */
+/** The account with a number, if there is one, and the caller, if the session lives. */
 export interface Found { caller?: Caller, account: UserDocument | null }
 
 export type Accounts = ReturnType<typeof createAccounts>
 
-/** The rows of accounts, each with its sessions, and what this process remembers of them for some seconds. */
+/** The account rows with their sessions, and this process's cache of them for some seconds. */
 export function createAccounts ({ users, idleSeconds, now, log }: AccountsOptions) {
   const idleMs = idleSeconds > 0 ? idleSeconds * 1000 : Infinity
   const touchMs = Math.min(TOUCH_MS, idleMs / 4)
@@ -39,17 +34,17 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
   })
   return { find, findByNumber, liveSessions, forget }
 
-  /** Who asks, while the session of the account lives: one read. `fresh`: by what the database has now. */
+  /** The caller, while the session lives. Reads at most once. `fresh`: by what the database has now. */
   async function find (id: string, sid: string, fresh: boolean): Promise<Caller | undefined> {
     return (await lookUp(id, { _id: new ObjectId(id) }, sid, fresh)).caller
   }
 
-  /** The same by the account that has the number now, whichever that is. */
+  /** The same for the account that has the number now. */
   function findByNumber (number: string, sid: string, fresh: boolean): Promise<Found> {
     return lookUp(number, { number }, sid, fresh)
   }
 
-  /** A session that the remembered row does not have may have been opened by another process since. */
+  /** Reads the row again if the cached one lacks the session: another process may have opened it. */
   async function lookUp (key: string, filter: Filter<UserDocument>, sid: string, fresh: boolean): Promise<Found> {
     const known = fresh ? undefined : await cache.get(key)
     const trusted = known && callerOf(known, sid)
@@ -77,7 +72,7 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     return expiresAt.getTime() > at && (legacy === true || at - lastUsedAt.getTime() < idleMs)
   }
 
-  /** An account's sessions that live, newest first. */
+  /** An account's live sessions, newest first. */
   function liveSessions ({ sessions = [] }: UserDocument): SessionDocument[] {
     return sessions.filter(isLive).reverse().sort((a, b) => b.login_at.getTime() - a.login_at.getTime())
   }
@@ -92,7 +87,7 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     session.last_used_at = at
   }
 
-  /** Makes this process ask the database the next time. */
+  /** Makes this process read the row anew next time. */
   function forget ({ _id, number }: Pick<UserDocument, '_id' | 'number'>): void {
     cache.delete(_id.toHexString())
     if (number !== undefined) cache.delete(number)

@@ -9,13 +9,13 @@ const KEPT_MS = 90 * 24 * 3600 * 1000
 const FLUSH_MS = 200
 const RETRY_MS = 5000
 const MINUTE_MS = 60_000
-/** Rows that wait for the database; beyond them events are in the log alone, and their number too. */
+/** Rows that wait for the database. Further events go to the log alone, and so does their number. */
 const MAX_WAITING = 10_000
-/** Rows that a repetition is added to, and client networks whose rows are counted. */
+/** Cached rows that count repetitions, and cached client networks. */
 const MAX_CACHED = 10_000
-/** Of one client network in a minute, by requests without a token. */
+/** Rows per client network and minute, by requests without a token. */
 const MAX_ANONYMOUS_ROWS = 100
-/** What a client network does beyond that. */
+/** The event of the row beyond that. */
 const FOLDED = 'events.folded'
 
 /** Events that change a right. Each has a row of its own, which is written before the answer. */
@@ -37,16 +37,16 @@ export interface Entry {
   address: string
   requestId: string
   details: AuditDocument['details']
-  /** The request has no token, or none that is good. */
+  /** The request has no valid token. */
   anonymous?: boolean
 }
 
-/** `row.count` grows while it is repeated. */
+/** `row.count` grows with each repetition. */
 interface Noted { row: AuditDocument, at: number }
 
-/** Who did what from where, for 90 days: by account, every number masked. */
+/** Audit rows by account, kept for 90 days. Every number is masked. */
 export function createAudit ({ audit, log, now }: AuditOptions) {
-  /** What must be written yet. */
+  /** Rows not yet written. */
   const waiting = new Set<AuditDocument>()
   const recent = new LRUCache<string, Noted>({ max: MAX_CACHED })
   const networks = new LRUCache<string, { since: number, rows: number }>({ max: MAX_CACHED })
@@ -56,10 +56,9 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
   return { add, each, flush, close }
 
   /**
-   * Notes an event; it is in the database a moment later. What repeats another one of the last minute is added to its
-   * row, so that a flood of guesses
-   * is no flood of rows; what a client network does without a token beyond 100 rows a minute is one row. This process
-   * counts for itself.
+   * Notes an event and writes it a moment later. A repetition within a minute only raises the count of its row: a flood
+   * of guesses is no flood of rows. A client network without a token gets 100 rows a minute, and one row for the rest.
+   * Each process counts for itself.
    */
   function add (entry: Entry): void {
     const row = rowOf(entry)
@@ -109,7 +108,7 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
     return row
   }
 
-  /** Whether the client network of `address` has had its rows of this minute. */
+  /** Whether the client network of `address` is out of rows this minute. */
   function isOverflowing (address: string): boolean {
     const client = clientOf(address)
     const known = networks.get(client)
@@ -120,13 +119,13 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
     return ++counted.rows > MAX_ANONYMOUS_ROWS
   }
 
-  /** The one row for all that a client network does beyond its rows. */
+  /** The one row for all events of a client network beyond its rows. */
   function folded ({ address, requestId }: Entry): AuditDocument {
     const key = `folded ${clientOf(address)}`
     return repeated(key) ?? remember(key, newRow({ event: FOLDED, subject: null, address, requestId, details: {} }))
   }
 
-  /** Resolves when what was noted before is in the database, or could not be written: then it is tried again later. */
+  /** Resolves when the rows noted before are written, or the write has failed: then a retry follows later. */
   function flush (): Promise<void> {
     clearTimeout(timer)
     timer = undefined
@@ -134,7 +133,7 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
     return writing
   }
 
-  /** Writes what is left, for the last time. */
+  /** Writes the remaining rows a last time. */
   async function close (): Promise<void> {
     await flush()
     clearTimeout(timer)
@@ -142,7 +141,7 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
     reportLost()
   }
 
-  /** One command for new rows and for grown ones. It can be repeated: a count only grows to what it is. */
+  /** Writes new rows and grown counts by one command. A retry is safe: `$max` counts nothing twice. */
   async function write (): Promise<void> {
     const rows = [...waiting]
     waiting.clear()
@@ -154,7 +153,7 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
   }
 
   /**
-   * Keeps what was not written, while there is room. A row that the database refused by itself would be refused again.
+   * Keeps the unwritten rows while there is room. Drops a row that the database refused: a retry would be refused too.
    */
   function keep (rows: AuditDocument[], err: unknown): void {
     const refused = err instanceof MongoBulkWriteError ? [err.writeErrors].flat().length : 0
@@ -162,16 +161,16 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
       ? []
       : rows.filter(row => waiting.has(row) || (waiting.size < MAX_WAITING && waiting.add(row)))
     lost += refused > 0 ? refused : rows.length - kept.length
-    log.error({ event: 'audit.write_failed', rows: kept.length, err })
+    log.error({ event: 'audit.write_failed', rows: kept.length, err }, 'Audit rows could not be written: `rows` wait')
     if (kept.length > 0) timer ??= setTimeout(flush, RETRY_MS).unref()
   }
 
   function reportLost (): void {
-    if (lost > 0) log.error({ event: 'audit.lost', rows: lost })
+    if (lost > 0) log.error({ event: 'audit.lost', rows: lost }, 'Audit rows are lost: they are in the log alone')
     lost = 0
   }
 
-  /** What is written down about an account, newest first and one by one: it can be much. */
+  /** The rows of an account, newest first. They come one by one, as there can be many. */
   async function * each (account: ObjectId): AsyncGenerator<AuditDocument, void, undefined> {
     await flush()
     yield * audit.find({ account }, { batchSize: 200 }).sort({ at: -1 })
@@ -180,7 +179,7 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
 
 const accountIn = (subject: Subject) => typeof subject === 'object' && subject !== null ? subject._id : null
 
-/** The number of whom an event is about, as it may be written down. */
+/** The number of the event's subject, masked; null without one. */
 export function maskedPhone (subject: Subject): string | null {
   const phone = typeof subject === 'string' ? subject : subject?.number
   return phone === undefined ? null : maskPhone(phone)

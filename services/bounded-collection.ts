@@ -1,7 +1,7 @@
 import type { AbstractCursor, Collection, Document } from 'mongodb'
 import { inTime, maxCommandMs } from './database-wait.js'
 
-/** Where the options of a method stand among its arguments. */
+/** The position of the options in a method's arguments. */
 const COMMANDS: Record<string, number> = {
   estimatedDocumentCount: 0,
   findOne: 1,
@@ -24,7 +24,7 @@ const READS = ['next', 'tryNext', 'hasNext', 'toArray']
 type Method = (...given: unknown[]) => unknown
 
 /**
- * The same collection, whose commands are bounded in time: on the server by `maxTimeMS`, here by what the request may
+ * The same collection with time limits for commands: `maxTimeMS` on the server, here the time that the request may
  * still wait.
  */
 export function boundedCollection<T extends Document> (collection: Collection<T>): Collection<T> {
@@ -40,7 +40,7 @@ export function boundedCollection<T extends Document> (collection: Collection<T>
   })
 }
 
-/** `given` with the time limit among the options, unless it is there. */
+/** `given` with the time limit in its options, unless they have one. */
 function timed (given: unknown[], at: number): unknown[] {
   const all = [...given]
   all[at] = { maxTimeMS: maxCommandMs(), ...given[at] as object }

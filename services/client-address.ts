@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
-/** Whether an address, in its normal form, belongs to a proxy that is believed. */
+/** Whether an address, in its normal form, belongs to a trusted proxy. */
 export type Trusts = (address: string) => boolean
 
 const NAMED: Record<string, string[]> = {
@@ -30,8 +30,8 @@ function parseNetwork (text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
 }
 
 /**
- * The same text for every form of one address: IPv4 also where it is mapped into IPv6, and no zone. Undefined for what
- * is no address.
+ * One text for every form of an address: IPv4 also where it is mapped into IPv6, and no zone. Undefined without an
+ * address.
  */
 export function normalAddress (text: string): string | undefined {
   const address = text.replace(/%.*$/s, '')
@@ -70,9 +70,8 @@ function readElement (element: string): string | undefined {
 }
 
 /**
- * Who asks, behind proxies that are trusted: the address that the last trusted proxy from the right saw. Empty elements
- * are
- * skipped. `unreadable`: an element that counts is no address, so that the peer's own address has to do.
+ * The client's address behind trusted proxies: the address that the last trusted proxy from the right saw. Empty
+ * elements are skipped. `unreadable`: an element that counts is no address, so the peer's own address is used.
  */
 export function clientAddress (peer: string, forwardedFor: string | undefined, trusts: Trusts): {
   address: string

@@ -1,19 +1,19 @@
 import ipaddr from 'ipaddr.js'
 import { LRUCache } from 'lru-cache'
 
-/** Addresses whose networks are remembered: a request needs those of its client several times. */
+/** Addresses whose networks are cached: a request needs those of its client several times. */
 const MAX_CACHED = 10_000
 
 /**
- * Whom limits count as one client: an IPv4 address, also in its IPv6 form, or the /56 that one IPv6 customer may have
- * (RFC 6177).
+ * One client for the limits: an IPv4 address, also in its IPv6 form, or the /56 that one IPv6 customer may have (RFC
+ * 6177).
  */
 export const clientOf = networkOf({ ipv4: 32, ipv6: 56 })
 
-/** Where somebody was, for people who may not know exactly: the /24 or the /48 around an address. */
+/** An address for readers who may not see it exactly: the /24 or the /48 around it. */
 export const maskAddress = networkOf({ ipv4: 24, ipv6: 48 })
 
-/** Gives the network of so many bits that an address lies in, as `192.0.2.0/24`; `unknown` for what is no address. */
+/** Gives the network of an address by its number of bits, as `192.0.2.0/24`; `unknown` without an address. */
 function networkOf (bits: { ipv4: number, ipv6: number }): (address: string) => string {
   const known = new LRUCache<string, string>({ max: MAX_CACHED, memoMethod: network })
   return address => known.memo(address)

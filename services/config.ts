@@ -8,10 +8,7 @@ import { TAKEN_WHOLE } from './environment.js'
 import { isRegion, normalizePhone } from './phone.js'
 import { isGuessable } from './secret-strength.js'
 
-/**
- * The environment cannot be run with. The message names every variable at fault, with the rule it breaks, and never a
- * value.
- */
+/** The environment cannot be used. The message names every wrong variable and the rule it breaks, never a value. */
 export class ConfigError extends Error {
   constructor (readonly problems: string[]) {
     super(`Refusing to start: ${problems.join('; ')}.`)
@@ -19,11 +16,11 @@ export class ConfigError extends Error {
   }
 }
 
-/** A variable, when it is at fault, and the rule; or what tells the rule that it breaks, if any. */
+/** A variable, a check for its fault, and the rule. The check may return the broken rule itself. */
 type Rule = [name: keyof Env, broken: (env: Env) => boolean | string | undefined, rule?: string]
 
 const PLACEHOLDER = /^(.+?)\1{3,}$|(change|replace)[-_ ]?(me|this)|placeholder|your[-_ ](own|jwt|otp|secret|super)|super[-_ ]?secret|(jwt|dev)-secret$/i
-/** Whether a secret is one that anybody may know, from a README or a default. */
+/** Whether a secret is publicly known, from a README or a default. */
 export const isPlaceholder = (secret: string) => PLACEHOLDER.test(secret)
 /** The values of a comma-separated variable. */
 export const listOf = (text: string | undefined) => (text ?? '').split(',').map(item => item.trim()).filter(item =>
@@ -38,9 +35,9 @@ const isWeak = (secret: string | undefined) => secret === undefined ||
   PLACEHOLDER.test(secret) ||
   isGuessable(secret)
 const isSize = (text: string) => /^[1-9]\d{0,3}x[1-9]\d{0,3}$/.test(text)
-/** The providers of SMS_PROVIDER in order, `mock` by its new name. */
+/** The providers of SMS_PROVIDER in order; `mock` means `console`. */
 export const smsProviders = (env: Env) => listOf(env.SMS_PROVIDER).map(name => name === 'mock' ? 'console' : name)
-/** Whether a text may cost money and reach somebody. */
+/** Whether an SMS may cost money and reach a person. */
 export const sendsRealTexts = (env: Env) => smsProviders(env).some(name => name !== 'console')
 const uses = (env: Env, provider: string) => smsProviders(env).includes(provider)
 const inProduction = (env: Env) => env.NODE_ENV === 'production'
@@ -56,14 +53,14 @@ const url = (name: keyof Env & ('PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' 
 const neededBy = (provider: string, name: keyof Env): Rule =>
   [name, env => uses(env, provider) && env[name] === undefined, `must be set with SMS_PROVIDER=${provider}`]
 
-/** The variables that an earlier version knew under another name, and their successors. */
+/** Variables that an earlier version knew by another name, and their new names. */
 const renamed: Record<string, keyof Env> = {
   JWT_ACCEPT_LEGACY: 'JWT_LEGACY_SECRET',
   LIMIT_TEXTS_PER_ADDRESS: 'LIMIT_SMS_PER_ADDRESS',
   FRAUD_MIN_TEXTS: 'FRAUD_MIN_SMS'
 }
 
-/** A provider that is spoken to without TLS is told codes and numbers for everybody on the way to read. */
+/** Without TLS, codes and numbers can be read on the way to the provider. */
 const notPlain = (name: 'SMS_HTTP_URL' | 'TWILIO_API_URL'): Rule =>
   [
     name,
@@ -72,7 +69,7 @@ const notPlain = (name: 'SMS_HTTP_URL' | 'TWILIO_API_URL'): Rule =>
   ]
 const isLoopback = (host: string) => host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
 
-/** A secret that leaks by one use must not open another one. */
+/** No two are equal: a leak in one use must not open another. */
 const SECRETS = [
   'JWT_SECRET_KEY', 'OTP_SECRET', 'METRICS_TOKEN', 'SMS_HTTP_TOKEN', 'TWILIO_AUTH_TOKEN', 'AWS_SECRET_ACCESS_KEY'
 ] as const
@@ -270,8 +267,8 @@ const rules: Rule[] = [
 ]
 
 /**
- * The environment, checked and typed, without white space around values; variables set to nothing count as not set.
- * Throws a ConfigError.
+ * The checked and typed environment, trimmed except for TAKEN_WHOLE. A blank variable counts as not set. Throws a
+ * ConfigError.
  */
 export function readConfig (source: Record<string, string | undefined>): Env {
   const known = Object.keys(Env.properties)
@@ -295,14 +292,12 @@ export function readConfig (source: Record<string, string | undefined>): Env {
 
 const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''
 
-/** Parses with the schema; what is bad is reported and left out, so that the rules can judge the rest. */
+/** Parses with the schema. Reports and leaves out bad variables, so that the rules can judge the rest. */
 function parse (data: Record<string, string | undefined>, bad: Set<string>, problems: string[]): Env {
   try {
     return envSchema<Env>({ schema: structuredClone(Env), data, env: false })
   } catch (error) {
-    const {
-      errors
-    } = error as {
+    const { errors } = error as {
       errors?: Array<{ instancePath: string, message: string, keyword: string, params: { allowedValues?: string[] } }>
     }
     if (!errors || errors.length === 0) throw error
@@ -316,8 +311,8 @@ function parse (data: Record<string, string | undefined>, bad: Set<string>, prob
 }
 
 /**
- * Whose `X-Forwarded-*` is believed: nobody's, private networks' (`true`), or those listed. Undefined when malformed; a
- * number of hops is, since it cannot tell a proxy from a client that claims to be one.
+ * Proxies whose `X-Forwarded-*` is trusted: none, private networks (`true`), or those listed. Undefined when malformed.
+ * A number of hops is malformed: it cannot tell a proxy from a client that poses as one.
  */
 export function parseTrustProxy (text: string): false | string[] | undefined {
   if (/^(off|false|0)$/i.test(text)) return false
@@ -356,8 +351,8 @@ export function pemBlocks (text: string): string[] {
 }
 
 /**
- * The algorithm that a PEM private key signs with (RFC 7518 §3.4, RFC 8037 §3.1); undefined for every other kind of
- * key, and for what is none.
+ * The algorithm that a PEM private key signs with (RFC 7518 §3.4, RFC 8037 §3.1); undefined for every other kind of key
+ * or text.
  */
 function pemAlgorithm (pem: string): 'ES256' | 'EdDSA' | undefined {
   try {
@@ -375,7 +370,7 @@ function areKeysFor (text: string, algorithm: Env['JWT_ALGORITHM']): boolean {
   return whole && first !== undefined && !others.includes(undefined) && (algorithm === 'HS256' || algorithm === first)
 }
 
-/** The environment with every service named; throws when neither the operator nor a stand-in named one. */
+/** The environment with its stand-ins. Throws a ConfigError when a service is still not set. */
 export function completeConfig (env: Env, standIns: Partial<Env>): Config {
   const { MONGO_URI, S3_BUCKET, OTP_SECRET, ...rest } = { ...env, ...standIns }
   if (MONGO_URI === undefined || S3_BUCKET === undefined || OTP_SECRET === undefined) {

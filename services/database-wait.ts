@@ -8,10 +8,10 @@ const MAX_COMMAND_MS = 2000
 const STEP_MS = 50
 
 export interface DatabaseWait {
-  /** Each command has all of the time. */
+  /** Each command has the full time. */
   isForEach: boolean
   spentMs: number
-  /** Commands under way; while there are some, time is spent. */
+  /** Commands under way. While there is one, time is spent. */
   running: number
   since: number
 }
@@ -20,13 +20,12 @@ const current = new AsyncLocalStorage<DatabaseWait>()
 
 export const newDatabaseWait = (isForEach: boolean): DatabaseWait => ({ isForEach, spentMs: 0, running: 0, since: 0 })
 
-/** Does `work`, and all that comes of it, as part of a request that waits for the database no longer than it may. */
+/** Runs `work`, and everything that it starts, within the database time of one request. */
 export const waitingWithin = <T>(wait: DatabaseWait, work: () => T): T => current.run(wait, work)
 
 /**
- * Awaits what the database, or somebody who waits for it, is asked. Rejects when the request has waited for as long as
- * it may; the command goes on, and the driver ends it.
- * Work that belongs to no request is not bound.
+ * Awaits a database command, or work that waits for one. Rejects when the request has used up its time; the command
+ * goes on until the driver ends it. Work that belongs to no request has no limit.
  */
 export async function inTime<T> (ask: () => Promise<T>): Promise<T> {
   const wait = current.getStore()

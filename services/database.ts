@@ -21,15 +21,15 @@ interface Index extends Pick<CreateIndexesOptions,
 }
 
 /**
- * Every text but the empty one. Not `$type`, which says the same: MongoDB would then use the index for no query that
- * does not say `$type` too.
+ * Every text but the empty one. `$type` says the same, but MongoDB would then use the index only for queries that say
+ * `$type` too.
  */
 const ANY_TEXT = { $gt: '' }
 
-/** The order of the library: no two items share a place in it. */
+/** The order of the library. No two items have the same place. */
 export const NEWEST_FIRST = { created_at: -1, _id: -1 } as const
 
-/** By collection, what the rules rely on: what is unique, what ends by itself, and every order that is asked for. */
+/** By collection, the indexes for unique values, for expiry, and for every order that queries use. */
 export const indexes: Record<string, Index[]> = {
   otps: [
     { key: { expires_at: 1 }, expireAfterSeconds: 0 }
@@ -78,7 +78,7 @@ export const indexes: Record<string, Index[]> = {
   ]
 }
 
-/** Collections of earlier versions: what they held is counted elsewhere now, and was kept for a day at most. */
+/** Collections of earlier versions. Their counts are elsewhere now, and were kept for a day at most. */
 const retired = ['texts']
 
 const DEFAULT_NAME = 'hookaba'
@@ -86,7 +86,7 @@ const DEFAULT_NAME = 'hookaba'
 /** The database that MONGO_URI names. */
 export const databaseName = (uri: string) => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec(uri)?.[1] ?? DEFAULT_NAME
 
-/** What is wrong with a connection string, without a word of it; undefined when the driver takes it. */
+/** The fault of a connection string, without any part of it; undefined when the driver takes it. */
 export function mongoUriFault (uri: string): string | undefined {
   const [, srv, rest] = /^mongodb(\+srv)?:\/\/(.*)$/s.exec(uri) ?? []
   if (rest === undefined) return 'must begin with mongodb:// or mongodb+srv://'
@@ -118,7 +118,7 @@ function isHost (text: string): boolean {
   return name !== undefined && (port === undefined || (Number(port) >= 1 && Number(port) <= 65_535))
 }
 
-/** Of these options those about which MONGO_URI says nothing: the driver would let them win. */
+/** The options that MONGO_URI does not set: the driver lets options win over the URI. */
 export function withDefaults (uri: string, options: MongoClientOptions): MongoClientOptions {
   const named = new Set([...new URLSearchParams(uri.split('?')[1]).keys()].map(name => name.toLowerCase()))
   return Object.fromEntries(Object.entries(options).filter(([name]) => !named.has(name.toLowerCase())))
@@ -136,10 +136,9 @@ const PROGRESS_MS = 2000
 const CONFLICTS = new Set([85, 86])
 
 /**
- * Builds the indexes that are not there, however long that takes, and drops what is retired. Rejects when one with the
- * same key and other options is there
- * (85, 86), or when rows share what is to be unique (11000), with a sentence that names the index, the collection and
- * one example.
+ * Drops retired collections and builds missing indexes, however long that takes. Rejects when an index with the same
+ * key and other options is there (85, 86), or when rows share a unique value (11000). The message names the index, the
+ * collection and one example.
  */
 export async function ensureIndexes (db: Db, log?: Pick<Log, 'info'>): Promise<void> {
   for (const collection of retired) await dropIfThere(db, collection)

@@ -2,7 +2,7 @@ const ASCII = /^[\0-\x7f]*$/
 const DIGIT = /\p{Nd}/u
 const DIGITS = /\p{Nd}/gu
 
-/** `text` with every decimal digit, of whatever script (`\p{Nd}`), replaced by the ASCII digit of its value. */
+/** `text` with every decimal digit of any script (`\p{Nd}`) replaced by the ASCII digit of its value. */
 export const toAsciiDigits = (text: string): string => ASCII.test(text) ? text : text.replace(DIGITS, valueOf)
 
 /**

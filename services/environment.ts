@@ -1,15 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 
-/** Secrets of other systems, of which nobody knows whether they used the white space. */
+/** Secrets of other systems. It is unknown whether they used the white space. */
 export const TAKEN_WHOLE = new Set(['JWT_LEGACY_SECRET'])
 
 /**
- * Adds to `env` the variables of the file that it does not have, and removes white space around every value: a secret
- * that was
- * read from a file often ends in a line break. A value of white space only counts as not set. Other variables of the
- * same
- * process (AWS_…, NODE_ENV) are read by libraries, so this changes the environment itself.
+ * Adds to `env` the variables that only the file has, and trims every value except TAKEN_WHOLE: a secret from a file
+ * often ends in a line break. A value of white space only counts as not set. Changes the environment itself, because
+ * libraries read other variables of the process (AWS_…, NODE_ENV).
  */
 export function prepareEnvironment (env: Record<string, string | undefined>, file = '.env'): void {
   for (const [name, value] of Object.entries(readEnvFile(file))) env[name] ??= value
@@ -30,7 +28,7 @@ function readEnvFile (file: string): Record<string, string> {
   }
 }
 
-/** As its byte order mark says, which is left out; UTF-8 without one. */
+/** Decodes by the byte order mark, and drops it; UTF-8 without one. */
 function decode (bytes: Buffer): string {
   const encoding = bytes[0] === 0xff && bytes[1] === 0xfe
     ? 'utf-16le'

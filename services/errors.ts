@@ -1,7 +1,7 @@
 import { MongoServerError } from 'mongodb'
 
 /**
- * A refusal or failure that a client may read: the status and the sentence are the contract's, the cause is for the log
+ * A refusal or failure that a client may read. The contract sets the status and the sentence; the cause is for the log
  * only.
  */
 export class ServiceError extends Error {
@@ -73,7 +73,7 @@ export const noSelectedFile = () => new ServiceError(400, 'No selected file')
 export const missingUserId = () => new ServiceError(400, 'Missing user_id')
 export const unsupportedFileType = () => new ServiceError(400, 'Unsupported file type')
 export const fileTooLarge = (limit: number) => new ServiceError(413, `File is larger than ${limit} bytes`)
-/** Whether something was refused for its size. */
+/** Whether a request was refused for its size. */
 export const isTooLarge = (error: unknown) => error instanceof ServiceError && error.statusCode === 413
 const DAMAGED = 'Damaged or unreasonable image'
 export const damagedImage = (cause?: unknown) => clientFault(DAMAGED, cause)
@@ -83,7 +83,7 @@ export const tooManyBytes = (quota: number) => new ServiceError(413, `Your libra
 export const tooManyOpenUploads = (retryAfter: number) => new ServiceError(429, 'Too many direct uploads are open', {
   retryAfter
 })
-/** Of one account at the same time. */
+/** The limit is per account. */
 export const tooManyUploads = () => new ServiceError(429, 'Too many uploads at the same time', { retryAfter: 5 })
 export const exportUnderWay = (retryAfter: number) => new ServiceError(429, 'Another export is running', { retryAfter })
 export const tooManyItems = (quota: number) => new ServiceError(413, `Your library would have more than ${quota} items`)
@@ -101,24 +101,24 @@ export const reusedIdempotencyKey = () => new ServiceError(422, 'This Idempotenc
 export const requestTimeout = () => new ServiceError(408, 'Request timeout')
 export const unsupportedMediaType = () => new ServiceError(415, 'Unsupported media type')
 
-/** 503: the machine lacks something, is too slow, or stops. The same request may work a moment later. */
+/** 503: the machine lacks a resource, is too slow, or stops. The request may work a moment later. */
 export const outOfResources = (cause?: unknown) => new ServiceError(503, 'Service is out of resources', {
   cause,
   retryAfter: 5
 })
 
-/** Descriptors, threads, memory and disk, by the codes of the operating system and of Node. */
+/** Codes of the system and of Node for a lack of descriptors, threads, memory or disk. */
 const SHORTAGE_CODES = new Set([
   'EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM', 'ENOBUFS', 'ENOSPC', 'EDQUOT',
   'ERR_WORKER_INIT_FAILED', 'ERR_WORKER_OUT_OF_MEMORY', 'ERR_MEMORY_ALLOCATION_FAILED'
 ])
-/** The same in the words of V8, libvips and the decoders under it, which give no codes. */
+/** The same in the words of V8, libvips and its decoders, which give no codes. */
 const SHORTAGE = new RegExp([
   'out of memory', 'insufficient memory', 'allocation failed', '(unable|failed|cannot|could not) (to )?allocate',
   'resource temporarily unavailable', 'too many open files', 'no space left', 'creat(e|ing) thread'
 ].join('|'), 'i')
 
-/** Whether `error`, or one that caused it, says that the machine lacks something. */
+/** Whether `error`, or one that caused it, means that a resource is missing. */
 export function isShortage (error: unknown, depth = 0): boolean {
   if (!(error instanceof Error) || depth > 8) return false
   const { code, cause, errors = [] } = error as Error & { code?: unknown, errors?: unknown[] }
@@ -126,17 +126,17 @@ export function isShortage (error: unknown, depth = 0): boolean {
   return SHORTAGE.test(error.message) || [cause, ...errors].some(inner => isShortage(inner, depth + 1))
 }
 
-/** What a client did wrong, unless the cause says that it is the machine. */
+/** 400 for the client's fault; 503 when the machine caused it. */
 function clientFault (sentence: string, cause: unknown): ServiceError {
   return isShortage(cause) ? outOfResources(cause) : new ServiceError(400, sentence, { cause })
 }
 
-/** 503: others use what this request needs, or there is more to do than this process takes on. */
+/** 503: other requests use the resource, or the process has too much to do. */
 export const serverBusy = (cause?: unknown) => new ServiceError(503, 'Server is busy', { cause, retryAfter: 5 })
 
 /**
- * Awaits `work`; what fails in it and is no refusal of its own becomes a 500 with the contract's sentence for it.
- * `detailed`: the contract shows `details` beside that sentence.
+ * Awaits `work`. Refusals pass, a database time limit becomes 503, every other failure 500 with `sentence`. `detailed`:
+ * the answer also has `details`.
  */
 export async function wrapFailure<T> (sentence: string, detailed: boolean, work: Promise<T>): Promise<T> {
   try {
@@ -148,10 +148,10 @@ export async function wrapFailure<T> (sentence: string, detailed: boolean, work:
   }
 }
 
-/** MongoDB's code of a write that was refused because a unique index has the key already. */
+/** MongoDB's code for a write that a unique index refuses. */
 export const DUPLICATE_KEY = 11000
 export const isDuplicateKey = (error: unknown) => error instanceof MongoServerError && error.code === DUPLICATE_KEY
 
-/** MongoDB's code of a command that ran into its `maxTimeMS`. */
+/** MongoDB's code for a command that exceeds its `maxTimeMS`. */
 const MAX_TIME_EXPIRED = 50
 export const isOverTimeLimit = (error: unknown) => error instanceof MongoServerError && error.code === MAX_TIME_EXPIRED

@@ -1,6 +1,6 @@
 import { FieldError, invalidBody, sentences } from './errors.js'
 
-/** What a JSON Schema validator (Ajv) says of one fault. */
+/** One fault that a JSON Schema validator (Ajv) reports. */
 export interface ValidationFault {
   keyword: string
   instancePath: string
@@ -9,7 +9,7 @@ export interface ValidationFault {
   parentSchema?: { minLength?: number, maxLength?: number }
 }
 
-/** The contract's sentences for a validator's faults, by field; for a field of the wrong type no other sentence. */
+/** The contract's sentences for a validator's faults, one for each field; a wrong type comes first. */
 export function toFieldError (faults: ValidationFault[]): FieldError {
   if (faults.some(({ keyword, instancePath }) => instancePath === '' && keyword !== 'required')) return invalidBody()
   const errors: Record<string, string[]> = {}

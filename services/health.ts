@@ -1,19 +1,19 @@
 import { ServiceError } from './errors.js'
 
 const RETRY_AFTER_SECONDS = 5
-/** For so long one check serves everybody who asks. */
+/** One check serves all requests within this time. */
 const SHARED_MS = 1000
-/** A dependency that says nothing for this long does not answer. */
+/** A dependency that is silent for this long does not answer. */
 const TIMEOUT_MS = 3000
 
 export interface HealthOptions {
-  /** By name, each rejects when what it asks does not answer. */
+  /** Each check, by name, rejects when its dependency fails. */
   checks: Record<string, () => Promise<unknown>>
   /** Milliseconds that only go forward. */
   monotonic?: () => number
 }
 
-/** Whether what this process stands on answers. However many ask, it is asked at most once a second. */
+/** Whether the dependencies of this process answer. They are asked at most once a second. */
 export function createHealth ({ checks, monotonic = () => performance.now() }: HealthOptions) {
   let latest: { begunAt: number, failed: Promise<string[]> } | undefined
   return { ready }

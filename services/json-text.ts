@@ -1,6 +1,6 @@
 /**
- * The text of a JSON object (RFC 8259), piece by piece; a member that is an async iterable becomes an array, and never
- * lies in memory as a whole.
+ * The text of a JSON object (RFC 8259) in pieces. A member that is an async iterable becomes an array, and is never
+ * whole in memory.
  */
 export async function * jsonText (members: Record<string, unknown>): AsyncGenerator<string, void, undefined> {
   let before = '{'

@@ -5,7 +5,7 @@ const WRITES = [
   'findOneAndReplace', 'findOneAndDelete', 'bulkWrite'
 ] as const
 
-/** From now on `tell` is called whenever a write through this very object has ended, however it ended. */
+/** Calls `tell` after every write through this very object, also after one that failed. */
 export function onWrite<T extends Document> (collection: Collection<T>, tell: () => void): void {
   for (const name of WRITES) {
     const write = collection[name].bind(collection) as (...args: unknown[]) => Promise<unknown>

@@ -21,22 +21,21 @@ const SUBSCRIBER_DIGITS = 6
 /** A phone number, parsed. */
 export interface Phone {
   e164: string
-  /** Its country, or its calling code where that belongs to no single country. */
+  /** Its country, or its calling code where that has no single country. */
   country: string
   /** The digits that it shares with its neighbours, never less than the calling code. */
   prefix: string
   /**
-   * An assigned mobile number. Others (fixed, VoIP, pager, toll-free, premium) are dearer than useful, and no proof of
-   * a person (NIST SP 800-63B §5.1.3.3).
+   * An assigned mobile number. Others (fixed, VoIP, pager, toll-free, premium) cost more than they help, and prove no
+   * person (NIST SP 800-63B §5.1.3.3).
    */
   readonly isMobile: boolean
 }
 
 /**
- * The one place where a number becomes its normal form, E.164. Undefined unless the whole text is a possible
- * phone number: no words around it, no extension. A national number is read as one of `region`; digits of every script
- * count by their values.
- * What has been through here once comes back the same, so that one phone never has two forms.
+ * The one place where a number becomes its normal form, E.164. Undefined unless the whole text is a possible phone
+ * number, without an extension. A national number is read as one of `region`; digits of every script count by their
+ * values. A result parses to itself, so that one phone never has two forms.
  */
 export function parsePhone (text: string, region: string): Phone | undefined {
   if (!notation.test(text) || !isRegion(region)) return undefined
@@ -62,14 +61,14 @@ function possible (text: string, region: CountryCode): PhoneNumber | undefined {
 /** The normal form alone; undefined as parsePhone. */
 export const normalizePhone = (text: string, region: string): string | undefined => parsePhone(text, region)?.e164
 
-/** As parsePhone; throws the 400 that names `field`. */
+/** Like parsePhone; throws a 400 that names `field`. */
 export function requirePhone (text: string, region: string, field: string): Phone {
   const phone = parsePhone(text, region)
   if (phone === undefined) throw invalidField(field, sentences.phone)
   return phone
 }
 
-/** For people who may not see it, and for logs: every digit but the last four is `*`, in any notation and script. */
+/** A number for logs and other readers: every digit but the last four is `*`, in any notation and script. */
 export const maskPhone = (phone: string) => phone.replace(/\p{Nd}(?=(?:\P{Nd}*\p{Nd}){4})/gu, '*')
 
 /** Text that may quote a whole number, such as a driver's error, with every such number masked. */

@@ -1,9 +1,9 @@
 const MIN_BITS = 32
-/** Words that people put into secrets, which make none. */
+/** Common words in secrets, which add no strength. */
 const WORDS = /metrics|prometheus|monitoring|token|secret|password|passwd|hookaba|admin|bearer|example|sample|default|testing|test|letmein|welcome|qwertz|qwerty|asdf|key/gi
 
 /**
- * Whether a secret is easily guessed: by an estimate of the random bits in it, without known words, repeats and rows
+ * Whether a secret is easily guessed: by an estimate of its random bits, without known words, repeats and sequences
  * such as 12345 or abcde.
  */
 export function isGuessable (secret: string): boolean {
@@ -13,7 +13,7 @@ export function isGuessable (secret: string): boolean {
   return unexpected.length * entropy(unexpected) < MIN_BITS
 }
 
-/** One copy of what a text repeats from its beginning to its end. */
+/** One copy of a text that is all repetition; else the text. */
 const repeatsOnce = (text: string) => /^(.+?)\1+$/s.exec(text)?.[1] ?? text
 
 /** Bits for each character, by how often each occurs (Shannon 1948). */

@@ -1,7 +1,7 @@
 import type { Config } from '../schemas/env.js'
 
 /**
- * Why a dependency refuses at the start, in one sentence that names the variable and the host, and no other part of the
+ * Why a dependency fails at the start. The error's sentence names the variable and the host, and no other part of the
  * value.
  */
 type Reason = { kind: 'unreachable' | 'credentials' | 'tls' | 'missing' | 'region', detail?: string }
@@ -37,7 +37,7 @@ interface Fault {
   $metadata?: { httpStatusCode?: number }
 }
 
-/** An error and all that it says it comes of, at most 50. */
+/** An error and all of its causes, at most 50. */
 function causes (error: unknown): Fault[] {
   const found = new Set<Fault>()
   const add = (value: unknown) => {

@@ -1,7 +1,7 @@
 import { MongoClient } from 'mongodb'
 import { mongoRefusal } from './startup-errors.js'
 
-/** Has work done on the database server at MONGO_URI. */
+/** Runs `work` with a client connected to `uri`. */
 export async function withMongo<T> (uri: string, work: (client: MongoClient) => Promise<T>): Promise<T> {
   const client = await connect(uri)
   try {

@@ -1,6 +1,6 @@
 /**
- * Races for accounts over two instances of the service, as often as asked for. What must hold is read from the database
- * after each round.
+ * Races for accounts over two instances of the service. The caller says how many rounds. Each round ends with checks of
+ * the database.
  */
 import { createHmac } from 'node:crypto'
 import { ObjectId } from 'mongodb'
@@ -33,9 +33,9 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     ])
     if (status !== 200 || block.status !== 200) t.fail(`${status} ${block.status}`)
     const row = await users.findOne({ _id: account._id })
-    if (row?.blocked !== true || row.sessions.length > 0) t.fail('somebody blocked has a session')
+    if (row?.blocked !== true || row.sessions.length > 0) t.fail('a blocked account has a session')
     if (body.access_token && (await one.call('POST', '/auth/logout', { token: body.access_token })).status !== 401) {
-      t.fail('somebody blocked is signed in')
+      t.fail('a blocked account is signed in')
     }
   })
 
@@ -137,7 +137,7 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
   })
 
   await race(
-    'adoption of a legacy token against a number change, after which somebody else has the old number',
+    'adoption of a legacy token against a number change, after which another account has the old number',
     async t => {
       const { phone, account, session } = await person()
       const [adoption, newcomer] = await Promise.all([
@@ -152,7 +152,7 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     }
   )
 
-  await t.test('nobody blocked or deleted has a session, and nobody owns what is not theirs', async t => {
+  await t.test('no blocked or deleted account has a session, and each owner of an item exists', async t => {
     t.equal(
       await users.countDocuments({
         $or: [{ blocked: true }, { deleting: { $exists: true } }],
@@ -176,9 +176,10 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     const phone = freshPhone()
     const caller = (await one.app.sessions.open(phone, requestContextOf(one.app)))!
     const { token } = one.app.issueToken(caller)
-    const {
-      status
-    } = await one.call('POST', '/users', { token, json: { username: `person ${names++}`, number: phone } })
+    const { status } = await one.call('POST', '/users', {
+      token,
+      json: { username: `person ${names++}`, number: phone }
+    })
     if (status !== 201) throw new Error(`a user was not made: ${status}`)
     return { ...caller, phone, token }
   }
@@ -192,8 +193,8 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
 }
 
 /**
- * The service's own number change, for a number whose code was right: two people cannot know one code. Resolves with
- * the status of its answer.
+ * The service's own number change, with every code taken as right, because two people cannot know one code. Resolves
+ * with the status of its answer.
  */
 function changeAt ({ app }: Service): (caller: Caller, number: string) => Promise<number> {
   const { accounts, accountDeletion: deletion, collections, config, roles, now } = app
@@ -202,9 +203,7 @@ function changeAt ({ app }: Service): (caller: Caller, number: string) => Promis
     verifyOtp: async () => true as never,
     notifyOfNumberChange: async () => {}
   }
-  const {
-    verify
-  } = createNumberChange({
+  const { verify } = createNumberChange({
     users: collections.users,
     accounts,
     login,

@@ -3,10 +3,10 @@ import { gif } from './fixtures.js'
 import { freshPhone, startService } from './helper.js'
 
 /**
- * The mobile app in the shops, as far as a server sees it: it reads no body outside 2xx, submits by itself at the sixth
- * digit, and knows one token.
+ * The released mobile app, as the server sees it: it reads no body outside 2xx, submits by itself at the sixth digit,
+ * and knows one token.
  */
-t.test('the app, as it is in the shops', async t => {
+t.test('the released mobile app', async t => {
   const service = await startService(t)
   const { call, sms, clock } = service
   const phone = freshPhone()
@@ -82,9 +82,9 @@ t.test('a number written in twenty ways is one number: in codes, guesses, users 
     clock.advance(5 * 3600) // one address may ask five times in 24 hours
     t.equal((await call('POST', '/auth/request-otp', { json: { phone: way } })).status, 200, JSON.stringify(way))
     t.equal(sms.at(-1)?.to, phone)
-    const {
-      body
-    } = await call('POST', '/auth/verify-otp', { json: { phone: ways.at(i - 1), otp: service.lastCode(phone) } })
+    const { body } = await call('POST', '/auth/verify-otp', {
+      json: { phone: ways.at(i - 1), otp: service.lastCode(phone) }
+    })
     ids.add(
       (await call('POST', '/users', {
         token: body.access_token,

@@ -5,14 +5,14 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { gif, jpeg } from './fixtures.js'
-import { environment, startService, startServices } from './helper.js'
+import { environment, eventually, startService, startServices } from './helper.js'
 import { freePort, temporaryFolder } from './running.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
 const build = (checkout: string) => run(process.execPath, ['build.js'], { cwd: checkout })
 
-/** The sources in a folder of their own, which a test may change. */
+/** Copies the sources into a folder of its own, which a test may change. */
 async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
   for (const name of [
@@ -24,7 +24,7 @@ async function checkout (t: Test): Promise<string> {
   return folder
 }
 
-/** Sources that take no time to build. */
+/** Makes a folder of tiny sources, which take no time to build. */
 async function tinyCheckout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
   await cp(join(root, 'build.js'), join(folder, 'build.js'))
@@ -38,7 +38,7 @@ async function tinyCheckout (t: Test): Promise<string> {
   return folder
 }
 
-t.test('a service that runs goes on making pictures while its sources change and are built anew', async t => {
+t.test('a running service still makes pictures while its sources change and are rebuilt', async t => {
   const services = await startServices(t)
   const token = await (await startService(t, { services, now: () => new Date() })).tokenFor('+919876543210')
   const folder = await checkout(t)
@@ -74,7 +74,7 @@ t.test('a service that runs goes on making pictures while its sources change and
   }
 })
 
-t.test('builds at the same time all work, and what they made is whole', async t => {
+t.test('builds at the same time all succeed, and their output is complete', async t => {
   const folder = await tinyCheckout(t)
   await mkdir(join(folder, 'dist'))
   await writeFile(join(folder, 'dist/app.js'), 'as an earlier version built it')
@@ -82,10 +82,10 @@ t.test('builds at the same time all work, and what they made is whole', async t 
   t.match(await readFile(join(folder, 'dist/app.js'), 'utf8'), /const version = 1/)
   await rm(join(folder, 'dist/app.js'))
   await build(folder)
-  t.match(await readFile(join(folder, 'dist/app.js'), 'utf8'), /const version = 1/, 'what was lost is there again')
+  t.match(await readFile(join(folder, 'dist/app.js'), 'utf8'), /const version = 1/, 'the lost file is there again')
 })
 
-t.test('old builds go, but for the one that a process runs from', async t => {
+t.test('old builds are removed, except one that a process runs from', async t => {
   const folder = await tinyCheckout(t)
   await writeFile(join(folder, 'app.ts'), 'process.stdout.write("up\\n"); setInterval(() => {}, 1000); export {}\n')
   const child = spawn(process.execPath, ['build.js', '--run', 'app.js'], {
@@ -102,4 +102,22 @@ t.test('old builds go, but for the one that a process runs from', async t => {
   const left = await readdir(join(folder, '.builds'))
   t.ok(left.includes(own.replace('.builds/', '')), 'the one that runs')
   t.equal(left.length, 10, 'the newest one, eight before it, and the one that runs')
+})
+
+t.test('npm run dev starts the service again when a source changes', async t => {
+  const folder = await tinyCheckout(t)
+  const port = await freePort()
+  await writeFile(join(folder, 'server.ts'), [
+    "import { createServer } from 'node:http'",
+    "import { version } from './app.js'",
+    `createServer((_request, response) => { response.end(String(version)) }).listen(${port})`
+  ].join('\n'))
+  const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { scripts: { dev: string } }
+  const [, ...args] = scripts.dev.split(' ')
+  const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const answer = () => fetch(`http://127.0.0.1:${port}`).then(response => response.text(), () => '')
+  t.ok(await eventually(async () => await answer() === '1'))
+  await writeFile(join(folder, 'app.ts'), 'export const version: number = 2\n')
+  t.ok(await eventually(async () => await answer() === '2'))
 })

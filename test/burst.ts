@@ -12,8 +12,8 @@ export type Burst = (posts: Post[]) => Promise<Answer[]>
 const CONNECTIONS = 50
 
 /**
- * `burst(posts)`: all of them on the wire at once, pipelined over a few connections that stay open (a `fetch` for each
- * would cost more than what it asks for); the answers in the same order, each held against the OpenAPI document.
+ * `burst(posts)` sends all posts at once, pipelined over a few open connections, because a `fetch` for each would cost
+ * more than the requests. The answers come in the same order. Each is checked against the OpenAPI document.
  */
 export function burstOf (t: Test, service: Service): Burst {
   const check = openApiCheck(service.app.swagger() as unknown as OpenApiDocument)
@@ -77,7 +77,7 @@ function written ({ path, json, token, headers = {} }: Post): string {
   return `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${authorization}${others}Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
 }
 
-/** The first whole answer in `bytes`, and how long it is. */
+/** The first whole answer in `bytes`, and its length. */
 function take (bytes: Buffer): { answer: Answer, length: number } | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) return undefined

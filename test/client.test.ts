@@ -12,7 +12,7 @@ import { freshPhone, startService } from './helper.js'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** What somebody writes against the generated types: if the document lies about a member, this does not compile. */
+/** A program against the generated types. If the document is wrong about a member, it does not compile. */
 const program = `
 import createClient from 'openapi-fetch'
 import type { paths } from './hookaba.js'
@@ -49,7 +49,7 @@ const out = await client.POST('/auth/logout')
 console.log(JSON.stringify({ admin, current, verdict, tokens, out: out.response.status, name, url: uploaded.data?.url, listed: page.data?.items[0]?.url, total, sentence, panel, next, early: early.response.status, removed: removed.response.status }))
 `
 
-t.test('a client generated from openapi.json → compiles in strict mode, and works', async t => {
+t.test('a client generated from openapi.json compiles in strict mode, and works', async t => {
   const folder = await mkdtemp(join(tmpdir(), 'hookaba-client-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'dir')

@@ -14,10 +14,10 @@ await service.app.collections.users.updateOne({ number: admin.phone }, { $set: {
 let names = 0
 
 t.test(
-  'a session check is one read: none where this process has read the account within 9 s, and always one where something is written',
+  'a session check is one read; within 9 s of a read in this process it is none, but a write always reads',
   async t => {
     const { token } = await service.signIn()
-    const check = () => call('GET', '/users/x', { token }) // a bad id: nothing else is asked
+    const check = () => call('GET', '/users/x', { token }) // a bad id, so that nothing else is read
     clock.advance(10)
     t.same(await counts(check), ['find'], 'cold')
     t.same(await counts(check), [], 'warm')
@@ -33,7 +33,7 @@ t.test(
     )
     clock.advance(HOUR)
     t.same(await counts(check), ['find', 'update'], 'its use is written down once in an hour')
-    t.same(await counts(() => call('GET', '/users/x', { token: `${token}x` })), [], 'a forged token asks nobody')
+    t.same(await counts(() => call('GET', '/users/x', { token: `${token}x` })), [], 'a forged token causes no command')
   }
 )
 
@@ -59,7 +59,7 @@ t.test('POST /users needs at most 4 commands', async t => {
   t.ok(byAdmin.length <= 4, `by an admin: ${byAdmin}`)
 })
 
-t.test('what changes an account is one update', async t => {
+t.test('each change of an account is one update', async t => {
   const id = async (phone: string) => (await service.app.collections.users.findOne({ number: phone }))!._id
   const { phone, token } = await service.signIn()
   await call('POST', '/users', { token, json: { username: `name ${names++}`, number: phone } })
@@ -88,8 +88,8 @@ t.test('a sign-in needs one command beside the login\'s, two for a new account',
 })
 
 /**
- * A service whose commands are counted, all that a piece of work causes, the audit's included. `writes`: how many of
- * them change accounts.
+ * A service that counts the database commands of a piece of work, the audit's included. `writes` counts those that
+ * change accounts.
  */
 async function counted (t: Test): Promise<Service & {
   counts: (work: () => Promise<unknown>) => Promise<string[]>

@@ -22,7 +22,7 @@ t.test('requests that a client sends ahead are answered in order', async t => {
   t.strictSame(statuses(answers), [...Array(199).fill('200'), '404'])
 })
 
-t.test('of a client that takes no answers nothing more is read, and its connection ends', async t => {
+t.test('the service reads no more from a client that takes no answers, and ends its connection', async t => {
   const service = await startService(t, { stallMs: 2000 })
   const accepted = once(service.app.server, 'connection')
   const client = connect(t, service)
@@ -40,7 +40,7 @@ t.test('of a client that takes no answers nothing more is read, and its connecti
   t.equal((await service.call('GET', '/health/live')).status, 200)
 })
 
-t.test('a connection with hundreds of requests ahead of their answers ends', async t => {
+t.test('a connection with hundreds of unanswered requests ends', async t => {
   const service = await startService(t)
   const accepted = once(service.app.server, 'connection')
   const client = connect(t, service)
@@ -69,7 +69,7 @@ t.test('a client that takes large answers slowly gets all of them', async t => {
   t.ok(bytes > 100 * size)
 })
 
-t.test('what is no request is refused after the answers to those before it', async t => {
+t.test('an invalid request is refused after the answers to the earlier ones', async t => {
   const service = await startService(t)
   const { token } = await service.signIn()
   const answers = await exchange(
@@ -79,7 +79,7 @@ t.test('what is no request is refused after the answers to those before it', asy
   t.strictSame(statuses(answers), ['200', '400'])
 })
 
-t.test('a connection whose bodies come after their answers holds the same, however often', async t => {
+t.test('a connection does not grow when bodies come after their answers, however often', async t => {
   const service = await startService(t)
   const accepted = once(service.app.server, 'connection')
   const client = connect(t, service)
@@ -113,7 +113,7 @@ t.test('MAX_CONNECTIONS: the connection that has been idle longest makes room', 
   t.notOk(clients[0]!.destroyed || clients[2]!.destroyed)
 })
 
-t.test('MAX_CONNECTIONS: when none is idle a new one gets one answer, 503, or for a probe the true one', async t => {
+t.test('MAX_CONNECTIONS: when none is idle, a new connection gets one answer: 503, or the true one for a probe', async t => {
   const service = await startService(t, { env: { MAX_CONNECTIONS: '2' } })
   const { token } = await service.signIn()
   const uploading = [connect(t, service), connect(t, service)]
@@ -144,12 +144,15 @@ t.test('MAX_CONNECTIONS: when none is idle a new one gets one answer, 503, or fo
 })
 
 t.test(
-  'MAX_REQUESTS: what comes beyond is 503, but for probes; a request that waits for its body is not in progress',
+  'MAX_REQUESTS: further requests are 503, except probes; a request that waits for its body does not count',
   async t => {
     const services = await startServices(t)
     const proxy = await mongoProxy(services.mongoUri)
     t.teardown(proxy.close)
-    const service = await startService(t, { services: { ...services, mongoUri: proxy.uri }, env: { MAX_REQUESTS: '2' } })
+    const service = await startService(t, {
+      services: { ...services, mongoUri: proxy.uri },
+      env: { MAX_REQUESTS: '2' }
+    })
     const { token } = await service.signIn()
     const bodies = Array.from({ length: 3 }, () => connect(t, service))
     for (const client of bodies) {
@@ -175,7 +178,7 @@ t.test(
   }
 )
 
-t.test('a body that does not come is 408, and nothing is done with its rest', async t => {
+t.test('a body that does not come is 408, and its rest is ignored', async t => {
   const service = await startService(t, { bodyMs: 500 })
   const { token } = await service.signIn()
   const client = connect(t, service)
@@ -195,7 +198,7 @@ t.test('a body that does not come is 408, and nothing is done with its rest', as
 
 const statuses = (answers: string) => answers.match(/(?<=HTTP\/1\.1 )\d+/g)
 
-/** The requests that were answered, by the log. */
+/** Counts the answered requests in the log. */
 const requests = ({ logs }: Service) => logs.filter(line => JSON.parse(line).event === 'request').length
 
 function connect (t: Test, { url }: Service): Socket {

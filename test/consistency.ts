@@ -1,4 +1,4 @@
-/** Whether a library is whole: what was acknowledged is there, and nothing is there that does not belong to it. */
+/** Checks a library: every acknowledged item is there, and nothing is there that does not belong to it. */
 import { createHash } from 'node:crypto'
 import { GetObjectCommand, paginateListObjectsV2, ListMultipartUploadsCommand } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
@@ -17,7 +17,7 @@ export interface Acknowledged {
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
-/** Looks at a database and a bucket past the service; closes itself when `t` ends. */
+/** Reads a database and a bucket directly, not through the service. Closes itself when `t` ends. */
 export async function judge (t: Test, services: Services) {
   const mongo = await new MongoClient(services.mongoUri).connect()
   const s3 = s3Client(services)
@@ -31,7 +31,7 @@ export async function judge (t: Test, services: Services) {
   const renditions = new Map<string, string>()
   return { mongo, library, uploads, afterSweep, missing }
 
-  /** What should not be there once a sweep has passed: in the database, in the bucket, or in one of them alone. */
+  /** The leftovers after a sweep: in the database, in the bucket, or in one of them alone. */
   async function afterSweep (): Promise<string[]> {
     const { Uploads = [] } = await s3.send(new ListMultipartUploadsCommand({ Bucket }))
     const objects = new Map<string, number>()
@@ -53,8 +53,8 @@ export async function judge (t: Test, services: Services) {
   }
 
   /**
-   * What is not as it was acknowledged: the row, the bytes of the original by their SHA-256, those of the renditions by
-   * their size and as the same file's renditions before.
+   * The differences from what was acknowledged: the row, the bytes of the original by their SHA-256, and those of the
+   * renditions by their size and by earlier renditions of the same file.
    */
   async function missing (items: Acknowledged[]): Promise<string[]> {
     const faults: string[] = []

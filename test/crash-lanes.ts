@@ -1,4 +1,4 @@
-/** Processes that end in the middle of their work, and what is there afterwards. */
+/** Processes that end in the middle of their work, and the state they leave. */
 import type { Test } from 'tap'
 import { judge } from './consistency.js'
 import { environment, freshPhone, startService } from './helper.js'
@@ -10,22 +10,22 @@ import { faultBed } from './uploads.js'
 
 const LANES = 2
 const CLIENTS = 3
-/** The life of a form, UPLOAD_MAX_SECONDS, the sweeper's margin, and some. */
+/** Milliseconds: the life of a form, UPLOAD_MAX_SECONDS, the sweeper's margin, and a reserve. */
 const STALE_MS = 1_300_000
 
 export interface Lane {
   env: Record<string, string>
   token: string
-  /** What its clients were told since the last look. */
+  /** The answers its clients got since the last check. */
   told: Told[]
   moment: (random: Random, told: Told) => Promise<unknown>
-  /** What one sweep leaves, and what it took away. */
+  /** Sweeps once. Resolves with what is left over, and what is wrongly gone. */
   problems: () => Promise<string[]>
 }
 
 /**
- * Plays so many rounds, by two processes side by side with a database and a bucket each; at the end nothing may be lost
- * or left over.
+ * Plays this many rounds in two lanes side by side, each with its own database and bucket. At the end nothing may be
+ * lost or left over.
  */
 export async function inLanes (
   t: Test,
@@ -52,13 +52,13 @@ async function openLane (t: Test): Promise<Lane> {
   })
   const token = await sweeping.tokenFor(freshPhone())
   const told: Told[] = []
-  // many that begin at once are much for a slow machine
+  // many processes that start at once overload a slow machine
   const mongoUri = `${bed.throughProxies.mongoUri}&serverSelectionTimeoutMS=60000&connectTimeoutMS=60000`
   return { env: environment({ ...bed.throughProxies, mongoUri }), token, told, moment, problems }
 
   /**
-   * Some time after the first upload; or when the store has been asked for the n-th time, or the database sent so many
-   * bytes.
+   * Resolves some time after the first upload, at the n-th request to the store, or after this many bytes to or from
+   * the database.
    */
   async function moment (random: Random, told: Told): Promise<unknown> {
     const [
@@ -82,7 +82,7 @@ async function openLane (t: Test): Promise<Lane> {
     const acknowledged = told.flatMap(({ acknowledged }) => acknowledged)
     const removed = told.flatMap(({ removed }) => removed)
     told.length = 0
-    await court.mongo.db().collection('leases').deleteMany({}) // a process that was killed holds it for a minute
+    await court.mongo.db().collection('leases').deleteMany({}) // a killed process holds the lease for a minute
     ahead += STALE_MS
     const swept = await sweeping.app.sweeper.sweep()
     ahead -= STALE_MS
@@ -96,7 +96,7 @@ async function openLane (t: Test): Promise<Lane> {
   }
 }
 
-/** Sets clients to work; resolves when all of them have noticed that the service is gone. */
+/** Starts the clients. Resolves when all of them have noticed that the service is gone. */
 export function begin ({ token }: Lane, { url }: Running, random: Random, told: Told): Promise<unknown> {
   return Promise.all(Array.from({ length: CLIENTS }, () => work(url, token, random, told)))
 }

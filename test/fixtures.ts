@@ -19,7 +19,7 @@ export const png = Buffer.from(
 /** A lossless WebP of 2×2 pixels. */
 export const webp = Buffer.from('UklGRhwAAABXRUJQVlA4TA8AAAAvAUAAAAcQ/Y/+ByKi/wEA', 'base64')
 
-/** A GIF of so many bytes: zeros follow its end. */
+/** A GIF of `size` bytes: zeros follow its end. */
 export const gifOf = (size: number) => Buffer.concat([gif, Buffer.alloc(size - gif.length)])
 
 export const BOUNDARY = '----hookaba7MA4YWxkTrZu0gW'

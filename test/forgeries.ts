@@ -2,23 +2,23 @@ import { createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node
 import { compact, ecKey, edKey, encode, hmac, keyPair, pem, sharedSecret, type Json, type Signer } from './jws.js'
 
 export interface Target {
-  /** Signs as the service does, and is trusted by it. */
+  /** Signs as the service does; the service trusts its key. */
   signer: Signer
   secret: string
   /** The public halves of all pairs that the service trusts. */
   published: KeyObject[]
-  /** Of a living session: `compact(signer.header, claims, signer.sign)` is taken. */
+  /** Claims of a live session: `compact(signer.header, claims, signer.sign)` is accepted. */
   claims: Json & { sub: string, sid: string, iat: number, exp: number }
-  /** Another token that is taken. */
+  /** Another token that is accepted. */
   other: string
   refreshToken: string
-  /** Somewhere a header could point to. */
+  /** An address that a header could point to. */
   url: string
 }
 
 type Forgery = [name: string, token: string]
 
-/** Tokens that are wrong in one thing each and right in all others, by name. All text is such as a header can carry. */
+/** Tokens by name, each wrong in one thing and right in all others. A header can carry every one of them. */
 export function forgeries (target: Target): Forgery[] {
   const all = [
     ...algorithms(target), ...signatures(target), ...headers(target), ...claims(target), ...texts(target),
@@ -180,7 +180,7 @@ function derOf (raw: Buffer): Buffer {
   return Buffer.concat([Buffer.from([0x30, body.length]), body])
 }
 
-/** RFC 8032 §5.1.7 wants S below the order; whoever only checks the equation takes this one too. */
+/** RFC 8032 §5.1.7 wants S below the order. A verifier that only checks the equation accepts this signature too. */
 function plusOrder (raw: Buffer): Buffer {
   const order = (1n << 252n) + 27742317777372353535851937790883648493n
   const little = (bytes: Buffer) => BigInt(`0x${Buffer.from(bytes).reverse().toString('hex')}`)
@@ -431,7 +431,7 @@ function claims ({ signer, claims: living }: Target): Forgery[] {
   ]
 }
 
-/** Texts that some reader or other takes for the very claims. */
+/** Texts that some parser reads as exactly these claims. */
 function texts ({ signer, claims: living }: Target): Forgery[] {
   const { header, sign: good } = signer
   const text = JSON.stringify(living)

@@ -27,7 +27,7 @@ async function ask (service: Service, headers: string | string[]): Promise<numbe
   })
 }
 
-/** How many of the clients that a proxy names one after the other are let in, where each has one SMS. */
+/** Sends one request for each header to a service that allows one SMS for each client. Resolves with the statuses. */
 async function letIn (t: Test, headers: Array<string | string[]>, env: Record<string, string> = {}): Promise<{
   statuses: number[]
   service: Service
@@ -64,22 +64,20 @@ t.test('Clients behind a proxy have a budget each, however the proxy writes thei
 })
 
 t.test('Several forms of one address are one client', async t => {
-  const {
-    statuses
-  } = await letIn(t, ['1.2.3.4', '1.2.3.4:1', '::ffff:1.2.3.4', '[::ffff:102:304]:2', '"1.2.3.4"', '9.9.9.9, 1.2.3.4'])
+  const { statuses } = await letIn(
+    t,
+    ['1.2.3.4', '1.2.3.4:1', '::ffff:1.2.3.4', '[::ffff:102:304]:2', '"1.2.3.4"', '9.9.9.9, 1.2.3.4']
+  )
   t.same(statuses, [200, 429, 429, 429, 429, 429])
 })
 
-t.test('What a client claims before the trusted proxies counts for nothing', async t => {
+t.test('Addresses that a client puts before the trusted proxies count for nothing', async t => {
   const { statuses } = await letIn(t, Array.from({ length: 5 }, (_, i) => `5.5.5.${i}, 1.2.3.4, 10.0.0.7`))
   t.same(statuses, [200, 429, 429, 429, 429])
 })
 
 t.test('An element that is no address counts for the proxy, and is logged once', async t => {
-  const {
-    statuses,
-    service
-  } = await letIn(
+  const { statuses, service } = await letIn(
     t,
     [
       'unknown', '_hidden', '1.2.3.4, 999.1.1.1', '1.2.3.4, nonsense, 10.0.0.7', '1.2.3.4:port', '[2001:db8::1',
@@ -98,7 +96,7 @@ t.test('Without TRUST_PROXY the header counts for nothing, and is warned about o
   t.equal(service.logs.filter(line => line.includes('proxy.not_trusted')).length, 1)
 })
 
-t.test('A peer that is no trusted proxy names nobody', async t => {
+t.test('The header of a peer that is no trusted proxy counts for nothing', async t => {
   const { statuses } = await letIn(t, ['1.2.3.4', '1.2.3.5'], { TRUST_PROXY: '10.0.0.0/8' })
   t.same(statuses, [200, 429])
 })

@@ -9,7 +9,7 @@ export interface Sent { method?: string, url?: string, headers: IncomingHttpHead
 export interface Gateway {
   url: string
   requests: Sent[]
-  /** For all requests from now on, or until the last of several behaviours is reached; nothing: take every text. */
+  /** Sets the behaviours of the next requests, in order; the last one stays. Without any, every SMS is accepted. */
   behave: (...behaviours: Behaviour[]) => void
 }
 
@@ -17,7 +17,7 @@ const taking: Behaviour = response => {
   response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify({ sid: 'SM1', status: 'queued' }))
 }
 
-/** Plays a gateway for texts; takes every text unless told to behave otherwise. */
+/** Plays an SMS gateway. It accepts every SMS unless `behave` says otherwise. */
 export async function startGateway (t: Test): Promise<Gateway> {
   const requests: Sent[] = []
   let behaviours = [taking]
@@ -40,7 +40,7 @@ export async function startGateway (t: Test): Promise<Gateway> {
   }
 }
 
-/** As Twilio refuses (https://www.twilio.com/docs/usage/requests-to-twilio). */
+/** Refuses as Twilio does (https://www.twilio.com/docs/usage/requests-to-twilio). */
 export function refusing (status: number, code: number): Behaviour {
   return response => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({
@@ -52,7 +52,7 @@ export function refusing (status: number, code: number): Behaviour {
   }
 }
 
-/** What a gateway does that gives no clear answer. */
+/** Behaviours of a gateway that gives no clear answer. */
 export const unclear: Record<string, Behaviour> = {
   resets: response => { response.socket?.resetAndDestroy() },
   'is silent': () => {},
@@ -69,7 +69,7 @@ export const unclear: Record<string, Behaviour> = {
   'answers nothing': response => { response.writeHead(204).end() }
 }
 
-/** The code in a text as it was sent: in a test's own list, in JSON, or in a form. */
+/** The code in an SMS as it was sent: in a test's own list, in JSON, or in a form. */
 export function codeIn ({ body }: { body: string }): string {
   return /(?:code is: |^|Body=|code\+is%3A\+|code%20is%3A%20)(\d{6})(?!\d)/.exec(
     body.startsWith('{') ? JSON.parse(body).body : body

@@ -1,6 +1,6 @@
 /**
- * A GIF writer that does as it is told, and a reader that shares no code with the service: the bytes say what a
- * rendition is.
+ * A GIF writer that obeys its options, and a reader that shares no code with the service. A test thus reads a rendition
+ * from its bytes.
  */
 
 export type Color = [number, number, number]
@@ -10,12 +10,12 @@ export interface HandFrame {
   top?: number
   width?: number
   height?: number
-  /** Of the palette, for the pixel at (x, y) of the frame. */
+  /** The palette index of the pixel at (x, y) of the frame. */
   index: (x: number, y: number) => number
   delayCs?: number
   disposal?: 0 | 1 | 2 | 3
   transparent?: number
-  /** Draws so many pixels fewer than the frame has. */
+  /** Draws this many pixels fewer than the frame has. */
   missing?: number
   /** Default: true. */
   endCode?: boolean
@@ -30,7 +30,7 @@ export interface HandGif {
   trailer?: boolean
 }
 
-/** Its LZW says every pixel by itself. */
+/** Writes each pixel as an LZW code of its own. */
 export function handGif ({ width, height, palette, netscape, frames, trailer = true }: HandGif): Buffer {
   const bits = Math.max(2, Math.ceil(Math.log2(palette.length)))
   const table = Buffer.alloc(3 << bits)
@@ -91,16 +91,16 @@ const u16 = (...values: number[]) => {
 export interface ReadGif {
   width: number
   height: number
-  /** What the Netscape extension says, undefined without one. */
+  /** The number in the Netscape extension; undefined without one. */
   netscape?: number
   delaysCs: number[]
-  /** What is seen of each frame, three bytes a pixel. */
+  /** The visible picture of each frame, three bytes a pixel. */
   screens: Buffer[]
 }
 
 /**
- * Throws at anything that GIF89a does not have, and when something follows the trailer. Pixels that nothing draws are
- * magenta.
+ * Reads a GIF. Pixels that no frame draws are magenta. Throws on anything that GIF89a does not have, and on bytes after
+ * the trailer.
  */
 export function readGif (bytes: Buffer): ReadGif {
   let at = 0

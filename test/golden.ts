@@ -1,4 +1,4 @@
-/** Pictures of every kind that the service takes, each with what has to be known of it. */
+/** Pictures of every kind that the service takes, each with the facts to expect. */
 import sharp from 'sharp'
 import type { PictureFacts } from '../services/pictures/pictures.js'
 import { handGif, type Color, type HandGif } from './gif.js'
@@ -11,14 +11,14 @@ export const WHITE: Color = [255, 255, 255]
 export const YELLOW: Color = [250, 220, 30]
 export const PALETTE = [BLACK, RED, GREEN, BLUE, WHITE, YELLOW]
 
-/** Of frame, x and y of the rendition: the colour, to within so much in each channel. */
+/** The colour to expect at (x, y) of a frame of the rendition, to within `within` in each channel. */
 type Spot = [frame: number, x: number, y: number, color: Color, within?: number]
 
 export interface Golden {
   name: string
   bytes: Buffer
   facts: Partial<PictureFacts>
-  /** Of the rendition, in hundredths of a second. */
+  /** Delays of the rendition, in hundredths of a second. */
   delaysCs: number[]
   netscape?: number
   spots: Spot[]
@@ -26,7 +26,7 @@ export interface Golden {
 
 const fill = (count: number, value: number) => Array.from({ length: count }, () => value)
 
-/** A picture that nothing was taken from, by a function of its pixels. */
+/** A raw picture; `color` gives each pixel. */
 export function rawPicture (
   width: number,
   height: number,
@@ -319,7 +319,7 @@ async function stills (): Promise<Golden[]> {
   const oriented = await Promise.all(Array.from({ length: 8 }, async (_, i): Promise<Golden> => {
     const turned = i >= 4
     const [w, h] = [120, 80]
-    // The corner at the upper left of what is seen is red, the one at its upper right green.
+    // As displayed, the upper left corner is red and the upper right one green.
     const place = [
       [0, 0, 1, 0],
       [1, 0, 0, 0],

@@ -28,9 +28,8 @@ export interface Services {
 }
 
 /**
- * A database and a bucket of this test's own, on the servers that MONGO_URI and S3_ENDPOINT name, else on the embedded
- * stand-ins.
- * They are gone when `t` ends.
+ * Makes a database and a bucket for this test, on the servers that MONGO_URI and S3_ENDPOINT name, else on the embedded
+ * stand-ins. They are removed when `t` ends.
  */
 export async function startServices (t: Test): Promise<Services> {
   const name = `hookaba-test-${randomBytes(5).toString('hex')}`
@@ -96,7 +95,7 @@ async function emptyAndDelete (client: S3Client, Bucket: string): Promise<void> 
   client.destroy()
 }
 
-/** The environment of a service that stands on `services`, as an operator would write it. */
+/** The environment of a service that uses `services`, as an operator would write it. */
 export function environment ({ mongoUri, s3 }: Services): Record<string, string> {
   return {
     NODE_ENV: 'test',
@@ -108,7 +107,7 @@ export function environment ({ mongoUri, s3 }: Services): Record<string, string>
     AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
     JWT_SECRET_KEY: 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c',
     OTP_SECRET: 'Hq7Vn2Zx9Lk4Jf1Gs8Da3Pe6Rt0Yw5Ub',
-    LIMIT_SMS_PER_ADDRESS: '0', // all tests come from one address; those of the limits set their own
+    LIMIT_SMS_PER_ADDRESS: '0', // all tests share one address; tests of the limits set their own
     LIMIT_FAILURES_PER_ADDRESS: '0'
   }
 }
@@ -129,22 +128,22 @@ export interface Service {
   url: string
   config: Config
   services: Services
-  /** Every line that was logged, as text. */
+  /** Every log line, as text. */
   logs: string[]
-  /** The sms that were sent, oldest first. */
+  /** The SMS messages that were sent, oldest first. */
   sms: Array<{ to: string, body: string }>
   /**
-   * The service's clock; `advance` moves it on. It stands far ahead of the database's own, or TTL indexes would take
-   * rows away.
+   * The service's clock; `advance` moves it on. It is far ahead of the database's clock, or TTL indexes would remove
+   * rows.
    */
   clock: { now: Date, advance: (seconds: number) => void }
-  /** One request over HTTP; the answer is held against the OpenAPI document, and one that departs from it rejects. */
+  /** Sends one request over HTTP. Rejects when the answer departs from the OpenAPI document. */
   call: (method: string, path: string, options?: CallOptions) => Promise<Reply>
-  /** Signs a phone in, with the code of its text. */
+  /** Signs a phone in, with the code of its SMS. */
   signIn: (phone?: string) => Promise<{ phone: string, token: string }>
-  /** An access token of a session that is opened without a code. */
+  /** An access token of a new session, opened without a code. */
   tokenFor: (phone: string) => Promise<string>
-  /** The code of the last text to a phone. */
+  /** The code of the last SMS to a phone. */
   lastCode: (phone: string) => string
   /** Uploads one file, with `user_id` unless `fields` says otherwise. */
   upload: (
@@ -152,20 +151,20 @@ export interface Service {
     file: Uint8Array,
     options?: { filename?: string, fields?: Record<string, string> }
   ) => Promise<Reply>
-  /** What lies in the bucket and the collections an upload writes to. */
+  /** The contents of the bucket and of the collections that an upload writes to. */
   remains: () => Promise<{ objects: string[], multipartUploads: string[], uploads: number, library: number }>
 }
 
-/** As `npm run build` makes it: a thread would take seconds to compile it. */
+/** The file that `npm run build` makes: a thread would take seconds to compile the source. */
 export const pictureProgram = new URL('../dist/services/pictures/worker.js', import.meta.url)
 
 let nextPhone = randomInt(1_000_000) * 100
-/** A possible Indian mobile number that nobody used before in this process. */
+/** A possible Indian mobile number that is new in this process. */
 export const freshPhone = () => `+9198${String(nextPhone++ % 100_000_000).padStart(8, '0')}`
 
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
-/** What a token of this service says, whoever signed it. */
+/** The claims of a token. The signature is not checked. */
 export const claimsOf = (token: string): {
   sub: string
   sid: string
@@ -174,8 +173,8 @@ export const claimsOf = (token: string): {
 } => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
 
 /**
- * The production app on a free port of loopback, with its own database and bucket, a clock that is set by hand, and sms
- * that are kept. Closes itself.
+ * Starts the production app on a free port of loopback, with its own database and bucket and a clock that the test
+ * sets. SMS messages are kept, not sent. It closes when `t` ends.
  */
 export async function startService (t: Test, { env, ...options }: ServiceOptions = {}): Promise<Service> {
   const services = options.services ?? await startServices(t)
@@ -201,6 +200,9 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey]
     })
     if (leak) failProcess(`${t.fullname}: the log holds ${leak}`)
+    const lines = logs.map(line => JSON.parse(line) as { level: number, msg?: string })
+    const wordless = lines.find(({ level, msg }) => level >= 40 && !msg)
+    if (wordless) failProcess(`${t.fullname}: a warning has no sentence: ${JSON.stringify(wordless)}`)
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const check = openApiCheck(app.swagger() as unknown as OpenApiDocument)
@@ -271,19 +273,19 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
   return service
 }
 
-/** The folders that keys lie in, once each: an item's original and renditions share one. */
+/** The folders of these keys, once each: an item's original and renditions share one. */
 export const foldersOf = (keys: string[]) => [...new Set(keys.map(key => key.slice(0, key.lastIndexOf('/') + 1)))]
 
-/** Rows of `uploads` but the notes of what the store may still finish, which wait for a sweep. */
+/** Upload records, without the notes of what the store may still finish, which wait for a sweep. */
 export const UPLOAD_RECORDS = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
 
-/** Fails the test file; an error thrown here would leave the teardowns that are still to come undone. */
+/** Fails the test file. An error thrown here would skip the teardowns that are still to come. */
 function failProcess (message: string): void {
   process.stderr.write(`${message}\n`)
   process.once('exit', () => { process.exitCode = 1 })
 }
 
-/** What must not be in a log, by its kind. The process id and the time of a line are numbers of their own. */
+/** The kind of secret that a log holds; undefined for none. The process id and the times of a line are skipped. */
 function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets: string[] }): string | undefined {
   const text = logs.join('').replace(/"(pid|time|ms)":\d+/g, '')
   const token = /eyJ[\w-]{8,}\.[\w-]+|\b[0-9a-f]{24}\.\d+\.[\w-]{43}/.exec(text)
@@ -294,7 +296,7 @@ function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets:
   }
 }
 
-/** Somebody on this machine, of whom nothing is written down. */
+/** The request context of a caller on this machine. It records nothing. */
 export const requestContextOf = ({ log }: FastifyInstance): RequestContext => ({
   address: '127.0.0.1',
   userAgent: 'test',
@@ -302,7 +304,7 @@ export const requestContextOf = ({ log }: FastifyInstance): RequestContext => ({
   record () {}
 })
 
-/** What the audit holds about a phone and the account that has it now, newest first. */
+/** The audit rows of a phone and of the account that has it now, newest first. */
 export async function auditOf ({ audit, collections }: FastifyInstance, phone: string): Promise<AuditDocument[]> {
   await audit.flush()
   const account = await collections.users.findOne({ number: phone })
@@ -312,7 +314,7 @@ export async function auditOf ({ audit, collections }: FastifyInstance, phone: s
     .toArray()
 }
 
-/** A row of `users`, with what every one has. */
+/** A row of `users`, with the members that every row has. */
 export const userRow = (more: Partial<UserDocument>): UserDocument =>
   ({
     _id: new ObjectId(),
@@ -323,7 +325,7 @@ export const userRow = (more: Partial<UserDocument>): UserDocument =>
     ...more
   })
 
-/** A number whose account has a name, so that a further sign-in ends no other. */
+/** A number whose account has a name, so that a further sign-in ends no other session. */
 export async function namedPhone ({ collections }: FastifyInstance): Promise<string> {
   const number = freshPhone()
   await collections.users.insertOne(userRow({ number, username: `user ${number}`, username_key: `user ${number}` }))
@@ -331,7 +333,7 @@ export async function namedPhone ({ collections }: FastifyInstance): Promise<str
 }
 
 /**
- * Inserts many rows, a few at a time: a slow database takes longer for all of them than the service waits for one
+ * Inserts many rows, 100 at a time: a slow database takes longer for all of them than the service waits for one
  * command.
  */
 export async function insertRows <Row extends Document> (collection: Collection<Row>, rows: Row[]): Promise<void> {
@@ -345,7 +347,7 @@ export async function accountOf ({ collections }: FastifyInstance, number: strin
   return (await collections.users.findOne({ number }))!._id
 }
 
-/** Resolves once `probe` gives something true; rejects after 20 s. For what is known to happen, but not when. */
+/** Resolves with the first truthy result of `probe`. Rejects after 20 s. */
 export async function eventually<T> (probe: () => Promise<T> | T): Promise<Exclude<T, false | undefined | null>> {
   const giveUp = Date.now() + 20_000
   for (;;) {

@@ -120,10 +120,7 @@ t.test('HTTP', async t => {
       )
     }
     for (const number of ['1e999', '9007199254740993', '-0', '1'.repeat(4000), '0.1e-7']) {
-      const {
-        status,
-        body
-      } = await raw(service, {
+      const { status, body } = await raw(service, {
         method: 'POST',
         path: '/auth/request-otp',
         headers: { 'content-type': 'application/json' },
@@ -148,10 +145,7 @@ t.test('HTTP', async t => {
       )
     }
     for (const depth of [10_000, 500_000]) {
-      const {
-        status,
-        body
-      } = await raw(service, {
+      const { status, body } = await raw(service, {
         method: 'POST',
         path: '/auth/request-otp',
         headers: { 'content-type': 'application/json' },
@@ -337,7 +331,7 @@ t.test('HTTP', async t => {
     )
   })
 
-  t.test('what never becomes a request is answered in JSON, and the connection ends', async t => {
+  t.test('bytes that are no valid request are answered in JSON, and the connection ends', async t => {
     const host = 'Host: x\r\n'
     const cases: Array<[string, string]> = [
       ['FOO / HTTP/1.1\r\n' + host + '\r\n', '400'],
@@ -383,7 +377,7 @@ t.test('HTTP', async t => {
         'x-request-id': /^[0-9a-f-]{36}$/,
         'x-content-type-options': 'nosniff',
         'strict-transport-security': /^max-age=31536000/,
-        'cache-control': i === 1 ? 'private, no-cache' : 'no-store', // the library is asked for again by its ETag
+        'cache-control': i === 1 ? 'private, no-cache' : 'no-store', // the ETag lets a client ask for the library again
         'content-security-policy': /^default-src 'none'/,
         'referrer-policy': 'no-referrer',
         'content-type': 'application/json; charset=utf-8'
@@ -395,7 +389,7 @@ t.test('HTTP', async t => {
     t.not(forged.headers.get('x-request-id'), 'mine')
   })
 
-  t.test('what a client types cannot forge or break a log line', async t => {
+  t.test('client input cannot forge or break a log line', async t => {
     const nasty = 'a\r\n{"level":60,"msg":"forged"}\u001b[2J\u0000\u2028'
     service.logs.length = 0
     await service.call('POST', '/auth/request-otp', { json: { phone: nasty, platform: nasty } })
@@ -409,7 +403,7 @@ t.test('HTTP', async t => {
     }
   })
 
-  t.test('a request is one line with its route, and nothing of its path', async t => {
+  t.test('a request is one log line with its route, and without its path', async t => {
     const routeOf = async (method: string, path: string) => {
       service.logs.length = 0
       await service.call(method, path, { token })
@@ -424,7 +418,7 @@ t.test('HTTP', async t => {
   })
 })
 
-t.test('whatever throws inside is one 500, one log line, and the process lives on', async t => {
+t.test('an error thrown inside is one 500 and one log line, and the process lives on', async t => {
   const secret = 'mongodb://10.1.2.3/hidden'
   let broken = false
   const service = await startService(t, {
@@ -467,7 +461,7 @@ t.test('whatever throws inside is one 500, one log line, and the process lives o
 })
 
 t.test(
-  'in production the API\'s own description is there only when asked for, and health says nothing more than its answer',
+  'in production the API\'s own description is served only when it is switched on, and health tells only its status',
   async t => {
     const production = { NODE_ENV: 'production', SMS_CONSOLE_IN_PRODUCTION: 'true', SMS_PROVIDER: 'console' }
     const closed = await startService(t, { env: production })
@@ -484,7 +478,10 @@ t.test(
     const METRICS_TOKEN = 'metrics-token-of-the-scraper'
     const watched = await startService(t, { env: { ...production, METRICS_TOKEN }, services: closed.services })
     for (const token of [undefined, `${METRICS_TOKEN}x`, METRICS_TOKEN.slice(1)]) {
-      t.match(await watched.call('GET', '/metrics', { token }), { status: 401, body: { error: 'Invalid access token' } })
+      t.match(await watched.call('GET', '/metrics', { token }), {
+        status: 401,
+        body: { error: 'Invalid access token' }
+      })
     }
     t.match(await watched.call('GET', '/metrics', { token: METRICS_TOKEN }), {
       status: 200,
@@ -495,7 +492,7 @@ t.test(
   }
 )
 
-t.test('CORS: origins on the list may read answers and their headers, others get no leave', async t => {
+t.test('CORS: origins on the list may read answers and their headers, others may not', async t => {
   const service = await startService(t, { env: { CORS_ORIGINS: 'https://app.example.com, https://other.example.com' } })
   const { token } = await service.signIn()
   const [app, evil] = ['https://app.example.com', 'https://evil.example.com']
@@ -544,7 +541,7 @@ t.test('CORS: origins on the list may read answers and their headers, others get
 })
 
 t.test(
-  'with CORS_ORIGINS unknown URLs, wrong methods and preflights that are none are answered as without',
+  'CORS_ORIGINS does not change the answers to unknown URLs, wrong methods and invalid preflights',
   async t => {
     const without = await startService(t)
     const service = await startService(t, {
@@ -600,7 +597,7 @@ t.test('a URL without a route is 404 or 405, whatever its body is', async t => {
 })
 
 t.test(
-  'stopping: what is under way is finished, what comes new is 503, and no connection keeps the process',
+  'stopping: open requests are finished, new ones are 503, and no connection keeps the process alive',
   async t => {
     const service = await startService(t)
     const { token } = await service.signIn()
@@ -648,7 +645,7 @@ t.test(
   }
 )
 
-t.test('a request that takes too long is 408, and nothing of it is kept, even if its end comes after all', async t => {
+t.test('a request that takes too long is 408, and leaves nothing, even if its end comes later', async t => {
   const service = await startService(t, { env: { UPLOAD_MAX_SECONDS: '1' } })
   const { token } = await service.signIn()
   const socket = net.connect({ port: Number(new URL(service.url).port), host: '127.0.0.1', allowHalfOpen: true })
@@ -674,7 +671,7 @@ t.test('a request that takes too long is 408, and nothing of it is kept, even if
   })
 })
 
-t.test('a body that nobody wants is read up to a bound, then the connection ends', async t => {
+t.test('a body that is not needed is read up to a bound, then the connection ends', async t => {
   const service = await startService(t)
   const socket = net.connect(Number(new URL(service.url).port), '127.0.0.1')
   socket.on('error', () => {})

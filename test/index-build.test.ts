@@ -19,7 +19,7 @@ const boot = (mongoUri: string, lines: string[] = []) => buildApp({
 })
 
 t.test(
-  'A database that answers nothing at all while it builds an index ends no start, and the log tells of it',
+  'A start waits for an index build during which the database does not answer, and logs it',
   async t => {
     const proxy = await tcpProxy({ host: uri.hostname, port: Number(uri.port) })
     t.teardown(proxy.close)
@@ -32,7 +32,7 @@ t.test(
     await until(async () => (await db.listCollections().toArray()).length > 0)
     proxy.throttle(0, 'down')
     const told = () => lines.filter(line => line.includes('index.build_continued'))
-    await until(() => told().length >= 3) // in which the driver's monitor has given its server up
+    await until(() => told().length >= 3) // by then the driver's monitor has given up its server
     await proxy.up()
     const app = await starting
     t.equal((await app.inject('/health/ready')).statusCode, 200)
@@ -41,7 +41,7 @@ t.test(
   }
 )
 
-t.test('An index with other options is told by its name and its collection', async t => {
+t.test('An index with other options is reported by its name and its collection', async t => {
   const library = db.collection('library')
   await library.dropIndex('key_1')
   await library.createIndex({ key: 1 }, { unique: true })
@@ -51,7 +51,7 @@ t.test('An index with other options is told by its name and its collection', asy
   await library.dropIndex('key_1')
 })
 
-t.test('Rows that share a number or a name are told by an example without a whole number', async t => {
+t.test('Rows that share a number or a name are reported by an example without a whole number', async t => {
   const users = db.collection('users')
   for (const [field, value, shown] of [
     ['number', freshPhone(), /^\+\*+\d{4}$/],

@@ -1,6 +1,6 @@
 import { createHash, createHmac, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
 
-/** JSON Web Signatures (RFC 7515) by Node's crypto alone: what a test signs must not come from the code it tests. */
+/** JSON Web Signatures (RFC 7515) by Node's crypto alone, so that a test signs without the code that it tests. */
 export interface Signer {
   header: Record<string, unknown>
   sign: (text: string) => Buffer
@@ -10,7 +10,7 @@ export type Json = Record<string, unknown>
 
 export const encode = (part: unknown) => Buffer.from(JSON.stringify(part)).toString('base64url')
 
-/** The compact form; `header` and `payload` may also be texts, which are taken as they are. */
+/** The compact form. A `header` or `payload` that is a string or a Buffer is taken as it is. */
 export function compact (header: Json | string | Buffer, payload: unknown, sign: Signer['sign']): string {
   const text = `${segment(header)}.${segment(payload)}`
   return `${text}.${sign(text).toString('base64url')}`
@@ -33,7 +33,7 @@ export const keyPair = (key: KeyObject, kid = thumbprint(key)): Signer => ({
     : sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' })
 })
 
-/** RFC 7638 §3.2 and RFC 8037 §2, written out. */
+/** The thumbprint of a key (RFC 7638 §3.2 and RFC 8037 §2), written out. */
 export function thumbprint (key: KeyObject): string {
   const { kty, crv, x, y } = (key.type === 'private' ? createPublicKey(key) : key).export({ format: 'jwk' })
   const members = y === undefined

@@ -4,7 +4,7 @@ import { field, file, form, FORM_TYPE, gif } from './fixtures.js'
 import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
 import { startProcess, type Running } from './running.js'
 
-/** A command's name and its collection, as BSON has them. */
+/** The name and the collection of a command, as BSON has them. */
 const command = (name: string, collection: string) => Buffer.concat([
   Buffer.from(`\x02${name}\0`),
   Buffer.from([collection.length + 1, 0, 0, 0]),
@@ -91,7 +91,9 @@ async function upload ({ url }: Running, token: string, user: string) {
   }
 }
 
-/** Starts the service, and kills it at its first command to the database with `pattern` in it; that never arrives. */
+/**
+ * Starts the service, and kills it at its first database command that contains `pattern`. The command never arrives.
+ */
 async function killedAt (
   t: Test,
   env: Record<string, string>,

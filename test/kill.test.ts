@@ -11,7 +11,7 @@ const KILLS_FOR_A_SWEEP = 10
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
 t.test(
-  `${KILLS} times SIGKILL while clients upload, directly too, and delete, from seed ${SEED}: what was acknowledged is there, and after one sweep nothing else`,
+  `SIGKILL ${KILLS} times while clients upload, also directly, and delete, from seed ${SEED}: acknowledged items stay, and one sweep removes the rest`,
   async t => {
     const figures = { acknowledged: 0, removed: 0, unanswered: 0 }
     await inLanes(t, KILLS, SEED, async (lane, round, random) => {

@@ -1,6 +1,6 @@
 /**
- * Clients that upload, delete and upload directly, one after the other, until the service is gone; and what they were
- * told.
+ * Clients that upload, upload directly and delete, one request after the other, until the service is gone. They record
+ * the answers.
  */
 import { once } from 'node:events'
 import http from 'node:http'
@@ -11,7 +11,7 @@ import { json, MIB } from './uploads.js'
 
 export interface Told {
   acknowledged: Acknowledged[]
-  /** Ids of what was removed, for sure. */
+  /** Ids of items whose removal was acknowledged. */
   removed: string[]
   statuses: number[]
   /** Requests that the service had begun to read before it was told to stop, and never answered. */
@@ -23,7 +23,7 @@ export const nothingTold = (): Told => ({ acknowledged: [], removed: [], statuse
 
 interface Answer { status: number, body: Acknowledged & { url: string, fields: Record<string, string> } }
 
-/** One client's work; resolves once the service refuses or is gone. */
+/** Does one client's work. Resolves once the service refuses or is gone. */
 export async function work (url: string, token: string, random: Random, told: Told): Promise<void> {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   try {
@@ -40,10 +40,7 @@ export async function work (url: string, token: string, random: Random, told: To
   }
 
   async function uploadDirectly (): Promise<void> {
-    const {
-      status,
-      body
-    } = await ask(
+    const { status, body } = await ask(
       'POST',
       '/library/uploads',
       JSON.stringify({ content_type: 'image/gif', size: gif.length, user_id: 'meera' }),
@@ -68,7 +65,9 @@ export async function work (url: string, token: string, random: Random, told: To
     if (status === 201) told.acknowledged.push(body)
   }
 
-  /** Sends the body only when the service says that it reads it, so that what it has taken up is known. */
+  /**
+   * Sends the body only after `100 Continue`, so that the client knows which requests the service has begun to read.
+   */
   async function ask (method: string, path: string, body: Buffer | string = '', type?: string): Promise<Answer> {
     const request = http.request(url + path, {
       method,
@@ -81,7 +80,7 @@ export async function work (url: string, token: string, random: Random, told: To
     })
     let begun = false
     request.once('continue', () => {
-      begun = !told.stopping // what it has taken up since, it refuses, and may be gone before that is read
+      begun = !told.stopping // a stopping service refuses later requests, and may be gone before this client reads that
       request.end(body)
     })
     if (!type) request.end()

@@ -1,4 +1,4 @@
-/** The tests whose runs take their length from the environment, for as long as a night allows. */
+/** Runs the tests whose length the environment sets, at a length for a night. */
 import { spawnSync } from 'node:child_process'
 
 const long = { TEST_LONG: '1', SOAK_SECONDS: '600' }

@@ -1,25 +1,23 @@
 /**
- * Uploads that went wrong on their way, one for each seed: their form, its boundary, the framing of the request, its
- * head.
+ * Uploads that are damaged on their way, one for each seed: in their form, its boundary, the framing of the request, or
+ * its head.
  */
 import { BOUNDARY, field, file, form, FORM_TYPE, gif, gifOf, jpeg, png, webp, type Part } from './fixtures.js'
 
 export interface Mutant {
-  /** The request's head but its last line and the line break after it, for which a token has to be put in. */
+  /** The request's head without the line of the token and the empty line after it. */
   head: Buffer
-  /** What follows the head, in the pieces in which it is to be written. */
+  /** The bytes after the head, in the pieces in which the client writes them. */
   pieces: Buffer[]
   /**
-   * `kept`: the connection can be used again after the answer. `answered`: an answer comes, unless the reset for what
-   * was sent beyond the announced length overtakes it, and the connection is worthless. `hung up`: the client ends its
-   * side, and may get no answer.
+   * `kept`: the connection can be used again after the answer. `answered`: an answer comes, unless the reset for bytes
+   * beyond the announced length overtakes it; the connection cannot be used again. `hung up`: the client ends its side,
+   * and may get no answer.
    */
   ending: 'kept' | 'answered' | 'hung up'
   /** Whether the request can never be whole: it announces more than is sent. */
   unfinished: boolean
-  /**
-   * The form as a server reads it that goes by the framing, and its boundary; undefined when either is open to opinion.
-   */
+  /** The form and its boundary, as the framing delimits them. Undefined when either is ambiguous. */
   sent?: { body: Buffer, boundary: string }
 }
 
@@ -42,9 +40,9 @@ export function createDice (seed: number) {
 type Dice = ReturnType<typeof createDice>
 
 export const PICTURES = [gif, png, jpeg, webp, gifOf(70_000)]
-/** The limit that goes with these mutants. */
+/** The upload limit for these mutants, in bytes. */
 export const LIMIT = 5_300_000
-/** Larger than one part in the store, and so rare that they cost no more than the rest. */
+/** Larger than one part in the store, and rare enough to cost no more than the rest. */
 export const LARGE_PICTURES = [gifOf(LIMIT), gifOf(LIMIT + 1)]
 const LARGE_SHARE = 1 / 500
 
@@ -67,7 +65,7 @@ export function mutantOf (seed: number): Mutant {
     : { head, pieces, ending, unfinished, ...(sent && { sent }) }
 }
 
-/** A form that is in order. */
+/** A valid form. */
 function formOf (dice: Dice): Buffer {
   const bytes = dice.chance(LARGE_SHARE) ? dice.oneOf(LARGE_PICTURES) : dice.oneOf(PICTURES)
   const picture = file(bytes, {
@@ -95,7 +93,7 @@ function formOf (dice: Dice): Buffer {
   })
 }
 
-/** Where something may happen: mostly among the headers of the parts, at the start or the end. */
+/** The offset of a change: mostly among the headers of the parts, at the start or the end. */
 function placeIn (bytes: Buffer, dice: Dice): number {
   const edge = Math.min(700, bytes.length)
   return dice.oneOf([
@@ -116,7 +114,7 @@ const replaced = (bytes: Buffer, from: number, to: number, ...put: Buffer[]) => 
   bytes.subarray(to)
 ])
 
-/** What forms are made of, and what parsers have stumbled over. */
+/** Parts of forms, and bytes that parsers often read wrongly. */
 const WORDS = [
   '\r\n',
   '\r\n\r\n',
@@ -298,7 +296,7 @@ function framed (body: Buffer, dice: Dice): Framed {
   return { headers: chunked, wire: dice.oneOf([flip, cutOut, endEarly])(inChunks(body, dice), dice), ending: 'hung up' }
 }
 
-/** The chunked coding (RFC 9112 §7.1) in odd sizes, with all that it allows. */
+/** The chunked coding (RFC 9112 §7.1) in odd sizes, with everything that it allows. */
 function inChunks (body: Buffer, dice: Dice): Buffer {
   const coded: Array<Buffer | string> = []
   const small = Math.ceil(body.length / 400)

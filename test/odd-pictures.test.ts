@@ -23,7 +23,7 @@ const fetched = async (url: string) => Buffer.from(await (await fetch(url)).arra
 const near = (found: ArrayLike<number>, wanted: number[], within: number) => wanted.every((value, c) =>
   Math.abs(found[c]! - value) <= within)
 
-/** What an upload is answered with, what is served, and the screens of its rendition. */
+/** Uploads a file. Resolves with the item, the served bytes and the screens of the rendition. */
 async function uploaded (t: Test, service: Service, token: string, file: Buffer, name: string) {
   const { status, body } = await service.upload(token, file)
   t.equal(status, 201, `${name} is taken`)
@@ -75,7 +75,7 @@ t.test('POST /library/upload', async t => {
     }
   })
 
-  await t.test('each frame is shown as its Exif orientation says, and so is what is served', async t => {
+  await t.test('each frame of a rendition and of the served file is turned as its Exif orientation says', async t => {
     const corners = (x: number, y: number, width: number, height: number) => y * 2 < height
       ? (x * 2 < width ? RED : GREEN)
       : (x * 2 < width ? BLUE : WHITE)
@@ -102,12 +102,16 @@ t.test('POST /library/upload', async t => {
         if (!found) continue
         const turned = orientation > 4
         t.match(found.item, { width: turned ? 32 : 48, height: turned ? 48 : 32, frames }, name)
-        const {
-          data,
-          info
-        } = await sharp(found.served).autoOrient().toColourspace('srgb').removeAlpha().raw().toBuffer({
-          resolveWithObject: true
-        })
+        const { data, info } = await sharp(found.served)
+          .autoOrient()
+          .toColourspace('srgb')
+          .removeAlpha()
+          .raw()
+          .toBuffer(
+            {
+              resolveWithObject: true
+            }
+          )
         t.strictSame([info.width, info.height], [found.item.width, found.item.height], `${name} as served`)
         const at = (across: number, down: number) => data.subarray(
           (Math.floor(info.height * down) * info.width + Math.floor(info.width * across)) * 3
@@ -157,7 +161,7 @@ t.test('POST /library/upload', async t => {
     }
   })
 
-  await t.test('what a GIF clears is black in the rendition, whatever its background colour', async t => {
+  await t.test('the area that a GIF clears is black in the rendition, whatever its background colour', async t => {
     const [
       opaque, flagged
     ] = [

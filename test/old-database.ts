@@ -2,13 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { BSON, Long, ObjectId, type Db, type Document, type IndexDescription } from 'mongodb'
 
-/** Made by the commit that the changelog calls 0.3.0, on its defaults: see the names of its people. */
+/** Made by the commit that the changelog calls 0.3.0, on its defaults. The names of its users describe them. */
 export const database030 = BSON.EJSON.parse(readFileSync(
   new URL('database-0.3.0.json', import.meta.url),
   'utf8'
 )) as Record<string, { indexes: IndexDescription[], rows: Document[] }>
 
-/** The id of the nth row: the larger, the newer, and all of them of March 2023. */
+/** The id of the nth row. A larger n is newer; all are of March 2023. */
 export const oldId = (n: number) => new ObjectId(`64000000${n.toString(16).padStart(16, '0')}`)
 
 const created = new Date('2023-03-02T08:00:00.000Z')
@@ -87,7 +87,7 @@ const oldCodes: Document[] = [1, 2, 3].map(n => ({
   expires_at: created
 }))
 
-/** Fills an empty database. `shared`: with rows that share a number to the letter, which no unique index lets be. */
+/** Fills an empty database. `shared` adds rows with exactly the same number, which no unique index allows. */
 export async function fillOldDatabase (db: Db, { shared = true } = {}): Promise<void> {
   await db.collection('users').insertMany(
     shared ? oldUsers : oldUsers.filter(({ _id }) => !_id.equals?.(oldId(8)) && !_id.equals?.(oldId(10)))
@@ -100,7 +100,7 @@ export async function fillOldDatabase (db: Db, { shared = true } = {}): Promise<
   await db.collection('library').createIndex({ created_at: -1, _id: -1 }, { name: 'newest' })
 }
 
-/** Makes a database one of 0.3.0. */
+/** Replaces a database with one of 0.3.0. */
 export async function fillFrom030 (db: Db): Promise<void> {
   await db.dropDatabase()
   for (const [name, { indexes, rows }] of Object.entries(database030)) {
@@ -109,7 +109,7 @@ export async function fillFrom030 (db: Db): Promise<void> {
   }
 }
 
-/** Everything in a database, rows and indexes, as comparable text; but for when it was first migrated. */
+/** All rows and indexes of a database as comparable text, without the collection `migration`. */
 export async function dump (db: Db): Promise<Record<string, string[]>> {
   const names = (await db.listCollections().toArray())
     .map(({ name }) => name)

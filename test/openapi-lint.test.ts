@@ -34,7 +34,7 @@ const document = ({
   }
 }) as unknown as LintedDocument
 
-t.test('what every generator reads passes', async t => {
+t.test('a document that every generator reads passes', async t => {
   t.same(lintOpenApi(document({})), [])
   t.same(
     lintOpenApi(document({ member: { type: ['string', 'null'] }, field: { type: 'string', enum: ['a', 'b'] } })),
@@ -51,7 +51,7 @@ t.test('what every generator reads passes', async t => {
   )
 })
 
-t.test('what common generators read wrongly is named', async t => {
+t.test('each thing that common generators read wrongly is named', async t => {
   const cases: Array<[string, Parameters<typeof document>[0], RegExp]> = [
     ['an enum on a boolean', { member: { type: 'boolean', enum: [true] } }, /^Answer.member: has an enum/],
     ['a const', { member: { type: 'string', const: 'Bearer' } }, /^Answer.member: has const/],

@@ -42,14 +42,14 @@ const UNREADABLE = [
   'patternProperties', 'prefixItems', 'propertyNames', 'then', 'unevaluatedItems', 'unevaluatedProperties'
 ]
 const SCALARS = ['string', 'integer', 'number', 'boolean']
-/** Words that are no method name in one of the usual languages. */
+/** Words that cannot be a method name in one of the usual languages. */
 const RESERVED = [
   'await', 'catch', 'class', 'default', 'delete', 'export', 'for', 'function', 'import', 'is', 'new', 'package',
   'return', 'switch', 'this', 'throw', 'type', 'yield'
 ]
 
 /**
- * Finds what common client generators read wrongly in an OpenAPI 3.1 document: one sentence for each place.
+ * Finds the places of an OpenAPI 3.1 document that common client generators read wrongly: one sentence for each.
  * Requests have plain types. Answers are open, so that a new member or value breaks no client.
  */
 export function lintOpenApi ({ tags, paths, components }: LintedDocument): string[] {
@@ -150,7 +150,7 @@ export function lintOpenApi ({ tags, paths, components }: LintedDocument): strin
     if (format === 'uri' && role === 'answer') faults.push(`${at}: is a URI, which old rows may fail to be`)
   }
 
-  /** Generators write names in their language's own way: `user_id`, `userId` and `UserId` are one. */
+  /** Generators write names in their language's own way: `user_id`, `userId` and `UserId` are one name. */
   function lintNames (kind: string, names: string[]): void {
     const plain = names.map(name => name.replace(/[^A-Za-z0-9]/g, '').toLowerCase())
     for (const [index, name] of plain.entries()) {

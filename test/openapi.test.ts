@@ -36,7 +36,7 @@ t.test('the OpenAPI document', async t => {
   const operations = Object.entries(served.paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })))
 
-  t.test('GET /openapi.json → what is committed, and the same as YAML', async t => {
+  t.test('GET /openapi.json serves the committed document, and /openapi.yaml the same as YAML', async t => {
     t.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
     t.same(
       served,
@@ -48,7 +48,7 @@ t.test('the OpenAPI document', async t => {
     t.same(parse(await yaml.text()), served)
   })
 
-  t.test('every operation → id, tags, summary, security, all its statuses, named schemas and examples', async t => {
+  t.test('every operation has an id, tags, a summary, security, all its statuses, named schemas and examples', async t => {
     t.match(served.openapi, /^3\.1\./)
     t.same(operations.map(({ name }) => name).sort(), [
       'DELETE /auth/sessions/{id}', 'DELETE /library/{id}', 'DELETE /users/me',
@@ -127,7 +127,7 @@ t.test('the OpenAPI document', async t => {
     }
   })
 
-  t.test('every example is what its schema says', async t => {
+  t.test('every example matches its schema', async t => {
     const ajv = new Ajv2020({ strict: false })
     addFormats.default(ajv)
     ajv.addSchema({ $id: 'doc', ...served })
@@ -233,7 +233,7 @@ t.test('the OpenAPI document', async t => {
     }
   )
 
-  t.test('GET /docs → a page with its own assets only, under a policy that allows no others', async t => {
+  t.test('GET /docs serves a page with its own assets only, under a policy that allows no others', async t => {
     const page = await fetch(`${service.url}/docs`)
     const html = await page.text()
     t.match(page.headers.get('content-security-policy'), /^default-src 'none'; script-src 'self'; style-src 'self';/)

@@ -10,10 +10,9 @@ export interface OpenApiDocument {
 export interface Answer { method: string, path: string, status: number, contentType: string | null, body: unknown }
 
 /**
- * Holds answers against an OpenAPI document: their operation, status, media type and body must be described there.
- * The document is open for what comes later. An answer of today has no member that is not described.
- * What matches no operation has to be 404 or 405, and an error. The returned function gives what is wrong, or
- * undefined.
+ * Checks answers against an OpenAPI document: their operation, status, media type and body must be described there. The
+ * document allows later members, but an answer of today has no member that is not described. A request that matches no
+ * operation must get 404 or 405, and an error. The returned function gives the fault, or undefined.
  */
 export function openApiCheck (document: OpenApiDocument): (answer: Answer) => string | undefined {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
@@ -53,7 +52,7 @@ export function openApiCheck (document: OpenApiDocument): (answer: Answer) => st
   }
 }
 
-/** What holds for one of two outcomes that share a schema. */
+/** Further rules for the two outcomes that share a schema. */
 const OUTCOMES: Record<string, object> = {
   InvalidRequest: { minProperties: 1, maxProperties: 1 },
   OtpResult: outcome(['access_token', 'token_type', 'expires_in'], 'refresh_token'),

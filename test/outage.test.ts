@@ -22,7 +22,7 @@ const NO_TIME_LIMIT = process.env.TEST_REAL
   : false
 
 t.test(
-  'a command that takes longer than a request would wait: work of its own may, until the service stops',
+  'background work may use commands that take longer than a request waits, until the service stops',
   { skip: NO_TIME_LIMIT },
   async t => {
     const { app, services } = await startService(t)
@@ -48,7 +48,7 @@ t.test(
 )
 
 t.test(
-  'a database that is silent for longer than a request may wait: 500 on every route, however patient the driver is',
+  'every route answers 500 when the database is silent for longer than a request waits, however patient the driver is',
   async t => {
     const services = await startServices(t)
     const proxy = await mongoProxy(services.mongoUri)
@@ -77,7 +77,7 @@ t.test(
 )
 
 t.test(
-  'a command that the database works on for too long: 503 on every route, and the database stops working on it',
+  'every route answers 503 when the database works on a command for too long, and the database stops working on it',
   { skip: NO_TIME_LIMIT },
   async t => {
     const service = await startService(t)
@@ -122,7 +122,7 @@ t.test(
   }
 )
 
-t.test('however many ask whether it is ready, the store is asked once for all of them', async t => {
+t.test('many readiness probes at once share one check of the store', async t => {
   const services = await startServices(t)
   const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
   t.teardown(s3.close)
@@ -148,7 +148,7 @@ t.test('boot', async t => {
   })
 
   t.test(
-    'without its database or its bucket → rejects with one clear sentence that names the variable',
+    'without its database or its bucket it rejects with one clear sentence that names the variable',
     async t => {
       const silent = await tcpProxy({ port: 1 })
       t.teardown(silent.close)
@@ -203,7 +203,7 @@ t.test('boot', async t => {
   )
 
   t.test(
-    'with options of the driver in MONGO_URI → they hold, whatever their case, and the service\'s own where it says nothing',
+    'options of the driver in MONGO_URI hold, whatever their case, and the service\'s own hold for the rest',
     async t => {
       const app = await boot({
         MONGO_URI: `${services.mongoUri}${services.mongoUri.includes('?') ? '&' : '?'}sockettimeoutms=7000&minPoolSize=2&maxPoolSize=3`
@@ -219,7 +219,7 @@ t.test('boot', async t => {
     }
   )
 
-  t.test('with rows that contradict an index → rejects, and says which rule', async t => {
+  t.test('with rows that contradict an index it rejects, and names the rule', async t => {
     const service = await startService(t, { services })
     const users = service.app.collections.users
     await users.dropIndexes()
@@ -245,7 +245,7 @@ t.test('while the database is gone', async t => {
 
   for (const outage of ['down', 'blackhole'] as const) {
     t.test(
-      `${outage} → the contract's 500 everywhere, not ready but alive, and well again on its return`,
+      `${outage}: every route answers the contract's 500, it is alive but not ready, and recovers on its return`,
       async t => {
         await proxy[outage]()
         const { status, body, headers } = await notReady(service)
@@ -287,7 +287,7 @@ t.test('while the store is gone', async t => {
 
   for (const outage of ['down', 'blackhole'] as const) {
     t.test(
-      `${outage} → uploads fail with the contract's 500, the rest goes on, and all is well on its return`,
+      `${outage}: uploads fail with the contract's 500, the rest works, and all recovers on its return`,
       async t => {
         await proxy[outage]()
         const { status, body, headers } = await notReady(service)
@@ -338,7 +338,7 @@ t.test('two instances whose clocks are a minute apart', async t => {
     }
   })
 
-  t.test('one sweeps no upload of the other that takes as long as it may', async t => {
+  t.test('one does not sweep an upload of the other that takes its full time', async t => {
     const { token } = await behind.signIn()
     const { hit } = s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = upload(behind, token)
@@ -357,11 +357,11 @@ const failed = (error: string, detailed: boolean) => ({
     : { error }
 })
 
-/** One request that gives up where a client would. */
+/** One request that gives up after 10 s, like a client. */
 const patient = (service: Service, method: string, path: string, options: CallOptions = {}): Promise<Reply> =>
   service.call(method, path, { ...options, signal: AbortSignal.timeout(10_000) })
 
-/** The first answer that says so: a check of the last second counts. */
+/** The first 503 of the readiness probe. A check is reused for one second. */
 const notReady = (service: Service): Promise<Reply> => eventually(async () => {
   const reply = await patient(service, 'GET', '/health/ready')
   return reply.status === 503 && reply
@@ -374,7 +374,7 @@ async function upload (service: Service, token: string): Promise<Reply> {
   return patient(service, 'POST', '/library/upload', { token, body: form })
 }
 
-/** Everything works again, and the failed uploads have left nothing. */
+/** Asserts that everything works again and that the failed uploads left nothing. */
 async function healed (t: Test, service: Service, token: string): Promise<void> {
   await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
   const before = (await service.call('GET', '/library', { token })).body.total

@@ -3,8 +3,8 @@ import sharp from 'sharp'
 import type { FileType } from '../services/pictures/file-type.js'
 
 /**
- * What must not be found in what is served; no length of a GIF sub-block is zero, and no byte that JPEG or RIFF mean
- * something by is in it.
+ * The text that must not be in a served file. None of its bytes is zero as a GIF sub-block length, or means something
+ * in JPEG or RIFF.
  */
 export const SECRET = 'Secret51N0W'
 
@@ -39,7 +39,7 @@ export function noise (width: number, height: number, { frames = 1, channels = 3
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
 const bytes = (...values: number[]) => Buffer.from(values)
 
-/** An Exif block with a camera, a place and, unless it is 0, an orientation, in either order of bytes. */
+/** An Exif block with a camera, a place and an orientation (0: none), in either byte order. */
 export function exif (
   orientation: number,
   { order = 'II' as 'II' | 'MM', prefix = '', type = 3, count = 1 } = {}
@@ -139,7 +139,7 @@ export const sos = segment(0xda, bytes(1, 1, 0, 0, 63, 0))
 export const SOI = bytes(0xff, 0xd8)
 export const EOI = bytes(0xff, 0xd9)
 
-/** Where the segments of a JPEG begin, up to its first scan. */
+/** The offset of a JPEG's first segment with this code, up to its first scan. */
 export function segmentOffset (jpeg: Buffer, code: number): number {
   for (let at = 2; ; at += 2 + jpeg.readUInt16BE(at + 2)) if (jpeg[at + 1] === code) return at
 }
@@ -175,7 +175,7 @@ export const gifPlainText = (text: string) => Buffer.concat([
   bytes(0x21, 0x01),
   subBlocks(bytes(0, 0, 0, 0, 8, 0, 8, 0, 8, 8, 0, 1), text)
 ])
-/** XMP stands in no sub-blocks: whatever byte of it is taken for a length, its trailer ends them. */
+/** XMP is not in sub-blocks. A reader that takes any of its bytes for a length finds the end in the trailer. */
 export const gifXmp = (text: string) => Buffer.concat([
   bytes(0x21, 0xff, 11),
   latin1('XMP DataXMP'),
@@ -256,7 +256,7 @@ export function riffChunks (file: Buffer): Buffer[] {
   return chunks
 }
 
-/** A WebP with more chunks after its own, whose extended header announces so much more. */
+/** A WebP with more chunks after its own. Its extended header announces them by `flags`. */
 export function webpWith (file: Buffer, flags: number, last: Buffer[], after = ''): Buffer {
   const [header, ...rest] = riffChunks(file)
   const extended = Buffer.from(header!)
@@ -265,8 +265,8 @@ export function webpWith (file: Buffer, flags: number, last: Buffer[], after = '
 }
 
 /**
- * All of a picture but its pixels, tables and colour profiles, read in another way than the service does; of what
- * begins like one, at least.
+ * All bytes of a picture except its pixels, tables and colour profiles. It shares no code with the service, and reads
+ * any file that begins like a picture.
  */
 export function besidePixels (format: Format, file: Buffer): Buffer {
   return Buffer.concat({ gif: besideGif, png: besidePng, jpeg: besideJpeg, webp: besideWebp }[format](file))

@@ -21,7 +21,7 @@ import {
 } from './running.js'
 import { open } from './uploads.js'
 
-t.test('the process on its defaults → sign in, upload, list and fetch, and all of it again after SIGKILL', async t => {
+t.test('the process on its defaults serves sign-in, upload, list and fetch, and all of it again after SIGKILL', async t => {
   const dataDir = await temporaryFolder(t)
   const first = await startProcess(t, { DATA_DIR: dataDir })
   const phone = '+919876543210'
@@ -85,7 +85,7 @@ t.test('the process on its defaults → sign in, upload, list and fetch, and all
   t.equal(await second.kill('SIGTERM'), 0, 'an orderly end')
 })
 
-t.test('a second process on the same data → refuses with one sentence, and harms nothing', async t => {
+t.test('a second process on the same data refuses to start with one sentence, and harms nothing', async t => {
   const dataDir = await temporaryFolder(t)
   const first = await startProcess(t, { DATA_DIR: dataDir })
   const { code, stderr } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()) })
@@ -94,7 +94,7 @@ t.test('a second process on the same data → refuses with one sentence, and har
   t.match(await first.json('GET', '/health/ready'), { status: 200 })
 })
 
-t.test('npm start on a DATA_DIR of 0.3.0 → converts it by itself, and people have what they had', async t => {
+t.test('npm start converts a DATA_DIR of 0.3.0 by itself, and people keep their data', async t => {
   const dataDir = await temporaryFolder(t)
   await (await startProcess(t, { DATA_DIR: dataDir })).kill('SIGTERM')
   const mongo = await startMongo({ path: join(dataDir, 'mongo') })
@@ -119,12 +119,12 @@ t.test('npm start on a DATA_DIR of 0.3.0 → converts it by itself, and people h
   t.notOk(again.output().some(line => /accounts of this version/.test(line)), 'once')
 })
 
-t.test('production without its variables → refuses, naming each and no value', async t => {
-  const {
-    code,
-    stderr,
-    stdout
-  } = await runToEnd({ NODE_ENV: 'production', OTP_SECRET: 'dev-secret-value', PORT: 'many' })
+t.test('production without its variables refuses to start, and names each variable and no value', async t => {
+  const { code, stderr, stdout } = await runToEnd({
+    NODE_ENV: 'production',
+    OTP_SECRET: 'dev-secret-value',
+    PORT: 'many'
+  })
   t.equal(code, 1)
   for (const name of ['PORT', 'MONGO_URI', 'S3_BUCKET', 'JWT_SECRET_KEY', 'OTP_SECRET', 'SMS_PROVIDER']) {
     t.match(stderr, `${name} `)
@@ -133,7 +133,7 @@ t.test('production without its variables → refuses, naming each and no value',
 })
 
 t.test(
-  'a database or a store that cannot be reached at the start, or says nothing → exit code 1 and one sentence that names the variable',
+  'an unreachable or silent database or store at the start gives exit code 1 and one sentence that names the variable',
   async t => {
     const dataDir = await temporaryFolder(t)
     const store = {
@@ -153,11 +153,10 @@ t.test(
       [{ ...store, S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }, noStore]
     ]
     for (const [env, sentence] of cases) {
-      const {
-        code,
-        stderr,
-        stdout
-      } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()), ...env }, AbortSignal.timeout(30_000))
+      const { code, stderr, stdout } = await runToEnd(
+        { DATA_DIR: dataDir, PORT: String(await freePort()), ...env },
+        AbortSignal.timeout(30_000)
+      )
       t.equal(code, 1)
       t.match(lastLine(stderr), sentence)
       t.notMatch(stderr + stdout, /hidden/)
@@ -166,7 +165,7 @@ t.test(
 )
 
 t.test(
-  'a port in use, or an address that is not this machine\'s → exit code 1 and one sentence that names the variable',
+  'a port in use, or an address that is not this machine\'s, gives exit code 1 and one sentence that names the variable',
   async t => {
     const services = await startServices(t)
     const { url } = await startService(t, { services })
@@ -182,7 +181,7 @@ t.test(
 )
 
 t.test(
-  'when nobody reads its output any more → texts fail as the contract says, and it still serves and ends in order',
+  'when its output is closed, SMS fail as the contract says, and it still serves and ends in order',
   async t => {
     const dataDir = await temporaryFolder(t)
     const first = await startProcess(t, { DATA_DIR: dataDir })
@@ -230,7 +229,7 @@ t.test('an upload of any size leaves no file of its own on the disk', async t =>
   t.strictSame(await readdir(folder, { recursive: true }), before)
 })
 
-t.test('out of file descriptors it refuses, lives on, and is well again once there are some', async t => {
+t.test('without file descriptors it refuses, lives on, and recovers once there are some', async t => {
   const services = await startServices(t)
   const token = await (await startService(t, { services, now: () => new Date() })).tokenFor(freshPhone())
   const service = await startProcess(t, environment(services), { files: 250 })
@@ -259,7 +258,7 @@ t.test('out of file descriptors it refuses, lives on, and is well again once the
   t.equal(await service.kill('SIGTERM'), 0)
 })
 
-t.test('secrets that are damaged → exit code 1 and one sentence that names the file, not what is in it', async t => {
+t.test('damaged secrets give exit code 1 and one sentence that names the file, not its content', async t => {
   const dataDir = await temporaryFolder(t)
   for (const text of ['', 'HIDDENHIDDENHIDDEN', 'null', '{"otp":"HIDDEN"}', '{"jwt":"a","otp":""}']) {
     await writeFile(join(dataDir, 'secrets.json'), text)

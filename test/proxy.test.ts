@@ -79,7 +79,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await two.received(3), 3)
   })
 
-  t.test('a server that is not there resets the client', async (t) => {
+  t.test('without a server the client is reset', async (t) => {
     const { port } = await echoServer(t)
     const gone = await tcpProxy({ port })
     await gone.down()
@@ -88,7 +88,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await (await connect(t, proxy.port)).ended, 'ECONNRESET')
   })
 
-  t.test('blackhole swallows both ways, and up resets only who lost bytes', async (t) => {
+  t.test('blackhole swallows both ways, and up resets only connections that lost bytes', async (t) => {
     const { proxy, server, client } = await tcp(t)
     const [loser, idle] = [await client(), await client()]
     for (const each of [loser, idle]) { each.send(1); await each.received(1) }
@@ -117,7 +117,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await two.received(1), 1)
   })
 
-  t.test('cutAfter resets after so many bytes and passes none beyond; times counts', async (t) => {
+  t.test('cutAfter resets after this many bytes and passes none beyond, on `times` connections', async (t) => {
     const { proxy, server, client } = await tcp(t)
     proxy.cutAfter(70_000, 'up', 1)
     const one = await client()
@@ -134,7 +134,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(two.got(), 100_000)
   })
 
-  t.test('throttle 0 holds everything by back-pressure and up lets it go, whole', async (t) => {
+  t.test('throttle 0 holds everything by back-pressure, and up lets all of it go', async (t) => {
     const { proxy, server, client } = await tcp(t)
     proxy.throttle(0, 'up')
     const size = 64 << 20
@@ -242,10 +242,7 @@ t.test('s3Proxy', async (t) => {
       'Host', 'signed.example:9', 'X-Amz-Date', 'd', 'x-twice', '1', 'X-Twice', '2', 'Content-Length', '4',
       'Connection', 'close'
     ]
-    const {
-      response,
-      body
-    } = await ask(
+    const { response, body } = await ask(
       `${proxy.endpoint}/b/a%2Fb//c%20+?x-id=PutObject&e=%C3%A4`,
       { method: 'PUT', headers: headers as unknown as http.OutgoingHttpHeaders },
       'body'
@@ -295,7 +292,7 @@ t.test('s3Proxy', async (t) => {
       [['PutObject', 201], ['HeadObject', 201], ['CreateMultipartUpload', 201]])
   })
 
-  t.test('answers with the error that the official client reads, so many times', async (t) => {
+  t.test('answers `times` times with the error that the official client reads', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
     const fault = proxy.fault({
       operation: 'PutObject',
@@ -311,7 +308,7 @@ t.test('s3Proxy', async (t) => {
     t.strictSame(proxy.requests.map(({ status }) => status), [503, 503, 201])
   })
 
-  t.test('matches by operation and by what the test says, the first fault first', async (t) => {
+  t.test('matches by operation and by function, the first fault first', async (t) => {
     const { proxy, put, outcome } = await s3(t)
     proxy.fault({
       operation: ['DeleteObject', 'UploadPart'],
@@ -328,7 +325,7 @@ t.test('s3Proxy', async (t) => {
     t.equal(await outcome(put('body', 'two')), 'ok')
   })
 
-  t.test('resets after so many bytes of the body', async (t) => {
+  t.test('resets after this many bytes of the body', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
     proxy.fault({ operation: 'PutObject', action: { do: 'reset', after: 100_000 } })
     t.equal(await outcome(put(Buffer.alloc(200_000))), 'ECONNRESET')
@@ -339,7 +336,7 @@ t.test('s3Proxy', async (t) => {
     t.equal(await outcome(put('short')), 'ok', 'a shorter body passes')
   })
 
-  t.test('loses the answer of what was done', async (t) => {
+  t.test('loses the answer after the server has acted', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
     proxy.fault({ action: { do: 'lose' }, times: 1 })
     t.equal(await outcome(put()), 'ECONNRESET')

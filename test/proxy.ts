@@ -20,26 +20,25 @@ export interface TcpProxy {
   swallowed (): number
   /** Heals: listens again and forgets every fault. Connections that lost bytes to `blackhole` are reset. */
   up (): Promise<void>
-  /** Refuses new connections and resets those there are. */
+  /** Refuses new connections and resets the open ones. */
   down (): Promise<void>
-  /** Accepts connections and swallows what either side sends, on those there are too. */
+  /** Swallows what either side sends, on open and new connections. */
   blackhole (): void
-  /** Resets the connections there are, once. */
+  /** Resets the open connections, once. */
   reset (): void
-  /** Holds back each chunk for so many milliseconds. 0: no more. */
+  /** Delays each chunk by this many milliseconds. 0 ends the delay. */
   latency (ms: number, direction?: Direction): void
   /**
-   * Every connection counts from now on and is reset once it has passed so many bytes; `times` connections at most
-   * (default: all).
-   * None beyond pass; of those before, the reset may overtake what its receiver has not read.
+   * From now on, resets each connection once it has passed this many bytes, but at most `times` connections (default:
+   * all). No byte beyond passes. The reset may overtake earlier bytes that its receiver has not read.
    */
   cutAfter (bytes: number, direction: Direction, times?: number): void
   /**
-   * Passes so many bytes a second for each connection, by back-pressure. 0: holds everything, loses nothing. Infinity:
-   * no more.
+   * Passes this many bytes a second for each connection, by back-pressure. 0 holds everything and loses nothing.
+   * Infinity ends it.
    */
   throttle (bytesPerSecond: number, direction: Direction): void
-  /** Resolves when so many more bytes have passed. */
+  /** Resolves when this many more bytes have passed. */
   passed (bytes: number, direction: Direction): Promise<void>
   /** Resets all and stops listening for good. */
   close (): Promise<void>
@@ -54,7 +53,7 @@ const noFaults = (): Record<Direction, Faults> => ({
   down: { latency: 0, rate: Infinity, cut: undefined }
 })
 
-/** Listens on a free port of 127.0.0.1 for what is to reach `host:port`. */
+/** Listens on a free port of 127.0.0.1 and forwards to `host:port`. */
 export async function tcpProxy (target: { host?: string, port: number }): Promise<TcpProxy> {
   const links = new Set<Link>()
   const change = new Change()
@@ -160,7 +159,7 @@ export async function mongoProxy (uri: string): Promise<TcpProxy & { readonly ur
   address.host = `${proxy.host}:${proxy.port}`
   if (address.pathname === '') address.pathname = '/'
   address.searchParams.delete('replicaSet')
-  // or the driver goes round the proxy to the address that the server announces
+  // else the driver bypasses the proxy, to the address that the server announces
   address.searchParams.set('directConnection', 'true')
   return { ...proxy, uri: address.href }
 }
@@ -175,36 +174,34 @@ export interface S3Request {
   /** Decoded; undefined for requests to a bucket or the service. */
   readonly key: string | undefined
   readonly headers: http.IncomingHttpHeaders
-  /** Of the request's body, so far. */
+  /** Bytes of the request's body so far. */
   readonly bytes: number
-  /** What was answered; undefined as long as nothing is. */
+  /** Status of the answer; undefined until there is one. */
   readonly status: number | undefined
 }
 
 export type S3Action =
-  /**
-   * An S3 error document instead of the server's answer, once `after` bytes of the body have come (default 0: at once).
-   */
+  /** An S3 error document instead of the server's answer, after `after` bytes of the body (default 0: at once). */
   | { do: 'answer', status: number, code: string, after?: number }
-  /** 200 with an `<Error>` body, as CompleteMultipartUpload may answer. The server does not hear of the request. */
+  /** 200 with an `<Error>` body, as CompleteMultipartUpload may answer. The request does not reach the server. */
   | { do: 'error200', code: string }
-  /** 200 with XML that breaks off. The server does not hear of the request. */
+  /** 200 with XML that breaks off. The request does not reach the server. */
   | { do: 'broken' }
-  /** An S3 error document of so many bytes, and more, for as long as anybody reads. */
+  /** An S3 error document of at least this many bytes, as long as the client stays. */
   | { do: 'flood', status: number, bytes: number }
-  /** Passes so many bytes of the body to the server, then resets both connections. A shorter body passes. */
+  /** Passes this many bytes of the body to the server, then resets both connections. A shorter body passes. */
   | { do: 'reset', after: number }
-  /** The server does it, and its answer is lost: the client's connection is reset. */
+  /** The server acts, but its answer is lost: the client's connection is reset. */
   | { do: 'lose' }
   /** Swallows the request and never answers. */
   | { do: 'silence' }
-  /** Passes the request on after so many milliseconds. */
+  /** Passes the request on after this many milliseconds. */
   | { do: 'delay', ms: number }
-  /** Takes so many bytes of the body a second, by back-pressure. 0: none until `clear`. */
+  /** Takes this many bytes of the body a second, by back-pressure. 0: none until `clear`. */
   | { do: 'throttle', bytesPerSecond: number }
 
 export interface S3Fault {
-  /** Which requests; both must hold where both are given, and all requests match where none is. */
+  /** Selects requests. Both must match if both are given; without them every request matches. */
   operation?: S3Operation | readonly S3Operation[]
   match?: (request: S3Request) => boolean
   action: S3Action
@@ -218,9 +215,9 @@ export interface S3Proxy {
   readonly endpoint: string
   /** Every request in the order of arrival. Empty it with `requests.length = 0`. */
   readonly requests: S3Request[]
-  /** Adds a fault; of those that match a request the one added first acts. `hit` resolves when a request meets it. */
+  /** Adds a fault. The first added fault that matches a request acts. `hit` resolves when a request meets this one. */
   fault (fault: S3Fault): { readonly hits: number, readonly hit: Promise<S3Request> }
-  /** Forgets all faults. What was throttled or delayed goes on at full speed, what was silenced is reset. */
+  /** Forgets all faults. Throttled and delayed requests go on at full speed; silenced ones are reset. */
   clear (): void
   /** Resets every connection and stops listening. */
   close (): Promise<void>
@@ -386,7 +383,7 @@ export type S3Operation = 'ListBuckets' | 'HeadBucket' | 'CreateBucket' | 'Delet
   'GetObject' | 'HeadObject' | 'PutObject' | 'CopyObject' | 'DeleteObject' |
   'CreateMultipartUpload' | 'UploadPart' | 'UploadPartCopy' | 'CompleteMultipartUpload' | 'AbortMultipartUpload' | 'ListParts' | 'Other'
 
-// The first row of a level and method whose query parameter is there (or that asks for none) names the operation.
+// For a level and a method, the first row whose query parameter is there (or undefined) names the operation.
 const operations: Record<
   | 'service'
   | 'bucket'
@@ -439,9 +436,7 @@ const subresources = [
   'website'
 ]
 
-/**
- * Names the S3 operation of a path-style request, as the S3 API reference does; `Other` for what no test asks about.
- */
+/** Names the S3 operation of a path-style request, as the S3 API reference does. `Other` stands for the rest. */
 export function operationOf (method: string, target: string, headers: http.IncomingHttpHeaders = {}): S3Operation {
   const { bucket, key, query } = address(target)
   if (subresources.some((name) => query.has(name))) return 'Other'
@@ -523,7 +518,7 @@ async function swallow (
 
 const bodyOf = (request: http.IncomingMessage): AsyncIterable<Buffer> => request.iterator({ destroyOnReturn: false })
 
-/** All headers as they came. A length is added where none is told, or Node would announce a chunked body. */
+/** All headers as they came. Without any length it adds one, or Node would send a chunked body. */
 function headersFor ({ headers, rawHeaders }: http.IncomingMessage): string[] {
   const told = 'content-length' in headers || 'transfer-encoding' in headers
   return told ? rawHeaders : [...rawHeaders, 'Content-Length', '0']
@@ -535,7 +530,8 @@ function cutOff (request: http.IncomingMessage, upstream: http.ClientRequest): v
 }
 
 /**
- * Node refuses to reset a socket that is just being ended, and would keep its descriptor, and the process, for ever.
+ * Resets sockets. Node cannot reset a socket that is being ended, and would keep its descriptor, and the process, for
+ * ever.
  */
 function reset (...sockets: Array<Socket | null>): void {
   for (const socket of sockets) {
@@ -562,7 +558,7 @@ class Change {
   }
 }
 
-// Throttled bytes go in a twentieth of a second's worth at a time.
+// Throttled bytes go in slices of a twentieth of a second.
 const slice = (rate: number) => Math.max(1, Math.ceil(rate / 20))
 const pause = (bytes: number, rate: number) => rate === Infinity ? 0 : bytes / rate * 1000
 
@@ -579,7 +575,7 @@ async function listen (server: net.Server, port: number, tries = 50): Promise<vo
     await once(server, 'listening')
   } catch (error) {
     if (tries === 0) throw error
-    await sleep(20) // while the port was given up, an outgoing connection may have borrowed it
+    await sleep(20) // meanwhile an outgoing connection may have taken the port
     await listen(server, port, tries - 1)
   }
 }

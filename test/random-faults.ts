@@ -1,4 +1,4 @@
-/** Faults of chance, from a seed: in the store, in the database, and in the client itself. */
+/** Random faults from a seed: in the store, in the database, and in the client itself. */
 import type { S3Action, S3Operation } from './proxy.js'
 import type { FaultBed } from './uploads.js'
 
@@ -9,15 +9,15 @@ export const between = (random: Random, least: number, most: number) => Math.flo
 )
 
 /**
- * Of a bed of which one request at a time makes use, until that is `over`. What `set` gives tells afterwards whether
- * the fault struck.
+ * A fault on a bed that serves one request at a time. `set` arms it until `over`, and resolves with a function that
+ * tells whether it struck.
  */
 export interface Fault { name: string, set: (bed: FaultBed, over: AbortSignal) => Promise<() => boolean> }
 
-/** How a client leaves: after so large a share of its request, or when the store hears of it for the n-th time. */
+/** How a client leaves: after this share of its request, or at the n-th request to the store. */
 export interface Leave { share: number, at: number, by: 'FIN' | 'RST' | 'half' }
 
-/** What the store is asked on each way; the last of them only when something has failed. */
+/** The operations that each way asks of the store. The last ones happen only after a failure. */
 export const ASKED = {
   small: ['PutObject', 'PutObject', 'DeleteObject', 'ListObjectsV2', 'ListMultipartUploads'],
   large: [
@@ -28,7 +28,7 @@ export const ASKED = {
   removal: ['DeleteObject', 'ListObjectsV2', 'ListMultipartUploads']
 } as const satisfies Record<string, S3Operation[]>
 
-/** A success of these has nothing to say, so that a store that lies there cannot be told from one that does not. */
+/** Success of these has an empty answer, so that a lie of the store cannot be detected. */
 const SILENT_ABOUT: readonly S3Operation[] = ['DeleteObject', 'AbortMultipartUpload']
 const CLEANING = ['DeleteObject', 'ListObjectsV2', 'ListMultipartUploads', 'AbortMultipartUpload'] as const
 
@@ -161,7 +161,7 @@ async function outage (proxy: Outage, ms: number, over: AbortSignal): Promise<vo
   setTimeout(() => { if (!over.aborted) proxy.up() }, ms)
 }
 
-/** Before the request, when the store hears of it for the n-th time, or so many milliseconds after its start. */
+/** Before the request, at the n-th request to the store, or this many milliseconds after its start. */
 function moment (random: Random) {
   const kind = pick(random, ['before', 'at', 'at', 'after'] as const)
   const [nth, ms] = [between(random, 1, 3), between(random, 0, 60)]
@@ -182,7 +182,7 @@ function moment (random: Random) {
   }
 }
 
-/** Resolves when the store hears of something for the n-th time from now on. */
+/** Resolves at the n-th request to the store from now on. */
 export function atRequest ({ s3 }: FaultBed, nth: number): Promise<unknown> {
   let heard = 0
   return s3.fault({ match: () => ++heard === nth, action: { do: 'delay', ms: 0 }, times: 1 }).hit

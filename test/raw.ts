@@ -1,4 +1,4 @@
-/** Requests with bytes exactly as given, which fetch would tidy up. */
+/** Requests with exactly these bytes; fetch would tidy them up. */
 import { once } from 'node:events'
 import http from 'node:http'
 import net, { type Socket } from 'node:net'
@@ -29,7 +29,7 @@ export async function raw (
   )
 }
 
-/** What the server says to `text`, until it ends the connection. */
+/** Sends `text`. Resolves with all that the server sends until it ends the connection. */
 export function exchange ({ url }: { url: string }, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = ''
@@ -38,7 +38,7 @@ export function exchange ({ url }: { url: string }, text: string): Promise<strin
   })
 }
 
-/** The one answer to `text`, which may be half a request. */
+/** Sends `text`, which may be half a request. Resolves with the one answer. */
 export async function ask ({ url }: { url: string }, text: string): Promise<RawAnswer> {
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})
   socket.write(text)
@@ -49,9 +49,7 @@ export async function ask ({ url }: { url: string }, text: string): Promise<RawA
   }
 }
 
-/**
- * The next answer on a connection on which one request is open. What has no length is text, and may be its beginning.
- */
+/** The next answer on a connection with one open request. Without a length its body is text, and may be incomplete. */
 export async function answerFrom (socket: Socket): Promise<RawAnswer> {
   let text = ''
   for (;;) {

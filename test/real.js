@@ -6,11 +6,9 @@
  * node test/real.js --serve                         starts the two, prints the variables that lead to them, runs until
  * SIGINT
  *
- * Both are installed once into the user's cache; they are tools, never dependencies. What cannot be installed (no
- * Python 3, no Go,
- * no network) is not tried, which is said and is no failure; its tests run on the embedded stand-in. An installed
- * server that does
- * not answer is a failure, and otherwise the exit code is tap's.
+ * Both are installed once into the user's cache; they are tools, never dependencies. If one cannot be installed (no
+ * Python 3, no Go, no network), the script says so and does not fail; its tests run on the embedded stand-in. An
+ * installed server that does not answer is a failure. Otherwise the exit code is tap's.
  */
 import { CreateBucketCommand, ListBucketsCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'

@@ -1,6 +1,6 @@
 import { ConfigError, readConfig } from '../services/config.js'
 
-/** What an operator reads who starts the service with these variables. */
+/** The message that an operator reads when the service starts with these variables. */
 export function refusal (env: Record<string, string>): string {
   try {
     readConfig(env)

@@ -10,7 +10,7 @@ const JSON_TYPE = 'Content-Type: application/json'
 
 interface Operation { name: string, method: string, path: string, type: string | undefined, isOpen: boolean }
 
-/** All that the document describes, with ids that nobody has. */
+/** All operations of the document, with ids that do not exist. */
 function operationsOf (service: Service): { document: OpenApiDocument, operations: Operation[] } {
   const document = service.app.swagger() as unknown as OpenApiDocument
   const operations = Object
@@ -49,7 +49,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
   const authorization = `Authorization: Bearer ${token}`
   t.ok(operations.length > 20)
 
-  /** Sends the request to every operation, all at once, and holds the answers against the document. */
+  /** Sends the request to every chosen operation, all at once, and checks the answers against the document. */
   async function each (
     chosen: Operation[],
     request: (operation: Operation) => { path?: string, lines: string[], body?: string, version?: string },
@@ -92,7 +92,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
   }
 
   const badRequest = () => ({ status: 400, body: { error: 'Bad request' } })
-  await t.test('no Host, two, or none that is one: 400', async () => {
+  await t.test('no Host, two Hosts, or an invalid one: 400', async () => {
     for (const hosts of [
       [],
       ['Host: a', 'Host: b'],
@@ -177,7 +177,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
     }
   )
 
-  await t.test('whatever throws inside: 500', async () => {
+  await t.test('an error thrown inside: 500', async () => {
     const failing = operations.filter(({ isOpen, path }) => !isOpen && path !== '/auth/logout')
     broken = true
     await each(failing, () => ({ lines: ['Host: x', authorization] }), () => ({ status: 500, body: { error: String } }))
@@ -185,7 +185,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
   })
 })
 
-t.test('every operation but the probes is 503 when there is more to do than MAX_REQUESTS', async t => {
+t.test('every operation but the probes is 503 beyond MAX_REQUESTS', async t => {
   const services = await startServices(t)
   const proxy = await mongoProxy(services.mongoUri)
   t.teardown(proxy.close)
@@ -232,13 +232,13 @@ t.test('HTTP/1.0 needs no Host, and every usual form of one is taken', async t =
 })
 
 t.test(
-  'where every member of a body is optional it may be empty or left out, where one is required that is 400',
+  'a body may be empty or left out if all its members are optional; otherwise that is 400',
   async t => {
     const service = await startService(t)
     const { document, operations } = operationsOf(service)
-    const {
-      paths
-    } = document as unknown as { paths: Record<string, Record<string, { requestBody?: { required?: boolean } }>> }
+    const { paths } = document as unknown as {
+      paths: Record<string, Record<string, { requestBody?: { required?: boolean } }>>
+    }
     const needs = new Map(Object.entries(paths).flatMap(([template, methods]) =>
       Object.entries(methods).map(([verb, { requestBody }]) =>
         [`${verb.toUpperCase()} ${template}`, requestBody?.required === true])))

@@ -21,7 +21,7 @@ export interface Running {
     // eslint-disable-next-line @typescript-eslint/no-explicit-any
     body: any
   }>
-  /** The first line printed, past or to come, that matches. */
+  /** The first printed line that matches, also an earlier one. */
   line: (pattern: RegExp) => Promise<string>
   output: () => string[]
   /** Closes the reading end of its output. */
@@ -37,8 +37,8 @@ function environment (env: Record<string, string>): NodeJS.ProcessEnv {
 }
 
 /**
- * The built server as `npm start` runs it, listening, with these flags of Node and at most this many open files. It is
- * killed when `t` ends.
+ * The built server, started as `npm start` does, with these flags of Node and at most `files` open files. Resolves when
+ * it listens. It is killed when `t` ends.
  */
 export async function startProcess (
   t: Test,
@@ -95,8 +95,8 @@ export async function startProcess (
 }
 
 /**
- * The built server in a terminal (util-linux, `script`): `close` takes that away, `code` is what the server then ends
- * with.
+ * The built server in a terminal (util-linux, `script`). `close` closes the terminal; `code` resolves with the server's
+ * exit code.
  */
 export async function startInTerminal (t: Test, env: Record<string, string>): Promise<{
   close: () => void
@@ -150,7 +150,7 @@ async function died (child: ChildProcess): Promise<never> {
   throw new Error(`the process ended with ${code}`)
 }
 
-/** The built server, until it ends by itself; rejects when `signal` says so first. */
+/** Runs the built server until it ends by itself. Rejects when `signal` is aborted first. */
 export async function runToEnd (env: Record<string, string>, signal?: AbortSignal): Promise<{
   code: number | null
   stdout: string

@@ -7,12 +7,12 @@ import { readGif } from './gif.js'
 import { startService, type Service } from './helper.js'
 import { besidePixels, SECRET, type Format } from './pictures.js'
 
-console.log = () => {} // omggif and gifuct-js comment on what they read, and this is TAP's stream
+console.log = () => {} // omggif and gifuct-js print here, and this stream is TAP's
 console.warn = () => {}
 
 const caseOf = (name: string) => readFile(new URL(`cases/${name}`, import.meta.url))
 
-/** What a decoder makes of a picture, undefined when it refuses it. */
+/** The result of a decoder; undefined when it refuses the picture. */
 async function made ({ decode }: Decoder, file: Buffer): Promise<unknown> {
   try {
     return await decode(Buffer.from(file))
@@ -36,7 +36,7 @@ t.test('POST /library/upload', async t => {
   const { token } = await service.signIn()
 
   for (const name of ['comment.gif', 'app-extension.gif']) {
-    await t.test(`what is served of ${name} tells nothing and looks the same in every decoder`, async t => {
+    await t.test(`the served file of ${name} tells nothing and looks the same in every decoder`, async t => {
       const sent = await caseOf(name)
       const served = await servedOf(t, service, token, sent)
       t.equal(served.length, sent.length)
@@ -62,10 +62,10 @@ t.test('POST /library/upload', async t => {
     t.ok(rendition.length <= 96 * 1024)
     const colorsOf = (screen: Buffer) => Array.from({ length: 64 * 64 }, (_, i) => screen.readUIntBE(i * 3, 3))
     const colors = new Set(gif.screens.flatMap(colorsOf))
-    t.ok(colors.size >= 7, `${colors.size} colours; gifsicle reaches 7 in as many bytes`)
+    t.ok(colors.size >= 7, `${colors.size} colours; gifsicle reaches 7 in the same bytes`)
   })
 
-  await t.test('what is served of a picture with much in it looks the same in every decoder', async t => {
+  await t.test('the served file of a picture with much in it looks the same in every decoder', async t => {
     const much = /sub-blocks, everywhere|XMP, everywhere|turned Exif.* before db|turned Exif, at 33|, all$/
     const pairs = (await corpus()).filter(({ name }) => much.test(name))
     t.ok(pairs.length > 10, `${pairs.length} pictures`)
@@ -77,7 +77,7 @@ t.test('POST /library/upload', async t => {
   })
 })
 
-t.test('what is served decodes to the same pixels wherever the sent file does', async t => {
+t.test('the served file decodes to the same pixels wherever the sent file does', async t => {
   const pairs = await corpus()
   for (const format of ['gif', 'jpeg', 'png', 'webp'] as const) {
     const ofFormat = pairs.filter(pair => pair.format === format)

@@ -4,13 +4,14 @@ import type { RequestContext } from '../services/ports.js'
 import { freshPhone, insertRows, userRow, type Service } from './helper.js'
 
 const DAY_MS = 86_400_000
-/** Somebody who is refused tries again so often, that long after. */
+/** A person who is refused tries again this many times, `AGAIN_MS` apart. */
 const PATIENCE = 3
 const AGAIN_MS = 60_000
 
 export interface Day {
   /**
-   * Client networks of the attacker: each asks for a code for a new number, which it never uses, every so many seconds.
+   * Client networks of the attacker. Each asks for a code for a new number every `everySeconds` seconds, and never uses
+   * it.
    */
   networks: number
   everySeconds: number
@@ -21,7 +22,7 @@ export interface Day {
 
 export interface Outcome { known: number, strangers: number, sms: number, mostInHour: number }
 
-/** One day of sign-ins and of an attack, on the real service with its clock moved on. Who got in, and what it cost. */
+/** Plays one day of sign-ins and of an attack, on the real service with its clock moved on. Counts sign-ins and SMS. */
 export async function simulateDay (
   { app, clock, sms, lastCode }: Service,
   { networks, everySeconds, known, strangers }: Day
@@ -69,7 +70,7 @@ export async function simulateDay (
     } else if (patience > 1) plan(clock.now.getTime() + AGAIN_MS, () => signIn(person, patience - 1))
   }
 
-  /** Whether an SMS was sent. */
+  /** Asks for a code. Resolves with whether an SMS was sent. */
   async function ask (number: string, address: string): Promise<boolean> {
     const sent = sms.length
     try {

@@ -10,13 +10,13 @@ import { answerFrom } from './raw.js'
 import { startProcess } from './running.js'
 
 const SECONDS = Number(process.env.SOAK_SECONDS ?? 10)
-/** How long an attacker that takes nothing keeps a connection, before it tries with another. */
+/** Milliseconds for which an attacker that takes nothing keeps a connection, before it opens another. */
 const HOLD_MS = 5000
 
 t.setTimeout((SECONDS + 900) * 1000)
 
 t.test(
-  `${SECONDS} seconds of clients that send ahead and read nothing, finish no body and ask whether it is ready without end: a heap of 256 MB is enough, and honest clients are served`,
+  `${SECONDS} seconds of clients that send ahead and read nothing, finish no body and send readiness probes without end: a heap of 256 MB is enough, and honest clients are served`,
   async t => {
     const services = await startServices(t)
     const token = await (await startService(t, { services, now: () => new Date() })).tokenFor(freshPhone())
@@ -32,7 +32,9 @@ t.test(
       ...many(30, () => hold(`GET /openapi.json HTTP/1.1\r\n${host}\r\n`.repeat(200))),
       ...many(40, () => hold(`GET /library?per_page=100 HTTP/1.1\r\n${host}\r\n`.repeat(200))),
       ...many(100, () =>
-        hold(`POST /auth/request-otp HTTP/1.1\r\n${host}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{`)),
+        hold(
+          `POST /auth/request-otp HTTP/1.1\r\n${host}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{`
+        )),
       ...many(8, sendBodiesLate),
       ...many(300, askWhetherReady),
       ...many(3, beHonest)
@@ -143,7 +145,7 @@ async function fill (uri: string): Promise<void> {
   await client.close()
 }
 
-/** The most memory that a process ever held, where the system tells it. */
+/** The most memory that a process ever held, if the system tells it. */
 async function peak (pid: number): Promise<string> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
   return /VmHWM:\s*(.*)/.exec(status)?.[1] ?? 'unknown'

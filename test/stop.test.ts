@@ -14,7 +14,7 @@ const STOPS = Number(process.env.HARNESS_RUNS ?? scale({ short: 4, long: 200, re
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
 t.test(
-  `${STOPS} times SIGTERM under load, from seed ${SEED}: it ends in order, no request that it had begun to read before is dropped, and nothing is lost or left over`,
+  `SIGTERM under load ${STOPS} times, from seed ${SEED}: it ends in order, drops no request that it had begun to read before, and nothing is lost or left over`,
   async t => {
     await inLanes(t, STOPS, SEED, async (lane, round, random) => {
       const told = nothingTold()

@@ -12,10 +12,10 @@ import { faultBed, unhandled } from './uploads.js'
 const ORDERS = scale({ short: 10, long: 40, real: 5 })
 
 t.setTimeout(1_200_000)
-/** After so many seconds an upload is stale: UPLOAD_MAX_SECONDS, the margin, and one. */
+/** Seconds after which an upload is stale: UPLOAD_MAX_SECONDS, the margin, and one. */
 const ABANDONED_SECONDS = 661
 
-/** What a process leaves that is killed: rows and objects of one upload. */
+/** The rows and objects of one upload that a killed process leaves. */
 interface Left {
   state?: UploadDocument['state']
   row?: Partial<UploadDocument>
@@ -30,7 +30,7 @@ const RENDITIONS = [{ size: '64x64', bytes: png.length, frames: 1, duration_ms: 
 const ALL = ['original.gif', '64x64.gif']
 const whole = { item: { renditions: RENDITIONS }, objects: ALL }
 
-/** What is gone after a sweep unless `kept` says that the item is to stay. */
+/** All of it is gone after a sweep, unless `kept` says that the item stays. */
 const kills: Array<[when: string, left: Left, kept?: 'kept']> = [
   ['before anything is stored', { state: 'open' }],
   ['while parts are stored', { state: 'open', parts: true }],
@@ -61,7 +61,7 @@ const kills: Array<[when: string, left: Left, kept?: 'kept']> = [
   ['when the form was used again after the item was written', { staged: 'posted', ...whole }, 'kept']
 ]
 
-t.test('app.sweeper.sweep(): what a kill left', async t => {
+t.test('app.sweeper.sweep(): the remains of a kill', async t => {
   const service = await startService(t, { env: { SWEEP_INTERVAL_SECONDS: '0' } })
   const { clock, app: { sweeper } } = service
   const bucket = opened(t, service)
@@ -78,7 +78,7 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
         if (left.state && left.state !== 'sweeping') {
           clock.advance(left.state === 'removing' ? 59 : ABANDONED_SECONDS - 2)
           t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 })
-          t.strictSame(await everything(service), before, 'as long as somebody may be at it')
+          t.strictSame(await everything(service), before, 'while the upload may still run')
           clock.advance(700)
         }
         t.match(await sweeper.sweep(), { failed: 0 })
@@ -127,14 +127,11 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
     t.ok(service.logs.some(line => line.includes('"sweep.finished"')))
   })
 
-  t.test('an item whose account is gone, or is being deleted, belongs to nobody', async t => {
+  t.test('an item whose account is gone, or is being deleted, has no owner', async t => {
     const leaving = userRow({ deleting: clock.now })
     await service.app.collections.users.insertOne(leaving)
     for (const owner of [leaving._id, new ObjectId()]) {
-      const {
-        _id,
-        key
-      } = await leave(bucket, service, {
+      const { _id, key } = await leave(bucket, service, {
         state: 'committing',
         item: { renditions: RENDITIONS, owner },
         objects: ALL,
@@ -155,7 +152,7 @@ t.test('app.sweeper.sweep(): what a kill left', async t => {
     )
   })
 
-  t.test('a row that names no folder of an item takes nothing with it, and stops nobody', async t => {
+  t.test('a row that names no folder of an item takes nothing with it, and stops no other row', async t => {
     for (const key of [
       'library/original.gif', 'original.gif', 'library//original.gif', 'incoming/a/b', 'library/a/b/original.gif'
     ]) {
@@ -187,12 +184,12 @@ t.test('the lease', async t => {
     t.equal(await two.hold(), false, 'by its holder')
     await one.release()
     t.equal(await two.hold(), true)
-    t.equal(await one.hold(), false, 'who notices')
+    t.equal(await one.hold(), false, 'the old holder notices')
     await two.release()
     t.equal(await leases.countDocuments({ _id: 'something' }), 0)
   })
 
-  t.test('runs by the database\'s clock; who dies loses it, and who comes back notices', async t => {
+  t.test('runs by the database\'s clock; a holder that dies loses it, and notices when it comes back', async t => {
     const before = await databaseTime()
     await one.hold()
     const after = await databaseTime()
@@ -237,7 +234,7 @@ t.test('a sweep among others', async t => {
     t.strictSame(await bed.left(), bed.empty)
   })
 
-  t.test('who loses the lease stops after the present step', async t => {
+  t.test('a sweep that loses the lease stops after the present step', async t => {
     await fill(4)
     const { hit } = bed.s3.fault({ operation: 'ListMultipartUploads', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const round = one.app.sweeper.sweep()
@@ -252,7 +249,7 @@ t.test('a sweep among others', async t => {
     t.strictSame(await bed.left(), bed.empty)
   })
 
-  t.test('two at the same row, as when one was thought dead, do no harm', async t => {
+  t.test('two at the same row do no harm, as when one was thought dead', async t => {
     await fill(1)
     const { hit } = bed.s3.fault({ operation: 'DeleteObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const slow = one.app.sweeper.sweep()
@@ -403,7 +400,7 @@ t.test(
   }
 )
 
-t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
 
 const OWNER = new ObjectId()
 const OWNER_NUMBER = '+919800000001'
@@ -497,7 +494,7 @@ function seeded (seed: number): () => number {
   }
 }
 
-/** Lets actors go on one at a time, in an order of chance, at each call of the methods it directs. */
+/** Lets one actor at a time go on, in random order, at each call of the methods it directs. */
 function createStage () {
   const waiting: Array<() => void> = []
   const acting = new Set<Promise<void>>()
@@ -518,7 +515,7 @@ function createStage () {
       }
     },
 
-    /** Resolves when all actors have ended; what they left to be done in the background then goes on by itself. */
+    /** Resolves when all actors have ended. Their background work then goes on by itself. */
     async play (actors: Array<() => Promise<void>>, random: () => number): Promise<void> {
       playing = true
       for (const act of actors) {

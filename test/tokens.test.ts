@@ -21,10 +21,7 @@ const OVER_HTTP = scale({ short: 800, long: 4000 })
 t.setTimeout(1_200_000)
 const services = await startServices(t)
 const keys = { ec: ecKey(), ed: edKey() }
-/**
- * Trusts keys of all three kinds at once, which leaves the most to confuse, and counts what its database is asked about
- * sessions.
- */
+/** Trusts keys of all three kinds at once, which allows the most confusion. The test counts its commands on `users`. */
 const service = await startService(t, {
   services: { ...services, mongoUri: withOption(services.mongoUri, 'monitorCommands', 'true') },
   env: { JWT_SECRET_KEY: SECRET, JWT_PRIVATE_KEY: pem(keys.ec) + pem(keys.ed) }
@@ -40,7 +37,7 @@ const get = (token: string, at: Pick<Service, 'call'> = service) => at.call('GET
 const answer = ({ status, headers, body }: Reply) => [status, headers.get('www-authenticate'), body]
 const taken = async (token: string, at?: Service) => (await get(token, at)).status === 200
 
-/** The claims of a session that lives. */
+/** The claims of a live session. */
 async function living (phone = freshPhone()): Promise<Target['claims']> {
   const iat = Math.floor(clock.now.getTime() / 1000)
   const { sub, sid } = claimsOf(await service.tokenFor(phone))
@@ -53,9 +50,7 @@ for (const signer of signers) {
     const claims = await living()
     const made = (more: Json, header: Json = signer.header) => compact(header, { ...claims, ...more }, signer.sign)
     const pointed = await listener(t)
-    const {
-      refreshToken
-    } = (await service.app.sessions.open(
+    const { refreshToken } = (await service.app.sessions.open(
       freshPhone(),
       { address: '127.0.0.1', userAgent: 'test', log: service.app.log, record () {} },
       { refreshable: true }
@@ -136,11 +131,11 @@ t.test(
       }
     }))
     for (const token of injected) {
-      const {
-        statusCode,
-        headers,
-        body
-      } = await quiet.app.inject({ method: 'GET', url: GUARDED, headers: { authorization: `Bearer ${token}` } })
+      const { statusCode, headers, body } = await quiet.app.inject({
+        method: 'GET',
+        url: GUARDED,
+        headers: { authorization: `Bearer ${token}` }
+      })
       if (statusCode !== 401 || headers['www-authenticate'] !== INVALID[1] || body !== JSON.stringify(INVALID[2])) {
         strays.push(`${statusCode} ${token}`)
       }
@@ -158,7 +153,7 @@ t.test(
     }
     t.equal(mutants.size, MUTANTS)
     t.strictSame(strays, [])
-    t.ok(asked < 10, 'the database was left alone, but for what the service does by itself')
+    t.ok(asked < 10, 'no command but those of the service itself')
     for (const token of tokens) t.equal(await guard(token), 'taken', 'is still taken as it is')
   }
 )
@@ -260,7 +255,7 @@ t.test('how a token is presented', async t => {
     /^HTTP\/1\.1 401 /,
     'in a trailer'
   )
-  t.ok(await taken(token), 'and nobody was signed out')
+  t.ok(await taken(token), 'and the session is still signed in')
 })
 
 t.test('no way of writing a request gets past the guard of any route', async t => {
@@ -408,7 +403,7 @@ t.test('Keys', async t => {
     const token = await issue(before)
     const rotated = await at({ JWT_SECRET_KEY: ` ${second} , ${first},${second}` })
     const newer = await issue(rotated)
-    t.strictSame(await all(rotated, [token, newer]), [true, true], 'nobody is logged out')
+    t.strictSame(await all(rotated, [token, newer]), [true, true], 'every session stays signed in')
     t.strictSame(
       newer.split('.')[2],
       hmac(second)(newer.slice(0, newer.lastIndexOf('.'))).toString('base64url'),
@@ -466,7 +461,7 @@ t.test('Keys', async t => {
           )
           t.match(key, { use: 'sig', alg: key.kty === 'EC' ? 'ES256' : 'EdDSA' })
         }
-        if (alg !== 'HS256') t.ok(verified(token, body.keys), 'what anybody can verify with the published key alone')
+        if (alg !== 'HS256') t.ok(verified(token, body.keys), 'the published key alone verifies it')
       }
       t.strictSame(await all(running[0]!, tokens), [true, false, false, false])
       t.strictSame(await all(running[2]!, tokens), [true, true, true, false])
@@ -596,7 +591,7 @@ t.test('no part of any token is in the log', async t => {
   t.ok(service.logs.length > 1000)
 })
 
-/** Whether one of the keys that are published verifies a token, as anybody else would do it. */
+/** Whether one of the published keys verifies a token, as any third party would do it. */
 function verified (token: string, published: Array<Json & { alg: string, kid: string }>): boolean {
   const [head = '', body = '', signature = ''] = token.split('.')
   const { kid, alg } = JSON.parse(Buffer.from(head, 'base64url').toString())
@@ -610,7 +605,7 @@ function verified (token: string, published: Array<Json & { alg: string, kid: st
   )
 }
 
-/** `count` different texts that are none of `tokens`, made of them by random changes. */
+/** `count` different strings that are none of `tokens`, made from them by random changes. */
 function mutate (tokens: string[], count: number, seed: number): Set<string> {
   const random = below(seed)
   const pick = <T>(list: ArrayLike<T>) => list[random(list.length)]!
@@ -705,7 +700,7 @@ function below (seed: number): (n: number) => number {
   }
 }
 
-/** One request with the header exactly as given, which fetch would tidy up. */
+/** One request with exactly this header; fetch would tidy it up. */
 function request ({ url }: Service, agent: http.Agent, authorization?: string | string[], path = GUARDED): Promise<{
   status: number
   headers: http.IncomingHttpHeaders
@@ -725,7 +720,7 @@ function request ({ url }: Service, agent: http.Agent, authorization?: string | 
   })
 }
 
-/** What the server says to `text`, until it ends the connection. */
+/** Sends `text`. Resolves with all that the server sends until it ends the connection. */
 function exchange ({ url }: Service, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let heard = ''
@@ -734,7 +729,7 @@ function exchange ({ url }: Service, text: string): Promise<string> {
   })
 }
 
-/** A server that only counts who comes. */
+/** A server that only counts connections. */
 async function listener (t: Test): Promise<{ url: string, connections: () => number }> {
   let connections = 0
   const server = net.createServer(socket => { connections++; socket.destroy() }).listen(0, '127.0.0.1')

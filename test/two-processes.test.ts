@@ -77,7 +77,7 @@ t.test('a block made at one process holds at the other', async t => {
   t.ok(await eventually(async () => await status(two, blocked) === 401))
 })
 
-t.test('the texts of a day are counted for both together', async t => {
+t.test('the SMS of a day are counted for both together', async t => {
   const answers = []
   for (let i = 0; i < 50; i++) answers.push(await request(i % 2 ? one : two, freshPhone()))
   const sent = [one, two].flatMap(at => at.output().filter(line => line.startsWith('SMS '))).length

@@ -21,15 +21,15 @@ import {
 import { scale } from './scale.js'
 import { conform, faultBed, json, KIB, MIB, pieces, send, unhandled, type FaultBed } from './uploads.js'
 
-/** Each run is made of its own seed; HARNESS_SEED names the first, and with HARNESS_RUNS=1 it is the only one. */
+/** Each run has its own seed. HARNESS_SEED names the first; with HARNESS_RUNS=1 it is the only one. */
 const FIRST_SEED = Number(process.env.HARNESS_SEED ?? 20_260_504)
 const RUNS = Number(process.env.HARNESS_RUNS ?? scale({ short: 120, long: 2000, real: 60 }))
-/** Independent services side by side; the fail points of a database that all share are for one. */
+/** Independent services side by side. On one shared database there is only one, because its fail points are for one. */
 const LANES = process.env.TEST_REAL ? 1 : 4
 const BATCH = 50
-/** What a client waits for an answer. */
+/** Milliseconds that a client waits for an answer. */
 const DEADLINE_MS = 10_000
-/** UPLOAD_MAX_SECONDS, the sweeper's margin, and one. */
+/** Seconds: UPLOAD_MAX_SECONDS, the sweeper's margin, and one. */
 const STALE_SECONDS = 661
 const SILENCE_MS = 1500
 
@@ -53,10 +53,10 @@ interface Run {
   key?: string
   fault?: Fault
   leave?: Leave
-  /** What became of it. */
+  /** The outcome. */
   statuses: number[]
   struck: boolean
-  /** What the store was asked about meanwhile. */
+  /** The keys that the store was asked about meanwhile. */
   keys: Set<string | undefined>
   offer?: { id: string, url: string, fields: Record<string, string> }
   item?: Acknowledged
@@ -66,7 +66,7 @@ interface Run {
 interface Lane { bed: FaultBed, service: Service, token: string, court: Awaited<ReturnType<typeof judge>> }
 
 t.test(
-  `${RUNS} uploads from seed ${FIRST_SEED} while the store, the database or the client fails: what was acknowledged is there, and nothing else`,
+  `${RUNS} uploads from seed ${FIRST_SEED} while the store, the database or the client fails: acknowledged items are there, and nothing else`,
   async t => {
     const lanes = await Promise.all(Array.from({ length: LANES }, (_, i) => openLane(t, i === 0 ? 'short' : 'long')))
     const seeds = Array.from({ length: RUNS }, (_, i) => FIRST_SEED + i)
@@ -102,7 +102,7 @@ t.test(
   }
 )
 
-t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
 
 async function openLane (t: Test, patience: 'short' | 'long'): Promise<Lane> {
   const bed = await faultBed(t)
@@ -145,7 +145,7 @@ function plan (seed: number, patience: 'short' | 'long'): Run {
   }
 }
 
-/** One request, or the few of a direct upload, with its fault; what is wrong with the answers. */
+/** Sends one request, or those of a direct upload, with its fault. Resolves with the faults of the answers. */
 async function attempt (lane: Lane, run: Run): Promise<string[]> {
   const over = new AbortController()
   lane.bed.s3.requests.length = 0
@@ -200,7 +200,7 @@ function bodyOf ({ seed, way, picture }: Run): Buffer[] {
   return way === 'chunks' ? pieces(body, picture.length > MIB ? 64 * KIB : 100) : [body]
 }
 
-/** Whether the store took the bytes; if it did but could not say so, that is for the service to find out. */
+/** Whether the store took the bytes. If it did but could not say so, the service has to find out. */
 async function posted ({ offer, picture }: Run): Promise<boolean> {
   const data = new FormData()
   for (const [name, value] of Object.entries(offer!.fields)) data.append(name, value)
@@ -226,7 +226,8 @@ async function uploaded ({ service, token }: Lane, { seed, picture }: Run): Prom
 }
 
 /**
- * Sends a request, and leaves it where it says so; status 0 when there is no answer. Rejects when none comes in time.
+ * Sends a request, and leaves where the run says so. The status is 0 without an answer. Rejects when no answer comes in
+ * time.
  */
 async function ask (
   lane: Lane,
@@ -295,8 +296,8 @@ async function leaveWith (
 }
 
 /**
- * After a batch, when all is well again: what was asked is asked again, everything comes to rest and is swept; then
- * nothing may be lost or left over.
+ * After a batch, without faults: repeats the requests, waits until all is at rest, and sweeps. Then nothing may be lost
+ * or left over.
  */
 async function settle (lane: Lane, batch: Run[]): Promise<string[]> {
   const { service: { app, clock }, court } = lane
@@ -331,14 +332,11 @@ async function settle (lane: Lane, batch: Run[]): Promise<string[]> {
   return problems
 }
 
-/** The same request again makes the same item, or the one that the first did not. */
+/** The same request again gives the same item, or makes it if the first did not. */
 async function again (lane: Lane, run: Run): Promise<string[]> {
   const before = run.item
   if (run.key !== undefined) {
-    const {
-      status,
-      body
-    } = await withDedicatedConnection(() =>
+    const { status, body } = await retryOn409(() =>
       send(lane.service, lane.token, bodyOf(run), { headers: { 'idempotency-key': run.key } }))
     if (status !== 201 || (before && body.id !== before.id)) {
       return [`${described(run)}: the same again was answered ${status} ${JSON.stringify(body)}, after ${before?.id}`]
@@ -346,10 +344,7 @@ async function again (lane: Lane, run: Run): Promise<string[]> {
     run.item = body
   }
   if (run.offer) {
-    const {
-      status,
-      body
-    } = await withDedicatedConnection(() =>
+    const { status, body } = await retryOn409(() =>
       lane.service.call('POST', `/library/uploads/${run.offer!.id}/complete`, { token: lane.token }))
     if (status !== 201 || body.id !== run.offer.id) {
       return [`${described(run)}: completed again, answered ${status} ${JSON.stringify(body)}`]
@@ -359,8 +354,8 @@ async function again (lane: Lane, run: Run): Promise<string[]> {
   return []
 }
 
-/** Until the first request, or its clean-up, is over. */
-async function withDedicatedConnection (request: () => Promise<Pick<Reply, 'status' | 'body'>>): Promise<Pick<Reply,
+/** Repeats a request until it is not 409: the first one, or its clean-up, is then over. */
+async function retryOn409 (request: () => Promise<Pick<Reply, 'status' | 'body'>>): Promise<Pick<Reply,
   | 'status'
   | 'body'>> {
   let answer: Pick<Reply, 'status' | 'body'>

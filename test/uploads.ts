@@ -1,6 +1,4 @@
-/**
- * What the tests of uploads share: requests byte by byte, and a service whose store and database can be made to fail.
- */
+/** Helpers for tests of uploads: requests byte by byte, and a service whose store and database can be made to fail. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
@@ -37,14 +35,15 @@ export const tooLarge = (limit: number): Answer => ({
 export const user = field('user_id', 'meera')
 export const picture = file(gif)
 
-/** Rejections in this process that nobody handled. */
+/** Unhandled rejections in this process. */
 export const unhandled: unknown[] = []
 process.on('unhandledRejection', reason => unhandled.push(reason))
 
 export const zeros = Buffer.alloc(256 * KIB)
 
 /**
- * The service in a process of its own, on these services; `peak` gives the most memory it ever held. It ends with `t`.
+ * Starts the service in a process of its own, on these services. `peak` resolves with the most memory it ever held. It
+ * ends with `t`.
  */
 export async function forkService (t: Test, services: Services, env: Record<string, string>): Promise<{
   url: string
@@ -71,21 +70,21 @@ export interface FaultBed {
   s3: Awaited<ReturnType<typeof s3Proxy>>
   s3Wire: Awaited<ReturnType<typeof tcpProxy>>
   mongo: Awaited<ReturnType<typeof mongoProxy>>
-  /** To the database itself. */
+  /** Connects to the database directly. */
   client: MongoClient
   appName: string
   throughProxies: Services
-  /** The services themselves. */
+  /** The services without proxies. */
   services: Services
   start: (options?: ServiceOptions) => Promise<Service>
   empty: Left
   left: () => Promise<Left>
-  /** What there is once nothing is in progress any more and every object has its item. */
+  /** Resolves once nothing is in progress and every object has its item. */
   settled: () => Promise<Left>
 }
 interface Left { objects: number, multipartUploads: number, uploads: number, library: number }
 
-/** A service whose store and database are behind proxies, and a way round them to see what is there. */
+/** A service with proxies before its store and database, and direct access to both. */
 export async function faultBed (t: Test): Promise<FaultBed> {
   const services = await startServices(t)
   const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
@@ -139,7 +138,7 @@ export async function faultBed (t: Test): Promise<FaultBed> {
   }
 }
 
-/** A 500 in the seed's sentence, with the request id and nothing internal. */
+/** Asserts a 500 with this sentence and the request id, and nothing internal. */
 export function failed (
   t: Test,
   { status, headers, body }: Pick<Reply, 'status' | 'headers' | 'body'>,
@@ -152,7 +151,7 @@ export function failed (
   })
 }
 
-/** What there is once nothing is in progress any more. */
+/** The remains; undefined while something is in progress. */
 export async function quiet (service: Service): Promise<Awaited<ReturnType<Service['remains']>> | undefined> {
   const remains = await service.remains()
   return remains.uploads === 0 &&
@@ -188,7 +187,7 @@ export function open (
     )
 }
 
-/** Resolves once the service has noticed. */
+/** Hangs up. Resolves once the service has noticed. */
 export async function hangUp ({ app }: Service, request: http.ClientRequest): Promise<void> {
   const connections = () => new Promise<number>((resolve, reject) =>
     app.server.getConnections((error, count) => error ? reject(error) : resolve(count)))
@@ -210,8 +209,8 @@ interface SendOptions {
 }
 
 /**
- * One request, byte by byte; in chunks unless a length is among its headers. Its answer is held against the OpenAPI
- * document.
+ * Sends one request byte by byte, in chunks unless a length is among its headers. Its answer is checked against the
+ * OpenAPI document.
  */
 export async function send (
   service: Pick<Service, 'url'> & Partial<Service>,

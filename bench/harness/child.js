@@ -1,9 +1,8 @@
 import { writeFileSync } from 'node:fs'
 
 /**
- * The child's end of harness/processes.js: tells the parent that it is `ready`, and then what this process has used
- * whenever it is asked; ends with its parent.
- * `facts` is what the parent may want to know besides, `work` what it may have done here.
+ * The child's end of harness/processes.js. Sends `ready` to the parent, then the usage of this process at each request.
+ * Ends with its parent. `facts` gives further figures for the parent, `work` does a task for it.
  */
 export function serveParent (ready, facts = () => ({}), work = undefined) {
   process.on('message', async message => {
@@ -18,8 +17,8 @@ export function serveParent (ready, facts = () => ({}), work = undefined) {
 let held = 0
 
 /**
- * From now on `held` is the most memory that was not garbage: looked at after a collection each time, so nothing else
- * should be measured meanwhile.
+ * From now on `held` is the most memory that was not garbage. It is read after a forced collection, so do not measure
+ * anything else meanwhile.
  */
 function watchHeld () {
   held = 0
@@ -46,8 +45,8 @@ function usage () {
 }
 
 /**
- * Of all memory that was ever resident, counts again from what is now (proc(5), clear_refs); elsewhere than on Linux
- * the peak may be that of the start.
+ * Resets the peak of resident memory to the present value (proc(5), clear_refs). On other systems than Linux the peak
+ * may be that of the start.
  */
 function forgetPeak () {
   globalThis.gc?.()

@@ -1,7 +1,4 @@
-/**
- * What the service and its contenders are started with: stores that are not measured, and no line in the log for what
- * goes well.
- */
+/** The environment of the service and its contenders: stores that are not measured, and a log of warnings only. */
 export const environment = ({ mongoUri, endpoint }) => ({
   NODE_ENV: 'test',
   LOG_LEVEL: 'warn',

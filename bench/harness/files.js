@@ -5,7 +5,7 @@ import sharp from 'sharp'
 const MIB = 1024 * 1024
 
 /**
- * Pictures of some 20 MB that nothing can compress, each whole and decodable, always the same: `{ name, type, size,
+ * Pictures of some 20 MB that nothing can compress. Each is whole, decodable and always the same: `{ name, type, size,
  * sha256, pieces }`.
  */
 export async function largePictures () {
@@ -18,7 +18,7 @@ export async function largePictures () {
 
 export const pngOf6Megabytes = async () => described({ name: 'PNG', type: 'image/png', pieces: await noisePng(1410) })
 
-/** A PNG of 1 GB: the structure is good, its image data is none. It lies in memory once, however often it is sent. */
+/** A PNG of 1 GB with a valid structure and invalid image data. It is in memory once, however often it is sent. */
 export function hugePng () {
   const header = pngChunk('IHDR', Buffer.from([0, 0, 0x13, 0x88, 0, 0, 0x13, 0x88, 8, 2, 0, 0, 0]))
   const data = pngChunk('IDAT', noise(MIB, 4))
@@ -31,9 +31,7 @@ export function hugePng () {
   return described({ name: 'PNG', type: 'image/png', pieces })
 }
 
-/**
- * A GIF of 500×500 and 60 frames as people make them: something that moves before something that does not, dithered.
- */
+/** A typical GIF of 500×500 and 60 frames, dithered: something moves before a background that does not. */
 export async function playfulGif () {
   const [width, height, frames] = [500, 500, 60]
   const pixels = Buffer.alloc(width * height * frames * 3)
@@ -55,7 +53,7 @@ export async function playfulGif () {
     .toBuffer()
 }
 
-/** A JPEG of 1600×1200 with something of everything: flat, smooth and noisy. */
+/** A JPEG of 1600×1200 with flat, smooth and noisy areas. */
 export async function photo () {
   const [width, height] = [1600, 1200]
   const grain = noise(width * height, 5)
@@ -83,9 +81,8 @@ const noisePicture = (side, seed) => sharp(noise(side * side * 3, seed), {
 })
 
 /**
- * Frames of 500×500 in 128 colours, a quarter of a megabyte each. The LZW code of so many colours is a byte wide and
- * stays so when the table is cleared
- * before it has doubled (GIF89a, appendix F): then a pixel is a byte.
+ * Frames of 500×500 in 128 colours, a quarter of a megabyte each. With 128 colours an LZW code is a byte wide. It stays
+ * so when the table is cleared before it has doubled (GIF89a, appendix F). Then a pixel is a byte.
  */
 function noiseGif (frames) {
   const screen = [0xf4, 1, 0xf4, 1, 0xe6, 0, 0]

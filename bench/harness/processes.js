@@ -2,7 +2,9 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-/** What is measured has a core of its own; this process, which makes the load, shares the other with the stores. */
+/**
+ * The measured process has a core of its own. This process makes the load, and shares the other core with the stores.
+ */
 const MEASURED_CORE = '0'
 const OTHER_CORE = '1'
 
@@ -25,12 +27,11 @@ function pinSelf () {
 }
 
 /**
- * Starts bench/servers/`program`, which serves its parent as harness/child.js says. Resolves with what it says of
- * itself when it is ready.
+ * Starts bench/servers/`program`, which serves its parent by harness/child.js. Resolves with its first message when it
+ * is ready.
  * `usage` gives its CPU seconds since its start, its resident memory and the peak of that, in bytes; `live` is what
- * JavaScript holds, garbage included.
- * `reset` gives them after a collection, and the peak begins anew. After `watch`, `held` is the most that was live and
- * no garbage. `make` is for servers/pictures.js.
+ * JavaScript holds, garbage included. `reset` gives them after a collection, and starts the peak anew. After `watch`,
+ * `held` is the most live memory without garbage. `make` is for servers/pictures.js.
  */
 export async function start (program, { env = {}, measured = false } = {}) {
   const script = fileURLToPath(new URL(`../servers/${program}`, import.meta.url))
@@ -65,7 +66,7 @@ export async function start (program, { env = {}, measured = false } = {}) {
   }
 }
 
-/** Ends whatever still runs. */
+/** Ends all processes that still run. */
 export async function stopAll () {
   await Promise.all([...running].map(async child => {
     const gone = once(child, 'exit')

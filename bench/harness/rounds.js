@@ -1,6 +1,6 @@
 /**
- * The same work by each way in turn, A B A B …, so that what else the machine does falls on all alike. Resolves with
- * what `measure` gave, in a list for each way.
+ * Does the same work by each way in turn, A B A B …, so that other load of the machine affects all alike. Resolves with
+ * the results of `measure`, one list for each way.
  */
 export async function interleaved (rounds, ways, measure) {
   const results = ways.map(() => [])
@@ -16,10 +16,10 @@ export function median (numbers) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-/** The median over rounds of A's figure by B's of the same round. */
+/** The median over rounds of A's figure divided by B's of the same round. */
 export const ratio = (ours, theirs) => median(ours.map((value, i) => value / theirs[i]))
 
-/** A table in Markdown, on stdout. */
+/** Prints a table in Markdown on stdout. */
 export function printTable (title, columns, rows) {
   const line = cells => `| ${cells.join(' | ')} |`
   console.log(
@@ -36,7 +36,7 @@ export function printTable (title, columns, rows) {
   )
 }
 
-/** A goal of the project and how far it is met, on stdout. */
+/** Prints a goal of the project, and whether it is met, on stdout. */
 export function printGoal (met, sentence) {
   console.log(`${met ? 'met   ' : 'MISSED'}  ${sentence}`)
 }

@@ -1,4 +1,4 @@
-/** Express 5 and multer as most tutorials have it: the file into memory, then one PutObject. */
+/** Express 5 and multer as in most tutorials: the file goes into memory, then into one PutObject. */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'

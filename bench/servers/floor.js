@@ -1,4 +1,4 @@
-/** The least that an upload can cost in JavaScript: the form is parsed, its file hashed, and nothing kept. */
+/** The lowest cost of an upload in JavaScript: the form is parsed, its file hashed, and nothing kept. */
 import { createHash } from 'node:crypto'
 import { formServer } from './form-server.js'
 

@@ -4,8 +4,7 @@ import { serveParent } from '../harness/child.js'
 import { listen } from '../harness/listen.js'
 
 /**
- * A bare server that gives the file of each form to `store` as a stream, with its content type, and answers when that
- * is done.
+ * A minimal server that gives the file of each form to `store`, as a stream with its content type, and then answers.
  */
 export async function formServer (store) {
   const server = createServer((request, response) => {

@@ -1,4 +1,4 @@
-/** `Upload` of @aws-sdk/lib-storage as it comes, behind the same parser as the floor. */
+/** `Upload` of @aws-sdk/lib-storage with its defaults, behind the same parser as the floor. */
 import { randomUUID } from 'node:crypto'
 import { S3Client } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'

@@ -1,6 +1,6 @@
 /**
- * The commands of a login that the service sends, with documents like its own, and nothing else: what is beyond this is
- * the service's own work.
+ * The commands of a login that the service sends, with similar documents, and nothing else. Any cost beyond this is the
+ * service's own work.
  */
 import { createServer } from 'node:http'
 import { MongoClient } from 'mongodb'

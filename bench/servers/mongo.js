@@ -1,4 +1,4 @@
-/** The embedded stand-in for MongoDB in a process of its own, on data that ends with it. */
+/** The embedded stand-in for MongoDB in a process of its own. Its data is removed when it ends. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,7 +1,4 @@
-/**
- * The list of the library as one writes it without a framework: node:http, the driver, and a hand-written check of the
- * token.
- */
+/** The list of the library without a framework: node:http, the driver, and a hand-written check of the token. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { createServer } from 'node:http'
 import { MongoClient } from 'mongodb'

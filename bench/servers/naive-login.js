@@ -1,6 +1,6 @@
 /**
- * The least that a login can ask of a database, without a framework: one upsert for a code that is requested, one read
- * for one that is typed.
+ * The smallest number of database commands for a login, without a framework: one upsert for a requested code, one read
+ * for a typed one.
  */
 import { createServer } from 'node:http'
 import { MongoClient } from 'mongodb'

@@ -1,4 +1,4 @@
-/** Makes renditions by several ways, each alone on its core, and says what a rendition took. */
+/** Makes renditions in several ways, each alone on its core, and reports the CPU time of each. */
 import { execFileSync } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import sharp from 'sharp'
@@ -17,7 +17,7 @@ const WAYS = {
   decode: async bytes => { await resized(bytes).raw().toBuffer() }
 }
 
-/** What is to be made, and by which way; the parent waits for one before it asks for the next. */
+/** Makes one rendition in one way. The parent waits for it before it asks for the next. */
 async function make ({ way, path }) {
   if (way === 'gifsicle') return byGifsicle(path)
   const bytes = await readFile(path)
@@ -27,7 +27,7 @@ async function make ({ way, path }) {
   return { milliseconds: (user + system) / 1000, ...await described(made) }
 }
 
-/** In a shell of its own, whose `times` has the CPU time of what it ran on its second line (POSIX). */
+/** Runs in a shell of its own. The second line of `times` is the CPU time of the shell's children (POSIX). */
 async function byGifsicle (path) {
   const result = `${path}.64.gif`
   const times = execFileSync('sh', ['-c', 'gifsicle --resize-fit 64x64 -O2 "$1" -o "$2"; times', 'sh', path, result], {

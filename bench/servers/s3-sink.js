@@ -1,14 +1,14 @@
 /**
- * Just enough of S3 to be written to, and to be read by whoever has just written; bytes are counted, and kept for no
- * longer than their object is of use.
+ * The part of S3 that is needed to write an object and to read it back at once. Bytes are counted, and kept only as
+ * long as their object is of use.
  */
 import { createServer } from 'node:http'
 import { listen } from '../harness/listen.js'
 import { serveParent } from '../harness/child.js'
 
 /**
- * KEEP=on keeps the objects, each with its parts in order, until there are so many; else every byte is dropped, so that
- * the store's own cost is nobody's.
+ * KEEP=on keeps this many objects, each with its parts in order. Otherwise every byte is dropped, so that the store
+ * costs as little as possible.
  */
 const MAX_KEPT = 8
 const objects = process.env.KEEP === 'on' ? new Map() : undefined

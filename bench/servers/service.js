@@ -1,5 +1,5 @@
 /**
- * The service itself, from dist/, set up by the environment; IMAGES=off leaves the pictures undecoded. Somebody is
+ * The service itself, from dist/, configured by the environment. IMAGES=off leaves pictures undecoded. One user is
  * signed in.
  */
 import { buildApp } from '../../dist/app.js'

@@ -1,4 +1,4 @@
-/** A gateway for SMS that takes every one. */
+/** An SMS gateway that accepts every message. */
 import { createServer } from 'node:http'
 import { serveParent } from '../harness/child.js'
 import { listen } from '../harness/listen.js'

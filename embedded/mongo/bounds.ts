@@ -13,13 +13,10 @@ interface Bound { bytes: Buffer, after: boolean }
 
 interface Interval { lower: Bound, upper: Bound, point: boolean }
 
-/**
- * The encoded values a condition may hold for; `exact` when it holds for all of them, so that documents need not be
- * looked at.
- */
+/** The encoded values that can satisfy a condition. `exact`: all of them do, so documents need not be read. */
 interface Intervals { list: Interval[], exact: boolean }
 
-/** What of an index a conjunction of conditions leads to. */
+/** The part of an index that a conjunction of conditions needs. */
 export interface IndexBounds {
   ranges: KeyRange[]
   /** The number of leading fields fixed to points, and whether the next one is bounded. */
@@ -39,7 +36,7 @@ const after = (bytes: Buffer): Bound => ({ bytes, after: true })
 const boundBytes = ({ bytes, after }: Bound): Buffer => after ? successor(bytes) : bytes
 const compareBounds = (a: Bound, b: Bound): number => Buffer.compare(boundBytes(a), boundBytes(b))
 
-/** The first bytes after everything that begins with these: what follows in an inverted component may well be 0xFF. */
+/** The first bytes after everything that begins with these. In an inverted component the next byte may be 0xFF. */
 function successor (bytes: Buffer): Buffer {
   const length = bytes.findLastIndex(byte => byte !== 0xff) + 1
   if (length === 0) return Buffer.of(0xff)
@@ -48,7 +45,7 @@ function successor (bytes: Buffer): Buffer {
   return next
 }
 
-/** The ranges of an index in which every document is found that satisfies all the conditions. */
+/** The ranges of an index that hold every document that satisfies all the conditions. */
 export function indexBounds (index: Index, conditions: Filter[]): IndexBounds {
   let prefixes: Buffer[] = [Buffer.alloc(0)]
   const used = new Set<Filter>()
@@ -115,8 +112,8 @@ const reversed = ({ lower, upper, point }: Interval): Interval => ({
 const flipped = ({ bytes, after }: Bound): Bound => ({ bytes: invert(bytes), after: !after })
 
 /**
- * All conditions on a field taken together; where it holds arrays only one of them, as different members may satisfy
- * each.
+ * All conditions on a field together. On a field that holds arrays only one is used, because different members may
+ * satisfy each.
  */
 function fieldIntervals (conditions: Filter[], path: string, multikey: boolean, used: Set<Filter>):
   | Intervals
@@ -193,7 +190,9 @@ function union (intervals: Interval[]): Interval[] {
     .sort((a, b) => compareBounds(a.lower, b.lower))
 }
 
-/** Whole type brackets, which types may share; of arrays the members are indexed, so they may be anywhere. */
+/**
+ * Whole type brackets, which types may share. Undefined for arrays: their members are indexed, so they may be anywhere.
+ */
 function ofTypes (codes: Set<number>): Intervals | undefined {
   if (codes.has(ARRAY_TYPE)) return undefined
   const brackets = [...new Set([...codes].map(canonicalType))].sort((a, b) => a - b)

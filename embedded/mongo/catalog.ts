@@ -21,9 +21,9 @@ export interface Index {
   sparse: boolean
   partial: Filter | undefined
   expireAfterSeconds: number | undefined
-  /** Which fields ever led through an array. */
+  /** For each field, whether it ever led through an array. */
   multikey: boolean[]
-  /** Whether a key was ever cut off or rounded, so that its order is not to be relied on. */
+  /** Whether a key was ever cut off or rounded. Then the order of keys is not reliable. */
   inexact: boolean
 }
 
@@ -40,7 +40,7 @@ export interface Collection {
 
 export const namespaceOf = ({ database, name }: Collection): string => `${database}.${name}`
 
-/** The collections and indexes there are, kept in memory and written along with the transaction that changes them. */
+/** The collections and indexes, kept in memory and written in the transaction that changes them. */
 export class Catalog {
   readonly #storage: Storage
   #collections = new Map<string, Collection>()
@@ -53,8 +53,8 @@ export class Catalog {
   }
 
   /**
-   * Runs a command's work as one transaction, the catalogue included: all of it is on disk on return, or none after a
-   * throw.
+   * Runs a command's work as one transaction, the catalogue included. On return all of it is on disk; after a throw
+   * nothing is.
    */
   transaction<T> (work: () => T): T {
     try {

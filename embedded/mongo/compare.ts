@@ -2,7 +2,7 @@ import { Binary, BSONRegExp, ObjectId, Timestamp } from 'bson'
 import { compareNumbers } from './numbers.js'
 import { isDoc, isNumeric, Opaque, typeNumber, type Doc, type Value } from './values.js'
 
-/** Where each BSON type byte stands in the order of types (MongoDB manual, "Comparison/Sort Order"). */
+/** The place of each BSON type byte in the order of types (MongoDB manual, "Comparison/Sort Order"). */
 const canonical = new Map<number, number>([
   [255, 0],
   [6, 5],
@@ -56,7 +56,7 @@ function compareScalars (a: Value, b: Value): number {
   return Buffer.compare(opaqueBytes(a), opaqueBytes(b))
 }
 
-/** Bytes that order dates beyond JavaScript's range with those within, and code by its text. */
+/** Bytes that sort like the values: dates, also beyond JavaScript's range, and code by its text. */
 export function opaqueBytes (value: Value): Uint8Array {
   if (value instanceof Opaque && value.type === 9) return dateBytes(Buffer.from(value.bytes).readBigInt64LE())
   if (value instanceof Date) return dateBytes(BigInt(value.getTime()))

@@ -11,8 +11,8 @@ import { isDoc, isNumeric, toDoc, toNumber, type Doc, type Value } from './value
 import { encodeReply, MalformedMessage, parseMessage, readMessages, type Message } from './wire.js'
 
 /**
- * Serves one client until it leaves. Its commands run one after the other; bytes that are not the protocol,
- * and a connection that breaks, end this client's service only.
+ * Serves one client until it leaves. Its commands run one after the other. Malformed bytes or a broken connection end
+ * the service of this client only.
  */
 export async function serve (socket: Socket, connectionId: number, services: Services): Promise<void> {
   const closed = new AbortController()
@@ -33,7 +33,7 @@ export async function serve (socket: Socket, connectionId: number, services: Ser
   }
 }
 
-/** A request that can be answered with its error only. */
+/** A request whose only answer is its error. */
 type Unanswerable = Omit<Message, 'body'> & { error: Doc }
 
 interface Client { connectionId: number, appName: string | undefined, services: Services, signal: AbortSignal }
@@ -54,7 +54,7 @@ async function answer (bytes: Buffer, client: Client): Promise<Buffer | 'close' 
   return message.expectsReply ? encodeReply(message, reply) : undefined
 }
 
-/** Holds a command up for as long as its fail point says, or until its `maxTimeMS` is over. */
+/** Delays a command as its fail point says, or until its `maxTimeMS` is over. */
 async function block (command: Doc, failure: Failure, signal: AbortSignal): Promise<void> {
   const maxTime = command.get('maxTimeMS')
   const limit = isNumeric(maxTime) && toNumber(maxTime) > 0 ? toNumber(maxTime) : Infinity
@@ -62,7 +62,7 @@ async function block (command: Doc, failure: Failure, signal: AbortSignal): Prom
   if (limit < failure.blockMs) failure.error = new CommandError(50, 'operation exceeded time limit')
 }
 
-/** A message that is well-formed but too deeply nested gets an error for an answer. */
+/** A well-formed message that is too deeply nested is answered with an error. */
 function parse (bytes: Buffer): Message | Unanswerable {
   try {
     return parseMessage(bytes)

@@ -3,7 +3,7 @@ import { timeLeft, within } from './deadline.js'
 import { CommandError } from './errors.js'
 import { RawDocument, type Plain } from './values.js'
 
-/** As in MongoDB: a cursor nobody asked for ten minutes is closed. */
+/** MongoDB's own limit: a cursor that was not used for ten minutes is closed. */
 const IDLE_MS = 10 * 60 * 1000
 const FIRST_BATCH = 101
 const MAX_BATCH_BYTES = 16 * 1024 * 1024
@@ -14,7 +14,7 @@ interface Cursor {
   pending: Buffer | undefined
   usedAt: number
   session: string | undefined
-  /** What its batches together may still take of the `maxTimeMS` it was opened with. */
+  /** The rest of the `maxTimeMS` it was opened with, for all further batches together. */
   timeLeft: number | undefined
 }
 

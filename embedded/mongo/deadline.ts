@@ -5,10 +5,10 @@ import { isNumeric, type Value } from './values.js'
 
 const MAX_MS = 2 ** 31 - 1
 
-/** When the command that runs now has to be done. Commands run one at a time and to their end, so there is one. */
+/** The deadline of the running command. There is only one, because commands run one at a time and to their end. */
 let deadline = Infinity
 
-/** The milliseconds of a `maxTimeMS`; undefined for none. Throws CommandError 2 for what is no time. */
+/** The milliseconds of a `maxTimeMS`; undefined for none. Throws CommandError 2 when it is no time. */
 export function maxTimeOf (value: Value | undefined): number | undefined {
   if (value === undefined || value === null) return undefined
   const time = isNumeric(value) ? toSafeInteger(value) : undefined
@@ -17,7 +17,7 @@ export function maxTimeOf (value: Value | undefined): number | undefined {
   return time === 0 ? undefined : time
 }
 
-/** Runs `work`, within which `checkDeadline` throws once so many milliseconds have passed. */
+/** Runs `work`. In it `checkDeadline` throws once this many milliseconds have passed. */
 export function within<T> (milliseconds: number | undefined, work: () => T): T {
   const outer = deadline
   deadline = Math.min(outer, milliseconds === undefined ? Infinity : performance.now() + milliseconds)
@@ -33,6 +33,6 @@ export function checkDeadline (): void {
   if (deadline !== Infinity && performance.now() > deadline) throw new CommandError(50, 'operation exceeded time limit')
 }
 
-/** What is left of the command's `maxTimeMS`; undefined when it has none. */
+/** The rest of the command's `maxTimeMS`; undefined when it has none. */
 export const timeLeft = (): number | undefined =>
   deadline === Infinity ? undefined : Math.max(0, deadline - performance.now())

@@ -6,7 +6,7 @@ import { Opaque, UNDEFINED, type Doc, type Value } from './values.js'
 const MAX_DEPTH = 200
 const MAX_DATE = 8_640_000_000_000_000n
 
-/** Bytes that are not BSON: whoever sent them cannot be talked to any longer. */
+/** The bytes are not BSON: the connection cannot go on. */
 export class MalformedBson extends Error {}
 
 /**

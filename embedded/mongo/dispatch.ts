@@ -10,8 +10,8 @@ import { retryableWriteOf } from './sessions.js'
 import { isDoc, toDoc, type Doc, type Value } from './values.js'
 
 /**
- * Runs one command and answers with MongoDB's document for it, an error included; never throws.
- * A command that writes is one transaction: on return all it did is on disk, or nothing of it is there.
+ * Runs one command and returns MongoDB's document for it, an error included. Never throws.
+ * A command that writes is one transaction: on return all of it is on disk, or nothing.
  */
 export function dispatch (request: Request, services: Services, failure: Failure | undefined): Doc {
   try {
@@ -67,7 +67,7 @@ const readConcerns = new Set<Value | undefined>([undefined, 'local', 'available'
 
 /**
  * On a set of one that acknowledges what is on disk, all levels but `snapshot` are the same. Throws CommandError 72 for
- * that one, 2 for one there is not.
+ * `snapshot`, 2 for an unknown level.
  */
 function checkReadConcern (name: string, concern: Value | undefined): void {
   const level = isDoc(concern) ? concern.get('level') : undefined
@@ -95,7 +95,7 @@ function errorReply (error: unknown): Doc {
   return reply
 }
 
-/** Adds what every reply of a replica set member carries; `ok` is a double. */
+/** Adds the fields of every reply of a replica set member; `ok` is a double. */
 function finished (reply: Doc, ok: number, { now }: Services): Doc {
   const time = new Timestamp({ t: Math.floor(now().getTime() / 1000), i: 1 })
   reply.set('ok', ok)

@@ -83,7 +83,7 @@ class Writer {
     this.#write(1, at => this.#buffer.writeUInt8(byte, at))
   }
 
-  /** Reserving may move the buffer, so it comes before the buffer is looked at. */
+  /** Reserving may move the buffer, so it comes before any access to the buffer. */
   #write (length: number, write: (at: number) => void): void {
     write(this.#reserve(length))
   }

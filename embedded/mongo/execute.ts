@@ -7,14 +7,14 @@ import type { Records, StoredRecord } from './records.js'
 import { sortDocs, type SortField } from './sort.js'
 import { countKeys, readKeys, recordOf, type Storage } from './storage.js'
 
-/** What a query looked at, for `explain`. */
+/** The keys and documents that a query examined, for `explain`. */
 export interface Examined { keys: number, docs: number }
 
 export interface Found extends StoredRecord { details: MatchDetails }
 
 export interface Source { storage: Storage, records: Records, collection: Collection }
 
-/** The documents a plan finds that satisfy the filter, in the order asked for, each once. */
+/** The documents of a plan that satisfy the filter, in the requested order, each once. */
 export function run (
   source: Source,
   plan: Plan,
@@ -42,7 +42,7 @@ function * matching (
   }
 }
 
-/** Record numbers in the order of the plan; one that several keys lead to is named once. */
+/** Record numbers in the order of the plan. One that several keys lead to comes once. */
 function * scan (storage: Storage, plan: Plan, examined: Examined): Generator<number> {
   const seen = plan.branches.length > 0 || plan.index?.multikey.includes(true) === true ? new Set<number>() : undefined
   for (const record of candidates(storage, plan, examined)) {
@@ -63,7 +63,7 @@ function * candidates (storage: Storage, plan: Plan, examined: Examined): Genera
   }
 }
 
-/** How many documents satisfy the filter, at most `limit`; from the index alone where its keys say so. */
+/** How many documents satisfy the filter, at most `limit`. Where the keys decide, no document is read. */
 export function count (source: Source, plan: Plan, filter: Filter, limit: number, examined: Examined): number {
   if (filter.kind === 'and' && filter.children.length === 0) return source.collection.count
   if (plan.index !== undefined && plan.exact) {

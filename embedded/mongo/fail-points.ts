@@ -7,7 +7,7 @@ const retryable = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13
 
 const writes = new Set(['insert', 'update', 'delete', 'findAndModify', 'findandmodify'])
 
-/** What an active fail point does to a command. */
+/** The effect of an active fail point on a command. */
 export interface Failure {
   blockMs: number
   /** `before` the command ran, or after it is done and its answer was made. */
@@ -45,7 +45,7 @@ export class FailPoints {
   }
 
   /**
-   * What is to happen to a command now, if anything; counts as one of its times. Only retryable writes are labelled so.
+   * Returns the failure for this command, if any, and counts one use. Only retryable writes get the label for retries.
    * `pending` tells how many statements of a retryable write were not done before: `onPrimaryTransactionalWrite` counts
    * those.
    */
@@ -132,10 +132,7 @@ const failing = (code: number, labels: Value[]): CommandError =>
     labels.length > 0 ? new Map([['errorLabels', labels]]) : new Map()
   )
 
-/**
- * A retryable write whose answer is lost: after it was done, or, with `failBeforeCommitExceptionCode`, with nothing
- * done.
- */
+/** A retryable write whose answer is lost after the write; with `failBeforeCommitExceptionCode` nothing is written. */
 function lostWrite (data: Doc): Failure {
   const code = data.get('failBeforeCommitExceptionCode')
   return {

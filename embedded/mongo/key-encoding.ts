@@ -9,12 +9,12 @@ const MAX_KEY_BYTES = 1900
 /** Type marks are spaced bracket numbers, so no byte 0xFF and no byte 0x00 begins a component. */
 const mark = (bracket: number): number => 1 + 2 * bracket
 
-/** An encoded key. `exact` is false when it was cut off or rounded: equal bytes then only may mean equal values. */
+/** An encoded key. `exact` is false when it was cut off or rounded: equal bytes then need not mean equal values. */
 export interface EncodedKey { bytes: Buffer, exact: boolean }
 
 /**
- * Encodes values so that the bytes order as MongoDB orders the values; a descending component has its bytes inverted.
- * Every component ends itself, so a shorter key is never mistaken for the beginning of another value.
+ * Encodes values so that the bytes sort as MongoDB sorts the values. A descending component has its bytes inverted.
+ * Every component has its own end, so a shorter key is never taken for the beginning of another value.
  */
 export function encodeKey (values: Value[], descending: boolean[]): EncodedKey {
   const parts: Buffer[] = []

@@ -38,7 +38,7 @@ function range (operator: '$lt' | '$lte' | '$gt' | '$gte', accepts: (order: numb
   }
 }
 
-/** A missing field is as good as null, and lies between MinKey and MaxKey. */
+/** A missing field counts as null, and lies between MinKey and MaxKey. */
 function acceptsMissing (operand: Value, accepts: (order: number) => boolean): boolean {
   if (operand === null) return accepts(0)
   return operand instanceof MinKey ? accepts(1) : operand instanceof MaxKey && accepts(-1)
@@ -90,7 +90,7 @@ function regexLeaf (path: string, operand: Value, options?: Value): Leaf {
   return leaf(path, '$regex', regex, regexTest(regex))
 }
 
-/** The type bytes that the operand of `$type` stands for. Throws as MongoDB does for what stands for none. */
+/** The type bytes that the operand of `$type` stands for. Throws MongoDB's error for an unknown type. */
 export function typeCodes (operand: Value): Set<number> {
   const codes = new Set<number>()
   for (const item of Array.isArray(operand) ? operand : [operand]) {
@@ -181,7 +181,7 @@ function bitMask (name: string, operand: Value): bigint {
   return mask
 }
 
-/** The field operators that need nothing but their operand. */
+/** The field operators that need only their operand. */
 export const operators = {
   $eq: eqTest,
   $lt: range('$lt', order => order < 0),

@@ -4,7 +4,7 @@ import type { Value, Doc } from './values.js'
 export type LeafOperator = '$eq' | '$lt' | '$lte' | '$gt' | '$gte' | '$in' | '$regex' | '$exists' | '$type' | '$mod' | '$size' |
   '$elemMatch' | '$bits'
 
-/** A test of what one path leads to. */
+/** A test of the values at one path. */
 export interface Leaf {
   kind: 'leaf'
   path: string

@@ -6,10 +6,9 @@ export const isIndexName = (name: string): boolean => /^(?:0|[1-9]\d*)$/.test(na
 type Visit = (value: Value | undefined, arrayIndex: number | undefined) => boolean
 
 /**
- * Walks a dotted path as queries do: through array members implicitly, and by index where a part is a number.
- * With `expand`, an array at the end is visited member by member, then as a whole; one that an index led to only as a
- * whole.
- * `arrayIndex` is the position in the outermost array passed, which the positional operator `$` refers to.
+ * Walks a dotted path as queries do: through array members implicitly, and by index where a part is a number. With
+ * `expand`, an array at the end is visited member by member, then as a whole; an array reached by an index only as a
+ * whole. `arrayIndex` is the position in the outermost array passed, which the positional operator `$` refers to.
  */
 export function visitPath (
   value: Value | undefined,

@@ -8,8 +8,8 @@ import { countKeys, prefixRange, uint32, type KeyRange, type Storage } from './s
 import { isDoc, type Value } from './values.js'
 
 /**
- * How a query will find its documents. The filter is applied to each of them again, so ranges may be too wide, never
- * too narrow.
+ * How a query finds its documents. The filter is applied to each of them again, so ranges may be too wide, never too
+ * narrow.
  */
 export interface Plan {
   /** Undefined for a scan of the collection. */
@@ -26,14 +26,14 @@ export interface Plan {
 
 interface Candidate extends Plan { index: Index, score: number, bounded: boolean, complete: boolean }
 
-/** `$or` is multiplied out as far as this many branches. */
+/** `$or` is expanded up to this many branches. */
 const MAX_BRANCHES = 64
 /** A filter that leaves fewer keys than this is worth a sort in memory rather than a scan in order. */
 const FEW_KEYS = 1000
 
 /**
- * Chooses a plan: an index in which all that is found is asked for, in that order; the index that leaves the fewest
- * keys; or one that has the order asked for when the rest is not selective.
+ * Chooses a plan: an index that finds only wanted documents, in the wanted order; else the index that leaves the fewest
+ * keys; or one with the wanted order when the rest is not selective.
  * Throws BadValue for a hint that names no index.
  */
 export function plan (storage: Storage, collection: Collection, filter: Filter, sort: SortField[], hint?: Value): Plan {
@@ -77,7 +77,7 @@ function hintedIndex (collection: Collection, hint: Value): Index | 'natural' | 
 
 export const sameKeys = (a: Value, b: Value | undefined): boolean => b !== undefined && equalValues(a, b)
 
-/** The filter as alternatives of conjunctions; an `$or` that would make too many stays a condition of its own. */
+/** The filter as alternatives of conjunctions. An `$or` that would make too many stays one condition. */
 function disjuncts (filter: Filter): Filter[][] {
   if (filter.kind === 'or' && filter.children.length > 0) {
     const branches = filter.children.flatMap(disjuncts)
@@ -115,7 +115,7 @@ function implies (conditions: Filter[], needed: Filter): boolean {
 
 function leafImplies (given: Leaf, needed: Leaf): boolean {
   if (needed.operator === '$exists') return !given.test(undefined)
-  // MongoDB looks no closer either
+  // MongoDB compares no further either
   if (needed.operator === '$type') return given.operator === '$type' && equalValues(given.operand, needed.operand)
   if (given.operator === '$eq') return needed.test(given.operand)
   if (given.operator === '$in' && Array.isArray(given.operand)) return given.operand.every(value => needed.test(value))
@@ -145,8 +145,8 @@ function candidate (index: Index, branches: Filter[][], sort: SortField[]): Cand
 }
 
 /**
- * Whether an index, read forwards or backwards, has the order asked for: fields fixed to one value do not count.
- * One that holds arrays may be fixed too, as a document has each key once; it is no order by that field.
+ * Whether an index, read forwards or backwards, has the wanted order. Fields fixed to one value do not count. A field
+ * that holds arrays may be fixed too, because a document has each key once, but it gives no order.
  */
 function order (index: Index, bounds: IndexBounds[], sort: SortField[]): { sorted: boolean, reverse: boolean } {
   if (sort.length === 0) return { sorted: true, reverse: false }

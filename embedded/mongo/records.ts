@@ -18,7 +18,7 @@ export interface StoredRecord { record: number, raw: Buffer, doc: Doc }
 
 interface Entry { key: Buffer, values: Value[], exact: boolean }
 
-/** Documents of a collection and the index entries that belong to them; every change keeps the two in step. */
+/** Documents of a collection and their index entries. Every change keeps both in step. */
 export class Records {
   readonly #storage: Storage
   readonly #catalog: Catalog
@@ -78,7 +78,7 @@ export class Records {
     this.#catalog.changed(collection)
   }
 
-  /** Files every document of the collection under a new index. Throws CommandError 11000 over duplicates. */
+  /** Adds every document of the collection to a new index. Throws CommandError 11000 for duplicates. */
   buildIndex (collection: Collection, index: Index): void {
     for (const key of readKeys(this.#storage.documents, prefixRange(uint32(collection.id)), false)) {
       checkDeadline()
@@ -122,7 +122,7 @@ export class Records {
     }
   }
 
-  /** Compares in full what an inexact key only suggests. */
+  /** Compares the whole values when inexact keys are equal. */
   #reallyEqual (collection: Collection, index: Index, record: number, entry: Entry): boolean {
     const other = this.read(collection, record)
     if (other === undefined) return false

@@ -8,12 +8,12 @@ import { isDoc, type Doc, type Value } from './values.js'
 /** MongoDB's `localLogicalSessionTimeoutMinutes`. */
 const TIMEOUT_MS = 30 * 60 * 1000
 
-/** Which statement of which retryable write a command carries. */
+/** The retryable write that a command belongs to. */
 export interface RetryableWrite { session: string, txnNumber: bigint }
 
 /**
- * What retryable writes did, kept beside the data and written in the same transaction: a statement that is sent again
- * under the same `txnNumber` is not run but answered as before, also after a restart.
+ * The results of retryable writes, kept beside the data and written in the same transaction. A statement that is sent
+ * again under the same `txnNumber` does not run. It gets the earlier answer, also after a restart.
  */
 export class Sessions {
   readonly #storage: Storage
@@ -93,7 +93,7 @@ export function retryableWriteOf (command: Doc): RetryableWrite | undefined {
   return { session, txnNumber }
 }
 
-/** How many statements of a retryable write are still to be done; those sent again are not. */
+/** How many statements of a retryable write are still to be done. Repeated ones do not count. */
 export function pendingStatements (command: Doc, sessions: Sessions): number {
   try {
     const write = retryableWriteOf(command)

@@ -7,7 +7,7 @@ import { isDoc, isNumeric, toNumber, UNDEFINED, type Doc, type Value } from './v
 /** One field of a sort specification. */
 export interface SortField { path: string, parts: string[], descending: boolean }
 
-/** Parses `{ field: 1 | -1 }`. Throws BadValue for anything else; `$natural` is the caller's matter. */
+/** Parses `{ field: 1 | -1 }`. Throws BadValue for anything else; the caller handles `$natural`. */
 export function parseSort (spec: Doc): SortField[] {
   return [...spec].map(([path, direction]) => {
     if (path === '') throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
@@ -29,7 +29,7 @@ export function parseSort (spec: Doc): SortField[] {
   })
 }
 
-/** What a document is sorted by: of an array its least member ascending, its greatest descending; missing as null. */
+/** The sort key of a document: of an array its least member ascending, its greatest descending; null when missing. */
 function sortKey (value: Value, { parts, descending }: SortField): Value {
   let best: Value | undefined
   const offer = (candidate: Value) => {

@@ -13,10 +13,7 @@ import type { Update } from './update/parse.js'
 import { idFirst, upsertDocument } from './update/upsert.js'
 import { isDoc, typeName, type Doc, type Value } from './values.js'
 
-/**
- * Inserts one document, with an `_id` in the first place. Throws CommandError 53 for an `_id` of a type that none may
- * have.
- */
+/** Inserts one document, with `_id` as its first field. Throws CommandError 53 for an `_id` of a forbidden type. */
 export function insertDocument (records: Records, collection: Collection, doc: Doc, now: Date): void {
   const prepared = idFirst(doc)
   checkId(prepared.get('_id'))
@@ -40,7 +37,7 @@ function checkId (id: Value | undefined): void {
   }
 }
 
-/** What an update statement did. */
+/** The result of an update statement. */
 export interface Updated {
   matched: number
   modified: number
@@ -73,7 +70,7 @@ export function updateMatching (
   return result
 }
 
-/** The records are found before the first is changed, so that none is met again in its new place. */
+/** All records are found before the first is changed, so that none is met again in its new place. */
 function recordNumbers (source: Source, query: Query, multi: boolean): number[] {
   const numbers: number[] = []
   for (const { record } of findRecords(source, { ...query, limit: multi ? Infinity : 1 }, { keys: 0, docs: 0 })) {
@@ -118,7 +115,7 @@ function upsert (
   return { upserted: doc.get('_id'), after: doc }
 }
 
-/** Deletes what the query finds: the first document, or all of them. Returns those deleted, newest state. */
+/** Deletes the first document that the query finds, or all. Returns their number and the last one. */
 export function deleteMatching (source: Source, query: Query, multi: boolean): {
   deleted: number
   before: Doc | undefined

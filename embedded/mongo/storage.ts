@@ -47,7 +47,7 @@ export class Storage {
     }
   }
 
-  /** Runs `work` in one transaction, on disk when this returns; nothing of it stays when it throws. */
+  /** Runs `work` in one transaction. It is on disk on return; nothing of it stays when it throws. */
   transaction<T> (work: () => T): T {
     return this.#root.transactionSync(work)
   }
@@ -77,7 +77,7 @@ const bounds = (start: Buffer, end: Buffer, last: Buffer | undefined, reverse: b
   ? { start: last ?? end, exclusiveStart: true, end: start, inclusiveEnd: true }
   : { start: last ?? start, exclusiveStart: last !== undefined, end }
 
-/** How many keys a range has, at most `limit`; the store's own count knows no limit. */
+/** How many keys a range has, at most `limit`. The store's own count has no limit. */
 export const countKeys = (map: ByteMap, range: KeyRange, limit = Infinity): number =>
   limit === Infinity
     ? map.getKeysCount({ start: range.start, end: range.end })

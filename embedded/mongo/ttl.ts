@@ -4,7 +4,7 @@ import { createEnvironment } from './expressions/types.js'
 import { operators } from './match-operators.js'
 import { deleteMatching } from './statements.js'
 
-/** The work a server does by the clock: expired documents, forgotten cursors, old sessions. */
+/** Starts the periodic work: expired documents, forgotten cursors, old sessions. */
 export function startMonitor (services: Services, intervalMs: number): { stop: () => void } {
   const timer = setInterval(() => { sweep(services) }, intervalMs)
   timer.unref()
@@ -21,7 +21,9 @@ function sweep (services: Services): void {
   })
 }
 
-/** Deletes what a TTL index dates at least `expireAfterSeconds` back; of an array the earliest date counts. */
+/**
+ * Deletes documents that a TTL index dates at least `expireAfterSeconds` back. In an array the earliest date counts.
+ */
 function expire (
   { storage, records, now }: Services,
   collection: Collection,

@@ -10,7 +10,7 @@ const OP_QUERY = 2004
 const OP_MSG = 2013
 const CHECKSUM_PRESENT = 1
 const MORE_TO_COME = 2
-/** Flag bits a receiver must understand; the upper half may be ignored. */
+/** Flag bits that a receiver must understand; it may ignore the upper half. */
 const REQUIRED_BITS = 0xffff
 
 /** Bytes that are not the wire protocol: the connection they came on is closed. */
@@ -19,9 +19,7 @@ export class MalformedMessage extends Error {}
 /** One request: its command, and whether the client waits for an answer. */
 export interface Message { requestId: number, legacy: boolean, expectsReply: boolean, body: Doc }
 
-/**
- * Cuts a byte stream into wire messages, however the packets fall. Throws MalformedMessage for a length that cannot be.
- */
+/** Splits a byte stream into wire messages, whatever the packets. Throws MalformedMessage for an impossible length. */
 export async function * readMessages (stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let chunks: Buffer[] = []
   let size = 0

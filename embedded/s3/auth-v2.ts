@@ -35,10 +35,8 @@ const SIGNED_QUERY = new Set([
 ])
 
 /**
- * Checks a URL presigned with Signature Version 2, which boto3 makes unless it is told otherwise. Such a signature in
- * an
- * Authorization header is nobody's default, and refused. Throws AccessDenied, InvalidAccessKeyId,
- * SignatureDoesNotMatch.
+ * Checks a URL presigned with Signature Version 2, which is boto3's default. Such a signature in an Authorization
+ * header is no client's default, and is refused. Throws AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch.
  */
 export function checkQueryV2 (target: Target, options: AuthOptions): void {
   const [
@@ -71,7 +69,7 @@ export function checkQueryV2 (target: Target, options: AuthOptions): void {
   }
 }
 
-/** Of a presigned request, and of the policy of a form. Characters of `text` stand for bytes. */
+/** Signs a presigned request or the policy of a form. Each character of `text` stands for one byte. */
 export function signV2 (secret: string, text: string): string {
   return createHmac('sha1', secret).update(text, 'latin1').digest('base64')
 }
@@ -87,7 +85,7 @@ function textV2 ({ method, headers, query }: Target, expires: string, resource: 
   return `${method}\n${headers.get('content-md5') ?? ''}\n${headers.get('content-type') ?? ''}\n${expires}\n${lines.join('')}${resource}`
 }
 
-/** The address of a bucket may be signed with its last slash or, in path style, without. */
+/** A client may sign a bucket's address with its last slash or, in path style, without it. */
 function resources ({ path, bucket, key, query }: Target): string[] {
   const places = key !== ''
     ? [`/${bucket}/${key}`]

@@ -18,7 +18,7 @@ const QUERY_FIELDS = [
   'X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Date', 'X-Amz-Expires', 'X-Amz-SignedHeaders', 'X-Amz-Signature'
 ] as const
 
-/** How the body was promised to look: `x-amz-content-sha256`. */
+/** The announced form of the body: `x-amz-content-sha256`. */
 export type Payload =
   | { kind: 'plain', sha256?: string }
   | { kind: 'chunks', signer?: ChunkSigner, trailer: boolean }
@@ -26,9 +26,9 @@ export type Payload =
 export interface Identity { principal: 'owner' | 'anonymous', presigned: boolean, payload: Payload }
 
 /**
- * Says who signed the request, in its Authorization header or its query, and refuses every signature that does not fit
- * (AWS Signature Version 4, "Authenticating Requests"; in a query Version 2 too). No signature at all makes it
- * anonymous.
+ * Returns the signer of the request, from its Authorization header or its query. Refuses every signature that does not
+ * match (AWS Signature Version 4, "Authenticating Requests"; in a query Version 2 too). A request without a signature
+ * is anonymous.
  */
 export function authenticate (target: Target, options: AuthOptions): Identity {
   const header = target.headers.get('authorization')
@@ -73,10 +73,11 @@ function byHeader (target: Target, header: string, options: AuthOptions): Identi
     )
   }
   const time = headerTime(target)
-  const {
-    accessKeyId,
-    scope
-  } = parseCredential(credential, 'AuthorizationHeaderMalformed', 'The authorization header is malformed')
+  const { accessKeyId, scope } = parseCredential(
+    credential,
+    'AuthorizationHeaderMalformed',
+    'The authorization header is malformed'
+  )
   checkAccessKey(accessKeyId, options)
   checkScope(scope, time.stamp, options, 'AuthorizationHeaderMalformed', 'The authorization header is malformed')
   if (Math.abs(options.now().getTime() - time.date.getTime()) > SKEW_MS) throw tooSkewed(time.stamp, options)
@@ -112,10 +113,11 @@ function byQuery (target: Target, options: AuthOptions): Identity {
       'X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds'
     )
   }
-  const {
-    accessKeyId,
-    scope
-  } = parseCredential(credential, 'AuthorizationQueryParametersError', 'Error parsing the X-Amz-Credential parameter')
+  const { accessKeyId, scope } = parseCredential(
+    credential,
+    'AuthorizationQueryParametersError',
+    'Error parsing the X-Amz-Credential parameter'
+  )
   checkAccessKey(accessKeyId, options)
   checkScope(scope, stamp, options, 'AuthorizationQueryParametersError', 'Error parsing the X-Amz-Credential parameter')
   const now = options.now().getTime()
@@ -215,9 +217,8 @@ function headerTime (target: Target): { date: Date, stamp: string } {
 }
 
 /**
- * A presigner moves `x-amz-*` headers into the query, where they mean the same; but for checksums, which S3 ignores
- * there
- * (the official SDK puts that of an empty body into each presigned PUT).
+ * A presigner moves `x-amz-*` headers into the query, where they mean the same. S3 ignores only checksums there (the
+ * official SDK puts the one of an empty body into each presigned PUT).
  */
 function adoptHoistedHeaders (target: Target): void {
   const own = new Set<string>(QUERY_FIELDS)

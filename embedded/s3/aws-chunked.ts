@@ -14,9 +14,9 @@ export interface ChunkOptions {
 }
 
 /**
- * Undoes the `aws-chunked` content coding (S3 API reference, "Signature calculations for the Authorization header:
- * transferring payload in multiple chunks"). Bytes leave before the signature of their chunk has come, so they count
- * for nothing until the generator has ended. Throws IncompleteBody, InvalidChunkSizeError, SignatureDoesNotMatch,
+ * Decodes the `aws-chunked` content coding (S3 API reference, "Signature calculations for the Authorization header:
+ * transferring payload in multiple chunks"). Bytes are yielded before the signature of their chunk arrives, so they are
+ * valid only when the generator has ended. Throws IncompleteBody, InvalidChunkSizeError, SignatureDoesNotMatch,
  * MalformedTrailerError.
  */
 export async function * decodeChunks (

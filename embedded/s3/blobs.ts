@@ -7,8 +7,8 @@ import type { Piece } from './records.js'
 const READ_CHUNK = 256 * 1024
 
 /**
- * Immutable files under names of the server's own making. A file means nothing until metadata names it, so a crash
- * leaves at most files without a name, which `sweep` removes.
+ * Immutable files with names that the server makes. A file means nothing until metadata names it. So a crash leaves at
+ * most files without a name, which `sweep` removes.
  */
 export class Blobs {
   readonly #directory: string
@@ -21,7 +21,7 @@ export class Blobs {
     mkdirSync(directory, { recursive: true })
   }
 
-  /** Writes the whole source and makes it durable. Fails as the source fails, and then leaves no file. */
+  /** Writes the whole source durably. Fails when the source fails, and then leaves no file. */
   async write (source: AsyncIterable<Uint8Array>): Promise<{ blob: string, size: number }> {
     const blob = randomUUID()
     const path = join(this.#directory, blob)
@@ -39,7 +39,7 @@ export class Blobs {
     }
   }
 
-  /** The bytes [start, end) of the pieces laid end to end. The caller holds them meanwhile. */
+  /** Reads the bytes [start, end) of the pieces laid end to end. The caller holds the pieces while it reads. */
   async * read (pieces: readonly Piece[], start: number, end: number): AsyncGenerator<Buffer> {
     let offset = 0
     for (const { blob, size } of pieces) {
@@ -56,7 +56,7 @@ export class Blobs {
     }
   }
 
-  /** Keeps the pieces' files until the returned function is called, whatever is discarded meanwhile. */
+  /** Keeps the pieces' files until the returned function is called, also when they are discarded meanwhile. */
   hold (pieces: readonly Piece[]): () => void {
     for (const { blob } of pieces) this.#readers.set(blob, (this.#readers.get(blob) ?? 0) + 1)
     let held = true
@@ -75,7 +75,7 @@ export class Blobs {
     }
   }
 
-  /** Removes every file but the named ones. Only for the start, before anything is written or read. */
+  /** Removes every file except the named ones. Only for the start, before anything is written or read. */
   sweep (keep: ReadonlySet<string>): void {
     for (const name of readdirSync(this.#directory)) {
       if (!keep.has(name)) rmSync(join(this.#directory, name), { recursive: true, force: true })

@@ -7,13 +7,13 @@ import type { Target } from './target.js'
 
 const MAX_DOCUMENT = 2 * 1024 * 1024
 
-/** The bytes of a request as the client meant them, read once. */
+/** The decoded bytes of a request. They can be read once. */
 export interface Body {
   /** Known length after decoding; undefined when none was declared. */
   readonly length: number | undefined
   /** Filled when `bytes` has ended. */
   readonly trailers: ReadonlyMap<string, string>
-  /** Fails at its end when the bytes are not those that were announced (hash, length, signatures). */
+  /** Fails at its end when the bytes do not match what was announced (hash, length, signatures). */
   bytes (): AsyncGenerator<Buffer>
   /** The whole body, for small documents. Throws MaxMessageLengthExceeded. */
   text (onChunk?: (chunk: Buffer) => void): Promise<string>
@@ -60,8 +60,7 @@ export function openBody (target: Target, payload: Payload, source: AsyncIterabl
 }
 
 /**
- * Throws MissingContentLength where S3 insists on a length (objects and parts), NotImplemented for a bare chunked
- * coding.
+ * Throws MissingContentLength where S3 requires a length (objects and parts), NotImplemented for a bare chunked coding.
  */
 export function requireLength (target: Target, body: Body, limit: number): number {
   if (body.length === undefined) {

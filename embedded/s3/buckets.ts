@@ -8,7 +8,7 @@ import { childText, parseXml, xmlDocument } from './xml.js'
 const MAX_POLICY = 20 * 1024
 const MAX_BUCKETS = 10_000
 
-/** By name, in pages: `max-buckets` up to 10,000. */
+/** Lists buckets by name, in pages; `max-buckets` is at most 10,000. */
 export async function listBuckets ({ store, settings, query }: Call): Promise<Reply> {
   const [
     prefix, token, region
@@ -31,7 +31,7 @@ export async function listBuckets ({ store, settings, query }: Call): Promise<Re
   }))
 }
 
-/** Again by its owner: 200 in us-east-1, elsewhere BucketAlreadyOwnedByYou, as S3 has it. */
+/** When its owner creates a bucket again: 200 in us-east-1, elsewhere BucketAlreadyOwnedByYou, as in S3. */
 export async function createBucket (call: Call): Promise<Reply> {
   const { store, bucket, settings } = call
   const text = await call.body.text()

@@ -31,7 +31,7 @@ export class ByteReader {
     return true
   }
 
-  /** Everything before the delimiter, which is passed over; returns false at the end when it never came. */
+  /** Yields everything before the delimiter and skips it. Returns false at the end when it never came. */
   async * until (delimiter: Buffer): AsyncGenerator<Buffer, boolean> {
     for (;;) {
       const at = this.#buffer.indexOf(delimiter)
@@ -46,7 +46,7 @@ export class ByteReader {
     }
   }
 
-  /** Reads to the end of the source and forgets it. */
+  /** Reads and drops the rest of the source. */
   async skip (): Promise<void> {
     do { this.#buffer = EMPTY } while (await this.#fill())
   }

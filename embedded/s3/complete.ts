@@ -15,8 +15,8 @@ const MAX_PARTS = 10_000
 interface Listed { partNumber: number, etag: string, checksum: (algorithm: Algorithm) => string | undefined }
 
 /**
- * Joins the listed parts, without copying them, into an object that appears at once. Asked again after it has ended,
- * it gives the same answer for as long as that object is there.
+ * Joins the listed parts into an object without copying them; it appears at once. A repeated request gets the same
+ * answer while that object exists.
  */
 export async function completeMultipartUpload (call: Call): Promise<Reply> {
   const { store, bucket, key, headers, body } = call
@@ -30,7 +30,7 @@ export async function completeMultipartUpload (call: Call): Promise<Reply> {
   const checksum = await objectChecksum(call, upload, chosen)
   verifyAnnounced(call, chosen, checksum)
   const record = store.completeUpload(upload, parts => {
-    // Nobody may have replaced a part while its bytes were read.
+    // Another request may have replaced a part while its bytes were read.
     const now = chooseParts(upload, parts, listed)
     if (now.some((part, index) => part.blob !== chosen[index]?.blob)) throw new S3Error('InvalidPart')
     return assemble(call, upload, chosen, checksum)
@@ -149,7 +149,7 @@ async function objectChecksum (
   return { algorithm, type: checksumType, value: digest.digest().toString('base64') }
 }
 
-/** What the request says about the whole object. */
+/** Checks the parts against what the request says about the whole object. */
 function verifyAnnounced ({ headers }: Call, parts: PartRecord[], checksum: Checksum | undefined): void {
   const size = headers.get('x-amz-mp-object-size')
   if (size !== undefined && Number(size) !== sizeOf(parts)) {

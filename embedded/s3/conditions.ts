@@ -25,8 +25,8 @@ export function readCondition (headers: Headers, record: ObjectRecord, prefix = 
 }
 
 /**
- * S3 user guide, "Conditional writes": the check to run against what is there now. Throws NotImplemented at once for
- * forms that S3 does not take.
+ * Returns the check to run against the current object (S3 user guide, "Conditional writes"). Throws NotImplemented at
+ * once for forms that S3 does not take.
  */
 export function writeCondition (headers: Headers): (current: ObjectRecord | undefined) => void {
   const [match, noneMatch] = [headers.get('if-match'), headers.get('if-none-match')]
@@ -41,7 +41,7 @@ export function writeCondition (headers: Headers): (current: ObjectRecord | unde
   }
 }
 
-/** S3 user guide, "Conditional deletes"; size and time are those of directory buckets and cost nothing here. */
+/** S3 user guide, "Conditional deletes". Those of size and time belong to directory buckets and cost nothing here. */
 export function deleteCondition (
   { etag, size, modifiedAt }: { etag?: string | undefined, size?: string | undefined, modifiedAt?: string | undefined }
 ): (current: ObjectRecord) => void {
@@ -54,7 +54,7 @@ export function deleteCondition (
   }
 }
 
-/** RFC 9110 §14.2 with one range, as S3 has it: others and malformed ones are ignored. Throws InvalidRange. */
+/** Reads one range as S3 does (RFC 9110 §14.2): several and malformed ones are ignored. Throws InvalidRange. */
 export function parseRange (header: string | undefined, size: number): { start: number, end: number } | undefined {
   const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(header ?? '')
   if (match === null || (match[1] === '' && match[2] === '')) return undefined

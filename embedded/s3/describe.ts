@@ -8,7 +8,7 @@ export const SYSTEM_HEADERS = [
 const MAX_METADATA = 2048
 const DEFAULT_TYPE = 'binary/octet-stream'
 
-/** What a write says about its object. `aws-chunked` was a matter of the transfer and is not kept. */
+/** The headers and metadata of a written object. `aws-chunked` belongs to the transfer and is not kept. */
 export function describe (headers: ReadonlyMap<string, string>): Description {
   const kept: Record<string, string> = {}
   for (const name of SYSTEM_HEADERS) {
@@ -23,8 +23,8 @@ export function describe (headers: ReadonlyMap<string, string>): Description {
 }
 
 /**
- * Throws for what a request asks that is not done here: encryption with keys, ACLs, tags, locks, other storage classes,
- * so that no wish is dropped in silence.
+ * Throws for features that are not served here: encryption with keys, ACLs, tags, locks, other storage classes. So no
+ * wish of a client is dropped in silence.
  */
 export function refuseUnsupported (headers: Call['headers']): void {
   for (const [name, value] of headers) {

@@ -8,17 +8,17 @@ const ACTIONS = [
 ] as const
 
 export interface Fault {
-  /** All that are given must fit; a `key` that ends with `*` is a prefix. */
+  /** All given members must match; a `key` that ends with `*` is a prefix. */
   match?: { method?: string, operation?: string, key?: string }
   /**
-   * `slow-down` 503, `internal-error` 500, `forbidden` 403, `error` (`code`, `status`): refused, nothing done.
-   * `reset`: the connection is reset after `bytes` bytes (default 0) of the request's body, of a read's answer.
-   * `lost-reply`: done, then reset.
-   * `delay`: `ms` before it begins. `silence`: never answered. `broken-xml`: cut XML with `status` (200), nothing done.
-   * `error-in-200`: status 200 with an `<Error>` document, nothing done.
+   * `slow-down` 503, `internal-error` 500, `forbidden` 403, `error` (`code`, `status`): refused, nothing is done.
+   * `reset`: the connection is reset after `bytes` bytes (default 0) of the request's body or of a read's answer.
+   * `lost-reply`: the work is done, then the connection is reset. `delay`: waits `ms` before it begins.
+   * `silence`: never answers. `broken-xml`: cut XML with `status` (200), nothing is done.
+   * `error-in-200`: status 200 with an `<Error>` document, nothing is done.
    */
   action: typeof ACTIONS[number]
-  /** How many requests it befalls; without it, all until it is cleared. */
+  /** How many requests fail; without it, all until the fault is cleared. */
   times?: number
   bytes?: number
   ms?: number
@@ -26,13 +26,13 @@ export interface Fault {
   code?: string
 }
 
-/** Thrown where the connection is to be reset. */
+/** Thrown to reset the connection. */
 export class ConnectionReset extends Error {}
 
 export interface Befallen {
-  /** Befalls the request's bytes. */
+  /** Applies the fault to the request's bytes. */
   received: (source: AsyncIterable<Buffer>) => AsyncIterable<Buffer>
-  /** Befalls the answer. */
+  /** Applies the fault to the answer. */
   replied: (reply: Reply) => Reply
   /** Runs before the operation: returns an answer in its place, throws, or waits. */
   before: (signal: AbortSignal) => Promise<Reply | undefined>
@@ -41,7 +41,7 @@ export interface Befallen {
 export class Faults {
   #faults: Fault[] = []
 
-  /** Returns how to clear it. */
+  /** Returns a function that removes the fault. */
   add (fault: Fault): () => void {
     const own = { ...fault }
     this.#faults.push(own)
@@ -56,7 +56,7 @@ export class Faults {
     return this.#faults
   }
 
-  /** The first fault that fits, counted as used. */
+  /** Returns the first fault that matches, and counts one use of it. */
   take (request: { method: string, operation: string, key: string }): Befallen | undefined {
     const fault = this.#faults.find(({ match = {}, times }) => (times ?? 1) > 0 &&
       (match.method ?? request.method) === request.method &&

@@ -8,7 +8,7 @@ export interface Form {
   /** Lower-case names, as S3 compares them. */
   fields: Map<string, string>
   filename: string
-  /** The bytes of the field `file`. What follows them is ignored. Throws MalformedPOSTRequest when the form is cut. */
+  /** The bytes of the field `file`. Later fields are ignored. Throws MalformedPOSTRequest when the form is cut. */
   file: AsyncGenerator<Buffer>
 }
 

@@ -21,8 +21,8 @@ interface Context extends HandlerOptions { bytes: RequestBytes, signal: AbortSig
 const FAULTS_BUCKET = '_faults'
 
 /**
- * Answers one request, whatever it is, and reads its body to the end so that the connection stays in step. Never
- * rejects: a client that has gone is nobody's error.
+ * Answers any request, and reads its body to the end so that the connection stays in step. Never rejects: a client that
+ * has left is not an error.
  */
 export async function handle (
   request: IncomingMessage,
@@ -98,7 +98,7 @@ function authorize (context: Context, operation: Operation, call: Call): void {
 
 function permits ({ store }: Context, { bucket, key }: Target, { principal }: Identity, action: string): boolean {
   const policy = bucket === '' ? undefined : store.findBucket(bucket)?.policy
-  // The owner can always mend the policy, or nobody could.
+  // The owner can always change the policy, or a wrong one could never be repaired.
   if (principal === 'owner' && action.endsWith('BucketPolicy')) return true
   const ofBucket = key === '' || action === 's3:ListBucket'
   return isAllowed(policy, bucket, {
@@ -128,7 +128,7 @@ async function administerFaults (target: Target, { faults, settings, bytes }: Co
   throw new S3Error('MethodNotAllowed')
 }
 
-/** Public objects may be read by any page, as a bucket that serves them would be set up. */
+/** Any web page may read public objects, as from a bucket that is set up to serve them. */
 function withCors (reply: Reply, operation: Operation, { headers }: Call): Reply {
   if (operation.action !== 's3:GetObject' || !headers.has('origin')) return reply
   return {

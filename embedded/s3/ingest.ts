@@ -17,14 +17,14 @@ export interface Verified { md5: string, checksum?: Checksum }
 
 export interface Verifier {
   update (chunk: Uint8Array): void
-  /** To be called after the last byte, when the trailers are there. */
+  /** Must be called after the last byte, when the trailers are there. */
   finish (): Verified
 }
 
 interface Sent { headers: ReadonlyMap<string, string>, trailers: ReadonlyMap<string, string> }
 
 /**
- * Holds bytes against Content-MD5 and `x-amz-checksum-*`, sent before or after them; `algorithm` is computed even when
+ * Checks bytes against Content-MD5 and `x-amz-checksum-*`, sent before or after them. `algorithm` is computed even when
  * the client sends none. Throws InvalidDigest, BadDigest, InvalidRequest, MalformedTrailerError.
  */
 export function createVerifier ({ headers, trailers }: Sent, algorithm?: Algorithm): Verifier {
@@ -56,7 +56,7 @@ export function createVerifier ({ headers, trailers }: Sent, algorithm?: Algorit
   }
 }
 
-/** Streams the bytes into a fresh blob and verifies them; nothing stays when it throws. */
+/** Streams the bytes into a new blob and verifies them. Leaves nothing when it throws. */
 export async function ingest (store: Store, bytes: AsyncIterable<Uint8Array>, verifier: Verifier): Promise<Verified & {
   blob: string
   size: number
@@ -74,7 +74,7 @@ export async function ingest (store: Store, bytes: AsyncIterable<Uint8Array>, ve
   return { ...written, ...verified }
 }
 
-/** Takes the blob back when what was to name it fails. */
+/** Runs `commit`, which gives the blob its name. Discards the blob when that fails. */
 export function adopt (store: Store, blob: string, commit: () => void): void {
   try {
     commit()
@@ -84,7 +84,7 @@ export function adopt (store: Store, blob: string, commit: () => void): void {
   }
 }
 
-/** A small document that holds against its own checksums. */
+/** The text of a small document, checked against the checksums that came with it. */
 export async function verifiedText (headers: ReadonlyMap<string, string>, body: Body): Promise<string> {
   const verifier = createVerifier({ headers, trailers: body.trailers })
   const text = await body.text(verifier.update)
@@ -101,7 +101,7 @@ export function checksumHeaders (checksum: Checksum | undefined): Record<string,
 
 interface Announced { algorithm: Algorithm, value: string | undefined }
 
-/** The one checksum that the headers give, or promise for the trailer. */
+/** The one checksum that the headers give or announce for the trailer. */
 export function announcedChecksum (headers: ReadonlyMap<string, string>): Announced | undefined {
   const given = [...headers].filter(([name]) => /^x-amz-checksum-(?!algorithm$|type$|mode$)/.test(name))
   const promised = (headers.get('x-amz-trailer') ?? '').split(',').map(name => name.trim().toLowerCase()).filter(

@@ -5,7 +5,7 @@ import { nameEncoder, pageLimit, rollUp } from './listing.js'
 import { queryValue } from './target.js'
 import { xmlDocument } from './xml.js'
 
-/** As of a bucket that was never versioned: each object is its own latest version, `null`. */
+/** Answers as for a bucket that was never versioned: each object has one version, `null`. */
 export async function listObjectVersions (call: Call): Promise<Reply> {
   const { store, bucket, query, settings } = call
   const [

@@ -22,7 +22,7 @@ interface Window {
 
 /**
  * One page of keys in UTF-8 binary order, rolled up at the delimiter. `from` yields items in that order from a byte
- * position on; a common prefix is leapt over, not read through.
+ * position on. A common prefix is skipped, not read through.
  */
 export function rollUp<T extends { key: string }> (
   from: (start: Buffer) => Iterable<T>,
@@ -71,7 +71,7 @@ export function pageLimit (query: Target['query'], name: string): number {
   return Math.min(Number(text), MAX_PAGE)
 }
 
-/** How names leave: as they are, or as `encoding-type=url` asks. */
+/** Encodes names for the answer: unchanged, or as `encoding-type=url` asks. */
 export function nameEncoder (query: Target['query']): {
   encodingType: string | undefined
   encode: (name: string) => string

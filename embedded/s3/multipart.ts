@@ -109,7 +109,7 @@ function addressedPart (call: Call): { upload: UploadRecord, partNumber: number 
   return { upload: call.store.upload(call.bucket, call.key, queryValue(call, 'uploadId') ?? ''), partNumber }
 }
 
-/** Sorts by age, so that listings of one key do too. */
+/** The id sorts by age, and so do listings of one key. */
 function newUploadId (now: Date): string {
   const time = now.getTime().toString(16).padStart(12, '0')
   return time + randomBytes(24).toString('hex')

@@ -27,12 +27,11 @@ export async function putObject (call: Call): Promise<Reply> {
   const description = describe(headers)
   const check = writeCondition(headers)
   check(store.object(bucket, key))
-  const {
-    blob,
-    size,
-    md5,
-    checksum
-  } = await ingest(store, body.bytes(), createVerifier({ headers, trailers: body.trailers }))
+  const { blob, size, md5, checksum } = await ingest(
+    store,
+    body.bytes(),
+    createVerifier({ headers, trailers: body.trailers })
+  )
   adopt(store, blob, () => store.putObject(bucket, {
     key,
     etag: md5,
@@ -80,12 +79,11 @@ export async function copyObject (call: Call): Promise<Reply> {
       { headers: new Map(), trailers: new Map() },
       copyAlgorithm(call) ?? source.record.checksum?.algorithm
     )
-    const {
-      blob,
-      size,
-      md5,
-      checksum
-    } = await ingest(store, store.blobs.read(source.record.pieces, 0, source.record.size), verifier)
+    const { blob, size, md5, checksum } = await ingest(
+      store,
+      store.blobs.read(source.record.pieces, 0, source.record.size),
+      verifier
+    )
     const modifiedAt = secondsNow(call.settings)
     adopt(store, blob, () => store.putObject(bucket, {
       key, etag: md5, size, modifiedAt, pieces: [{ blob, size }], ...description, ...(checksum && { checksum })
@@ -108,7 +106,7 @@ export async function deleteObject (call: Call): Promise<Reply> {
   return { status: 204 }
 }
 
-/** Up to 1,000 keys, each judged by itself. */
+/** Deletes up to 1,000 keys. Each has its own result. */
 export async function deleteObjects (call: Call): Promise<Reply> {
   const { headers, body } = call
   if (!headers.has('content-md5') && announcedChecksum(headers) === undefined) {

@@ -15,20 +15,20 @@ export interface Operation {
   name: string
   method: string
   level: 'service' | 'bucket' | 'object'
-  /** Query names that select it; the first operation that has them all is it. */
+  /** Query names that select it. The first operation whose names are all there is chosen. */
   when?: readonly string[]
   /** A header that selects it. */
   header?: string
-  /** What a bucket policy calls it. */
+  /** The name of the action in a bucket policy. */
   action: string
-  /** Whether the operation reads the request's body; for the others it is read and checked before. */
+  /** Whether the operation reads the request's body. For the others the body is read and checked first. */
   takesBody?: true
-  /** Whether the form in its body says who may do it, in place of the request. */
+  /** Whether the form in its body authorizes it, instead of the request. */
   byForm?: true
   run: (call: Call) => Promise<Reply>
 }
 
-/** Query names that mean another resource than the plain one, whether it is served here or not. */
+/** Query names of subresources, whether they are served here or not. */
 const SUBRESOURCES = new Set([
   'accelerate',
   'acl',
@@ -250,7 +250,7 @@ const OPERATIONS: readonly Operation[] = [
   { name: 'DeleteObject', method: 'DELETE', level: 'object', action: 's3:DeleteObject', run: objects.deleteObject }
 ]
 
-/** Throws NotImplemented for what S3 has and this has not, MethodNotAllowed for what neither has. */
+/** Throws NotImplemented for an operation that only S3 has, MethodNotAllowed for one that neither has. */
 export function findOperation (target: Target): Operation {
   const level = target.bucket === '' ? 'service' : target.key === '' ? 'bucket' : 'object'
   const names = new Set(target.query.map(([name]) => name))
@@ -267,7 +267,7 @@ export function findOperation (target: Target): Operation {
   throw new S3Error('MethodNotAllowed', undefined, { Method: target.method, ResourceType: level.toUpperCase() })
 }
 
-/** Nothing is versioned here: `null` is the only version there is. And a part without an upload is no object. */
+/** Refuses any version but `null`, since nothing is versioned here, and a part without an upload. */
 function refuseStray (target: Target): void {
   if (target.method === 'PUT' &&
     target.query.some(([name]) => name === 'partNumber') &&

@@ -11,8 +11,7 @@ interface Statement {
 const STATEMENT_FIELDS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'NotResource']
 
 /**
- * Anybody may read what is in the library, and objects without a folder, as the replaced system wrote them; nobody
- * else's uploads.
+ * Makes the library public, and objects without a folder, as the replaced system wrote them. Nothing else is public.
  */
 export function publicReadPolicy (bucket: string): string {
   const everybody = { Effect: 'Allow', Principal: '*', Action: 's3:GetObject' }
@@ -25,7 +24,7 @@ export function publicReadPolicy (bucket: string): string {
   })
 }
 
-/** What earlier versions gave the bucket: everything in it was public. */
+/** The policy that earlier versions set: everything in the bucket was public. */
 export function formerPublicReadPolicy (bucket: string): string {
   return JSON.stringify({
     Version: '2012-10-17',
@@ -42,8 +41,8 @@ export function formerPublicReadPolicy (bucket: string): string {
 }
 
 /**
- * Reads a bucket policy (IAM JSON policy reference). Throws MalformedPolicy, and NotImplemented for elements that are
- * not evaluated here, so that nothing is granted or kept open by a condition nobody looks at.
+ * Reads a bucket policy (IAM JSON policy reference). Throws MalformedPolicy. Throws NotImplemented for elements that
+ * are not evaluated here, so that no ignored condition grants anything.
  */
 export function parsePolicy (text: string, bucket: string): Statement[] {
   const document = asRecord(parseJson(text))
@@ -53,7 +52,7 @@ export function parsePolicy (text: string, bucket: string): Statement[] {
   return statements
 }
 
-/** Explicit denial wins, then permission; the owner needs none. */
+/** An explicit denial wins over a permission. The owner needs no permission. */
 export function isAllowed (
   policy: string | undefined,
   bucket: string,
@@ -120,7 +119,7 @@ function asRecord (value: unknown): Record<string, unknown> | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
 }
 
-/** `*` is any text, `?` any character; linear in the text for each star. */
+/** `*` is any text, `?` any character. The time is linear in the text for each star. */
 function matches (pattern: string, text: string): boolean {
   let [p, t, star, mark] = [0, 0, -1, 0]
   while (t < text.length) {

@@ -49,7 +49,7 @@ function formKey (fields: ReadonlyMap<string, string>, filename: string): string
   return key.replace(/\$\{filename\}/g, () => filename.replace(/^.*[/\\]/s, ''))
 }
 
-/** Returns the policy, which the owner signed. Without one nobody may post. */
+/** Returns the policy that the owner signed. A form without a policy is refused. */
 function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>): string {
   const policy = fields.get('policy')
   if (policy === undefined) throw new S3Error('AccessDenied')
@@ -67,10 +67,11 @@ function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>)
   if (algorithm !== 'AWS4-HMAC-SHA256' || parseStamp(stamp) === undefined) {
     throw new S3Error('InvalidArgument', 'X-Amz-Algorithm only supports AWS4-HMAC-SHA256, with an ISO 8601 X-Amz-Date')
   }
-  const {
-    accessKeyId,
-    scope
-  } = parseCredential(credential, 'InvalidArgument', 'Error parsing the X-Amz-Credential field')
+  const { accessKeyId, scope } = parseCredential(
+    credential,
+    'InvalidArgument',
+    'Error parsing the X-Amz-Credential field'
+  )
   checkAccessKey(accessKeyId, settings)
   checkScope(scope, stamp, settings, 'InvalidArgument', 'Error parsing the X-Amz-Credential field')
   if (!equalText(signature, sign(signingKey(settings.credentials.secretAccessKey, scope), policy))) {
@@ -83,7 +84,7 @@ function authorizeForm ({ settings }: Call, fields: ReadonlyMap<string, string>)
   return policy
 }
 
-/** Signature Version 2, as boto3 signs forms unless it is told otherwise. */
+/** Checks Signature Version 2, which is boto3's default for forms. */
 function signedV2 (settings: Call['settings'], fields: ReadonlyMap<string, string>, policy: string): string {
   const [accessKeyId = '', signature = ''] = ['awsaccesskeyid', 'signature'].map(name => fields.get(name))
   if (signature === '') {

@@ -5,8 +5,8 @@ export interface SizeRange { min: number, max: number }
 const UNCOVERED = /^(x-amz-signature|awsaccesskeyid|signature|policy|file|x-ignore-.*)$/
 
 /**
- * Holds a form against its policy (S3 API reference, "POST policy"): every condition must be met, and every field but
- * the signature, the policy and `x-ignore-*` must be named by one. Returns what `content-length-range` allows.
+ * Checks a form against its policy (S3 API reference, "POST policy"). Every condition must be met. Each field must be
+ * named by a condition, except the signature, the policy and `x-ignore-*`. Returns what `content-length-range` allows.
  * Throws AccessDenied and InvalidPolicyDocument.
  */
 export function checkPolicy (encoded: string, fields: ReadonlyMap<string, string>, bucket: string, now: Date):
@@ -41,10 +41,9 @@ function parsePolicyDocument (encoded: string): { expiration: number, conditions
   } catch {
     throw invalid('Invalid JSON.')
   }
-  const {
-    expiration,
-    conditions
-  } = typeof document === 'object' && document !== null ? document as Record<string, unknown> : {}
+  const { expiration, conditions } = typeof document === 'object' && document !== null
+    ? document as Record<string, unknown>
+    : {}
   const time = typeof expiration === 'string' && /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(expiration)
     ? Date.parse(expiration)
     : NaN

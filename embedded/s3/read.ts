@@ -67,7 +67,7 @@ export async function getObjectAttributes (call: Call): Promise<Reply> {
   })
 }
 
-/** The parts themselves are told of objects that have checksums only, as in S3. */
+/** Lists the parts only for objects that have checksums, as S3 does. */
 function objectParts ({ headers }: Call, { pieces, checksum }: ObjectRecord): Content {
   const [
     limit, marker
@@ -104,7 +104,7 @@ function attributeNumber (headers: Call['headers'], name: string, otherwise: num
   return Number(text)
 }
 
-/** Who may not list learns nothing about which keys exist. */
+/** A caller that may not list must not learn which keys exist. */
 function existing ({ store, bucket, key, allows }: Call): ObjectRecord {
   const record = store.object(bucket, key)
   if (record !== undefined) return record
@@ -158,7 +158,7 @@ function partial ({ start, end }: { start: number, end: number }, size: number):
   return { start, end, status: 206, headers: { 'content-range': `bytes ${start}-${end - 1}/${size}` } }
 }
 
-/** RFC 9110 §13.1.5: a range of something else is no use, so the whole is sent. */
+/** RFC 9110 §13.1.5: a range of another version is useless, so the whole object is sent. */
 function ifRangeHolds ({ headers }: Call, record: ObjectRecord): boolean {
   const validator = headers.get('if-range')
   return validator === undefined || validator === quoted(record.etag) || Date.parse(validator) === record.modifiedAt

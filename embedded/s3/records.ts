@@ -4,10 +4,10 @@ export interface BucketRecord { name: string, createdAt: number, policy?: string
 
 export interface Checksum { algorithm: Algorithm, type: ChecksumType, value: string }
 
-/** A stretch of an object's bytes: a whole object is one, an object from a multipart upload has one for each part. */
+/** A part of an object's bytes. A whole object is one piece; one from a multipart upload has a piece for each part. */
 export interface Piece { blob: string, size: number, partNumber?: number, checksum?: string }
 
-/** What a client may say about an object besides its bytes. */
+/** The headers and metadata that a client gives an object. */
 export interface Description {
   headers: Record<string, string>
   metadata: Record<string, string>

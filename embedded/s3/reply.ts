@@ -12,7 +12,7 @@ export function newRequestId (): string {
   return randomBytes(8).toString('hex').toUpperCase()
 }
 
-/** The `<Error>` document of an S3Error; anything else is an InternalError that tells nothing. */
+/** The `<Error>` document of an S3Error. Any other error becomes an InternalError without details. */
 export function errorReply (
   error: unknown,
   { requestId, resource }: Pick<ReplyContext, 'requestId' | 'resource'>
@@ -39,7 +39,7 @@ export async function sendReply (
   reply: Reply,
   { method, requestId, now }: ReplyContext
 ): Promise<void> {
-  // nothing more will happen to the response, its end neither
+  // a destroyed response emits no further event, not even its end
   if (response.destroyed) throw new Error('The client has gone')
   const { body } = reply
   response.statusCode = reply.status
@@ -72,14 +72,14 @@ function hostId (requestId: string): string {
   return Buffer.from(`${requestId}${requestId}`).toString('base64')
 }
 
-/** Header values are bytes: UTF-8 where the text is wider, and no control characters. */
+/** Header values are bytes: wider characters become UTF-8, control characters become spaces. */
 function headerText (value: string): string {
   const isWide = [...value].some(char => char > '\xff')
   const bytes = isWide ? Buffer.from(value).toString('latin1') : value
   return Array.from(bytes, byte => byte < ' ' || byte === '\x7f' ? ' ' : byte).join('')
 }
 
-/** A lack of the machine that this server runs on, which clients need not take for a fault of the server. */
+/** Shortages of the machine, named so that clients do not take them for an error of the server. */
 const SHORTAGES: Record<string, string> = {
   EMFILE: 'Too many open files.',
   ENFILE: 'Too many open files.',

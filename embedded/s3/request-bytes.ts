@@ -3,8 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 const MAX_DRAIN = 64 * 1024 * 1024
 
 /**
- * The body as it comes over the wire, with back-pressure. The first read of a request that said `Expect: 100-continue`
- * asks the client to go on (RFC 9110 §10.1.1). Stopping early ends neither the request nor the connection.
+ * The body as it comes over the wire, with back-pressure. The first read of a request with `Expect: 100-continue` asks
+ * the client to go on (RFC 9110 §10.1.1). An early stop ends neither the request nor the connection.
  */
 export class RequestBytes implements AsyncIterable<Buffer> {
   readonly #request: IncomingMessage
@@ -23,15 +23,15 @@ export class RequestBytes implements AsyncIterable<Buffer> {
     return { next: async () => await this.#next() }
   }
 
-  /** False while the client still waits to be told to send: then nobody can tell where its next request begins. */
+  /** False while the client still waits for permission to send: then the start of its next request is unknown. */
   canContinue (): boolean {
     return !this.#awaited
   }
 
-  /** Throws away what is left of the body, so that the client can finish sending and read its answer. */
+  /** Drops the rest of the body, so that the client can finish sending and read its answer. */
   async drain (): Promise<void> {
     if (this.#awaited) return
-    // An answered request does not hear of its connection's end by itself.
+    // An answered request gets no event when its connection ends.
     const { socket } = this.#request
     const stop = (): void => { this.#request.destroy() }
     if (socket.destroyed) stop()

@@ -11,9 +11,9 @@ import { formerPublicReadPolicy, publicReadPolicy } from './policy.js'
 import { Store } from './store.js'
 
 export interface S3Options {
-  /** A folder of this server's own. */
+  /** A folder that only this server uses. */
   path: string
-  /** A free one when left out. */
+  /** Without it, any free port. */
   port?: number
   host?: string
   bucket?: string
@@ -26,10 +26,10 @@ export interface S3Server {
   port: number
   endpoint: string
   bucket: string
-  /** Makes requests fail; returns how to clear it. */
+  /** Makes requests fail. Returns a function that removes the fault. */
   fault: (fault: Fault) => () => void
   clearFaults: () => void
-  /** Cuts what is under way and resolves when nothing is open any more. */
+  /** Cuts open requests and resolves when nothing is open any more. */
   close: () => Promise<void>
 }
 
@@ -39,9 +39,9 @@ const KEEP_ALIVE_MS = 65_000
 const MAX_HEADER_BYTES = 16 * 1024
 
 /**
- * An S3 server on one folder: one account, which the credentials open, and a bucket whose library anybody may read.
- * What it has acknowledged is on disk. Rejects when the port is taken, before it touches the folder.
- * Two servers must not share a folder.
+ * Starts an S3 server on one folder. It has one account, which the credentials open, and a bucket with a public
+ * library. All acknowledged data is on disk. Rejects when the port is taken, before it touches the folder. Two servers
+ * must not share a folder.
  */
 export async function startS3 (options: S3Options): Promise<S3Server> {
   const {
@@ -55,7 +55,7 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   } = options
   const server = createServer({
     headersTimeout: HEADERS_TIMEOUT_MS,
-    // Uploads may last: a connection is given up for silence, not for slowness.
+    // Uploads may take long: a connection is closed when it is silent, not when it is slow.
     requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
@@ -133,7 +133,7 @@ function openStore (server: Server, path: string): Store {
   }
 }
 
-/** Answers what is no HTTP request (RFC 9112 §2.2) and hangs up. */
+/** Answers bytes that are no HTTP request (RFC 9112 §2.2) and closes the connection. */
 function refuse (error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()

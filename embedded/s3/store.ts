@@ -9,8 +9,8 @@ const NUL = '\0'
 const AFTER_NUL = '\x01'
 
 /**
- * What is stored, and nothing about requests. Every change is one transaction that is on disk when the method returns;
- * a `check` runs inside it and refuses by throwing. Keys compare as bytes (S3: "UTF-8 binary order").
+ * The records of the store. It knows nothing about requests. Every change is one transaction that is on disk when the
+ * method returns. A `check` runs inside it and refuses by throwing. Keys compare as bytes (S3: "UTF-8 binary order").
  */
 export class Store {
   readonly blobs: Blobs
@@ -48,7 +48,7 @@ export class Store {
     return record
   }
 
-  /** False when it was there already; it is then left as it is. */
+  /** Returns false when the bucket exists already, and leaves it unchanged. */
   createBucket (record: BucketRecord): boolean {
     return this.#root.transactionSync(() => {
       if (this.#buckets.doesExist(Buffer.from(record.name))) return false
@@ -64,7 +64,7 @@ export class Store {
     })
   }
 
-  /** Throws BucketNotEmpty while it holds objects; unfinished uploads go with it, as in S3. */
+  /** Throws BucketNotEmpty while it holds objects. Unfinished uploads are removed with it, as in S3. */
   deleteBucket (name: string): void {
     const blobs = this.#root.transactionSync(() => {
       this.bucket(name)
@@ -86,7 +86,7 @@ export class Store {
     for (const { value } of this.#objects.getRange({ start, end: Buffer.from(bucket + AFTER_NUL) })) yield value
   }
 
-  /** Makes the object visible whole, in place of any earlier one. */
+  /** Makes the whole object visible at once, in place of any earlier one. */
   putObject (bucket: string, record: ObjectRecord, check: (current: ObjectRecord | undefined) => void): void {
     const replaced = this.#root.transactionSync(() => this.#swapObject(bucket, record, check))
     this.blobs.discard(replaced)
@@ -149,7 +149,7 @@ export class Store {
     this.blobs.discard(blobs)
   }
 
-  /** Ends the upload and shows its object at once; parts that `build` did not take are dropped. */
+  /** Ends the upload and shows its object at once. Parts that `build` did not take are dropped. */
   completeUpload (
     upload: UploadRecord,
     build: (parts: PartRecord[]) => ObjectRecord,

@@ -2,10 +2,10 @@ import type { IncomingMessage } from 'node:http'
 import { S3Error } from './errors.js'
 import { decodeUri, isBucketName } from './names.js'
 
-/** What a request asks for, before anybody has looked at who asks. */
+/** The target of a request, before authentication. */
 export interface Target {
   method: string
-  /** Decoded, with its leading slash: what was signed. */
+  /** Decoded, with its leading slash, as it was signed. */
   path: string
   bucket: string
   key: string

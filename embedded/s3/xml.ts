@@ -6,7 +6,7 @@ const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"'
 export type Content = string | number | boolean | undefined | Content[] | { [name: string]: Content }
 
 export function escapeXml (text: string): string {
-  // Characters that XML 1.0 cannot hold leave as references, as S3 sends them.
+  // Characters that XML 1.0 cannot hold are written as references, as S3 does.
   let out = ''
   for (const unit of text) {
     if (unit === '&') out += '&amp;'
@@ -43,8 +43,8 @@ const TOKEN =
   /<\?[^]*?\?>|<!--[^]*?-->|<(\/?)([A-Za-z_][\w.:-]*)((?:\s+[\w.:-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(\/?)>|([^<]+)/y
 
 /**
- * Reads the few documents that requests carry. Namespace prefixes are dropped, a DOCTYPE is refused (so there are no
- * entities but XML's own five). Throws MalformedXML.
+ * Reads the few documents that requests carry. Namespace prefixes are dropped. A DOCTYPE is refused, so only XML's own
+ * five entities exist. Throws MalformedXML.
  */
 export function parseXml (source: string): XmlElement {
   const top: XmlElement = { name: '', text: '', children: [] }

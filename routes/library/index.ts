@@ -37,7 +37,7 @@ import { createRemoval } from '../../services/library/delete-item.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
-/** The router would take no id at all for one. */
+/** Without the pattern the router would accept an empty id. */
 const ITEM = '/:id(^[\\s\\S]+$)'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
@@ -54,7 +54,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       isUpload: true,
       recall
     },
-    // the body schema is for the OpenAPI document: the form is judged as it streams by
+    // the body schema is for the OpenAPI document: the form is checked as it streams by
     validatorCompiler: () => () => true,
     schema: {
       operationId: 'uploadFile',
@@ -92,7 +92,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
   await app.register(readingRoutes)
 
-  /** As a request would have answered that died before it could. */
+  /** The answer of a request that died before it could give it. */
   async function recall (digest: string, since: Date) {
     const item = await uploads.recall(digest, since)
     return item?.upload_key &&
@@ -192,17 +192,14 @@ Limits:
 * The caller's library: a quota of bytes and of items, where the operator sets one (413).
 * The caller's uploads: at most ${maxAtOnce} at the same time (429); all callers': four times as many (503).`
 
-/** Aborted when the connection ends; `request.signal` would be when the request's body ends. */
+/** Aborts when the connection ends. `request.signal` would abort when the request's body ends. */
 function closed (reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   reply.raw.once('close', () => controller.abort())
   return controller.signal
 }
 
-/**
- * An answer may be kept by whoever asked, who then has to ask whether it still holds; a refusal is not kept, and has no
- * ETag.
- */
+/** Lets the client cache an answer, which it must revalidate before use. A refusal is not cached, and has no ETag. */
 function revalidated ({ method, headers }: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
   if (reply.statusCode !== 200) {
     reply.removeHeader('etag')
@@ -211,5 +208,5 @@ function revalidated ({ method, headers }: FastifyRequest, reply: FastifyReply, 
   reply.header('cache-control', 'private, no-cache')
   if (!namesTag(headers['if-none-match'] ?? '', String(reply.getHeader('etag')))) return payload
   reply.code(304).removeHeader('content-type')
-  return method === 'HEAD' ? payload : null // a HEAD route takes the length of the payload, and the payload away
+  return method === 'HEAD' ? payload : null // a HEAD route sets the payload's length and drops the payload
 }

@@ -11,7 +11,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'getMetrics',
       tags: ['health'],
-      summary: 'What this process counts, for Prometheus',
+      summary: 'Counters of this process, for Prometheus',
       description: 'With `METRICS_TOKEN` set, that token as a bearer; in production there is no answer without.',
       security: [],
       response: {

@@ -23,7 +23,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'reportTwilioStatus',
       tags: ['webhooks'],
       summary: 'Twilio\'s report of what became of a text',
-      description: 'Only for Twilio, which signs it (`X-Twilio-Signature`). Who never got the last text may ask for another at once.',
+      description: 'Only for Twilio, which signs it (`X-Twilio-Signature`). A phone that did not get the last SMS may ask for another one at once.',
       security: [],
       consumes: ['application/x-www-form-urlencoded'],
       querystring: TwilioReference,

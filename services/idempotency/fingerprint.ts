@@ -10,11 +10,9 @@ type Field = Extract<FormPart, { type: 'field' }>
 type File = Extract<FormPart, { type: 'file' }>
 
 /**
- * Tells request bodies apart. JSON: by its members, whatever their order and white space. A form: by its parts in the
- * order of the wire
- * (who repeats a request does not reorder it, and of two fields with one name the last counts), each by name, file name
- * and bytes or value,
- * whatever the boundary and the content types, which nothing here goes by.
+ * Tells request bodies apart. JSON: by its members, in any order and with any white space. A form: by its parts in the
+ * order of the wire, each by name, file name and bytes or value. A retry does not reorder parts, and the last of two
+ * fields with one name counts. The boundary and the content types have no effect, as nothing here uses them.
  */
 export function createFingerprints (secret: string) {
   const name = (parts: string[]) => keyedHash(secret, 'body', parts.join('\n'))
@@ -25,9 +23,9 @@ export function createFingerprints (secret: string) {
   }
 
   /**
-   * Passes a form on, and knows the fingerprint of what has been read of it. That is enough where its reader stopped
-   * early: what follows had no part in the decision.
-   * Undefined for a form that is malformed or was cut off, and for one too long to be read, unless its file was.
+   * Passes a form on, and knows the fingerprint of the part that was read. That is enough where the reader stopped
+   * early: the rest had no part in the decision. Undefined for a form that is malformed, cut off or too long to be
+   * read, unless its file is too long.
    */
   function watch (form: AsyncIterable<FormPart>): {
     form: AsyncGenerator<FormPart, void, undefined>
@@ -67,10 +65,7 @@ export function createFingerprints (secret: string) {
     }
   }
 
-  /**
-   * Reads a form, no further than it has to, and says whether it is the one with this fingerprint. 400 when it is
-   * malformed.
-   */
+  /** Reads a form, no further than it has to, and says whether it has this fingerprint. 400 when it is malformed. */
   async function isForm (
     form: AsyncIterable<FormPart>,
     { digest, up_to: upTo = { parts: Infinity, bytes: 0 } }: Fingerprint
@@ -96,7 +91,7 @@ export function createFingerprints (secret: string) {
 /** A file on its way to its reader, hashed as it passes. */
 class HashedFile extends Transform {
   readonly seen = new Content()
-  /** Whether it failed by itself; a reader that has enough may end it too. */
+  /** Whether the source failed; a reader that has enough may end it too. */
   isBroken = false
   readonly #source: File['file']
 
@@ -106,7 +101,7 @@ class HashedFile extends Transform {
     const look = () => { this.isBroken ||= source.destroyed && !source.readableEnded && !this.destroyed }
     source.once('error', look).once('close', look)
     look()
-    pipeline(source, this).catch(() => {}) // whoever reads it learns of that
+    pipeline(source, this).catch(() => {}) // its reader gets the error
   }
 
   get truncated (): boolean {
@@ -142,7 +137,7 @@ class Content {
   }
 }
 
-/** A file whose form was read to its end has come as a whole; what its reader left of it flows away. */
+/** Lets a file end whose form was read to its end. Drops the bytes that its reader left. */
 async function letEnd (file: HashedFile): Promise<void> {
   file.removeAllListeners('readable').resume()
   await finished(file).catch(() => {})
@@ -167,8 +162,8 @@ const fileText = ({ name, filename }: File, content: Content) => canonical([
 ])
 
 /**
- * The same text for the same JSON value, and for no other: each array and object is preceded by how many follow.
- * However deep it is, as a recursion could not.
+ * The same text for the same JSON value, and for no other: each array and object begins with its length. Any depth
+ * works, because there is no recursion.
  */
 function canonical (value: unknown): string {
   const tokens: string[] = []

@@ -6,7 +6,7 @@ import { keyedHash } from '../keyed-hash.js'
 import type { Clock, Log } from '../ports.js'
 
 const KEPT_MS = 24 * 3600 * 1000
-/** How long a failed request waits until its key is free again; the work on that goes on. */
+/** How long a failed request waits until its key is free. The work on that goes on. */
 const WAIT_MS = 500
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
 const ATTEMPTS = 100
@@ -14,22 +14,21 @@ const ATTEMPTS = 100
 export interface IdempotencyOptions {
   keys: Collection<IdempotencyDocument>
   secret: string
-  /** A request that has not ended by then has died with its process. */
+  /** A request that runs longer has died with its process. */
   longestSeconds: number
   now: Clock
   log: Log
 }
 
-/** What a request holds a key by. */
+/** A request's lock on its key. */
 export type KeyLock = Pick<IdempotencyDocument, '_id' | 'holder'>
 
-/** Finds what a request did that took its key at `since` and has not answered: under the digest of its key. */
+/** Finds the result of a request that took its key at `since` and did not answer, by the key's digest. */
 export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>
 
 /**
- * Keys that callers give to their requests, so that a repeated one has no second effect
- * (draft-ietf-httpapi-idempotency-key-header). They belong to an
- * account, and go with it.
+ * Keys that callers give to their requests, so that a retry has no second effect
+ * (draft-ietf-httpapi-idempotency-key-header). They belong to an account, and go with it.
  */
 export function createIdempotency ({ keys, secret, longestSeconds, now, log }: IdempotencyOptions) {
   const stopping = new AbortController()
@@ -38,8 +37,8 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
 
   /**
    * Takes the key for a caller's request to a route, or gives the answer that such a request got in the last 24 hours.
-   * 409 while one is running, but for one that began longer ago than any may last: its key is taken over. `recall`
-   * knows what one did that died before it could answer.
+   * 409 while one is running. A request that began longer ago than any may last loses its key. `recall` finds the
+   * result of one that died before it could answer.
    */
   async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<
     | { lock: KeyLock }
@@ -56,7 +55,7 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
       const answer = await take(row, recall)
       return answer ? { answer } : { lock: row }
     } catch (error) {
-      if (!(error instanceof ServiceError)) persist(() => remove(row)) // it may be there, though nobody said so
+      if (!(error instanceof ServiceError)) persist(() => remove(row)) // it may be there despite the error
       throw error
     }
   }
@@ -68,9 +67,7 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
     const recalled = !found.answer && found.purge_at > row.begun_at && await recall?.(found._id, found.begun_at)
     if (recalled) return recalled
     if (isOver(found, row.begun_at)) {
-      const {
-        matchedCount
-      } = await keys.replaceOne(
+      const { matchedCount } = await keys.replaceOne(
         { _id: found._id, holder: found.holder, answer: { $exists: found.answer !== undefined } },
         row
       )
@@ -90,25 +87,29 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
     }
   }
 
-  /** Rows may outlive their end in the database; then they do not count. */
+  /** A row may outlive its end in the database; it does not count then. */
   function isOver ({ answer, begun_at: begun, purge_at: end }: IdempotencyDocument, at: Date): boolean {
     return end <= at || (!answer && later(begun, longestSeconds * 1000) <= at)
   }
 
   /**
-   * Keeps the answer for 24 hours, unless somebody has taken the key over. Never rejects: the answer holds, remembered
-   * or not.
+   * Keeps the answer for 24 hours, unless another request took the key. Never rejects: the answer holds, stored or not.
    */
   async function finish (lock: KeyLock, answer: StoredAnswer): Promise<void> {
     await persist(async () => {
-      const {
-        matchedCount
-      } = await keys.updateOne(ofHolder(lock), { $set: { answer, purge_at: later(now(), KEPT_MS) } })
-      if (matchedCount === 0) log.warn({ event: 'idempotency.taken_over', status: answer.status })
+      const { matchedCount } = await keys.updateOne(ofHolder(lock), {
+        $set: { answer, purge_at: later(now(), KEPT_MS) }
+      })
+      if (matchedCount === 0) {
+        log.warn(
+          { event: 'idempotency.taken_over', status: answer.status },
+          'A request took longer than UPLOAD_MAX_SECONDS: its Idempotency-Key belongs to another one by now'
+        )
+      }
     })
   }
 
-  /** Frees the key, unless somebody has taken it over. Never rejects. */
+  /** Frees the key, unless another request took it. Never rejects. */
   async function forget (lock: KeyLock): Promise<void> {
     await Promise.race([persist(() => remove(lock)), wait(WAIT_MS, undefined, { ref: false })])
   }
@@ -117,7 +118,7 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
     await keys.deleteOne(ofHolder(lock))
   }
 
-  /** Resolves after the first attempt; further ones follow while the database is away. */
+  /** Resolves after the first attempt; retries follow while the database is away. */
   async function persist (write: () => Promise<unknown>): Promise<void> {
     if (await attempt(write)) return
     const work = insist(write).finally(() => working.delete(work))
@@ -141,12 +142,12 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
       await write()
       return true
     } catch (err) {
-      log.warn({ event: 'idempotency.settle_failed', err })
+      log.warn({ event: 'idempotency.settle_failed', err }, 'The end of an Idempotency-Key could not be written yet')
       return false
     }
   }
 
-  /** Gives what is not settled yet one last attempt. */
+  /** Tries each unfinished write one last time. */
   async function close (): Promise<void> {
     stopping.abort()
     await Promise.all(working)

@@ -5,7 +5,7 @@ import { createItemDeletion } from './delete-item.js'
 import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from './item-objects.js'
 
 const FROM_PRIMARY = { readPreference: 'primary' } as const
-/** Rows read ahead: few enough that the database still knows its cursor when they are done. */
+/** Rows read ahead: few enough that the cursor does not expire before the next read. */
 const BATCH_ROWS = 1000
 const FIELDS = { key: 1, owner: 1, size: 1, renditions: 1 }
 
@@ -14,26 +14,25 @@ export interface LibraryCheckOptions {
   library: Collection<LibraryDocument>
   media: MediaStore
   now: Clock
-  /** Whether what can be repaired is. */
+  /** Whether the check repairs what it can. */
   fix: boolean
-  /** Takes the report, line by line: ids and keys, and nothing of anybody. */
+  /** Gets the report line by line: ids and keys, no personal data. */
   print: (line: string) => void
 }
 
 export interface Verdict {
   items: number
-  /** Rows of the replaced system, and others whose objects are not this service's: not judged. */
+  /** Rows of the replaced system, and others whose objects are not this service's. They are not checked. */
   foreign: number
   repaired: number
-  /** What is inconsistent still. */
+  /** Inconsistencies that remain. */
   open: number
 }
 
 /**
- * Compares the rows of the library with the objects of the store, both ways, in the order of keys and in bounded
- * memory. The service may run meanwhile:
- * what looks wrong is looked at again, in an order in which nothing that is on its way looks wrong, before it counts or
- * is repaired.
+ * Compares the rows of the library with the objects of the store, in both directions, in key order and in bounded
+ * memory. The service may run meanwhile: each suspected fault is checked again before it counts or is repaired. The
+ * second check reads in an order in which nothing in progress looks wrong.
  */
 export async function checkLibrary ({
   uploads,
@@ -83,8 +82,8 @@ export async function checkLibrary ({
   }
 
   /**
-   * An upload has its row before its objects and until after its item; an item is removed before its objects, under a
-   * row.
+   * An upload's row exists before its objects and until after its item. A removal writes such a row, then deletes the
+   * item, then the objects.
    */
   async function checkObject (key: string): Promise<void> {
     if (await isInFlight(key) || await isNamed(key) || await isInFlight(key) || !await isThere(key)) return
@@ -106,7 +105,7 @@ export async function checkLibrary ({
     return items.some(item => objectsOf(item).has(key))
   }
 
-  /** Objects first, then the row: a row that is still there has not lost them to a removal. */
+  /** Reads the objects first, then the row. If the row still exists, no removal took the objects. */
   async function checkItem ({ _id, key = '' }: LibraryDocument): Promise<void> {
     const present = await objectsIn(folderOf(key), media)
     const item = await library.findOne({ _id, key }, { projection: FIELDS, ...FROM_PRIMARY })
@@ -136,6 +135,6 @@ export async function checkLibrary ({
   }
 }
 
-/** Whether a key comes before everything in a folder; stores and the database order keys by their UTF-8 bytes. */
+/** Whether a key sorts before everything in a folder. Stores and the database order keys by their UTF-8 bytes. */
 const precedes = (key: string, folder: string) => !key.startsWith(folder) &&
   Buffer.compare(Buffer.from(key), Buffer.from(folder)) < 0

@@ -1,9 +1,8 @@
 /**
- * Lets those who ask for the same thing while it is being looked for share one answer (request coalescing). Nobody gets
- * an answer that was begun before they asked, which
- * could miss what was acknowledged meanwhile: they share the one that begins when the present one is there. When that
- * fails, so do they, as they have waited already.
- * What is shared must not be changed.
+ * Shares one answer among callers that ask for the same key at the same time (request coalescing). No caller gets an
+ * answer that began before its call, because that could miss a write acknowledged meanwhile. It shares the next one,
+ * which begins when the present one ends. If the present one fails, the waiting callers fail too, because they have
+ * waited already. The shared value must not be changed.
  */
 export function createCoalescer<T> () {
   const present = new Map<string, Promise<T>>()

@@ -13,16 +13,15 @@ export interface ItemDeletionOptions {
 }
 
 /**
- * Removes items so that a crash between any two steps leaves nothing for good: a row of `uploads` says what is to go
- * before the item does,
- * and stays until its objects are gone; what is interrupted a sweep finishes.
+ * Removes items so that a crash between any two steps leaves nothing behind for good. An upload record is written
+ * before the item goes, and stays until its objects are gone. A sweep finishes an interrupted removal.
  */
 export function createItemDeletion ({ uploads, media, now }: ItemDeletionOptions) {
   return { begin, cancel, finish }
 
   /**
-   * Notes that the item is to go, over whatever else its row says: an upload that is just being committed has lost it
-   * then.
+   * Writes the upload record of a removal, over any other state of it. An upload that is being committed loses the
+   * item.
    */
   async function begin ({ _id, key = '', owner }: LibraryDocument): Promise<void> {
     const note = {
@@ -33,16 +32,16 @@ export function createItemDeletion ({ uploads, media, now }: ItemDeletionOptions
       await uploads.updateOne({ _id }, note, { upsert: true })
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
-      await uploads.updateOne({ _id }, note) // somebody else has noted it at the same moment
+      await uploads.updateOne({ _id }, note) // another request wrote it at the same moment
     }
   }
 
-  /** For an item that is not to go after all. */
+  /** Deletes the upload record of a removal that is called off. */
   async function cancel ({ _id }: LibraryDocument): Promise<void> {
     await uploads.deleteOne({ _id, state: 'removing' })
   }
 
-  /** Removes the objects of an item whose row is gone, and the note. */
+  /** Removes the objects of an item whose row is gone, then the upload record. */
   async function finish ({ _id, key = '' }: LibraryDocument): Promise<void> {
     if (isItemFolder(folderOf(key))) await media.remove(folderOf(key))
     await uploads.deleteOne({ _id, state: 'removing' })
@@ -55,16 +54,15 @@ export interface RemovalOptions extends ItemDeletionOptions {
   isAdmin: (caller: Caller) => boolean
 }
 
-/** Items that go because somebody wants them to. */
+/** Removes items at a caller's request. */
 export function createRemoval ({ library, idempotency, isAdmin, ...stores }: RemovalOptions) {
   const removal = createItemDeletion(stores)
   return { remove }
 
   /**
-   * Removes an item for its owner or an admin, and its objects with it; those that the store does not give up now go by
-   * themselves later.
-   * An item without an owner is for admins alone, and one of the replaced system loses its row only: others may share
-   * its object. 403, 404.
+   * Removes an item and its objects for its owner or an admin. A sweep later removes objects that the store does not
+   * give up now. Only admins may remove an item without an owner. An item of the replaced system loses its row only,
+   * because others may share its object. 403, 404.
    */
   async function remove (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
     const item = await library.findOne({ _id: new ObjectId(id) }, FROM_PRIMARY)
@@ -81,8 +79,8 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
   }
 
   /**
-   * The same request may be made anew, also where its first answer was never remembered. If it fails the key is free a
-   * little later.
+   * Frees the key, so that the same request can be made anew even if its first answer was never stored. If this fails,
+   * the key is free a little later.
    */
   async function freeKey ({ digest }: UploadKey): Promise<void> {
     await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
@@ -94,15 +92,15 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
     throw foreignItem()
   }
 
-  /** Whether the item was still there and had the owner that was asked about. */
+  /** False if the item is gone or no longer has the expected owner. */
   async function removeRow ({ _id, owner }: LibraryDocument): Promise<boolean> {
-    const {
-      deletedCount
-    } = await library.deleteOne({ _id, owner: owner ?? { $exists: false } } as Filter<LibraryDocument>)
+    const { deletedCount } = await library.deleteOne(
+      { _id, owner: owner ?? { $exists: false } } as Filter<LibraryDocument>
+    )
     return deletedCount === 1
   }
 
-  /** The item went, or changed hands, after it was looked at. */
+  /** Handles an item that went or changed its owner after it was read. */
   async function again (item: LibraryDocument, caller: Caller, requestContext: RequestContext): Promise<void> {
     if (await library.findOne({ _id: item._id }, FROM_PRIMARY)) {
       if (item.key) await removal.cancel(item)
@@ -112,7 +110,9 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
   }
 
   async function removeObjects (item: LibraryDocument, log: Log): Promise<void> {
-    await removal.finish(item).catch((err: unknown) => log.warn({ event: 'upload.cleanup_failed', key: item.key, err }))
+    await removal.finish(item).catch((err: unknown) => {
+      log.warn({ event: 'upload.cleanup_failed', key: item.key, err }, 'The objects of a deleted item stay until a sweep')
+    })
   }
 }
 

@@ -3,11 +3,9 @@ import { inTime, maxCommandMs } from '../database-wait.js'
 import { isOverTimeLimit } from '../errors.js'
 
 /**
- * What `find(filter, options).toArray()` gives when it fits into one batch (16 MiB), for little more than half of the
- * driver's work: it makes no cursor
- * (bench/README.md). Reads by the database's read preference, and once more where the first time fails, as the driver
- * does with a cursor
- * (Retryable Reads specification).
+ * Returns what `find(filter, options).toArray()` gives if the rows fit into one batch (16 MiB). It makes no cursor, and
+ * so costs little more than half of the driver's work (bench/README.md). Uses the database's read preference. Retries a
+ * failure once, as the driver does with a cursor (Retryable Reads specification).
  */
 export async function firstBatch<T extends Document> (
   db: Db,

@@ -11,12 +11,12 @@ const FACTS = [
   'title', 'content_type', 'size', 'sha256', 'width', 'height', 'frames', 'duration_ms', 'dominant_color'
 ] as const
 
-/** The fields of a row that nobody is shown. */
+/** The fields of a row that no client sees. */
 export const HIDDEN = { words: 0, upload_key: 0 } as const
 
 /**
- * Makes of a row the item that the world sees; a row of the replaced system gets defaults for what it lacks.
- * An item's `url` is that of the rendition `urlRendition` (`<width>x<height>`), where that is given and there is one.
+ * Turns a row into the item that clients see. A row of the replaced system gets defaults for missing fields. An item's
+ * `url` is that of the rendition `urlRendition` (`<width>x<height>`), if that is given and the item has it.
  */
 export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: string) {
   return function present (row: LibraryDocument): LibraryItem {
@@ -53,7 +53,7 @@ export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: 
   }
 }
 
-/** The id of an item in 24 hexadecimal digits; for a row whose own id has not got those, digits that stay the same. */
+/** The id of an item as 24 hexadecimal digits. A row whose id is no ObjectId gets digits that stay the same. */
 export const publicId = (id: unknown) => id instanceof ObjectId
   ? id.toHexString()
   : createHash('sha256').update(BSON.serialize({ id })).digest('hex').slice(0, 24)
@@ -67,6 +67,6 @@ function factsOf (row: LibraryDocument): Partial<LibraryItem> {
   return facts
 }
 
-/** What an item is taken for whose row does not say. */
+/** The type of an item whose row has none. */
 export const typeOf = (url: string) => /\.gif($|\?)/i.test(url) ? 'gif' : 'image'
 export const categoryOf = (type: string) => type === 'gif' ? 'GIF' : 'Images'

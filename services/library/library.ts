@@ -17,18 +17,18 @@ const MAX_FOREIGN = 1000
 
 export interface LibraryOptions {
   db: Db
-  /** Of `db`. */
+  /** In `db`. */
   library: Collection<LibraryDocument>
   withDedicatedConnection: TotalsOptions['withDedicatedConnection']
   media: Pick<MediaStore, 'url'>
   log: Pick<Log, 'warn'>
-  /** The size of the rendition whose address an item's `url` is, where it has one. */
+  /** The size of the rendition that an item's `url` points to, if the item has it. */
   urlRendition?: string
-  /** Milliseconds that only go forward, by which totals age. */
+  /** A monotonic clock in milliseconds, by which totals age. */
   monotonic?: () => number
 }
 
-/** The library as the world sees it. */
+/** The library as clients see it. */
 export function createLibrary ({
   db,
   library,
@@ -44,9 +44,9 @@ export function createLibrary ({
   return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
 
   /**
-   * One page of what the query asks for, newest first, ties broken by id; a page past the end is empty. By cursor a
-   * page costs the same however deep it is,
-   * and whoever walks on to the end meets every item once that was there all the while. 400.
+   * One page of the items that the query asks for, newest first, ties broken by id. A page past the end is empty. By
+   * cursor a page costs the same at any depth, and a client that reads to the end gets every item once that was there
+   * all the while. 400.
    */
   function list (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
     return inTime(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
@@ -90,14 +90,14 @@ export function createLibrary ({
     return firstBatch(db, library.collectionName, filter, { sort: NEWEST_FIRST, skip, limit, projection: HIDDEN })
   }
 
-  /** Nothing is skipped in vain. */
+  /** Such a page is not read. */
   async function isPast (skip: number, filter: Filter<LibraryDocument>): Promise<boolean> {
     if (skip === 0) return false
     const { total, exact } = await totals.of(filter)
     return exact && skip >= total
   }
 
-  /** Of a page that has the end, and of what it shows, no count knows more. */
+  /** The last page gives the total without a count. An exact total is never below the rows seen. */
   async function totalOf (filter: Filter<LibraryDocument>, seen: number, isAll: boolean): Promise<{
     total: number
     exact: boolean
@@ -107,7 +107,7 @@ export function createLibrary ({
     return { total: exact ? Math.max(total, seen) : total, exact }
   }
 
-  /** A row of the replaced system whose id is none of ours, by the one it is listed with. */
+  /** Finds a row of the replaced system, whose id is no ObjectId, by its public id. */
   async function findForeign (id: string): Promise<WithId<LibraryDocument> | undefined> {
     const rows = await library
       .find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MAX_FOREIGN, projection: HIDDEN })

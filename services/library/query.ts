@@ -3,7 +3,7 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryQuery } from '../../schemas/library.js'
 import { searchedWords } from './title-words.js'
 
-/** The rows that a query asks for, by what is stored, each filter by an index of its own. */
+/** The filter on stored fields for a query. Each condition has its own index. */
 export function libraryFilter (
   { type, category, user_id: userId, mine, q }: LibraryQuery,
   caller: ObjectId

@@ -6,9 +6,8 @@ const MAX_ENTRIES = 512
 const WORD = /[\p{L}\p{M}\p{N}]+|\p{Extended_Pictographic}/gu
 
 /**
- * What a title is found by, for `words` of its row: every beginning of each of its words, as an index compares only
- * whole values
- * without losing its order; of a word of more than 32 letters the first 32 beginnings, and itself. At most 512.
+ * The entries of `words` for a title: every beginning of each of its words, because an index keeps its order only if it
+ * compares whole values. A word of more than 32 letters gives its first 32 beginnings and itself. At most 512 entries.
  */
 export function titleWords (title: string): string[] {
   const entries = new Set<string>()
@@ -21,8 +20,8 @@ export function titleWords (title: string): string[] {
 }
 
 /**
- * What `words` of a row must all hold for every word of the text to begin a word of its title; nothing for a text
- * without words.
+ * The conditions that `words` of a row must all meet, so that every word of the text begins a word of its title. Empty
+ * for a text without words.
  */
 export const searchedWords = (text: string): Array<string | RegExp> => wordsOf(text).flatMap(word => {
   const beginning = [...word].slice(0, MAX_BEGINNING).join('')

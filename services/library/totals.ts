@@ -3,9 +3,9 @@ import type { Collection, Filter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { Log } from '../ports.js'
 
-/** As many items that a filter finds are counted. */
+/** The most items that a filtered count counts. */
 export const MAX_COUNTED = 10_000
-/** For how long a count is held: what others wrote counts after so many milliseconds at the latest. */
+/** Milliseconds for which a count is cached. Writes of other processes show after this time at the latest. */
 const HELD_MS = 2000
 const MAX_HELD = 1000
 
@@ -19,20 +19,19 @@ export interface Total { total: number, exact: boolean }
 
 export interface TotalsOptions {
   library: Collection<LibraryDocument>
-  /** The same collection, whose commands may take so many milliseconds. */
+  /** Runs work on the same collection, whose commands may take this many milliseconds. */
   withDedicatedConnection: <T>(
     milliseconds: number,
     work: (library: Collection<LibraryDocument>) => Promise<T>
   ) => Promise<T>
   log: Pick<Log, 'warn'>
-  /** Milliseconds that only go forward. */
+  /** A monotonic clock in milliseconds. */
   monotonic: () => number
 }
 
 /**
- * How many items there are, at next to no cost. MongoDB keeps the number of all rows, which costs no scan, but may be
- * off after an unclean shutdown and on
- * sharded clusters (manual, `count`, "Behavior"); by how much is measured in the background.
+ * Counts items at almost no cost. MongoDB keeps the number of all rows, which costs no scan, but may be wrong after an
+ * unclean shutdown and on sharded clusters (manual, `count`, "Behavior"). The error is measured in the background.
  */
 export function createTotals ({ library, withDedicatedConnection, log, monotonic }: TotalsOptions) {
   const held = new LRUCache<string, Promise<Total>>({
@@ -47,8 +46,8 @@ export function createTotals ({ library, withDedicatedConnection, log, monotonic
   return { of, changed, start, close }
 
   /**
-   * The total of a filter: of none it is exact, else up to MAX_COUNTED. Younger than two seconds, and than the last
-   * `changed`.
+   * The total of a filter. It is exact without conditions, else up to MAX_COUNTED. It is less than two seconds old, and
+   * newer than the last `changed`.
    */
   async function of (filter: Filter<LibraryDocument>): Promise<Total> {
     await measured
@@ -57,12 +56,12 @@ export function createTotals ({ library, withDedicatedConnection, log, monotonic
     return key === '{}' ? { total: Math.max(0, total + offset), exact } : { total, exact }
   }
 
-  /** Something was written: what was counted before does not count any more. */
+  /** Drops all cached counts, after a write. */
   function changed (): void {
     held.clear()
   }
 
-  /** Measures now and from time to time. Until the first time is over, totals wait, for a second at most. */
+  /** Measures now and every 15 minutes. Totals wait for the first measurement, for a second at most. */
   function start (): void {
     measured = Promise.race([measure(), new Promise<void>(resolve => { setTimeout(resolve, WAIT_MS).unref() })])
     timer = setInterval(measure, MEASURE_EVERY_MS).unref()
@@ -101,7 +100,7 @@ export function createTotals ({ library, withDedicatedConnection, log, monotonic
         }
       })
     } catch (err) {
-      if (timer) log.warn({ event: 'library.count_failed', err })
+      if (timer) log.warn({ event: 'library.count_failed', err }, 'The library could not be counted: it is tried again')
     }
   }
 }

@@ -3,18 +3,17 @@ import { clientOf } from '../client-network.js'
 import type { Clock } from '../ports.js'
 
 const WINDOW_MS = 5 * 60 * 1000
-/** Clients that are remembered; who has more addresses than this has as many limits. */
+/** Clients in the cache. A caller with more addresses has a limit for each. */
 const MAX_CLIENTS = 10_000
 
 export type AddressLimit = ReturnType<typeof createAddressLimit>
 
-/** At most `most` of something within five minutes for each client address, in this process; 0 is no limit. */
+/** At most `max` takes within five minutes for each client address, in this process; 0 is no limit. */
 export function createAddressLimit (max: number, now: Clock) {
   const clients = new LRUCache<string, number[]>({ max: MAX_CLIENTS })
 
   /**
-   * The client's recent takes, oldest first: the list itself. One with ten thousand of them costs no more than one with
-   * three.
+   * The client's recent takes, oldest first: the list itself, not a copy. Ten thousand takes cost no more than three.
    */
   function recent (client: string): number[] {
     const taken = clients.get(client) ?? []
@@ -31,7 +30,7 @@ export function createAddressLimit (max: number, now: Clock) {
     /** Seconds until the client of `address` may take again; 0: now. */
     wait: (address: string): number => max === 0 ? 0 : wait(recent(clientOf(address))),
 
-    /** Takes one. Returns what gives it back, or the seconds to wait where none is left. */
+    /** Takes one. Returns its undo function, or the seconds to wait where none is left. */
     take (address: string): (() => void) | number {
       if (max === 0) return () => {}
       const client = clientOf(address)

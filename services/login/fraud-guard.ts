@@ -3,24 +3,22 @@ import { change, countsIn, countSms, hourOf, uncountSms, type CounterWrite } fro
 import type { Stop } from './otp.js'
 
 const STOP_MS = 15 * 60 * 1000
-/** SMS that pass after a stop, and whose share decides. */
+/** SMS that pass after a stop. Their used share decides. */
 const TRIAL = 10
 
-/** One country, block of numbers or client network, and the least that it must have sent this hour to be judged. */
+/** One country, block of numbers or client network. It is judged from `least` SMS in this hour on. */
 export interface Group { _id: string, dimension: 'network' | 'prefix' | 'country', least: number }
 
 /**
- * What an SMS of a group comes to. `passes`: the group is in good standing after it. `stop`: the stop in whose trial it
- * passed.
+ * The result for an SMS of a group. `passes`: the group is in good standing after it. `stop`: the stop whose trial it
+ * used.
  */
 interface Verdict { write: CounterWrite, passes: boolean, stop?: string }
 
 /**
- * The fraud guard for one group: counts one SMS, or says for how long none passes. A group stops when too few of its
- * codes are used (below `share`).
- * After 15 minutes 10 SMS pass; when enough of their codes, or of those of the hour in which it stopped, are used, the
- * group goes on.
- * `exempt`: the SMS is counted, and never stopped.
+ * The fraud guard for one group: counts one SMS, or says for how long none passes. A group stops when the share of its
+ * used codes is below `share`. After 15 minutes 10 SMS pass. The group goes on when enough of their codes, or of those
+ * of the hour in which it stopped, are used. `exempt`: the SMS is counted, and never stopped.
  */
 export function checkGroup (
   { _id, dimension, least }: Group,
@@ -66,10 +64,9 @@ export function checkGroup (
 
   function inTrial (): Verdict {
     const { id } = stop!
-    const {
-      operation,
-      undo
-    } = counted({ 'stop.id': id, 'stop.sent': { $not: { $gte: TRIAL } } }, { $inc: { 'stop.sent': 1 } })
+    const { operation, undo } = counted({ 'stop.id': id, 'stop.sent': { $not: { $gte: TRIAL } } }, {
+      $inc: { 'stop.sent': 1 }
+    })
     return {
       write: { operation, undo: [...undo, change(_id, { 'stop.id': id }, { $inc: { 'stop.sent': -1 } })] },
       passes: false,
@@ -79,10 +76,9 @@ export function checkGroup (
 
   function newTrial (): Verdict {
     const id = newId()
-    const {
-      operation,
-      undo
-    } = counted({ 'stop.id': stop!.id }, { $set: { stop: { id, hour, until, sent: 1, verified: 0 } } })
+    const { operation, undo } = counted({ 'stop.id': stop!.id }, {
+      $set: { stop: { id, hour, until, sent: 1, verified: 0 } }
+    })
     return {
       write: { operation, undo: [...undo, change(_id, { 'stop.id': id }, { $inc: { 'stop.sent': -1 } })] },
       passes: false,
@@ -100,10 +96,7 @@ export function checkGroup (
   /** The SMS that brings the group to its bound passes, and is the last. */
   function stopping (): Verdict {
     const id = newId()
-    const {
-      operation,
-      undo
-    } = counted({ stop: { $exists: false }, ...below(sent + 1) }, {
+    const { operation, undo } = counted({ stop: { $exists: false }, ...below(sent + 1) }, {
       $set: { stop: { id, hour, until, sent: TRIAL, verified: 0 } }
     })
     const value = dimension === 'network' ? {} : { value: _id.slice(_id.indexOf(':') + 1) }

@@ -9,11 +9,11 @@ const LIFE_MS = 25 * HOUR_MS
 export type CounterOperation = AnyBulkWriteOperation<CounterDocument>
 type Update = Record<'$inc' | '$set' | '$unset', Record<string, unknown>>
 
-/** One count of one SMS: the update with its bound, and what takes it back. */
+/** The count of one SMS: the update with its bound, and its undo. */
 export interface CounterWrite {
   operation: CounterOperation
   undo: CounterOperation[]
-  /** What is worth a line in the log, once it is written. */
+  /** A line for the log, once the update is written. */
   line?: { event: string, message: string, fields: Record<string, unknown> }
 }
 
@@ -25,15 +25,14 @@ export const countsIn = (row: CounterDocument | undefined, hour: number) => ({
 })
 
 /**
- * What was sent in the 24 hours up to `hour`, by hour. The next hour counts too: the clock of another process may be
- * ahead.
+ * The SMS of the 24 hours up to `hour`, by hour. The next hour counts too: the clock of another process may be ahead.
  */
 export function lastDay (row: CounterDocument | undefined, hour: number): Array<{ hour: number, sent: number }> {
   return Object.keys(row?.hours ?? {}).map(Number).filter(other => other > hour - KEPT_HOURS && other <= hour + 1)
     .sort((a, b) => a - b).map(other => ({ hour: other, sent: countsIn(row, other).sent }))
 }
 
-/** Counts one SMS in the document `_id`, as `row` was read, if `bound` still holds. Hours that are over go. */
+/** Counts one SMS in the document `_id`, read as `row`, if `bound` still holds. Removes old hours. */
 export function countSms (
   _id: string,
   row: CounterDocument | undefined,
@@ -53,7 +52,7 @@ export function countSms (
   return { updateOne: { filter: { _id, ...bound }, update: update as object, upsert: true } }
 }
 
-/** A change of a document that is there; nothing where it is not, or where `bound` does not hold. */
+/** Changes an existing document. Does nothing without one, or where `bound` does not hold. */
 export const change = (_id: string, bound: object, update: object): CounterOperation => ({
   updateOne: { filter: { _id, ...bound }, update }
 })

@@ -81,9 +81,8 @@ export function createLogin ({
   return { requestOtp, verifyOtp, notifyOfNumberChange, undelivered, findState: store.find }
 
   /**
-   * Sends the phone its code, or does nothing while an SMS is on its way; nor does it for a blocked phone or a test
-   * number.
-   * 400 in the name of `field` for a number that takes no SMS, 429 budgets, caps and guard, 500 provider.
+   * Sends the phone its code. Sends nothing while an SMS is on its way, to a blocked phone or to a test number. 400
+   * that names `field` for a number that takes no SMS, 429 budgets, caps and guard, 500 provider.
    */
   async function requestOtp (
     phone: Phone,
@@ -105,11 +104,8 @@ export function createLogin ({
     let taken: ReturnType<AddressLimit['take']> | undefined
     const giveBack = () => { if (typeof taken === 'function') taken() }
 
-    const {
-      outcome,
-      writes = [],
-      written
-    } = await wrapFailure('Failed to send OTP', true, isTest ? applyTest() : applyRequest()).catch((error: unknown) => {
+    const applying = wrapFailure('Failed to send OTP', true, isTest ? applyTest() : applyRequest())
+    const { outcome, writes = [], written } = await applying.catch((error: unknown) => {
       giveBack()
       throw error
     })
@@ -119,21 +115,9 @@ export function createLogin ({
     else if (isTest) requestContext.record('otp.requested', account.subject, { reason: 'test number' })
     else if (account.blocked) requestContext.record('otp.requested', account.subject, { reason: 'blocked' })
     else {
-      await send(
-        phone,
-        platform,
-        {
-          subject: account.subject,
-          sentAt: at,
-          network: request.network,
-          ...outcome,
-          written: written!,
-          writes,
-          giveBack
-        },
-        requestContext,
-        field
-      )
+      const { network } = request
+      const sending = { subject: account.subject, sentAt: at, network, ...outcome, written: written!, writes, giveBack }
+      await send(phone, platform, sending, requestContext, field)
     }
 
     function applyTest (): Promise<Applied> {
@@ -145,7 +129,7 @@ export function createLogin ({
       return store.apply(e164, { ids: guard.idsFor(phone, request.network), beside, at, decide })
     }
 
-    /** A blocked phone is answered like any other, and costs nothing. */
+    /** A blocked phone gets the same answer, and costs nothing. */
     function decide (state: OtpState, counters: Counters): Decision {
       const verdict = guard.decide(counters, phone, request.network, account.known || account.blocked, at)
       const { writes, counted } = Array.isArray(verdict) ? { writes: [] } : verdict
@@ -193,8 +177,8 @@ export function createLogin ({
   }
 
   /**
-   * Nothing was sent: the code that lived before is in its place again. `counted`: the provider refused the number,
-   * which costs as much as an SMS.
+   * Restores the code that lived before, as no SMS was sent. `counted`: the provider refused the number, which costs as
+   * much as an SMS.
    */
   async function cancel (
     phone: string,
@@ -218,15 +202,15 @@ export function createLogin ({
         ))
   }
 
-  /** A stop that meets every phone alike is recorded without one, or a flood of numbers would be a flood of rows. */
+  /** Records a stop of all phones without the phone: a flood of numbers must not be a flood of rows. */
   function limited (subject: Subject, { reason, retryAfter }: Stop, requestContext: RequestContext): ServiceError {
     requestContext.record('otp.limited', reason === 'phone' ? subject : null, { reason })
     return tooManySms(retryAfter)
   }
 
   /**
-   * Whether the code is right and this is the one request that used it; false for every wrong one alike.
-   * 429 while the phone waits or the client address had too many failures.
+   * Whether the code is right and this is the one request that used it; false for every wrong code. 429 while the phone
+   * waits or the client address had too many failures.
    */
   async function verifyOtp ({ e164 }: Phone, otp: string, requestContext: RequestContext): Promise<boolean> {
     const giveBack = failures.take(requestContext.address)
@@ -250,8 +234,8 @@ export function createLogin ({
   }
 
   /**
-   * Whatever a guess comes upon, there is one comparison, so that its time tells nothing. Its outcome is told after the
-   * write that counts it.
+   * Makes one comparison in every case, so that its time reveals nothing. Returns the outcome after the write that
+   * counts it.
    */
   async function compareCode (phone: string, code: string | undefined): Promise<OtpOutcome> {
     const at = now()
@@ -275,9 +259,8 @@ export function createLogin ({
   }
 
   /**
-   * Tells a number that its account has another one from now on: outside the phone's own budget, which whoever changed
-   * it may
-   * have used up, but within the caps of the service. Never rejects: the change stands whether or not this works.
+   * Tells the old number that its account has a new one. Uses the caps of the service and not the phone's budget, which
+   * the person who changed it may have used up. Never rejects: the change stands in any case.
    */
   async function notifyOfNumberChange (number: string, requestContext: RequestContext): Promise<void> {
     const phone = parsePhone(number, region)
@@ -287,15 +270,12 @@ export function createLogin ({
       const writes = await store.count(SERVICE, counters => guard.decideUnasked(counters, at))
       if (!Array.isArray(writes)) throw tooManySms(writes.retryAfter)
       log(writes, requestContext)
-      await sendSms({ to: phone.e164, body: numberChangedMessage(wording), reference: String(at.getTime()) }).catch(
-        async (
-          error: unknown
-        ) => {
-          if (error instanceof SmsUnconfirmed) return
-          await store.cancel(writes)
-          throw error
-        }
-      )
+      const message = { to: phone.e164, body: numberChangedMessage(wording), reference: String(at.getTime()) }
+      await sendSms(message).catch(async (error: unknown) => {
+        if (error instanceof SmsUnconfirmed) return
+        await store.cancel(writes)
+        throw error
+      })
       requestContext.record('notice.sent', phone.e164)
     } catch (err) {
       requestContext.log.error(
@@ -306,8 +286,8 @@ export function createLogin ({
   }
 
   /**
-   * The provider reports that the SMS with this `reference`, else the last one, never arrived: the next request of that
-   * phone meets no gap.
+   * Handles a report that the SMS with this `reference`, else the last one, never arrived: the phone's next request
+   * meets no gap.
    */
   async function undelivered (
     to: string,
@@ -329,7 +309,7 @@ export function createLogin ({
     })
   }
 
-  /** A client network under a name from which nobody can read the address. */
+  /** The keyed hash of a client network, which hides the address. */
   function networkOf (address: string): string {
     return keyedHash(secret, 'address', clientOf(address))
   }

@@ -6,49 +6,49 @@ import { isDuplicateKey } from '../errors.js'
 import type { CounterOperation, CounterWrite } from './hour-counts.js'
 import { initial, type OtpOutcome, type OtpState } from './otp.js'
 
-/** A race is lost only to somebody who won it; to lose this many in a row, something else must be wrong. */
+/** Races that may be lost in a row. Each is lost to another write; more mean another fault. */
 const MAX_RACES = 100
 const LIFE_MS = 25 * 3600 * 1000
 
 export type OtpCollection = Collection<OtpDocument | CounterDocument>
 export type Counters = Map<string, CounterDocument>
 
-/** What becomes of a phone's state, and what else is counted in the same write. */
+/** The new state of a phone, and the counts in the same write. */
 export interface Decision { state: OtpState, outcome: OtpOutcome, writes?: CounterWrite[] }
 
 export interface Change {
   /** The counters that the decision reads. */
   ids?: string[]
-  /** What the decision needs besides; it fails with it. */
+  /** Work that the decision awaits; it fails with it. */
   beside?: Promise<unknown>
   at: Date
-  /** Pure but for what it remembers: it is called anew each time another process was first. */
+  /** Pure, but for results that it remembers: it runs again after each lost race. */
   decide: (state: OtpState, counters: Counters) => Decision
 }
 
-/** What was written, by which a later write can tell that nobody wrote between. */
+/** A finished write. A later write can tell by it that no other came between. */
 export interface Written { writeId: string, state: OtpState }
 export interface Applied extends Decision { written?: Written }
 
 interface Waiting extends Change { resolve: (applied: Applied) => void, reject: (error: unknown) => void }
 
-/** The phone's state in a document, if it has one: not one of an earlier version of this service. */
+/** The phone's state in a document. A document of an earlier version of this service has none. */
 export const stateOf = (document: OtpDocument | CounterDocument | null | undefined): OtpDocument | undefined =>
   document && 'write_id' in document ? document : undefined
 
 /**
- * The documents of the login at rest: one for each phone, changed by compare-and-set on its `write_id`, and the
- * counters beside it.
+ * The stored documents of the login: one for each phone, changed by compare-and-set on its `write_id`, and the
+ * counters.
  */
 export function createOtpStore (otps: OtpCollection) {
-  /** One line for each phone that is at work: never more than requests in progress. */
+  /** One line for each phone with work: never more lines than requests. */
   const lines = new Map<string, Waiting[]>()
   return { apply, amend, count, cancel, find }
 
   /**
-   * Changes that arrive while one is under way wait and are applied together, by one read and one write:
-   * a flood of guesses would else lose race after race against itself, and take every connection meanwhile.
-   * What fails, fails for all that wait, so that a database that is gone keeps nobody waiting in line.
+   * Changes that arrive while one is under way wait and are applied together, by one read and one write. Else a flood
+   * of guesses would lose race after race against itself, and take every connection. A failure fails all waiting
+   * changes, so that no request waits in line for a lost database.
    */
   function apply (phone: string, change: Change): Promise<Applied> {
     return inTime(() => new Promise((resolve, reject) => {
@@ -76,8 +76,8 @@ export function createOtpStore (otps: OtpCollection) {
   }
 
   /**
-   * Applies the changes in their order, up to the first that sends an SMS: the counters that the others read are
-   * changed by it.
+   * Applies the changes in order, up to the first that sends an SMS: that one changes the counters that the others
+   * read.
    */
   async function compareAndSet (phone: string, batch: Waiting[]): Promise<Applied[]> {
     let attempt: { decisions: Decision[], written: Written } | undefined
@@ -111,10 +111,9 @@ export function createOtpStore (otps: OtpCollection) {
   }
 
   /**
-   * Writes the counters, each within its bound, and then the phone's document, if nobody has written it since it was
-   * read. False where a bound or a race
-   * stopped that: then nothing stays counted, or, where the driver has repeated a write whose answer was lost, nothing
-   * twice.
+   * Writes the counters, each within its bound, and then the phone's document, if no other write came since the read.
+   * False where a bound or a race stopped that. Then nothing stays counted or, where the driver repeated a write whose
+   * answer was lost, nothing counts twice.
    */
   async function write (
     phone: string,
@@ -137,10 +136,7 @@ export function createOtpStore (otps: OtpCollection) {
     }
   }
 
-  /**
-   * Changes what was just written once more, with one command where nobody has written since. `undo` is done in any
-   * case.
-   */
+  /** Changes what was just written, with one command if no other write came since. `undo` is done in any case. */
   async function amend (
     phone: string,
     { writeId, state }: Written,
@@ -157,7 +153,7 @@ export function createOtpStore (otps: OtpCollection) {
   }
 
   /**
-   * Counts what is no phone's, by the counter `_id`. What was written, or what `decide` returned instead of a write.
+   * Counts an SMS that has no phone by the counter `_id`. Returns what was written, or what `decide` returned instead.
    */
   async function count <Refusal> (_id: string, decide: (counters: Counters) => CounterWrite[] | Refusal): Promise<
     | CounterWrite[]
@@ -180,7 +176,7 @@ export function createOtpStore (otps: OtpCollection) {
     if (writes.length > 0) await bulkWrite(writes.flatMap(({ undo }) => undo))
   }
 
-  /** What is stored of a phone, if anything is. */
+  /** The stored state of a phone, if any. */
   async function find (phone: string): Promise<OtpDocument | undefined> {
     return stateOf(await otps.findOne({ _id: phone }))
   }
@@ -203,9 +199,8 @@ const applied = ({ decisions, written }: { decisions: Decision[], written: Writt
 )
 
 /**
- * Replaces the phone's document, built member by member. Nobody's `write_id` is null: that filter finds a document of
- * an earlier version,
- * or none. Where somebody else has written, the insertion meets the `_id` that is there.
+ * Replaces the phone's document, built member by member. No `write_id` is null: that filter finds a document of an
+ * earlier version, or none. After another write, the insert fails on the existing `_id`.
  */
 function replace (
   phone: string,

@@ -12,7 +12,7 @@ const GAPS = [15, 30, 60, 120, 300].map(seconds => seconds * SECOND)
 const WINDOW = 10 * MINUTE
 const MAX_PER_WINDOW = 5
 const MAX_PER_DAY = 10
-/** Of these, what one client network may use, so that a stranger cannot use up the owner's budget. */
+/** The part of these for one client network, so that a stranger cannot use up the owner's budget. */
 const MAX_PER_WINDOW_OF_NETWORK = 3
 const MAX_PER_DAY_OF_NETWORK = 5
 const REPEATABLE = 9 * MINUTE
@@ -23,7 +23,7 @@ const FAILURES_PER_DAY = 50
 
 export type OtpState = Omit<OtpDocument, '_id' | 'write_id' | 'expires_at'>
 
-/** Why no SMS may be sent now, whatever the phone's own budgets say, and for how many seconds. */
+/** A reason not to send an SMS now, besides the phone's own budgets, and the seconds to wait. */
 export interface Stop { reason: string, retryAfter: number }
 
 interface RequestEvent {
@@ -33,7 +33,7 @@ interface RequestEvent {
   life: number
   /** The client network that asks, as a keyed hash. */
   network: string
-  /** Where the SMS is counted besides. */
+  /** The other counters of the SMS. */
   counted?: Challenge['counted']
   stop?: Stop
   /** No SMS is sent: no gap, no budget. */
@@ -43,7 +43,7 @@ interface RequestEvent {
 export type OtpEvent =
   | RequestEvent
   | { type: 'unsent', sentAt: Date, network: string, nonce: Buffer, before: Challenge | null, counted: boolean }
-  /** `matches`: whether the guess is the code of a nonce; undefined where the guess is no six digits. */
+  /** `matches`: whether the guess is the code of a nonce; undefined unless the guess has six digits. */
   | { type: 'guess', matches: ((nonce: Buffer) => boolean) | undefined }
   | { type: 'undelivered', sentAt?: Date }
 
@@ -74,8 +74,8 @@ const live = (challenge: Challenge | null, now: number): challenge is Challenge 
     now < challenge.expires_at.getTime()
 
 /**
- * The login's rules for one phone: what `event` at `now` makes of `state`, and what is to be done about it.
- * Pure. A state that is returned unchanged (the same object) needs no write.
+ * The login's rules for one phone: the new state and the outcome of `event` at `now`. Pure. A state that is returned
+ * unchanged (the same object) needs no write.
  */
 export function next (state: OtpState, event: OtpEvent, now: Date): { state: OtpState, outcome: OtpOutcome } {
   switch (event.type) {
@@ -86,7 +86,7 @@ export function next (state: OtpState, event: OtpEvent, now: Date): { state: Otp
   }
 }
 
-/** The gap is judged first, then the phone's own budgets, then what else stops an SMS. */
+/** Checks the gap first, then the phone's own budgets, then other stops. */
 function request (state: OtpState, event: RequestEvent, now: number): ReturnType<typeof next> {
   const { challenge } = state
   const sending = renewed(challenge, event, now)
@@ -108,7 +108,7 @@ function request (state: OtpState, event: RequestEvent, now: number): ReturnType
   return { state: { ...state, challenge: sending, sms, ...(lost === now && { undelivered_at: null }) }, outcome }
 }
 
-/** What the next SMS holds: the live code once more, while its first SMS is not too old; else a new one. */
+/** The next SMS repeats the live code while its first SMS is recent enough; else it has a new code. */
 function renewed (challenge: Challenge | null, { nonce, life, counted }: RequestEvent, now: number): Challenge {
   const { counted: _, ...current } = challenge ?? {}
   const where = counted && { counted }
@@ -124,7 +124,7 @@ function renewed (challenge: Challenge | null, { nonce, life, counted }: Request
 
 const gapAfter = (count: number) => GAPS[Math.min(count, GAPS.length) - 1] ?? 0
 
-/** Milliseconds until the phone's budgets, and what one client network may use of them, allow an SMS; 0: now. */
+/** Milliseconds until the budgets of the phone and of the client network allow an SMS; 0: now. */
 function untilAllowed (recent: Sms[], day: Sms[], network: string, now: number): number {
   const own = (list: Sms[]) => list.filter(sms => sms.network === network)
   return Math.max(
@@ -135,15 +135,15 @@ function untilAllowed (recent: Sms[], day: Sms[], network: string, now: number):
   )
 }
 
-/** Milliseconds until fewer than `most` of `dates` lie within `window`; 0 when that is so now. */
+/** Milliseconds until fewer than `max` of `dates` lie within `window`; 0 when that is so now. */
 function untilBelow (dates: Date[], max: number, window: number, now: number): number {
   const oldest = sorted(dates).at(-max)
   return oldest ? oldest.getTime() + window - now : 0
 }
 
 /**
- * An SMS that was not sent leaves the earlier challenge as it was, but for the guesses that were spent on it meanwhile;
- * a challenge that a later SMS repeats or replaced stays.
+ * Restores the earlier challenge, as an SMS was not sent, but counts the guesses spent meanwhile. A challenge that was
+ * used, or that a later SMS repeats or replaced, stays.
  */
 function unsent (
   state: OtpState,
@@ -160,9 +160,7 @@ function unsent (
   return { state: { ...state, challenge: restored, sms }, outcome: { type: 'restored' } }
 }
 
-/**
- * Only a guess that is compared with a live code counts; a right one uses the code up, and ends the row of failures.
- */
+/** Counts only a guess at a live code. A right one uses the code up, and ends the row of failures. */
 function guess (state: OtpState, { matches }: OtpEvent & { type: 'guess' }, now: Date): ReturnType<typeof next> {
   const { challenge, failures, locked_until: lockedUntil } = state
   const wait = (lockedUntil?.getTime() ?? 0) - now.getTime()
@@ -205,8 +203,8 @@ function waitAfter ({ row, dates }: OtpState['failures'], now: number): Date | n
 }
 
 /**
- * The last SMS, or the one sent at `sentAt` where that is the last, never arrived: the next request meets no gap.
- * Budgets still count it.
+ * Marks the last SMS, or the one of `sentAt` if that is the last, as lost: the next request meets no gap. Budgets still
+ * count it.
  */
 function undelivered (state: OtpState, { sentAt: time }: OtpEvent & { type: 'undelivered' }): ReturnType<typeof next> {
   const last = state.sms.at(-1)?.at

@@ -6,7 +6,7 @@ import type { Stop } from './otp.js'
 export const SERVICE = 'service'
 const ALARM_AT = 0.8
 
-/** SMS of the service in a clock hour and in 24 of them; 0 is no cap. */
+/** SMS of the service in one and in 24 clock hours; 0 is no cap. */
 export interface Caps { hour: number, day: number }
 
 /** SMS of the last 24 hours. */
@@ -15,7 +15,7 @@ export const dayTotal = (row: CounterDocument | undefined, at: Date) => lastDay(
   0
 )
 
-/** Counts one SMS for the caps, or says which of them stops it. `share`: how much of each cap may be used. */
+/** Counts one SMS for the caps, or returns the caps that stop it. `share`: the usable part of each cap. */
 export function countForCaps (row: CounterDocument | undefined, caps: Caps, share: number, at: Date):
   | CounterWrite
   | Stop[] {
@@ -54,13 +54,13 @@ export function countForCaps (row: CounterDocument | undefined, caps: Caps, shar
   }
 }
 
-/** So many are sent without a line in the log: the next one writes it, so that no rush of requests passes it by. */
+/** SMS without a line in the log. The next one writes it, so that no rush of requests passes it by. */
 const alarmThreshold = (cap: number) => Math.ceil(ALARM_AT * cap) - 1
 const isAlarmed = (row: CounterDocument | undefined, hour: number) => (row?.alarms?.day ?? 0) > hour - 24
 const portion = (cap: number, share: number) => cap === 0 ? Infinity : Math.ceil(cap * share)
 const secondsUntil = (hour: number, at: Date) => Math.max(1, Math.ceil((hour * HOUR_MS - at.getTime()) / 1000))
 
-/** The hour in which so many hours have left the day that less than `most` lie in it. */
+/** The hour in which enough hours have left the day that less than `max` SMS remain. */
 function firstHourBelow (
   max: number,
   total: number,
@@ -75,7 +75,7 @@ function firstHourBelow (
   return now + 24
 }
 
-/** Near a cap somebody logs it, once in an hour and once in a day: whoever writes that it was logged. */
+/** Near a cap one line is logged per hour and per day, by the process that writes the alarm. */
 function alarmOf (row: CounterDocument | undefined, caps: Caps, sent: number, total: number, hour: number) {
   if (caps.day > 0 && total >= ALARM_AT * caps.day && !isAlarmed(row, hour)) {
     return alarm('day', total, caps.day, { $not: { $gt: hour - 24 } })

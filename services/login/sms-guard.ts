@@ -7,7 +7,7 @@ import type { Stop } from './otp.js'
 import { countForCaps, dayTotal, SERVICE, type Caps } from './sms-caps.js'
 
 const MIN_OF_NETWORK = 5
-/** The part of the day's SMS that a country or prefix must have sent this hour to be judged. */
+/** The share of the day's SMS that a country or prefix must send this hour to be judged. */
 const MIN_OF_DAY = 1 / 5
 /** The part of each cap for phones without an account. */
 const STRANGERS = 1 / 2
@@ -15,7 +15,7 @@ const STRANGERS = 1 / 2
 export interface SmsGuardOptions {
   caps: Caps
   /**
-   * From `minSms` in an hour on, a country or prefix with a smaller share of used codes than `minVerified` stops.
+   * From `minSms` in an hour on, a country or prefix stops if its share of used codes is below `minVerified`.
    * Undefined: no guard.
    */
   fraud?: { minSms: number, minVerified: number }
@@ -27,15 +27,12 @@ export interface Verdict { writes: CounterWrite[], counted?: Counted }
 
 export type SmsGuard = ReturnType<typeof createSmsGuard>
 
-/**
- * What stands between a request and the bill: the caps of the service and the fraud guard. Nothing is counted that
- * cannot stop anything.
- */
+/** Limits the bill by the caps of the service and the fraud guard. Counts only what can stop an SMS. */
 export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
   const isCapped = caps.hour > 0 || caps.day > 0
   return { idsFor, decide, decideUnasked, used }
 
-  /** The documents by which an SMS to `phone`, asked for from `network`, is judged. */
+  /** The documents that judge an SMS to `phone`, requested from `network`. */
   function idsFor (phone: Phone, network: string): string[] {
     return [
       ...(isCapped || fraud ? [SERVICE] : []),
@@ -44,8 +41,8 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
   }
 
   /**
-   * By what was read of them: how the SMS is counted, or what stops it, the longest first. A phone that `isKnown` has
-   * an account.
+   * Decides by these documents how the SMS is counted, or what stops it, the longest first. `isKnown`: the phone has an
+   * account.
    */
   function decide (rows: Map<string, CounterDocument>, phone: Phone, network: string, isKnown: boolean, at: Date):
     | Verdict
@@ -60,7 +57,7 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
     return { writes: [cap as CounterWrite, ...writes], counted }
   }
 
-  /** The same for an SMS that nobody asked for and that has no code: it counts for the caps alone. */
+  /** The same for an SMS without a code that no client requested: only the caps count it. */
   function decideUnasked (rows: Map<string, CounterDocument>, at: Date): CounterWrite[] | Stop {
     if (!isCapped && !fraud) return []
     const cap = countForCaps(rows.get(SERVICE), caps, 1, at)
@@ -68,7 +65,7 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
   }
 
   /**
-   * Only what leaves its network in good standing counts for its country and prefix: one client alone must not stop a
+   * Counts an SMS for its country and prefix only if its network stays in good standing: one client must not stop a
    * country.
    */
   function byGroups (
@@ -106,7 +103,7 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
   }
 }
 
-/** The client's network first. */
+/** The client network first. */
 function groups ({ country, prefix }: Phone, network: string, minSms: number, total: number): Group[] {
   const least = Math.max(minSms, total * MIN_OF_DAY)
   return [

@@ -5,8 +5,8 @@ import { normalizePhone } from '../phone.js'
 import type { Clock } from '../ports.js'
 
 /**
- * The numbers of OTP_TEST_NUMBERS with their fixed codes, for the reviewers of an app store, until
- * OTP_TEST_NUMBERS_UNTIL (a day counts whole, in UTC): after it they are numbers like any other.
+ * The numbers of OTP_TEST_NUMBERS with their fixed codes, for app store reviewers, until OTP_TEST_NUMBERS_UNTIL (a day
+ * counts whole, in UTC). After that they are numbers like any other.
  */
 export function createTestNumbers (
   {
@@ -25,8 +25,8 @@ export function createTestNumbers (
     codeOf: (phone: string): string | undefined => now().getTime() < end ? codes.get(phone) : undefined,
 
     /**
-     * When what a test number's code opened must end, if `at` it was one and there is an end: whoever holds the number
-     * after that is somebody else.
+     * The latest end of what a test number's code opened `at`: the next holder is another person. Undefined for other
+     * numbers, and without an end.
      */
     endOf: (phone: string, at: Date):
       | Date

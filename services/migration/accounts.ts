@@ -3,22 +3,22 @@ import { indexes } from '../database.js'
 import { batches, BY_BATCH } from './settle.js'
 import type { Note, OldUser } from './users.js'
 
-/** A compare-and-set on a stale read would lose for ever. */
+/** A compare-and-set on a stale read would fail every time. */
 const FROM_PRIMARY = { readPreference: 'primary' } as const
 /**
- * What 0.3.0 kept by phone number and what ends with it: people sign in again. `sessions` goes last: while it is there,
- * the database is one of 0.3.0.
+ * Collections that 0.3.0 kept by phone number. Their rows end: users sign in again. `sessions` goes last, because it
+ * marks a database of 0.3.0.
  */
 const ENDED = ['otps', 'idempotency', 'usage', 'sessions']
 const DROPPED_INDEXES = [['users', 'moved.at_1'], ['audit', 'subject_1_at_-1']] as const
-/** What an item or an upload of 0.3.0 has beside its owner's number. */
+/** Fields of items and uploads of 0.3.0 beside the owner's number. */
 const PROVENANCE = { session: '', started_at: '' } as const
 
 interface OwnedRow { _id: unknown, owner?: string }
 
 /**
- * Whether an earlier version of this service made the database: it kept sessions in a collection of their own, or what
- * people own by phone number.
+ * Whether an earlier version of this service made the database: it has a collection of sessions, or items owned by
+ * phone numbers.
  */
 export async function isOf030 (db: Db): Promise<boolean> {
   return await isThere(db, 'sessions') ||
@@ -30,14 +30,15 @@ async function isThere (db: Db, name: string): Promise<boolean> {
 }
 
 /**
- * Whether every row has the shape that the service reads: two reads of an index, and one of the names of collections.
+ * Whether every row has the shape that the service reads. Costs two index reads, and one read of the names of
+ * collections.
  */
 export async function isConverted (db: Db): Promise<boolean> {
   return !await isOf030(db) &&
     await db.collection('users', FROM_PRIMARY).findOne({ schema: null }, { projection: { _id: 1 } }) === null
 }
 
-/** When the replaced system gave way: it issued no token later. */
+/** Records when the service took over. The replaced system issued no token later. */
 export async function noteTakeover (db: Db, at: Date): Promise<void> {
   await takeovers(db).updateOne({ _id: 'takeover' }, { $setOnInsert: { at } }, { upsert: true })
 }
@@ -45,9 +46,9 @@ export async function noteTakeover (db: Db, at: Date): Promise<void> {
 const takeovers = (db: Db) => db.collection<{ _id: string, at: Date }>('migration')
 
 /**
- * Makes a database of 0.3.0 one of accounts: what a phone number owns belongs to its account, which is made where there
- * is none. Every step can be
- * repeated, so that one that was cut short is finished by the next run. `convertUsers` brings the rows of `users` over.
+ * Converts a database of 0.3.0 to accounts: the items of a phone number go to its account, which is made if there is
+ * none. Every step can be repeated, so that the next run finishes an interrupted one. `convertUsers` converts the rows
+ * of `users`.
  */
 export async function convertAccounts (
   db: Db,
@@ -68,7 +69,7 @@ export async function convertAccounts (
   }
   await endUploads(db, dryRun, note)
   await endLegacyTokens(db, dryRun, note)
-  // it may be gone
+  // the index may be gone
   for (const [name, index] of DROPPED_INDEXES) if (!dryRun) await db.collection(name).dropIndex(index).catch(() => {})
   for (const name of ENDED) {
     if (!await isThere(db, name)) continue
@@ -79,8 +80,8 @@ export async function convertAccounts (
 }
 
 /**
- * A user whose number was changed just before the end of a process: their items are still those of the old number.
- * Resolves with what finds them.
+ * Finishes number changes that the end of a process interrupted: such items still belong to the old number. Resolves
+ * with the filters that find them.
  */
 async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promise<Array<Filter<OwnedRow>>> {
   const library = db.collection<Document>('library', FROM_PRIMARY)
@@ -152,7 +153,7 @@ async function makeAccount (users: Collection<OldUser>, number: string): Promise
   return account!._id
 }
 
-/** The sweeper removes what open uploads left, and keeps the item of one that was whole. */
+/** The sweeper removes what open uploads left, and keeps the item of a complete one. */
 async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const uploads = db.collection('uploads', FROM_PRIMARY)
   const open = { state: { $in: ['staged', 'open', 'committing'] } }
@@ -165,9 +166,8 @@ async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
 }
 
 /**
- * 0.3.0 wrote down revoked legacy tokens by digests that nobody can read a number from. Where there are any, none is
- * taken any more: neither for an
- * account, nor for a number that has none now.
+ * Ends all legacy tokens if any was revoked, for accounts and for numbers without one. 0.3.0 stored revoked legacy
+ * tokens as digests, which do not tell the number.
  */
 async function endLegacyTokens (db: Db, dryRun: boolean, note: Note): Promise<void> {
   if (!await db.collection('sessions', FROM_PRIMARY).findOne({ revoked_at: { $exists: true } })) return

@@ -19,20 +19,20 @@ export interface MigrationOptions {
   region: string
   dryRun: boolean
   now?: () => Date
-  /** Takes the report, line by line: ids and what is done to them, numbers masked. */
+  /** Gets the report line by line: ids and their changes, phone numbers masked. */
   print: (line: string) => void
 }
 
 export interface Tally { changes: number, open: number }
 
-/** A compare-and-set on a stale read would lose for ever. */
+/** A compare-and-set on a stale read would fail every time. */
 const FROM_PRIMARY = { readPreference: 'primary' } as const
 const MAX_BUILDS = 10
 
 /**
- * Brings a database of the replaced system or of 0.3.0 over, while no service runs. Rows that are in order are left
- * alone, so a second run finds
- * nothing to do, and one that was cut short is finished by the next. `dryRun`: reports the same and writes nothing.
+ * Migrates a database of the replaced system or of 0.3.0, while no service runs. Rows that are in order stay as they
+ * are. So a second run finds nothing to do, and the next run finishes an interrupted one. `dryRun`: reports the same
+ * and writes nothing.
  */
 export async function migrate ({
   db,
@@ -65,7 +65,7 @@ async function convertUsers (users: Collection<OldUser>, region: string, dryRun:
   if (rows > 0) note('users', [`${rows} rows are accounts of this version`])
 }
 
-/** The codes of the replaced system have ids of the database's making; a document of this service has its phone. */
+/** Drops the codes of the replaced system. Their ids are made by the database; ids of this service are strings. */
 async function dropOldCodes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const old = { _id: { $not: { $type: 'string' } } } as Document
   const otps = db.collection('otps', FROM_PRIMARY)
@@ -76,7 +76,8 @@ async function dropOldCodes (db: Db, dryRun: boolean, note: Note): Promise<void>
 }
 
 /**
- * Drops what stands in the way, which is every unique index of somebody else's too: rows of today lack what it is on.
+ * Drops indexes that are in the way, also every foreign unique index, because current rows lack its fields. Builds the
+ * missing ones.
  */
 async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const missing: string[] = []
@@ -102,7 +103,7 @@ async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<voi
   for (const index of missing) note(index, ['built'])
 }
 
-/** Rows that share a number to the letter have to make room before an index can be built. */
+/** Builds the indexes. If rows have the same number or name key, they make room first. */
 async function build (db: Db): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -138,7 +139,7 @@ function described ({
 
 interface OldItem { _id: ObjectId, key?: string, url?: unknown, type?: unknown, category?: unknown }
 
-/** Gives rows of `library` the type and category that they are listed with. */
+/** Writes the type and category that rows of `library` are listed with. */
 async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const library = db.collection<OldItem>('library', FROM_PRIMARY)
   for await (const rows of batches(library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({

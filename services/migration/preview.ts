@@ -4,8 +4,8 @@ import { BY_BATCH } from './settle.js'
 import { changeOf, claimsOf, type Claims, type Note, type OldUser } from './users.js'
 
 /**
- * Notes what settleUsers would do, and writes nothing: oldest first, so whoever claims a number or a name before
- * anybody else keeps it. Reads twice, to remember only what occurs more than once.
+ * Notes what settleUsers would do, and writes nothing. Goes oldest first, so the first row that claims a number or a
+ * name keeps it. Reads twice, to remember only repeated values.
  */
 export async function previewUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
   const repeats = new Repeats()
@@ -30,7 +30,7 @@ const namesOf = ({ phone, key }: Claims) => [
   ...(key === undefined ? [] : [`name ${key}`])
 ]
 
-/** Which values were added more than once, in 16 MiB and what those take. A few that were not may be taken for such. */
+/** The values that were added more than once, in 16 MiB plus their own size. A few others may count as such. */
 class Repeats {
   static readonly BITS = 2 ** 27
   readonly #seen = new Uint8Array(Repeats.BITS / 8)

@@ -23,29 +23,25 @@ const FIELDS: Array<keyof OldUser> = [
   'number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema'
 ]
 
-/**
- * A row is changed by its owner now and then; to be changed this often between a read and a write, something else must
- * be wrong.
- */
+/** The most races with writes to one row. More than that means another fault. */
 const MAX_RACES = 100
 
 /**
- * Rows read and written at a time: the driver's own batches are 16 MB, and a write by itself costs a round trip and a
- * flush to disk.
+ * Rows read and written at a time. The driver's own batches are 16 MB. A single write costs a round trip and a flush to
+ * disk.
  */
 const BATCH = 500
 export const BY_BATCH = { batchSize: BATCH }
 
 /**
- * Brings the rows of `users` over, oldest first, by a compare-and-set each. The unique indexes, which must be there,
- * tell who has a number or a name already:
- * of two rows the older keeps it, whoever came first to write. So it can stop anywhere and be run again, and the
- * service may write meanwhile.
+ * Converts the rows of `users`, oldest first, by one compare-and-set each. The unique indexes, which must exist, tell
+ * whether a number or a name is taken. The older of two rows keeps it, whichever is written first. So the run can stop
+ * anywhere and be repeated, and the service may write meanwhile.
  */
 export async function settleUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
   for await (const rows of batches(users.find({ schema: { $ne: 2 } }, BY_BATCH).sort({ _id: 1 }))) await settleAll(rows)
 
-  /** Writes what nobody stands in the way of at once, and then settles the others one by one. */
+  /** Writes rows without a conflict at once, then settles the others one by one. */
   async function settleAll (rows: OldUser[]): Promise<void> {
     const planned = rows.map(row => ({ row, change: changeOf(row, claimsOf(row, region), {}) }))
     const writing = planned.filter(({ change }) => updateOf(change))
@@ -65,9 +61,7 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
   }> {
     if (writing.length === 0) return { matched: 0, refused: new Set() }
     try {
-      const {
-        matchedCount
-      } = await users.bulkWrite(
+      const { matchedCount } = await users.bulkWrite(
         writing.map(({ row, change }) => ({ updateOne: { filter: asRead(row, FIELDS), update: updateOf(change)! } })),
         { ordered: false }
       )
@@ -113,12 +107,12 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
     note(`users ${String(_id)}`, done, open)
   }
 
-  /** Before its number is theirs: a run that is cut short takes no block off a phone. */
+  /** Blocks the keeper before it gets the number, so that an interrupted run unblocks no phone. */
   async function block (keeper: ObjectId): Promise<void> {
     await users.updateOne({ _id: keeper }, { $set: { blocked: true } })
   }
 
-  /** The older rows that have what is claimed. A newer one has to give it up, and is no holder any more. */
+  /** The older rows that hold the claimed values. A newer row gives its value up and is not returned. */
   async function olderHolders (id: ObjectId, { phone, key }: Claims): Promise<Holders> {
     return {
       phone: phone === undefined
@@ -141,8 +135,8 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
   }
 
   /**
-   * With the name that is claimed too: a name without the number would keep the owner of both from signing in until the
-   * claimant has them.
+   * Takes the claimed name too: a row with the name but without the number would keep the owner of both from signing in
+   * until the claimant has them.
    */
   async function giveNumberUp (
     holder: OldUser,
@@ -186,8 +180,8 @@ function updateOf ({ set, unset }: Change): UpdateFilter<OldUser> | undefined {
 }
 
 /**
- * While the unique indexes cannot be built: of rows that share a number or a key to the letter, all but the oldest put
- * it aside until their turn comes.
+ * Lets the unique indexes be built: of rows with an identical number or key, all but the oldest set it aside until they
+ * are settled.
  */
 export async function makeRoom (users: Collection<OldUser>): Promise<void> {
   await putAside('number', number => ({ $unset: { number: '' }, $set: { old_number: number, duplicate_of: null } }))
@@ -211,7 +205,7 @@ export async function makeRoom (users: Collection<OldUser>): Promise<void> {
   }
 }
 
-/** Matches the row only as long as these fields are as they were read. */
+/** Matches the row only while these fields have the values that were read. */
 export const asRead = <T extends { _id: ObjectId }>(row: T, fields: Array<keyof T & string>) =>
   ({
     _id: row._id,
@@ -219,7 +213,7 @@ export const asRead = <T extends { _id: ObjectId }>(row: T, fields: Array<keyof 
       [field, row[field] === undefined ? { $exists: false } : { $eq: row[field] }]))
   }) as Filter<T>
 
-/** What a cursor finds, some hundred at a time. */
+/** Yields the rows of a cursor, 500 at a time. */
 export async function * batches <T> (cursor: FindCursor<T>): AsyncGenerator<T[]> {
   let batch: T[] = []
   for await (const row of cursor) {

@@ -2,7 +2,7 @@ import { BSON, ObjectId } from 'mongodb'
 import { maskPhone, normalizePhone } from '../phone.js'
 import { usernameKey } from '../users/username.js'
 
-/** A row of `users` as it may be found: any field may be missing, or hold anything. */
+/** A row of `users` before the migration: any field may be missing, or hold anything. */
 export interface OldUser {
   _id: ObjectId
   username?: unknown
@@ -15,30 +15,30 @@ export interface OldUser {
   /** Null while it is not yet known whether this row keeps the number in `old_number`. */
   duplicate_of?: ObjectId | null
   old_number?: unknown
-  /** Of a row of 0.3.0. */
+  /** In rows of 0.3.0. */
   number_since?: unknown
   moved?: unknown
 }
 
-/** What of a row no other row may have. */
+/** The values of a row that must be unique. */
 export interface Claims { phone?: string, key?: string }
 
-/** The older rows that have it already. */
+/** The older rows that hold these values. */
 export interface Holders { phone?: ObjectId, key?: ObjectId }
 
 export interface Change {
   set: Partial<Record<keyof OldUser, unknown>>
   unset: Partial<Record<keyof OldUser, ''>>
-  /** What is done to the row, for the report. */
+  /** Changes to the row, for the report. */
   done: string[]
-  /** What somebody may want to look at. */
+  /** Points for an operator to check. */
   open: string[]
 }
 
 /** Writes one line of the report. */
 export type Note = (subject: string, done: string[], open?: string[]) => void
 
-/** Whoever keeps the number of a row that was blocked is blocked from then on. */
+/** The report of a duplicate. If its row was blocked, the keeper of the number becomes blocked. */
 export const duplicateOf = (
   keeper: ObjectId,
   phone: string,
@@ -50,8 +50,8 @@ const isParked = (row: OldUser) => row.duplicate_of === null && row.number === u
 const writtenNumber = (row: OldUser) => isParked(row) ? row.old_number : row.number
 
 /**
- * The number and the name that a row is entitled to unless an older one has it. A row that the service cannot address,
- * because its id is none of the database's own, claims nothing.
+ * The number and the name that a row gets unless an older row has them. A row whose id is no ObjectId claims nothing,
+ * because the service cannot address it.
  */
 export function claimsOf (row: OldUser, region: string): Claims {
   if (!(row._id instanceof ObjectId)) return {}
@@ -63,8 +63,8 @@ export function claimsOf (row: OldUser, region: string): Claims {
 }
 
 /**
- * What makes a row of the replaced system one of this service, given who holds what it claims; nothing for a row that
- * is one.
+ * The change that turns a row of the replaced system into one of this service, given the holders of its claims. Empty
+ * for a row that is one.
  */
 export function changeOf (row: OldUser, claims: Claims, held: Holders): Change {
   const change: Change = { set: {}, unset: {}, done: [], open: [] }
@@ -106,8 +106,8 @@ function changeNumber (
 }
 
 /**
- * The name stays as it is shown; only what is no text becomes one. An account without any has none, so that its owner
- * can name it.
+ * Keeps the name as it is shown, and only turns other types into text. Removes an empty name, so that the owner of the
+ * account can set one.
  */
 function changeName (
   { set, unset, done, open }: Change,

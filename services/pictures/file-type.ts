@@ -1,16 +1,16 @@
-/** What the library takes, by its first bytes. */
+/** A file type that the library takes. */
 export interface FileType {
   contentType: 'image/gif' | 'image/png' | 'image/jpeg' | 'image/webp'
   extension: 'gif' | 'png' | 'jpg' | 'webp'
 }
 
-/** As many first bytes as detectFileType needs to see. */
+/** The first bytes that detectFileType needs. */
 export const SIGNATURE_BYTES = 12
 
 const ascii = (head: Buffer, text: string, offset = 0) => head.toString('latin1', offset, offset + text.length) === text
 
 /**
- * The type that the first bytes of a file say it has (GIF89a §17, PNG §5.2, JFIF, WebP container); undefined for every
+ * Detects the type of a file from its first bytes (GIF89a §17, PNG §5.2, JFIF, WebP container). Undefined for every
  * other.
  */
 export function detectFileType (head: Buffer): FileType | undefined {

@@ -6,15 +6,12 @@ export interface Frames { width: number, height: number, count: number, data: Ui
 interface Size { width: number, height: number }
 
 /**
- * Where each pixel of a row or column comes from: for output `i` the inputs `first[i] …` with `weights[i]`; outside
- * `from` to `to` stays black.
+ * The source of each pixel of a row or column: pixel `from + i` is the sum of the inputs `taps[i].at`, weighted. Pixels
+ * outside `from` to `to` stay black.
  */
 interface Axis { from: number, to: number, taps: Array<{ at: Int32Array, weights: Float32Array }> }
 
-/**
- * How large the whole picture is drawn when it is fitted into `box`, whatever of it is cut off then; never less than a
- * pixel.
- */
+/** The size at which the whole picture is drawn to fit into `box`, before anything is cut off. At least one pixel. */
 export function drawnSize ({ width, height }: Size, box: Size, fit: Fit): Size {
   if (fit === 'fill') return box
   const scale = (fit === 'contain' ? Math.min : Math.max)(box.width / width, box.height / height)
@@ -22,10 +19,9 @@ export function drawnSize ({ width, height }: Size, box: Size, fit: Fit): Size {
 }
 
 /**
- * Every frame on a black picture of the size of `box`: whole and centred (contain), cut to fill it (cover), stretched
- * to fill it (fill).
- * `original` is the size the frames have lost on the way. Made smaller by the mean of an area; made larger by
- * repetition where the factor is whole, else linearly.
+ * Draws every frame on a black picture of the size of `box`: whole and centred (contain), cut to fill it (cover), or
+ * stretched to fill it (fill). `original` is the size of the frames before decoding reduced it. Shrinks by the mean of
+ * an area. Enlarges by repetition if the factor is whole, else linearly.
  */
 export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit): Frames {
   const drawn = drawnSize(original, box, fit)
@@ -58,7 +54,7 @@ function axis (input: number, original: number, drawn: number, box: number): Axi
   return { from, to, taps }
 }
 
-/** The mean of what lies between two places, by how much of each pixel does. */
+/** The mean of the pixels between two places, weighted by the part of each. */
 function tap (start: number, end: number, within: (at: number) => number): Axis['taps'][number] {
   const first = Math.floor(start)
   const count = Math.max(1, Math.ceil(end - 1e-6) - first)

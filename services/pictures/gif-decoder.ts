@@ -26,17 +26,16 @@ const IMAGE = 0x2c
 const TRAILER = 0x3b
 const GRAPHIC_CONTROL = 0xf9
 const DISPOSE_TO_BACKGROUND = 2
-const DISPOSE_TO_PREVIOUS = [3, 4] // 4 by some old encoders, and taken so by browsers
-/** Where a picture has no colour table at all. */
+const DISPOSE_TO_PREVIOUS = [3, 4] // some old encoders write 4, and browsers take it
+/** For a picture without any colour table. */
 const BLACK_AND_WHITE = Uint8Array.of(0, 0, 0, 255, 255, 255)
 const MAX_CODES = 4096
 const MAX_CODE_BITS = 12
 
 /**
- * The blocks of a GIF. Zeros between blocks are skipped, and the trailer may be missing. A first image that is larger
- * than the
- * screen makes the screen larger, as in browsers. Throws when the file breaks off within a block, or has one that is
- * none.
+ * Reads the blocks of a GIF. Zeros between blocks are skipped, and the trailer may be missing. A first image that is
+ * larger than the screen enlarges the screen, as in browsers. Throws if the file breaks off within a block or has an
+ * unknown block.
  */
 export function readGif (bytes: Buffer): Gif {
   if (!/^GIF8[79]a/.test(bytes.toString('latin1', 0, 6)) || bytes.length < 13) throw new Error('no GIF')
@@ -119,16 +118,16 @@ function afterSubBlocks (bytes: Buffer, at: number): number {
 const breaksOff = () => new Error('the GIF breaks off')
 
 interface Drawn {
-  /** Three bytes a pixel, black where it is transparent; the same array each time. */
+  /** Three bytes a pixel, black where it is transparent. The same array each time. */
   screen: Uint8Array
-  /** Only rows from here to below `bottom` differ from what was drawn before. */
+  /** Only rows from here to below `bottom` differ from the last frame. */
   top: number
   bottom: number
 }
 
 /**
- * What is seen after each image, to be read before the next one is asked for. Images beyond the screen are cut off.
- * Throws when the data of an image end before its last pixel.
+ * Yields the screen after each image. Read it before the next one. Images beyond the screen are cut off. Throws if the
+ * data of an image end before its last pixel.
  */
 export function * drawGif (bytes: Buffer, { width, height, images }: Gif): Generator<Drawn> {
   const screen = new Uint8Array(width * height * 3)
@@ -175,7 +174,7 @@ function draw (
   }
 }
 
-/** Of the four passes of an interlaced image (GIF89a, appendix E). */
+/** Rows of the four passes of an interlaced image (GIF89a, appendix E). */
 const ROW_STARTS = [0, 4, 2, 1]
 const ROW_STEPS = [8, 8, 4, 2]
 
@@ -193,8 +192,7 @@ function clear (
 }
 
 /**
- * The indices of an image, by variable-length-code LZW (GIF89a, appendix F). What follows the last pixel does not
- * matter.
+ * Decodes the indices of an image by variable-length-code LZW (GIF89a, appendix F). Ignores data after the last pixel.
  */
 function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
   const pixels = new Uint8Array(width * height)

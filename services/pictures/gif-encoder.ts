@@ -1,4 +1,4 @@
-/** `colors` are RGB triples: at most 256, in an animation 255, as one index stands for "as before". */
+/** `colors` are RGB triples: at most 256, or 255 in an animation, where one index means "as before". */
 export interface GifFrame { indices: Uint8Array, colors: Uint8Array, delayCs: number }
 
 export interface Gif { width: number, height: number, frames: GifFrame[] }
@@ -8,7 +8,7 @@ export interface GifOptions {
   tolerance: number
   /** Whether each frame is encoded as a difference and whole, and the smaller is taken. This takes twice as long. */
   thorough?: boolean
-  /** Told what is on the screen after each frame. */
+  /** Gets the screen after each frame. */
   onFrame?: (screen: Uint8Array, frame: number) => void
 }
 
@@ -19,9 +19,9 @@ const TRAILER = 0x3b
 const MAX_CODE = 12
 
 /**
- * A GIF89a that loops for ever, each frame drawn over what was there before. A pixel that is shown already is left out,
- * and so is one that differs by no more than `tolerance` from what is shown; or it takes another colour that near when
- * that costs fewer bytes. A frame stays one though nothing changes.
+ * Writes a GIF89a that loops for ever, each frame drawn over the one before. A pixel is left out if it differs by no
+ * more than `tolerance` from the shown one, or takes another colour that near if that costs fewer bytes. A frame stays
+ * even if nothing changes.
  */
 export function writeGif ({ width, height, frames }: Gif, options: GifOptions): Buffer {
   const { tolerance, thorough = false, onFrame } = options
@@ -73,7 +73,7 @@ function table (colors: Uint8Array, bits: number): Buffer {
   return padded
 }
 
-/** Netscape's extension: for ever. */
+/** Netscape's extension: loop for ever. */
 const LOOP = Buffer.from('\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0', 'latin1')
 
 function control (delayCs: number, transparent: number | undefined): Buffer {
@@ -93,7 +93,8 @@ function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Bu
 }
 
 /**
- * The smallest rectangle that holds every pixel to be drawn; one pixel when there is none, as a frame has to have some.
+ * The smallest rectangle that holds every pixel to be drawn. One pixel if there is none, because a frame must have
+ * some.
  */
 function changedArea ({ indices, colors }: GifFrame, screen: Uint8Array, width: number, tolerance: number): Area {
   const height = indices.length / width
@@ -120,8 +121,7 @@ function distance (a: Uint8Array, i: number, b: Uint8Array, j: number): number {
 
 /**
  * LZW with codes of variable length (GIF89a, appendix F). Its dictionary is a tree: the children of a code are the
- * strings that are one pixel longer.
- * What the codes say is drawn on `screen`, so that tolerated errors never add up.
+ * strings that are one pixel longer. The encoder draws its output on `screen`, so that tolerated errors never add up.
  */
 function createCoder (width: number, screen: Uint8Array, tolerance: number) {
   const firstChild = new Uint16Array(1 << MAX_CODE)
@@ -181,9 +181,7 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
     return subBlocks(least, packed.subarray(0, size))
   }
 
-  /**
-   * The code of the string that goes on with the pixel that is wanted, or with one that will do; 0 when there is none.
-   */
+  /** The code of the string that continues with the wanted pixel, or with a tolerated one. 0 if there is none. */
   function childFor (
     code: number,
     wanted: number,

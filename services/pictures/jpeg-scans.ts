@@ -8,7 +8,7 @@ const EOI = 0xd9
 const SOS = 0xda
 const DRI = 0xdd
 const TEM = 0x01
-/** In place of a marker, where the file ends. */
+/** Stands for a marker at the end of the file. */
 const END = -1
 
 interface Component {
@@ -16,18 +16,19 @@ interface Component {
   /** Sampling factors. */
   h: number
   v: number
-  /** Blocks of the component alone, and of whole MCUs. */
+  /** Blocks of the component alone, and padded to whole MCUs. */
   columns: number
   rows: number
   paddedColumns: number
-  /** Of a progressive picture: whether a coefficient is not zero by now, 64 for each block. */
+  /** Only for a progressive picture: whether each coefficient is nonzero so far, 64 per block. */
   nonzero?: Uint8Array
 }
 
 interface Frame { progressive: boolean, components: Component[], mcuColumns: number, mcuRows: number }
 
 /**
- * `short`: by the next eight bits, the symbol of a code that is no longer, and its length above; 0 for longer codes.
+ * `short`, by the next eight bits: the symbol of a code of up to eight bits, with the code's length above. 0 for longer
+ * codes.
  */
 interface HuffmanTable { maxCodes: Int32Array, offsets: Int32Array, values: Buffer, short: Uint16Array }
 
@@ -36,11 +37,9 @@ interface ScanComponent { component: Component, dc?: HuffmanTable, ac?: HuffmanT
 interface Scan { components: ScanComponent[], start: number, end: number, isRefinement: boolean }
 
 /**
- * Whether a Huffman-coded JPEG, sequential or progressive, lacks data at its end: where it has no EOI, and where the
- * last restart interval
- * of a scan has fewer codes than blocks. It walks over the codes as libjpeg does, which goes on after a wrong code or
- * restart marker
- * (jdhuff.c, jdphuff.c, jdmarker.c). `onScan` is called before each scan.
+ * Whether a Huffman-coded JPEG, sequential or progressive, lacks data at its end: it has no EOI, or the last restart
+ * interval of a scan has fewer codes than blocks. Walks over the codes as libjpeg does, which goes on after a wrong
+ * code or restart marker (jdhuff.c, jdphuff.c, jdmarker.c). `onScan` is called before each scan.
  */
 export function endsEarly (bytes: Buffer, onScan: () => void): boolean {
   const reader = createReader(bytes)
@@ -50,7 +49,7 @@ export function endsEarly (bytes: Buffer, onScan: () => void): boolean {
   for (;;) {
     const code = reader.nextMarker()
     if (code === END) return true
-    if (code === EOI) return frame === undefined // what no scan has is for the structure of the file to say
+    if (code === EOI) return frame === undefined // the scrubber finds components without a scan
     if (code === TEM || (code >= RST0 && code <= RST7)) continue
     const segment = reader.segment()
     if (code === DHT) readTables(segment, tables)
@@ -101,7 +100,7 @@ function readScan (segment: Buffer, { progressive, components }: Frame, tables: 
     chosen.push({ component, dc: tables.get(selector >> 4), ac: tables.get(0x10 | (selector & 15)) })
   }
   const [start, end, approximation] = [segment[1 + 2 * count]!, segment[2 + 2 * count]!, segment[3 + 2 * count]!]
-  // whatever it says: some cameras say nonsense
+  // ignores the values, because some cameras write nonsense
   if (!progressive) return { components: chosen, start: 0, end: 63, isRefinement: false }
   return end > 63 || start > end
     ? undefined
@@ -117,7 +116,7 @@ function readTables (segment: Buffer, tables: Map<number, HuffmanTable>): void {
   }
 }
 
-/** By code lengths (T.81, annex F.2.2.3). */
+/** Takes code lengths (T.81, annex F.2.2.3). */
 function huffmanTable (counts: Buffer, values: Buffer): HuffmanTable {
   const maxCodes = new Int32Array(17).fill(-1)
   const offsets = new Int32Array(17)
@@ -140,7 +139,7 @@ function huffmanTable (counts: Buffer, values: Buffer): HuffmanTable {
 type Reader = ReturnType<typeof createReader>
 
 interface BlockDecoder {
-  /** Takes the codes of one block. */
+  /** Reads the codes of one block. */
   decode: (chosen: ScanComponent, block: number) => void
   restart: () => void
 }
@@ -217,7 +216,7 @@ function progressiveDecoder (reader: Reader, { start, end, isRefinement }: Scan)
     }
   }
 
-  /** Each coefficient that is not zero has a bit of its own; the others are counted by runs. */
+  /** Each nonzero coefficient has its own bit. Runs count the others. */
   function refineCoefficients ({ component, ac }: ScanComponent, block: number): void {
     const nonzero = component.nonzero!
     const first = block * 64
@@ -253,12 +252,12 @@ function createReader (bytes: Buffer) {
   let heldBits = 0
   /** The marker that the data end at. */
   let marker: number | undefined
-  /** Whether more bits were asked for than there are; zeros take their place. */
+  /** Whether the data had fewer bits than asked for. Zeros take their place. */
   let exhausted = false
   let nextRestart = 0
   return { nextMarker, segment, begin, restart, isExhausted: () => exhausted, coefficient, symbol, bits }
 
-  /** The next marker's code, wherever it is; END when there is none. */
+  /** The code of the next marker, wherever it is, or END. */
   function nextMarker (): number {
     const found = marker ?? findMarker()
     marker = undefined
@@ -290,14 +289,14 @@ function createReader (bytes: Buffer) {
     exhausted = false
   }
 
-  /** At a wrong restart marker it goes on as jpeg_resync_to_restart does. */
+  /** Handles a wrong restart marker as jpeg_resync_to_restart does. */
   function restart (): void {
     held = heldBits = 0
     marker ??= findMarker()
     while (marker !== END && marker !== RST0 + nextRestart) {
       const ahead: number = marker - RST0 - nextRestart + 8 & 7
       const isRestart: boolean = marker >= RST0 && marker <= RST7
-      if ((!isRestart && marker >= SOF0) || (isRestart && ahead <= 2)) break // what belongs here is lost
+      if ((!isRestart && marker >= SOF0) || (isRestart && ahead <= 2)) break // the data of this interval are lost
       marker = isRestart && ahead < 6 ? RST0 + nextRestart : findMarker()
     }
     exhausted = marker !== RST0 + nextRestart
@@ -305,7 +304,7 @@ function createReader (bytes: Buffer) {
     nextRestart = nextRestart + 1 & 7
   }
 
-  /** Fills up to 25 bits; zeros after the end of the data, which do not count as bits that are there. */
+  /** Reads until at least 25 bits are held, or the data end. */
   function fill (): void {
     while (heldBits <= 24 && marker === undefined) {
       const byte = bytes[at]
@@ -340,7 +339,7 @@ function createReader (bytes: Buffer) {
     return held >>> heldBits & (1 << count) - 1
   }
 
-  /** A code and the bits of the value that follows it. */
+  /** Reads a code and the bits of the value after it. */
   function coefficient (table: HuffmanTable | undefined): number {
     if (heldBits < 24) fill()
     const found = table && heldBits >= 24 ? table.short[held >>> heldBits - 8 & 0xff]! : 0
@@ -353,7 +352,7 @@ function createReader (bytes: Buffer) {
     return code
   }
 
-  /** A code that no table has is taken for a zero, as libjpeg does. */
+  /** Reads a code. One that no table has counts as zero, as in libjpeg. */
   function symbol (table: HuffmanTable | undefined): number {
     if (heldBits < 8) fill()
     const found = table && heldBits >= 8 ? table.short[held >>> heldBits - 8 & 0xff]! : 0

@@ -1,8 +1,8 @@
 import type { Frames } from './fit-frames.js'
 
 /**
- * Where the first pixel of an upright frame comes from, and how far apart the origins of neighbours in a row and in a
- * column are.
+ * The source index of an upright frame's first pixel, and the steps to the sources of its neighbours in a row and in a
+ * column.
  */
 type Way = (width: number, height: number) => [start: number, column: number, row: number]
 
@@ -17,10 +17,10 @@ const WAYS: Record<number, Way> = {
   8: width => [width - 1, width, -1]
 }
 
-/** Whether width and height change places. */
+/** Whether width and height are swapped. */
 export const isTurned = (orientation: number) => orientation >= 5 && orientation <= 8
 
-/** Each frame as it is seen; the frames themselves where they are upright. */
+/** Turns each frame upright. Returns `frames` itself if they are upright. */
 export function orientFrames (frames: Frames, orientation: number): Frames {
   const way = WAYS[orientation]
   if (!way) return frames

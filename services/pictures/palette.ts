@@ -1,13 +1,13 @@
-/** How many pixels a palette is chosen by; more take longer and choose no better. */
+/** Pixels that a palette is chosen from. More take longer and give no better one. */
 const SAMPLE = 32 * 1024
-/** Of each channel, by which the nearest colour is looked up. */
+/** Bits of each channel in the lookup of the nearest colour. */
 const BITS = 5
 const UNKNOWN = 0xffff
 
-/** Colours as RGB triples, and which of them each of some pixels gets. */
+/** Colours as RGB triples, and the index of the colour for each pixel. */
 export interface Palette { colors: Uint8Array, indicesOf: (pixels: Uint8Array) => Uint8Array }
 
-/** The colours of some pixels themselves when they are no more than `most`, else undefined. */
+/** The exact colours of the pixels if there are at most `max`, else undefined. */
 export function ownColors (data: Uint8Array, max: number): Palette | undefined {
   const indexOf = new Map<number, number>()
   let last = -1
@@ -22,14 +22,14 @@ export function ownColors (data: Uint8Array, max: number): Palette | undefined {
 }
 
 /**
- * Colours that stand for those of some pixels, at most `max`: the set that is the most uneven is cut in two at its
- * mean, again and again. A pixel gets about the nearest.
+ * Chooses at most `max` colours for the pixels: cuts the most uneven set in two at its mean, again and again. Each
+ * pixel gets approximately the nearest colour.
  */
 export function chosenColors (data: Uint8Array, max: number, sample = SAMPLE): Palette {
   const pixels = data.length / 3
   const count = Math.min(pixels, sample)
   const sets = [measured(data, Int32Array.from({ length: count }, (_, i) => Math.floor(i * pixels / count) * 3))]
-  const black = blackIn(data) // it frames the picture, and has to be the black it is
+  const black = blackIn(data) // black frames the picture, and must stay exactly black
   while (sets.length < (black ? max - 1 : max)) {
     const widest = sets.reduce((a, b) => b.unevenness > a.unevenness ? b : a)
     if (widest.unevenness === 0) break
@@ -49,7 +49,7 @@ function blackIn (data: Uint8Array): boolean {
   return false
 }
 
-/** The mean of the squares of what a palette is off by, of a sample of some pixels. */
+/** The mean of the squared errors of a palette, over a sample of the pixels. */
 export function errorOf ({ colors, indicesOf }: Palette, data: Uint8Array): number {
   const step = Math.max(1, Math.floor(data.length / 3 / SAMPLE))
   const sample = Uint8Array.from({ length: Math.floor(data.length / 3 / step) * 3 }, (_, i) =>
@@ -62,8 +62,8 @@ export function errorOf ({ colors, indicesOf }: Palette, data: Uint8Array): numb
 }
 
 /**
- * Of the colours at some places of the data: their mean, the channel they differ in most, and the sum of the squares by
- * which they do.
+ * Measures the colours at some places of the data: their mean, the channel that varies most, and the sum of the squared
+ * deviations in it.
  */
 function measured (data: Uint8Array, places: Int32Array) {
   const sums = [0, 0, 0]
@@ -81,7 +81,7 @@ function measured (data: Uint8Array, places: Int32Array) {
   return { places, mean, channel: spread.indexOf(unevenness), unevenness: unevenness < 0.5 ? 0 : unevenness }
 }
 
-/** Moves to the front what is not `above`, and says how many that are. */
+/** Moves places that are not `above` to the front, and returns their number. */
 function partition (places: Int32Array, above: (place: number) => boolean): number {
   let end = places.length
   for (let i = 0; i < end;) {

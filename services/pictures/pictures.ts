@@ -27,24 +27,24 @@ const FRAME_PIXELS = 50_000_000
 const ALL_PIXELS = 200_000_000
 export const DECODE_SECONDS = 10
 const FORMATS = new Set(['png', 'jpeg', 'webp'])
-/** As browsers play a frame without a delay. */
+/** As in browsers, for a frame without a delay. */
 const NO_DELAY_MS = 100
 /**
- * Frames are decoded to so many times the size of what they are drawn as: what the decoder mixes of two frames at their
- * edges is left out then.
+ * Frames are decoded at this multiple of the size at which they are drawn. The rows at their edges, where the decoder
+ * mixes two frames, can then be left out.
  */
 const DETAIL = 2
-/** Of the decoded frames of one picture; beyond it there is less detail. */
+/** The most bytes of a picture's decoded frames. Beyond it there is less detail. */
 const FRAMES_BYTES = 64 * 1024 * 1024
 
 export interface PicturesOptions {
-  /** Of the renditions, `<width>x<height>` each. */
+  /** Sizes of the renditions, `<width>x<height>` each. */
   sizes: string[]
   maxBytes: number
   decodeSeconds?: number
 }
 
-/** Whoever knows how long the process has computed meanwhile has to judge what that means. */
+/** The caller decides what a timeout means, because it knows how much CPU time the process used. */
 export class DecodeTimeout extends Error {
   readonly allowedMs: number
 
@@ -57,14 +57,12 @@ export class DecodeTimeout extends Error {
 interface Decoded { frames: Frames, size: Box, delays: number[] }
 
 /**
- * Reads pictures, in the thread that it is called in. `read` decodes a whole GIF, PNG, JPEG or WebP once, for its facts
- * and its renditions; of an animated PNG, the default image.
- * Everything is as seen: the orientation that the Exif names is applied to each frame. A frame without a delay counts
- * 100 ms; what has one frame has no duration.
- * The dominant colour is that of the first frame, on black where it is transparent.
- * Rejects with damagedImage() when the bytes are out of bounds or cannot be decoded to their end, with DecodeTimeout
- * when that takes too long, and with
- * outOfResources() when the machine lacks something. See `makeRendition` for what a rendition keeps.
+ * Reads pictures in the calling thread. `read` decodes a whole GIF, PNG, JPEG or WebP once, for its facts and its
+ * renditions; of an animated PNG, the default image. Each frame is turned upright by the Exif orientation. A frame
+ * without a delay counts 100 ms. A picture of one frame has no duration. The dominant colour is that of the first
+ * frame, on black where it is transparent. Rejects with damagedImage() if the bytes are out of bounds or cannot be
+ * decoded to their end, with DecodeTimeout if that takes too long, and with outOfResources() if the machine lacks
+ * something. See `makeRendition` for what a rendition keeps.
  */
 export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECONDS }: PicturesOptions) {
   const boxes = sizes.map(size => ({ size, box: boxOf(size) }))
@@ -89,7 +87,7 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     return bytes.toString('latin1', 0, 3) === 'GIF' ? decodeGif(bytes, fit) : decodeBySharp(bytes, fit)
   }
 
-  /** Not by libvips: its GIF decoder takes less than browsers do, and clears to the background colour. */
+  /** Does not use libvips: its GIF decoder takes less than browsers do, and clears to the background colour. */
   function decodeGif (bytes: Buffer, fit: Fit): Decoded {
     const gif = readGif(bytes)
     const count = gif.images.length
@@ -119,7 +117,7 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     const size = turned(stored, orientation)
     const target = turned(decodedSize(size, count, fit), orientation)
     const { data, info } = await pixels()
-    // libjpeg only warns of that, and of much that does no harm
+    // libjpeg only warns of that, as of much that is harmless
     if (format === 'jpeg' && endsEarly(bytes, checkTime)) throw new Error('the data of the JPEG end early')
     const frames = { width: info.width, height: info.height / count, count, data: inThreeBands(data, info.channels) }
     if (count > 1 && frames.height < stored.height) replaceRims(frames)
@@ -148,19 +146,14 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
         .timeout({ seconds })
         .raw()
         .toBuffer({ resolveWithObject: true })
-        .catch(
-          (
-            error: unknown
-          ) => {
-            throw error instanceof Error && /^timeout\b/.test(error.message)
-              ? new DecodeTimeout(decodeSeconds * 1000)
-              : error
-          }
-        )
+        .catch((error: unknown) => {
+          const isTimeout = error instanceof Error && /^timeout\b/.test(error.message)
+          throw isTimeout ? new DecodeTimeout(decodeSeconds * 1000) : error
+        })
     }
   }
 
-  /** Large enough for every rendition, and never larger than the picture. */
+  /** Large enough for every rendition, within FRAMES_BYTES, and never larger than the picture. */
   function decodedSize (size: Box, count: number, fit: Fit): Box {
     const drawn = boxes.map(({ box }) => drawnSize(size, box, fit))
     const width = Math.min(size.width, DETAIL * Math.max(1, ...drawn.map(({ width }) => width)))
@@ -179,7 +172,7 @@ function boxOf (size: string): Box {
 
 let loading: ReturnType<typeof loadSharp> | undefined
 
-/** A failure to load it is not kept; but what it has loaded may be broken, so the thread had better end. */
+/** Loads sharp once. A failure is not cached, but the thread should end, because the loaded modules may be broken. */
 async function loadedSharp () {
   try {
     return await (loading ??= loadSharp())
@@ -190,8 +183,8 @@ async function loadedSharp () {
 }
 
 /**
- * 135 ms of loading, which nobody waits for who sends no picture. It has one thread for each picture, keeps nothing,
- * and reads nothing but what is taken here.
+ * Loads sharp (135 ms) when the first picture comes. sharp has one thread for each picture, caches nothing, and reads
+ * only the accepted formats.
  */
 async function loadSharp () {
   const { default: sharp } = await import('sharp')
@@ -202,13 +195,13 @@ async function loadSharp () {
   return sharp
 }
 
-/** Of each frame, as it is stored. Throws when the header promises what is not taken. */
+/** The size of each frame as stored. Throws if the header has an unaccepted format or size. */
 function storedSizeWithinBounds ({ format, pages = 1, width, height, pageHeight = height }: Metadata): Box {
   if (!FORMATS.has(format)) throw new Error(`${format} is not taken`)
   return withinBounds({ width, height: pageHeight }, pages)
 }
 
-/** Of the screen. An image beyond it costs as much as on a larger one. */
+/** The size of the screen. An image beyond the screen costs as much as on a larger one. */
 function gifSizeWithinBounds ({ width, height, images }: Gif): Box {
   if (width === 0 || height === 0) throw new Error('it has no pixels')
   const reach = {
@@ -231,8 +224,8 @@ const turned = (size: Box, orientation: number): Box => isTurned(orientation)
   : size
 
 /**
- * sharp makes frames smaller as one tall picture, so that two of them mix where they meet: the rows beside those take
- * their place.
+ * Replaces the edge rows of each frame by their neighbours: sharp shrinks frames as one tall picture, which mixes two
+ * frames where they meet.
  */
 function replaceRims ({ width, height, count, data }: Frames): void {
   if (height < 4) return
@@ -255,7 +248,7 @@ function inThreeBands (data: Buffer, channels: number): Uint8Array {
     data[Math.floor(i / 3) * channels + (channels > 2 ? i % 3 : 0)]!)
 }
 
-/** The mean of the colours that are alike in the upper three bits of each channel, of those that are the most. */
+/** The mean of the largest group of colours that share the upper three bits of each channel. */
 function dominantColor ({ width, height, data }: Frames): string {
   const bins = new Map<number, { count: number, sums: [number, number, number] }>()
   for (let at = 0; at < width * height * 3; at += 3) {

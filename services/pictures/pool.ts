@@ -12,18 +12,17 @@ import type { PictureAnswer, PictureTask } from './worker.js'
 const COMPILED = new URL('./worker.js', import.meta.url)
 /** An idle thread ends after this many milliseconds, and its memory is free again. */
 const IDLE_MS = 60_000
-/** For one picture: decoded in ten seconds at most, and then encoded for every size. */
+/** For one picture, which is decoded in at most ten seconds and then encoded for every size. */
 const WHOLE_MS = 60_000
-/** The share of a time limit for which the process must have computed, before the picture is at fault. */
+/** The picture is at fault only if the process used this share of a time limit as CPU time. */
 const COMPUTED_SHARE = 0.8
 
 /**
- * Reads pictures as services/pictures.ts does, in at most `threads` threads of their own, first come, first served.
- * Takes the bytes away from the caller. Rejects with damagedImage() for a picture that is at fault, also for one that
- * needs too much
- * CPU time; with outOfResources() when a thread cannot start or dies, when the process was suspended or got too little
- * CPU time,
- * and when the pool closes. The thread is gone then, and the next picture gets a new one.
+ * Reads pictures as services/pictures/pictures.ts does, in at most `threads` worker threads, first come, first served.
+ * Takes the bytes away from the caller. Rejects with damagedImage() for a picture that is at fault, also if it needs
+ * too much CPU time. Rejects with outOfResources() if a thread cannot start or dies, if the process was suspended or
+ * got too little CPU time, and if the pool closes. A thread that did not answer ends, and the next picture gets a new
+ * one.
  */
 export function createPicturePool (
   options: PicturesOptions,
@@ -58,7 +57,7 @@ export function createPicturePool (
   }
 
   async function startThread (): Promise<PictureThread> {
-    // one that has failed may still be at work
+    // a failed thread may still be at work
     while (living.size >= threads) await [...living].find(thread => !thread.isFree())?.end()
     if (closed) throw new Error('the picture pool is closed')
     const thread = createThread(program, () => {
@@ -78,11 +77,11 @@ export function createPicturePool (
 type PictureThread = ReturnType<typeof createThread>
 
 function createThread (program: URL, onEnd: () => void) {
-  // as the process is started; loaders of tests are not for it
+  // like the process itself, without the loaders of tests
   const worker = new Worker(program, { execArgv: ['--enable-source-maps'] })
   const idleTimer = setTimeout(end, IDLE_MS).unref()
   let state: 'free' | 'busy' | 'ended' = 'free'
-  worker.on('error', () => { state = 'ended' }) // the question that is open, if there is one, hears of it by itself
+  worker.on('error', () => { state = 'ended' }) // an open `ask` rejects by itself
   worker.once('exit', () => {
     state = 'ended'
     clearTimeout(idleTimer)
@@ -90,7 +89,7 @@ function createThread (program: URL, onEnd: () => void) {
   })
   return { ask, isFree: () => state === 'free', end }
 
-  /** Rejects when the thread dies; it is free again only if it has answered. */
+  /** Rejects if the thread dies. The thread is free again only after an answer. */
   async function ask (task: PictureTask, mostMs: number): Promise<PictureAnswer> {
     const answered = new AbortController()
     const { signal } = answered
@@ -121,9 +120,7 @@ function createThread (program: URL, onEnd: () => void) {
   }
 }
 
-/**
- * A picture is unreasonable only if the time was spent computing: a process that was suspended says nothing about it.
- */
+/** The picture is at fault only if the process spent the time computing. A suspended process says nothing about it. */
 function tooSlow (allowedMs: number, computedMs: number): Error {
   const cause = new Error(
     `not done within ${allowedMs} ms, in which the process computed for ${Math.round(computedMs)} ms`
@@ -136,7 +133,7 @@ function cpuMsOfProcess (): number {
   return (user + system) / 1000
 }
 
-/** A thread's answer holds no buffers, only their bytes. */
+/** A thread's answer holds only the bytes of buffers. */
 function withBuffers ({ facts, renditions }: Picture): Picture {
   return {
     facts,

@@ -2,23 +2,25 @@ import type { Frames } from './fit-frames.js'
 import { writeGif, type GifOptions } from './gif-encoder.js'
 import { chosenColors, errorOf, ownColors, type Palette } from './palette.js'
 
-/** What a GIF is: its bytes, and what they say. */
+/** The bytes of a GIF, and its facts. */
 export interface MadeGif { bytes: Buffer, frames: number, duration_ms: number }
 
-/** One way to make it: how many colours each palette has, of how many frames, and what is tolerated. */
+/**
+ * One way to make it: the colours of each palette, the tolerated error, and one palette for all frames or one for each.
+ */
 interface Setting { colors: number, tolerance: number, palettes: 'one' | 'each' }
 
-/** What came of a setting; `error` is the sum of the squares of what a frame is off by. */
+/** The result of a setting. `error` is the mean over the frames of the sum of squared errors. */
 interface Attempt { gif: MadeGif, colors: number, error: number }
 
 const MAX_COLORS = 255
-/** About the distance from one of so many colours to the next. */
+/** The approximate distance between neighbours of this many colours. */
 const spacing = (colors: number) => Math.round(250 / Math.cbrt(colors))
 const COLORS = [
   192, 160, 128, 96, 80, 64, 56, 48, 40, 32, 28, 24, 22, 20, 18, 16, 14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2
 ]
 
-/** From the best to the smallest; `share` is about what is left of the bytes of the first. */
+/** From the best to the smallest. `share` is the approximate part of the first one's bytes. */
 const RUNGS = [
   { colors: MAX_COLORS, tolerance: 6, share: 1 },
   { colors: MAX_COLORS, tolerance: 20, share: 0.95 },
@@ -26,25 +28,25 @@ const RUNGS = [
     { colors, tolerance: Math.round(0.45 * spacing(colors)), share: (Math.log2(colors) / 8) ** 1.2 }
   ))
 ]
-/** By how much the bytes grow about, when each part of the frames has a palette of its own. */
+/** The approximate growth of the bytes if each part of the frames has its own palette. */
 const MORE_PALETTES = [{ parts: 8, growth: 2.6 }, { parts: 4, growth: 2.1 }, { parts: 2, growth: 1.6 }]
-/** The mean of the squares of a palette's errors that nobody sees. */
+/** The mean of a palette's squared errors that cannot be seen. */
 const FINE = 10
-/** With fewer, one colour more is worth a larger error. */
+/** Below this, one more colour is worth a larger error. */
 const FEW_COLORS = 8
 const MAX_TRIES = 8
-/** Beyond so many pixels of all frames, less is tried: it would take seconds. */
+/** Above this number of pixels in all frames fewer settings are tried, which would take seconds. */
 const MANY_PIXELS = 2_500_000
-/** How many pixels of a frame its own palette is chosen by. */
+/** Pixels of a frame that its own palette is chosen from. */
 const FRAME_SAMPLE = 1024
 const MAX_CS = 0xffff
 
 /**
- * A GIF of these frames in at most `maxBytes` that loops for ever, as good as fits: with the colours it has, where they
- * are few; else with several palettes or one, then with fewer colours, and with an error that is tolerated.
- * Every frame stays, with its time to within half a hundredth of a second from the start (a hundredth at the least,
- * 655.35 s at the most). Only when not even two colours fit, 2, 4, 8 … neighbours become one, which has their time.
- * What does not fit as one frame of two colours comes as that.
+ * Makes a GIF of these frames that loops for ever, the best that fits into `maxBytes`. It keeps the exact colours if
+ * they are few. Else it uses several palettes or one, then fewer colours and a tolerated error. Every frame stays, and
+ * its time is exact to half a hundredth of a second from the start (at least a hundredth, at most 655.35 s). Only if
+ * not even two colours fit, 2, 4, 8 … neighbours become one with their time. If even one frame of two colours does not
+ * fit, that is returned.
  */
 export function makeRendition (frames: Frames, delays: number[], maxBytes: number): MadeGif {
   const fits = ({ bytes }: MadeGif) => bytes.length <= maxBytes
@@ -63,8 +65,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   }
 
   /**
-   * The best rung that fits; or the same with a palette for each frame; or, where the colours are few, more of them
-   * with a tolerance that makes long runs. Of those that fit, the one with the most colours is taken whose error is not
+   * Tries the best rung that fits, the same with a palette for each frame, and, if the colours are few, more of them
+   * with a tolerance that makes long runs. Of those that fit, returns the one with the most colours whose error is not
    * much more than the least.
    */
   function best (merged: number, smallest: Attempt): MadeGif {
@@ -98,7 +100,7 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     return fitting
   }
 
-  /** Goes by the bytes of what was tried last, and then from one rung to the next. */
+  /** Estimates the next rung from the bytes of the last try. */
   function bestRung (merged: number, smallest: Attempt): Attempt {
     let found = smallest
     let low = 0
@@ -133,7 +135,7 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     return { gif, colors, error: squares / gif.frames }
   }
 
-  /** Where one palette for all frames is too few colours: one for each part of them, as many as there is room for. */
+  /** If one palette has too few colours for all frames: makes one for each part, as many as fit. */
   function withMorePalettes (first: MadeGif): MadeGif {
     const room = maxBytes / first.bytes.length
     const parts = Math.min(frames.count, MORE_PALETTES.find(({ growth }) => growth <= room)?.parts ?? 1)
@@ -164,8 +166,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
 }
 
 /**
- * Rounded where a frame ends, not how long it lasts, so that errors do not add up; no frame ends with the one before,
- * if there is time enough for that.
+ * Rounds the end of each frame, not its length, so that errors do not add up. Each frame gets at least a hundredth of a
+ * second, if the total allows it.
  */
 function centiseconds (delays: number[]): number[] {
   const total = Math.round(delays.reduce((a, b) => a + b, 0) / 10)

@@ -1,15 +1,13 @@
 interface Size { width: number, height: number }
 
 /**
- * For each output pixel of a row or column: the inputs that it covers, and by how much it covers the first and the last
- * of them.
+ * For each output pixel of a row or column: the first and the last input that it covers, and the covered share of both.
  */
 interface Spans { first: Int32Array, last: Int32Array, firstShare: Float64Array, lastShare: Float64Array }
 
 /**
- * Makes frames of one size smaller by the mean of an area. The function that it gives draws those rows of `out` anew
- * that depend on
- * the input rows from `top` to below `bottom`: of an animation, often few rows change.
+ * Shrinks frames of one size by the mean of an area. The returned function redraws only the rows of `out` that depend
+ * on the input rows from `top` to below `bottom`, because often few rows of an animation change.
  */
 export function createShrink (from: Size, to: Size) {
   const columns = spans(from.width, to.width)

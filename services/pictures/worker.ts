@@ -5,12 +5,12 @@ import { createPictures, DecodeTimeout, type Picture, type PicturesOptions } fro
 
 export interface PictureTask extends PicturesOptions { bytes: Uint8Array, fit: Fit }
 
-/** An error loses its class on the way between threads. */
+/** Outcomes as data: an error loses its class between threads. */
 export type PictureAnswer = { picture: Picture } | { damaged: string } | { exceededMs: number }
 
 /**
- * The work of a thread of pool.ts. A failure that is no fault of the picture ends the thread: what it has loaded may be
- * broken.
+ * Runs in a thread of pool.ts. A failure that is no fault of the picture ends the thread, because its loaded modules
+ * may be broken.
  */
 async function readPicture ({ bytes, fit, ...options }: PictureTask): Promise<PictureAnswer> {
   try {

@@ -5,13 +5,13 @@ export const ISSUER = 'hookaba'
 const CLOCK_SKEW_MS = 60_000
 const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
 
-/** What a token of this service says of itself: whose it is, and by which session. */
+/** The account and the session of a token of this service. */
 export interface Claims {
   account: string
   sid: string
 }
 
-/** What a token of the replaced system says, which names no account and no session; its session is called after it. */
+/** The claims of a token of the replaced system. It names no account or session; `sid` comes from a hash of it. */
 export interface LegacyClaims {
   sid: string
   phone: string
@@ -22,11 +22,9 @@ export interface LegacyClaims {
 type Json = Record<string, unknown>
 
 /**
- * Whether a decoded token is one that this service issues, and is good `now`.
- * A library that checks claims only where they are there, and whatever their types, leaves this to us (RFC 8725 §3.8 to
- * §3.11), and so it does with
- * texts that only decode to a token, and with members that come twice (RFC 7519 §4), which every reader reads in a way
- * of its own.
+ * The claims of a decoded token that this service issued, if good `now`. A library checks only claims that are there,
+ * of any type, so these checks are ours (RFC 8725 §3.8 to §3.11). They also reject texts that only decode to a token,
+ * and repeated members (RFC 7519 §4), which each reader reads differently.
  */
 export function readClaims (token: string, header: Json, payload: Json, now: Date): Claims | undefined {
   if (!isGood(token, header, payload, now)) return undefined
@@ -36,8 +34,8 @@ export function readClaims (token: string, header: Json, payload: Json, now: Dat
 }
 
 /**
- * Whether a decoded token is one that the replaced system issued, and is good `now`. Another spelling of the signature
- * (RFC 4648 §3.5) makes no other session.
+ * The claims of a decoded token that the replaced system issued, if good `now`. Another spelling of the signature (RFC
+ * 4648 §3.5) makes no other session.
  */
 export function readLegacyClaims (token: string, header: Json, payload: Json, now: Date, region: string):
   | LegacyClaims

@@ -6,7 +6,7 @@ import { isDuplicateKey } from '../errors.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import type { LegacyClaims } from './access-token.js'
 
-/** As often as an adoption may lose a race. */
+/** Races that one new session may lose. */
 const MAX_RACES = 20
 
 export interface LegacyTokensOptions {
@@ -14,15 +14,14 @@ export interface LegacyTokensOptions {
   released: Collection<ReleasedNumberDocument>
   accounts: Accounts
   isConfiguredAdmin: (phone: string) => boolean
-  /** When the replaced system gave way to this one, if that is known: it issued nothing later. */
+  /** When the replaced system stopped, if that is known: it issued nothing later. */
   takeover?: Date
   now: Clock
 }
 
 /**
- * Tokens that the replaced system has issued. They know a phone number and no session, so each gets a session on first
- * use, in the account that has
- * the number. It ends when the token does, it is never a recent sign-in, and it has no admin rights.
+ * Tokens of the replaced system. They name a phone number and no session, so each gets a session on first use, in the
+ * account that has the number. The session ends with the token, is never a recent sign-in, and has no admin rights.
  */
 export function createLegacyTokens ({
   users,
@@ -32,7 +31,7 @@ export function createLegacyTokens ({
   takeover,
   now
 }: LegacyTokensOptions) {
-  /** Who asks. While the session is in the row that has the number, that row alone decides: one read. */
+  /** The caller. While the row with the number holds the session, that row alone decides: one read. */
   return async function find (claims: LegacyClaims, fresh: boolean, requestContext: RequestContext): Promise<
     | Caller
     | undefined> {
@@ -48,7 +47,7 @@ export function createLegacyTokens ({
     throw new Error('a session of a legacy token was changed at every attempt')
   }
 
-  /** What the filter of the adoption says too, so that a refusal is told from a lost race. */
+  /** Repeats the conditions of the update's filter, to tell a refusal from a lost race. */
   function mayAdopt (
     { blocked, legacy_revoked_at: revokedAt, ended_legacy: ended = [], sessions = [] }: UserDocument,
     { sid, issuedAt }: LegacyClaims
@@ -59,7 +58,7 @@ export function createLegacyTokens ({
       !sessions.some(({ id }) => id === sid)
   }
 
-  /** Whether the number was somebody else's after the token was issued, and the token therefore is theirs. */
+  /** Whether another account gave the number up after the token was issued: it then owns the token. */
   async function wasGivenUp ({ phone, issuedAt }: LegacyClaims, account: UserDocument | null): Promise<boolean> {
     const held = { number: phone, until: { $gt: issuedAt } }
     const [former, deleted] = await Promise.all([
@@ -71,10 +70,7 @@ export function createLegacyTokens ({
     return former !== null || deleted !== null
   }
 
-  /**
-   * Opens the session by one update, which has in its filter whatever forbids it. Undefined when the row has changed
-   * meanwhile.
-   */
+  /** Opens the session by one update, whose filter excludes every refusal. Undefined when the row has changed. */
   async function adopt (
     { sid, phone, issuedAt, expiresAt }: LegacyClaims,
     known: UserDocument | null,
@@ -96,7 +92,7 @@ export function createLegacyTokens ({
     return { account, session }
   }
 
-  /** Only the account that was judged: its number may be another's by now. */
+  /** Only the account that was judged: another may have its number now. */
   async function join ({ _id, number }: UserDocument, session: SessionDocument, issuedAt: Date): Promise<
     | UserDocument
     | null> {
@@ -116,7 +112,7 @@ export function createLegacyTokens ({
     return before
   }
 
-  /** An account without a name. Undefined when the number has got one meanwhile. */
+  /** Creates an account without a name. Undefined if the number has one now. */
   async function found (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
     const account: UserDocument = {
       _id: new ObjectId(),

@@ -1,9 +1,8 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
 /**
- * Refresh tokens are not stored: `<account>.<sid>.<n>.<MAC>`, the MAC being HMAC-SHA-256(secret, …) over the rest. A
- * token that was rotated away can
- * therefore be answered with the very successor that a parallel request got, and a leaked database gives none.
+ * Refresh tokens are not stored: `<account>.<sid>.<n>.<MAC>`, where the MAC is HMAC-SHA-256(secret, …) over the rest. A
+ * replaced token can therefore get the same successor as a parallel request, and a leaked database gives none.
  */
 export function createRefreshTokens (secret: string) {
   const mac = (body: string) => createHmac('sha256', secret).update(`refresh\0${body}`).digest()

@@ -9,7 +9,7 @@ import type { Caller, Clock, RequestContext } from '../ports.js'
 import { createRefreshTokens } from './refresh-token.js'
 
 const SECOND = 1000
-/** As often as a sign-in or a refresh may lose a race. */
+/** Races that a sign-in or a refresh may lose. */
 const MAX_RACES = 20
 const RECENT_MS = 10 * 60 * SECOND
 const REFRESH_LIFE_MS = 30 * 24 * 3600 * SECOND
@@ -27,24 +27,20 @@ export interface SessionsOptions {
 
 export interface OpeningOptions {
   refreshable?: boolean
-  /** The session ends then at the latest. */
+  /** The latest end of the session. */
   endsBy?: Date
 }
 
 type Reason = 'logout' | 'reused'
 
-/**
- * Who is signed in, where and until when. What is ended here is ended at once in this process, and within 10 s in every
- * other.
- */
+/** The sessions of accounts. A session that ends here ends at once in this process, and within 10 s in every other. */
 export function createSessions ({ users, accounts, isConfiguredAdmin, secret, lifeSeconds, now }: SessionsOptions) {
   const tokens = createRefreshTokens(secret)
   return { open, list, end, leave, endOthers, endAll, refresh, requireRecent }
 
   /**
-   * Signs the account of a number in, which is made if there is none. Its oldest session beyond ten ends; so do all
-   * others where it has no name,
-   * because its number may be somebody else's since. Undefined for a blocked account.
+   * Signs in the account of a number, and creates it if there is none. The oldest session beyond ten ends. In an
+   * account without a name all others end, because the number may have a new holder. Undefined for a blocked account.
    */
   async function open (
     phone: string,
@@ -87,7 +83,7 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     return before
   }
 
-  /** A duplicate key says that the account is blocked, or has a name by now. */
+  /** A duplicate key means that the account is blocked, or has a name now. */
   async function joinUnnamed (number: string, session: SessionDocument): Promise<UserDocument | 'blocked' | undefined> {
     try {
       return await users.findOneAndUpdate(
@@ -101,7 +97,7 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     }
   }
 
-  /** An account's sessions, newest first. */
+  /** An account's live sessions, newest first. */
   function list (account: UserDocument): SessionDocument[] {
     return accounts.liveSessions(account)
   }
@@ -125,7 +121,7 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     await endOne(account, session, requestContext, 'logout')
   }
 
-  /** Whether it was still there. A legacy token must never open its session again. */
+  /** False when it was gone. A legacy token must never open its session again. */
   async function endOne (
     account: UserDocument,
     session: SessionDocument,
@@ -187,9 +183,8 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
   }
 
   /**
-   * Rotates a refresh token (RFC 9700 §4.14.2). The one before the current is answered with the same successor for 10
-   * s, as parallel
-   * requests need it; every older one was stolen from somebody, and ends the session. 401.
+   * Rotates a refresh token (RFC 9700 §4.14.2). The previous one gets the same successor for 10 s, as parallel requests
+   * need it. Every other old one counts as stolen, and ends the session. 401.
    */
   async function refresh (token: string, requestContext: RequestContext): Promise<Caller & { refreshToken: string }> {
     const presented = tokens.read(token)
@@ -251,7 +246,7 @@ const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(
   endsBy?.getTime() ?? Infinity
 ))
 
-/** A session as its owner may see it, from the one with the id `current`. */
+/** A session as its owner may see it. `current`: the caller's session. */
 export const toSession = (
   { id, login_at: loginAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument,
   current: string

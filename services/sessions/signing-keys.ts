@@ -8,7 +8,7 @@ export interface SigningKey {
   algorithm: Env['JWT_ALGORITHM']
   kid?: string
   secret: string | { private: string, public: string }
-  /** Verifies tokens of the replaced system only, which it was the secret of. */
+  /** The secret of the replaced system, only for its tokens. */
   legacy?: true
 }
 
@@ -24,8 +24,7 @@ export function signingKeys ({
 }
 
 /**
- * What verifies tokens of the replaced system: its secret whole, as it is given and trimmed, because nobody knows which
- * of them it used.
+ * The keys for tokens of the replaced system: its secret whole, as given and trimmed. It is unknown which one it used.
  */
 export function legacyKeys ({ JWT_LEGACY_SECRET: secret }: Pick<Config, 'JWT_LEGACY_SECRET'>): SigningKey[] {
   if (secret === undefined) return []
@@ -50,7 +49,7 @@ function thumbprint ({ crv, kty, x, y }: JsonWebKey): string {
   return createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url')
 }
 
-/** The public halves of all pairs, for whoever verifies tokens elsewhere (RFC 7517). */
+/** The public halves of all pairs, for other verifiers (RFC 7517). */
 export function publicKeys (keys: SigningKey[]): PublicKey[] {
   return keys.flatMap(({ algorithm, kid, secret }) => {
     if (typeof secret === 'string' || kid === undefined) return []

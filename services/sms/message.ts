@@ -8,16 +8,11 @@ export interface Wording {
   webOrigin?: string
 }
 
-/**
- * What tells a number that its account has another one from now on: without a digit, so that nothing takes it for a
- * code.
- */
+/** Tells the old number that its account has a new one. It has no digit, so that nothing takes it for a code. */
 export const numberChangedMessage = ({ brand }: Pick<Wording, 'brand'>) =>
   `Your ${brand} account now has another phone number. If this was not you, contact us.`
 
-/**
- * The text for one code. The code is the first run of 4 to 6 digits in it, and what a platform looks for comes last.
- */
+/** The body for one code. The code is its first run of 4 to 6 digits, and the mark for the platform comes last. */
 export function smsMessage (code: string, platform: Platform, { brand, androidHash, webOrigin }: Wording): string {
   if (platform === 'ios') return `${code} is your ${brand} verification code.`
   const sentence = `Your ${brand} code is: ${code}`

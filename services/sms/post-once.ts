@@ -8,10 +8,8 @@ export interface Answer { status: number, body: string }
 
 /**
  * One POST over a connection of its own, never repeated or redirected. Rejects with SmsUnconfirmed when the request may
- * have arrived and no whole
- * answer came: within `timeoutMs`, or at all. Rejects with another error when no connection was made, so that nothing
- * can have arrived.
- * Of the body at most 64 KiB are kept.
+ * have arrived and no whole answer came within `timeoutMs`, or at all. Rejects with another error when no connection
+ * was made, so that nothing can have arrived. Keeps about 64 KiB of the body.
  */
 export function postOnce (
   url: string,
@@ -55,9 +53,8 @@ export function postOnce (
 }
 
 /**
- * What an answer's status says where it is no 2xx: throws. 504 is a gateway's word for "no answer in time" from what
- * stands behind it,
- * so the SMS may have been sent; every other one says that it was not.
+ * Throws the error for an answer that is no 2xx. 504 means "no answer in time" from the system behind a gateway, so the
+ * SMS may have been sent. Every other status says that it was not.
  */
 export function refuse (provider: string, { status }: Answer, code?: number): never {
   const reason = `${provider} answered ${status}${code === undefined ? '' : `, code ${code}`}`

@@ -1,8 +1,8 @@
 import twilio from 'twilio'
 
 /**
- * Whether a request to `path` (with its query) of this service at `publicUrl` was made by Twilio: HMAC-SHA-1 of the URL
- * and the form, by the account's token ("Security", Twilio's manual).
+ * Whether Twilio made a request to `path` (with its query) of this service at `publicUrl`: HMAC-SHA-1 of the URL and
+ * the form, by the account's token ("Security", Twilio's manual).
  */
 export function createSignatureCheck (authToken: string, publicUrl: string) {
   return (signature: string, path: string, form: Record<string, unknown>): boolean => twilio.validateRequest(

@@ -1,7 +1,7 @@
 import { NumberRefused, SmsUnconfirmed, type SmsProvider } from '../ports.js'
 import { postOnce, refuse, type Answer } from './post-once.js'
 
-/** Twilio's codes for a number that takes no SMS: invalid, region not allowed, unsubscribed, no mobile. */
+/** Twilio's codes for a number that takes no SMS: invalid, region not allowed, unsubscribed, not mobile. */
 const REFUSED = new Set([21211, 21408, 21610, 21614])
 const TWILIO_URL = 'https://api.twilio.com'
 const MAX_RETRIES = 2
@@ -14,7 +14,7 @@ export interface TwilioOptions {
   channel: 'sms' | 'whatsapp'
   /** Another base URL, for a relay or a test. */
   apiUrl?: string
-  /** Where Twilio reports what became of an SMS, with its `reference` in the query; without it, it does not. */
+  /** Where Twilio reports the delivery of an SMS, with its `reference` in the query. Optional. */
   statusUrl?: string
   /** From 0 to below 1. */
   random: () => number
@@ -23,9 +23,8 @@ export interface TwilioOptions {
 }
 
 /**
- * Sends by Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), again at most twice
- * after a 429 or 5xx,
- * with full jitter; never after anything that leaves open whether the SMS is on its way.
+ * Sends by Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource). Retries at most
+ * twice, after a 429 or 5xx, with full jitter; never where the SMS may be on its way.
  */
 export function createTwilioSms ({
   accountSid,

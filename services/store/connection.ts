@@ -8,11 +8,11 @@ import { createMediaStore } from './media-store.js'
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
 const SILENCE_MS = 3500
-/** So many times longer for bodies of more than so many bytes. */
+/** The silence may be this many times longer for bodies of more than LARGE_BODY bytes. */
 const LARGE_BODY_FACTOR = 2.5
 const LARGE_BODY = 256 * 1024
 /**
- * An answer that is no object is read into memory, and none of S3's is as long: a list of 1,000 keys has at most some
+ * Bytes. An answer that is no object is read into memory. S3's are shorter: a list of 1,000 keys has at most some
  * megabytes.
  */
 const MAX_DOCUMENT = 8 * 1024 * 1024
@@ -28,8 +28,8 @@ type StoreConfig = Pick<Config,
   | 'AWS_SESSION_TOKEN'>
 
 /**
- * The media store that the environment names, and the client to destroy after use. Rejects with one clear sentence when
- * the bucket cannot be reached.
+ * Connects to the media store that the environment names. The caller destroys the client after use. Rejects with one
+ * clear sentence if the bucket cannot be reached.
  */
 export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS): Promise<{
   client: S3Client
@@ -49,7 +49,7 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     maxAttempts: 3,
-    // whoever asked hears of it; the SDK would write to the console
+    // the caller gets every error; the SDK would write to the console
     logger: { trace () {}, debug () {}, info () {}, warn () {}, error () {} },
     requestHandler: new PatientHandler({
       connectionTimeout: 2000,
@@ -81,11 +81,10 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
 }
 
 /**
- * Takes no answer that would fill the memory. Gives requests with a large body more time to be silent: what the
- * operating system has taken for sending is progress that nobody here sees,
- * some 4 MB of it, so a store that takes less than a megabyte a second would look dead. A stream is timed where it is
- * read (services/media-store.ts): here the silence of the client,
- * from which it comes, would look like the store's.
+ * Refuses an answer that would fill the memory. Allows more silence for a large body: the operating system buffers some
+ * 4 MB and sends them unseen by this process, so a store that takes less than a megabyte a second would look dead. A
+ * stream is timed where it is read (services/store/media-store.ts), because here the silence of the client would look
+ * like the store's.
  */
 class PatientHandler extends NodeHttpHandler {
   readonly #large: NodeHttpHandler
@@ -131,9 +130,8 @@ async function * atMost (bytes: number, body: AsyncIterable<Buffer>): AsyncGener
 }
 
 /**
- * A store that says nothing is not asked again: whoever waits for an answer would wait for three. (The SDK would ask,
- * if it found its own error as the cause;
- * it gives the same name to a connection that was reset, which has a code and may be tried again.)
+ * Prevents a retry after a timeout: the caller would wait for three attempts. The SDK would retry if it found its own
+ * error as the cause. It gives the same name to a reset connection, which has a code and may be retried.
  */
 function neverRetrySilence (error: unknown): never {
   if (error instanceof Error && error.name === 'TimeoutError' && !('code' in error)) {
@@ -143,20 +141,20 @@ function neverRetrySilence (error: unknown): never {
 }
 
 /**
- * What TLS protects needs no SHA-256 of its own in the signature (`UNSIGNED-PAYLOAD`, Signature Version 4); without TLS
- * bytes are signed.
+ * Sends a body over TLS without its own SHA-256 in the signature (`UNSIGNED-PAYLOAD`, Signature Version 4). Without TLS
+ * the body is signed.
  */
 function unsignedOverTls<T extends { request: unknown }> (args: T): T {
-  const {
-    protocol,
-    body,
-    headers
-  } = args.request as { protocol: string, body?: unknown, headers: Record<string, string> }
+  const { protocol, body, headers } = args.request as {
+    protocol: string,
+    body?: unknown,
+    headers: Record<string, string>
+  }
   if (protocol === 'https:' && body !== undefined) headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD'
   return args
 }
 
-/** TLS, or a connection that never leaves this machine. */
+/** Whether the connection has TLS or never leaves this machine. */
 const isTrustworthy = (endpoint: string | undefined) =>
   endpoint === undefined ||
     endpoint.startsWith('https:') ||

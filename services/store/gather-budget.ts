@@ -1,25 +1,22 @@
 import { serverBusy } from '../errors.js'
 
 const TOTAL_BYTES = 64 * 1024 * 1024
-/**
- * As long a client may let its bytes be waited for, in milliseconds, while somebody else waits for the memory that they
- * have.
- */
+/** Milliseconds that a client may keep its memory waiting for bytes while another upload waits for memory. */
 const GRACE_MS = 2000
-/** As long somebody waits for memory, in milliseconds. */
+/** Milliseconds that an upload waits for memory. */
 const WAIT_MS = 10_000
 const CHECK_MS = 250
 
 /** Memory that is lent to one part of one upload. */
 export interface Reservation {
-  /** Waits for bytes of the client. Rejects with 503 when others need the memory more. */
+  /** Waits for bytes of the client. Rejects with 503 if other uploads need the memory more. */
   forClient: <T> (work: Promise<T>) => Promise<T>
   release: () => void
 }
 
 interface Holder {
   bytes: number
-  /** How long the client has been waited for, and since when it is again. */
+  /** How long the client has been waited for. `since`: the start of the present wait. */
   waitedMs: number
   since?: number
   evict: (error: Error) => void
@@ -27,10 +24,9 @@ interface Holder {
 interface Waiter { bytes: number, since: number, admit: () => void, refuse: (error: Error) => void }
 
 /**
- * Bounds the bytes of all uploads that are gathered before they go to the store. Who needs the least is served first.
- * While somebody waits, the client that has
- * kept most memory waiting for the longest, by the product of both, loses its own: slow uploaders cannot starve others,
- * however many there are.
+ * Bounds the bytes of all uploads that are gathered before they go to the store. The smallest request is served first.
+ * While an upload waits, the client with the largest product of memory and waiting time loses its memory. So slow
+ * uploaders cannot starve others, however many there are.
  */
 export function createGatherBudget (total = TOTAL_BYTES) {
   const holders = new Set<Holder>()
@@ -39,7 +35,7 @@ export function createGatherBudget (total = TOTAL_BYTES) {
   let timer: NodeJS.Timeout | undefined
   return { reserve }
 
-  /** Resolves with so many bytes of memory; rejects with 503 when there are none for too long. */
+  /** Resolves with this many bytes of memory. Rejects with 503 if there are none for too long. */
   async function reserve (wanted: number): Promise<Reservation> {
     const bytes = Math.min(wanted, total)
     if (bytes > free) await waitForMemory(bytes)
@@ -93,8 +89,8 @@ export function createGatherBudget (total = TOTAL_BYTES) {
   }
 
   /**
-   * Takes memory from those who keep it for nothing, as much as the next in line needs, and sends away who has waited
-   * too long.
+   * Takes memory from idle clients, as much as the next waiting upload needs, and refuses uploads that have waited too
+   * long.
    */
   function relieve (): void {
     const now = performance.now()

@@ -19,23 +19,23 @@ import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import type { MediaStore } from '../ports.js'
 import { createGatherBudget, type Reservation } from './gather-budget.js'
 
-/** S3 takes no smaller part but the last. Also: bytes in memory for one upload that is gathered. */
+/** Bytes. S3 takes no smaller part except the last. A gathered upload has this much in memory. */
 const PART_SIZE = 5 * 1024 * 1024
-/** Bytes that may come beyond those that are sure to. */
+/** Bytes that may follow the first `minBytes`. */
 const TAIL_BYTES = 128 * 1024
 const FOR_EVER = 'public, max-age=31536000, immutable'
 
 export interface MediaStoreOptions {
   s3: S3Client
   bucket: string
-  /** Where the public reads the bucket: an item's url is this, `/`, and its key. */
+  /** The public address of the bucket: an item's url is this, `/`, and its key. */
   publicUrl: string
   /**
-   * Whether nobody between here and the store can change what is sent, so that bytes may go without a signature of
-   * their own: it would want them all beforehand.
+   * Whether nothing between here and the store can change the bytes, so that they may go without a signature, which
+   * would need all of them beforehand.
    */
   trustworthy: boolean
-  /** After so many milliseconds in which it takes no bytes that are there for it, the store counts as gone. */
+  /** The store counts as gone if it takes none of the available bytes for this many milliseconds. */
   silenceMs: number
 }
 
@@ -122,7 +122,7 @@ export function createMediaStore ({
   }
   return store
 
-  /** Part by part, each in memory first: no request to the store waits for the client, however long that is silent. */
+  /** Sends part by part, each from memory, so that no request to the store waits for a silent client. */
   async function putGathered (
     Key: string,
     source: AsyncIterator<Buffer>,
@@ -152,20 +152,18 @@ export function createMediaStore ({
     confirmed(await s3.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } })))
   }
 
-  /** In two parts: what is sure to come, as it comes, and the little that may follow. */
+  /** Sends two parts: the first `minBytes` as they come, and the few that may follow. */
   async function putParts (
     Key: string,
     source: AsyncIterator<Buffer>,
     contentType: string,
     minBytes: number
   ): Promise<void> {
-    const first = await source.next() // nothing is begun for a stream that fails at once or is held back
+    const first = await source.next() // begins nothing for a stream that fails at once or is held back
     const { UploadId } = await s3.send(new CreateMultipartUploadCommand(described(Key, contentType)))
     const part = { Bucket, Key, UploadId }
     const stream = exactly(minBytes, first, source)
-    const {
-      ETag
-    } = await sendStream(stream, silenceMs, (Body, abortSignal) =>
+    const { ETag } = await sendStream(stream, silenceMs, (Body, abortSignal) =>
       s3.send(new UploadPartCommand({ ...part, PartNumber: 1, Body, ContentLength: minBytes }), { abortSignal }))
     const Parts = [{ ETag, PartNumber: 1 }]
     const rest = await bytesOf(source, stream.left)
@@ -182,8 +180,8 @@ export function createMediaStore ({
 interface Exactly { chunks: AsyncIterable<Buffer>, left: Buffer[] }
 
 /**
- * The first `size` bytes of a stream, whose first chunk has been taken from it; what came with the last of them is in
- * `left` then. Throws when there are less.
+ * The first `size` bytes of a stream whose first chunk is already read. `left` then has the bytes that came with the
+ * last of them. Throws if there are fewer.
  */
 function exactly (size: number, first: IteratorResult<Buffer>, source: AsyncIterator<Buffer>): Exactly {
   const left: Buffer[] = []
@@ -202,9 +200,7 @@ function exactly (size: number, first: IteratorResult<Buffer>, source: AsyncIter
   }
 }
 
-/**
- * Sends a stream as the body of one request; the request ends when the stream fails, which the SDK would not notice.
- */
+/** Sends a stream as the body of one request. Ends the request if the stream fails, which the SDK would not notice. */
 async function sendStream<T> (
   { chunks }: Exactly,
   silenceMs: number,
@@ -223,7 +219,7 @@ async function sendStream<T> (
     body.destroy()
   }
 
-  /** Only the store is timed: while it has a chunk to take, and when it has them all. */
+  /** Times only the store: while it has a chunk to take, and when it has them all. */
   async function * timed (): AsyncGenerator<Buffer> {
     for await (const chunk of chunks) {
       time()
@@ -238,7 +234,7 @@ async function sendStream<T> (
   }
 }
 
-/** The next part of a stream, and whether it has ended with it. */
+/** Reads the next part of a stream, and whether that was the end. */
 async function gathered (source: AsyncIterator<Buffer>, memory: Reservation): Promise<{
   bytes: Buffer
   ended: boolean
@@ -258,7 +254,7 @@ async function bytesOf (source: AsyncIterator<Buffer>, chunks: Buffer[] = []): P
   return Buffer.concat(chunks)
 }
 
-/** Some stores answer 200 and an error in the body. */
+/** Some stores answer 200 with an error in the body. */
 function confirmed ({ ETag }: { ETag?: string }): void {
   if (!ETag) throw new Error('the store did not confirm the object')
 }

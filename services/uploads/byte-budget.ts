@@ -1,8 +1,7 @@
 /**
- * A fixed amount of memory, in bytes, that is lent out first come, first served. What is asked beyond the whole amount
- * gets the whole, alone.
- * `reserve` rejects when `signal` says so while it waits; `tryReserve` does not wait, and is undefined where it would
- * have to. What they give gives the bytes back, once.
+ * Lends a fixed amount of memory, in bytes, first come, first served. A request for more than the whole gets the whole,
+ * alone. `reserve` waits, and rejects if `signal` aborts meanwhile. `tryReserve` does not wait: it returns undefined if
+ * it would have to. Both give a function that returns the bytes, once.
  */
 export function createByteBudget (total: number) {
   const waiting: Array<{ bytes: number, admit: () => void }> = []

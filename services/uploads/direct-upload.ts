@@ -28,18 +28,18 @@ export interface DirectUploadsOptions {
   publish: ReturnType<typeof createPublish>
   quota: Pick<ReturnType<typeof createQuota>, 'stage' | 'unstage'>
   limit: number
-  /** How long a form can be used. */
+  /** How long a client can use a form. */
   lifeSeconds: number
   now: Clock
 }
 
-/** Whoever asked may be gone: what is taken in is there when they ask again. */
+/** Never aborts: if the client is gone, it finds the item when it asks again. */
 const PATIENT = new AbortController().signal
 const LABELS = ['user_id', 'category', 'title'] as const
 
 /**
- * Uploads that go to the store without passing through here: a form is handed out, and what was posted with it is taken
- * in afterwards.
+ * Uploads that go to the store without passing through this process. The client gets a form and posts the file with it.
+ * Afterwards the file is ingested.
  */
 export function createDirectUploads ({
   uploads,
@@ -56,8 +56,8 @@ export function createDirectUploads ({
   return { offer, complete }
 
   /**
-   * A form that posts one object of this type and size to a place of its own outside the library. 400; 413, also beyond
-   * the quota, for which open uploads count; 429 while too many are open.
+   * Returns a form that posts one object of this type and size to its own place outside the library. 400; 413, also
+   * beyond the quota, for which open uploads count; 429 while too many are open.
    */
   async function offer (
     { content_type: contentType, size, ...said }: DirectUploadRequest,
@@ -85,10 +85,9 @@ export function createDirectUploads ({
   }
 
   /**
-   * Takes in what was posted, as an upload in the body of a request would be: the bytes that are read here are the ones
-   * that are served, whatever is posted with the form later.
-   * Again: the same item. 400 for bytes that are refused, which are removed; 404 for what is not the account's; 409
-   * while nothing was posted, or while somebody else completes it.
+   * Ingests the posted file, like an upload in the body of a request. The bytes that are read here are served, whatever
+   * the client posts with the form later. A repeat returns the same item. 400 for refused bytes, which are removed; 404
+   * for an upload that is not the account's; 409 while nothing is posted or another request completes it.
    */
   async function complete (id: string, owner: ObjectId, log: Log): Promise<LibraryDocument> {
     const _id = new ObjectId(id)
@@ -139,8 +138,9 @@ export function createDirectUploads ({
       )
       const item = await publish(row, staging.fields, file)
       await close(row)
-      await media.removeObject(staging.key).catch((err: unknown) =>
-        log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }))
+      await media.removeObject(staging.key).catch((err: unknown) => {
+        log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }, 'A posted file could not be removed')
+      })
       log.info({
         event: 'library.uploaded',
         id: item._id.toHexString(),
@@ -158,12 +158,12 @@ export function createDirectUploads ({
   }
 }
 
-/** Whether an upload that was taken up ends with `error`; what fails can be completed later. */
+/** Whether `error` refuses an upload that was resumed. After other failures the client can complete it later. */
 const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' &&
   error instanceof ServiceError &&
   error.statusCode < 500
 
-/** What an uploader says of a file, by the same rules as in a form. */
+/** Checks the labels of a file by the same rules as in a form. */
 function validateLabels (fields: Partial<Record<typeof LABELS[number], string>>): void {
   const wrong = LABELS.filter(name => fields[name] !== undefined && !isLabel(fields[name]))
   if (wrong.length > 0) {

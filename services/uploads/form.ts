@@ -14,7 +14,7 @@ import {
 } from '../errors.js'
 import type { FormFile, FormPart } from '../ports.js'
 
-/** What came of the one file: stored, or why not. Nothing may stay of one that is not. */
+/** The outcome of the file: stored, or why it was refused. Nothing may remain of a refused file. */
 export type FileOutcome<Stored> =
   | { stored: Stored }
   | { refused: 'malformed' | 'unsupported' | 'too large' | 'damaged' }
@@ -30,10 +30,10 @@ const REFUSALS = {
 type FieldValues = Map<string, unknown>
 
 /**
- * Reads an upload's form: its fields in any order around one `file`, which goes to `store` as it arrives.
- * Of several faults the first of the contract's list wins: malformed, no file part, no selected file, `user_id`,
- * other fields, unsupported, too large, damaged; what stands before the file is judged at the file's start.
- * Rejects with that fault, or with what `store` rejects with; then the caller has to remove what was stored.
+ * Reads an upload's form: its fields in any order around one `file`, which goes to `store` as it arrives. If there are
+ * several faults, the first of the contract's list wins: malformed, no file part, no selected file, `user_id`, other
+ * fields, unsupported, too large, damaged. Fields before the file are checked when the file starts. Rejects with that
+ * fault, or with the error of `store`. Then the caller has to remove what was stored.
  */
 export async function readUploadForm<Stored> (
   form: AsyncIterable<FormPart>,
@@ -63,7 +63,7 @@ export async function readUploadForm<Stored> (
     }
   } catch (error) {
     const refused = files > 0 && !(outcome && 'stored' in outcome)
-    // a form too long to be read to its end is judged by what is known of it
+    // a form too long to be read to its end is checked by the parts that were read
     if (!(refused && isTooLarge(error))) throw error
     whole = false
   }
@@ -91,7 +91,7 @@ function validateFields (values: FieldValues, complete: boolean): UploadedFields
   })
 }
 
-/** What is stored of what an uploader says, once it was judged: these members, whatever else there may be. */
+/** Picks the members to store from checked fields, and drops all others. */
 export const uploadedFields = ({
   user_id: userId,
   category,
@@ -104,14 +104,14 @@ export const uploadedFields = ({
   ...(isFit(fit) && { fit })
 })
 
-/** What may stand beside a file, and is stored as sent. */
+/** Whether a value may be a label of a file. It is stored as sent. */
 export const isLabel = (value: unknown): value is string =>
   typeof value === 'string' && value.trim() !== '' && [...value].length <= MAX_LABEL && !/\p{Cs}/u.test(value)
 
-/** Generated clients and HTML forms send what nobody has filled in. */
+/** Generated clients and HTML forms send empty fields for missing ones. */
 const isBlank = (value: unknown) => typeof value === 'string' && value.trim() === ''
 
-/** Takes out of a JSON body what counts as not sent, before its members are judged. */
+/** Removes blank members from a JSON body, before it is validated. */
 export function dropBlank (body: unknown): void {
   if (typeof body !== 'object' || body === null) return
   const members = body as Record<string, unknown>

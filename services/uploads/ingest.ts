@@ -6,28 +6,28 @@ import type { MediaStore } from '../ports.js'
 import type { createByteBudget } from './byte-budget.js'
 import { wrapStoreFailure } from './upload-records.js'
 
-/** A file on its way in. */
+/** A file being received. */
 export interface Incoming {
-  /** Its bytes, of which `head` has been read already. */
+  /** The bytes after `head`, which is already read. */
   chunks: AsyncIterable<Buffer>
   head: Buffer
   type: FileType
-  /** So many bytes will come at least, or the form that they are in is malformed. */
+  /** The file has at least this many bytes. Otherwise its form is malformed. */
   minBytes?: number
-  /** So many will come at most. */
+  /** The file has at most this many bytes. */
   maxBytes?: number
-  /** Whether bytes were left out because there were too many, once `chunks` has ended. */
+  /** Whether bytes were dropped because there were too many. Known once `chunks` has ended. */
   isTruncated?: () => boolean
 }
 
-/** A file that is in the store, whole, without its metadata. */
+/** A file that is complete in the store, without its metadata. */
 export interface StoredFile extends FileType {
   size: number
   sha256: string
   frames: number
   /**
-   * The bytes, for decoding, once: waits for memory where they have to be read back from the store. `release` gives the
-   * memory back.
+   * The bytes for decoding, once. Waits for memory if they must be read back from the store. `release` gives the memory
+   * back.
    */
   bytes: () => Promise<Buffer<ArrayBuffer>>
   release: () => void
@@ -36,20 +36,19 @@ export interface StoredFile extends FileType {
 export interface IngestOptions {
   media: MediaStore
   limit: number
-  /** For the bytes that are kept while they pass, however slowly they come; without it none are. */
+  /** For bytes that are kept in memory while they pass, however slowly. Without it no bytes are kept. */
   keeping?: ReturnType<typeof createByteBudget>
-  /** For the bytes of those that are there, but were not kept: apart, so that nobody waits for who uploads slowly. */
+  /** For bytes that are read back from the store. It is separate, so that no upload waits for a slow client. */
   readingBack: ReturnType<typeof createByteBudget>
 }
 
-/** The way of every file into the store. */
+/** Ingest: every file enters the store this way. */
 export function createIngest ({ media, limit, keeping, readingBack }: IngestOptions) {
   /**
-   * Tells `begin` that now bytes are stored under `key`, and passes the file to the store, in the one pass in which its
-   * bytes are counted, scrubbed and hashed;
-   * size and hash are of what is served. Rejects with 413 at the first byte over the limit, 400 for a picture that is
-   * damaged or out of bounds and for a form that ended
-   * before its time, with what `chunks` throws, or with the store's failure; then `key` has to be removed.
+   * Calls `begin` before bytes are stored under `key`, then passes the file to the store. The same pass counts, scrubs
+   * and hashes the bytes; size and hash are of the served bytes. Rejects with 413 at the first byte over the limit,
+   * with 400 for a picture that is damaged or out of bounds and for a form that ended early, with the error of
+   * `chunks`, or with the store's failure. Then the caller has to remove `key`.
    */
   return async function takeIn (
     incoming: Incoming,
@@ -91,7 +90,7 @@ async function wholeObject (media: MediaStore, key: string, size: number): Promi
   if (object?.size !== size) throw new Error('the store does not give what was stored a moment ago')
   const bytes = Buffer.allocUnsafe(size)
   let read = 0
-  for await (const chunk of object.body) read += chunk.copy(bytes, read) // rejects when less comes than was announced
+  for await (const chunk of object.body) read += chunk.copy(bytes, read) // rejects if less comes than was announced
   return bytes
 }
 
@@ -122,14 +121,14 @@ async function * scrubbed (
   facts.frames = scrubber.frames
 }
 
-/** The pieces as one, and no longer twice in memory. */
+/** Joins the pieces, and does not keep them twice in memory. */
 function joined (pieces: Buffer[]): Buffer<ArrayBuffer> {
   const bytes = Buffer.concat(pieces)
   pieces.length = 0
   return bytes
 }
 
-/** The first bytes of a file, and what they say it is. */
+/** Reads the first bytes of a file and detects its type. */
 export async function readHead (chunks: AsyncIterator<Buffer>): Promise<{ head: Buffer, type?: FileType }> {
   let head = Buffer.alloc(0)
   while (head.length < SIGNATURE_BYTES) {

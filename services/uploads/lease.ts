@@ -4,25 +4,25 @@ import { isDuplicateKey } from '../errors.js'
 
 export interface LeaseOptions {
   leases: Collection<LeaseDocument>
-  /** What only one holder at a time may do. */
+  /** The task that only one holder at a time may do. */
   name: string
-  /** Nobody else's name. */
+  /** A unique name. */
   holder: string
-  /** How long a holder that says nothing keeps it. */
+  /** How long a holder that does not renew keeps it. */
   seconds: number
 }
 
-/** A right that one process has at a time, by the database's clock: those of the processes may differ. */
+/** A lock that one process holds at a time, by the database's clock: the clocks of processes may differ. */
 export function createLease ({ leases, name, holder, seconds }: LeaseOptions) {
-  // as numbers: SecantusDB finds every stored date equal to `$$NOW`
+  // as numbers, because SecantusDB finds every stored date equal to `$$NOW`
   const toBeHad = {
     $or: [{ $lte: [{ $toLong: '$until' }, { $toLong: '$$NOW' }] }, { $eq: ['$holder', { $literal: holder }] }]
   }
   const ours = { _id: { $literal: name }, holder: { $literal: holder }, until: { $add: ['$$NOW', seconds * 1000] } }
   return {
     /**
-     * Takes the lease, or renews it: to be asked before each step. False when somebody else has it, also when it was
-     * ours.
+     * Takes the lease, or renews it. Call it before each step. False if another process holds it, even if this process
+     * held it before.
      */
     async hold (): Promise<boolean> {
       try {
@@ -33,12 +33,12 @@ export function createLease ({ leases, name, holder, seconds }: LeaseOptions) {
         )
         return lease?.holder === holder
       } catch (error) {
-        if (isDuplicateKey(error)) return false // two took it for the first time at once
+        if (isDuplicateKey(error)) return false // two processes took it for the first time at once
         throw error
       }
     },
 
-    /** Gives the lease up, if it is ours. */
+    /** Gives the lease up if this process holds it. */
     async release (): Promise<void> {
       await leases.deleteOne({ _id: name, holder })
     }

@@ -1,12 +1,9 @@
-/** Of every delimiter; to look for it and then at the rest takes half the time of looking for the whole. */
+/** The start of every delimiter. Finding it and then comparing the rest takes half the time. */
 const BEGINNING = Buffer.from('\r\n--')
-/** RFC 2046 §5.1.1: 1 to 70 of these, a space not last. */
+/** RFC 2046 §5.1.1: 1 to 70 of these, the last one no space. */
 const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/
 
-/**
- * The boundary that a content type names (RFC 2046 §5.1.1), quoted or not; undefined without one, or with one that is
- * none.
- */
+/** The boundary that a content type names (RFC 2046 §5.1.1), quoted or not. Undefined if it is missing or invalid. */
 export function boundaryOf (contentType: string): string | undefined {
   const value = contentType
     .split(';')
@@ -21,8 +18,8 @@ export function boundaryOf (contentType: string): string | undefined {
 }
 
 /**
- * Finds where the delimiters of a multipart body begin, in bytes from its start, as its chunks pass; the line break
- * before one is part of it.
+ * Finds where the delimiters of a multipart body begin, in bytes from its start, as its chunks pass. The line break
+ * before a delimiter is part of it.
  */
 export function createDelimiterScan (boundary: string) {
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
@@ -43,7 +40,7 @@ export function createDelimiterScan (boundary: string) {
     }
   }
 
-  /** Notes every delimiter in `bytes` from `from` on; returns where the last of them ends, or `from`. */
+  /** Records every delimiter in `bytes` from `from` on. Returns where the last of them ends, or `from`. */
   function find (bytes: Buffer, from: number, base: number): number {
     for (let at = bytes.indexOf(BEGINNING, from); at !== -1; at = bytes.indexOf(BEGINNING, at)) {
       if (delimiter.compare(bytes, at, Math.min(at + delimiter.length, bytes.length)) !== 0) {

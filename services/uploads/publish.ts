@@ -19,12 +19,12 @@ export interface PublishOptions {
   media: MediaStore
   uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'commit'>
   quota: ReturnType<typeof createQuota>
-  /** Without them an item has neither facts nor renditions. */
+  /** Without it an item has neither facts nor renditions. */
   pictures?: Pick<ReturnType<typeof createPicturePool>, 'read'>
   now: Clock
 }
 
-/** How what was uploaded becomes an item. */
+/** Turns an uploaded file into an item. */
 export function createPublish ({ media, uploadRecords, quota, pictures, now }: PublishOptions) {
   /**
    * Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged
@@ -61,7 +61,7 @@ export function createPublish ({ media, uploadRecords, quota, pictures, now }: P
     }))
   }
 
-  /** Member by member: nothing comes into an item that is not named here. */
+  /** Names every member, so that no other field gets into an item. */
   function itemOf (
     { _id, key, owner }: UploadDocument,
     { user_id: userId, category, title }: UploadedFields,

@@ -4,16 +4,16 @@ import { isDuplicateKey, tooManyBytes, tooManyItems, tooManyOpenUploads } from '
 import type { Clock } from '../ports.js'
 
 const KEPT_MS = 25 * 3600 * 1000
-/** Direct uploads of one owner whose form can still be used. */
+/** The most direct uploads of one owner whose form can still be used. */
 const MAX_STAGED = 20
 
 export interface QuotaOptions {
   usage: Collection<UsageDocument>
   library: Collection<LibraryDocument>
-  /** Per owner, renditions included; undefined or 0: as much as they like. */
+  /** Per owner, renditions included. Undefined or 0: no limit. */
   maxBytes?: number
   maxItems?: number
-  /** How long an upload may take from its claim to its end; later its claim is void. */
+  /** How long an upload may take from its claim to its end. After that its claim is void. */
   claimMs: number
   now: Clock
 }
@@ -24,15 +24,15 @@ interface Claim { end: () => Promise<void> }
 const NOTHING_CLAIMED: Claim = { end: async () => {} }
 
 /**
- * How much each owner may have in the library, and on the way there. What one owner asks for at the same time, in
- * whatever process, is settled by one compare-and-set after another.
+ * Limits how much each owner has in the library and in progress. Concurrent requests of one owner, in any process, are
+ * settled by one compare-and-set after another.
  */
 export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claimMs, now }: QuotaOptions) {
   const isLimited = maxBytes > 0 || maxItems > 0
   return { claim, stage, unstage }
 
   /**
-   * Claims room for an item that is about to be added; `end` it when the item is there, or will never be. 413 when
+   * Claims room for an item that is about to be added. Call `end` when the item is there, or never will be. 413 if
    * there is no room.
    */
   async function claim (owner: Owner | undefined, id: ObjectId, bytes: number): Promise<Claim> {
@@ -45,8 +45,8 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
   }
 
   /**
-   * Makes room for a direct upload until its form expires; `unstage` it when it has become an item, or never will. 413
-   * when there is no room, 429 with 20 open ones.
+   * Reserves room for a direct upload until its form expires. Call `unstage` when it has become an item, or never will.
+   * 413 if there is no room, 429 with 20 open ones.
    */
   async function stage (owner: Owner, id: ObjectId, bytes: number, until: Date): Promise<void> {
     await change(owner, async ({ staged, claims }) => {
@@ -78,10 +78,9 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
 
   async function written (owner: Owner, version: number, next: Omit<UsageDocument, '_id'>): Promise<boolean> {
     try {
-      const {
-        matchedCount,
-        upsertedCount
-      } = await usage.replaceOne({ _id: owner, version }, next, { upsert: version === 0 })
+      const { matchedCount, upsertedCount } = await usage.replaceOne({ _id: owner, version }, next, {
+        upsert: version === 0
+      })
       return matchedCount + upsertedCount === 1
     } catch (error) {
       if (isDuplicateKey(error)) return false
@@ -98,7 +97,7 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
     }
   }
 
-  /** What cannot be forgotten now is void by its age. */
+  /** If this fails, the entry becomes void by its age. */
   async function forget (
     owner: Owner,
     entry: { claims: { id: ObjectId } } | { staged: { id: ObjectId } }
@@ -106,7 +105,7 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
     await usage.updateOne({ _id: owner }, { $pull: entry, $inc: { version: 1 } }).catch(() => {})
   }
 
-  /** What is in the library, but for what is claimed and may be there already. */
+  /** The owner's items in the library, without claimed ones that may be there already. */
   async function usedBy (owner: Owner, claimed: ObjectId[]): Promise<{ bytes: number, items: number }> {
     const [sum] = await library.aggregate<{ bytes: number, items: number }>([
       { $match: { owner, _id: { $nin: claimed } } },

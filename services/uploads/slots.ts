@@ -1,20 +1,17 @@
 import { serverBusy, tooManyUploads } from '../errors.js'
 
-/**
- * Uploads that are under way at the same time: at most half of `maxRequests`, and at most a quarter of that for one
- * account.
- */
+/** Limits concurrent uploads: at most half of `maxRequests`, and at most a quarter of that for one account. */
 export function createUploadSlots (maxRequests: number) {
   const max = atLeastOne(maxRequests / 2)
   const maxOfOne = atLeastOne(max / 4)
-  /** By owner; those who have none are not in it. */
+  /** By owner. Owners without uploads are not in it. */
   const taken = new Map<string, number>()
   let total = 0
   return { take, maxOfOne }
 
   /**
-   * A place for one more upload; what it gives gives the place back, once. 429 when the owner has too many, 503 when
-   * all together have.
+   * Takes a place for one more upload. Returns a function that gives it back, once. 429 if the owner has too many, 503
+   * if all owners together have.
    */
   function take (owner: string): () => void {
     const own = taken.get(owner) ?? 0

@@ -5,7 +5,7 @@ import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
 import type { createLease } from './lease.js'
 
-/** What an upload may take beyond its longest time: its last writes, and clocks that differ. */
+/** Added to an upload's longest time, for its last writes and for clocks that differ. */
 const MARGIN_SECONDS = 60
 const BATCH_SIZE = 100
 const CLOSE_MS = 900
@@ -24,7 +24,7 @@ export interface SweeperOptions {
   log: Log
 }
 
-/** What a round did away with, and how often it could not. */
+/** Counts of what a round removed, and of its failures. */
 export interface Swept {
   uploads: number
   multipart_uploads: number
@@ -36,11 +36,11 @@ export interface Swept {
 interface Task {
   kind: Exclude<keyof Swept, 'failed'>
   about: { id?: string, key?: string }
-  /** False when there was nothing to do after all. */
+  /** False if there was nothing to do. */
   run: () => Promise<boolean>
 }
 
-/** Clears away what uploads and removals left that ended before their time. */
+/** Removes what interrupted uploads, removals and deletions left. */
 export function createSweeper ({
   uploads,
   library,
@@ -57,8 +57,8 @@ export function createSweeper ({
   return { sweep, close }
 
   /**
-   * One round, after the one under way; undefined when another process is at it. What fails is logged, and left to the
-   * next round.
+   * Runs one round after the current one. Undefined if another process holds the lease. A failure is logged and left to
+   * the next round.
    */
   function sweep (): Promise<Swept | undefined> {
     const round = working.then(sweepOnce)
@@ -66,7 +66,7 @@ export function createSweeper ({
     return round
   }
 
-  /** Ends the round under way after its present step, and waits for that a moment. */
+  /** Stops the current round after its present step. Waits for that at most CLOSE_MS. */
   async function close (): Promise<void> {
     stopping.abort()
     await Promise.race([working, wait(CLOSE_MS, undefined, { ref: false })])
@@ -76,7 +76,9 @@ export function createSweeper ({
     if (stopping.signal.aborted || !await lease.hold()) return undefined
     const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
     for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
-    await lease.release().catch((err: unknown) => log.warn({ event: 'sweep.failed', err }))
+    await lease.release().catch((err: unknown) => {
+      log.warn({ event: 'sweep.failed', err }, 'The lease of the sweeper could not be released: it runs out by itself')
+    })
     if (Object.values(swept).some(count => count > 0)) log.info({ event: 'sweep.finished', ...swept })
     return swept
   }
@@ -84,7 +86,7 @@ export function createSweeper ({
   async function doAll (tasks: AsyncIterable<Task>, swept: Swept): Promise<void> {
     const failed = (err: unknown, about: Task['about'] = {}) => {
       swept.failed++
-      log.error({ event: 'sweep.failed', ...about, err })
+      log.error({ event: 'sweep.failed', ...about, err }, 'A step of the sweep failed: the next sweep does it')
     }
     try {
       for await (const { kind, about, run } of tasks) {
@@ -110,7 +112,7 @@ export function createSweeper ({
     }
   }
 
-  /** The bytes of a direct upload are taken over at any time until its form expires. */
+  /** A direct upload can be completed at any time until its form expires. */
   function staleAt (at: Date): Filter<UploadDocument> {
     const margin = before(at, MARGIN_SECONDS)
     const longest = before(at, longestSeconds + MARGIN_SECONDS)
@@ -126,8 +128,8 @@ export function createSweeper ({
   }
 
   /**
-   * Whoever is still at an upload finds its row claimed, or gone, and gives up. What is to be removed nobody takes
-   * back, so that needs no claim.
+   * Claims the row first: a process that still works on the upload finds the row claimed or gone, and gives up. A
+   * removal needs no claim, because nothing takes an old one back.
    */
   async function sweepUpload (row: WithId<UploadDocument>): Promise<boolean> {
     const { _id, state } = row
@@ -142,13 +144,13 @@ export function createSweeper ({
     return item && await isWhole(item) ? keep(claimed, item) : discard(claimed)
   }
 
-  /** A sweep that was cut short may have begun to remove the objects of an upload that had not yet made its item. */
+  /** Whether all objects are there. An interrupted sweep may have removed some before the upload wrote its item. */
   async function isWhole (item: LibraryDocument): Promise<boolean> {
     const present = await objectsIn(folderOf(item.key ?? ''), media)
     return [...objectsOf(item).keys()].every(key => present.has(key))
   }
 
-  /** Does what the upload would have done at its end. */
+  /** Does what the upload does at its end. */
   async function keep ({ _id, staging }: WithId<UploadDocument>, item: LibraryDocument): Promise<boolean> {
     if (staging) await media.removeObject(staging.key)
     await ownership.settle(item)
@@ -156,7 +158,7 @@ export function createSweeper ({
     return deletedCount === 1
   }
 
-  /** The row goes last, so that what fails is tried again; an item that is written while its objects go, goes too. */
+  /** Deletes the row last, so that a failure is retried. An item that is written meanwhile is deleted too. */
   async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
     await library.deleteOne({ _id })
     if (key !== '') await removeFolder(folderOf(key))
@@ -172,8 +174,8 @@ export function createSweeper ({
   }
 
   /**
-   * The row of an upload is there before the store hears of it, and until the store has forgotten it: so it is looked
-   * for after the listing.
+   * An upload's row exists before the store knows the upload, and until the store has forgotten it. So the row is
+   * looked up after the listing.
    */
   async function * strayMultipartUploads (): AsyncGenerator<Task> {
     for await (const { key, uploadId } of media.unfinished(LIBRARY)) {
@@ -203,7 +205,7 @@ export function createSweeper ({
     }
   }
 
-  /** Accounts that were deleted so long ago that nothing of theirs can be under way. */
+  /** Accounts that were deleted long enough ago that nothing of them is in progress. */
   async function * deletedAccounts (): AsyncGenerator<Task> {
     for (const id of await deletion.abandoned()) {
       yield { kind: 'accounts', about: { id: id.toHexString() }, run: () => deletion.finish(id) }

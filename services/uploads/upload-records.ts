@@ -6,11 +6,11 @@ import { wrapFailure, requestUnderWay, ServiceError } from '../errors.js'
 import { folderOf } from '../library/item-objects.js'
 import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
 
-/** How long a refusal waits for its clean-up before it is answered; the clean-up goes on. */
+/** Milliseconds that a refusal waits for its clean-up before it is answered. The clean-up goes on. */
 const CLEANUP_WAIT_MS = 500
 const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
 const CLEAN_UP_ATTEMPTS = 100
-/** Twice so long is waited at the end of the process, for what is under way and for its clean-up. */
+/** Milliseconds that `close` waits for uploads, and then again for their clean-up. */
 const CLOSE_MS = 900
 
 export interface UploadRecordsOptions {
@@ -22,8 +22,8 @@ export interface UploadRecordsOptions {
 }
 
 /**
- * The rows of what is in progress: there before the first byte is stored, and until the item is in the library or
- * nothing of it is left.
+ * The upload records. A row exists before the first byte is stored, and until the item is in the library or nothing of
+ * it is left.
  */
 export function createUploadRecords ({ uploads, library, ownership, media, now }: UploadRecordsOptions) {
   const stopping = new AbortController()
@@ -31,7 +31,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   const flying = new Set<Promise<unknown>>()
   return { watch, begin, resume, commit, settle, abandon, close }
 
-  /** Settles as a whole upload does; before the end of the process it is waited for. */
+  /** Settles as the upload does. `close` waits for it. */
   async function watch<T> (upload: Promise<T>): Promise<T> {
     flying.add(upload)
     try {
@@ -41,12 +41,12 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
     }
   }
 
-  /** Writes the row of what is about to be stored. */
+  /** Writes the row of an upload before anything is stored. */
   async function begin (row: UploadDocument): Promise<void> {
     await uploads.insertOne(row)
   }
 
-  /** Opens a staged row, for what is about to be stored under `key`; false when somebody else has, or it is gone. */
+  /** Opens a staged row before anything is stored under `key`. False if another request has opened it or it is gone. */
   async function resume (row: UploadDocument, key: string): Promise<boolean> {
     const opened = { key, state: 'open', started_at: now() } as const
     const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'staged' }, { $set: opened })
@@ -56,7 +56,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * Makes an upload an item of the library: whoever reads it there finds it whole. Rejects when a sweep has claimed it.
+   * Adds the item of an upload to the library, complete for every reader. Rejects if a sweep has claimed the upload.
    */
   async function commit ({ _id }: UploadDocument, item: LibraryDocument): Promise<LibraryDocument> {
     const { matchedCount } = await uploads.updateOne({ _id, state: 'open' }, { $set: { state: 'committing' } })
@@ -65,7 +65,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
     return release(item)
   }
 
-  /** Deletes the row of a committed upload, once it is settled to whom its item belongs. */
+  /** Settles the ownership of the item, then deletes the row of the committed upload. */
   async function release (item: LibraryDocument): Promise<LibraryDocument> {
     const { _id } = item
     const settled = await ownership.settle(item)
@@ -77,8 +77,8 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * Ends an upload that made its item, for a request that repeats it: who began it may be dead, or may still find it
-   * ended. False when the item is gone; 409 when it may go.
+   * Ends an upload that wrote its item, for a request that repeats it: the first request may be dead, or may still find
+   * it ended. False if the item is gone; 409 if it may still go.
    */
   async function settle (item: LibraryDocument): Promise<boolean> {
     const { _id } = item
@@ -96,9 +96,8 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * Removes what an upload left because of `error`, trying again while the store or the database is away; resolves
-   * after a short while at most.
-   * A direct upload that was not refused but failed is staged again.
+   * Removes what an upload left because of `error`, and retries while the store or the database is away. Resolves after
+   * at most 500 ms; the removal goes on. A direct upload that failed, but was not refused, is staged again.
    */
   async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
     if (row.key === '') return
@@ -122,7 +121,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
           await removeAll(row, note, again, doubtful)
           return
         } catch (err) {
-          log.warn({ event: 'upload.cleanup_failed', key, err })
+          log.warn({ event: 'upload.cleanup_failed', key, err }, 'The objects of a failed upload could not be removed yet')
           await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, {
             ref: false,
             signal: stopping.signal
@@ -137,9 +136,8 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * The note says to a sweep what is to go, also where one has claimed the upload or done away with its row; it stays,
-   * as nobody's, where the store may still be at work
-   * on what it never answered.
+   * The note tells a sweep what to remove, even if a sweep has claimed the upload or deleted its row. It stays, without
+   * an owner, if the store may still carry out a write that it did not answer.
    */
   async function removeAll (
     { _id, key, staging }: UploadDocument,
@@ -164,8 +162,8 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * Lets uploads that were cut off clean up, and what is being cleaned up end its present attempt, in a limited time: a
-   * sweep finds the rest.
+   * Waits a limited time for uploads that were cut off, then for the present attempts of clean-ups. A sweep removes the
+   * rest.
    */
   async function close (): Promise<void> {
     const atMost = () => wait(CLOSE_MS, undefined, { ref: false })
@@ -177,10 +175,10 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
 
 const STORE_FAILED = 'Failed to upload file to S3'
 
-/** What the store fails in is the contract's failure of the store. */
+/** Turns a failure of the store into the contract's error. */
 export const wrapStoreFailure = <T>(work: Promise<T>) => wrapFailure(STORE_FAILED, true, work)
 
-/** Whether the store has not said what became of a write: it may still come. */
+/** Whether the outcome of a write is unknown: the store may still carry it out. */
 const isDoubtful = (error: unknown) =>
   error instanceof ServiceError &&
     error.message === STORE_FAILED &&

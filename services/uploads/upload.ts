@@ -17,7 +17,7 @@ export interface UploadsOptions {
   now: Clock
 }
 
-/** The `Idempotency-Key` that a request holds; the fingerprint is of its body, once that is read. */
+/** The lock on a request's `Idempotency-Key`, and the fingerprint of its body once that is read. */
 export interface IdempotencyLock { lock: { _id: string }, fingerprint: () => Promise<Fingerprint | undefined> }
 
 /** Uploads in the body of a request. */
@@ -25,11 +25,9 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
   return { upload: (...given: Parameters<typeof upload>) => uploadRecords.watch(upload(...given)), recall }
 
   /**
-   * Streams the file of a form to the media store and makes it an item of the library, which belongs to the account:
-   * whole, or not at all.
-   * Whatever goes wrong, the object, its parts and its rows are removed; so too when `gone` says, before the item is
-   * one, that nobody waits for it any more.
-   * 400, 413, or 500 when the store or the database failed.
+   * Streams the file of a form to the media store and makes it an item of the account, completely or not at all. After
+   * any failure the object, its parts and its rows are removed, also if `gone` aborts before the item is written. 400,
+   * 413, or 500 if the store or the database failed.
    */
   async function upload (
     form: AsyncIterable<FormPart>,
@@ -63,9 +61,7 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
     }
   }
 
-  /**
-   * The item of a request that took its key at `since` and died before it could answer. 409 while that is not settled.
-   */
+  /** The item of a request that took its key at `since` and died before it answered. 409 while that is not settled. */
   async function recall (digest: string, since: Date): Promise<LibraryDocument | undefined> {
     const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } }, {
       readPreference: 'primary'
@@ -92,7 +88,7 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
     } catch (error) {
       if (isTooLarge(error)) return { refused: 'too large' }
       if (isDamage(error)) return { refused: 'damaged' }
-      if (isMalformedForm(error)) return { refused: 'malformed' } // what follows tells the same of the form
+      if (isMalformedForm(error)) return { refused: 'malformed' } // reading on fails the same way
       throw error
     } finally {
       skipRest(file, chunks)
@@ -105,14 +101,14 @@ async function uploadKey ({ lock: { _id: digest }, fingerprint }: IdempotencyLoc
   return known && { digest, fingerprint: known }
 }
 
-/** The rest of a file; where it breaks off, the form is malformed. */
+/** The rest of a file. If it breaks off, the form is malformed. */
 async function * wellFormed (chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void, undefined> {
   for (let next = await wrapMalformed(chunks.next()); !next.done; next = await wrapMalformed(chunks.next())) {
     yield next.value
   }
 }
 
-/** Lets the rest of a file flow away, once its reader has let go of it: before that it would not flow. */
+/** Drains the rest of a file after its reader has released it. Before that it would not flow. */
 function skipRest (file: FormFile, chunks: AsyncIterator<Buffer>): void {
   Promise.resolve(chunks.return?.()).catch(() => {}).finally(() => file.resume())
 }

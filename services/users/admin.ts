@@ -11,7 +11,7 @@ import { toCurrentUser } from './users.js'
 
 const MAX_PER_PAGE = 100
 const DEFAULT_PER_PAGE = 50
-/** After every text that begins as what stands before it (MongoDB compares the bytes of UTF-8). */
+/** Sorts after every text with the same beginning (MongoDB compares the bytes of UTF-8). */
 const LAST = '\u{10FFFF}'
 
 export interface UserAdminOptions {
@@ -22,13 +22,13 @@ export interface UserAdminOptions {
   now: Clock
 }
 
-/** What an admin does with other people's users. Whoever calls it has made sure that it is one. */
+/** Admin actions on users. The calling code has checked that the caller is an admin. */
 export function createUserAdmin ({ users, accounts, roles, region, now }: UserAdminOptions) {
   return { list, change }
 
   /**
-   * One page in the order of ids; `username` is the beginning of a name, as names are compared. A row that has no
-   * unique name is found by its number alone, and an account without a name is no user. 400.
+   * One page in the order of ids. `username` is the beginning of a name, as names are compared. A search finds a row
+   * without a unique name only by number. An account without a name is no user. 400.
    */
   async function list ({ limit = DEFAULT_PER_PAGE, cursor, username = '', number }: UserQuery): Promise<UserPage> {
     const size = Math.min(limit, MAX_PER_PAGE)
@@ -45,9 +45,8 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
   }
 
   /**
-   * Makes somebody an admin or blocks them, or takes it back: one update, so that nobody who is blocked has a session
-   * or gets one. 400 a test number
-   * as admin, 404.
+   * Makes a user an admin or blocks them, or takes it back. One update, so that a blocked user has no session and gets
+   * none. 400 a test number as admin, 404.
    */
   async function change (
     id: string,

@@ -8,9 +8,9 @@ import { warnOfFreedAdminNumber } from './roles.js'
 
 /** Longer than any token of the replaced system lives. */
 const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * 1000
-/** As often as the number of an account may change while it is being deleted. */
+/** How often an account's number may change during its deletion. */
 const MAX_RACES = 20
-/** What a request may take beyond the longest upload, and what clocks differ by. */
+/** A request's time beyond the longest upload, and the difference of clocks. */
 const MARGIN_SECONDS = 60
 
 export interface AccountDeletionOptions {
@@ -27,7 +27,7 @@ export interface AccountDeletionOptions {
 
 export type AccountDeletion = ReturnType<typeof createAccountDeletion>
 
-/** Accounts that end. The number is free at once; the row goes when nothing can refer to it any more. */
+/** Deletes accounts. The number is free at once; the row goes when nothing can refer to it any more. */
 export function createAccountDeletion ({
   users,
   released,
@@ -41,9 +41,8 @@ export function createAccountDeletion ({
   return { remove, removeUnnamed, abandoned, finish }
 
   /**
-   * Signs the caller out everywhere, frees name and number, and lets their items stay as nobody's. 401 when the session
-   * has ended meanwhile.
-   * What the login has counted for the phone goes by itself, the audit after its 90 days.
+   * Signs the caller out everywhere, frees name and number, and keeps the items without an owner. 401 when the session
+   * has ended meanwhile. The login's counts for the phone expire by themselves, the audit after 90 days.
    */
   async function remove (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: sid } = caller.session
@@ -64,8 +63,8 @@ export function createAccountDeletion ({
   }
 
   /**
-   * Deletes an account that has no name, because somebody else has its number now. False when it has a name by now, or
-   * is blocked.
+   * Deletes an account without a name, because its number has a new holder. False when it has a name by now, or is
+   * blocked.
    */
   async function removeUnnamed (account: UserDocument, requestContext: RequestContext): Promise<boolean> {
     if (!await mark(account, { username: { $exists: false } })) return false
@@ -75,8 +74,8 @@ export function createAccountDeletion ({
   }
 
   /**
-   * Whether the account was as it was read. Its numbers are noted first: legacy tokens of them must not open the
-   * account of their next holder.
+   * Marks an unchanged account as deleted; else false. Notes its numbers first: their legacy tokens must not open the
+   * next holder's account.
    */
   async function mark (account: UserDocument, condition: Filter<UserDocument>): Promise<boolean> {
     const { _id, number } = account
@@ -118,7 +117,7 @@ export function createAccountDeletion ({
     })), { ordered: false })
   }
 
-  /** The account is gone already; what fails here is done by a sweep. */
+  /** The account is gone already. A sweep repeats what fails here. */
   async function finishNow (id: ObjectId): Promise<void> {
     await ownership.release(id).catch((err: unknown) => {
       log.error(
@@ -128,7 +127,7 @@ export function createAccountDeletion ({
     })
   }
 
-  /** Deleted accounts of which no upload or other request can be under way any more. */
+  /** Deleted accounts without an upload or other request that can be under way. */
   async function abandoned (): Promise<ObjectId[]> {
     const latest = new Date(now().getTime() - (longestSeconds + MARGIN_SECONDS) * 1000)
     return users

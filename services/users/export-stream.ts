@@ -2,10 +2,7 @@ import { Readable } from 'node:stream'
 import { exportUnderWay } from '../errors.js'
 
 const PIECE_BYTES = 64 * 1024
-/**
- * A client that takes nothing for so many milliseconds, or has not taken all after so many, gives its turn up: its
- * connection ends.
- */
+/** A client that reads nothing for IDLE_MS, or not everything within MAX_MS, loses its turn: its connection ends. */
 const IDLE_MS = 15_000
 const MAX_MS = 120_000
 const RETRY_AFTER_SECONDS = 10
@@ -13,8 +10,8 @@ const RETRY_AFTER_SECONDS = 10
 interface Export { at: Date, text: AsyncIterable<string> }
 
 /**
- * Lets one export run at a time in this process, and gives its text as a stream that is read as fast as it is taken.
- * 429 while another one runs.
+ * Lets one export run at a time in this process, and streams its text as fast as the client reads. 429 while another
+ * one runs.
  */
 export function createExports () {
   let isRunning = false

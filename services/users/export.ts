@@ -16,7 +16,7 @@ import { toUser, toCurrentUser } from './users.js'
 
 export interface AccountExportOptions {
   users: Collection<UserDocument>
-  /** What the login has stored about a phone. */
+  /** The state that the login has of a phone. */
   findLoginState: (phone: string) => Promise<OtpDocument | undefined>
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
@@ -26,10 +26,10 @@ export interface AccountExportOptions {
   now: Clock
 }
 
-/** So many rows are in memory at a time; the database would send 16 MiB. */
+/** Rows in memory at a time. Without a limit the database sends 16 MiB. */
 const BY_BATCH = { batchSize: 200 } as const
 
-/** Everything that is stored about somebody: to take away. */
+/** Everything that is stored about an account. */
 export function createAccountExport ({
   users,
   findLoginState,
@@ -43,8 +43,8 @@ export function createAccountExport ({
   return { exportOf }
 
   /**
-   * What is stored about the caller as the text of one JSON object, without what would sign somebody in; and when that
-   * was. All that can be much is read as the text is taken.
+   * The caller's stored data as the text of one JSON object, without anything that signs a user in; and the time of the
+   * export. Large parts are read as the text is taken.
    */
   async function exportOf ({ account, session }: Caller, requestContext: RequestContext): Promise<{
     at: Date
@@ -90,7 +90,7 @@ function loginState ({ challenge, sms, failures, locked_until: lockedUntil }: Ot
   }
 }
 
-/** Of what somebody else has done to the caller: what it was, but not who, nor where from. */
+/** An event for its account. Hides another account that caused it, and its network. */
 function recordedEvent ({
   at,
   event,

@@ -11,7 +11,7 @@ import { warnOfFreedAdminNumber, type Roles } from './roles.js'
 import { toCurrentUser } from './users.js'
 
 const MAX_FORMER_NUMBERS = 20
-/** As often as the number that somebody wants may be taken from an account without a name. */
+/** Attempts to take the number from accounts that have no name. */
 const MAX_ATTEMPTS = 4
 const DAY_SECONDS = 24 * 3600
 
@@ -26,8 +26,8 @@ export interface NumberChangeOptions {
 }
 
 /**
- * A new phone number for an account whose owner can read its SMS, under the login's own rules. Whether a user has the
- * number, only its holder learns.
+ * A new phone number for an account whose owner can read its SMS, under the login's own rules. Only the holder learns
+ * whether a user has the number.
  */
 export function createNumberChange ({ users, accounts, login, deletion, roles, region, now }: NumberChangeOptions) {
   return { request, verify }
@@ -47,9 +47,7 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
     return toCurrentUser(await change(caller, phone.e164, requestContext))
   }
 
-  /**
-   * Another number than the caller's. One whose code others know is nobody's own, and its account stays where it is.
-   */
+  /** Requires another number than the caller's. Neither may be a test number: others know its code. 400, 429. */
   function accepted (
     number: string,
     { account: { number: present = '', former_numbers: former = [] } }: Caller
@@ -63,7 +61,7 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
   }
 
   /**
-   * The unique index settles who has a number. An account without a name that has it is deleted: its phone is the
+   * The unique index decides which account has a number. An account without a name is deleted: its phone is the
    * caller's now.
    */
   async function change (

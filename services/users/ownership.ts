@@ -21,14 +21,13 @@ export interface OwnershipOptions {
   usage: Collection<UsageDocument>
 }
 
-/** What belongs to an account, and what becomes of it when the account is deleted. Everything here can be repeated. */
+/** The data of an account, and its fate when the account is deleted. Everything here can be repeated. */
 export function createOwnership ({ users, uploads, library, idempotency, usage }: OwnershipOptions): Ownership {
   return { settle, release }
 
   /**
-   * The last step of an item that was just inserted: without its account it belongs to nobody. An account that is
-   * deleted later finds the item;
-   * one that was deleted before is found here.
+   * The last step after an insert: an item without its account loses its owner. A later deletion of the account finds
+   * the item; an earlier one is found here.
    */
   async function settle (item: LibraryDocument): Promise<LibraryDocument> {
     const { _id, owner, ...rest } = item
@@ -40,7 +39,7 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
     return { _id, ...rest, user_id: FORMER_OWNER }
   }
 
-  /** Items of the account stay and belong to nobody; what else refers to it goes. */
+  /** Items and upload records stay, without owner; keys, usage and duplicates go. */
   async function release (owner: ObjectId): Promise<void> {
     await uploads.updateMany({ owner }, { $unset: { owner: '' } })
     await disown(owner)
@@ -49,7 +48,7 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
     await users.deleteMany({ duplicate_of: owner })
   }
 
-  /** A few at a time, so that no write takes longer than the driver waits. */
+  /** Batches, so that no write takes longer than the driver waits. */
   async function disown (owner: ObjectId): Promise<void> {
     for (;;) {
       const rows = await library

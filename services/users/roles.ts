@@ -6,15 +6,15 @@ import type { Caller, FindAccount, Log, RequestContext } from '../ports.js'
 
 export interface RolesOptions {
   users: Collection<UserDocument>
-  /** Whether a number is one of those whose code others know: such an account is never an admin. */
+  /** Whether others know the code of a number: its account is never an admin. */
   isTestNumber: (phone: string) => boolean
-  /** E.164, no test number among them. The account with one of them is an admin from the start. */
+  /** E.164, without test numbers. The account with one of them is an admin from the start. */
   adminNumbers: string[]
 }
 
 export type Roles = ReturnType<typeof createRoles>
 
-/** What somebody may do beyond what everybody may. */
+/** The rights of admins, and their numbers. */
 export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions) {
   return { isTestNumber, findAccount, isAdmin, requireAdmin, isConfiguredAdmin, grantConfiguredAdmins }
 
@@ -27,12 +27,12 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
     }
   }
 
-  /** By the row that the session check has read. A token of the replaced system never has admin rights. */
+  /** Uses the row of the session check. A token of the replaced system never has admin rights. */
   function isAdmin ({ account: { admin, number }, session }: Caller): boolean {
     return admin === true && !session.legacy && !(number !== undefined && isTestNumber(number))
   }
 
-  /** 403 for everybody else. */
+  /** 403 for other callers. */
   function requireAdmin (caller: Caller, requestContext: RequestContext): void {
     if (isAdmin(caller)) return
     requestContext.record('access.denied', caller.account, { reason: 'not an admin' })
@@ -45,8 +45,8 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
   }
 
   /**
-   * Makes admins of the accounts whose numbers are on the list, and tells which. Who is to be one no more must leave
-   * the list first.
+   * Makes admins of the accounts with listed numbers, and returns the new ones. To end a role, take its number off the
+   * list first.
    */
   async function grantConfiguredAdmins (): Promise<UserDocument[]> {
     const appointed: UserDocument[] = []
@@ -60,10 +60,7 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
   }
 }
 
-/**
- * To be called when the account with a number of the list gives it up: the next account with that number is appointed,
- * too.
- */
+/** Warns that an account gave up a number of the list: the next account with that number becomes an admin, too. */
 export function warnOfFreedAdminNumber (log: Log, phone: string): void {
   log.warn({ event: 'admin.number_freed', phone: maskPhone(phone) },
     'A number of ADMIN_NUMBERS has lost its account: take it off the list, or its next holder is an admin')

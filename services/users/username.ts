@@ -3,8 +3,7 @@ import { foldCase } from '../fold-case.js'
 
 const MAX_LENGTH = 64
 /**
- * A letter, digit, sign or symbol that is seen: not a mark alone, nor the blanks that Unicode counts as letters and
- * symbols.
+ * A visible letter, digit, sign or symbol: not a mark alone, nor the blanks that Unicode counts as letters and symbols.
  */
 const visible = /(?![\p{Default_Ignorable_Code_Point}\u2800\u{13441}\u{13442}\u{1D159}])[\p{L}\p{N}\p{P}\p{S}]/u
 const forbidden = /[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069]/u
@@ -19,5 +18,5 @@ export function parseUsername (text: string): { username: string, key: string } 
   return { username, key }
 }
 
-/** What makes a name unique, of any text: rows of the replaced system may hold names that are refused today. */
+/** The unique key of any text: rows of the replaced system may hold names that are refused today. */
 export const usernameKey = foldCase

@@ -28,9 +28,9 @@ export interface UsersOptions {
   now: Clock
 }
 
-/** As often as a row may come and go while one account is named. */
+/** How often a row may change while one account is named. */
 const MAX_RACES = 20
-/** Rows of the replaced system that had one number: of so many at most the names are looked at. */
+/** Rows of the replaced system with one number: at most this many names are checked. */
 const MAX_MERGED = 100
 
 /** A name as it was sent; a number in its normal form. */
@@ -40,7 +40,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   return { create, get, getOwn, change }
 
   /**
-   * The id of the user with this name and number, named now or long ago. 400, 403 a foreign number, 409 name or number
+   * The id of the user with this name and number, named now or earlier. 400, 403 a foreign number, 409 name or number
    * taken.
    */
   async function create (
@@ -60,21 +60,21 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     return user._id.toHexString()
   }
 
-  /** What an admin sent, if it will do. */
+  /** 400 to make a test number an admin. */
   function mayBecomeAdmin (admin: boolean | undefined, phone: string): boolean {
     if (admin === undefined) return false
     if (admin && roles.isTestNumber(phone)) throw invalidField('admin', sentences.value)
     return admin
   }
 
-  /** Nobody learns whether a foreign number is registered: only the name decides between the two refusals. */
+  /** Hides whether a foreign number is registered: only the name decides between the two refusals. */
   async function refuseForeign (username: string, { account }: Caller, requestContext: RequestContext): Promise<never> {
     const { key } = parseUsername(username)
     requestContext.record('access.denied', account, { reason: 'foreign number' })
     throw await users.findOne({ username_key: key }, { projection: { _id: 1 } }) ? usernameTaken() : foreignNumber()
   }
 
-  /** The row that the session check has read is looked at first. */
+  /** Tries first the row that the session check has read. */
   async function nameOwn (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
     let { account } = caller
     for (let race = 0; race < MAX_RACES; race++) {
@@ -90,7 +90,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     throw new Error('an account changed at every attempt to name it')
   }
 
-  /** What refused an insert may be gone when it is looked for: only what is there decides. */
+  /** Only an existing row decides: the row that refused an insert may be gone. */
   async function nameAny (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
     for (let race = 0; race < MAX_RACES; race++) {
       const account = await users.findOne({ number: wanted.number })
@@ -105,8 +105,8 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /**
-   * A stored name that would not be taken today is found all the same, and so is one of an account that was merged into
-   * this one. 409 for another name.
+   * Finds also a stored name that is refused today, and a name of an account that was merged into this one. 409 for
+   * another name.
    */
   async function withPair (account: UserDocument, { username }: Wanted): Promise<UserDocument> {
     const key = usernameKey(username)
@@ -122,7 +122,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     return merged.some(row => keyOf(row) === key)
   }
 
-  /** Gives an account its name; undefined when it is not as it was read any more. */
+  /** Gives an account its name; undefined when it has changed since it was read. */
   async function nameAccount (
     account: UserDocument,
     { username: text, number, admin }: Wanted,
@@ -145,7 +145,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     }
   }
 
-  /** An account that an admin makes, for a number that never signed in. Undefined when somebody was quicker. */
+  /** Creates an account for a number that never signed in. Undefined when another request was first. */
   async function insert (
     { username: text, number, admin }: Wanted,
     caller: Caller,
@@ -201,8 +201,8 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /**
-   * Changes what users may change of their own; a row of the replaced system gets its unique key. 400, 401 the session
-   * has ended meanwhile, 404, 409 the name is taken.
+   * Changes the caller's own user; a row of the replaced system gets its unique key. 400, 401 the session has ended
+   * meanwhile, 404, 409 the name is taken.
    */
   async function change (
     { username }: CurrentUserChange,
@@ -234,12 +234,12 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 }
 
-/** What a change of the caller's own relies on: a block or a sign-out that was first wins. */
+/** Matches only while the session is there: an earlier block or sign-out wins. */
 const ofSession = ({ session: { id } }: Caller): Filter<UserDocument> => ({ 'sessions.id': id, ...UNBLOCKED })
 
 const keyOf = ({ username, username_key: key }: UserDocument) => key ?? usernameKey(String(username ?? ''))
 
-/** A user as the world sees them; `whole`: with every digit of the number. */
+/** A user as others see them; `whole`: with every digit of the number. */
 export function toUser (user: UserDocument, whole: boolean): User {
   const number = user.number ?? user.old_number ?? ''
   return {

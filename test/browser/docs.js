@@ -4,7 +4,7 @@
  *
  *   npm run test:browser [-- --screenshot FILE]
  *
- * Where there is no Chromium the page is not tried. That is said, and is no failure.
+ * Without Chromium the page is not tried; the script says so, and does not fail.
  */
 import { spawn } from 'node:child_process'
 import { deepStrictEqual as same, match } from 'node:assert'
@@ -145,7 +145,7 @@ async function signIn (url, phone) {
   return post('/auth/verify-otp', { phone, otp: '123456' })
 }
 
-/** The built service on its defaults, with an empty data folder; ready when this resolves. */
+/** Starts the built service with default settings and an empty data folder. Resolves when it is ready. */
 async function startService (folder) {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -20,14 +20,14 @@ const client = s3Client(service.services)
 t.teardown(() => client.destroy())
 const { phone, token } = await service.signIn()
 const owner = await accountOf(service.app, phone)
-const env = { ...environment(service.services), NODE_NO_WARNINGS: '1' } // of the AWS SDK, on Node 20
+const env = { ...environment(service.services), NODE_NO_WARNINGS: '1' } // the AWS SDK warns on Node 20
 
 const put = (Key: string, Body = png) => client.send(new PutObjectCommand({ Bucket, Key, Body }))
 const lose = (Key: string) => client.send(new DeleteObjectCommand({ Bucket, Key }))
 const rendition = (size: string) => ({ size, bytes: png.length, frames: 1, duration_ms: 0 })
 const before = (key: string) => key.replace('library/', 'library/!')
 
-t.test('npm run check-library on a library that is in order, or empty → 0', async t => {
+t.test('npm run check-library exits with 0 on a consistent or empty library', async t => {
   t.strictSame(await run(), {
     code: 0,
     stdout: '0 items checked, 0 of the replaced system not judged: consistent.\n',
@@ -51,7 +51,7 @@ t.test('npm run check-library on a library that is in order, or empty → 0', as
 })
 
 t.test(
-  'npm run check-library → tells all that is wrong and changes nothing; with --fix repairs what can be; a third run finds the rest',
+  'npm run check-library reports every fault and changes nothing; with --fix it repairs what it can; a third run finds the rest',
   async t => {
     const sound = await item(['64x64', '32x32'])
     const lost = await item(['64x64'])
@@ -90,7 +90,7 @@ t.test(
     const flying = await run()
     t.ok(
       inFlight.every(key => flying.stdout.includes(`object ${key}: no item has it\n`)),
-      'as long as no row says that it is on its way'
+      'without an upload record they are reported'
     )
     await uploads.insertOne({ _id: uploadRecord, key: inFlight[0]!, owner, state: 'open', started_at: new Date() })
     const dry = await run()
@@ -107,7 +107,7 @@ t.test(
           '\n'
         )
       ),
-      'beside an upload nothing is said of what lies in no folder'
+      'during an upload, objects outside a folder are not reported'
     )
     await uploads.deleteOne({ _id: uploadRecord })
     t.strictSame(await everything(), state, 'a dry run writes nothing')
@@ -131,7 +131,7 @@ t.test(
     t.strictSame(
       (await run()).stdout.split('\n'),
       [lines.at(-1), '5 items checked, 2 of the replaced system not judged: 1 inconsistent.', ''],
-      'what it cannot repair'
+      'only the fault that it cannot repair is left'
     )
 
     t.equal(await library.countDocuments({ _id: new ObjectId(lost.id) }), 0)
@@ -140,7 +140,7 @@ t.test(
     t.strictSame(
       ['incoming/fox', 'elsewhere/fox.gif', sound.key, cut.key].filter(key => !objects.includes(key)),
       [],
-      'what is no item\'s business stays'
+      'objects that belong to no item folder stay'
     )
     t.notOk(objects.some(key => orphans.includes(key) || key.startsWith(lost.key.replace('original.gif', ''))))
     await put(cut.key, gif)
@@ -150,7 +150,7 @@ t.test(
 )
 
 t.test(
-  'npm run check-library --fix beside uploads and removals → finds nothing wrong with them, and takes nothing',
+  'npm run check-library --fix beside uploads and removals finds no fault in them, and removes nothing',
   async t => {
     await library.deleteMany({ url: { $exists: true } })
     const working = { on: true }
@@ -178,7 +178,7 @@ t.test(
   }
 )
 
-t.test('npm run check-library with thousands of rows and objects → both streams are read to their ends', async t => {
+t.test('npm run check-library with thousands of rows and objects reads both streams to their ends', async t => {
   const count = 1100
   const rows = Array.from({ length: count }, (_, i) => ({
     _id: new ObjectId(),
@@ -205,7 +205,7 @@ t.test('npm run check-library with thousands of rows and objects → both stream
 })
 
 t.test(
-  'npm run check-library, wrongly, or while something fails → one sentence, with host and port at the most of a value',
+  'npm run check-library with a wrong argument, or during a failure, prints one sentence with at most host and port of a value',
   async t => {
     t.strictSame(await run('--fixed'), { code: 2, stdout: '', stderr: 'Usage: npm run check-library [-- --fix]\n' })
     t.strictSame(await run('hidden'), { code: 2, stdout: '', stderr: 'Usage: npm run check-library [-- --fix]\n' })
@@ -263,7 +263,7 @@ async function everything (): Promise<{
 
 const sorted = (output: string) => output.split('\n').sort()
 
-/** The built program, to its end. */
+/** Runs the built program to its end. */
 async function run (...args: Array<string | Record<string, string>>): Promise<{
   code: number | null
   stdout: string

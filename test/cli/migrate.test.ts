@@ -18,7 +18,7 @@ const LEGACY_SECRET = 'jwt-secret'
 const appName = 'migrate-test'
 const phone = (n: number) => `+9198000000${String(n).padStart(2, '0')}`
 
-/** What the migration makes of each row of the fixture that it changes at all; undefined: no such field. */
+/** Each row of the fixture that the migration changes, after the migration. `undefined`: no such field. */
 const migrated: Array<[id: ObjectId | string, Document]> = [
   [oldId(1), { username: 'Meera', username_key: 'meera', number: '+919876543210', admin: true }],
   [oldId(2), { username: 'Ravi', username_key: 'ravi', number: '+919876543211', admin: false }],
@@ -54,7 +54,7 @@ const OPEN = [
   'its id is no ObjectId'
 ]
 
-t.test('npm run migrate → reports by id, brings every row over, and a second run finds nothing to do', async t => {
+t.test('npm run migrate reports by id and converts every row, and a second run finds nothing to do', async t => {
   const { uri, db } = await oldDatabase(t)
   await db.collection<{ _id: string }>('otps').insertOne({ _id: '+919876543299' })
   const before = await dump(db)
@@ -98,7 +98,7 @@ t.test('npm run migrate → reports by id, brings every row over, and a second r
   t.same(await dump(db), after, 'a second run changes nothing')
 })
 
-t.test('npm run migrate takes a block off no phone: whichever row keeps the number is blocked', async t => {
+t.test('npm run migrate never unblocks a phone: the row that keeps the number is blocked', async t => {
   const db = (await connected(t, (await startServices(t)).mongoUri)).db()
   const users = db.collection('users')
   const row = (n: number, number: string, more = {}) => ({
@@ -130,7 +130,7 @@ t.test('npm run migrate takes a block off no phone: whichever row keeps the numb
   t.match(await migrate({ db, region: 'IN', dryRun: false, print: () => {} }), { changes: 0 })
 })
 
-t.test('npm run migrate on a database that the service has started on, or that is empty → the same', async t => {
+t.test('npm run migrate gives the same result on a database where the service has started, or on an empty one', async t => {
   const { uri, db } = await oldDatabase(t, { shared: false })
   await db.dropCollection('otps')
   await db.collection('library').dropIndex('newest')
@@ -150,7 +150,7 @@ t.test('npm run migrate on a database that the service has started on, or that i
   t.equal((await run(uri)).stdout, 'Nothing to do.\n')
 })
 
-t.test('npm run migrate, wrongly → one sentence, and nothing of a value', async t => {
+t.test('npm run migrate with a wrong argument or variable prints one sentence and no part of a value', async t => {
   const badUri = 'mongodb://hidden:hidden@127.0.0.1:1/hidden'
   const [none, empty, unreachable, malformed, unknown, extra] = await Promise.all([
     run(undefined),
@@ -170,7 +170,7 @@ t.test('npm run migrate, wrongly → one sentence, and nothing of a value', asyn
 })
 
 t.test(
-  'npm run migrate, killed in the middle, or stopped by a write that fails → another run comes to the same end',
+  'after a kill or a failed write, another npm run migrate reaches the same end',
   async t => {
     const { uri, db } = await oldDatabase(t)
     await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
@@ -206,7 +206,7 @@ t.test(
   }
 )
 
-t.test('npm run migrate while a write fails → exit code 1, one sentence, and no number in it', async t => {
+t.test('npm run migrate with a failing write exits with 1 and one sentence without a number', async t => {
   const { uri, db } = await oldDatabase(t)
   const { stopFailing } = failing(t, uri)
   await db.admin().command({
@@ -241,7 +241,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
   }
   const { services, db } = await of030()
 
-  t.test('tells the same before, converts all, and a second run changes nothing', async t => {
+  t.test('a dry run reports the same, the run converts everything, and a second run changes nothing', async t => {
     const before = await dump(db)
     const dry = await run(services.mongoUri, '--dry-run')
     t.match(dry, { code: 0, stderr: '' })
@@ -298,7 +298,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
       items: [{ owner_id: null }]
     })
     await service.call('POST', '/auth/request-otp', { json: { phone: phone(3) } })
-    t.equal(service.lastCode(phone(3)), '', 'who was blocked is blocked')
+    t.equal(service.lastCode(phone(3)), '', 'a blocked phone stays blocked')
     t.match(await service.call('GET', '/library?user_id=mallory', { token: boss }), {
       body: { items: [{ owner_id: idOf('Mallory') }] }
     })
@@ -315,7 +315,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
   })
 
   t.test(
-    'no token of the replaced system is taken any more where some were revoked, nor for a number without an account',
+    'tokens of the replaced system are refused where some were revoked, and for a number without an account',
     async t => {
       const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
       for (const token of [
@@ -330,7 +330,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     }
   )
 
-  t.test('items that belong to a phone number are converted without a collection of sessions, too', async t => {
+  t.test('items that belong to a phone number are converted also without a collection of sessions', async t => {
     const { services, db } = await of030()
     await db.dropCollection('sessions')
     t.equal((await run(services.mongoUri)).code, 0)
@@ -338,7 +338,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     await startService(t, { services })
   })
 
-  t.test('cut short at any of its writes, another run comes to the same end', async t => {
+  t.test('when a run stops at any of its writes, another run reaches the same end', async t => {
     const { services, db } = await of030()
     const { client, stopFailing } = failing(t, services.mongoUri)
     const now = () => new Date('2026-11-29T00:00:00Z')
@@ -373,7 +373,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
 })
 
 t.test(
-  'the service on a migrated database, with tokens of the replaced system → everybody finds their user',
+  'on a migrated database, tokens of the replaced system still lead to their users',
   async t => {
     const services = await startServices(t)
     const client = await connected(t, services.mongoUri)
@@ -393,10 +393,13 @@ t.test(
       if (typeof createdOn !== 'number') t.equal(body.created_on, '2023-03-02T08:00:00.000Z')
       if (String(username ?? '').trim().length < 2) continue
       for (const notation of [phone, `0${phone.slice(3)}`, `0091 ${phone.slice(3, 8)}-${phone.slice(8)}`]) {
-        t.match(await service.call('POST', '/users', { token, json: { username: String(username), number: notation } }), {
-          status: 201,
-          body: { user_id: _id.toHexString() }
-        })
+        t.match(
+          await service.call('POST', '/users', { token, json: { username: String(username), number: notation } }),
+          {
+            status: 201,
+            body: { user_id: _id.toHexString() }
+          }
+        )
       }
     }
     t.match(
@@ -462,13 +465,13 @@ async function isMigrated (t: Test, db: Db): Promise<void> {
   })))
 }
 
-/** What a report says about each thing, one by one, whatever the order and the lines. */
+/** The facts of a report, one for each subject. They do not depend on the order and the lines of the report. */
 const facts = (lines: string[]) => [...new Set(lines.slice(0, -1).flatMap(line => {
   const [subject, rest = ''] = line.split(/: (.*)/s)
   return rest.split('; ').map(fact => `${subject}: ${fact}`)
 }))].sort()
 
-/** A token as the replaced system made them: the phone as it was typed, ten years, no session. */
+/** A token in the form of the replaced system: the phone as typed, a life of ten years, no session. */
 function legacyToken (phone: string, iat = Math.floor(Date.now() / 1000) - 86_400): string {
   const payload = {
     fresh: false,
@@ -508,7 +511,7 @@ async function connected (t: Test, uri: string): Promise<MongoClient> {
   return client
 }
 
-/** A client that the fail points of this file are meant for. */
+/** A client that the fail points of this file apply to. */
 function failing (t: Test, uri: string) {
   const client = new MongoClient(withAppName(uri))
   const stopFailing = () => client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
@@ -525,7 +528,7 @@ function withAppName (uri: string): string {
   return url.href
 }
 
-/** The built program, to its end; or killed once it has written so many lines. */
+/** Runs the built program to its end, or kills it after `kill` lines of output. */
 async function run (
   uri: string | undefined,
   ...options: Array<string | { kill?: number, npm_config_dry_run?: string }>

@@ -11,7 +11,7 @@ const codeOf = async (promise: Promise<unknown>): Promise<unknown> => {
   }
 }
 
-t.test('maxTimeMS ends what takes longer, its cursors and index builds included', async t => {
+t.test('maxTimeMS ends longer operations, cursors and index builds included', async t => {
   const { db } = await start(t)
   const many = db.collection<{ _id: number }>('many')
   await many.insertMany(Array.from({ length: 2000 }, (_value, _id) => ({ _id })))
@@ -94,7 +94,7 @@ t.test('fail points of retryable writes', async t => {
   t.equal(await codeOf(fail('anotherOne', 'off')), 9)
 })
 
-t.test('what is not supported is refused in words', async t => {
+t.test('unsupported commands are refused with a message', async t => {
   const { server, client, db } = await start(t)
   const a = db.collection('a')
   await a.insertOne({})
@@ -113,7 +113,7 @@ t.test('what is not supported is refused in words', async t => {
   await t.rejects(stranger.connect(), { code: 18, codeName: 'AuthenticationFailed' })
 })
 
-t.test('collections get other names', async t => {
+t.test('collections can be renamed', async t => {
   const { client, db } = await start(t)
   const [a, b] = [db.collection<{ n: number }>('a'), db.collection<{ n: number }>('b')]
   await a.insertMany([{ n: 1 }, { n: 2 }])
@@ -137,7 +137,7 @@ t.test('collections get other names', async t => {
   t.match(await client.db('other').command({ dataSize: 'other.b' }), { numObjects: 2 })
 })
 
-t.test('what tools ask', async t => {
+t.test('commands that tools send are answered', async t => {
   const { server, client, db } = await start(t)
   const admin = client.db('admin')
   t.match(await admin.command({ replSetGetStatus: 1 }), {

@@ -5,14 +5,14 @@ import { MongoClient, type Db, type MongoClientOptions } from 'mongodb'
 import type { Test } from 'tap'
 import { startMongo, type MongoOptions, type MongoServer } from '../../embedded/mongo/server.js'
 
-/** A directory that is gone when the test ends. */
+/** Makes a directory that is removed when the test ends. */
 export function scratch (t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'embedded-mongo-'))
   t.teardown(() => { rmSync(path, { recursive: true, force: true }) })
   return path
 }
 
-/** A server of this test's own and the official driver connected to it; both are closed when the test ends. */
+/** Starts a server for this test and connects the official driver to it. Both close when the test ends. */
 export async function start (
   t: Test,
   options: Partial<MongoOptions> = {},
@@ -34,7 +34,7 @@ export async function connect (t: Test, uri: string, options: MongoClientOptions
   return await client.connect()
 }
 
-/** What `explain` says of a query: the stages from the top, and what was looked at. */
+/** The result of `explain` for a query: the stages from the top, and the numbers of documents and keys examined. */
 export async function explained (cursor: { explain: () => Promise<unknown> }): Promise<{
   stages: string[]
   index: string | undefined

@@ -25,7 +25,7 @@ const codeOf = async (promise: Promise<unknown>): Promise<unknown> => {
   }
 }
 
-t.test('pages, counts and lookups on indexed fields touch only what they answer with', async t => {
+t.test('pages, counts and lookups on indexed fields examine only the documents they return', async t => {
   const { db } = await start(t)
   const items = db.collection<Document>('items')
   const total = 30_000
@@ -66,7 +66,7 @@ t.test('pages, counts and lookups on indexed fields touch only what they answer 
   t.same((await second.toArray()).map(({ _id }) => _id), Array.from({ length: 10 }, (_none, at) => total - 11 - at))
   t.ok(
     (await explained(items.find({ $and: [after, { owner: { $ne: 'user7' } }] }).sort(page).limit(10))).docs <= 12,
-    'a further filter costs what it refuses'
+    'a further filter also examines the documents that it rejects'
   )
   t.same((await explained(items.find().sort({ created_at: 1, _id: 1 }).limit(10))).docs, 10, 'backwards as well')
   t.match(await explained(items.find({ owner: 'user5' }).sort({ created_at: -1 }).limit(10)), {
@@ -171,7 +171,7 @@ t.test(
   }
 )
 
-t.test('indexes hold what they promise', async t => {
+t.test('indexes keep their guarantees', async t => {
   const { db } = await start(t)
   const fresh = async (options: CreateIndexesOptions, key: Document = { a: 1 }): Promise<Collection> => {
     const collection = db.collection(new ObjectId().toHexString())
@@ -198,7 +198,7 @@ t.test('indexes hold what they promise', async t => {
     t.equal(await codeOf(large.insertOne({ a: Decimal128.fromString('10E-401') })), 11000)
   })
 
-  t.test('sparse and partial leave documents out, and are not used for queries that want those', async t => {
+  t.test('sparse and partial indexes leave documents out, and are not used for queries that need those', async t => {
     const sparse = await fresh({ unique: true, sparse: true })
     await sparse.insertMany([{}, {}, { a: null }])
     t.equal(await codeOf(sparse.insertOne({ a: null })), 11000)
@@ -213,7 +213,7 @@ t.test('indexes hold what they promise', async t => {
     t.equal((await explained(partial.find({ a: 1 }))).stages.at(-1), 'COLLSCAN')
   })
 
-  t.test('changes and deletions take their keys along', async t => {
+  t.test('changes and deletions update the keys', async t => {
     const collection = await fresh({ unique: true })
     await collection.insertOne({ a: 1 })
     await collection.updateOne({ a: 1 }, { $set: { a: 2 } })
@@ -223,7 +223,7 @@ t.test('indexes hold what they promise', async t => {
     t.equal(await collection.countDocuments({ a: { $in: [1, 2] } }), 2)
   })
 
-  t.test('they are listed, refused and dropped as in MongoDB', async t => {
+  t.test('indexes are listed, refused and dropped as in MongoDB', async t => {
     const collection = await fresh({ unique: true, name: 'mine' })
     t.same(
       await collection.listIndexes().toArray(),
@@ -250,7 +250,7 @@ t.test('indexes hold what they promise', async t => {
   })
 })
 
-t.test('documents past their time are deleted by the monitor, by the server\'s clock', async t => {
+t.test('the monitor deletes expired documents, by the server\'s clock', async t => {
   let now = new Date('2030-01-01T00:00:00Z')
   const { db } = await start(t, { now: () => now, ttlIntervalMs: 10 })
   const collection = db.collection('expiring')
@@ -482,7 +482,7 @@ async function spawnServer (t: Test, path: string): Promise<{ uri: string, kill:
   }
 }
 
-t.test('a server killed amid writes has every acknowledged one, and indexes that agree', async t => {
+t.test('a server killed during writes keeps every acknowledged write, and its indexes agree', async t => {
   const path = scratch(t)
   const first = await spawnServer(t, path)
   const client = await connect(t, first.uri, { retryWrites: false, serverSelectionTimeoutMS: 200 })

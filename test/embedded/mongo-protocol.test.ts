@@ -128,7 +128,7 @@ t.test('frames', async t => {
     })
   })
 
-  t.test('what is malformed ends its own connection only', async t => {
+  t.test('a malformed message ends only its own connection', async t => {
     const good = message({ ping: 1, $db: 'admin' })
     const broken = (change: (bytes: Buffer) => void): Buffer => {
       const bytes = Buffer.from(good)
@@ -300,7 +300,7 @@ t.test('starting and closing', async t => {
   await client.db('test').collection('kept').createIndex({ a: 1 }, { unique: true })
   const stale = client.db('test').collection('kept').find()
   await first.close()
-  t.ok(await codeOf(client.db('test').command({ ping: 1 })) instanceof Error, 'a closed server answers nobody')
+  t.ok(await codeOf(client.db('test').command({ ping: 1 })) instanceof Error, 'a closed server does not answer')
   await stale.close().catch((error: unknown) => { t.ok(error instanceof MongoNetworkError) })
   const second = await startMongo({ path, port: first.port })
   t.teardown(() => second.close())

@@ -83,7 +83,7 @@ t.test('documents come back as they were sent', async t => {
     t.same(stored?.names, ['10', '2'])
   })
 
-  t.test('an _id is made when there is none, and some types are none', async t => {
+  t.test('a missing _id is made, and some types are refused as _id', async t => {
     await db.command({ insert: 'made', documents: [{ a: 1 }] })
     const [made] = await db.collection('made').find().toArray()
     t.same(Object.keys(made ?? {}), ['_id', 'a'])
@@ -292,9 +292,7 @@ t.test('updates change what they name and nothing else', async t => {
 
   t.test('upserts take the equalities of the filter', async t => {
     await collection.deleteMany({})
-    const {
-      upsertedId
-    } = await collection.updateOne(
+    const { upsertedId } = await collection.updateOne(
       { _id: 7, $and: [{ x: 1 }, { 'y.z': { $eq: 2 } }], n: { $gt: 5 } } as Document,
       { $set: { b: 1 }, $setOnInsert: { c: 1 } },
       { upsert: true }

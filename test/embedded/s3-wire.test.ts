@@ -53,7 +53,10 @@ interface Ask {
   sign?: string[]
 }
 
-/** A signer of its own, so that the server is not judged by itself. `path` is sent as it is and must be canonical. */
+/**
+ * Signs a request without the server's code, so that the server does not judge itself. `path` is sent as it is and must
+ * be canonical.
+ */
 function sign (
   {
     method = 'PUT',
@@ -123,7 +126,7 @@ async function send (
   return { status: response.statusCode, headers: response.headers, text, code: /<Code>(\w+)/.exec(text)?.[1] }
 }
 
-/** Sends bytes as they are and reads until the server hangs up or the answer has come. */
+/** Sends these bytes and reads until the server hangs up or the answer has come. */
 async function raw (port: number, bytes: string, ends = (text: string) => /\r\n\r\n/.test(text)): Promise<string> {
   const socket = connect(port, '127.0.0.1')
   let text = ''
@@ -212,7 +215,7 @@ t.test('presigned URLs live as long as they say', async t => {
   t.match(await status(url.replace(/X-Amz-Date=[^&]*&/, '')), [400, /requires/])
 })
 
-t.test('what boto3 presigns unless told otherwise: Signature Version 2', async t => {
+t.test('presigned URLs with Signature Version 2, the default of boto3', async t => {
   let clock = new Date()
   const { endpoint, client } = await start(t, { now: () => clock })
   const Expires = Math.floor(clock.getTime() / 1000) + 60
@@ -446,7 +449,7 @@ t.test('aws-chunked bodies', async t => {
   await until(() => blobs().length === 1)
 })
 
-t.test('what is no proper request is refused, and the next one is answered', async t => {
+t.test('an invalid request is refused, and the next one is answered', async t => {
   const { port, client } = await start(t)
   t.match(await raw(port, 'NONSENSE\r\n\r\n'), /^HTTP\/1\.1 400/)
   t.match(await raw(port, 'GET / HTTP/1.1\r\n\r\n'), /^HTTP\/1\.1 400/, 'no Host')
@@ -581,7 +584,7 @@ t.test('an object appears whole or not at all', async t => {
     for (const socket of sockets) socket.destroy()
   })
 
-  t.test('a reader keeps the object it began, however often it is replaced', async t => {
+  t.test('a reader gets the whole object it began to read, however often it is replaced', async t => {
     const { client, endpoint, blobs } = await start(t)
     const put = async (byte: number) => await client.send(new PutObjectCommand({
       Bucket: 'hookaba',
@@ -600,7 +603,7 @@ t.test('an object appears whole or not at all', async t => {
     t.equal((await fetch(`${endpoint}/hookaba/x`, { headers: { range: 'bytes=0-0' } })).status, 206)
   })
 
-  t.test('what was acknowledged survives kill -9, the rest leaves no trace', async t => {
+  t.test('acknowledged objects survive kill -9, and the rest leaves no trace', async t => {
     const path = t.testdir()
     const script = join(path, 'serve.mjs')
     const module = pathToFileURL(join(import.meta.dirname, '../../embedded/s3/server.ts')).href
@@ -741,7 +744,7 @@ t.test('faults on demand', async t => {
   t.equal(await outcome(put('told')), 'fine')
 })
 
-t.test('an object whose reading was answered by a cut connection goes like any other', async t => {
+t.test('an object whose read ended with a cut connection is removed like any other when it is replaced', async t => {
   const { client, fault, blobs } = await start(t)
   const put = async (Body: string) => await client.send(new PutObjectCommand({ Bucket: 'hookaba', Key: 'x', Body }))
   await put('one')
@@ -752,13 +755,12 @@ t.test('an object whose reading was answered by a cut connection goes like any o
   await until(() => !blobs().includes(read ?? ''))
 })
 
-t.test('clients that go before they are answered do not keep the server from closing', async t => {
+t.test('clients that leave before their answers do not keep the server from closing', async t => {
   const { port, client, close } = await start(t)
-  const {
-    host,
-    pathname,
-    search
-  } = new URL(await getSignedUrl(client, new PutObjectCommand({ Bucket: 'hookaba', Key: 'x' })))
+  const { host, pathname, search } = new URL(await getSignedUrl(
+    client,
+    new PutObjectCommand({ Bucket: 'hookaba', Key: 'x' })
+  ))
   for (let n = 0; n < 20; n++) {
     const impatient = connect(port, '127.0.0.1')
     impatient.on('error', () => {}).resume()

@@ -81,7 +81,7 @@ async function start (t: Test, extra: Partial<S3ClientConfig> = {}) {
   return { ...server, client, blobs: () => readdirSync(join(path, 'blobs')).length }
 }
 
-/** Old files go after the answer; a file that stays makes the test time out. */
+/** Old files are removed after the answer. If a file stays, the test times out. */
 async function until (holds: () => boolean): Promise<void> {
   while (!holds()) await setImmediate()
 }
@@ -104,7 +104,7 @@ for (const [mode, extra] of Object.entries(modes)) {
       Key
     }))).Body?.transformToString()
 
-    t.test('an object comes back with all that was said about it, under every key', async t => {
+    t.test('an object comes back with all its metadata, under every key', async t => {
       for (const Key of ODD_KEYS) {
         const { ETag } = await client.send(new PutObjectCommand({
           Bucket,
@@ -134,9 +134,10 @@ for (const [mode, extra] of Object.entries(modes)) {
         Contents.map(({ Key }) => Key),
         [...ODD_KEYS].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
       )
-      const {
-        Deleted = []
-      } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: ODD_KEYS.map(Key => ({ Key })) } }))
+      const { Deleted = [] } = await client.send(new DeleteObjectsCommand({
+        Bucket,
+        Delete: { Objects: ODD_KEYS.map(Key => ({ Key })) }
+      }))
       t.same(Deleted.map(({ Key }) => Key), ODD_KEYS)
       await until(() => blobs() === 0)
     })
@@ -440,7 +441,7 @@ t.test('multipart uploads', async t => {
     }))
   const five = Buffer.alloc(5 * MIB, 'five')
 
-  t.test('parts may be replaced, left out and out of order in time; the end can be told again', async t => {
+  t.test('parts may be replaced, left out or sent out of order, and the upload can be completed twice', async t => {
     const UploadId = await begin('mp', { ContentType: 'image/png', Metadata: { a: 'b' } })
     const last = await part('mp', UploadId, 10_000, 'the end')
     await part('mp', UploadId, 3, 'left out')
@@ -570,7 +571,7 @@ t.test('multipart uploads', async t => {
     )
   })
 
-  t.test('what is open is listed by key and age, in pages', async t => {
+  t.test('open uploads are listed by key and age, in pages', async t => {
     const opened = new Map<string, string | undefined>()
     const names = ['list/a', 'list/a', 'list/b', 'list/dir/1', 'list/dir/2', 'list/é']
     for (const [index, Key] of names.entries()) opened.set(`${index}`, await begin(Key))
@@ -650,7 +651,7 @@ t.test('listings agree with a model, page by page', async t => {
   t.equal(second.NextMarker, second.Contents?.[0]?.Key ?? second.CommonPrefixes?.[0]?.Prefix)
 })
 
-t.test('anonymous callers read what the policy shows, and nothing else', async t => {
+t.test('anonymous callers read what the policy allows, and nothing else', async t => {
   const { client, endpoint } = await start(t)
   const ask = async (method: string, path: string, headers: Record<string, string> = {}) => {
     const response = await fetch(`${endpoint}/${Bucket}${path}`, {
@@ -665,7 +666,7 @@ t.test('anonymous callers read what the policy shows, and nothing else', async t
   }
   t.same(await ask('GET', '/library/shown'), [200, undefined])
   t.same(await ask('HEAD', '/library/shown'), [200, undefined])
-  t.same(await ask('GET', '/library/missing'), [403, 'AccessDenied'], 'which keys exist is nobody\'s business')
+  t.same(await ask('GET', '/library/missing'), [403, 'AccessDenied'], 'it does not tell which keys exist')
   t.same(await ask('GET', ''), [403, 'AccessDenied'])
   t.same(await ask('GET', '?uploads'), [403, 'AccessDenied'])
   t.same(await ask('PUT', '/library/new'), [403, 'AccessDenied'])
@@ -700,7 +701,7 @@ t.test('anonymous callers read what the policy shows, and nothing else', async t
   await t.rejects(client.send(new GetBucketPolicyCommand({ Bucket })), failure('NoSuchBucketPolicy', 404))
 })
 
-t.test('every object is its own only version, as suites that clean up ask for', async t => {
+t.test('every object is its own only version, as test suites that clean up expect', async t => {
   const { client } = await start(t)
   const Keys = ['a b+c', 'dir/1', 'dir/2', 'é']
   for (const Key of Keys) await client.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
@@ -729,9 +730,7 @@ t.test('every object is its own only version, as suites that clean up ask for', 
     client.send(new ListObjectVersionsCommand({ Bucket, VersionIdMarker: 'null' })),
     failure('InvalidArgument', 400)
   )
-  const {
-    Deleted = []
-  } = await client.send(new DeleteObjectsCommand({
+  const { Deleted = [] } = await client.send(new DeleteObjectsCommand({
     Bucket,
     BypassGovernanceRetention: true,
     Delete: { Objects: Keys.map(Key => ({ Key, VersionId: 'null' })) }
@@ -750,9 +749,7 @@ t.test('deletes on a condition', async t => {
       failure('PreconditionFailed', 412)
     )
   }
-  const {
-    Errors
-  } = await client.send(new DeleteObjectsCommand({
+  const { Errors } = await client.send(new DeleteObjectsCommand({
     Bucket,
     Delete: {
       Objects: [{ Key: 'k', Size: 5 }, { Key: 'k', LastModifiedTime: new Date(0) }, { Key: 'k', ETag: 'other' }]
@@ -769,7 +766,7 @@ t.test('deletes on a condition', async t => {
   await t.rejects(client.send(new HeadObjectCommand({ Bucket, Key: 'k' })), failure('NotFound', 404))
 })
 
-t.test('the coding of a transfer is taken off, other codings stay as they were written', async t => {
+t.test('the coding of a transfer is removed, other codings stay as they were written', async t => {
   const { client } = await start(t)
   for (const [given, kept] of [
     ['deflate, gzip', 'deflate, gzip'],
@@ -792,10 +789,7 @@ t.test('presigned POST', async t => {
     file: string | null = 'content',
     filename = 'name.png'
   ) => {
-    const {
-      url,
-      fields
-    } = await createPresignedPost(client, {
+    const { url, fields } = await createPresignedPost(client, {
       Bucket,
       Key: 'incoming/one',
       Conditions: [['content-length-range', 2, 10]],
@@ -841,7 +835,7 @@ t.test('presigned POST', async t => {
     [303, 'http://app.test/done?x=1&bucket=hookaba&key=incoming%2Fone&etag=%22' + md5('content') + '%22']
   )
 
-  await until(() => blobs() === 2) // one for each key: what the key had before goes a moment later
+  await until(() => blobs() === 2) // one blob for each key: the earlier blob is removed a moment later
   t.match(await post({}, () => {}, 'x'), { status: 400, code: 'EntityTooSmall' })
   t.match(await post({}, () => {}, 'x'.repeat(11)), { status: 400, code: 'EntityTooLarge' })
   t.match(await post({}, () => {}, null), { status: 400, code: 'InvalidArgument', message: /exactly one file/ })

@@ -18,9 +18,9 @@ import type { Embedded } from '../../embedded/start.js'
 
 /** The stand-ins as `npm run build` makes them. */
 const compiled = fileURLToPath(new URL('../../dist/embedded', import.meta.url))
-const {
-  startEmbedded
-} = await import(pathToFileURL(join(compiled, 'start.js')).href) as typeof import('../../embedded/start.js')
+const { startEmbedded } = await import(
+  pathToFileURL(join(compiled, 'start.js')).href
+) as typeof import('../../embedded/start.js')
 
 function s3Of (embedded: Pick<Embedded, 's3'>): S3Client {
   const { endpoint, region, accessKeyId = '', secretAccessKey = '' } = embedded.s3 ?? {}
@@ -59,7 +59,7 @@ async function run (t: Test, env: Record<string, string>): Promise<{
 }
 
 t.test('startEmbedded', async t => {
-  t.test('data, ports and credentials stay, whoever starts it next and however the last one ended', async t => {
+  t.test('data, ports and credentials stay for the next process, however the last one ended', async t => {
     const dataDir = t.testdir()
     const first = await startEmbedded({ dataDir, mongo: true, s3: true })
     const mongo = new MongoClient(first.mongo?.uri ?? '')
@@ -176,7 +176,7 @@ t.test('startEmbedded', async t => {
     t.same(await open(), [])
   })
 
-  t.test('says so when a file of its stores is damaged or gone, and begins nothing anew', async t => {
+  t.test('reports a damaged or missing file of its stores, and begins nothing anew', async t => {
     for (const [path, damages] of [
       ['mongo', ['nothing', 'garbage', 'half', 'gone']],
       ['s3/meta', ['garbage', 'half', 'gone']],
@@ -218,7 +218,7 @@ t.test('startEmbedded', async t => {
   })
 
   t.test(
-    'lets anybody read the library and old objects, and nobody what is being uploaded, also in a bucket of an earlier version',
+    'anonymous callers read the library and old objects but no staged upload, also in a bucket of an earlier version',
     async t => {
       const dataDir = t.testdir()
       const read = async (embedded: Embedded) => await Promise.all(

@@ -18,12 +18,12 @@ for (const networks of [6, 60, 600]) {
           LOG_LEVEL: 'error'
         }
       })
-      const {
-        known,
-        strangers,
-        sms,
-        mostInHour
-      } = await simulateDay(service, { networks, everySeconds: 600, known: 1000, strangers: 100 })
+      const { known, strangers, sms, mostInHour } = await simulateDay(service, {
+        networks,
+        everySeconds: 600,
+        known: 1000,
+        strangers: 100
+      })
       t.comment(
       `${networks} networks: ${known} of 1000 with an account, ${strangers} of 100 without; ${sms} SMS, ${mostInHour} in one hour`
       )

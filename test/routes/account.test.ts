@@ -60,7 +60,7 @@ t.test('PATCH /users/me', async t => {
     t.ok((await recorded(meera.phone)).includes('user.renamed'))
   })
 
-  t.test('of nothing changes nothing, with or without a body', async t => {
+  t.test('an empty change changes nothing, with or without a body', async t => {
     const meera = await person()
     const before = await users.findOne({ number: meera.phone })
     for (const options of [{}, { json: {} }, { headers: { 'content-type': 'application/json' } }]) {
@@ -112,7 +112,7 @@ t.test('PATCH /users/me', async t => {
     t.match(await users.findOne({ number: phone }), { username, username_key: username })
   })
 
-  t.test('refuses what is no name', async t => {
+  t.test('refuses invalid names', async t => {
     const meera = await person()
     for (const [username, sentence] of [
       ['', 'Length must be between 1 and 64.'],
@@ -137,7 +137,7 @@ t.test('PATCH /users/me', async t => {
     t.match(await call('PATCH', '/users/me', { token }), USER_NOT_FOUND)
   })
 
-  t.test('of twenty who want one name at once, one gets it', async t => {
+  t.test('when twenty accounts want one name at once, one gets it', async t => {
     const people = await Promise.all(Array.from({ length: 20 }, person))
     const name = freshName()
     const answers = await Promise.all(people.map(someone => rename(someone, name)))
@@ -146,7 +146,7 @@ t.test('PATCH /users/me', async t => {
 })
 
 t.test('DELETE /users/me', async t => {
-  t.test('signs out everywhere, lets items stay as nobody\'s, and frees name and number at once', async t => {
+  t.test('signs out everywhere, keeps items without an owner, and frees name and number at once', async t => {
     const meera = await person()
     const second = await service.tokenFor(meera.phone)
     const item = (await service.upload(meera.token, gif)).body
@@ -178,13 +178,14 @@ t.test('DELETE /users/me', async t => {
       owner_id: null
     })
     t.equal((await fetch(item.url)).status, 200)
-    t.equal((await call('GET', `/library/${hers}`, { token: asha.token })).body.owner_id, asha.id, 'nobody else\'s')
+    t.equal((await call('GET', `/library/${hers}`, { token: asha.token })).body.owner_id, asha.id, 'an item of another account stays')
 
     const again = await service.signIn(meera.phone)
     t.match(await call('GET', '/users/me', { token: again.token }), USER_NOT_FOUND)
-    const {
-      body
-    } = await call('POST', '/users', { token: again.token, json: { username: meera.username, number: meera.phone } })
+    const { body } = await call('POST', '/users', {
+      token: again.token,
+      json: { username: meera.username, number: meera.phone }
+    })
     t.not(body.user_id, meera.id)
     await app.audit.flush()
     t.equal(await app.collections.audit.countDocuments({ event: 'user.deleted', account: new ObjectId(meera.id) }), 1)
@@ -199,7 +200,7 @@ t.test('DELETE /users/me', async t => {
     t.equal(await users.countDocuments({ number: phone }), 0)
   })
 
-  t.test('an upload that is under way becomes nobody\'s', async t => {
+  t.test('an upload that is under way ends without an owner', async t => {
     const meera = await person()
     const upload = await halfAnUpload(meera.token)
     t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
@@ -211,7 +212,7 @@ t.test('DELETE /users/me', async t => {
     t.equal(await uploads.countDocuments(), 0)
   })
 
-  t.test('an upload that another process still takes for signed in is refused, and leaves nothing', async t => {
+  t.test('an upload to a process that still knows the session is refused, and leaves nothing', async t => {
     const meera = await person()
     t.equal((await other.call('GET', '/users/me', { token: meera.token })).status, 200)
     t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
@@ -229,7 +230,7 @@ t.test('DELETE /users/me', async t => {
     t.equal(await app.collections.idempotency.countDocuments({ owner: new ObjectId(meera.id) }), 0)
   })
 
-  t.test('stopped halfway, after each of its writes, a sweep does the rest', async t => {
+  t.test('when it stops after any of its writes, a sweep does the rest', async t => {
     for (const writes of [1, 2]) {
       const meera = await person()
       const { body: { id } } = await service.upload(meera.token, gif)
@@ -315,7 +316,7 @@ t.test('POST /users/me/number', async t => {
     )
   })
 
-  t.test('leaves nothing behind for whoever has the old number next', async t => {
+  t.test('leaves nothing behind for the next holder of the old number', async t => {
     const meera = await person()
     await call('POST', '/auth/request-otp', { json: { phone: meera.phone } })
     await changeNumber(meera, freshPhone())
@@ -427,7 +428,7 @@ t.test('POST /users/me/number', async t => {
     t.match(await call('GET', '/users/me', { token }), USER_NOT_FOUND)
   })
 
-  t.test('a wrong code is the login\'s answer, and so is one wrong code too many', async t => {
+  t.test('a wrong code, and one wrong code too many, get the answers of the login', async t => {
     const meera = await person()
     const to = freshPhone()
     t.match(await verify(meera.token, to, '123456'), INVALID_OTP, 'never asked for')
@@ -461,7 +462,7 @@ t.test('POST /users/me/number', async t => {
     t.match([status, headers.get('retry-after')], [429, /^[1-9]\d*$/])
   })
 
-  t.test('whether somebody has the number is told only with its code', async t => {
+  t.test('only the right code tells whether the number is taken', async t => {
     const [meera, asha] = [await person(), await person()]
     t.match(await ask(meera.token, asha.phone), { status: 200, body: { message: 'OTP sent' } })
     t.match(await verify(meera.token, asha.phone, 'x'), INVALID_OTP)
@@ -477,7 +478,7 @@ t.test('POST /users/me/number', async t => {
     }
   })
 
-  t.test('refuses what is no number, and a number whose code others know', async t => {
+  t.test('refuses an invalid number, and a test number', async t => {
     const meera = await person()
     for (const path of ['/users/me/number', '/users/me/number/verify']) {
       const send = (number: unknown) => call('POST', path, { token: meera.token, json: { number, otp: '123456' } })
@@ -514,7 +515,7 @@ t.test('POST /users/me/number', async t => {
     t.match(await call('GET', '/users/me', { token: meera.token }), { body: { number: meera.phone } })
   })
 
-  t.test('the account of a number whose code others know stays where it is', async t => {
+  t.test('the account of a test number keeps its number', async t => {
     const token = await service.tokenFor(TEST_NUMBER)
     const { id } = await person({ phone: TEST_NUMBER, token })
     const to = freshPhone()
@@ -524,7 +525,7 @@ t.test('POST /users/me/number', async t => {
     t.match(await call('GET', '/users/me', { token }), { body: { _id: id, number: TEST_NUMBER } })
   })
 
-  t.test(`a number that somebody registers meanwhile is one user's, ${ROUNDS} times`, async t => {
+  t.test(`a number that another caller registers meanwhile belongs to one user, ${ROUNDS} times`, async t => {
     for (let round = 0; round < ROUNDS; round++) {
       const meera = await person()
       const rival = await caller()
@@ -584,7 +585,7 @@ t.test('POST /users/me/number', async t => {
   })
 })
 
-t.test('what one instance has changed, another shows at once', async t => {
+t.test('a change at one instance shows at another at once', async t => {
   const { phone, token } = await service.signIn()
   t.equal((await other.call('GET', '/library', { token })).status, 200)
   const {
@@ -617,12 +618,10 @@ t.test('GET /users/me/export', async t => {
     await service.upload((await person()).token, gif)
     const upload = await halfAnUpload(meera.token)
     await call('POST', '/auth/request-otp', { json: { phone: meera.phone } })
-    const {
-      status,
-      body,
-      headers,
-      text
-    } = await call('GET', '/users/me/export', { token: meera.token, headers: { 'user-agent': 'tester' } })
+    const { status, body, headers, text } = await call('GET', '/users/me/export', {
+      token: meera.token,
+      headers: { 'user-agent': 'tester' }
+    })
     await upload.finish()
     t.equal(status, 200)
     t.equal(headers.get('content-type'), 'application/json; charset=utf-8')
@@ -683,7 +682,7 @@ t.test('GET /users/me/export', async t => {
     t.same(audit.filter((row: { at: string, event: string }) => row.at < at && row.event.startsWith('otp.')), [])
   })
 
-  t.test('tells what others did to the caller, but not who, nor where they are', async t => {
+  t.test('tells what others did to the caller, but not who they are or where', async t => {
     const [chief, meera] = [await person(), await person()]
     await users.updateOne({ number: chief.phone }, { $set: { admin: true } })
     for (const json of [{ blocked: true }, { blocked: false, admin: true }]) {
@@ -697,7 +696,7 @@ t.test('GET /users/me/export', async t => {
     t.notOk(JSON.stringify(audit).includes(chief.phone.slice(-4)))
   })
 
-  t.test('has the further users that the number had once; and they go with the account', async t => {
+  t.test('has the further users that the number once had; they go with the account', async t => {
     const [meera, asha] = [await person(), await person()]
     const rows = [meera, asha].map(({ id, phone }) => ({
       _id: new ObjectId(),
@@ -728,7 +727,7 @@ t.test('GET /users/me/export', async t => {
     )
   })
 
-  t.test('without a name, is what there is', async t => {
+  t.test('without a name it has what there is', async t => {
     const { token, phone } = await caller()
     const { status, body } = await call('GET', '/users/me/export', { token })
     t.match(
@@ -737,7 +736,7 @@ t.test('GET /users/me/export', async t => {
     )
   })
 
-  t.test('of a great many items is whole, newest first, and comes in pieces', async t => {
+  t.test('with very many items it is whole, newest first, and comes in pieces', async t => {
     const meera = await person()
     const count = process.env.TEST_REAL ? 500 : 5000
     await insertRows(
@@ -761,7 +760,7 @@ t.test('GET /users/me/export', async t => {
     await library.deleteMany({ key: { $regex: '^library/[0-9]+/' } })
   })
 
-  t.test('whoever hangs up halfway harms nobody', async t => {
+  t.test('a client that hangs up halfway does no harm', async t => {
     const meera = await person()
     await insertRows(
       library,
@@ -800,7 +799,7 @@ async function caller (): Promise<Caller> {
   return { phone, token: await service.tokenFor(phone) }
 }
 
-/** Somebody with a user. */
+/** A caller with a user. */
 async function person (who?: Caller): Promise<Person> {
   const { phone, token } = typeof who === 'object' ? who : await caller()
   const username = freshName()
@@ -824,7 +823,7 @@ function verify (token: string, number: string, otp: unknown): Promise<Reply> {
   return call('POST', '/users/me/number/verify', { token, json: { number, otp } })
 }
 
-/** With the code of the last text. */
+/** Confirms the number with the code of the last SMS. */
 function confirm (token: string, number: string): Promise<Reply> {
   return verify(token, number, service.lastCode(number.trim()))
 }
@@ -843,7 +842,7 @@ function pick ({ status, body }: Pick<Reply, 'status' | 'body'>): Pick<Reply, 's
   return { status, body }
 }
 
-/** A token as the replaced system made them. */
+/** A token in the form of the replaced system. */
 function legacyToken (payload: object): string {
   const text = [{ alg: 'HS256', typ: 'JWT' }, payload]
     .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
@@ -853,7 +852,7 @@ function legacyToken (payload: object): string {
   return `${text}.${createHmac('sha256', LEGACY_SECRET).update(text).digest('base64url')}`
 }
 
-/** An upload whose row is there, and whose file has not ended. */
+/** An upload whose upload record exists, and whose file has not ended. */
 async function halfAnUpload (token: string, at: Service = service): Promise<{
   finish: () => Promise<{ status: number, body: Reply['body'] }>
 }> {

@@ -35,11 +35,11 @@ const admin = await person('zz chief', { phone: chief, token: await service.toke
 const chiefId = admin.id
 
 t.test('ADMIN_NUMBERS', async t => {
-  t.test('makes an admin of whoever has the number, when their user is made', async t => {
+  t.test('makes the user with the number an admin when the user is made', async t => {
     t.match(await call('GET', '/users/me', { token: admin.token }), { body: { admin: true } })
   })
 
-  t.test('and at every start of those who were there before', async t => {
+  t.test('makes existing users admins at every start', async t => {
     await users.insertOne(userRow({ username: freshName(), number: early }))
     const next = await startService(t, { services, env, now: () => clock.now })
     t.match(await users.findOne({ number: early }), { admin: true })
@@ -64,7 +64,7 @@ t.test('ADMIN_NUMBERS', async t => {
     t.equal(warnings(), 2)
   })
 
-  t.test('whose code others know is no admin, whatever the database says', async t => {
+  t.test('a test number is no admin, whatever the database says', async t => {
     const token = await service.tokenFor(TEST_NUMBER)
     const {
       body: { user_id: id }
@@ -79,7 +79,7 @@ t.test('GET /users', async t => {
   const list = (query = '', token = admin.token) => call('GET', `/users${query}`, { token })
   const names = ({ body }: Reply) => body.users.map(({ username }: { username: string }) => username)
 
-  t.test('lists everybody in the order of ids, a page at a time', async t => {
+  t.test('lists all users in the order of ids, a page at a time', async t => {
     for (let i = 0; i < 5; i++) await person()
     const everybody = (await users.find({ username: { $exists: true } }).sort({ _id: 1 }).toArray()).map(({ _id }) =>
       _id.toHexString())
@@ -96,7 +96,7 @@ t.test('GET /users', async t => {
     t.same((await list()).body.users.map(({ _id }: { _id: string }) => _id), everybody)
   })
 
-  t.test('with whole numbers and what only admins may know', async t => {
+  t.test('shows whole numbers and the facts that only admins may know', async t => {
     const meera = await person()
     await users.updateOne({ number: meera.phone }, { $set: { blocked: true } })
     const { body } = await list(`?number=${meera.phone.slice(3)}`)
@@ -194,7 +194,7 @@ t.test('GET /users', async t => {
     }
   })
 
-  t.test('is for admins alone, whatever they ask', async t => {
+  t.test('is for admins alone, whatever the query', async t => {
     const meera = await person()
     for (const query of ['', '?limit=0', '?cursor=x', `?number=${encodeURIComponent(meera.phone)}`]) {
       t.match(await list(query, meera.token), ADMINS_ONLY)
@@ -273,7 +273,7 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await call('GET', '/users/me', { token: second }), INVALID_TOKEN)
   })
 
-  t.test('the block does not go with the user, whatever session another process still believes in', async t => {
+  t.test('a blocked user cannot delete the account, even at a process that still knows the session', async t => {
     const meera = await person()
     t.equal((await other.call('GET', '/users/me', { token: meera.token })).status, 200)
     await users.updateOne({ number: meera.phone }, { $set: { blocked: true } })
@@ -281,7 +281,7 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await users.findOne({ number: meera.phone }), { blocked: true })
   })
 
-  t.test('a blocked admin is none', async t => {
+  t.test('a blocked admin has no admin rights', async t => {
     const meera = await person()
     await change(meera.id, { admin: true })
     t.equal((await other.call('GET', '/users', { token: meera.token })).status, 200)
@@ -290,7 +290,7 @@ t.test('PATCH /users/{id}', async t => {
     t.match(
       await other.call('PATCH', `/users/${meera.id}`, { token: meera.token, json: { blocked: false } }),
       INVALID_TOKEN,
-      'for what changes something at once everywhere'
+      'a request that changes something is refused at once everywhere'
     )
     clock.advance(10)
     t.match(await other.call('GET', '/users', { token: meera.token }), INVALID_TOKEN)
@@ -424,7 +424,7 @@ t.test('PATCH /users/{id}', async t => {
     })
   })
 
-  t.test('is for admins alone: nobody else learns who is there', async t => {
+  t.test('is for admins alone: no other caller learns which users exist', async t => {
     const [meera, asha] = [await person(), await person()]
     for (const [id, body] of [
       [asha.id, { blocked: true }],
@@ -482,7 +482,7 @@ t.test('POST /users by an admin', async t => {
     })
   })
 
-  t.test('of anybody else counts for nothing', async t => {
+  t.test('`admin` from any other caller counts for nothing', async t => {
     const meera = await person()
     const number = freshPhone()
     t.match(await create({ username: freshName(), number, admin: true }, meera.token), {
@@ -522,7 +522,7 @@ t.test('no audit row holds a whole number', async t => {
 
 interface Person { phone: string, token: string, id: string, username: string }
 
-/** Somebody with a user. */
+/** A caller with a user. */
 async function person (username = freshName(), caller?: { phone: string, token: string }): Promise<Person> {
   const phone = caller?.phone ?? freshPhone()
   const token = caller?.token ?? await service.tokenFor(phone)

@@ -36,7 +36,7 @@ t.test(`POST ${VERIFY}`, async t => {
   )
 
   t.test(
-    `of ${GUESSES} wrong guesses one after another five are compared, and then the code is dead even for who knows it`,
+    `five of ${GUESSES} wrong guesses one after another are compared, and then even the right code is refused`,
     async t => {
       const phone = freshPhone()
       await burst([{ path: REQUEST, json: { phone } }])
@@ -53,7 +53,7 @@ t.test(`POST ${VERIFY}`, async t => {
     }
   )
 
-  t.test(`of 500 wrong guesses at once, over two instances, five are compared, ${ROUNDS} times`, async t => {
+  t.test(`five of 500 wrong guesses at once, over two instances, are compared, ${ROUNDS} times`, async t => {
     const strays: unknown[] = []
     for (const phone of await phonesWithCode()) {
       const code = Number(service.lastCode(phone))
@@ -85,7 +85,7 @@ async function phonesWithCode (): Promise<string[]> {
   return phones
 }
 
-/** All at once, by turns to each instance. */
+/** Sends all posts at once, by turns to each instance. */
 async function everywhere (posts: Post[]): Promise<Answer[]> {
   const shares = await Promise.all(instances.map(({ burst }, share) =>
     burst(posts.filter((_, i) => i % instances.length === share))))

@@ -14,7 +14,7 @@ t.setTimeout(1_200_000)
 const service = await startService(t)
 const { call, app: { collections } } = service
 
-t.test(`how long an answer takes tells nothing, in 2 × ${SAMPLES} interleaved samples`, async t => {
+t.test(`the time of an answer tells nothing, in 2 × ${SAMPLES} interleaved samples`, async t => {
   const known = Array.from({ length: SAMPLES + WARM_UP }, freshPhone)
   await insertRows(
     collections.users,
@@ -62,7 +62,7 @@ const difference = (pairs: Array<[number, number]>) => Math.abs(
   median(pairs.map(([a]) => a)) - median(pairs.map(([, b]) => b))
 )
 
-/** The largest difference that chance makes: of many with the sides of each pair swapped at random. */
+/** The largest difference that chance makes, over many rounds that swap the sides of each pair at random. */
 function noise (pairs: Array<[number, number]>): number {
   return Math.max(
     ...Array.from({ length: SHUFFLES }, () => difference(pairs.map(([a, b]) => Math.random() < 0.5 ? [a, b] : [b, a])))

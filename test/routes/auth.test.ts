@@ -30,7 +30,7 @@ for (const [path, valid] of [
       }
     })
 
-    t.test('a member of another type is no string, null included, and is not made one', async t => {
+    t.test('a member that is no string, null included, is refused and not converted', async t => {
       for (const name of Object.keys(valid)) {
         for (const value of [null, 9876543210, 0, 1.5, true, false, [], ['9876543210'], {}, { $ne: '' }, { $gt: '' }]) {
           refused(
@@ -43,7 +43,7 @@ for (const [path, valid] of [
       }
     })
 
-    t.test('refuses what is no phone number', async t => {
+    t.test('refuses an invalid phone number', async t => {
       for (const phone of [
         '',
         ' ',
@@ -138,7 +138,7 @@ for (const [path, valid] of [
 }
 
 t.test(`POST ${REQUEST}`, async t => {
-  t.test('sends one text with a code, and says so', async t => {
+  t.test('sends one SMS with a code, and says so', async t => {
     const phone = freshPhone()
     const { status, body, headers } = await requestOtp(phone)
     t.same([status, body], [200, { message: 'OTP sent' }])
@@ -147,7 +147,7 @@ t.test(`POST ${REQUEST}`, async t => {
     t.same(textsTo(phone).length, 1)
   })
 
-  t.test('words the text for the platform', async t => {
+  t.test('words the SMS for the platform', async t => {
     const { call, sms } = await start({ SMS_WEB_ORIGIN: 'app.hookaba.com' })
     for (const [platform, wording] of [
       [undefined, /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/],
@@ -236,7 +236,7 @@ t.test(`POST ${REQUEST}`, async t => {
     t.equal(new Set(textsTo(phone)).size, 1, 'a resend repeats the code')
   })
 
-  t.test('five texts in ten minutes are enough, and ten in a day', async t => {
+  t.test('five SMS in ten minutes are enough, and ten in a day', async t => {
     const phone = freshPhone()
     for (let text = 1; text <= 5; text++) await spend(phone)
     const sixth = await requestOtp(phone)
@@ -253,7 +253,7 @@ t.test(`POST ${REQUEST}`, async t => {
     t.same(textsTo(phone).length, 11)
   })
 
-  t.test('however many ask at once, one text goes out', async t => {
+  t.test('many requests at once send one SMS', async t => {
     const phone = freshPhone()
     const answers = await burst(Array.from({ length: 50 }, () => ({ path: REQUEST, json: { phone } })))
     t.ok(answers.every(({ status, body }) => status === 200 && body.message === 'OTP sent'))
@@ -311,7 +311,7 @@ t.test(`POST ${VERIFY}`, async t => {
   })
 
   t.test(
-    'of processes whose clocks differ by a minute each takes the other\'s codes, and a clock that steps back ends none',
+    'processes whose clocks differ by a minute take each other\'s codes, and a clock that steps back ends none',
     async t => {
       const late = await startService(t, {
         services: service.services,
@@ -361,7 +361,7 @@ t.test(`POST ${VERIFY}`, async t => {
     t.same((await verify(phone, service.lastCode(phone))).body, INVALID)
   })
 
-  t.test('what is not exactly six digits is no try', async t => {
+  t.test('a guess without exactly six digits is no try', async t => {
     const phone = freshPhone()
     await requestOtp(phone)
     const code = service.lastCode(phone)
@@ -500,14 +500,14 @@ t.test('logs', async t => {
 })
 
 /**
- * A service on the file's own database. Its clock is far from the database's, whose TTL index would else remove what a
- * test stored.
+ * A service on the file's own database. Its clock is far from the database's clock, or the TTL index would remove rows
+ * of a test.
  */
 function start (env: Record<string, string> = {}, test: Test = t): Promise<Service> {
   return startService(test, { services, env: { TRUST_PROXY: 'loopback', ...env } })
 }
 
-/** Each from a client address of its own. */
+/** Each request comes from a client address of its own. */
 function requestOtp (phone: string): Promise<Reply> {
   return call('POST', REQUEST, { json: { phone }, headers: elsewhere() })
 }
@@ -521,7 +521,7 @@ function verify (phone: string, otp: string): Promise<Reply> {
   return call('POST', VERIFY, { json: { phone, otp } })
 }
 
-/** Has a text sent and uses its code up, so that the next request meets no gap. */
+/** Asks for an SMS and uses its code up, so that the next request meets no gap. */
 async function spend (phone: string): Promise<void> {
   await requestOtp(phone)
   await verify(phone, service.lastCode(phone))

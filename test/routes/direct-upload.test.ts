@@ -15,10 +15,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   const { library, uploads } = service.app.collections
 
   t.test('a file goes straight to the store and becomes an item like any other', async t => {
-    const {
-      status,
-      body: offer
-    } = await start(service, token, {
+    const { status, body: offer } = await start(service, token, {
       content_type: 'image/gif',
       size: gif.length,
       user_id: 'मीरा',
@@ -71,9 +68,11 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   })
 
   t.test('the form takes the declared size and type, and only its own key', async t => {
-    const {
-      body: offer
-    } = await start(service, token, { content_type: 'image/png', size: png.length, user_id: 'meera' })
+    const { body: offer } = await start(service, token, {
+      content_type: 'image/png',
+      size: png.length,
+      user_id: 'meera'
+    })
     t.equal(await post(offer, Buffer.concat([png, png])), 400)
     t.equal(await post(offer, png.subarray(1)), 400)
     t.equal(await post({ ...offer, fields: { ...offer.fields, 'Content-Type': 'text/html' } }, png), 403)
@@ -81,7 +80,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     t.match(await complete(service, token, offer), { status: 409 })
   })
 
-  t.test('bytes that are refused are gone, and so is the upload', async t => {
+  t.test('refused bytes are removed, and so is the upload', async t => {
     const html = Buffer.from('<!doctype html><script>alert(1)</script>')
     const broken = png.subarray(0, 40)
     for (const [bytes, error] of [
@@ -90,9 +89,11 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
       [gif.subarray(0, 50), 'Damaged or unreasonable image']
     ] as const) {
       const before = await service.remains()
-      const {
-        body: offer
-      } = await start(service, token, { content_type: 'image/gif', size: bytes.length, user_id: 'meera' })
+      const { body: offer } = await start(service, token, {
+        content_type: 'image/gif',
+        size: bytes.length,
+        user_id: 'meera'
+      })
       await post(offer, bytes)
       t.match(await complete(service, token, offer), { status: 400, body: { error } })
       t.strictSame(await service.remains(), before)
@@ -100,7 +101,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     }
   })
 
-  t.test('what is asked for wrongly is refused before there is a form', async t => {
+  t.test('an invalid request is refused before there is a form', async t => {
     const good = { content_type: 'image/gif', size: 100, user_id: 'meera' }
     const refused = (errors: object) => ({ status: 400, body: { errors } })
     const length = ['Length must be between 1 and 255.']
@@ -145,9 +146,11 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
 
   t.test('an upload is its owner\'s alone', async t => {
     const { token: other } = await service.signIn()
-    const {
-      body: offer
-    } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    const { body: offer } = await start(service, token, {
+      content_type: 'image/gif',
+      size: gif.length,
+      user_id: 'meera'
+    })
     await post(offer, gif)
     t.match(await complete(service, other, offer), { status: 404, body: { error: 'Upload not found' } })
     t.match(await service.call('POST', `/library/uploads/${offer.id}/complete`), { status: 401 })
@@ -159,7 +162,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     }
   })
 
-  t.test('members that nobody knows are ignored, and nothing of them comes into the item', async t => {
+  t.test('unknown members are ignored, and do not get into the item', async t => {
     const { phone: theirPhone, token: other } = await service.signIn()
     const [owner, stranger] = [await accountOf(service.app, phone), await accountOf(service.app, theirPhone)]
     const { body: theirs } = await service.upload(other, gif)
@@ -197,16 +200,13 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
       t.match(row, { type: 'gif', sha256: sha256(gif), created_at: service.clock.now })
       t.not(row.key, key)
       t.equal((await service.call('DELETE', `/library/${item.id}`, { token })).status, 204)
-      t.equal((await fetch(theirs.url)).status, 200, 'what is somebody else\'s is still there')
+      t.equal((await fetch(theirs.url)).status, 200, 'the item of another account is still there')
     }
   })
 
   t.test('optional members that are empty or blank count as not sent', async t => {
     for (const blank of ['', ' ', '\u3000']) {
-      const {
-        status,
-        body: offer
-      } = await start(service, token, {
+      const { status, body: offer } = await start(service, token, {
         content_type: 'image/gif',
         size: gif.length,
         user_id: 'meera',
@@ -259,9 +259,11 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   })
 
   t.test('completed 20 times at once it becomes one item', async t => {
-    const {
-      body: offer
-    } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+    const { body: offer } = await start(service, token, {
+      content_type: 'image/gif',
+      size: gif.length,
+      user_id: 'meera'
+    })
     await post(offer, gif)
     const before = await library.countDocuments()
     const answers = await Promise.all(Array.from({ length: 20 }, () => complete(service, token, offer)))
@@ -280,9 +282,11 @@ t.test(
     const service = await bed.start()
     const { token } = await service.signIn()
     const direct = async () => {
-      const {
-        body: offer
-      } = await start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
+      const { body: offer } = await start(service, token, {
+        content_type: 'image/gif',
+        size: gif.length,
+        user_id: 'meera'
+      })
       t.equal(await post(offer, gif), 204)
       return offer
     }
@@ -374,7 +378,7 @@ const complete = (service: Service, token: string, { id }: Offer) => service.cal
   { token }
 )
 
-/** Posts the form to the store, as a browser or an app would; gives the status. */
+/** Posts the form to the store, as a browser or an app would. Resolves with the status. */
 async function post ({ url, fields }: Offer, bytes: Uint8Array): Promise<number> {
   const form = new FormData()
   for (const [name, value] of Object.entries(fields)) form.append(name, value)
@@ -388,9 +392,10 @@ const bytesAt = async (url: string) => new Uint8Array(await (await fetch(url)).a
 
 async function staged ({ services }: Service): Promise<string[]> {
   const client = s3Client(services)
-  const {
-    Contents = []
-  } = await client.send(new ListObjectsV2Command({ Bucket: services.s3.bucket, Prefix: 'incoming/' }))
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({
+    Bucket: services.s3.bucket,
+    Prefix: 'incoming/'
+  }))
   client.destroy()
   return Contents.map(({ Key }) => Key!)
 }

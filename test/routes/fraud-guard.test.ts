@@ -5,7 +5,7 @@ import { freshPhone, startService, userRow, type Reply, type Service } from '../
 import { simulateDay } from '../simulated-day.js'
 
 const TOO_MANY = { error: 'Too many codes requested' }
-/** A provider that costs money, while the SMS are only kept. */
+/** Settings for a provider that costs money. The SMS are kept, not sent. */
 const PAID = {
   SMS_PROVIDER: 'http',
   SMS_HTTP_URL: 'http://gateway.invalid',
@@ -93,7 +93,9 @@ t.test(
 
     service.clock.advance(15 * MINUTE)
     const honest = Array.from({ length: 10 }, freshPhone)
-    for (const [i, phone] of honest.entries()) t.equal((await ask(phone, `203.0.113.${10 + i}`)).status, 200, 'ten pass')
+    for (const [i, phone] of honest.entries()) {
+      t.equal((await ask(phone, `203.0.113.${10 + i}`)).status, 200, 'ten pass')
+    }
     t.equal((await ask(freshPhone(), '203.0.113.30')).status, 429)
     for (const phone of honest.slice(0, 2)) t.match((await use(phone)).body, { success: true })
     for (let host = 40; host < 60; host++) {
@@ -148,7 +150,7 @@ t.test(
     }
     const known: string[] = []
     while (known.length < 200) known.push(await knownPhone(service))
-    /** On a machine that is too busy some get a 500, and what was counted for them may stay counted. */
+    /** On a busy machine some requests get a 500, and their counts may stay. */
     let failed = false
     const isMost = (sent: number, most: number, what: string) => t.ok(
       failed ? sent <= most : sent === most,
@@ -157,7 +159,9 @@ t.test(
     isMost(await atOnce(Array.from({ length: 200 }, freshPhone)), 10, 'strangers in the first hour')
     isMost(await atOnce(known), 10, 'accounts in the first hour')
     for (const one of [service, second]) one.clock.advance(3600)
-    if (!failed) t.equal(await atOnce(Array.from({ length: 20 }, freshPhone)), 0, 'half of the day is over for strangers')
+    if (!failed) {
+      t.equal(await atOnce(Array.from({ length: 20 }, freshPhone)), 0, 'half of the day is over for strangers')
+    }
     isMost(await atOnce(known), 10, 'accounts in the second hour')
     isMost(service.sms.length + second.sms.length, 30, 'all')
   }
@@ -184,7 +188,7 @@ t.test('an SMS that the provider failed to send is counted nowhere', async t => 
   )
 })
 
-t.test('on the console nothing is counted and nobody is stopped; FRAUD_MIN_SMS=0 turns the guard off', async t => {
+t.test('the console provider counts nothing and stops no phone; FRAUD_MIN_SMS=0 turns the guard off', async t => {
   for (const env of [
     { TRUST_PROXY: 'loopback' },
     { ...PAID, FRAUD_MIN_SMS: '0', SMS_HOURLY_CAP: '0', SMS_DAILY_CAP: '0' }
@@ -198,14 +202,15 @@ t.test('on the console nothing is counted and nobody is stopped; FRAUD_MIN_SMS=0
 })
 
 t.test(
-  'a day under attack from 60 networks: who has an account gets in, and the bill stays under the caps',
+  'a day under attack from 60 networks: phones with an account get in, and the bill stays under the caps',
   async t => {
     const { service } = await begin(t, { SMS_HOURLY_CAP: '30', SMS_DAILY_CAP: '300', LIMIT_SMS_PER_ADDRESS: '30' })
-    const {
-      known,
-      sms,
-      mostInHour
-    } = await simulateDay(service, { networks: 60, everySeconds: 3600, known: 100, strangers: 20 })
+    const { known, sms, mostInHour } = await simulateDay(service, {
+      networks: 60,
+      everySeconds: 3600,
+      known: 100,
+      strangers: 20
+    })
     t.ok(known >= 95, `${known} of 100`)
     t.ok(sms <= 300 && mostInHour <= 30, `${sms} SMS, ${mostInHour} in one hour`)
   }

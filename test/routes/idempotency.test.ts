@@ -46,7 +46,7 @@ const upload = (service: Calls, options: Options, parts: Part[] = [user, picture
   form(parts)
 )
 
-/** `again` is the first answer once more, and says so. */
+/** Asserts that `again` repeats the first answer, and says so. */
 function replayed (t: Test, again: Reply, first: Reply, message = 'the first answer again'): void {
   t.strictSame(
     [again.status, again.text, again.headers.get('content-type')],
@@ -68,7 +68,7 @@ t.test('POST /users with an Idempotency-Key', async t => {
     return { number, username: `u${number.slice(1)}`, key: freshKey(), token: await service.tokenFor(number) }
   }
 
-  t.test('once more → the same 201, though it could not be done any more', async t => {
+  t.test('a repeat gets the same 201, though the request could not succeed any more', async t => {
     const { number, username, ...options } = await signUp()
     const first = await create(service, options, { username, number })
     t.equal(first.status, 201)
@@ -88,7 +88,7 @@ t.test('POST /users with an Idempotency-Key', async t => {
     t.equal(await service.app.collections.users.countDocuments({ number }), 1)
   })
 
-  t.test('another body → 422, and the first answer stays', async t => {
+  t.test('another body is 422, and the first answer stays', async t => {
     const { number, username, ...options } = await signUp()
     const first = await create(service, options, { username, number, more: [{ a: 1, b: [2, 3] }] })
     for (const other of [
@@ -103,7 +103,7 @@ t.test('POST /users with an Idempotency-Key', async t => {
     replayed(t, await create(service, options, { more: [{ b: [2, 3], a: 1 }], number, username }), first)
   })
 
-  t.test('a refusal → the same refusal, though its reason is gone', async t => {
+  t.test('a refusal is repeated, though its reason is gone', async t => {
     const taken = await signUp()
     const other = await signUp()
     await create(service, taken, { username: taken.username, number: taken.number })
@@ -127,22 +127,21 @@ t.test('POST /users with an Idempotency-Key', async t => {
     t.match(await create(service, other, refusals[0]![0]), { status: 201 }, 'with another key it is tried')
   })
 
-  t.test('what is no JSON uses up no key, and however deep it is it can be told from others', async t => {
+  t.test('invalid JSON uses up no key, and bodies of any depth are told apart', async t => {
     const { number, username, ...options } = await signUp()
     t.match(await create(service, options, '{"username"'), {
       status: 400,
       body: { errors: { _schema: ['Invalid input.'] } }
     })
-    const deep = (
-      leaf: string
-    ) => `{"username":"${username}","number":"${number}","more":${'['.repeat(8000)}${leaf}${']'.repeat(8000)}}`
+    const deep = (leaf: string) =>
+      `{"username":"${username}","number":"${number}","more":${'['.repeat(8000)}${leaf}${']'.repeat(8000)}}`
     const first = await create(service, options, deep(''))
     t.equal(first.status, 201)
     replayed(t, await create(service, options, deep('')), first)
     t.match(await create(service, options, deep('1')), reused)
   })
 
-  t.test('another caller or another route with the same key → a request of its own', async t => {
+  t.test('another caller or another route with the same key makes a request of its own', async t => {
     const [one, two] = [await signUp(), await signUp()]
     const first = await create(service, one, { username: one.username, number: one.number })
     const second = await create(service, { ...two, key: one.key }, { username: two.username, number: two.number })
@@ -154,7 +153,7 @@ t.test('POST /users with an Idempotency-Key', async t => {
     t.not(first.body.user_id, second.body.user_id)
   })
 
-  t.test('after 24 hours → a request of its own, whether the row is still there or not', async t => {
+  t.test('after 24 hours the key makes a request of its own, whether the row is still there or not', async t => {
     const { number, username, ...options } = await signUp()
     const first = await create(service, options, { username, number })
     await service.call('PATCH', '/users/me', { token: options.token, json: { username: `${username}x` } })
@@ -166,7 +165,7 @@ t.test('POST /users with an Idempotency-Key', async t => {
     replayed(t, await create(service, options, { username, number }), anew)
   })
 
-  t.test('20 at once → one does it, every other gets its answer or 409', async t => {
+  t.test('20 at once: one does the work, every other gets its answer or 409', async t => {
     for (let round = 0; round < 5; round++) {
       const { number, username, ...options } = await signUp()
       const answers = await Promise.all(Array.from({ length: 20 }, () =>
@@ -178,7 +177,7 @@ t.test('POST /users with an Idempotency-Key', async t => {
     }
   })
 
-  t.test('what is no key → 400, and nothing is done', async t => {
+  t.test('an invalid key is 400, and nothing is done', async t => {
     const { number, username, token } = await signUp()
     const body = JSON.stringify({ username, number })
     const refused = { status: 400, body: { error: 'Invalid Idempotency-Key' } }
@@ -205,7 +204,7 @@ t.test('POST /users with an Idempotency-Key', async t => {
     t.match(
       await service.call('POST', '/users', { json: { username, number }, headers: { 'idempotency-key': '' } }),
       { status: 401 },
-      'nobody is told without a token'
+      'without a token nothing is told'
     )
     t.equal(await service.app.collections.users.countDocuments({ number, username: { $exists: true } }), 0)
     for (const key of ['!', '~'.repeat(255), '"8e03978e-40d5-43dd-bc93-6894a57f9324"']) {
@@ -237,7 +236,7 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
   const longTitle = field('title', 'x'.repeat(256))
   const plain = (name: string) => `multipart/form-data; boundary=${name}`
 
-  t.test('once more → the same 201, and one item', async t => {
+  t.test('a repeat gets the same 201, and there is one item', async t => {
     const options = fresh()
     const before = await count()
     const first = await upload(service, options, [user, file(stored), title])
@@ -253,7 +252,7 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
       t,
       await upload(service, options, [user, file(stored, { type: 'application/octet-stream' }), title]),
       first,
-      'nor does what the part says it is'
+      'nor does the type of the part'
     )
     const slowly = await send(
       service,
@@ -273,7 +272,7 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
     )
   })
 
-  t.test('another form → 422, and nothing is stored', async t => {
+  t.test('another form is 422, and nothing is stored', async t => {
     const options = fresh()
     const first = await upload(service, options, [user, file(stored), title])
     const before = await count()
@@ -297,14 +296,14 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
     t.match(
       await uploadBytes(service, options, form([user, file(stored), title], { end: '' })),
       invalid,
-      'what is malformed is that first'
+      'a malformed form is refused first'
     )
     t.match(await uploadBytes(service, options, Buffer.from('{}'), 'application/json'), { status: 415 })
     replayed(t, await upload(service, options, [user, file(stored), title]), first)
     t.strictSame(await count(), before)
   })
 
-  t.test('a refusal → the same refusal; another form → 422', async t => {
+  t.test('a refusal is repeated; another form is 422', async t => {
     const before = await count()
     const empty = field('user_id', '')
     const text = file('no picture at all')
@@ -378,7 +377,7 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
     t.strictSame(await count(), before)
   })
 
-  t.test('what decides at the start of a file decides for every form that begins so', async t => {
+  t.test('a refusal at the start of a file holds for every form that begins the same', async t => {
     const options = fresh()
     const early = [longTitle, user, file(gifOf(MIB))]
     const first = await upload(service, options, early)
@@ -400,7 +399,7 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
     }
   })
 
-  t.test('20 at once → one item, every other gets its answer or 409', async t => {
+  t.test('20 at once: there is one item, every other request gets its answer or 409', async t => {
     for (let round = 0; round < 3; round++) {
       const options = fresh()
       const { library, folders } = await count()
@@ -415,7 +414,7 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
     }
   })
 
-  t.test('another instance replays it too, and a client that goes away while it is read harms nothing', async t => {
+  t.test('another instance replays it too, and a client that leaves while it is read does no harm', async t => {
     const options = fresh()
     const first = await upload(service, options, [user, file(stored)])
     const other = await startService(t, { services: service.services })
@@ -428,7 +427,7 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
 
 t.test('Idempotency-Key, when something goes wrong', async t => {
   const bed = await faultBed(t)
-  const slow = { storeSilenceMs: 20_000 } // what holds a request up here is not to end it on a slow machine
+  const slow = { storeSilenceMs: 20_000 } // the delays of this test must not end a request on a slow machine
   const service = await bed.start(slow)
   const other = await bed.start(slow)
   const phone = freshPhone()
@@ -440,7 +439,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     times: 1
   } as const
   const hold = { operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 } as const
-  /** Answers that come once the database has been seen to be back. */
+  /** Repeats a request until the service has seen that the database is back. */
   const notRunning = (work: () => Promise<Reply>) => eventually(async () => {
     const reply = await work()
     return reply.status !== 409 && reply.status !== 500 ? reply : undefined
@@ -474,7 +473,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }
   })
 
-  t.test('so is one whose client was gone before its form was read', async t => {
+  t.test('a request whose client leaves before its form is read is forgotten', async t => {
     const body = form([user, picture])
     for (const come of [30, body.length]) {
       const options = fresh()
@@ -489,7 +488,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }
   })
 
-  t.test('so is one whose client has sent all and gone before it was saved', async t => {
+  t.test('a request whose client sends all and leaves before it is saved is forgotten', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const { hit } = bed.s3.fault(hold)
@@ -502,7 +501,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal((await bed.settled()).library, library + 1)
   })
 
-  t.test('an upload whose answer is lost → the same id on another try, and one item', async t => {
+  t.test('an upload whose answer is lost gets the same id on another try, and there is one item', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const wire = await tcpProxy({ port: Number(new URL(service.url).port) })
@@ -522,7 +521,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }))
   })
 
-  t.test('a client that has gone while its item is saved gets it on another try', async t => {
+  t.test('a client that leaves while its item is saved gets it on another try', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const { hit } = bed.s3.fault(hold)
@@ -537,10 +536,10 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     await bed.mongo.up()
     const again = await notRunning(() => upload(service, options))
     t.equal(again.status, 201)
-    t.equal((await bed.settled()).library, library + 1, 'one item, whoever made it')
+    t.equal((await bed.settled()).library, library + 1, 'one item, by either request')
   })
 
-  t.test('a user whose 201 is lost → the same id on another try, though the name has changed since', async t => {
+  t.test('a user whose 201 is lost gets the same id on another try, though the name has changed since', async t => {
     const number = freshPhone()
     const options = { token: await service.tokenFor(number), key: freshKey() }
     const json = JSON.stringify({ username: `u${number.slice(1)}`, number })
@@ -561,7 +560,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
   })
 
   t.test(
-    'a request that never ended → 409 until UPLOAD_MAX_SECONDS, then the key is free, and whoever had it changes nothing',
+    'a request that never ended is 409 until UPLOAD_MAX_SECONDS, then the key is free, and the old request changes nothing',
     async t => {
       const options = fresh()
       const { library } = await bed.settled()
@@ -593,7 +592,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }
   )
 
-  t.test('the database away before it begins → the contract\'s 500, and afterwards it works', async t => {
+  t.test('with the database away before it begins the answer is the contract\'s 500, and afterwards it works', async t => {
     const options = fresh()
     const number = freshPhone()
     const createOptions = { token: await service.tokenFor(number), key: freshKey() }
@@ -606,7 +605,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal((await notRunning(() => create(service, createOptions, json))).status, 201)
   })
 
-  t.test('the database away while it runs → the contract\'s 500, and once it is back the key is free', async t => {
+  t.test('with the database away while it runs the answer is the contract\'s 500, and once it is back the key is free', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const { hit } = bed.s3.fault(hold)
@@ -620,7 +619,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal((await bed.settled()).library, library + 1)
   })
 
-  t.test('the answer cannot be stored at once → it is sent, and stored later', async t => {
+  t.test('an answer that cannot be stored at once is sent, and stored later', async t => {
     const options = fresh()
     const { library } = await bed.settled()
     const rows = bed.client.db().collection('idempotency')
@@ -646,4 +645,4 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
   })
 })
 
-t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))

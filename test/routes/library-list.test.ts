@@ -53,7 +53,7 @@ t.test('GET /library, filters and cursors', async t => {
   const rows = service.app.collections.library
   t.beforeEach(async () => { await rows.deleteMany({}) })
 
-  t.test('each filter finds what is stored, and all that are given must hold', async t => {
+  t.test('each filter finds what is stored, and several filters must all match', async t => {
     const stranger = await service.signIn()
     const other = await accountOf(service.app, stranger.phone)
     const stored = [
@@ -177,7 +177,7 @@ t.test('GET /library, filters and cursors', async t => {
     t.equal((await list('?q=fox&type=gif&mine=true')).body.total, 1, 'a word finds what it found before')
   })
 
-  t.test('what is no filter, or is given twice, is 400 and says why', async t => {
+  t.test('an invalid filter, or one that is given twice, is 400 and says why', async t => {
     const long = 'x'.repeat(256)
     const bad: Array<[query: string, errors: object]> = [
       ['type=', { type: ['Must be one of: gif, image.'] }],
@@ -212,7 +212,7 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('with a cursor the page is 1, and none may be asked for; a cursor that is none is 400', async t => {
+  t.test('with a cursor the page is 1, and a page number is refused; an invalid cursor is 400', async t => {
     await rows.insertMany([3, 2, 1].map(ms => row(ms)))
     const { next_cursor: cursor } = (await list('?per_page=1')).body
     t.match((await list(`?per_page=1&cursor=${cursor}`)).body, {
@@ -344,7 +344,7 @@ t.test('GET /library, filters and cursors', async t => {
     }
   )
 
-  t.test('a walk that others write into meets what was there all the while exactly once', async t => {
+  t.test('a walk during other writes meets each row that stays exactly once', async t => {
     const random = fc.sample(
       fc.record({ insert: fc.array(fc.integer({ min: -5, max: 60 }), { maxLength: 4 }), remove: fc.nat() }),
       { seed: 11, numRuns: 60 }
@@ -462,7 +462,7 @@ t.test('GET /library, filters and cursors', async t => {
   })
 })
 
-t.test('what a page reads', async t => {
+t.test('the documents that a page reads', async t => {
   const service = await startService(t)
   const rows = service.app.collections.library
   const mine = new ObjectId()
@@ -502,10 +502,10 @@ t.test('what a page reads', async t => {
         let cursor: string | null | undefined
         for (let page = 0; page < 30 && cursor !== null; page++) {
           asked.length = 0
-          const {
-            next_cursor: next,
-            items
-          } = await library.list({ ...filter, per_page: 10, ...(cursor && { cursor }) }, mine)
+          const { next_cursor: next, items } = await library.list(
+            { ...filter, per_page: 10, ...(cursor && { cursor }) },
+            mine
+          )
           const reads = asked.filter(({ find }) => find)
           t.equal(reads.length, 1)
           const { $db, lsid, $clusterTime, ...read } = reads[0]!
@@ -522,7 +522,7 @@ t.test('what a page reads', async t => {
     }
   )
 
-  t.test('a page is one command, and what no one sees stays in the database', async t => {
+  t.test('a page is one command, and fields that it does not show stay in the database', async t => {
     const commands: Document[] = []
     client.on('commandSucceeded', ({ commandName, reply }) => { commands.push({ commandName, reply }) })
     await library.list({ per_page: 10, q: 'fox' }, mine)
@@ -539,7 +539,7 @@ t.test('what a page reads', async t => {
   })
 })
 
-t.test('GET /library asked for by many at once', async t => {
+t.test('GET /library by many clients at once', async t => {
   const bed = await faultBed(t)
   const service = await startService(t, {
     services: { ...bed.throughProxies, mongoUri: `${bed.throughProxies.mongoUri}&monitorCommands=true` }
@@ -555,7 +555,7 @@ t.test('GET /library asked for by many at once', async t => {
   t.teardown(() => fail('off'))
   await list()
 
-  t.test('costs the database a few reads, and gives everybody the page they asked for', async t => {
+  t.test('costs the database a few reads, and gives each client its page', async t => {
     let finds = 0
     service.app.mongo.client.on('commandStarted', ({ commandName }) => { if (commandName === 'find') finds++ })
     bed.mongo.latency(200)
@@ -569,7 +569,7 @@ t.test('GET /library asked for by many at once', async t => {
     t.ok(finds >= 3 && finds <= 45, `${finds} reads`)
   })
 
-  t.test('after a write is acknowledged nobody misses it, though the same was under way', async t => {
+  t.test('a request after an acknowledged write sees it, though the same read was under way', async t => {
     bed.mongo.latency(50)
     for (let i = 0; i < 10; i++) {
       const sent = bed.mongo.passed(1, 'up')
@@ -584,7 +584,7 @@ t.test('GET /library asked for by many at once', async t => {
   })
 
   t.test(
-    'a connection that breaks, or a primary that steps down, costs nobody an answer; a database that refuses costs all of them theirs, and the next is well',
+    'a broken connection or a primary that steps down costs no answer; a database that refuses costs all waiting ones theirs, and the next is well',
     async t => {
       for (const data of [{ closeConnection: true }, { errorCode: 11602 }]) {
         await fail({ times: 1 }, data)
@@ -601,7 +601,7 @@ t.test('GET /library asked for by many at once', async t => {
 t.test('totals', async t => {
   const service = await startService(t)
   const rows = service.app.collections.library
-  const other = service.app.mongo.db!.collection<LibraryDocument>('library') // as another instance writes: unheard
+  const other = service.app.mongo.db!.collection<LibraryDocument>('library') // writes like another instance: unnoticed
   await ensureIndexes(service.app.mongo.db!)
   let now = 1000
   let drift = 0
@@ -637,7 +637,7 @@ t.test('totals', async t => {
   t.beforeEach(async () => { await other.deleteMany({}); drift = 0; counts.all = counts.some = 0 })
 
   t.test(
-    'are held for two seconds, whatever the clock of the service says, and count what this instance wrote at once',
+    'are held for two seconds, whatever the service\'s clock says, and count writes of this instance at once',
     async t => {
       const library = fresh()
       await insert(5)
@@ -657,7 +657,7 @@ t.test('totals', async t => {
       }
       const before = { ...counts }
       await Promise.all(Array.from({ length: 20 }, () => totalOf(library)))
-      t.same(counts, { ...before, all: before.all + 1 }, 'who asks at the same time shares one count')
+      t.same(counts, { ...before, all: before.all + 1 }, 'requests at the same time share one count')
       t.equal(await totalOf(library, { per_page: 100 }), 5)
       await insert(1)
       t.equal(await totalOf(library, { per_page: 100 }), 6, 'a page that has all of them knows without a count')
@@ -770,7 +770,7 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     }
   }
 
-  t.test('an item is all that is known about it, in the list and by itself, and of its owner the id alone', async t => {
+  t.test('an item shows all its facts, in the list and by itself, and only the id of its owner', async t => {
     const { status, body, text } = await get(item.id)
     t.strictSame([status, body], [200, item])
     t.notMatch(text, /"owner"|words|\+91/)
@@ -801,7 +801,7 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     }
   )
 
-  t.test('404 for what is not there, 400 for what is no id, 401 without a token', async t => {
+  t.test('404 for an unknown id, 400 for an invalid one, 401 without a token', async t => {
     t.match(await get(new ObjectId().toHexString()), { status: 404, body: { error: 'Library item not found' } })
     for (const id of [
       'x',
@@ -817,7 +817,7 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     t.match(await service.call('GET', `/library/${item.id}`), { status: 401 })
   })
 
-  t.test('times and ids that nothing here writes are no failure', async t => {
+  t.test('times and ids that the service never writes are no failure', async t => {
     // SecantusDB reads no year beyond 9999
     const strange = [
       ...(process.env.TEST_REAL ? [] : [new Date(8.64e15), new Date(-8.64e15), new Date(Date.UTC(10000, 0))]),
@@ -863,7 +863,7 @@ t.test('ETag', async t => {
     })
     t.equal((await ask()).headers.etag, tag, 'the same answer has the same tag')
 
-    t.test(`${path} is 304 without a body for whoever names its tag, in any of the ways there are`, async t => {
+    t.test(`${path} is 304 without a body when the request names its tag, in every form there is`, async t => {
       const opaque = tag.slice(2)
       for (const named of [
         tag, opaque, '*', ' * ', `"a", ${tag}`, `${opaque},"b"`, `W/"x",${opaque} , "y"`, `"a,b", ${tag}`
@@ -910,7 +910,7 @@ t.test('ETag', async t => {
     })
   }
 
-  t.test('a change changes it; a refusal has none and is never 304', async t => {
+  t.test('a change gives a new tag; a refusal has none and is never 304', async t => {
     const [before] = await Promise.all([service.call('GET', '/library', { token })])
     await service.app.collections.library.insertOne(row(1))
     const after = await service.call('GET', '/library', {
@@ -925,10 +925,10 @@ t.test('ETag', async t => {
       [`/library/${new ObjectId()}`, { token }, 404],
       ['/library/x', { token }, 400]
     ] as const) {
-      const {
-        status: answered,
-        headers
-      } = await service.call('GET', path, { ...options, headers: { 'if-none-match': '*' } })
+      const { status: answered, headers } = await service.call('GET', path, {
+        ...options,
+        headers: { 'if-none-match': '*' }
+      })
       t.same([answered, headers.get('etag'), headers.get('cache-control')], [status, null, 'no-store'], path)
     }
   })
@@ -942,7 +942,7 @@ const orderOf = (rows: LibraryDocument[], id: string) =>
       ({ _id }) => _id.toHexString() === id
     )
 
-/** One request with headers as they stand; fetch has a cache of manners. */
+/** One request with exactly these headers; fetch adds some about caching. */
 function raw ({ url }: Service, method: string, path: string, headers: Record<string, string>): Promise<{
   status: number
   headers: http.IncomingHttpHeaders

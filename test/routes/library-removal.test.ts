@@ -47,7 +47,7 @@ t.test('DELETE /library/:id', async t => {
     t.strictSame(await noted(service, 'library.removed', meera.phone), [{ id: mine.id }, { id: other.id }])
   })
 
-  t.test('nobody but the owner and an admin may, and what was refused has changed nothing', async t => {
+  t.test('only the owner and an admin may, and a refusal changes nothing', async t => {
     const item = await uploaded(service, meera.token)
     const before = await library.findOne()
     t.strictSame(await remove(item.id, stranger.token), foreign)
@@ -66,7 +66,7 @@ t.test('DELETE /library/:id', async t => {
     t.ok(service.logs.some(line => line.includes('"library.removed"') && line.includes(item.id)))
   })
 
-  t.test('an id that is unknown, or none', async t => {
+  t.test('an unknown or invalid id', async t => {
     t.strictSame(await remove('665f1c2ab7e4d90012ab34cd'), unknown)
     t.strictSame(await remove('665f1c2ab7e4d90012ab34cd', boss.token), unknown)
     for (const id of [
@@ -114,7 +114,7 @@ t.test('DELETE /library/:id', async t => {
     t.strictSame(await service.remains(), nothing)
   })
 
-  t.test('an item of which the upload has not let go yet', async t => {
+  t.test('an item whose upload record still exists', async t => {
     const item = await uploaded(service, meera.token)
     await uploads.insertOne({
       _id: new ObjectId(item.id),
@@ -128,7 +128,7 @@ t.test('DELETE /library/:id', async t => {
   })
 
   t.test(
-    'the right belongs to the account, whatever its number: not to who has the number next, nor to who has left',
+    'the right belongs to the account, whatever its number: not to the next holder of the number, nor to an account that has left',
     async t => {
       const from = freshPhone()
       const to = freshPhone()
@@ -189,7 +189,7 @@ t.test('DELETE /library/:id while something fails', async t => {
       t.equal((await remove(id)).status, 404)
       bed.s3.clear()
       await service.app.sweeper.sweep()
-      t.match(await bed.left(), { uploads: 1 }, 'a fresh one is left to whoever is at it')
+      t.match(await bed.left(), { uploads: 1 }, 'a fresh one is left to the process that works on it')
       t.match(await sweep(), { uploads: 1, failed: 0 })
       t.strictSame(await bed.left(), bed.empty)
     })
@@ -238,11 +238,11 @@ t.test('DELETE /library/:id while something fails', async t => {
   })
 })
 
-t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
 
 const internal = (t: Test, reply: Parameters<typeof failed>[1]) => failed(t, reply, 'Internal server error')
 
-/** The details of what the audit holds about a phone, oldest first. */
+/** The details of a phone's audit rows for this event, newest first. */
 const noted = async ({ app }: Service, event: string, phone: string) =>
   (await auditOf(app, phone)).filter(entry => entry.event === event).map(({ details }) => details)
 

@@ -128,7 +128,7 @@ t.test('GET /library', async t => {
     t.strictSame((await list('?page=x&per_page=0')).body, {
       errors: { page: ['Not a valid integer.'], per_page: ['Not a valid value.'] }
     })
-    t.equal((await list('?page=1&per_page=1&pagers[]=1&other=x')).status, 200, 'what is not known is ignored')
+    t.equal((await list('?page=1&per_page=1&pagers[]=1&other=x')).status, 200, 'unknown parameters are ignored')
   })
 
   t.test('rows of the replaced system are listed as they are, with defaults for what they lack', async t => {
@@ -188,7 +188,7 @@ t.test('GET /library', async t => {
     }
   })
 
-  t.test('nothing of the account that uploaded is listed but its id', async t => {
+  t.test('only the id of the account that uploaded is listed', async t => {
     await service.upload(token, gif, { fields: { user_id: 'meera' } })
     const { text, body } = await list()
     t.equal(body.items.length, 1)
@@ -247,15 +247,14 @@ t.test('POST /library/upload', async t => {
   ]
 
   for (const [name, bytes, type, extension, kind, category, motion, width = 2, height = 2] of kinds) {
-    t.test(`${name} is answered, listed and served to anybody as what it is, wherever the fields stand`, async t => {
+    t.test(`${name} is answered, listed and served to anybody with its true type, wherever the fields stand`, async t => {
       for (const fileFirst of [false, true]) {
         service.clock.advance(1)
         const picture = file(bytes, { filename: 'lie.txt', type: 'text/plain' })
         const user = field('user_id', 'मीरा')
-        const {
-          status,
-          body: answered
-        } = await post(service, token, fileFirst ? [picture, user] : [user, picture], { chunked: fileFirst })
+        const { status, body: answered } = await post(service, token, fileFirst ? [picture, user] : [user, picture], {
+          chunked: fileFirst
+        })
         t.equal(status, 201)
         const { id, url, dominant_color: color, renditions } = answered
         const item = {
@@ -309,7 +308,7 @@ t.test('POST /library/upload', async t => {
   }
 
   t.test(
-    'what a photo tells of its place and its maker is gone from what is served, and it is still upright',
+    'the served photo tells nothing of its place and its maker, and is still upright',
     async t => {
       const told = [
         segment(0xe1, exif(6, { prefix: 'Exif\0\0' })),
@@ -404,7 +403,7 @@ t.test('POST /library/upload', async t => {
     t.match(
       await post(service, token, [file(huge), field('user_id', '')]),
       { status: 400, body: { error: 'Missing user_id' } },
-      'what is wrong with the form comes first'
+      'faults of the form come first'
     )
     t.strictSame(await service.remains(), before)
     t.equal(
@@ -414,7 +413,7 @@ t.test('POST /library/upload', async t => {
     )
   })
 
-  t.test('what is sent beside the file is stored as sent; a type is ignored', async t => {
+  t.test('the fields beside the file are stored as sent; a type is ignored', async t => {
     const long = '𝒳'.repeat(255)
     for (const fields of [
       { user_id: ' meera ', category: 'Cats & Dogs', title: '<b>"Fox"</b> ✨' },
@@ -427,11 +426,9 @@ t.test('POST /library/upload', async t => {
     }
   })
 
-  t.test('the owner is the one who signed in, whatever the form says', async t => {
+  t.test('the owner is the account that signed in, whatever the form says', async t => {
     const { phone, token } = await service.signIn()
-    const {
-      body
-    } = await post(
+    const { body } = await post(
       service,
       token,
       [
@@ -450,10 +447,7 @@ t.test('POST /library/upload', async t => {
   })
 
   t.test('a part without a file name is a field, whatever its type', async t => {
-    const {
-      status,
-      body
-    } = await post(
+    const { status, body } = await post(
       service,
       token,
       [
@@ -486,7 +480,7 @@ t.test('POST /library/upload', async t => {
     t.equal(sha256(new Uint8Array(await (await fetch(body.url)).arrayBuffer())), sha256(bytes))
   })
 
-  t.test('no row of what is in progress outlives its upload', async t => {
+  t.test('no upload record outlives its upload', async t => {
     t.match(await service.remains(), { uploads: 0, multipartUploads: [] })
   })
 })
@@ -501,7 +495,7 @@ const row = (createdAt: Date, userId = 'u') =>
     created_at: createdAt
   })
 
-/** Posts a form as its bytes stand, with a length or in chunks. */
+/** Posts a form with exactly these bytes, with a length or in chunks. */
 async function post (service: Service, token: string, parts: Part[], { chunked = false } = {}): Promise<Pick<Reply,
   | 'status'
   | 'body'>> {

@@ -6,7 +6,7 @@ import { eventually, freshPhone, startService, startServices, userRow, type Serv
 
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
-/** What a login may touch; the sweeper works beside it. */
+/** The collections whose commands count. The sweeper uses others at the same time. */
 const COUNTED = ['otps', 'users', 'audit']
 const services = await startServices(t)
 
@@ -14,10 +14,10 @@ for (const provider of ['console', 'paid']) {
   t.test(
     `with a ${provider} provider POST ${REQUEST} needs at most four database commands and POST ${VERIFY} three for a wrong code and five for a right one, in the first request of an hour too`,
     async t => {
-      const {
-        service,
-        commandsOf
-      } = await counted(t, provider === 'paid' ? { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid' } : {})
+      const { service, commandsOf } = await counted(
+        t,
+        provider === 'paid' ? { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid' } : {}
+      )
       for (const hour of ['first', 'second']) {
         for (const turn of ['cold', 'warm']) {
           for (const phone of [freshPhone(), await knownPhone(service)]) {
@@ -34,7 +34,11 @@ for (const provider of ['console', 'paid']) {
               at
             )
             const right = await commandsOf('POST', VERIFY, { phone, otp: service.lastCode(phone) })
-            t.same(right.filter(name => name === 'update').length, 2, `${at}: the guess, and the audit before the answer`)
+            t.same(
+              right.filter(name => name === 'update').length,
+              2,
+              `${at}: the guess, and the audit before the answer`
+            )
             t.same(right[0], 'find')
             t.ok(right.length <= 5, `${at}: ${right}`)
           }
@@ -53,7 +57,7 @@ t.test('a provider that fails costs one command more', async t => {
 })
 
 t.test(
-  'a database of the version before is read as if it were empty where its documents are of another shape, and the service works on it',
+  'documents of the previous version that have another shape are ignored, and the service works on its database',
   async t => {
     const old = await startServices(t)
     const first = await startService(t, { services: old })
@@ -86,7 +90,7 @@ t.test(
     const { token } = await service.signIn(asked)
     t.ok(stateOf(await service.app.collections.otps.findOne({ _id: asked })))
     t.equal((await service.call('GET', '/users/me/export', { token })).status, 200)
-    t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'what is not used any more is gone')
+    t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'the unused collection is gone')
   }
 )
 
@@ -113,11 +117,11 @@ t.test('a stranger who asks 60 times from one address locks no owner out', async
   }
 })
 
-t.test('of 60 requests of one address at once no more than its limit are sent', async t => {
+t.test('60 requests of one address at once send no more SMS than its limit', async t => {
   const service = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '30' } })
   const burst = burstOf(t, service)
   const statuses: number[] = []
-  do { // a machine that is too busy answers 500, which takes nothing of the limit
+  do { // a busy machine answers 500, which does not count against the limit
     statuses.splice(
       0,
       Infinity,
@@ -141,9 +145,7 @@ t.test('a phone number and a code in digits of any script are read by their valu
     const phone = freshPhone()
     t.equal((await service.call('POST', REQUEST, { json: { phone: digits(phone, zero) } })).status, 200)
     t.equal(service.sms.at(-1)?.to, phone)
-    const {
-      body
-    } = await service.call('POST', VERIFY, {
+    const { body } = await service.call('POST', VERIFY, {
       json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) }
     })
     t.match(body, { success: true }, zero.toString(16))
@@ -172,14 +174,14 @@ async function counted (t: Test, env: Record<string, string>, settings: { sendSm
     env: { ...env, SWEEP_INTERVAL_SECONDS: '0', LIMIT_SMS_PER_ADDRESS: '30', LIMIT_FAILURES_PER_ADDRESS: '100' },
     ...settings
   })
-  await eventually(() => service.app.sweeper.sweep()) // the start's is over
+  await eventually(() => service.app.sweeper.sweep()) // the sweep of the start is over
   const names: string[] = []
   let audited = 0
   service.app.mongo.client.on('commandStarted', ({ commandName, command }) => {
     const collection = command[commandName]
     if (COUNTED.includes(collection) && !(collection === 'audit' && audited++ > 0)) names.push(commandName)
   })
-  /** Of one request, sorted by name. The audit's is one, however many a slow machine makes of it. */
+  /** The commands of one request, sorted by name. The audit counts as one, however many a slow machine makes of it. */
   async function commandsOf (method: string, path: string, json: object): Promise<string[]> {
     await service.app.audit.flush()
     names.length = audited = 0

@@ -17,7 +17,7 @@ t.test('POST /library/upload beyond UPLOAD_QUOTA_ITEMS is 413, and leaves nothin
   const before = await service.remains()
   t.match(await service.upload(token, gif), refused)
   t.strictSame(await service.remains(), before)
-  t.equal((await service.upload(other, gif)).status, 201, 'everybody has their own')
+  t.equal((await service.upload(other, gif)).status, 201, 'each account has its own quota')
   t.equal(await service.app.collections.usage.countDocuments({ claims: { $ne: [] } }), 0, 'no claim is left')
 })
 

@@ -51,9 +51,9 @@ t.test('A refresh does not renew the sign-in', async t => {
   const service = await startService(t, { services })
   const phone = freshPhone()
   await service.call('POST', '/auth/request-otp', { json: { phone } })
-  const {
-    body
-  } = await service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone), refresh: true } })
+  const { body } = await service.call('POST', '/auth/verify-otp', {
+    json: { phone, otp: service.lastCode(phone), refresh: true }
+  })
   await service.call('POST', '/users', { token: body.access_token, json: { username: name(), number: phone } })
   service.clock.advance(TEN_MINUTES + 1)
   const {
@@ -93,7 +93,7 @@ t.test('A changed number: one SMS tells the old number, without a digit', async 
   await ask(service, meera.token, to)
   const otp = service.lastCode(to)
   t.match(await verify(service, meera.token, to, otp === '000000' ? '000001' : '000000'), { body: { success: false } })
-  t.same(service.sms.slice(before).filter(text => text.to === meera.phone), [], 'a wrong code tells nobody')
+  t.same(service.sms.slice(before).filter(text => text.to === meera.phone), [], 'a wrong code sends no SMS')
   const answers = await Promise.all([verify(service, meera.token, to, otp), verify(service, meera.token, to, otp)])
   t.equal(answers.filter(({ body }) => body.number === to).length, 1)
   const told = service.sms.slice(before).filter(text => text.to === meera.phone)
@@ -119,7 +119,7 @@ t.test('The owner is told although the budget of the old number and of the addre
   t.same(await service.app.collections.otps.findOne({ _id: meera.phone }), used, 'and that budget is as it was')
 })
 
-t.test('Telling the old number passes no cap of the service, and stands in it', async t => {
+t.test('The SMS to the old number counts in the caps of the service and is not sent beyond them', async t => {
   const service = await startService(t, { services: await startServices(t), env: { SMS_HOURLY_CAP: '3' } })
   const [meera, asha] = [await person(service), await person(service)]
   const change = async ({ token }: { token: string }) => {
@@ -155,7 +155,7 @@ t.test('A provider that fails to tell the old number changes nothing', async t =
   t.equal(texts.length, 4, 'an SMS that was not sent is taken out of the cap again')
 })
 
-t.test('A test number is told nothing', async t => {
+t.test('A test number gets no such SMS', async t => {
   const service = await startService(t, { services, env: { OTP_TEST_NUMBERS: `${TEST_NUMBER}:123456` } })
   const { token } = await person(service, TEST_NUMBER)
   t.equal((await ask(service, token, freshPhone())).status, 400)

@@ -19,7 +19,7 @@ const LEGACY_SECRET = 'super-secret, of old '
 t.setTimeout(1_200_000)
 const services = await startServices(t)
 const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
-/** Another process, as far as anybody can tell: its own cache, its own clock hand, the same database. */
+/** In effect another process: its own cache, the same clock, the same database. */
 const other = await startService(t, {
   services,
   env: { JWT_LEGACY_SECRET: LEGACY_SECRET },
@@ -56,7 +56,7 @@ t.test('GET /auth/sessions', async t => {
     [3599, 0],
     'when each was used last, to the hour'
   )
-  t.same((await me(await signIn(freshPhone()))).body.sessions.length, 1, 'nobody sees those of others')
+  t.same((await me(await signIn(freshPhone()))).body.sessions.length, 1, 'sessions of other accounts are not shown')
   t.match(await call('GET', '/auth/sessions'), { status: 401, body: { error: 'Missing access token' } })
 })
 
@@ -100,7 +100,7 @@ t.test('a session that is not used for 90 days ends, or for what SESSION_IDLE_TT
 })
 
 t.test(
-  'the first sign-in makes the account; without a name a further one ends the one before, for the number may be somebody else\'s since',
+  'the first sign-in makes the account; without a name a further one ends the one before, because the number may have a new holder',
   async t => {
     const phone = freshPhone()
     const first = await signIn(phone)
@@ -170,7 +170,7 @@ t.test('POST /auth/logout', async t => {
     })
   }
 
-  t.test('refuses what it does not know', async t => {
+  t.test('refuses an unknown scope', async t => {
     const token = await signIn(freshPhone())
     t.match(await call('POST', '/auth/logout', { token, json: { scope: 'everywhere' } }), {
       status: 400,
@@ -204,7 +204,7 @@ t.test('a block in the row ends every session, whatever else the row says', asyn
   t.ok(await signedIn(token, other))
   await service.app.collections.users.updateOne({ number: phone }, { $set: { blocked: true } })
   t.match(await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } }), INVALID_REFRESH)
-  t.match(await other.call('POST', '/auth/logout', { token }), INVALID_TOKEN, 'for what changes something at once')
+  t.match(await other.call('POST', '/auth/logout', { token }), INVALID_TOKEN, 'a request that changes something is refused at once')
   clock.advance(10)
   t.same([await signedIn(token), await signedIn(token, other)], [false, false])
 })
@@ -214,7 +214,7 @@ t.test('DELETE /auth/sessions/{id}', async t => {
   const [mine, lost] = [await signIn(phone), await signIn(phone)]
   const stranger = await signIn(freshPhone())
   const notFound = { status: 404, body: { error: 'Session not found' } }
-  t.match(await call('DELETE', `/auth/sessions/${idOf(stranger)}`, { token: mine }), notFound, 'somebody else\'s')
+  t.match(await call('DELETE', `/auth/sessions/${idOf(stranger)}`, { token: mine }), notFound, 'a session of another account')
   for (const id of ['0123456789abcdef01234567', 'me', '%00', idOf(lost).toUpperCase(), '$ne']) {
     t.match(await call('DELETE', `/auth/sessions/${id}`, { token: mine }), notFound, id)
   }
@@ -268,7 +268,7 @@ t.test('POST /auth/refresh', async t => {
   })
 
   t.test(
-    'gives a new short access token and the next refresh token, for as long as somebody comes back within 30 days',
+    'gives a new short access token and the next refresh token, as long as the client comes back within 30 days',
     async t => {
       let tokens = await start()
       t.match(tokens, {
@@ -296,7 +296,7 @@ t.test('POST /auth/refresh', async t => {
     }
   )
 
-  t.test('nobody gets one who did not ask', async t => {
+  t.test('a client that does not ask gets no refresh token', async t => {
     t.notHas((await verify(service, freshPhone())).body, { refresh_token: String })
     t.notHas((await verify(service, freshPhone(), { refresh: false })).body, { refresh_token: String })
     t.match(await call('POST', '/auth/verify-otp', { json: { phone: freshPhone(), otp: '123456', refresh: 'true' } }), {
@@ -351,7 +351,7 @@ t.test('POST /auth/refresh', async t => {
     t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
   })
 
-  t.test('refuses what was not issued here, and asks nobody about it', async t => {
+  t.test('refuses tokens that were not issued here, without a read of the database', async t => {
     const { refresh_token: token, access_token: accessToken } = await start()
     const [account, sid, n, mac] = token.split('.')
     for (const forged of [
@@ -447,7 +447,7 @@ t.test('tokens of the system it replaces', async t => {
     }
   })
 
-  t.test('are refused with anything wrong about them, and while the switch is off', async t => {
+  t.test('are refused with any fault, and while the switch is off', async t => {
     const phone = freshPhone()
     const wrong = {
       'another type': { type: 'refresh' },
@@ -468,7 +468,7 @@ t.test('tokens of the system it replaces', async t => {
     t.ok(await signedIn(legacy(phone)))
   })
 
-  t.test('that are barred get in by no race', async t => {
+  t.test('that are barred never get in by a race', async t => {
     const phone = freshPhone()
     const lost = legacy(phone)
     await call('POST', '/auth/logout', { token: await signIn(phone), json: { scope: 'all' } })
@@ -545,7 +545,7 @@ t.test('tokens of the system it replaces', async t => {
   })
 })
 
-t.test('a session is no one\'s business: nothing in the log opens it', async t => {
+t.test('nothing in the log opens a session', async t => {
   const { body } = await verify(service, freshPhone(), { refresh: true })
   await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })
   const logs = [...service.logs, ...other.logs].join('')

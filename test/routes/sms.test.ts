@@ -12,7 +12,7 @@ const INVALID = { success: false, message: 'Invalid OTP' }
 const NO_PHONE = { errors: { phone: ['Not a valid phone number.'] } }
 const TOO_MANY_TEXTS = { error: 'Too many codes requested' }
 const TOO_MANY_GUESSES = { error: 'Too many wrong codes' }
-/** For gateways that do not answer, and for those that do, however slow the machine is. */
+/** Milliseconds: short for gateways that do not answer, long for those that do, however slow the machine is. */
 const SHORT_MS = 600
 const LONG_MS = 60_000
 const TWILIO = {
@@ -21,7 +21,7 @@ const TWILIO = {
   TWILIO_PHONE_NUMBER: '+15005550006'
 }
 const PUBLIC_URL = 'https://api.example.com/v1'
-/** A provider that costs money, while the texts are only kept. */
+/** Settings for a provider that costs money. The SMS are kept, not sent. */
 const COSTLY = { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://gateway.invalid' }
 const DAY = 86_400
 
@@ -65,7 +65,7 @@ t.test('Twilio', async t => {
   })
 
   t.test(
-    '21211, 21408, 21610 and 21614 are the number\'s fault, are not retried, and count as a text',
+    '21211, 21408, 21610 and 21614 are the number\'s fault, are not retried, and count as an SMS',
     async t => {
       for (const code of [21211, 21408, 21610, 21614]) {
         gateway.requests.length = 0
@@ -140,7 +140,7 @@ t.test('Twilio', async t => {
   }
 
   for (const [name, behaviour] of Object.entries({ ...unclear, 'answers 504': gatewayError(504) })) {
-    t.test(`that ${name} may have sent the SMS: 200, it counts, its code lives, and nobody is asked again`, async t => {
+    t.test(`that ${name} may have sent the SMS: 200, it counts, its code lives, and no provider is asked again`, async t => {
       await countsAsSent(t, hasty, gateway, behaviour)
     })
   }
@@ -194,7 +194,7 @@ t.test('Twilio', async t => {
     }
 
     t.test(
-      'a text that never arrived frees the gap, stays in the budget, and the next one repeats its code',
+      'an SMS that never arrived frees the gap, stays in the budget, and the next one repeats its code',
       async t => {
         for (const [MessageStatus, channel] of [
           ['undelivered', ''],
@@ -227,7 +227,7 @@ t.test('Twilio', async t => {
       }
     )
 
-    t.test('a report on an earlier text, a second one, and one on another status change nothing', async t => {
+    t.test('a report on an earlier SMS, a second one, and one on another status change nothing', async t => {
       const phone = freshPhone()
       const first = reference()
       await sends(phone)
@@ -251,7 +251,7 @@ t.test('Twilio', async t => {
       t.same([await sends(phone), await sends(phone)], [1, 0])
     })
 
-    t.test('without a reference the last text is meant; numbers that never asked, and none, are nobody\'s', async t => {
+    t.test('a report without a reference is about the last SMS; unknown and missing numbers change nothing', async t => {
       const phone = freshPhone()
       await sends(phone)
       service.clock.advance(1)
@@ -355,14 +355,14 @@ t.test('other providers', async t => {
       'answers 504': gatewayError(504)
     })) {
       t.test(
-        `that ${name} may have sent the SMS: 200, it counts, its code lives, and nobody is asked again`,
+        `that ${name} may have sent the SMS: 200, it counts, its code lives, and no provider is asked again`,
         async t => {
           await countsAsSent(t, hasty, gateway, behaviour)
         }
       )
     }
 
-    t.test('that nobody listens at has sent nothing: 500, and neither gap nor budget is used', async t => {
+    t.test('that does not listen has sent nothing: 500, and neither gap nor budget is used', async t => {
       const closed = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://127.0.0.1:1' }, {
         sendSms: undefined
       })
@@ -415,7 +415,7 @@ t.test('other providers', async t => {
   })
 })
 
-t.test('what a text may be sent to', async t => {
+t.test('the numbers that an SMS may be sent to', async t => {
   const service = await start(t, { ...COSTLY, SMS_ALLOWED_COUNTRIES: 'IN,US' })
   const elsewhere = [
     '+447911123456', '+919', '+911123456789', '+911234567890', '+15551234567', '+18002345678', '+80012345678',
@@ -446,7 +446,7 @@ t.test('test numbers', async t => {
   })
   const counts = () => service.app.collections.otps.find({ hours: { $exists: true } }, { sort: { _id: 1 } }).toArray()
 
-  t.test('get a code without a text, a gap, a budget or a count', async t => {
+  t.test('get a code without an SMS, a gap, a budget or a count', async t => {
     const before = await counts()
     for (let times = 1; times <= 12; times++) {
       t.same(answer(await requestOtp(service, '099999 00000')), [200, { message: 'OTP sent' }])
@@ -561,7 +561,7 @@ t.test('blocked phones', async t => {
 })
 
 t.test('limits of a client address', async t => {
-  t.test('texts, counted when they are sent, strictly, and after the gap', async t => {
+  t.test('SMS, counted when they are sent, strictly, and after the gap', async t => {
     const gateway = await startGateway(t)
     const service = await start(
       t,
@@ -613,7 +613,7 @@ t.test('limits of a client address', async t => {
     t.same(
       await service.app.collections.otps.countDocuments({ 'challenge.issued_at': service.clock.now }),
       3,
-      'who got no text has no code'
+      'a phone without an SMS has no code'
     )
   })
 
@@ -686,7 +686,7 @@ t.test('limits of a client address', async t => {
 })
 
 t.test('caps of the service', async t => {
-  t.test('hold for two processes on one database, strictly; a failed text is given back; one line at 80 %', async t => {
+  t.test('hold for two processes on one database, strictly; a failed SMS is given back; one line at 80 %', async t => {
     const gateway = await startGateway(t)
     const env = { SMS_PROVIDER: 'http', SMS_HTTP_URL: gateway.url, SMS_HOURLY_CAP: '20', SMS_DAILY_CAP: '30' }
     const pair = [await start(t, env, { sendSms: undefined }), await start(t, env, { sendSms: undefined })] as const
@@ -730,10 +730,10 @@ t.test('caps of the service', async t => {
     const unused = await pair[0].app.collections.otps.countDocuments({
       'challenge.issued_at': { $gte: new Date('2126-08-12') }
     })
-    t.equal(unused, 32, 'who got no text has no code')
+    t.equal(unused, 32, 'a phone without an SMS has no code')
   })
 
-  t.test('count nothing and hold nobody on the console, until they are set', async t => {
+  t.test('count nothing and stop no phone on the console, until they are set', async t => {
     const free = await start(t)
     free.clock.advance(200 * DAY)
     for (let text = 1; text <= 3; text++) t.equal((await requestOtp(free, freshPhone())).status, 200)
@@ -747,7 +747,7 @@ t.test('caps of the service', async t => {
 interface Options { platform?: string }
 type Settings = Omit<NonNullable<Parameters<typeof startService>[1]>, 'env' | 'services'>
 
-/** A service on the file's own database, whose guard stands still unless `env` says otherwise. */
+/** A service on the file's own database. Its guard is off unless `env` says otherwise. */
 function start (t: Test, env: Record<string, string> = {}, settings: Settings = {}): Promise<Service> {
   return startService(t, { services, env: { FRAUD_MIN_SMS: '0', TRUST_PROXY: 'loopback', ...env }, ...settings })
 }
@@ -764,7 +764,7 @@ async function withHttp (t: Test) {
   return { gateway, service, hasty }
 }
 
-/** Each from a client address of its own, unless the service trusts no proxy. */
+/** Each request comes from a client address of its own, unless the service trusts no proxy. */
 function requestOtp ({ call }: Service, phone: string, options: Options = {}): Promise<Reply> {
   return call('POST', REQUEST, { json: { phone, ...options }, headers: { 'x-forwarded-for': anAddress() } })
 }

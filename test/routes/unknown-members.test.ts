@@ -8,10 +8,7 @@ import type { OpenApiDocument } from '../openapi.js'
 
 type DocumentOf<C> = C extends Collection<infer D> ? D : never
 type Names<T> = T extends unknown ? keyof T & string : never
-/**
- * What a member may hold: a value or a list of values; or, by name, members of its own, of each element where it is a
- * list.
- */
+/** The shape of a member: a value or a list of values; or members by name, of each element if it is a list. */
 type Shape = 'value' | { [member: string]: Shape }
 const value = 'value' as const
 
@@ -199,7 +196,7 @@ const ODD = [
   'hidden',
   'password'
 ]
-/** Once each. */
+/** Every name, once. */
 const NAMES = [...new Set([...Object.values(STORED).flatMap(shape => namesIn(shape)), ...ODD])]
 
 const MARK = 'smuggled-by-a-client'
@@ -209,7 +206,7 @@ const MARKED: Array<(name: string) => unknown> = [
     ? { key: MARK, prototype: { admin: MARK }, $gt: MARK }
     : [MARK, { [MARK]: MARK }]
 ]
-/** What a stored member of that name could well be. */
+/** A plausible value for a stored member of that name. */
 const plausible = (victim: Victim) => (name: string): unknown => {
   if (/key$/.test(name)) return victim.key
   if (/(_at|_by|_since|_on|until|^at|dates|sends)$/.test(name)) return '2001-01-01T00:00:00.000Z'
@@ -222,7 +219,7 @@ const plausible = (victim: Victim) => (name: string): unknown => {
 
 interface Person { phone: string, token: string, id: string }
 interface Victim extends Person { key: string, url: string }
-/** One request of an operation, that succeeds; without a body, one is sent that nothing asks for. */
+/** One request of an operation that succeeds. If the operation has no body, the test sends one anyway. */
 interface Request {
   path: string
   token?: string
@@ -279,7 +276,7 @@ t.test(
         (await everything(service)).some(({ document }) => JSON.stringify(document).includes(MARK)),
         'nothing that was smuggled is stored'
       )
-      t.strictSame(await belongingsOf(service, victim), before, 'what is somebody else\'s is as it was')
+      t.strictSame(await belongingsOf(service, victim), before, 'the documents of another account are unchanged')
       t.equal((await fetch(victim.url)).status, 200)
       t.same(Object.keys(Object.prototype), [])
       for (const name of ['admin', 'key', MARK, '$gt']) t.equal(({} as Record<string, unknown>)[name], undefined)
@@ -288,7 +285,7 @@ t.test(
 )
 
 t.test(
-  'POST /library/upload: a part named as a member of every object is like any other that nobody knows',
+  'POST /library/upload: a part named like a member of every object is treated like any unknown part',
   async t => {
     const service = await startService(t)
     const { token } = await service.signIn()
@@ -328,7 +325,7 @@ t.test(
   }
 )
 
-/** By operationId: what has to be there first, and then a request that succeeds. */
+/** By operationId: prepares the data, then gives a request that succeeds. */
 async function requestsOf (service: Service): Promise<Record<string, () => Promise<Request>>> {
   const { app, call } = service
   const admin = await somebody(service)
@@ -413,9 +410,10 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
 async function somebody (service: Service): Promise<Person> {
   const phone = freshPhone()
   const token = await service.tokenFor(phone)
-  const {
-    body
-  } = await service.call('POST', '/users', { token, json: { username: `u${phone.slice(1)}`, number: phone } })
+  const { body } = await service.call('POST', '/users', {
+    token,
+    json: { username: `u${phone.slice(1)}`, number: phone }
+  })
   return { phone, token, id: body.user_id }
 }
 
@@ -446,9 +444,7 @@ const portions = (names: string[], size: number) => Array.from({ length: Math.ce
 /** Counters and leases that no request owns. */
 const SHARED = ['leases']
 
-/**
- * Sends a request with more in it than it knows, and tells which members of which documents it wrote, by kind of value.
- */
+/** Sends a request with unknown members. Tells which members of which documents it wrote, by kind of value. */
 async function played (
   t: Test,
   service: Service,
@@ -531,7 +527,7 @@ async function everything ({ app }: Service): Promise<Stored[]> {
   return found.flat()
 }
 
-/** What is stored about somebody. */
+/** The stored documents of the victim. */
 async function belongingsOf (service: Service, { phone, id }: Victim): Promise<Stored[]> {
   return (await everything(service)).filter(({ collection, document: { _id, owner } }) =>
     collection !== 'audit' && [String(_id), String(owner)].some(value => value === phone || value === id))

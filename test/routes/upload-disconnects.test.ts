@@ -28,7 +28,7 @@ t.test(
     const before = await settled(service)
     await leave(service, token, CLIENTS / 2 + 1, CLIENTS / 2)
     let after = await settled(service)
-    // what is still in a socket goes a little later
+    // bytes in a socket are freed a little later
     await eventually(async () => {
       after = await settled(service)
       return after.buffers <= before.buffers * 1.02 + MIB
@@ -41,7 +41,7 @@ t.test(
   }
 )
 
-/** So many clients, some at once, that hang up: some in order, some by a reset. */
+/** Plays `clients` clients, some at once, that hang up: some in order, some by a reset. */
 async function leave (service: Service, token: string, seed: number, clients: number): Promise<void> {
   let next = seed
   await Promise.all(Array.from({ length: CONCURRENCY }, async () => {
@@ -66,8 +66,8 @@ async function leaveOnce ({ url }: Service, token: string, seed: number): Promis
 interface Held { descriptors: number, heap: number, buffers: number }
 
 /**
- * What the process holds once nothing is in progress any more, and every item has its object and every object its
- * item: whoever left after the last byte may have got one.
+ * The resources that the process holds once nothing is in progress and items and objects match. A client that left
+ * after the last byte may have made an item.
  */
 async function settled ({ services, app: { collections, mediaStore, server } }: Service): Promise<Held> {
   await eventually(async () => await collections.uploads.countDocuments() === 0 && await connectionsTo(server) === 0)
@@ -85,8 +85,8 @@ async function settled ({ services, app: { collections, mediaStore, server } }: 
 }
 
 /**
- * How many this process has open, but for its connections to the database and the store: their pools keep as many as
- * were ever needed at once. All of them where there is no /proc.
+ * Counts the open descriptors of this process without its connections to the database and the store, whose pools keep
+ * their largest size. Without /proc it counts active resources other than TCP.
  */
 function descriptors ({ mongoUri, s3 }: Services): number {
   if (!existsSync('/proc/self/fd')) {
@@ -103,7 +103,7 @@ function descriptors ({ mongoUri, s3 }: Services): number {
   return readdirSync('/proc/self/fd').filter(number => !pooled.has(targetOf(number))).length
 }
 
-/** What a descriptor leads to; nothing when it is closed by now. */
+/** The target of a descriptor; empty when it is closed by now. */
 function targetOf (number: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${number}`)

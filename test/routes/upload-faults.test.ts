@@ -264,7 +264,7 @@ t.test('POST /library/upload: a store that fails', async t => {
     t.equal((await bed.settled()).library, library + Number(answer.status === 201))
   })
 
-  t.test('what a refused file left is removed later when the store is away then', async t => {
+  t.test('the remains of a refused file are removed later when the store is away', async t => {
     const { library } = await bed.settled()
     bed.s3.fault(toStore('PutObject', { do: 'lose' }))
     bed.s3.fault({ operation: ['DeleteObject'], action: { do: 'answer', status: 403, code: 'AccessDenied' } })
@@ -294,14 +294,14 @@ t.test('POST /library/upload: a store that fails', async t => {
         const item = await service.upload(token, gif)
         const { library } = await bed.settled()
         bed.s3.fault(toStore('HeadBucket', { do: 'answer', status, code }))
-        // one check serves a second
+        // a check is reused for one second
         await eventually(async () => (await service.call('GET', '/health/ready')).status === 503)
         bed.s3.fault(toStore('DeleteObject', { do: 'answer', status, code }, status === 503 ? 1 : Infinity))
         t.equal((await service.call('DELETE', `/library/${item.body.id}`, { token })).status, 204)
         if (status === 503) t.match(await bed.left(), { objects: library - 1, uploads: 0 }, 'tried again')
         else t.match(await bed.left(), { objects: library, uploads: 1 }, 'its row says what is to be removed')
         bed.s3.clear()
-        // one check serves a second
+        // a check is reused for one second
         await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
         service.clock.advance(61)
         t.match(await eventually(() => service.app.sweeper.sweep()), { failed: 0 })
@@ -365,7 +365,7 @@ t.test('POST /library/upload: a database that fails', async t => {
     t.strictSame(await bed.settled(), before)
   })
 
-  t.test('the row was claimed by somebody who clears away what is stale', async t => {
+  t.test('a sweep has claimed the upload record', async t => {
     const before = await bed.settled()
     const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
@@ -408,7 +408,7 @@ t.test('POST /library/upload: a database that fails', async t => {
 
   for (const command of ['insert', 'update', 'delete', 'find']) {
     for (const trouble of [{ closeConnection: true }, { errorCode: 11600 }]) {
-      t.test(`${command} fails once (${Object.keys(trouble)}): nobody notices, and it is done once`, async t => {
+      t.test(`${command} fails once (${Object.keys(trouble)}): the client does not notice, and it is done once`, async t => {
         const before = await bed.settled()
         await bed.client.db('admin').command({
           configureFailPoint: 'failCommand',
@@ -424,7 +424,7 @@ t.test('POST /library/upload: a database that fails', async t => {
   }
 
   t.test(
-    'it is slower than anybody waits, for more requests than there are connections: each is answered in time, connections are bounded, and all is well afterwards',
+    'it is slower than requests wait, for more requests than connections: each is answered in time, connections are bounded, and it recovers afterwards',
     async t => {
       bed.mongo.throttle(0, 'up')
       const answers = await Promise.all(Array.from({ length: 150 }, () =>
@@ -452,7 +452,7 @@ t.test('POST /library/upload: a database that fails', async t => {
   })
 })
 
-/** An upload whose length nobody knows beforehand. */
+/** An upload without a length, in chunks. */
 async function uploadInChunks (service: Service, token: string, bytes: Buffer): Promise<Pick<Reply,
   | 'status'
   | 'body'
@@ -461,4 +461,4 @@ async function uploadInChunks (service: Service, token: string, bytes: Buffer): 
   return { status, body, headers: new Headers({ 'x-request-id': String(headers['x-request-id']) }) }
 }
 
-t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))

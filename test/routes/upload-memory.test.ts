@@ -35,16 +35,16 @@ for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] 
 }
 
 t.test(
-  'POST /library/upload while the store answers with an error document of 500 MiB → it is not read to its end',
+  'POST /library/upload does not read an error document of 500 MiB from the store to its end',
   async t => {
     const bed = await faultBed(t)
-    const {
-      url,
-      token,
-      peak
-    } = await forkService(t, { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }, {
-      STORE_SILENCE_MS: '60000'
-    })
+    const { url, token, peak } = await forkService(
+      t,
+      { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } },
+      {
+        STORE_SILENCE_MS: '60000'
+      }
+    )
     t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
     const before = await peak()
     const flooded = bed.s3.fault({
@@ -61,8 +61,8 @@ t.test(
 interface Slowness { bytesPerSecond: number, chunked?: boolean }
 
 /**
- * A service in a process of its own, whose store takes bytes slowly: gives what its memory grew by at most for so many
- * uploads at once.
+ * A service in a process of its own, whose store takes bytes slowly. The function resolves with the most that its
+ * memory grew during `count` uploads at once.
  */
 async function slowStore (t: Test, env: Record<string, string>): Promise<(
   count: number,
@@ -70,15 +70,11 @@ async function slowStore (t: Test, env: Record<string, string>): Promise<(
   slowness: Slowness
 ) => Promise<number>> {
   const bed = await faultBed(t)
-  // a hundred inserts at once are much for a slow database
+  // a hundred inserts at once overload a slow database
   const mongoUri = `${bed.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000`
   const services = { mongoUri, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }
-  // a hundred uploads of one account are an eighth of that
-  const {
-    url,
-    token,
-    peak
-  } = await forkService(t, services, {
+  // a hundred uploads of one account are an eighth of MAX_REQUESTS
+  const { url, token, peak } = await forkService(t, services, {
     UPLOAD_MAX_BYTES: String(40 * MIB),
     STORE_SILENCE_MS: '60000',
     MAX_REQUESTS: '800',

@@ -14,7 +14,7 @@ import { openApiCheck, type OpenApiDocument } from '../openapi.js'
 import { scale } from '../scale.js'
 import { forkService, KIB } from '../uploads.js'
 
-/** Every number is a mutant. One of them again: FIRST_MUTANT=17 MUTANTS=1. */
+/** Each seed is one mutant. To repeat one: FIRST_MUTANT=17 MUTANTS=1. */
 const FIRST = Number(process.env.FIRST_MUTANT ?? 1)
 const COUNT = Number(process.env.MUTANTS ?? scale({ short: 1200, long: 20_000, real: 300 }))
 const LINES = 8
@@ -25,7 +25,7 @@ interface Reply { status: number, headers: Record<string, string>, body: any }
 type Outcome = Reply | 'hung up' | 'silence'
 
 t.test(
-  `POST /library/upload, ${COUNT} mutants: none is a 5xx or waits for ever, no file is cut, nothing stays of what is refused`,
+  `POST /library/upload, ${COUNT} mutants: none is a 5xx or waits for ever, no file is cut, a refused one leaves nothing`,
   async t => {
     const services = await startServices(t)
     const { url, token } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(LIMIT) })
@@ -81,7 +81,7 @@ t.test(
   }
 )
 
-/** What may be said of a mutant and its outcome. */
+/** Judges a mutant and its outcome. */
 function createJudge (document: OpenApiDocument) {
   const check = openApiCheck(document)
   const agent = new http.Agent({ keepAlive: true })
@@ -122,8 +122,8 @@ function createJudge (document: OpenApiDocument) {
   }
 
   /**
-   * Whether an answer is described for an upload; of what has become another request, or none, only that it is refused
-   * in the shape of a refusal.
+   * The fault of an answer that the document does not describe for an upload. If the mutant is no upload request any
+   * more, the answer only needs the shape of a refusal.
    */
   function shapeFault ({ head }: Mutant, { status, headers, body }: Reply): string | undefined {
     if (headers['x-request-id'] && head.includes('POST /library/upload HTTP/1.1\r\n')) {
@@ -151,8 +151,8 @@ function createJudge (document: OpenApiDocument) {
 interface Form { file: Buffer, fields: Array<[name: string, value: string]>, after: number }
 
 /**
- * A form that is beyond doubt (RFC 7578 in the form in which browsers write it), with exactly one file, called `file`;
- * undefined for any other.
+ * Reads a form that is beyond doubt (RFC 7578 as browsers write it), with exactly one file, called `file`. Undefined
+ * for any other.
  */
 function readForm ({ body, boundary }: NonNullable<Mutant['sent']>): Form | undefined {
   const delimiter = Buffer.from(`\r\n--${boundary}`)
@@ -187,7 +187,7 @@ function readForm ({ body, boundary }: NonNullable<Mutant['sent']>): Form | unde
 
 const LABELS = ['user_id', 'title', 'category']
 
-/** Whether there is nothing in a form for which it could be refused. */
+/** Whether a form gives no reason for a refusal. */
 function isToBeTaken ({ file, fields, after }: Form): boolean {
   return [...PICTURES, LARGE_PICTURES[0]!].some(picture => picture.equals(file)) &&
     fields.length < 20 &&
@@ -199,13 +199,13 @@ function isToBeTaken ({ file, fields, after }: Form): boolean {
         : name === 'fit' ? value === 'cover' : name !== 'constructor')
 }
 
-/** What is to be served of a file. */
+/** The bytes to expect when a file is served. */
 function scrubbed (bytes: Buffer): Buffer {
   const scrubber = createScrubber(detectFileType(bytes)!)
   return Buffer.concat([...scrubber.push(bytes), ...scrubber.end()])
 }
 
-/** A connection for one mutant after the other, as long as it holds. */
+/** Sends one mutant after the other on a connection, as long as it holds. */
 function createLine (port: number) {
   let socket: Socket | undefined
   return { exchange, close: () => { socket?.destroy() } }
@@ -239,7 +239,7 @@ async function connect (port: number): Promise<Socket> {
   return socket
 }
 
-/** The next answer on a connection, or how it went without one. */
+/** The next answer on a connection, or the reason why there is none. */
 function answerOn (socket: Socket): Promise<Outcome> {
   return new Promise(resolve => {
     let received = Buffer.alloc(0)

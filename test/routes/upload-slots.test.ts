@@ -31,7 +31,7 @@ t.test(
     const key = { 'idempotency-key': 'of-an-upload-that-was-too-many' }
     t.match(await send(service, first, [whole], { headers: key }), tooMany)
     t.match(await complete(first), tooMany)
-    t.equal((await service.upload(fifth, gif)).status, 201, 'nobody else is held up')
+    t.equal((await service.upload(fifth, gif)).status, 201, 'other accounts are not held up')
     t.equal((await service.call('GET', '/library', { token: first })).status, 200)
 
     for (const token of tokens.slice(1, 4)) for (let i = 0; i < 2; i++) stall(token)
@@ -70,7 +70,7 @@ t.test('with MAX_REQUESTS=1 there is still one upload', async t => {
   }
 })
 
-/** Whether those who stalled have their places again: all of them at once. */
+/** Whether the stalled accounts have their slots again: all of them at once. */
 async function isFree (service: Service, tokens: string[]): Promise<boolean> {
   const answers = await Promise.all(tokens.slice(0, 4).flatMap(token =>
     [service.upload(token, gif), service.upload(token, gif)]))

@@ -6,7 +6,7 @@ import { file, form, gif, gifOf } from '../fixtures.js'
 import { eventually } from '../helper.js'
 import { failed, faultBed, json, MIB, open, send, user } from '../uploads.js'
 
-/** Together all that is kept of files until they are decoded, and one more. */
+/** The number of uploads that fill the memory for files before decoding, and one more. */
 const SLOW = 7
 const LARGE = 8 * MIB
 
@@ -28,7 +28,7 @@ t.test('POST /library/upload while others upload slowly, as much as they may', a
     return uploads === SLOW && objects === library ? library : undefined
   }
 
-  t.test('nobody waits for them, and everybody gets the same facts and renditions', async t => {
+  t.test('no upload waits for them, and each gets the same facts and renditions', async t => {
     for (const { status, body } of await Promise.all(Array.from({ length: 20 }, () => service.upload(token, gif)))) {
       t.equal(status, 201)
       const {
@@ -75,7 +75,7 @@ t.test('POST /library/upload while others upload slowly, as much as they may', a
 })
 
 t.test(
-  'POST /library/upload while more stall than can be gathered: those that stall for long make room, with 503, and nobody else is refused',
+  'POST /library/upload while more stall than fit in memory: those that stall for long make room, with 503, and no other is refused',
   async t => {
     const bed = await faultBed(t)
     const service = await bed.start()
@@ -118,7 +118,7 @@ t.test('POST /library/upload by a client that pauses for longer than the store m
     const request = open(service, token, withLength ? { 'content-length': whole.length } : {})
     const answered = once(request, 'response') as Promise<[IncomingMessage]>
     request.write(whole.subarray(0, at))
-    await pause(PAUSE_MS) // that is what the client does
+    await pause(PAUSE_MS) // the pause of the client
     request.end(whole.subarray(at))
     const [response] = await answered
     t.match({ status: response.statusCode, body: await json(response) }, { status: 201, body: { size: 6 * MIB } }, name)

@@ -44,7 +44,7 @@ const withJpegSegment = (marker: number, content: Buffer) => Buffer.concat([
   content,
   jpeg.subarray(2)
 ])
-/** Pictures that are something else, too: what follows their end, or stands in their comments. */
+/** Pictures that are another format too, by bytes after their end or in their comments. */
 const POLYGLOTS: Array<[name: string, bytes: Buffer, contentType: string]> = [
   ['GIF and JavaScript', Buffer.concat([gif, Buffer.from('/*\n*/=1;alert(1)//')]), 'image/gif'],
   [
@@ -79,7 +79,7 @@ const POLYGLOTS: Array<[name: string, bytes: Buffer, contentType: string]> = [
   ['WebP and a script', Buffer.concat([webp, script]), 'image/webp']
 ]
 
-/** The parameter that makes a part a file, in every way that names files. */
+/** The parameter that makes a part a file, in every way to name a file. */
 const FILE_NAMES = [
   ...[
     'evil.gif',
@@ -366,7 +366,7 @@ t.test('POST /library/upload: bodies', async t => {
         form([...Array.from({ length: 100_000 }, () => field('f', '')), user, picture]),
         invalid
       ],
-      ['a field of 2 MiB that nobody knows', form([user, field('junk', 'x'.repeat(2 * MIB)), picture]), taken],
+      ['an unknown field of 2 MiB', form([user, field('junk', 'x'.repeat(2 * MIB)), picture]), taken],
       ['a field name of 70 KB', form([field('n'.repeat(70 * KIB), 'x'), user, picture]), taken],
       [
         'a Content-Disposition of 5,000 parameters',
@@ -481,7 +481,7 @@ t.test('POST /library/upload: bodies', async t => {
         wrong({ category: ['Not a valid string.'] })
       ]
     ],
-    'what is no picture': [
+    'files that are no picture': [
       ['HTML called .gif', unlike(html), unsupported],
       ['3 MiB of HTML', unlike(html + ' '.repeat(3 * MIB)), unsupported],
       [
@@ -592,7 +592,7 @@ t.test('POST /library/upload: bodies', async t => {
     t.equal(keys.size, FILE_NAMES.length)
   })
 
-  t.test('what a picture carries beside itself is not served', async t => {
+  t.test('data beside the picture is not served', async t => {
     for (const [name, bytes, contentType] of POLYGLOTS) {
       for (const lie of [
         { filename: 'x.html', type: 'text/html' },
@@ -732,7 +732,7 @@ t.test('POST /library/upload: the limit', async t => {
     t.strictSame(await eventually(() => quiet(service)), before)
   })
 
-  t.test('of several faults the first of the list is answered', async t => {
+  t.test('the first of several faults in the order of the list is answered', async t => {
     const limit = 1000
     const service = await startService(t, { services, env: { UPLOAD_MAX_BYTES: String(limit) } })
     const { token } = await service.signIn()
@@ -776,11 +776,11 @@ t.test('POST /library/upload: the limit', async t => {
   })
 })
 
-t.test('nothing was rejected that nobody handled', async t => t.strictSame(unhandled, []))
+t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
 
 /**
- * Writes a whole request before it reads a byte of the answer; gives all that came until the connection ended or the
- * answer was whole.
+ * Writes a whole request before it reads a byte of the answer. Resolves with all bytes until the connection ends or the
+ * answer is whole.
  */
 async function sendThenRead (
   { url }: Service,

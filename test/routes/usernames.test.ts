@@ -35,7 +35,7 @@ t.test('POST /users and PATCH /users/me refuse a username without anything to se
 })
 
 t.test(
-  'POST /users answers 409 for a username that differs only in what cannot be seen, in case or in compatibility forms',
+  'POST /users answers 409 for a username that differs only in invisible characters, in case or in compatibility forms',
   async t => {
     const owner = freshPhone()
     t.equal(

@@ -52,7 +52,7 @@ t.test('POST /users', async t => {
     )
   })
 
-  t.test('the same username and number again are the same user, in whatever notation', async t => {
+  t.test('the same username and number again are the same user, in any notation', async t => {
     const { phone, token } = await caller()
     const username = `Amélie ${freshName()}`
     const first = await create(token, username, phone)
@@ -66,7 +66,7 @@ t.test('POST /users', async t => {
       t.same([status, body], [201, first.body])
     }
     t.equal(await users.countDocuments({ number: phone }), 1)
-    t.equal((await users.findOne({ number: phone }))?.username, username, 'what is shown stays')
+    t.equal((await users.findOne({ number: phone }))?.username, username, 'the shown name stays')
   })
 
   t.test('ends no session of the account', async t => {
@@ -180,7 +180,7 @@ t.test('POST /users', async t => {
     })
   })
 
-  t.test('refuses names and numbers that are none', async t => {
+  t.test('refuses invalid names and numbers', async t => {
     const { phone, token } = await caller()
     for (const username of ['', ' \t', 'x'.repeat(65), '😀'.repeat(65), 'x'.repeat(10_000)]) {
       refused(t, await create(token, username, phone), { username: ['Length must be between 1 and 64.'] })
@@ -197,7 +197,7 @@ t.test('POST /users', async t => {
     t.equal((await users.findOne({ _id: new ObjectId(body.user_id as string) }))?.username, '😀'.repeat(64))
   })
 
-  t.test('lone surrogates are no text: the database would make one name of them', async t => {
+  t.test('refuses lone surrogates: the database would make one name of them', async t => {
     const { phone, token } = await caller()
     const other = await caller()
     for (const surrogate of [
@@ -250,7 +250,7 @@ t.test('POST /users', async t => {
     }
   })
 
-  t.test('makes nobody an admin', async t => {
+  t.test('makes no caller an admin', async t => {
     for (const member of [
       '"admin":true',
       '"admin":false',
@@ -274,10 +274,7 @@ t.test('POST /users', async t => {
     }
     const { phone, token } = await caller()
     for (const value of ['"true"', '1', 'null', '{"$ne":false}']) {
-      const {
-        status,
-        body
-      } = await call('POST', '/users', {
+      const { status, body } = await call('POST', '/users', {
         token,
         body: `{"username":"x","number":"${phone}","admin":${value}}`,
         headers: { 'content-type': 'application/json' }
@@ -286,9 +283,7 @@ t.test('POST /users', async t => {
     }
     for (const member of ['"__proto__":{"admin":true}', '"constructor":{"prototype":{"admin":true}}']) {
       const { phone, token } = await caller()
-      const {
-        status
-      } = await call('POST', '/users', {
+      const { status } = await call('POST', '/users', {
         token,
         body: `{"username":"${freshName()}","number":"${phone}",${member}}`,
         headers: { 'content-type': 'application/json' }
@@ -345,7 +340,7 @@ t.test('POST /users', async t => {
     t.same((await create(token, 'meera legacy', phone)).body, { message: 'User created', user_id: _id.toHexString() })
   })
 
-  t.test('a failing database is the seed\'s 500, and gives nothing away', async t => {
+  t.test('a failing database is a 500 with the documented sentence, and gives nothing away', async t => {
     const { phone, token } = await caller()
     const name = freshName()
     for (const command of ['findAndModify', 'find']) {
@@ -363,7 +358,7 @@ t.test('POST /users', async t => {
     t.equal((await create(token, name, phone)).status, 201, 'all is well again')
   })
 
-  t.test('a user whose making was answered by a cut connection is found again by the same caller', async t => {
+  t.test('a caller whose connection was cut finds the new user on another try', async t => {
     const wire = await mongoProxy(services.mongoUri)
     t.teardown(wire.close)
     const apart = await startService(t, {
@@ -462,7 +457,7 @@ t.test('GET /users/{id}', async t => {
     t.equal(headers.get('cache-control'), 'no-store')
   })
 
-  t.test('400 for what is no id', async t => {
+  t.test('400 for an invalid id', async t => {
     for (const bad of [
       'x',
       '123456789012',
@@ -488,10 +483,9 @@ t.test('GET /users/{id}', async t => {
       '..%2f',
       encodeURIComponent('६'.repeat(24)), 'ME', 'Me', '__proto__', 'f'.repeat(5000)
     ]) {
-      const {
-        status,
-        body
-      } = await call('GET', `/users/${bad.includes('%') ? bad : encodeURIComponent(bad)}`, { token: mine.token })
+      const { status, body } = await call('GET', `/users/${bad.includes('%') ? bad : encodeURIComponent(bad)}`, {
+        token: mine.token
+      })
       t.same([status, body], [400, { error: 'Invalid user id' }], JSON.stringify(bad.slice(0, 40)))
       if (!bad.includes('%')) {
         t.equal((await call('HEAD', `/users/${encodeURIComponent(bad)}`, { token: mine.token })).status, 400)
@@ -502,7 +496,7 @@ t.test('GET /users/{id}', async t => {
     }
   })
 
-  t.test('no notation shows more than four digits, and what is no text is no number', async t => {
+  t.test('no notation shows more than four digits, and a value that is no string is no number', async t => {
     for (const [old, shown] of [
       ['98765 43210', '***** *3210'],
       ['+91 98765-43210', '+** *****-*3210'],
@@ -547,7 +541,7 @@ t.test('GET /users/{id}', async t => {
 })
 
 t.test('GET /users/me', async t => {
-  t.test('is the caller, whole, once there is a user', async t => {
+  t.test('is the caller\'s whole record, once there is a user', async t => {
     const { phone, token } = await service.signIn()
     const before = await call('GET', '/users/me', { token })
     t.same([before.status, before.body], [404, { error: 'User not found' }])
@@ -585,7 +579,7 @@ t.test('Authorization', async t => {
     '.'
   )
 
-  t.test('what this test forges is taken when it is good', async t => {
+  t.test('a good token from this test is accepted', async t => {
     for (const authorization of [
       `Bearer ${forged(claims)}`,
       `bearer ${forged(claims)}`,
@@ -649,11 +643,9 @@ t.test('Authorization', async t => {
         ['GET', '/users/x'],
         ['POST', '/users']
       ] as const) {
-        const {
-          status,
-          body,
-          headers
-        } = await call(method, path, { headers: authorization === undefined ? {} : { authorization } })
+        const { status, body, headers } = await call(method, path, {
+          headers: authorization === undefined ? {} : { authorization }
+        })
         t.equal(status, 401, `${method} ${path}`)
         t.same(body, { error: authorization === undefined ? 'Missing access token' : body.error })
         t.match(headers.get('www-authenticate'), /^Bearer( error="invalid_token")?$/)
@@ -661,7 +653,7 @@ t.test('Authorization', async t => {
     })
   }
 
-  t.test('a token anywhere else is none', async t => {
+  t.test('a token anywhere else does not count', async t => {
     for (const path of [
       `/users/me?access_token=${token}`, `/users/me?token=${token}`, `/users/me?authorization=Bearer%20${token}`
     ]) {

@@ -9,7 +9,7 @@ const appName = 'audit'
 const mongoUri = new URL(service.mongoUri)
 mongoUri.searchParams.set('appName', appName)
 
-t.test('what the database refused once is written later, once', async t => {
+t.test('an event that the database refused once is written later, once', async t => {
   const { app, signIn, logs } = await startService(t, { services: { ...service, mongoUri: mongoUri.href } })
   const { phone } = await signIn()
   await app.audit.flush()
@@ -59,12 +59,12 @@ t.test('without a database ten thousand events wait, and those beyond are counte
   await Promise.resolve()
   add(30_000, 5)
   await failing
-  t.same(figures(), [['audit.write_failed', 9995], ['audit.lost', 5]], 'those of meanwhile take their room')
+  t.same(figures(), [['audit.write_failed', 9995], ['audit.lost', 5]], 'newer events take their room')
   await book.close()
   t.same(figures(), [['audit.write_failed', 10_000], ['audit.lost', 10_000]])
 })
 
-t.test('what is asked again and again within a minute is one row with a count', async t => {
+t.test('equal events within a minute are one row with a count', async t => {
   const { app, call, clock } = await startService(t, { services: service, env: { LIMIT_SMS_PER_ADDRESS: '0' } })
   const before = await app.collections.audit.countDocuments()
   const phones = Array.from({ length: 25 }, freshPhone)
@@ -108,7 +108,7 @@ t.test('without a token one client network fills at most 100 rows a minute, and 
   t.equal(written.length, 102, 'another network has its own')
 })
 
-t.test('what changes a right is written before the answer', async t => {
+t.test('a change of rights is written before the answer', async t => {
   const { app, signIn, call } = await startService(t, { services: service })
   const { token, phone } = await signIn()
   const events = async () =>

@@ -18,7 +18,7 @@ const pem = (type: 'ec' | 'ed25519', namedCurve = 'prime256v1') => (type === 'ec
   .export({ type: 'pkcs8', format: 'pem' })
   .toString()
 
-t.test('readConfig → defaults for an empty environment, and nothing that was set to nothing', async t => {
+t.test('readConfig gives defaults for an empty environment, and takes empty values as unset', async t => {
   const config = readConfig({ PORT: '', MONGO_URI: '  ', PATH: '/bin', UNKNOWN: 'x' })
   t.match(config, {
     NODE_ENV: 'development',
@@ -35,7 +35,7 @@ t.test('readConfig → defaults for an empty environment, and nothing that was s
   t.notOk('UNKNOWN' in config)
 })
 
-t.test('readConfig → every bad configuration is refused by its name, and no value is repeated', async t => {
+t.test('readConfig refuses every bad configuration by its name, and repeats no value', async t => {
   const bad: Array<[string, string, Record<string, string>?]> = [
     ['NODE_ENV', 'prod'],
     ['PORT', 'http'],
@@ -114,7 +114,7 @@ t.test('readConfig → every bad configuration is refused by its name, and no va
 })
 
 t.test(
-  'readConfig → a variable under the name of an earlier version is refused, and its successor is named',
+  'readConfig refuses a variable under the name of an earlier version, and names its successor',
   async t => {
     t.equal(
       refusal({ LIMIT_TEXTS_PER_ADDRESS: '7', FRAUD_MIN_TEXTS: '8' }),
@@ -124,7 +124,7 @@ t.test(
   }
 )
 
-t.test('readConfig → production refuses every default, and names all that is wrong in one message', async t => {
+t.test('readConfig in production refuses every default, and names all faults in one message', async t => {
   t.ok(readConfig(production))
   for (const name of ['MONGO_URI', 'S3_BUCKET', 'OTP_SECRET', 'JWT_SECRET_KEY'] as const) {
     t.match(
@@ -156,7 +156,7 @@ t.test('readConfig → production refuses every default, and names all that is w
   }
 })
 
-t.test('parseTrustProxy and parseDuration → what an operator writes', async t => {
+t.test('parseTrustProxy and parseDuration read what an operator writes', async t => {
   t.equal(parseTrustProxy('off'), false)
   t.same(parseTrustProxy('true'), ['loopback', 'linklocal', 'uniquelocal'])
   t.same(parseTrustProxy('10.0.0.0/8, ::1, loopback'), ['10.0.0.0/8', '::1', 'loopback'])
@@ -164,7 +164,7 @@ t.test('parseTrustProxy and parseDuration → what an operator writes', async t 
   t.same(['90s', '15m', '2h', '30d', '1.5h', 'd'].map(parseDuration), [90, 900, 7200, 2592000, undefined, undefined])
 })
 
-t.test('readConfig → white space around a value counts for nothing, but inside a PEM block it stays', async t => {
+t.test('readConfig: white space around a value counts for nothing, but inside a PEM block it stays', async t => {
   const key = pem('ed25519')
   const spaced = (value: string) => `\uFEFF\t ${value} \r\n`
   const config = readConfig({
@@ -196,7 +196,7 @@ t.test('readConfig → white space around a value counts for nothing, but inside
   t.ok(readConfig({ ...production, JWT_ALGORITHM: 'EdDSA', JWT_PRIVATE_KEY: ` ${key.replaceAll('\n', '\\n')} ` }))
 })
 
-t.test('readConfig → a malformed MONGO_URI is told by its reason, and no part of it is repeated', async t => {
+t.test('readConfig: a malformed MONGO_URI is refused with its reason, and no part of it is repeated', async t => {
   for (const [uri, reason] of [
     ['postgres://db/x', 'must begin with mongodb:// or'],
     ['mongodb://', 'must begin with mongodb:// or mongodb+srv:// and name a host'],
@@ -225,14 +225,14 @@ t.test('readConfig → a malformed MONGO_URI is told by its reason, and no part 
   }
 })
 
-t.test('readConfig → a network that is everybody is not trusted as a proxy', async t => {
+t.test('readConfig: a network of all addresses is not trusted as a proxy', async t => {
   for (const text of ['0.0.0.0/0', '::/0', '10.0.0.0/8, 0.0.0.0/0']) {
     t.match(refusal({ TRUST_PROXY: text }), /^Refusing to start: TRUST_PROXY must not trust every address/)
   }
 })
 
 t.test(
-  'readConfig → production refuses a guessable token, one secret for two purposes, and a gateway without TLS',
+  'readConfig in production refuses a guessable token, one secret for two purposes, and a gateway without TLS',
   async t => {
     for (const token of [
       'aaaaaaaaaaaaaaaa', 'abababababababab', '0123456789abcdef', '1234567890123456', 'metrics-token-12',

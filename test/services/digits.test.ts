@@ -2,7 +2,7 @@ import t from 'tap'
 import { toAsciiDigits } from '../../services/digits.js'
 
 t.test(
-  'toAsciiDigits → every decimal digit that Unicode knows is read by its value, and nothing else is touched',
+  'toAsciiDigits reads every decimal digit that Unicode knows by its value, and changes nothing else',
   async t => {
     const strays: string[] = []
     let digits = 0
@@ -30,7 +30,7 @@ t.test(
   }
 )
 
-/** One more than the digit before it, but for the first of a script. */
+/** The value to expect: one more than the digit before it, or 0 for the first of a script. */
 function valueBefore (code: number): number {
   const before = String.fromCodePoint(code - 1)
   return /\p{Nd}/u.test(before) ? (Number(toAsciiDigits(before)) + 1) % 10 : 0

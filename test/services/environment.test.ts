@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { prepareEnvironment } from '../../services/environment.js'
 
-t.test('.env → its first variable is read whatever byte order mark and line ends the file has', async t => {
+t.test('the first variable of .env is read, whatever byte order mark and line ends the file has', async t => {
   const text = 'PORT=8080\r\nHOST=127.0.0.1\r\nJWT_PRIVATE_KEY="-----BEGIN X-----\r\nAA==\r\n-----END X-----"\r\n'
   for (const [name, bytes] of Object.entries({
     'UTF-8': Buffer.from(text),
@@ -20,7 +20,7 @@ t.test('.env → its first variable is read whatever byte order mark and line en
 })
 
 t.test(
-  'the environment → comes before .env, and has no white space around any value, also of what libraries read themselves',
+  'the environment comes before .env, and has no white space around any value, also for libraries that read it',
   async t => {
     const file = join(t.testdir({ '.env': 'PORT=8080\nAWS_REGION=" us-east-1 "\n' }), '.env')
     const env: Record<string, string | undefined> = {
@@ -41,7 +41,7 @@ t.test(
   }
 )
 
-t.test('.env that cannot be read → one sentence, and none at all is fine', async t => {
+t.test('an unreadable .env gives one sentence, and a missing one is fine', async t => {
   const folder = t.testdir({ '.env': {} })
   t.throws(() => prepareEnvironment({}, join(folder, '.env')), { message: /The file .*\.env cannot be read$/ })
   t.doesNotThrow(() => prepareEnvironment({}, join(folder, 'none')))

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createHealth } from '../../services/health.js'
 
-t.test('one check a second serves everybody, and none that began earlier does', async t => {
+t.test('one check a second serves all probes, and none that began earlier does', async t => {
   let now = 0
   let asked = 0
   const health = createHealth({ checks: { store: async () => { asked++ } }, monotonic: () => now })

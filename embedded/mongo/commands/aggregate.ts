@@ -15,7 +15,7 @@ import { checkCollation, collectionName, environmentOf, requiredArray } from './
 import { nothing, sourceOf } from './find.js'
 import type { Command, CommandTable, Request, Services } from './types.js'
 
-/** The leading stages that a query can do, with indexes, and those left for the pipeline. */
+/** Splits a pipeline into the leading stages that a query can do, with indexes, and the rest. */
 export function splitPipeline (pipeline: Value[], hint: Value | undefined, environment: Environment): {
   query: Query
   rest: Value[]
@@ -52,7 +52,7 @@ export function splitPipeline (pipeline: Value[], hint: Value | undefined, envir
   return { query, rest: pipeline.slice(at) }
 }
 
-/** The number of `$skip` or `$limit`; a malformed one is left to the stage itself, which says what is wrong. */
+/** The number of `$skip` or `$limit`. A malformed one is left to the stage itself, which throws the right error. */
 function wholeOr (operand: Value | undefined, giveBack: () => void): number | undefined {
   if (operand === undefined) return undefined
   const number = isNumeric(operand) ? toSafeInteger(operand) : undefined

@@ -19,7 +19,7 @@ export function existing ({ database, body, name }: Request, { catalog }: Servic
   return collection
 }
 
-/** What every replica set has. */
+/** Databases of every replica set. */
 const systemDatabases = ['admin', 'config', 'local']
 
 const listDatabases: Command = {

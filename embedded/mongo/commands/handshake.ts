@@ -9,8 +9,8 @@ const WIRE_VERSION = 21
 export const SET_NAME = 'embedded'
 
 /**
- * The primary of a replica set of one, so that drivers retry writes and use sessions (Server Discovery and Monitoring).
- * Without `topologyVersion` they poll instead of streaming.
+ * Answers as the primary of a replica set of one, so that drivers retry writes and use sessions (Server Discovery and
+ * Monitoring). Without `topologyVersion` they poll instead of streaming.
  */
 const hello: Command = {
   fields: undefined,
@@ -109,7 +109,7 @@ const serverStatus: Command = {
 
 const empty: Command = { fields: [], run: () => ({}) }
 
-/** What clients ask before and beside their work. */
+/** Commands that clients send before and beside their work. */
 export const handshake: CommandTable = {
   hello,
   isMaster: hello,

@@ -43,7 +43,7 @@ const options = new Set([
   'dropDups'
 ])
 
-/** Options that say what an index is; two indexes with the same key must agree in them. */
+/** Options that define an index; two indexes with the same key must agree in them. */
 const defining = ['unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds'] as const
 
 const createIndexes: Command = {

@@ -38,7 +38,7 @@ const renameCollection: Command = {
   }
 }
 
-/** Counts what is stored and compares it with what the catalogue says. */
+/** Counts what is stored and compares it with the catalogue. */
 const validate: Command = {
   fields: ['full', 'scandata', 'background', 'repair', 'metadata', 'checkBSONConformance'],
   run: (request, services) => {
@@ -105,7 +105,7 @@ const replSetGetStatus: Command = {
   })
 }
 
-/** There are no users here, so nobody is one. */
+/** There are no users here, so every sign-in fails. */
 const saslStart: Command = {
   fields: undefined,
   run: () => { throw new CommandError(18, 'Authentication failed.') }

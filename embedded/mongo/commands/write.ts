@@ -33,7 +33,7 @@ import type { Command, CommandTable, Reply, Request, Services } from './types.js
 
 const MAX_BATCH = 100_000
 
-/** Finds the collection written to; one that is not there yet is made only for what inserts. */
+/** Finds the collection to write to. A missing one is made only for a statement that inserts. */
 type Locate = (create: boolean) => Source | undefined
 
 type Execute = (statement: Doc, locate: Locate, environment: Environment) => Doc
@@ -41,9 +41,9 @@ type Execute = (statement: Doc, locate: Locate, environment: Environment) => Doc
 interface Outcome { results: Map<number, Doc>, errors: Plain[], retried: number[] }
 
 /**
- * Runs the statements of a write command, once `check` found all of them well-formed. A statement that fails is listed
- * under `writeErrors`, and ends an ordered batch;
- * one that was done before under the same `txnNumber` is answered from memory.
+ * Runs the statements of a write command, when `check` has found all of them well-formed. A failed statement is listed
+ * under `writeErrors`, and ends an ordered batch. One that was done before under the same `txnNumber` is not run again:
+ * its stored result is the answer.
  */
 function runStatements (
   request: Request,
@@ -252,7 +252,7 @@ const deleteCommand: Command = {
 
 export const writeCommands: CommandTable = { insert, update, delete: deleteCommand }
 
-/** Refuses what a set of one member cannot acknowledge, in the form a write's reply carries it. */
+/** The write concern error of a reply, for a concern that a set of one member cannot satisfy. */
 export function writeConcernError (body: Doc): Plain | undefined {
   const concern = body.get('writeConcern')
   const w = isDoc(concern) ? concern.get('w') : undefined

@@ -24,9 +24,8 @@ const options = {
 }
 
 /**
- * Operators over strings, dates and plain numbers, which mingo computes: their operands are evaluated here, where BSON
- * types
- * are kept apart, and handed over as JavaScript values. Undefined for an operator that mingo does not have.
+ * Operators over strings, dates and plain numbers, which mingo computes. Their operands are evaluated here, where BSON
+ * types are kept apart, and passed on as JavaScript values. Undefined for an operator that mingo does not have.
  */
 export function delegated (name: string): Operator | undefined {
   if (!names.has(name)) return undefined

@@ -10,7 +10,7 @@ export type Compile = (expression: Value, variables?: string[]) => Evaluate
 
 export type Operator = (operand: Value, compile: Compile, name: string) => Evaluate
 
-/** What a command lends its expressions: the clock, and the variables of its `let`. */
+/** The environment of a command's expressions: the clock, and the variables of its `let`. */
 export interface Environment {
   now: Date
   variables: Map<string, Value>

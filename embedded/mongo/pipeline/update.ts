@@ -5,7 +5,7 @@ import { compilePipeline, stageOf } from './compile.js'
 
 const allowed = new Set(['$addFields', '$set', '$project', '$unset', '$replaceRoot', '$replaceWith'])
 
-/** Compiles an update given as a pipeline; only stages that make one document of one are allowed. */
+/** Compiles an update given as a pipeline. Only stages that make one document of one are allowed. */
 export function compileUpdatePipeline (pipeline: Value[], environment: Environment): (doc: Doc) => Doc {
   for (const stage of pipeline) {
     const [name] = stageOf(stage)

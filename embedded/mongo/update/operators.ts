@@ -9,7 +9,7 @@ import { combine, fromBigInt, toBigInt } from '../numbers.js'
 import { cloneValue, isDoc, isNumeric, toNumber, typeName, type Value } from '../values.js'
 import { parsePush, push } from './push.js'
 
-/** What a modifier knows of the field it changes. */
+/** The field that a modifier changes. */
 export interface FieldContext {
   current: Value | undefined
   name: string

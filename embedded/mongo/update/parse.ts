@@ -56,7 +56,7 @@ const dollarPrefixed = (name: string): CommandError =>
     `The dollar ($) prefixed field '${name}' in '${name}' is not allowed in the context of an update's replacement document. Consider using an aggregation pipeline with $replaceWith.`
   )
 
-/** A successor keeps the `_id` of its document unless it brings its own, and has it first. */
+/** A successor has its `_id` first, and keeps that of its document unless it brings its own. */
 function withId (successor: Doc, doc: Doc): Doc {
   const id = successor.get('_id') ?? doc.get('_id')
   if (id === undefined) return successor

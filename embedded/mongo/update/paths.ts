@@ -7,7 +7,7 @@ import { isDoc, type Doc, type Value } from '../values.js'
 /** How far a single update may lengthen an array, as in MongoDB. */
 const MAX_PADDING = 1_500_000
 
-/** What the positional operators need: where the filter matched, and the array filters by identifier. */
+/** Input of the positional operators: where the filter matched, and the array filters by identifier. */
 export interface Positions { details: MatchDetails, arrayFilters: Map<string, Filter> }
 
 const isPositional = (part: string): boolean => part === '$' || (part.startsWith('$[') && part.endsWith(']'))

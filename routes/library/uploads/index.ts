@@ -58,7 +58,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'completeDirectUpload',
       tags: ['library'],
       summary: 'Make what was posted an item of the library',
-      description: 'The stored bytes are judged like those of an upload. Again: the same answer. What is refused is removed.',
+      description: 'The stored bytes are checked like those of an upload. A second request gets the same answer. Refused bytes are removed.',
       security,
       params: UploadId,
       response: {

@@ -21,9 +21,14 @@ const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { accountDeletion, audit, collections, library: { present }, login, sessions, users, now } = app
-  const {
-    exportOf
-  } = createAccountExport({ ...collections, findLoginState: login.findState, sessions, audit, present, now })
+  const { exportOf } = createAccountExport({
+    ...collections,
+    findLoginState: login.findState,
+    sessions,
+    audit,
+    present,
+    now
+  })
   const exports = createExports()
   app.addHook('onRequest', app.authenticate)
   app.removeContentTypeParser('multipart/form-data')

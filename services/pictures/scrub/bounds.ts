@@ -2,20 +2,20 @@ import { damagedImage } from '../../errors.js'
 
 const MAX_PIXELS_A_SIDE = 16_384
 const MAX_PIXELS_A_FRAME = 50_000_000
-/** Of a picture that comes in several passes, and so has to be held in memory whole. */
+/** For a picture in several passes, which must be in memory whole. */
 const MAX_PIXELS_IN_PASSES = 16_000_000
 const MAX_PIXELS = 200_000_000
 const MAX_FRAMES = 1000
 
 interface Place { left?: number, top?: number, inPasses?: boolean }
 
-/** What one picture may ask of whoever decodes it. Both methods throw damagedImage() when it is too much. */
+/** Limits what one picture demands of its decoder. Both methods throw damagedImage() beyond that. */
 export function createBounds () {
   let width = 0
   let height = 0
   let frames = 0
 
-  /** The frames are drawn on something at least this large. */
+  /** Notes that the canvas is at least this large. */
   function canvas (atLeastWide: number, atLeastHigh: number, mostPixels = MAX_PIXELS_A_FRAME): void {
     width = Math.max(width, atLeastWide)
     height = Math.max(height, atLeastHigh)
@@ -28,7 +28,7 @@ export function createBounds () {
     }
   }
 
-  /** One frame more, of this size; how many there are by now. */
+  /** Notes one more frame of this size. Returns their number so far. */
   function frame (
     frameWidth: number,
     frameHeight: number,

@@ -13,22 +13,21 @@ const COMMENT = 0xfe
 const APPLICATION = 0xff
 const APPLICATION_ID_BYTES = 11
 
-/** Whether a data sub-block of this size stays, and how many came before it. */
+/** Whether a data sub-block of this size stays. `before`: how many came before it. */
 type Keeps = (size: number, before: number) => boolean
 
 const all: Keeps = () => true
 const none: Keeps = () => false
 const control: Keeps = size => size === CONTROL_BYTES
-/** The number of repetitions and the size of a buffer, once each: more would be room for something else. */
+/** The number of repetitions and the size of a buffer. More sub-blocks would leave room for other data. */
 const loop: Keeps = (size, before) => before < 2 && (size === 3 || size === 5)
 
 const KEPT_APPLICATIONS = new Map([['NETSCAPE2.0', loop], ['ANIMEXTS1.0', loop], ['ICCRGBG1012', all]])
 
 /**
- * Every comment, plain text and application extension becomes a comment with the same sub-blocks, of zeros: it is the
- * only
- * label that every decoder skips. Those that loop and ICC profiles stay.
- * Between blocks there may be zeros. After an image the trailer may be missing.
+ * Turns every comment, plain text and application extension into a comment with the same sub-blocks, of zeros. A
+ * comment is the only label that every decoder skips. Loop extensions and ICC profiles stay. Zeros between blocks are
+ * allowed. After an image the trailer may be missing.
  */
 export function * walkGif (course: Course): Walk {
   const bounds = createBounds()
@@ -55,7 +54,7 @@ export function * walkGif (course: Course): Walk {
     const [
       left, top, width, height
     ] = [1, 3, 5, 7].map(at => descriptor.readUInt16LE(at)) as [number, number, number, number]
-    // without pixels it still has its time
+    // an image without pixels still has its time
     const frames = bounds.frame(Math.max(1, width), Math.max(1, height), { left, top })
     yield pass(IMAGE_BYTES + colorTableBytes(descriptor[9]!) + 1)
     yield subBlocks(all)
@@ -80,13 +79,13 @@ function * extension (): Walk {
   yield subBlocks(keeps)
 }
 
-/** To the next block: some encoders leave zeros before it. */
+/** Moves to the next block. Some encoders leave zeros before it. */
 const toBlock = () => move((buffer, from) => {
   for (let at = from; at < buffer.length; at++) if (buffer[at] !== 0) return at
   return -1
 })
 
-/** Through the data sub-blocks, to the byte after their terminator (GIF89a §15 and §16). */
+/** Moves through the data sub-blocks, to the byte after their terminator (GIF89a §15 and §16). */
 function subBlocks (keeps: Keeps) {
   let left = 0
   let before = 0

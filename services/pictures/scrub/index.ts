@@ -5,26 +5,25 @@ import { walkPng } from './png.js'
 import { createStream } from './stream.js'
 import { walkWebp } from './webp.js'
 
-/** Passes the bytes of a picture through at the same length, without what tells more than its pixels. */
+/** Passes the bytes of a picture through at the same length, without its metadata. */
 export interface Scrubber {
   /**
-   * What can be passed on after `chunk`; may be held back for a while. Throws damagedImage(). May alter the chunk it is
-   * given in place.
+   * Returns the bytes that can go on after `chunk`, and may hold some back. May change the chunk in place. Throws
+   * damagedImage().
    */
   push (chunk: Buffer): Buffer[]
-  /** What was held back. Throws damagedImage() when the picture is not whole by its structure. */
+  /** Returns the bytes that were held back. Throws damagedImage() if the picture's structure is incomplete. */
   end (): Buffer[]
-  /** Frames that have passed (1 for what does not move). */
+  /** Frames that have passed (1 for a still picture). */
   readonly frames: number
 }
 
 const WALKS = { gif: walkGif, jpg: walkJpeg, png: walkPng, webp: walkWebp }
 
 /**
- * Takes Exif (but for the orientation), XMP, IPTC, comments, texts, previews and whatever follows the picture out of
- * it, by writing over them; and refuses, before anything is decoded,
- * what is larger than the bounds of a picture or not built like one. What is not known to be needed for the pixels
- * counts as metadata.
+ * Overwrites Exif (but for the orientation), XMP, IPTC, comments, texts, previews and all bytes after the picture.
+ * Before anything is decoded, it refuses a picture that exceeds the bounds or has a wrong structure. Data not known to
+ * be needed for the pixels count as metadata.
  */
 export function createScrubber ({ extension }: FileType): Scrubber {
   const { course, push, end } = createStream(WALKS[extension])

@@ -23,7 +23,7 @@ const FILL = 0xff
 
 /** From a marker's code to its parameters. */
 const HEADER_BYTES = 3
-/** Each scan is decoded over the whole picture, however few bytes it has; encoders make some ten. */
+/** Each scan is decoded over the whole picture, however few bytes it has. Encoders make some ten. */
 const MAX_SCANS = 100
 const JFIF_BYTES = 14
 const ADOBE_BYTES = 12
@@ -31,12 +31,10 @@ const ADOBE_BYTES = 12
 type Part<T> = Generator<ReturnType<typeof peek>, T, Buffer>
 
 /**
- * Every application segment and comment becomes a comment of zeros: every reader skips one, and not all skip fill
- * bytes.
- * JFIF stays (without its thumbnail), and so do ICC profiles, Adobe's colour transform, and the orientation of the
- * first
- * Exif that names one. Tables and headers are held against their own lengths, so that none has room for more.
- * Only Huffman-coded, sequential or progressive.
+ * Turns every application segment and comment into a comment of zeros: every reader skips one, and not all skip fill
+ * bytes. JFIF stays (without its thumbnail), and so do ICC profiles, Adobe's colour transform, and the orientation of
+ * the first Exif that has one. Tables and headers must fill their own lengths, so that none has room for other data.
+ * Takes only Huffman-coded pictures, sequential or progressive.
  */
 export function * walkJpeg (course: Course): Walk {
   const bounds = createBounds()
@@ -44,7 +42,7 @@ export function * walkJpeg (course: Course): Walk {
   let scans = 0
   let isProgressive = false
   /**
-   * Components of the frame that no scan has begun; a file that was cut off between scans and closed again lacks some.
+   * Components of the frame that no scan has begun. Some are left if a file was cut off between scans and closed again.
    */
   const unseen = new Set<number>()
 
@@ -62,7 +60,7 @@ export function * walkJpeg (course: Course): Walk {
 
   function * segment (code: number, length: number): Walk {
     const isApplication = code >= APP0 && code <= APP15
-    // an empty one, by a writer that does not count the length itself
+    // an empty one, by a writer that does not count the length field
     if (length < 2 && (isApplication || code === COM)) yield pass(HEADER_BYTES)
     else if (isApplication) yield * application(code, length)
     else if (code === COM) yield * blank(length)
@@ -121,8 +119,8 @@ export function * walkJpeg (course: Course): Walk {
 }
 
 /**
- * The code of the next marker; what has been moved over then is all but the code. Stray bytes before the marker, which
- * decoders skip, become zeros.
+ * Moves up to the code of the next marker, and returns it. Stray bytes before the marker, which decoders skip, become
+ * zeros.
  */
 function * nextMarker (): Part<number> {
   let prefixed = false
@@ -142,7 +140,7 @@ function * nextMarker (): Part<number> {
 }
 
 /**
- * The same at the end of entropy-coded data, in which 0xFF is followed by a zero, by a restart marker or by fill (T.81
+ * Does the same at the end of entropy-coded data, in which 0xFF is followed by a zero, a restart marker or fill (T.81
  * §B.1.1.5).
  */
 function * nextMarkerOfScan (): Part<number> {
@@ -189,7 +187,7 @@ function isWellFormed (code: number, parameters: Buffer): boolean {
   }
 }
 
-/** Whether a segment consists of whole tables; `bytesOf` is the length of the one at a position. */
+/** Whether a segment consists of whole tables. `bytesOf` is the length of the one at a position. */
 function isFilledBy (parameters: Buffer, bytesOf: (parameters: Buffer, at: number) => number): boolean {
   let at = 0
   while (at < parameters.length) at += bytesOf(parameters, at)
@@ -207,7 +205,7 @@ function huffmanTable (parameters: Buffer, at: number): number {
 }
 
 const isFrame = (code: number) => code >= BASELINE && code <= PROGRESSIVE
-/** Without a length and parameters. */
+/** Whether a marker has no length and parameters. */
 const isAlone = (code: number) => code === TEM || isRestart(code)
 const isRestart = (code: number) => code >= 0xd0 && code <= 0xd7
 const startsWith = (bytes: Buffer, text: string) => bytes.toString('latin1', 0, text.length) === text

@@ -1,4 +1,4 @@
-/** How much of an Exif block is looked at for its orientation: what a JPEG segment can hold. */
+/** Bytes of an Exif block in which the orientation is searched: the most that a JPEG segment can hold. */
 export const EXIF_BYTES = 65_533
 
 const PREFIX = 'Exif\0'
@@ -8,15 +8,12 @@ const ENTRY_BYTES = 12
 const ORIENTATION = 0x0112
 const SHORT = 3
 
-/** Where the TIFF header of an Exif block is: some writers put JPEG's `Exif` in front of it elsewhere too. */
+/** The offset of the TIFF header in an Exif block. Some writers put JPEG's `Exif` before it in other formats too. */
 const tiffOffset = (exif: Buffer) => hasPrefix(exif) ? PREFIX_BYTES : 0
 
 export const hasPrefix = (exif: Buffer) => exif.toString('latin1', 0, PREFIX.length) === PREFIX
 
-/**
- * The orientation, 1 to 8, that the first directory of an Exif block names (TIFF 6.0, Exif 2.3 §4.6.4); undefined when
- * there is none.
- */
+/** The orientation, 1 to 8, in the first directory of an Exif block (TIFF 6.0, Exif 2.3 §4.6.4), or undefined. */
 export function readOrientation (exif: Buffer): number | undefined {
   const tiff = exif.subarray(tiffOffset(exif))
   const order = tiff.toString('latin1', 0, 4)
@@ -36,8 +33,8 @@ export function readOrientation (exif: Buffer): number | undefined {
 }
 
 /**
- * Leaves of an Exif block, at the same length, nothing but the orientation; nothing at all when that is upright, too.
- * Whether something is left. JPEG's prefix goes where it does not belong: not every decoder looks behind it.
+ * Overwrites an Exif block at the same length. Only the orientation stays, unless it is upright. Returns whether
+ * something is left. A misplaced JPEG prefix goes too, because not every decoder looks behind it.
  */
 export function reduceExif (exif: Buffer, orientation: number | undefined): boolean {
   const left = orientation !== undefined && orientation > 1
@@ -46,10 +43,7 @@ export function reduceExif (exif: Buffer, orientation: number | undefined): bool
   return left
 }
 
-/**
- * A TIFF header and a directory with one entry. Without the offset of a next directory, which may fall off at the end,
- * 22 bytes.
- */
+/** A TIFF header and a directory with one entry: 22 bytes, and the offset of a next directory, which may be cut off. */
 function orientationTiff (orientation: number): Buffer {
   const tiff = Buffer.alloc(26)
   tiff.write('MM\0*', 'latin1')

@@ -5,12 +5,12 @@ import { EXIF_BYTES, readOrientation, reduceExif } from './orientation.js'
 import { fill, pass, peek, type Course, type Walk } from './stream.js'
 
 const SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')
-/** Length and type, and the CRC behind the data. */
+/** Bytes of length and type, and of the CRC after the data. */
 const FRAME_BYTES = 12
 const HEADER_BYTES = 8
 const MAX_CHUNK_BYTES = 2 ** 31 - 1
 
-/** The chunks that say how the pixels look (PNG, Third Edition, §11), and how long each can be at most. */
+/** The chunks that define the pixels (PNG, Third Edition, §11), and the most bytes of each. */
 const KEPT = new Map([
   ['PLTE', 768], ['IDAT', MAX_CHUNK_BYTES], ['IEND', 0],
   ['tRNS', 256],
@@ -30,9 +30,9 @@ const KEPT = new Map([
 ])
 
 /**
- * Every other ancillary chunk becomes `voId`, a private one of zeros; but of the first `eXIf` before the pixels the
- * orientation stays: a later one is seen by few decoders (§5.6), and all must agree. A CRC that is wrong stays wrong:
- * that is for the decoder.
+ * Turns every other ancillary chunk into `voId`, a private one of zeros. The orientation of the first `eXIf` before the
+ * pixels stays. Few decoders see a later one (§5.6), and all must agree. A wrong CRC stays wrong, for the decoder to
+ * judge.
  */
 export function * walkPng (course: Course): Walk {
   const bounds = createBounds()
@@ -96,7 +96,7 @@ function * blank (length: number): Walk {
   yield * rewrite(header, length)
 }
 
-/** The chunk goes out as what has been seen of it, filled up with zeros, and with a CRC that is right. */
+/** Passes the chunk on as its peeked bytes, filled up with zeros, and a correct CRC. */
 function * rewrite (seen: Buffer, length: number): Walk {
   let crc = crc32(seen.subarray(4))
   yield pass(seen.length)
@@ -108,5 +108,5 @@ function * rewrite (seen: Buffer, length: number): Walk {
 
 const typeOf = (header: Buffer) => header.toString('latin1', 4, 8)
 
-/** Upper case (§5.4). */
+/** Upper-case start (§5.4). */
 const isCritical = (type: string) => type.charAt(0) < 'a'

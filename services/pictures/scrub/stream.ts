@@ -1,38 +1,35 @@
 import { damagedImage } from '../../errors.js'
 
-/**
- * Looks at a buffer from a position on, may alter it, and says where to stop: -1 when everything belongs to it and it
- * goes on in the next buffer.
- */
+/** Reads a buffer from a position on, and may change it. Returns where to stop, or -1 to go on in the next buffer. */
 type Scan = (buffer: Buffer, from: number) => number
 
-/** What a walk asks for next: so many bytes to look at, or to move on. */
+/** The next request of a walk: this many bytes to look at, or a scan that moves on. */
 type Step = number | Scan
 
-/** Goes over a picture by its structure, step by step. Throws damagedImage(). What follows its end becomes zeros. */
+/** Walks over a picture by its structure, step by step. Throws damagedImage(). Bytes after its end become zeros. */
 export type Walk = Generator<Step, void, Buffer>
 
-/** What a walk says about itself on the way. */
+/** The state that a walk reports. */
 export interface Course {
   frames: number
   /** Whether the picture may end here. */
   whole: boolean
-  /** Whether everything from here on waits, since what has been seen may still have to be altered. */
+  /** Whether all output waits, because bytes that were seen may still have to change. */
   holding: boolean
 }
 
 /**
- * Answered with the next bytes, which may be altered until they are passed or the next step asks for more of them. They
- * wait until then.
+ * Asks for the next bytes, which then wait. They may be changed until they are passed or the next step asks for more of
+ * them.
  */
 export const peek = (bytes: number): Step => bytes
 
-/** Moves over so many bytes. */
+/** Moves over this many bytes. */
 export function pass (bytes: number): Step {
   return overwrite(bytes, () => {})
 }
 
-/** Moves over so many bytes and makes each of them `value`; `seen` gets what came of them, piece by piece. */
+/** Moves over this many bytes and sets each to `value`. `seen` gets the result, piece by piece. */
 export function fill (bytes: number, value: number, seen?: (piece: Buffer) => void): Step {
   return overwrite(bytes, (buffer, from, to) => {
     buffer.fill(value, from, to)
@@ -56,14 +53,13 @@ function overwrite (bytes: number, write: (buffer: Buffer, from: number, to: num
 const NONE = Buffer.alloc(0)
 
 /**
- * Runs a walk over a stream of bytes, however it is cut: nothing is copied but what a peek wants from more than one
- * chunk.
+ * Runs a walk over a stream of bytes in chunks of any size. Copies only the bytes of a peek that spans several chunks.
  */
 export function createStream (walkOf: (course: Course) => Walk) {
   const course: Course = { frames: 0, whole: false, holding: false }
   const walk = walkOf(course)
   const passed: Buffer[] = []
-  /** What a peek is still waiting for, with the `gatheredBytes` that are there. */
+  /** The buffer of a waiting peek, of which `gatheredBytes` are there. */
   let gathered: Buffer | undefined
   let gatheredBytes = 0
   let failure: unknown
@@ -122,7 +118,7 @@ export function createStream (walkOf: (course: Course) => Walk) {
     gatheredBytes = begun.copy(gathered)
   }
 
-  /** A walk that has thrown must not look like one that came to its end. */
+  /** Remembers an error: a walk that has thrown must not look finished. */
   function advance (seen: Buffer): Step | undefined {
     try {
       const next = walk.next(seen)

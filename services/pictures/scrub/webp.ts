@@ -10,7 +10,7 @@ const FLAGS = HEADER_BYTES
 const HAS_EXIF = 0x08
 const HAS_XMP = 0x04
 
-/** The chunks that say how the pixels look, with the fewest and the most bytes of each (RFC 9649 §2). */
+/** The chunks that define the pixels, with the fewest and the most bytes of each (RFC 9649 §2). */
 const KEPT = new Map(Object.entries<[min: number, max: number]>({
   VP8X: [10, 10],
   'VP8 ': [10, Infinity],
@@ -23,13 +23,13 @@ const KEPT = new Map(Object.entries<[min: number, max: number]>({
 const KEPT_IN_FRAMES = ['VP8 ', 'VP8L', 'ALPH']
 
 /**
- * EXIF, XMP and unknown chunks are renamed and become zeros, the flags that announce them are cleared; but of the first
- * EXIF the orientation stays (RFC 9649 §2.7).
- * Its flag comes long before it: a picture that announces EXIF is held until that has come.
+ * Renames EXIF, XMP and unknown chunks, fills them with zeros, and clears the flags that announce them. The orientation
+ * of the first EXIF stays (RFC 9649 §2.7). Its flag comes long before it, so a picture that announces EXIF is held back
+ * until that has come.
  */
 export function * walkWebp (course: Course): Walk {
   const bounds = createBounds()
-  /** The extended header, while its flag of EXIF may still have to be cleared. */
+  /** The extended header, while its EXIF flag may still have to be cleared. */
   let announcement: Buffer | undefined
 
   const riff = yield peek(RIFF_BYTES + HEADER_BYTES)
@@ -109,7 +109,7 @@ export function * walkWebp (course: Course): Walk {
   }
 }
 
-/** Through chunks that fill so many bytes; `visit` has to move over header and data of each. */
+/** Moves through chunks that fill this many bytes. `visit` has to move over header and data of each. */
 function * chunks (bytes: number, visit: (type: string, length: number) => Walk): Walk {
   let left = bytes
   while (left >= HEADER_BYTES) {
@@ -134,7 +134,7 @@ function * blank (length: number): Walk {
   yield fill(length, 0)
 }
 
-/** By the first bytes of VP8 (RFC 6386 §9.1) and VP8L (RFC 9649 §3.4). */
+/** The size in the first bytes of VP8 (RFC 6386 §9.1) and VP8L (RFC 9649 §3.4). */
 function sizeOf (type: string, chunk: Buffer): { width: number, height: number } {
   const data = chunk.subarray(HEADER_BYTES)
   if (type === 'VP8L') {

@@ -8,7 +8,7 @@ const turn = () => new Promise(resolve => setImmediate(resolve))
 interface Look { key: string, seen: number, end: (error?: Error) => void }
 
 t.test(
-  'whatever is asked, written and answered in whatever order: nobody misses what was written before they asked, and each key is looked for once at a time',
+  'in any order of reads, writes and answers, no caller misses an earlier write, and each key is looked up once at a time',
   async () => {
     const step = fc.oneof(
       fc.record({ ask: fc.constantFrom(...KEYS) }),
@@ -50,7 +50,7 @@ t.test(
   }
 )
 
-t.test('ten who ask during a look share the next one, or its failure, or that of the one they waited for', async t => {
+t.test('ten callers during a lookup share the next one, or its failure, or the failure of the one they waited for', async t => {
   const share = createCoalescer<string>()
   const looks: Array<{ resolve: (value: string) => void, reject: (error: Error) => void }> = []
   const look = () => new Promise<string>((resolve, reject) => { looks.push({ resolve, reject }) })

@@ -25,7 +25,7 @@ t.test('createAddressLimit', async t => {
     t.notOk(taken.some((time, i) => taken[i + 3]! < time + 300_000))
   })
 
-  t.test('what is given back was never taken, also long after', async t => {
+  t.test('a use that is given back does not count, also long after', async t => {
     const limit = createAddressLimit(2, now)
     const first = limit.take('192.0.2.1')
     const second = limit.take('192.0.2.1')
@@ -39,7 +39,7 @@ t.test('createAddressLimit', async t => {
     t.equal(limit.wait('192.0.2.1'), 0)
   })
 
-  t.test('waiting takes nothing, 0 is no limit, and a clock that is set back frees nobody', async t => {
+  t.test('waiting takes nothing, 0 is no limit, and a clock that is set back frees no client', async t => {
     const limit = createAddressLimit(1, now)
     for (let times = 1; times <= 5; times++) t.equal(limit.wait('192.0.2.1'), 0)
     t.type(limit.take('192.0.2.1'), 'function')
@@ -50,7 +50,7 @@ t.test('createAddressLimit', async t => {
     t.equal(none.wait('192.0.2.1'), 0)
   })
 
-  t.test('an IPv4 address, also as IPv6, and a /56 are one client each; what is no address is one, too', async t => {
+  t.test('an IPv4 address, also as IPv6, and a /56 are one client each; an invalid address is one, too', async t => {
     for (const [one, same, other] of [
       ['192.0.2.1', '::ffff:192.0.2.1', '192.0.2.2'],
       ['2001:db8::1', '2001:db8:0:ff:ffff::1', '2001:db8:0:100::1'],

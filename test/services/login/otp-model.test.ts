@@ -2,9 +2,9 @@ import t from 'tap'
 import { initial, next, type OtpEvent, type OtpState } from '../../../services/login/otp.js'
 
 /**
- * Random histories of one phone: requests from several client networks, guesses, SMS that fail or never arrive,
- * clock steps in both directions. Beside services/otp.ts runs a model that keeps the whole history and reads every
- * answer off it.
+ * Random histories of one phone: requests from several client networks, guesses, SMS that fail or never arrive, clock
+ * steps in both directions. A model beside services/login/otp.ts keeps the whole history and derives every answer from
+ * it.
  */
 const HISTORIES = 120_000
 const SECOND = 1000
@@ -33,7 +33,7 @@ interface TextSent {
   unsent: OtpEvent & { type: 'unsent' }
 }
 
-t.test(`next → ${HISTORIES} random histories go as the model says`, async t => {
+t.test(`next follows the model in ${HISTORIES} random histories`, async t => {
   const seen = new Map<string, number>()
   const strays: string[] = []
   for (let seed = 1; seed <= HISTORIES && strays.length < 3; seed++) {
@@ -103,7 +103,7 @@ function play (seed: number, saw: (what: string) => void): void {
     else undelivered()
   }
 
-  /** Asks and guesses wherever it may; with texts, the waits leave no time for fifty failures a day. */
+  /** Asks and guesses whenever it is allowed. With SMS the waits leave no time for fifty failures a day. */
   function attack (): void {
     if (chance(0.3)) guess(false, true)
     if (now < lockedUntil) now = lockedUntil
@@ -193,7 +193,7 @@ function play (seed: number, saw: (what: string) => void): void {
   }
 
   /**
-   * A provider answers. Two texts that were under way at once do not both fail: the phone has no memory of what was
+   * A provider answers. Two SMS that were under way at once never both fail, because the phone does not keep the state
    * before both.
    */
   function settleText (odds = 0.6): void {
@@ -258,7 +258,7 @@ function play (seed: number, saw: (what: string) => void): void {
     if (failures.length > 50 && now === highest) throw new Error('more than fifty failures in a day')
   }
 
-  /** The text whose code is out: the last that was not taken back. */
+  /** The SMS whose code is valid: the last one that was not taken back. */
   function standing (): TextSent | undefined {
     return texts.findLast(({ state }) => state === 'sent' || state === 'flying')
   }
@@ -268,7 +268,7 @@ function play (seed: number, saw: (what: string) => void): void {
     return text !== undefined && !text.code.used && text.code.tries < 5 && now < text.expires
   }
 
-  /** Texts that count against the budgets, of the last `within` milliseconds or of all that is remembered. */
+  /** SMS that count against the budgets, of the last `within` milliseconds or of all that is remembered. */
   function counted (within = Infinity): TextSent[] {
     return texts.filter(({ state, counts, at }) => counts && state !== 'failed' && at > now - within)
   }
@@ -298,7 +298,7 @@ function play (seed: number, saw: (what: string) => void): void {
   }
 }
 
-/** What was sent a day before the last text, or earlier, counts no more, wherever the clock goes. */
+/** SMS sent a day before the last one, or earlier, count no more, wherever the clock goes. */
 function forget (texts: TextSent[], before: number): void {
   for (const text of texts) if (text.at <= before) text.counts = false
 }

@@ -26,7 +26,7 @@ const root = new URL('../../..', import.meta.url).pathname
 
 t.test('next', async t => {
   t.test('request', async t => {
-    t.test('the first opens a challenge of the given life and counts the text', async t => {
+    t.test('the first opens a challenge of the given life and counts the SMS', async t => {
       const { state, outcome } = request(initial, 0, 'a')
       t.same(outcome, { type: 'send', nonce: nonce('a'), before: null })
       t.same(state, { ...initial, challenge: challenge('a', 0, 300), sms: sms(0) })
@@ -34,7 +34,7 @@ t.test('next', async t => {
     })
 
     for (const [texts, gap] of [[1, 15], [2, 30], [3, 60], [4, 120], [5, 300]] as const) {
-      t.test(`after text ${texts} of ten minutes the gap is ${gap} s, to the millisecond`, async t => {
+      t.test(`after SMS ${texts} of ten minutes the gap is ${gap} s, to the millisecond`, async t => {
         const state = sent(texts, { challenge: challenge('a', 0, 599) })
         const quiet = request(state, gap - 0.001, 'b')
         t.same(quiet.outcome, { type: 'quiet' })
@@ -43,7 +43,7 @@ t.test('next', async t => {
       })
     }
 
-    t.test('texts of more than ten minutes ago do not lengthen the gap', async t => {
+    t.test('SMS of more than ten minutes ago do not lengthen the gap', async t => {
       const state = { ...initial, challenge: challenge('a', 0, 300), sms: sms(-2000, -1000, -600, 0) }
       t.equal(request(state, 14.999, 'b').outcome.type, 'quiet')
       t.equal(request(state, 15, 'b').outcome.type, 'send')
@@ -76,23 +76,24 @@ t.test('next', async t => {
     })
 
     for (const [when, life] of [[299, 599], [300, 600], [301, 600], [540, 600]] as const) {
-      t.test(`a resend after ${when} s lets the code live until ${life} s after its first text`, async t => {
+      t.test(`a resend after ${when} s lets the code live until ${life} s after its first SMS`, async t => {
         const { state: after, outcome } = request(sent(1, { challenge: challenge('a', 0, 599) }), when, 'b')
         t.match(outcome, { type: 'send', nonce: nonce('a') })
         t.same(after.challenge, { ...challenge('a', 0, 599), expires_at: at(life) })
       })
     }
 
-    t.test('more than 540 s after the first text a new code replaces one that still lives', async t => {
-      const {
-        state: after,
-        outcome
-      } = request(sent(1, { challenge: { ...challenge('a', 0, 599), tries: 2 } }), 540.001, 'b')
+    t.test('more than 540 s after the first SMS a new code replaces one that still lives', async t => {
+      const { state: after, outcome } = request(
+        sent(1, { challenge: { ...challenge('a', 0, 599), tries: 2 } }),
+        540.001,
+        'b'
+      )
       t.match(outcome, { type: 'send', nonce: nonce('b') })
       t.same(after.challenge, challenge('b', 540.001, 840.001))
     })
 
-    t.test('the sixth text within ten minutes is refused until the first of them is that old', async t => {
+    t.test('the sixth SMS within ten minutes is refused until the first of them is that old', async t => {
       const state = { ...initial, sms: sms(0, 15, 45, 105, 225) }
       for (const [now, retryAfter] of [[226, 374], [525, 75], [599, 1], [599.5, 1], [599.999, 1]] as const) {
         const { state: after, outcome } = request(state, now, 'b')
@@ -102,7 +103,7 @@ t.test('next', async t => {
       t.equal(request(state, 600, 'b').outcome.type, 'send')
     })
 
-    t.test('the eleventh text within a day is refused until the first of them is that old', async t => {
+    t.test('the eleventh SMS within a day is refused until the first of them is that old', async t => {
       const state = { ...initial, sms: sms(...Array.from({ length: 10 }, (_, i) => i * 1000)) }
       t.same(request(state, 20_000, 'b').outcome, { type: 'limited', reason: 'phone', retryAfter: DAY - 20_000 })
       t.same(request(state, DAY - 0.001, 'b').outcome, { type: 'limited', reason: 'phone', retryAfter: 1 })
@@ -111,7 +112,7 @@ t.test('next', async t => {
       t.equal(after.sms.length, 10, 'texts of yesterday are forgotten')
     })
 
-    t.test('of two budgets the longer wait is named', async t => {
+    t.test('the longer wait of two budgets is named', async t => {
       const list = sms(0, 1000, 2000, 3000, 4000, 40_000, 40_001, 40_002, 40_003, 40_004)
       t.same(request({ ...initial, sms: list }, 40_010, 'b').outcome, {
         type: 'limited',
@@ -130,7 +131,7 @@ t.test('next', async t => {
       })
     })
 
-    t.test('budgets go by dates, the gap by the last text, also after a clock was set back', async t => {
+    t.test('budgets go by dates, the gap by the last SMS, also after a clock was set back', async t => {
       const list = sms(100, 0, 50, 20, 30)
       t.same(request({ ...initial, sms: list }, 200, 'b').outcome, {
         type: 'limited',
@@ -149,7 +150,7 @@ t.test('next', async t => {
     })
   })
 
-  t.test('request, where something stops texts', async t => {
+  t.test('request, where something stops SMS', async t => {
     const stop = { reason: 'daily cap', retryAfter: 1234 }
     const stopped = (state: OtpState, now: number) => next(
       state,
@@ -171,7 +172,7 @@ t.test('next', async t => {
     })
   })
 
-  t.test('request, without a text', async t => {
+  t.test('request, without an SMS', async t => {
     const textless = (state: OtpState, now: number, letter: string) => next(
       state,
       { type: 'request', nonce: nonce(letter), life: 300_000, network: 'me', silent: true },
@@ -207,7 +208,7 @@ t.test('next', async t => {
     t.notOk('counted' in request(second, 45, 'b').state.challenge!, 'nor is it kept where nothing is counted')
   })
 
-  t.test('request, as often as one client network asks', async t => {
+  t.test('request, repeated by one client network', async t => {
     const from = (state: OtpState, now: number, network: string) => next(
       state,
       { type: 'request', nonce: nonce('b'), life: 300_000, network },
@@ -245,7 +246,7 @@ t.test('next', async t => {
       at(99)
     )
 
-    t.test('the last text frees its gap: the next request repeats the code, and the gap holds again', async t => {
+    t.test('the last SMS frees its gap: the next request repeats the code, and the gap holds again', async t => {
       for (const sentAt of [0, undefined]) {
         const { state, outcome } = told(sent(1, { challenge: challenge('a', 0, 300) }), sentAt)
         t.same(outcome, { type: 'freed' })
@@ -257,7 +258,7 @@ t.test('next', async t => {
       }
     })
 
-    t.test('an earlier text, an unknown one and a second report change nothing', async t => {
+    t.test('an earlier SMS, an unknown one and a second report change nothing', async t => {
       const state = { ...initial, challenge: challenge('a', 0, 300), sms: sms(0, 15) }
       const freed = told(state, 15).state
       for (const [before, sentAt] of [
@@ -282,21 +283,21 @@ t.test('next', async t => {
       })
     })
 
-    t.test('when the text after it fails, its gap is free again', async t => {
+    t.test('when the SMS after it fails, its gap is free again', async t => {
       const { state } = told(sent(1, { challenge: challenge('a', 0, 300) }), 0)
       const failed = unsent(request(state, 1, 'b').state, 1, 'a', state.challenge)
       t.same(failed, state)
       t.equal(request(failed, 2, 'b').outcome.type, 'send')
     })
 
-    t.test('a text of the same millisecond is another text', async t => {
+    t.test('an SMS of the same millisecond is another SMS', async t => {
       const again = request(told(sent(1, { challenge: challenge('a', 0, 300) }), 0).state, 0, 'b')
       t.equal(request(again.state, 0, 'b').outcome.type, 'quiet')
     })
   })
 
   t.test('unsent', async t => {
-    t.test('a first text that failed leaves no trace', async t => {
+    t.test('a first SMS that failed leaves no trace', async t => {
       const { state } = request(initial, 0, 'a')
       t.same(unsent(state, 0, 'a', null), initial)
     })
@@ -313,7 +314,7 @@ t.test('next', async t => {
       t.same(unsent(state, 100, 'a', before.challenge).challenge, { ...before.challenge, tries: 1 })
     })
 
-    t.test('a failed text with a new code brings the earlier challenge back', async t => {
+    t.test('a failed SMS with a new code brings the earlier challenge back', async t => {
       const before = sent(1, { challenge: challenge('a', 0, 599) })
       const { state } = request(before, 541, 'b')
       t.same(unsent(state, 541, 'b', before.challenge), before)
@@ -325,7 +326,7 @@ t.test('next', async t => {
       t.same(unsent(used.state, 100, 'a', before.challenge), { ...used.state, sms: sms(0) })
     })
 
-    t.test('a code that another text repeated or replaced meanwhile stays', async t => {
+    t.test('a code that another SMS repeated or replaced meanwhile stays', async t => {
       const first = request(initial, 0, 'a').state
       const repeated = request(first, 15, 'b').state
       t.same(unsent(repeated, 0, 'a', null), { ...repeated, sms: sms(15) })
@@ -334,7 +335,7 @@ t.test('next', async t => {
       t.same(unsent(replaced, 0, 'a', null), { ...replaced, sms: sms(5) })
     })
 
-    t.test('what came later is told by the order, not by a clock that was set back', async t => {
+    t.test('the order of events decides, not a clock that was set back', async t => {
       const first = request(initial, 100, 'a').state
       const exhausted = { ...first, challenge: { ...first.challenge!, tries: 5 } }
       const { state, outcome } = request(exhausted, 50, 'b')
@@ -344,12 +345,12 @@ t.test('next', async t => {
       t.same(unsent(state, 100, 'a', null), { ...state, sms: sms(50) })
     })
 
-    t.test('of two texts at the same time only one is taken back', async t => {
+    t.test('only one of two SMS at the same time is taken back', async t => {
       const state = { ...initial, sms: sms(0, 0) }
       t.same(unsent(state, 0, 'a', null).sms, sms(0))
     })
 
-    t.test('a number that was refused opens no challenge, and its text counts', async t => {
+    t.test('a number that was refused opens no challenge, and its SMS counts', async t => {
       const { state } = request(initial, 0, 'a')
       const after = unsent(state, 0, 'a', null, true)
       t.same(after, { ...initial, sms: sms(0) })
@@ -370,7 +371,7 @@ t.test('next', async t => {
       t.equal(state.challenge?.tries, 0)
     })
 
-    t.test('five are compared with a live code; the sixth is no failure, though it be right', async t => {
+    t.test('five are compared with a live code; the sixth is no failure, even if it is right', async t => {
       let state = sent(1, { challenge: challenge('a', 0, 300) })
       for (let tries = 1; tries <= 5; tries++) {
         state = guess(state, tries).state
@@ -407,10 +408,9 @@ t.test('next', async t => {
       ]
     ] as const) {
       t.test(`one ${what} is rejected and is no try`, async t => {
-        const {
-          state: after,
-          outcome
-        } = letter ? match(state, letter, 2) : next(state, { type: 'guess', matches: undefined }, at(2))
+        const { state: after, outcome } = letter
+          ? match(state, letter, 2)
+          : next(state, { type: 'guess', matches: undefined }, at(2))
         t.same(outcome, { type: 'rejected', replay })
         t.equal(after, state)
       })
@@ -494,7 +494,7 @@ t.test('next', async t => {
       t.equal(match(sent(1, { challenge: { ...challenge('a', 0, 300), tries: 4 } }), 'a', 1).outcome.type, 'accepted')
     })
 
-    t.test('a used code holds no gap, and the texts stay counted', async t => {
+    t.test('a used code holds no gap, and the SMS stay counted', async t => {
       const state = match(sent(4, { challenge: challenge('a', 0, 300) }), 'a', 1).state
       const again = request(state, 2, 'b')
       t.match(again.outcome, { type: 'send', nonce: nonce('b') })
@@ -521,7 +521,7 @@ t.test('otpCode', async t => {
     t.ok(codes.some(code => code.startsWith('0')))
   })
 
-  t.test('a million of them are as even as chance is', async t => {
+  t.test('a million codes are evenly distributed', async t => {
     const codes = new Uint32Array(1_000_000)
     const noise = randomBytes(16 * codes.length)
     const [digits, pairs] = [new Uint32Array(60), new Uint32Array(100)]
@@ -596,7 +596,7 @@ t.test('smsMessage', async t => {
   })
 
   t.test(
-    'whatever brand and host the configuration lets pass: the code is the first run of 4 to 6 digits, 140 bytes hold the text, and what a phone looks for comes last',
+    'with every brand and host that is accepted the code is the first run of 4 to 6 digits, the SMS fits in 140 bytes, and the part that a phone looks for comes last',
     async t => {
       const brand = fc.oneof(
         fc.string({ minLength: 1, maxLength: 40, unit: 'grapheme' }),
@@ -763,7 +763,7 @@ t.test('normalizePhone', async t => {
     for (const way of ways) t.equal(normalizePhone(way, 'IN'), '+919123456789', quoted(way))
   })
 
-  t.test('what is no number is none', async t => {
+  t.test('an invalid number has no normal form', async t => {
     t.ok(none.length >= 30)
     for (const text of none) t.equal(normalizePhone(text, 'IN'), undefined, quoted(text.slice(0, 60)))
   })
@@ -787,14 +787,14 @@ t.test('normalizePhone', async t => {
     t.same(strays, [])
   })
 
-  t.test('what has a normal form has one only, however many zeros stand in front', async t => {
+  t.test('a normal form is its own normal form, however many zeros stand in front', async t => {
     for (const number of ['+91009123456789', '+9109123456789', '00919123456789', '+4300790409', '+97100720837936']) {
       const once = normalizePhone(number, 'IN')
       t.equal(once === undefined ? undefined : normalizePhone(once, 'IN'), once, number)
     }
   })
 
-  t.test('requirePhone refuses in the name of the field', async t => {
+  t.test('requirePhone names the field in its refusal', async t => {
     t.equal(requirePhone('9123456789', 'IN', 'number').e164, '+919123456789')
     t.same(refusal(() => requirePhone('x', 'IN', 'number')), { number: ['Not a valid phone number.'] })
   })
@@ -896,7 +896,7 @@ function challenge (letter: string, issued: number, expires: number): Challenge 
   return { nonce: nonce(letter), issued_at: at(issued), expires_at: at(expires), tries: 0, used_at: null }
 }
 
-/** A state with so many texts, all at 0 s. */
+/** A state with this many SMS, all at 0 s. */
 function sent (texts: number, state: Partial<OtpState>): OtpState {
   return { ...initial, sms: sms(...Array(texts).fill(0)), ...state }
 }
@@ -964,7 +964,7 @@ function chiSquare (counts: Uint32Array): number {
   return counts.reduce((sum, count) => sum + (count - even) ** 2 / even, 0)
 }
 
-/** Whether a service would start with it. */
+/** Whether a service would start with this wording. */
 function isTaken ({ brand, androidHash, webOrigin }: Wording): boolean {
   try {
     return readConfig({

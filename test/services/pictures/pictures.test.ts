@@ -8,7 +8,7 @@ import { BLACK, BLUE, goldens, GREEN, PALETTE, rawPicture, RED, WHITE } from '..
 const KIB96 = 98_304
 const pictures = createPictures({ sizes: ['64x64'], maxBytes: KIB96 })
 
-/** The bytes of a rendition say what is said of it. */
+/** Asserts that the bytes of a rendition match its facts. */
 function checked (t: Test, { renditions }: Picture, maxBytes = KIB96): ReadGif {
   const { size, bytes, frames, duration_ms: duration } = renditions[0]!
   const gif = readGif(bytes)
@@ -53,7 +53,7 @@ t.test('the golden pictures', async t => {
   }
 })
 
-t.test('every shape fits every way, and no side has no pixel', async t => {
+t.test('every shape fits in every way, and each side has at least one pixel', async t => {
   const shapes = [[1, 1], [1, 16_384], [16_384, 1], [3, 1000], [1000, 3], [64, 65], [63, 64], [640, 480]] as const
   for (const [width, height] of shapes) {
     const still = await rawPicture(width, height, 1, () => GREEN).png().toBuffer()
@@ -127,7 +127,7 @@ t.test('the total time is kept, whatever the delays', async t => {
   }
 })
 
-t.test('a rendition is as good as fits', async t => {
+t.test('a rendition is as good as its limit allows', async t => {
   const random = seeded(5)
   const anyColors = Array.from({ length: 128 }, () => [0, 0, 0].map(() => Math.floor(random() * 256)) as Color)
   const noise = (frames: number) => handGif({
@@ -169,9 +169,11 @@ t.test('a rendition is as good as fits', async t => {
       .toBuffer()
     const errors = []
     for (const maxBytes of [200_000, 20_000]) {
-      const {
-        screens
-      } = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(fade, 'contain'), maxBytes)
+      const { screens } = checked(
+        t,
+        await createPictures({ sizes: ['64x64'], maxBytes }).read(fade, 'contain'),
+        maxBytes
+      )
       t.equal(screens.length, 24)
       t.strictSame([...screens[0]!.subarray(0, 3)], BLACK)
       errors.push(
@@ -190,7 +192,7 @@ t.test('a rendition is as good as fits', async t => {
   })
 
   await t.test(
-    'with every frame of a restless GIF, in at least as many colours as gifsicle reaches in so many bytes',
+    'with every frame of a restless GIF, in at least as many colours as gifsicle reaches in the same bytes',
     async t => {
       const plasma = await readFile(new URL('../../cases/plasma250.gif', import.meta.url))
       for (const [maxBytes, colors] of [[KIB96, 7], [82_772, 6], [75_403, 5], [63_616, 4], [57_733, 3]] as const) {
@@ -205,10 +207,10 @@ t.test('a rendition is as good as fits', async t => {
 
   await t.test('with neighbours merged for noise, and the time of all', async t => {
     for (const [frames, maxBytes] of [[500, KIB96], [60, 4000]] as const) {
-      const {
-        facts,
-        renditions: [made]
-      } = await createPictures({ sizes: ['64x64'], maxBytes }).read(noise(frames), 'contain')
+      const { facts, renditions: [made] } = await createPictures({ sizes: ['64x64'], maxBytes }).read(
+        noise(frames),
+        'contain'
+      )
       const { delaysCs } = readGif(made!.bytes)
       t.equal(facts.frames, frames)
       t.ok(
@@ -248,9 +250,7 @@ t.test('a rendition is as good as fits', async t => {
 })
 
 t.test('several sizes come of one decoding', async t => {
-  const {
-    renditions
-  } = await createPictures({ sizes: ['64x64', '32x16', '128x96'], maxBytes: KIB96 }).read(
+  const { renditions } = await createPictures({ sizes: ['64x64', '32x16', '128x96'], maxBytes: KIB96 }).read(
     await rawPicture(200, 150, 2, (_x, _y, k) => k ? RED : BLUE).gif({ delay: [20, 30] }).toBuffer(),
     'fill'
   )
@@ -305,7 +305,7 @@ t.test('a picture is whole or refused', async t => {
   }
 })
 
-t.test('whatever is done to the bytes, they are a picture or refused', async t => {
+t.test('changed bytes are a picture or refused', async t => {
   const random = seeded(23)
   const shade = (x: number, y: number, k: number) => [x * 8, y * 8, k * 80]
   const whole = await Promise.all(

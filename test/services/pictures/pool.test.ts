@@ -11,13 +11,13 @@ import { pictureProgram as program } from '../../helper.js'
 const options = { sizes: ['64x64', '32x16'], maxBytes: 98_304 }
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
 const later = { statusCode: 503, message: 'Service is out of resources', retryAfter: 5 }
-/** A pool takes the bytes away. */
+/** A copy, because a pool takes the bytes away. */
 const copy = (bytes: Uint8Array) => Buffer.from(new Uint8Array(bytes))
 const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255])
   .gif({ effort: 1 })
   .toBuffer()
 
-t.test('gives what is read in this thread, and refuses what is refused', async t => {
+t.test('gives the same results and refusals as this thread', async t => {
   const pool = createPicturePool(options, { program })
   t.teardown(pool.close)
   const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
@@ -28,7 +28,7 @@ t.test('gives what is read in this thread, and refuses what is refused', async t
   await t.rejects(pool.read(copy(still.subarray(0, 1000)), 'contain'), refused)
 })
 
-t.test('pictures are read as many at once as is allowed, and all of them', async t => {
+t.test('reads at most the allowed number of pictures at once, and reads all of them', async t => {
   const bytes = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
   const pool = createPicturePool(options, { program, threads: 1 })
   t.teardown(pool.close)
@@ -45,7 +45,7 @@ t.test('pictures are read as many at once as is allowed, and all of them', async
   t.ok(most.every(count => count <= 1))
 })
 
-t.test('meanwhile this thread has next to nothing to do', async t => {
+t.test('this thread is almost idle meanwhile', async t => {
   const pool = createPicturePool(options, { program })
   t.teardown(pool.close)
   await pool.read(copy(gif), 'contain')
@@ -58,7 +58,7 @@ t.test('meanwhile this thread has next to nothing to do', async t => {
 })
 
 t.test(
-  'a picture that takes too long is refused if the process computed meanwhile, and else may be sent again; the next one gets a thread',
+  'a picture that takes too long is refused if the process used CPU time meanwhile, and else may be sent again; the next one gets a thread',
   async t => {
     const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).jpeg().toBuffer()
     const limits = [
@@ -88,7 +88,7 @@ t.test(
   }
 )
 
-t.test('what is read while the pool closes is no fault of the picture', async t => {
+t.test('a read that fails because the pool closes is no fault of the picture', async t => {
   const pool = createPicturePool(options, { program, threads: 1 })
   const reading = [pool.read(copy(slow), 'contain'), pool.read(copy(slow), 'contain')]
   const settled = Promise.allSettled(reading)

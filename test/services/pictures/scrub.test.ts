@@ -52,7 +52,7 @@ const REFUSAL = { statusCode: 400, message: 'Damaged or unreasonable image' }
 
 interface Fixture { format: Format, name: string, file: Buffer, frames?: number }
 
-t.test('what tells more than the pixels is gone, the pixels and their colours are not', async t => {
+t.test('data beside the pixels is removed, the pixels and their colours stay', async t => {
   for (const { format, name, file, frames = 1 } of await fixtures()) {
     await t.test(`${format}: ${name}`, async t => {
       t.ok(file.includes(SECRET.slice(0, 3)), 'it was there')
@@ -96,7 +96,7 @@ t.test('the orientation alone stays', async t => {
   }
 })
 
-t.test('an orientation that is none, or not the first, does not stay', async t => {
+t.test('an invalid orientation, or one that is not the first, does not stay', async t => {
   const plain = await noise(6, 4).jpeg().toBuffer()
   const app1 = (...args: Parameters<typeof exif>) => segment(
     0xe1,
@@ -198,7 +198,7 @@ t.test('damage', async t => {
   for (const [format, name, file] of await damages()) damaged(t, format, file, `${format}: ${name}`)
 })
 
-t.test('cut short anywhere, nothing is whole; but for a GIF that lacks its trailer', async t => {
+t.test('a file cut short anywhere is not whole, except a GIF that lacks only its trailer', async t => {
   for (const { format, name, file } of await small()) {
     const whole: number[] = []
     for (let length = 0; length < file.length; length++) {
@@ -259,7 +259,7 @@ function scrub (format: Format, file: Buffer, size: number | (() => number) = fi
   return { out: Buffer.concat(out), frames: scrubber.frames }
 }
 
-/** What came of it, undefined when it was refused as damaged. */
+/** The scrubbed bytes; undefined when the file was refused as damaged. */
 function attempt (format: Format, file: Buffer, size: number): Buffer | undefined {
   try {
     return scrub(format, file, size).out
@@ -303,7 +303,7 @@ async function looksTheSame (t: Test, before: Buffer, after: Buffer): Promise<vo
 
 interface Decoded { data: Buffer, info: OutputInfo }
 
-/** Whether what could be decoded before can be after, to the same pixels. */
+/** Whether a file that decoded before decodes to the same pixels after. */
 async function decodesAlike (before: Buffer, after: Buffer): Promise<boolean> {
   const decoded = (file: Buffer) => sharp(file, { animated: true, failOn: 'error' }).raw().toBuffer().catch(() =>
     undefined)
@@ -428,7 +428,7 @@ async function jpegs (): Promise<Fixture[]> {
   return fixtures.map(([name, file]) => ({ format: 'jpeg', name, file }))
 }
 
-/** The segment before each scan but the first. */
+/** Puts the segment before each scan but the first. */
 function withinScans (jpeg: Buffer, extra: Buffer): Buffer {
   const pieces: Buffer[] = []
   let from = 0
@@ -807,13 +807,13 @@ async function damages (): Promise<Array<[format: Format, name: string, file: Bu
   ]
 }
 
-/** Of each format, all kinds of blocks in few bytes. */
+/** Fixtures of each format with all kinds of blocks in few bytes. */
 async function small (): Promise<Fixture[]> {
   const all = [...await fixtures(), ...await turned(6)]
   return all.filter(({ file, name }) => file.length < 2500 && !name.includes('after the end'))
 }
 
-/** The lengths at which a GIF is at the end of a block, after an image. */
+/** The lengths at which a GIF ends with a whole block, after an image. */
 function wholeGifs (file: Buffer): number[] {
   const ends: number[] = []
   let images = 0

@@ -10,7 +10,7 @@ const SECRET = 'b7Kp2Wq9Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfA'
 const sec1 = (key: KeyObject) => key.export({ type: 'sec1', format: 'pem' }).toString()
 
 t.test(
-  'JWT_PRIVATE_KEY: whatever one of its blocks is but an unencrypted private key for P-256 or Ed25519 is refused, by the name of the variable and with no byte of it',
+  'JWT_PRIVATE_KEY: a block that is no unencrypted private key for P-256 or Ed25519 is refused, by the name of the variable and with no byte of it',
   async t => {
     const [p256, ed25519] = [pem(ecKey()), pem(edKey())]
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
@@ -57,8 +57,14 @@ t.test(
           ['second, on one line', (first + other).replaceAll('\n', '\\n')]
         ] as const) {
           const message = refusal({ JWT_ALGORITHM: algorithm, JWT_PRIVATE_KEY: value })
-          t.match(message, /^Refusing to start: JWT_PRIVATE_KEY must hold [^;]+\.$/, `${algorithm}: ${name}, ${position}`)
-          if (value.split(/\s|\\n/).some(line => line.length > 12 && message.includes(line))) t.fail(`${name} is quoted`)
+          t.match(
+            message,
+            /^Refusing to start: JWT_PRIVATE_KEY must hold [^;]+\.$/,
+            `${algorithm}: ${name}, ${position}`
+          )
+          if (value.split(/\s|\\n/).some(line => line.length > 12 && message.includes(line))) {
+            t.fail(`${name} is quoted`)
+          }
         }
       }
     }
@@ -100,7 +106,7 @@ t.test('JWT_SECRET_KEY: a list without a good first secret is refused, by name a
   ]) {
     t.match(refusal({ JWT_SECRET_KEY: value }), /^Refusing to start: JWT_SECRET_KEY must begin with [^;]+\.$/, value)
   }
-  t.ok(readConfig({ JWT_SECRET_KEY: ` ${SECRET} ,jwt-secret` }), 'what the replaced system signed with may follow')
+  t.ok(readConfig({ JWT_SECRET_KEY: ` ${SECRET} ,jwt-secret` }), 'the secret of the replaced system may follow')
 })
 
 t.test('a refresh token is read only as it was issued', async t => {

@@ -60,7 +60,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'changeNumber',
       tags: ['users'],
       summary: 'Give the caller the new phone number',
-      description: 'Sessions, items and admin rights stay: they belong to the account. Under the rules of `POST /auth/verify-otp`. Whether somebody has the number is told only with the right code. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
+      description: 'Sessions, items and admin rights stay: they belong to the account. Under the rules of `POST /auth/verify-otp`. Only the right code shows whether another account has the number. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
       security,
       body: ref(NumberChange),
       response: {
