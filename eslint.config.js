@@ -80,5 +80,14 @@ export default [
       ]
     }
   },
+  {
+    files: ['{services,plugins,routes,cli}/**/*.ts', '*.ts'],
+    rules: {
+      'no-restricted-syntax': ['error', {
+        selector: 'CallExpression[callee.property.name=/^(warn|error)$/][arguments.length=1] > ObjectExpression',
+        message: 'A warning or an error in the log needs a sentence for the operator.'
+      }]
+    }
+  },
   ...importDirection
 ]

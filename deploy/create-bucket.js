@@ -1,7 +1,7 @@
 /**
  * Creates S3_BUCKET where it is missing and lets everybody read what lies under library/ (public-read-policy.json
  * beside this file).
- * The service itself does neither: whoever runs it decides. Doing it again changes nothing.
+ * The service itself does neither: the operator decides. A second run changes nothing.
  */
 import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import { readFile } from 'node:fs/promises'

@@ -31,7 +31,7 @@ export async function judge (t: Test, services: Services) {
   const renditions = new Map<string, string>()
   return { mongo, library, uploads, afterSweep, missing }
 
-  /** The leftovers after a sweep: in the database, in the bucket, or in one of them alone. */
+  /** Rows and objects that remain after a sweep, in the database, in the bucket, or in one of them alone. */
   async function afterSweep (): Promise<string[]> {
     const { Uploads = [] } = await s3.send(new ListMultipartUploadsCommand({ Bucket }))
     const objects = new Map<string, number>()

@@ -153,52 +153,22 @@ t.test('boot', async t => {
       const silent = await tcpProxy({ port: 1 })
       t.teardown(silent.close)
       silent.blackhole()
-      const database = (reason: string) => new RegExp(
-      `^MongoDB cannot be reached at MONGO_URI \\(127\\.0\\.0\\.1:\\d+\\): ${reason}`
-      )
-      const bucket = (reason: string) => new RegExp(
-      `^The bucket S3_BUCKET cannot be reached at S3_ENDPOINT \\([\\w.:]+\\): ${reason}`
-      )
-      await t.rejects(
-        boot({ MONGO_URI: 'mongodb://127.0.0.1:1/hookaba' }),
-        { message: database('nobody listens there$') },
-        'refused'
-      )
-      await t.rejects(
-        boot({ MONGO_URI: `mongodb://127.0.0.1:${silent.port}/hookaba` }),
-        { message: database('it (does not answer|cuts the connection)$') },
-        'silent'
-      )
-      await t.rejects(
-        boot({ S3_ENDPOINT: 'http://127.0.0.1:1' }),
-        { message: bucket('nobody listens there$') },
-        'refused'
-      )
-      await t.rejects(
-        boot({ S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }),
-        { message: bucket('it (does not answer|cuts the connection)$') },
-        'silent'
-      )
-      await t.rejects(
-        boot({ S3_ENDPOINT: 'http://store.invalid' }),
-        { message: bucket('the name') },
-        'without an address'
-      )
-      await t.rejects(
-        boot({ S3_ENDPOINT: services.s3.endpoint.replace('http:', 'https:') }),
-        { message: bucket('TLS failed') },
-        'without TLS'
-      )
-      await t.rejects(
-        boot({ S3_BUCKET: 'there-is-no-such-bucket' }),
-        { message: bucket('the store has no such bucket') },
-        'missing'
-      )
-      await t.rejects(
-        boot({ AWS_SECRET_ACCESS_KEY: 'wrong' }),
-        { message: bucket('the store refuses the credentials') },
-        'refused by its credentials'
-      )
+      const database = 'MongoDB cannot be reached at MONGO_URI \\(127\\.0\\.0\\.1:\\d+\\)'
+      const bucket = 'The bucket S3_BUCKET cannot be reached at S3_ENDPOINT \\([\\w.:]+\\)'
+      const noAnswer = 'it (does not answer|cuts the connection)$'
+      const cases: Array<[env: Record<string, string>, subject: string, reason: string]> = [
+        [{ MONGO_URI: 'mongodb://127.0.0.1:1/hookaba' }, database, 'nobody listens there$'],
+        [{ MONGO_URI: `mongodb://127.0.0.1:${silent.port}/hookaba` }, database, noAnswer],
+        [{ S3_ENDPOINT: 'http://127.0.0.1:1' }, bucket, 'nobody listens there$'],
+        [{ S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }, bucket, noAnswer],
+        [{ S3_ENDPOINT: 'http://store.invalid' }, bucket, 'the name'],
+        [{ S3_ENDPOINT: services.s3.endpoint.replace('http:', 'https:') }, bucket, 'TLS failed'],
+        [{ S3_BUCKET: 'there-is-no-such-bucket' }, bucket, 'the store has no such bucket'],
+        [{ AWS_SECRET_ACCESS_KEY: 'wrong' }, bucket, 'the store refuses the credentials']
+      ]
+      for (const [env, subject, reason] of cases) {
+        await t.rejects(boot(env), { message: new RegExp(`^${subject}: ${reason}`) }, Object.keys(env).join())
+      }
     }
   )
 

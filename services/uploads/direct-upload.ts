@@ -136,16 +136,10 @@ export function createDirectUploads ({
         PATIENT,
         async () => {}
       )
-      const item = await publish(row, staging.fields, file)
+      const item = await publish(row, staging.fields, file, log)
       await close(row)
       await media.removeObject(staging.key).catch((err: unknown) => {
         log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }, 'A posted file could not be removed')
-      })
-      log.info({
-        event: 'library.uploaded',
-        id: item._id.toHexString(),
-        content_type: item.content_type,
-        size: item.size
       })
       return item
     } catch (error) {

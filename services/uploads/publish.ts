@@ -10,7 +10,7 @@ import { categoryOf } from '../library/item.js'
 import { titleWords } from '../library/title-words.js'
 import type { Picture } from '../pictures/pictures.js'
 import type { createPicturePool } from '../pictures/pool.js'
-import type { Clock, MediaStore } from '../ports.js'
+import type { Clock, Log, MediaStore } from '../ports.js'
 import type { StoredFile } from './ingest.js'
 import type { createQuota } from './quota.js'
 import { wrapStoreFailure, type createUploadRecords } from './upload-records.js'
@@ -34,6 +34,7 @@ export function createPublish ({ media, uploadRecords, quota, pictures, now }: P
     row: UploadDocument,
     fields: UploadedFields,
     file: StoredFile,
+    log: Log,
     key?: UploadKey
   ): Promise<LibraryDocument> {
     const picture = pictures && await pictures.read(await file.bytes(), fields.fit ?? 'contain')
@@ -45,10 +46,13 @@ export function createPublish ({ media, uploadRecords, quota, pictures, now }: P
       file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0)
     )
     try {
-      return await uploadRecords.commit(row, {
+      const item = await uploadRecords.commit(row, {
         ...itemOf(row, fields, file, picture, renditions),
         ...(key && { upload_key: key })
       })
+      const { _id, content_type: contentType, size } = item
+      log.info({ event: 'library.uploaded', id: _id.toHexString(), content_type: contentType, size })
+      return item
     } finally {
       await claim.end()
     }

@@ -45,14 +45,7 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
         return outcome
       })
       if (gone.aborted) throw invalidMultipart(gone.reason)
-      const item = await publish(row, fields, file!, lock ? await uploadKey(lock) : undefined)
-      log.info({
-        event: 'library.uploaded',
-        id: item._id.toHexString(),
-        content_type: item.content_type,
-        size: item.size
-      })
-      return item
+      return await publish(row, fields, file!, log, lock ? await uploadKey(lock) : undefined)
     } catch (error) {
       await uploadRecords.abandon(row, error, log)
       throw error

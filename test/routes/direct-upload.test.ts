@@ -307,11 +307,7 @@ t.test(
         t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
         t.ok(fault.hits >= 1)
         bed.s3.clear()
-        const answer = await eventually(async () => {
-          const reply = await complete(service, token, offer)
-          return reply.status === 409 ? undefined : reply
-        })
-        t.match(answer, { status: 201, body: { id: offer.id } })
+        t.match(await completeAgain(service, token, offer), { status: 201, body: { id: offer.id } })
         t.match(await bed.settled(), { library: before + 1 })
       })
     }
@@ -321,13 +317,7 @@ t.test(
       bed.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
       t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
       bed.s3.clear()
-      t.equal(
-        (await eventually(async () => {
-          const reply = await complete(service, token, offer)
-          return reply.status === 409 ? undefined : reply
-        })).status,
-        201
-      )
+      t.equal((await completeAgain(service, token, offer)).status, 201)
       await bed.settled()
     })
 
@@ -336,13 +326,7 @@ t.test(
       bed.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
       t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
       bed.s3.clear()
-      t.equal(
-        (await eventually(async () => {
-          const reply = await complete(service, token, offer)
-          return reply.status === 409 ? undefined : reply
-        })).status,
-        201
-      )
+      t.equal((await completeAgain(service, token, offer)).status, 201)
       await bed.settled()
     })
 
@@ -377,6 +361,12 @@ const complete = (service: Service, token: string, { id }: Offer) => service.cal
   `/library/uploads/${id}/complete`,
   { token }
 )
+
+/** Completes an upload after a failure. 409 says that its clean-up is still under way, so the request is repeated. */
+const completeAgain = (service: Service, token: string, offer: Offer) => eventually(async () => {
+  const reply = await complete(service, token, offer)
+  return reply.status === 409 ? undefined : reply
+})
 
 /** Posts the form to the store, as a browser or an app would. Resolves with the status. */
 async function post ({ url, fields }: Offer, bytes: Uint8Array): Promise<number> {

@@ -327,7 +327,7 @@ t.test('POST /library/upload: a database that fails', async t => {
   const db = bed.client.db()
 
   const refusals: Array<[name: string, collection: string, field: string, blocking: Document]> = [
-    ['the row of what is in flight', 'uploads', 'state', { state: 'open' }],
+    ['the upload record', 'uploads', 'state', { state: 'open' }],
     ['its move to committing', 'uploads', 'state', { state: 'committing' }],
     ['the item', 'library', 'title', { title: 'taken', key: 'none' }]
   ]

@@ -592,6 +592,15 @@ t.test('POST /library/upload: bodies', async t => {
     t.equal(keys.size, FILE_NAMES.length)
   })
 
+  t.test('an uploaded item is one line in the log', async t => {
+    const body = form([user, { headers: ['Content-Disposition: form-data; name="file"; filename="a.gif"'], content: gif }])
+    const { status, body: { id } } = await send(service, token, [body], { headers: { 'content-length': body.length } })
+    t.equal(status, 201)
+    const lines = service.logs.filter(line => line.includes('"library.uploaded"') && line.includes(`"${id}"`))
+    t.match(lines.map(line => JSON.parse(line)), [{ content_type: 'image/gif', size: gif.length }])
+    t.equal(lines.length, 1)
+  })
+
   t.test('data beside the picture is not served', async t => {
     for (const [name, bytes, contentType] of POLYGLOTS) {
       for (const lie of [
