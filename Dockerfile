@@ -3,15 +3,16 @@ ARG NODE=node:24-slim
 FROM ${NODE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages ./packages
 RUN npm ci
 COPY . .
 # The stand-ins are for trying the product; production refuses them.
-RUN npm run build && cp -rL dist built && rm -r built/embedded
+RUN npm run build && cp -rL dist built && rm -r built/packages
 
 FROM ${NODE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev
+RUN npm ci --omit=dev --workspaces=false
 
 FROM ${NODE}
 ARG VERSION=0.1.0

@@ -42,7 +42,10 @@ async function compile () {
     absWorkingDir: root,
     entryPoints: [
       '*.ts',
-      ...['cli', 'plugins', 'routes', 'services', 'schemas', 'embedded'].map(folder => `${folder}/**/*.ts`)
+      ...['cli', 'plugins', 'routes', 'services', 'schemas'].map(folder => `${folder}/**/*.ts`),
+      ...(await readdir(join(root, 'packages'), { recursive: true }).catch(() => []))
+        .filter(file => /\.ts$/.test(file) && !/(^|[/\\])(test|node_modules)[/\\]/.test(file))
+        .map(file => join('packages', file))
     ],
     outdir,
     outbase: '.',

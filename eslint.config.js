@@ -4,12 +4,12 @@ import neostandard from 'neostandard'
  * Data flows one way: schemas ← services ← plugins, routes ← app ← server, cli. The emulators know nothing of the app.
  */
 const mayNotImport = {
-  schemas: ['services', 'plugins', 'routes', 'embedded', 'app', 'server', 'cli'],
-  services: ['plugins', 'routes', 'embedded', 'app', 'server', 'cli'],
-  plugins: ['routes', 'embedded', 'app', 'server', 'cli'],
-  routes: ['plugins', 'embedded', 'app', 'server', 'cli'],
+  schemas: ['services', 'plugins', 'routes', 'packages', 'app', 'server', 'cli'],
+  services: ['plugins', 'routes', 'packages', 'app', 'server', 'cli'],
+  plugins: ['routes', 'packages', 'app', 'server', 'cli'],
+  routes: ['plugins', 'packages', 'app', 'server', 'cli'],
   cli: ['plugins', 'routes', 'app', 'server'],
-  embedded: ['schemas', 'services', 'plugins', 'routes', 'app', 'server', 'cli']
+  packages: ['schemas', 'services', 'plugins', 'routes', 'app', 'server', 'cli']
 }
 
 /**
@@ -30,13 +30,13 @@ const ROOMS = {
 
 const patternsOf = folder => [
   {
-    regex: `^(\\.\\./)+(${mayNotImport[folder].join('|')})(/|\\.js$)`,
+    regex: `^(\\.\\./)${folder === 'packages' ? '{2,}' : '+'}(${mayNotImport[folder].join('|')})(/|\\.js$)`,
     message: `${folder}/ may not import that: see the import direction in CONTRIBUTING.md.`
   },
-  ...(folder === 'services' || folder === 'embedded'
+  ...(folder === 'services' || folder === 'packages'
     ? [{ regex: '^(fastify$|fastify-plugin|@fastify/(?!busboy))', message: `${folder}/ knows no Fastify.` }]
     : []),
-  ...(folder === 'schemas' || folder === 'embedded'
+  ...(folder === 'schemas' || folder === 'packages'
     ? []
     : [{ regex: '^@sinclair/typebox', message: 'Schemas are written in schemas/.' }])
 ]

@@ -75,9 +75,9 @@ function endWithTerminal (): void {
 async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () => Promise<void> }> {
   if (env.NODE_ENV === 'production') return { env: {}, close: async () => {} }
   const dataDir = resolve(env.DATA_DIR)
-  const { keepSecrets } = await import('./embedded/secrets.js')
+  const { keepSecrets } = await import('./packages/emulators/secrets.js')
   const secrets = await keepSecrets(dataDir)
-  const { startEmbedded } = await import('./embedded/start.js')
+  const { startEmbedded } = await import('./packages/emulators/start.js')
   const { mongo, s3, close } = await startEmbedded({
     dataDir,
     mongo: env.MONGO_URI === undefined,

@@ -16,7 +16,7 @@ const build = (checkout: string) => run(process.execPath, ['build.js'], { cwd: c
 async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
   for (const name of [
-    'app.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'embedded'
+    'app.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'packages'
   ]) {
     await cp(join(root, name), join(folder, name), { recursive: true })
   }
@@ -30,7 +30,7 @@ async function tinyCheckout (t: Test): Promise<string> {
   await cp(join(root, 'build.js'), join(folder, 'build.js'))
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-  for (const name of ['cli', 'plugins', 'routes', 'services', 'schemas', 'embedded']) {
+  for (const name of ['cli', 'plugins', 'routes', 'services', 'schemas', 'packages']) {
     await mkdir(join(folder, name))
     await writeFile(join(folder, name, 'empty.ts'), 'export {}\n')
   }

@@ -55,7 +55,7 @@ export async function startServices (t: Test): Promise<Services> {
 }
 
 async function embeddedMongo (t: Test, path: string): Promise<string> {
-  const { startMongo } = await import('../embedded/mongo/server.js')
+  const { startMongo } = await import('../packages/mongo-emulator/server.js')
   const server = await startMongo({ path: join(path, 'mongo') })
   t.teardown(server.close)
   return server.uri
@@ -69,7 +69,7 @@ async function startS3 (t: Test, path: string): Promise<Omit<Services['s3'], 'bu
     AWS_SECRET_ACCESS_KEY: secretAccessKey
   } = process.env
   if (endpoint && accessKeyId && secretAccessKey) return { endpoint, region, accessKeyId, secretAccessKey }
-  const { startS3: start } = await import('../embedded/s3/server.js')
+  const { startS3: start } = await import('../packages/s3-emulator/server.js')
   const credentials = { accessKeyId: 'test', secretAccessKey: randomBytes(20).toString('hex') }
   const server = await start({ path: join(path, 's3'), credentials })
   t.teardown(server.close)

@@ -1,7 +1,7 @@
 /**
  * Runs the tests against independent servers: SecantusDB (MongoDB's protocol) and the Versity S3 gateway.
  *
- * node test/real.js [options of tap] [test files]   every test but those of embedded/ and of the process on its
+ * node test/real.js [options of tap] [test files]   every test but those of packages/ and of the process on its
  * defaults
  * node test/real.js --serve                         starts the two, prints the variables that lead to them, runs until
  * SIGINT
@@ -144,7 +144,6 @@ async function testFiles () {
     .map((file) => join('test', file))
     .filter((file) =>
       file.endsWith('.test.ts') &&
-        !file.startsWith(join('test', 'embedded')) &&
         file !== join('test', 'process.test.ts'))
 }
 

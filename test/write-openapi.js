@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildApp } from '../dist/app.js'
-import { startEmbedded } from '../dist/embedded/start.js'
+import { startEmbedded } from '../dist/packages/emulators/start.js'
 import { completeConfig, readConfig } from '../dist/services/config.js'
 
 const file = fileURLToPath(new URL('../openapi.json', import.meta.url))

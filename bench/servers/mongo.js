@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startMongo } from '../../dist/embedded/mongo/server.js'
+import { startMongo } from '../../dist/packages/mongo-emulator/server.js'
 import { serveParent } from '../harness/child.js'
 
 const path = mkdtempSync(join(tmpdir(), 'hookaba-bench-'))

@@ -1,4 +1,4 @@
-import { startMongo } from '../../embedded/mongo/server.js'
+import { startMongo } from '../server.js'
 
 /** Run as a process of its own, so that a test can kill it: `mongo-child.ts <directory>` prints the URI. */
 const [, , path] = process.argv

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { hasStore } from './data-file.js'
+import { hasStore } from '../data-file/data-file.js'
 import { readKept, writeKept, type Kept } from './keep.js'
 import { lockFolder } from './lock.js'
 import { ownOnly } from './own-only.js'

@@ -43,7 +43,7 @@ import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { startS3 } from '../../embedded/s3/server.js'
+import { startS3 } from '../server.js'
 
 const MIB = 1024 * 1024
 const credentials = { accessKeyId: 'AKTEST', secretAccessKey: 'a secret/of+this test' }

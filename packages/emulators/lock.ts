@@ -1,7 +1,7 @@
 import { mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
-import { checkDataFile, opened } from './data-file.js'
+import { checkDataFile, opened } from '../data-file/data-file.js'
 
 const held = new Set<string>()
 

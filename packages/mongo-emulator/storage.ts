@@ -1,5 +1,5 @@
 import { open, type Database, type RootDatabase } from 'lmdb'
-import { checkDataFile, damaged } from '../data-file.js'
+import { checkDataFile, damaged } from '../data-file/data-file.js'
 import { lengthOf } from './iterate.js'
 
 /** One of the ordered byte maps of the store. */

@@ -11,8 +11,8 @@ import {
   type Document
 } from 'mongodb'
 import t, { type Test } from 'tap'
-import { crc32c } from '../../embedded/mongo/crc32c.js'
-import { startMongo } from '../../embedded/mongo/server.js'
+import { crc32c } from '../crc32c.js'
+import { startMongo } from '../server.js'
 import { connect, scratch, start } from './mongo-helper.js'
 
 const codeOf = async (promise: Promise<unknown>): Promise<unknown> => {

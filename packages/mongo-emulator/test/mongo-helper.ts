@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MongoClient, type Db, type MongoClientOptions } from 'mongodb'
 import type { Test } from 'tap'
-import { startMongo, type MongoOptions, type MongoServer } from '../../embedded/mongo/server.js'
+import { startMongo, type MongoOptions, type MongoServer } from '../server.js'
 
 /** Makes a directory that is removed when the test ends. */
 export function scratch (t: Test): string {

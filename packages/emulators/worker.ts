@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import type { MongoOptions } from './mongo/server.js'
-import type { S3Options } from './s3/server.js'
+import type { MongoOptions } from '../mongo-emulator/server.js'
+import type { S3Options } from '../s3-emulator/server.js'
 
 export type Task =
   | { kind: 'mongo', options: Pick<MongoOptions, 'path' | 'port'> }
@@ -29,11 +29,11 @@ async function work (task: Task): Promise<void> {
 
 async function start (task: Task): Promise<Running> {
   if (task.kind === 'mongo') {
-    const { startMongo } = await import('./mongo/server.js')
+    const { startMongo } = await import('../mongo-emulator/server.js')
     const { port, uri, close } = await startMongo(task.options)
     return { report: { port, address: uri }, close }
   }
-  const { startS3 } = await import('./s3/server.js')
+  const { startS3 } = await import('../s3-emulator/server.js')
   const { port, endpoint, close } = await startS3(task.options)
   return { report: { port, address: endpoint }, close }
 }

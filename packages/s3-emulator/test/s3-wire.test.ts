@@ -12,7 +12,7 @@ import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } fr
 import { Upload } from '@aws-sdk/lib-storage'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import t, { type Test } from 'tap'
-import { startS3, type S3Options } from '../../embedded/s3/server.js'
+import { startS3, type S3Options } from '../server.js'
 
 const credentials = { accessKeyId: 'AKWIRE', secretAccessKey: 'secret of the wire' }
 const UNSIGNED = 'UNSIGNED-PAYLOAD'
@@ -606,7 +606,7 @@ t.test('an object appears whole or not at all', async t => {
   t.test('acknowledged objects survive kill -9, and the rest leaves no trace', async t => {
     const path = t.testdir()
     const script = join(path, 'serve.mjs')
-    const module = pathToFileURL(join(import.meta.dirname, '../../embedded/s3/server.ts')).href
+    const module = pathToFileURL(join(import.meta.dirname, '../server.ts')).href
     writeFileSync(script, `const { startS3 } = await import(${JSON.stringify(module)})
       console.log((await startS3({ path: ${JSON.stringify(join(path, 'data'))}, credentials: ${JSON.stringify(credentials)} })).endpoint)`)
     const child = spawn(process.execPath, [...process.execArgv, script], { stdio: ['ignore', 'pipe', 'inherit'] })

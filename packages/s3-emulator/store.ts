@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
-import { checkDataFile } from '../data-file.js'
+import { checkDataFile } from '../data-file/data-file.js'
 import { Blobs } from './blobs.js'
 import { S3Error } from './errors.js'
 import type { BucketRecord, ObjectRecord, PartRecord, UploadRecord } from './records.js'

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { opened } from '../data-file.js'
+import { opened } from '../data-file/data-file.js'
 import { Catalog } from './catalog.js'
 import type { Services } from './commands/types.js'
 import { serve } from './connection.js'

@@ -14,13 +14,13 @@ import {
 } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
-import type { Embedded } from '../../embedded/start.js'
+import type { Embedded } from '../start.js'
 
 /** The stand-ins as `npm run build` makes them. */
-const compiled = fileURLToPath(new URL('../../dist/embedded', import.meta.url))
+const compiled = fileURLToPath(new URL('../../../dist/packages/emulators', import.meta.url))
 const { startEmbedded } = await import(
   pathToFileURL(join(compiled, 'start.js')).href
-) as typeof import('../../embedded/start.js')
+) as typeof import('../start.js')
 
 function s3Of (embedded: Pick<Embedded, 's3'>): S3Client {
   const { endpoint, region, accessKeyId = '', secretAccessKey = '' } = embedded.s3 ?? {}
