@@ -35,11 +35,8 @@ async function start (): Promise<void> {
       await app.close()
       await standIns.close()
     })
-    const address = await app
-      .listen({ port: env.PORT, host: env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1') })
-      .catch(
-        (error: unknown) => { throw listenRefusal(error) }
-      )
+    const host = env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
+    const address = await app.listen({ port: env.PORT, host }).catch((error: unknown) => { throw listenRefusal(error) })
     if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
   } catch (error) {
     await standIns.close()

@@ -26,9 +26,7 @@ const UNBOUNDED = {
  * sends and with one upsert and one read; from one client address and from many.
  */
 export async function login ({ quick }) {
-  const [
-    sink, sms, mongo
-  ] = [
+  const [sink, sms, mongo] = [
     await start('s3-sink.js'),
     await start('sms-sink.js'),
     process.env.MONGO_URI ? undefined : await start('mongo.js')
@@ -60,9 +58,7 @@ async function compare ({ free, paid, bare, naive }, many, quick) {
   const work = (way, round) => load(way.server, quick ? 100 : 1000, many)
   await interleaved(1, ways, work)
   const runs = await interleaved(quick ? 2 : 5, ways, work)
-  const [
-    from, figures
-  ] = [
+  const [from, figures] = [
     many ? 'many addresses' : 'one address',
     runs.map(rounds => ({ request: rounds.map(({ request }) => request), verify: rounds.map(({ verify }) => verify) }))
   ]

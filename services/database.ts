@@ -11,12 +11,9 @@ import { DUPLICATE_KEY } from './errors.js'
 import { maskPhone } from './phone.js'
 import type { Log } from './ports.js'
 
-interface Index extends Pick<CreateIndexesOptions,
-  | 'name'
-  | 'unique'
-  | 'sparse'
-  | 'expireAfterSeconds'
-  | 'partialFilterExpression'> {
+type IndexOptions = 'name' | 'unique' | 'sparse' | 'expireAfterSeconds' | 'partialFilterExpression'
+
+interface Index extends Pick<CreateIndexesOptions, IndexOptions> {
   key: Record<string, IndexDirection>
 }
 

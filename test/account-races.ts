@@ -59,9 +59,7 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     const { account, session } = await person()
     const number = freshPhone()
     const former = (await one.app.sessions.open(number, requestContextOf(one.app)))!
-    const [
-      changed, opened
-    ] = await Promise.all([
+    const [changed, opened] = await Promise.all([
       change({ account, session }, number),
       other.app.sessions.open(number, requestContextOf(other.app))
     ])
@@ -89,9 +87,10 @@ export async function raceAccounts (t: Test, rounds: number): Promise<void> {
     const statuses = await Promise.all([change(a, number), changeThere(b, number)])
     if (statuses.toSorted().join() !== '200,409') t.fail(statuses.join())
     const [winner, loser] = statuses[0] === 200 ? [a, b] : [b, a]
-    const [
-      won, lost
-    ] = await Promise.all([users.findOne({ _id: winner.account._id }), users.findOne({ _id: loser.account._id })])
+    const [won, lost] = await Promise.all([
+      users.findOne({ _id: winner.account._id }),
+      users.findOne({ _id: loser.account._id })
+    ])
     if (won?.number !== number || lost?.number !== loser.phone) t.fail('a number has two holders, or none')
   })
 

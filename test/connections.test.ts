@@ -113,35 +113,38 @@ t.test('MAX_CONNECTIONS: the connection that has been idle longest makes room', 
   t.notOk(clients[0]!.destroyed || clients[2]!.destroyed)
 })
 
-t.test('MAX_CONNECTIONS: when none is idle, a new connection gets one answer: 503, or the true one for a probe', async t => {
-  const service = await startService(t, { env: { MAX_CONNECTIONS: '2' } })
-  const { token } = await service.signIn()
-  const uploading = [connect(t, service), connect(t, service)]
-  const body = `--b\r\nContent-Disposition: form-data; name="user_id"\r\n\r\nmeera\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n${gif.toString('latin1')}\r\n--b--\r\n`
-  for (const client of uploading) {
-    client.write(
+t.test(
+  'MAX_CONNECTIONS: when none is idle, a new connection gets one answer: 503, or the true one for a probe',
+  async t => {
+    const service = await startService(t, { env: { MAX_CONNECTIONS: '2' } })
+    const { token } = await service.signIn()
+    const uploading = [connect(t, service), connect(t, service)]
+    const body = `--b\r\nContent-Disposition: form-data; name="user_id"\r\n\r\nmeera\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n${gif.toString('latin1')}\r\n--b--\r\n`
+    for (const client of uploading) {
+      client.write(
       `POST /library/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, -5)}`,
       'latin1'
-    )
-  }
-  await eventually(async () => (await service.remains()).uploads === 2)
-  t.match(await raw(service, { method: 'GET', path: '/library', headers: { authorization: `Bearer ${token}` } }), {
-    ...busy,
-    headers: { ...busy.headers, connection: 'close' }
-  })
-  for (const path of ['/health/live', '/health/ready']) {
-    t.match(await raw(service, { method: 'GET', path }), {
-      status: 200,
-      headers: { connection: 'close' },
-      body: { status: 'ok' }
+      )
+    }
+    await eventually(async () => (await service.remains()).uploads === 2)
+    t.match(await raw(service, { method: 'GET', path: '/library', headers: { authorization: `Bearer ${token}` } }), {
+      ...busy,
+      headers: { ...busy.headers, connection: 'close' }
     })
+    for (const path of ['/health/live', '/health/ready']) {
+      t.match(await raw(service, { method: 'GET', path }), {
+        status: 200,
+        headers: { connection: 'close' },
+        body: { status: 'ok' }
+      })
+    }
+    for (const client of uploading) {
+      client.write(body.slice(-5))
+      t.equal((await answerFrom(client)).status, 201)
+    }
+    t.equal((await service.call('GET', '/library', { token })).status, 200)
   }
-  for (const client of uploading) {
-    client.write(body.slice(-5))
-    t.equal((await answerFrom(client)).status, 201)
-  }
-  t.equal((await service.call('GET', '/library', { token })).status, 200)
-})
+)
 
 t.test(
   'MAX_REQUESTS: further requests are 503, except probes; a request that waits for its body does not count',

@@ -61,9 +61,7 @@ async function openLane (t: Test): Promise<Lane> {
    * the database.
    */
   async function moment (random: Random, told: Told): Promise<unknown> {
-    const [
-      kind, nth, bytes, ms
-    ] = [
+    const [kind, nth, bytes, ms] = [
       pick(random, ['time', 'store', 'database up', 'database down'] as const),
       between(random, 1, 30),
       between(random, 1000, 50_000),

@@ -203,9 +203,7 @@ const MUTATIONS: Mutation[] = [
     return at < 0 ? bytes : replaced(bytes, at, at + target.length, dice.oneOf(WORDS))
   }),
   function exchangeAll (bytes, dice) {
-    const [
-      one, other
-    ] = dice.oneOf([
+    const [one, other] = dice.oneOf([
       ['\r\n', '\n'],
       ['\r\n', '\r'],
       ['\r\n', '\r\r\n'],

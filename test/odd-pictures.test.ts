@@ -162,9 +162,7 @@ t.test('POST /library/upload', async t => {
   })
 
   await t.test('the area that a GIF clears is black in the rendition, whatever its background colour', async t => {
-    const [
-      opaque, flagged
-    ] = [
+    const [opaque, flagged] = [
       await uploaded(t, service, token, await caseOf('dispose2-opaque-bg-white.gif'), 'opaque'),
       await uploaded(t, service, token, await caseOf('dispose2-transparent-flag-bg-white.gif'), 'flagged')
     ]

@@ -48,58 +48,61 @@ t.test('the OpenAPI document', async t => {
     t.same(parse(await yaml.text()), served)
   })
 
-  t.test('every operation has an id, tags, a summary, security, all its statuses, named schemas and examples', async t => {
-    t.match(served.openapi, /^3\.1\./)
-    t.same(operations.map(({ name }) => name).sort(), [
-      'DELETE /auth/sessions/{id}', 'DELETE /library/{id}', 'DELETE /users/me',
-      'GET /.well-known/jwks.json',
-      'GET /auth/sessions',
-      'GET /health/live',
-      'GET /health/ready',
-      'GET /library',
-      'GET /library/{id}',
-      'GET /metrics',
-      'GET /users',
-      'GET /users/me',
-      'GET /users/me/export',
-      'GET /users/{id}',
-      'PATCH /users/me', 'PATCH /users/{id}',
-      'POST /auth/logout',
-      'POST /auth/refresh',
-      'POST /auth/request-otp',
-      'POST /auth/verify-otp',
-      'POST /library/upload',
-      'POST /library/uploads',
-      'POST /library/uploads/{id}/complete',
-      'POST /users',
-      'POST /users/me/number',
-      'POST /users/me/number/verify',
-      'POST /webhooks/twilio/status'
-    ])
-    t.equal(new Set(operations.map(({ operation }) => operation.operationId)).size, operations.length)
-    const tags = served.tags.map(({ name }) => name)
-    for (const { name, operation } of operations) {
-      t.match(operation, { operationId: /^[a-z][A-Za-z]+$/, summary: String, security: Array }, name)
-      t.ok(operation.tags?.length && operation.tags.every(tag => tags.includes(tag)), `${name} has known tags`)
-      const open = /-otp|refresh|health|metrics|well-known|webhooks/.test(name)
-      t.equal(operation.security?.length, open ? 0 : 1, `${name} says whether it wants a token`)
-      t.equal('401' in operation.responses, !open || /refresh|metrics/.test(name), `${name} answers 401`)
-      for (const status of ['400', '414', '431', '500', '503']) t.ok(status in operation.responses, `${name} ${status}`)
-      for (const status of operation.requestBody ? ['413', '415'] : []) {
-        t.ok(status in operation.responses, `${name} ${status}`)
-      }
-      for (const [status, { description, content = {} }] of Object.entries(operation.responses)) {
-        t.ok(description && description !== 'Default Response', `${name} ${status} is described`)
-        for (const [type, { schema, examples }] of Object.entries(content)) {
-          if (type === 'application/json') t.ok(schema.$ref, `${name} ${status} has a named schema`)
-          t.ok(status < '300' || examples, `${name} ${status} has an example`)
+  t.test(
+    'every operation has an id, tags, a summary, security, all its statuses, named schemas and examples',
+    async t => {
+      t.match(served.openapi, /^3\.1\./)
+      t.same(operations.map(({ name }) => name).sort(), [
+        'DELETE /auth/sessions/{id}', 'DELETE /library/{id}', 'DELETE /users/me',
+        'GET /.well-known/jwks.json',
+        'GET /auth/sessions',
+        'GET /health/live',
+        'GET /health/ready',
+        'GET /library',
+        'GET /library/{id}',
+        'GET /metrics',
+        'GET /users',
+        'GET /users/me',
+        'GET /users/me/export',
+        'GET /users/{id}',
+        'PATCH /users/me', 'PATCH /users/{id}',
+        'POST /auth/logout',
+        'POST /auth/refresh',
+        'POST /auth/request-otp',
+        'POST /auth/verify-otp',
+        'POST /library/upload',
+        'POST /library/uploads',
+        'POST /library/uploads/{id}/complete',
+        'POST /users',
+        'POST /users/me/number',
+        'POST /users/me/number/verify',
+        'POST /webhooks/twilio/status'
+      ])
+      t.equal(new Set(operations.map(({ operation }) => operation.operationId)).size, operations.length)
+      const tags = served.tags.map(({ name }) => name)
+      for (const { name, operation } of operations) {
+        t.match(operation, { operationId: /^[a-z][A-Za-z]+$/, summary: String, security: Array }, name)
+        t.ok(operation.tags?.length && operation.tags.every(tag => tags.includes(tag)), `${name} has known tags`)
+        const open = /-otp|refresh|health|metrics|well-known|webhooks/.test(name)
+        t.equal(operation.security?.length, open ? 0 : 1, `${name} says whether it wants a token`)
+        t.equal('401' in operation.responses, !open || /refresh|metrics/.test(name), `${name} answers 401`)
+        for (const status of ['400', '414', '431', '500', '503']) t.ok(status in operation.responses, `${name} ${status}`)
+        for (const status of operation.requestBody ? ['413', '415'] : []) {
+          t.ok(status in operation.responses, `${name} ${status}`)
+        }
+        for (const [status, { description, content = {} }] of Object.entries(operation.responses)) {
+          t.ok(description && description !== 'Default Response', `${name} ${status} is described`)
+          for (const [type, { schema, examples }] of Object.entries(content)) {
+            if (type === 'application/json') t.ok(schema.$ref, `${name} ${status} has a named schema`)
+            t.ok(status < '300' || examples, `${name} ${status} has an example`)
+          }
         }
       }
+      for (const [name, schema] of Object.entries(served.components.schemas)) {
+        t.ok(schema.examples?.length, `${name} has an example`)
+      }
     }
-    for (const [name, schema] of Object.entries(served.components.schemas)) {
-      t.ok(schema.examples?.length, `${name} has an example`)
-    }
-  })
+  )
 
   t.test('the document holds nothing that common client generators read wrongly', async t => {
     t.same(lintOpenApi(served as unknown as LintedDocument), [])

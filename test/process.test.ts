@@ -21,69 +21,72 @@ import {
 } from './running.js'
 import { open } from './uploads.js'
 
-t.test('the process on its defaults serves sign-in, upload, list and fetch, and all of it again after SIGKILL', async t => {
-  const dataDir = await temporaryFolder(t)
-  const first = await startProcess(t, { DATA_DIR: dataDir })
-  const phone = '+919876543210'
-  t.match(await first.json('POST', '/auth/request-otp', { json: { phone } }), {
-    status: 200,
-    body: { message: 'OTP sent' }
-  })
-  const text = JSON.parse((await first.line(/^SMS \{/)).slice(4))
-  t.match(text, { to: phone, body: /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/ })
-  const otp = /\d{6}/.exec(text.body)![0]
-  const verified = await first.json('POST', '/auth/verify-otp', { json: { phone: '09876543210', otp } })
-  t.match(verified, {
-    status: 200,
-    body: { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 31536000 }
-  })
-  const token = verified.body.access_token
-  t.match(await first.json('POST', '/auth/verify-otp', { json: { phone, otp } }), {
-    status: 200,
-    body: { success: false, message: 'Invalid OTP' }
-  })
-  const created = await first.json('POST', '/users', { token, json: { username: 'Meera', number: phone } })
-  t.match(created, { status: 201, body: { message: 'User created', user_id: /^[0-9a-f]{24}$/ } })
+t.test(
+  'the process on its defaults serves sign-in, upload, list and fetch, and all of it again after SIGKILL',
+  async t => {
+    const dataDir = await temporaryFolder(t)
+    const first = await startProcess(t, { DATA_DIR: dataDir })
+    const phone = '+919876543210'
+    t.match(await first.json('POST', '/auth/request-otp', { json: { phone } }), {
+      status: 200,
+      body: { message: 'OTP sent' }
+    })
+    const text = JSON.parse((await first.line(/^SMS \{/)).slice(4))
+    t.match(text, { to: phone, body: /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/ })
+    const otp = /\d{6}/.exec(text.body)![0]
+    const verified = await first.json('POST', '/auth/verify-otp', { json: { phone: '09876543210', otp } })
+    t.match(verified, {
+      status: 200,
+      body: { success: true, message: 'OTP verified', token_type: 'Bearer', expires_in: 31536000 }
+    })
+    const token = verified.body.access_token
+    t.match(await first.json('POST', '/auth/verify-otp', { json: { phone, otp } }), {
+      status: 200,
+      body: { success: false, message: 'Invalid OTP' }
+    })
+    const created = await first.json('POST', '/users', { token, json: { username: 'Meera', number: phone } })
+    t.match(created, { status: 201, body: { message: 'User created', user_id: /^[0-9a-f]{24}$/ } })
 
-  const files: Array<[name: string, type: string, bytes: Buffer]> = [
-    ['fox.gif', 'image/gif', gif],
-    ['photo.jpg', 'image/jpeg', jpeg],
-    ['drawing.png', 'image/png', png],
-    ['new.webp', 'image/webp', webp]
-  ]
-  const uploaded = new Map<string, { type: string, sha256: string }>()
-  for (const [name, type, bytes] of files) {
-    for (const fileFirst of [true, false]) {
-      const form = new FormData()
-      if (!fileFirst) form.append('user_id', 'meera')
-      form.append('file', new Blob([bytes]), name)
-      if (fileFirst) form.append('user_id', 'meera')
-      const { status, body } = await first.json('POST', '/library/upload', { token, body: form })
-      t.equal(status, 201)
-      uploaded.set(body.url, { type, sha256: createHash('sha256').update(bytes).digest('hex') })
+    const files: Array<[name: string, type: string, bytes: Buffer]> = [
+      ['fox.gif', 'image/gif', gif],
+      ['photo.jpg', 'image/jpeg', jpeg],
+      ['drawing.png', 'image/png', png],
+      ['new.webp', 'image/webp', webp]
+    ]
+    const uploaded = new Map<string, { type: string, sha256: string }>()
+    for (const [name, type, bytes] of files) {
+      for (const fileFirst of [true, false]) {
+        const form = new FormData()
+        if (!fileFirst) form.append('user_id', 'meera')
+        form.append('file', new Blob([bytes]), name)
+        if (fileFirst) form.append('user_id', 'meera')
+        const { status, body } = await first.json('POST', '/library/upload', { token, body: form })
+        t.equal(status, 201)
+        uploaded.set(body.url, { type, sha256: createHash('sha256').update(bytes).digest('hex') })
+      }
     }
-  }
-  t.equal(uploaded.size, 8)
-  await allThere(t, first, token, uploaded)
-  t.notMatch(
-    first.output().filter(line => !line.startsWith('SMS ')).join('\n'),
-    new RegExp(`${otp}|${phone.slice(1)}|${token}`),
-    'no code, number or token in the log'
-  )
+    t.equal(uploaded.size, 8)
+    await allThere(t, first, token, uploaded)
+    t.notMatch(
+      first.output().filter(line => !line.startsWith('SMS ')).join('\n'),
+      new RegExp(`${otp}|${phone.slice(1)}|${token}`),
+      'no code, number or token in the log'
+    )
 
-  await first.kill('SIGKILL')
-  const second = await startProcess(t, { DATA_DIR: dataDir })
-  await allThere(t, second, token, uploaded)
-  t.match(await second.json('GET', '/users/me', { token }), {
-    status: 200,
-    body: { _id: created.body.user_id, username: 'Meera', number: phone, admin: false }
-  })
-  t.match(await second.json('POST', '/users', { token, json: { username: 'Meera', number: phone } }), {
-    status: 201,
-    body: { user_id: created.body.user_id }
-  })
-  t.equal(await second.kill('SIGTERM'), 0, 'an orderly end')
-})
+    await first.kill('SIGKILL')
+    const second = await startProcess(t, { DATA_DIR: dataDir })
+    await allThere(t, second, token, uploaded)
+    t.match(await second.json('GET', '/users/me', { token }), {
+      status: 200,
+      body: { _id: created.body.user_id, username: 'Meera', number: phone, admin: false }
+    })
+    t.match(await second.json('POST', '/users', { token, json: { username: 'Meera', number: phone } }), {
+      status: 201,
+      body: { user_id: created.body.user_id }
+    })
+    t.equal(await second.kill('SIGTERM'), 0, 'an orderly end')
+  }
+)
 
 t.test('a second process on the same data refuses to start with one sentence, and harms nothing', async t => {
   const dataDir = await temporaryFolder(t)

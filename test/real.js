@@ -154,9 +154,7 @@ async function install (what, home, steps) {
   console.error(`Installing, once: ${what} into ${home}`)
   await mkdir(home, { recursive: true })
   for (const [name, program, args, env] of steps) {
-    const [
-      code
-    ] = await exit(spawn(program, args, {
+    const [code] = await exit(spawn(program, args, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 2, 2],
       signal: interruption.signal

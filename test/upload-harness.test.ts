@@ -235,9 +235,7 @@ async function ask (
   path: string,
   body: Array<Buffer | string>,
   leave?: Leave
-): Promise<Pick<Reply,
-  | 'status'
-  | 'body'>> {
+): Promise<Pick<Reply, 'status' | 'body'>> {
   const isForm = path === '/library/upload'
   const method = run.way === 'removal' ? 'DELETE' : 'POST'
   const length = body.reduce((sum, chunk) => sum + Buffer.byteLength(chunk), 0)

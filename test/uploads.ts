@@ -107,9 +107,7 @@ export async function faultBed (t: Test): Promise<FaultBed> {
   const left = async (): Promise<Left> => {
     const { Contents = [] } = await direct.send(new ListObjectsV2Command({ Bucket }))
     const { Uploads = [] } = await direct.send(new ListMultipartUploadsCommand({ Bucket }))
-    const [
-      uploads, library
-    ] = await Promise.all([
+    const [uploads, library] = await Promise.all([
       client.db().collection('uploads').countDocuments(UPLOAD_RECORDS),
       client.db().collection('library').countDocuments()
     ])

@@ -36,9 +36,10 @@ export async function playfulGif () {
   const [width, height, frames] = [500, 500, 60]
   const pixels = Buffer.alloc(width * height * frames * 3)
   for (let frame = 0, at = 0; frame < frames; frame++) {
-    const [
-      x0, y0
-    ] = [250 + 150 * Math.cos(frame / frames * 2 * Math.PI), 250 + 150 * Math.sin(frame / frames * 2 * Math.PI)]
+    const [x0, y0] = [
+      250 + 150 * Math.cos(frame / frames * 2 * Math.PI),
+      250 + 150 * Math.sin(frame / frames * 2 * Math.PI)
+    ]
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++, at += 3) {
         const inside = (x - x0) ** 2 + (y - y0) ** 2 < 90 ** 2

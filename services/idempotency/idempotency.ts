@@ -4,11 +4,11 @@ import type { IdempotencyDocument, StoredAnswer } from '../../schemas/documents.
 import { isDuplicateKey, requestUnderWay, ServiceError } from '../errors.js'
 import { keyedHash } from '../keyed-hash.js'
 import type { Clock, Log } from '../ports.js'
+import { pauseAfter } from '../retry.js'
 
 const KEPT_MS = 24 * 3600 * 1000
 /** How long a failed request waits until its key is free. The work on that goes on. */
 const WAIT_MS = 500
-const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
 const ATTEMPTS = 100
 
 export interface IdempotencyOptions {
@@ -127,12 +127,7 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
 
   async function insist (write: () => Promise<unknown>): Promise<void> {
     for (let failed = 0; failed < ATTEMPTS && !stopping.signal.aborted; failed++) {
-      await wait(RETRY_DELAYS_MS[Math.min(failed, RETRY_DELAYS_MS.length - 1)], undefined, {
-        ref: false,
-        signal: stopping.signal
-      }).catch(
-        () => {}
-      )
+      await pauseAfter(failed + 1, stopping.signal)
       if (await attempt(write)) return
     }
   }

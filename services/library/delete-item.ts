@@ -111,7 +111,10 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
 
   async function removeObjects (item: LibraryDocument, log: Log): Promise<void> {
     await removal.finish(item).catch((err: unknown) => {
-      log.warn({ event: 'upload.cleanup_failed', key: item.key, err }, 'The objects of a deleted item stay until a sweep')
+      log.warn(
+        { event: 'upload.cleanup_failed', key: item.key, err },
+        'The objects of a deleted item stay until a sweep'
+      )
     })
   }
 }

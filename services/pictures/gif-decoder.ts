@@ -64,9 +64,8 @@ export function readGif (bytes: Buffer): Gif {
 
 function readImage (bytes: Buffer, at: number, shared: Uint8Array | undefined, control: Partial<GifImage>): GifImage {
   if (at + 11 > bytes.length) throw breaksOff()
-  const [
-    left, top, width, height
-  ] = [1, 3, 5, 7].map(offset => bytes.readUInt16LE(at + offset)) as [number, number, number, number]
+  const [left, top, width, height] = [1, 3, 5, 7].map(offset =>
+    bytes.readUInt16LE(at + offset)) as [number, number, number, number]
   const flags = bytes[at + 9]!
   const own = colorTable(bytes, at + 10, flags)
   const palette = own ?? shared ?? BLACK_AND_WHITE

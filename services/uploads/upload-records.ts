@@ -5,10 +5,10 @@ import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js
 import { wrapFailure, requestUnderWay, ServiceError } from '../errors.js'
 import { folderOf } from '../library/item-objects.js'
 import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
+import { pauseAfter } from '../retry.js'
 
 /** Milliseconds that a refusal waits for its clean-up before it is answered. The clean-up goes on. */
 const CLEANUP_WAIT_MS = 500
-const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000]
 const CLEAN_UP_ATTEMPTS = 100
 /** Milliseconds that `close` waits for uploads, and then again for their clean-up. */
 const CLOSE_MS = 900
@@ -121,13 +121,11 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
           await removeAll(row, note, again, doubtful)
           return
         } catch (err) {
-          log.warn({ event: 'upload.cleanup_failed', key, err }, 'The objects of a failed upload could not be removed yet')
-          await wait(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)], undefined, {
-            ref: false,
-            signal: stopping.signal
-          }).catch(
-            () => {}
+          log.warn(
+            { event: 'upload.cleanup_failed', key, err },
+            'The objects of a failed upload could not be removed yet'
           )
+          await pauseAfter(attempt + 1, stopping.signal)
         }
       }
     })().finally(() => cleaning.delete(work))

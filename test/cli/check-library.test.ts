@@ -276,9 +276,7 @@ async function run (...args: Array<string | Record<string, string>>): Promise<{
     cwd: tmpdir(),
     stdio: ['ignore', 'pipe', 'pipe']
   })
-  const [
-    stdout, stderr, code
-  ] = await Promise.all([
+  const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
     new Promise<number | null>(resolve => child.on('close', resolve))

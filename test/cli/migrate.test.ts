@@ -130,25 +130,28 @@ t.test('npm run migrate never unblocks a phone: the row that keeps the number is
   t.match(await migrate({ db, region: 'IN', dryRun: false, print: () => {} }), { changes: 0 })
 })
 
-t.test('npm run migrate gives the same result on a database where the service has started, or on an empty one', async t => {
-  const { uri, db } = await oldDatabase(t, { shared: false })
-  await db.dropCollection('otps')
-  await db.collection('library').dropIndex('newest')
-  await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
-  const end = await dump(db)
-  for (const name of ['users', 'library']) await db.collection(name).deleteMany({})
-  await db.collection('users').insertMany(oldUsers.filter(({ _id }) =>
-    ![oldId(8), oldId(10)].some(id => id.equals(_id))))
-  await db.collection('library').insertMany(oldLibrary)
-  t.equal((await run(uri)).code, 0)
-  t.same(await dump(db), end)
+t.test(
+  'npm run migrate gives the same result on a database where the service has started, or on an empty one',
+  async t => {
+    const { uri, db } = await oldDatabase(t, { shared: false })
+    await db.dropCollection('otps')
+    await db.collection('library').dropIndex('newest')
+    await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
+    const end = await dump(db)
+    for (const name of ['users', 'library']) await db.collection(name).deleteMany({})
+    await db.collection('users').insertMany(oldUsers.filter(({ _id }) =>
+      ![oldId(8), oldId(10)].some(id => id.equals(_id))))
+    await db.collection('library').insertMany(oldLibrary)
+    t.equal((await run(uri)).code, 0)
+    t.same(await dump(db), end)
 
-  await db.dropDatabase()
-  t.match((await run(uri, '--dry-run')).lines, [/^index /])
-  t.same(await dump(db), {})
-  t.equal((await run(uri)).code, 0)
-  t.equal((await run(uri)).stdout, 'Nothing to do.\n')
-})
+    await db.dropDatabase()
+    t.match((await run(uri, '--dry-run')).lines, [/^index /])
+    t.same(await dump(db), {})
+    t.equal((await run(uri)).code, 0)
+    t.equal((await run(uri)).stdout, 'Nothing to do.\n')
+  }
+)
 
 t.test('npm run migrate with a wrong argument or variable prints one sentence and no part of a value', async t => {
   const badUri = 'mongodb://hidden:hidden@127.0.0.1:1/hidden'
@@ -267,9 +270,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     const mine = async (token: string) => (await service.call('GET', '/library?mine=true', { token })).body.items.map(
       ({ user_id: label, owner_id: owner }: { user_id: string, owner_id: string }) => [label, owner]
     )
-    const [
-      boss, meera, asha, ravi, kiran, nobody, newcomer
-    ] = [
+    const [boss, meera, asha, ravi, kiran, nobody, newcomer] = [
       await signIn(1), await signIn(2), await signIn(4), await signIn(8), await signIn(10), await signIn(5),
       await signIn(9)
     ]

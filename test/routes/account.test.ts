@@ -178,7 +178,11 @@ t.test('DELETE /users/me', async t => {
       owner_id: null
     })
     t.equal((await fetch(item.url)).status, 200)
-    t.equal((await call('GET', `/library/${hers}`, { token: asha.token })).body.owner_id, asha.id, 'an item of another account stays')
+    t.equal(
+      (await call('GET', `/library/${hers}`, { token: asha.token })).body.owner_id,
+      asha.id,
+      'an item of another account stays'
+    )
 
     const again = await service.signIn(meera.phone)
     t.match(await call('GET', '/users/me', { token: again.token }), USER_NOT_FOUND)
@@ -531,9 +535,7 @@ t.test('POST /users/me/number', async t => {
       const rival = await caller()
       clock.advance(60)
       await ask(meera.token, rival.phone)
-      const [
-        move, creation
-      ] = await Promise.all([
+      const [move, creation] = await Promise.all([
         confirm(meera.token, rival.phone),
         call('POST', '/users', { token: rival.token, json: { username: freshName(), number: rival.phone } })
       ])
@@ -601,9 +603,7 @@ t.test('a change at one instance shows at another at once', async t => {
 
 t.test('a logout of all devices by a session that has ended meanwhile is 401, and ends nothing', async t => {
   const phone = freshPhone()
-  const [
-    first, second
-  ] = [
+  const [first, second] = [
     (await app.sessions.open(phone, requestContextOf(app)))!,
     (await app.sessions.open(phone, requestContextOf(app)))!
   ]

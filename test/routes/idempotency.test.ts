@@ -592,32 +592,38 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     }
   )
 
-  t.test('with the database away before it begins the answer is the contract\'s 500, and afterwards it works', async t => {
-    const options = fresh()
-    const number = freshPhone()
-    const createOptions = { token: await service.tokenFor(number), key: freshKey() }
-    const json = { username: `u${number.slice(1)}`, number }
-    await bed.mongo.down()
-    failed(t, await upload(service, options), 'Failed to save library item')
-    t.match(await create(service, createOptions, json), { status: 500, body: { error: 'User creation failed' } })
-    await bed.mongo.up()
-    t.equal((await notRunning(() => upload(service, options))).status, 201)
-    t.equal((await notRunning(() => create(service, createOptions, json))).status, 201)
-  })
+  t.test(
+    'with the database away before it begins the answer is the contract\'s 500, and afterwards it works',
+    async t => {
+      const options = fresh()
+      const number = freshPhone()
+      const createOptions = { token: await service.tokenFor(number), key: freshKey() }
+      const json = { username: `u${number.slice(1)}`, number }
+      await bed.mongo.down()
+      failed(t, await upload(service, options), 'Failed to save library item')
+      t.match(await create(service, createOptions, json), { status: 500, body: { error: 'User creation failed' } })
+      await bed.mongo.up()
+      t.equal((await notRunning(() => upload(service, options))).status, 201)
+      t.equal((await notRunning(() => create(service, createOptions, json))).status, 201)
+    }
+  )
 
-  t.test('with the database away while it runs the answer is the contract\'s 500, and once it is back the key is free', async t => {
-    const options = fresh()
-    const { library } = await bed.settled()
-    const { hit } = bed.s3.fault(hold)
-    const answer = upload(service, options)
-    await hit
-    await bed.mongo.down()
-    bed.s3.clear()
-    failed(t, await answer, 'Failed to save library item')
-    await bed.mongo.up()
-    t.equal((await notRunning(() => upload(service, options))).status, 201)
-    t.equal((await bed.settled()).library, library + 1)
-  })
+  t.test(
+    'with the database away while it runs the answer is the contract\'s 500, and once it is back the key is free',
+    async t => {
+      const options = fresh()
+      const { library } = await bed.settled()
+      const { hit } = bed.s3.fault(hold)
+      const answer = upload(service, options)
+      await hit
+      await bed.mongo.down()
+      bed.s3.clear()
+      failed(t, await answer, 'Failed to save library item')
+      await bed.mongo.up()
+      t.equal((await notRunning(() => upload(service, options))).status, 201)
+      t.equal((await bed.settled()).library, library + 1)
+    }
+  )
 
   t.test('an answer that cannot be stored at once is sent, and stored later', async t => {
     const options = fresh()

@@ -247,64 +247,67 @@ t.test('POST /library/upload', async t => {
   ]
 
   for (const [name, bytes, type, extension, kind, category, motion, width = 2, height = 2] of kinds) {
-    t.test(`${name} is answered, listed and served to anybody with its true type, wherever the fields stand`, async t => {
-      for (const fileFirst of [false, true]) {
-        service.clock.advance(1)
-        const picture = file(bytes, { filename: 'lie.txt', type: 'text/plain' })
-        const user = field('user_id', 'मीरा')
-        const { status, body: answered } = await post(service, token, fileFirst ? [picture, user] : [user, picture], {
-          chunked: fileFirst
-        })
-        t.equal(status, 201)
-        const { id, url, dominant_color: color, renditions } = answered
-        const item = {
-          id,
-          url,
-          original_url: url,
-          user_id: 'मीरा',
-          owner_id: claimsOf(token).sub,
-          created_at: service.clock.now.toISOString(),
-          type: kind,
-          category,
-          content_type: type,
-          size: bytes.length,
-          sha256: sha256(bytes),
-          width,
-          height,
-          ...motion,
-          dominant_color: color,
-          renditions
-        }
-        t.strictSame(answered, { message: 'File uploaded', ...item })
-        t.match(
-          new URL(url).pathname,
-          new RegExp(
+    t.test(
+      `${name} is answered, listed and served to anybody with its true type, wherever the fields stand`,
+      async t => {
+        for (const fileFirst of [false, true]) {
+          service.clock.advance(1)
+          const picture = file(bytes, { filename: 'lie.txt', type: 'text/plain' })
+          const user = field('user_id', 'मीरा')
+          const { status, body: answered } = await post(service, token, fileFirst ? [picture, user] : [user, picture], {
+            chunked: fileFirst
+          })
+          t.equal(status, 201)
+          const { id, url, dominant_color: color, renditions } = answered
+          const item = {
+            id,
+            url,
+            original_url: url,
+            user_id: 'मीरा',
+            owner_id: claimsOf(token).sub,
+            created_at: service.clock.now.toISOString(),
+            type: kind,
+            category,
+            content_type: type,
+            size: bytes.length,
+            sha256: sha256(bytes),
+            width,
+            height,
+            ...motion,
+            dominant_color: color,
+            renditions
+          }
+          t.strictSame(answered, { message: 'File uploaded', ...item })
+          t.match(
+            new URL(url).pathname,
+            new RegExp(
             `/library/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/original\\.${extension}$`
+            )
           )
-        )
-        t.strictSame((await service.call('GET', '/library?per_page=1', { token })).body.items, [item])
-        const served = await fetch(url)
-        t.equal(served.status, 200)
-        t.equal(served.headers.get('content-type'), type)
-        t.equal(sha256(new Uint8Array(await served.arrayBuffer())), sha256(bytes))
+          t.strictSame((await service.call('GET', '/library?per_page=1', { token })).body.items, [item])
+          const served = await fetch(url)
+          t.equal(served.status, 200)
+          t.equal(served.headers.get('content-type'), type)
+          t.equal(sha256(new Uint8Array(await served.arrayBuffer())), sha256(bytes))
 
-        t.match(color, /^#[0-9a-f]{6}$/)
-        t.strictSame(Object.keys(renditions), ['64x64'])
-        const { '64x64': rendition } = renditions
-        t.equal(rendition.url, url.replace(/original\.\w+$/, '64x64.gif'))
-        const response = await fetch(rendition.url)
-        t.equal(response.headers.get('content-type'), 'image/gif')
-        const panel = readGif(Buffer.from(await response.arrayBuffer()))
-        t.match(panel, { width: 64, height: 64 })
-        t.equal(panel.screens.length, motion.frames)
-        t.strictSame(rendition, {
-          url: rendition.url,
-          bytes: Number(response.headers.get('content-length')),
-          ...motion,
-          ble_seconds: Math.ceil(rendition.bytes / 900) / 10
-        })
+          t.match(color, /^#[0-9a-f]{6}$/)
+          t.strictSame(Object.keys(renditions), ['64x64'])
+          const { '64x64': rendition } = renditions
+          t.equal(rendition.url, url.replace(/original\.\w+$/, '64x64.gif'))
+          const response = await fetch(rendition.url)
+          t.equal(response.headers.get('content-type'), 'image/gif')
+          const panel = readGif(Buffer.from(await response.arrayBuffer()))
+          t.match(panel, { width: 64, height: 64 })
+          t.equal(panel.screens.length, motion.frames)
+          t.strictSame(rendition, {
+            url: rendition.url,
+            bytes: Number(response.headers.get('content-length')),
+            ...motion,
+            ble_seconds: Math.ceil(rendition.bytes / 900) / 10
+          })
+        }
       }
-    })
+    )
   }
 
   t.test(

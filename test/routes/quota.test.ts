@@ -42,9 +42,9 @@ t.test('POST /library/upload beyond UPLOAD_QUOTA_BYTES is 413; renditions count'
 t.test('uploads at the same time, also in two processes, fill a quota and never exceed it', async t => {
   const services = await startServices(t)
   const env = { UPLOAD_QUOTA_ITEMS: '5', JWT_SECRET_KEY: 'q1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6' }
-  const [
-    one, two
-  ] = [await startService(t, { services, env }), await startService(t, { services, env })] as [Service, Service]
+  const [one, two] = [
+    await startService(t, { services, env }), await startService(t, { services, env })
+  ] as [Service, Service]
   for (let round = 0; round < 5; round++) {
     const { phone, token } = await one.signIn()
     const answers = await Promise.all(Array.from({ length: 12 }, (_, n) => (n % 2 ? one : two).upload(token, gif)))

@@ -204,7 +204,11 @@ t.test('a block in the row ends every session, whatever else the row says', asyn
   t.ok(await signedIn(token, other))
   await service.app.collections.users.updateOne({ number: phone }, { $set: { blocked: true } })
   t.match(await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } }), INVALID_REFRESH)
-  t.match(await other.call('POST', '/auth/logout', { token }), INVALID_TOKEN, 'a request that changes something is refused at once')
+  t.match(
+    await other.call('POST', '/auth/logout', { token }),
+    INVALID_TOKEN,
+    'a request that changes something is refused at once'
+  )
   clock.advance(10)
   t.same([await signedIn(token), await signedIn(token, other)], [false, false])
 })
@@ -214,7 +218,11 @@ t.test('DELETE /auth/sessions/{id}', async t => {
   const [mine, lost] = [await signIn(phone), await signIn(phone)]
   const stranger = await signIn(freshPhone())
   const notFound = { status: 404, body: { error: 'Session not found' } }
-  t.match(await call('DELETE', `/auth/sessions/${idOf(stranger)}`, { token: mine }), notFound, 'a session of another account')
+  t.match(
+    await call('DELETE', `/auth/sessions/${idOf(stranger)}`, { token: mine }),
+    notFound,
+    'a session of another account'
+  )
   for (const id of ['0123456789abcdef01234567', 'me', '%00', idOf(lost).toUpperCase(), '$ne']) {
     t.match(await call('DELETE', `/auth/sessions/${id}`, { token: mine }), notFound, id)
   }

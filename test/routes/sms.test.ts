@@ -140,9 +140,12 @@ t.test('Twilio', async t => {
   }
 
   for (const [name, behaviour] of Object.entries({ ...unclear, 'answers 504': gatewayError(504) })) {
-    t.test(`that ${name} may have sent the SMS: 200, it counts, its code lives, and no provider is asked again`, async t => {
-      await countsAsSent(t, hasty, gateway, behaviour)
-    })
+    t.test(
+      `that ${name} may have sent the SMS: 200, it counts, its code lives, and no provider is asked again`,
+      async t => {
+        await countsAsSent(t, hasty, gateway, behaviour)
+      }
+    )
   }
 
   t.test('that stays busy until the time is up is asked no more, and one that speaks no TLS once', async t => {
@@ -251,18 +254,21 @@ t.test('Twilio', async t => {
       t.same([await sends(phone), await sends(phone)], [1, 0])
     })
 
-    t.test('a report without a reference is about the last SMS; unknown and missing numbers change nothing', async t => {
-      const phone = freshPhone()
-      await sends(phone)
-      service.clock.advance(1)
-      t.equal((await report(service, { MessageStatus: 'undelivered', To: phone })).status, 204)
-      t.equal(await sends(phone), 1)
-      const stranger = freshPhone()
-      for (const To of [stranger, 'nobody', '']) {
-        t.equal((await report(service, { MessageStatus: 'undelivered', To }, reference())).status, 204)
+    t.test(
+      'a report without a reference is about the last SMS; unknown and missing numbers change nothing',
+      async t => {
+        const phone = freshPhone()
+        await sends(phone)
+        service.clock.advance(1)
+        t.equal((await report(service, { MessageStatus: 'undelivered', To: phone })).status, 204)
+        t.equal(await sends(phone), 1)
+        const stranger = freshPhone()
+        for (const To of [stranger, 'nobody', '']) {
+          t.equal((await report(service, { MessageStatus: 'undelivered', To }, reference())).status, 204)
+        }
+        t.equal(await stored(service, stranger), undefined)
       }
-      t.equal(await stored(service, stranger), undefined)
-    })
+    )
 
     t.test('without Twilio\'s own signature over the very URL and form: 403, and nothing changes', async t => {
       const phone = freshPhone()
@@ -755,9 +761,7 @@ function start (t: Test, env: Record<string, string> = {}, settings: Settings = 
 async function withHttp (t: Test) {
   const gateway = await startGateway(t)
   const env = { SMS_PROVIDER: 'http', SMS_HTTP_URL: `${gateway.url}/send?to=sms`, SMS_HTTP_TOKEN: 'gateway-token' }
-  const [
-    service, hasty
-  ] = [
+  const [service, hasty] = [
     await start(t, env, { sendSms: undefined, smsTimeoutMs: LONG_MS }),
     await start(t, env, { sendSms: undefined, smsTimeoutMs: SHORT_MS })
   ]

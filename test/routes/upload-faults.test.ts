@@ -408,18 +408,21 @@ t.test('POST /library/upload: a database that fails', async t => {
 
   for (const command of ['insert', 'update', 'delete', 'find']) {
     for (const trouble of [{ closeConnection: true }, { errorCode: 11600 }]) {
-      t.test(`${command} fails once (${Object.keys(trouble)}): the client does not notice, and it is done once`, async t => {
-        const before = await bed.settled()
-        await bed.client.db('admin').command({
-          configureFailPoint: 'failCommand',
-          mode: { times: 1 },
-          data: { failCommands: [command], ...trouble, appName: bed.appName }
-        })
-        const answer = await service.upload(token, gif)
-        await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
-        t.equal(answer.status, 201)
-        t.strictSame(await bed.settled(), { ...before, library: before.library + 1, objects: before.objects + 1 })
-      })
+      t.test(
+        `${command} fails once (${Object.keys(trouble)}): the client does not notice, and it is done once`,
+        async t => {
+          const before = await bed.settled()
+          await bed.client.db('admin').command({
+            configureFailPoint: 'failCommand',
+            mode: { times: 1 },
+            data: { failCommands: [command], ...trouble, appName: bed.appName }
+          })
+          const answer = await service.upload(token, gif)
+          await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
+          t.equal(answer.status, 201)
+          t.strictSame(await bed.settled(), { ...before, library: before.library + 1, objects: before.objects + 1 })
+        }
+      )
     }
   }
 

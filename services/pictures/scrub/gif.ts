@@ -51,9 +51,8 @@ export function * walkGif (course: Course): Walk {
 
   function * image (): Walk {
     const descriptor = yield peek(IMAGE_BYTES)
-    const [
-      left, top, width, height
-    ] = [1, 3, 5, 7].map(at => descriptor.readUInt16LE(at)) as [number, number, number, number]
+    const [left, top, width, height] = [1, 3, 5, 7].map(at =>
+      descriptor.readUInt16LE(at)) as [number, number, number, number]
     // an image without pixels still has its time
     const frames = bounds.frame(Math.max(1, width), Math.max(1, height), { left, top })
     yield pass(IMAGE_BYTES + colorTableBytes(descriptor[9]!) + 1)

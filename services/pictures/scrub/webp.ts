@@ -75,9 +75,8 @@ export function * walkWebp (course: Course): Walk {
 
   function * frame (length: number): Walk {
     const header = (yield peek(HEADER_BYTES + FRAME_HEADER_BYTES)).subarray(HEADER_BYTES)
-    const [
-      left, top, width, height
-    ] = [0, 3, 6, 9].map(at => header.readUIntLE(at, 3)) as [number, number, number, number]
+    const [left, top, width, height] = [0, 3, 6, 9].map(at =>
+      header.readUIntLE(at, 3)) as [number, number, number, number]
     course.frames = bounds.frame(width + 1, height + 1, { left: left * 2, top: top * 2 })
     yield pass(HEADER_BYTES + FRAME_HEADER_BYTES)
     yield * chunks(length - FRAME_HEADER_BYTES, chunkOfFrame)

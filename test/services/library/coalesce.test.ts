@@ -50,33 +50,36 @@ t.test(
   }
 )
 
-t.test('ten callers during a lookup share the next one, or its failure, or the failure of the one they waited for', async t => {
-  const share = createCoalescer<string>()
-  const looks: Array<{ resolve: (value: string) => void, reject: (error: Error) => void }> = []
-  const look = () => new Promise<string>((resolve, reject) => { looks.push({ resolve, reject }) })
-  const ask = () => share('a', look)
+t.test(
+  'ten callers during a lookup share the next one, or its failure, or the failure of the one they waited for',
+  async t => {
+    const share = createCoalescer<string>()
+    const looks: Array<{ resolve: (value: string) => void, reject: (error: Error) => void }> = []
+    const look = () => new Promise<string>((resolve, reject) => { looks.push({ resolve, reject }) })
+    const ask = () => share('a', look)
 
-  const first = ask()
-  const ten = Array.from({ length: 10 }, ask)
-  t.equal(looks.length, 1)
-  looks[0]!.resolve('one')
-  t.equal(await first, 'one')
-  await turn()
-  t.equal(looks.length, 2)
-  const eleven = ask()
-  looks[1]!.resolve('two')
-  t.strictSame(await Promise.all(ten), Array(10).fill('two'))
-  await turn()
-  looks[2]!.reject(new Error('gone'))
-  await t.rejects(eleven, { message: 'gone' })
+    const first = ask()
+    const ten = Array.from({ length: 10 }, ask)
+    t.equal(looks.length, 1)
+    looks[0]!.resolve('one')
+    t.equal(await first, 'one')
+    await turn()
+    t.equal(looks.length, 2)
+    const eleven = ask()
+    looks[1]!.resolve('two')
+    t.strictSame(await Promise.all(ten), Array(10).fill('two'))
+    await turn()
+    looks[2]!.reject(new Error('gone'))
+    await t.rejects(eleven, { message: 'gone' })
 
-  const failing = ask()
-  const waiting = [ask(), ask()]
-  looks[3]!.reject(new Error('gone again'))
-  await t.rejects(failing, { message: 'gone again' })
-  for (const asked of waiting) await t.rejects(asked, { message: 'gone again' })
-  t.equal(looks.length, 4)
-  const well = ask()
-  looks[4]!.resolve('three')
-  t.equal(await well, 'three')
-})
+    const failing = ask()
+    const waiting = [ask(), ask()]
+    looks[3]!.reject(new Error('gone again'))
+    await t.rejects(failing, { message: 'gone again' })
+    for (const asked of waiting) await t.rejects(asked, { message: 'gone again' })
+    t.equal(looks.length, 4)
+    const well = ask()
+    looks[4]!.resolve('three')
+    t.equal(await well, 'three')
+  }
+)

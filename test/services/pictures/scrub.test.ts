@@ -285,9 +285,7 @@ function cutsDoNotMatter (t: Test, format: Format, file: Buffer, out: Buffer): v
 }
 
 async function looksTheSame (t: Test, before: Buffer, after: Buffer): Promise<void> {
-  const [
-    { data: a, info: was }, { data: b, info: is }
-  ] = await Promise.all([before, after].map(file =>
+  const [{ data: a, info: was }, { data: b, info: is }] = await Promise.all([before, after].map(file =>
     sharp(file, { animated: true }).raw().toBuffer({ resolveWithObject: true }))) as [
     Decoded, Decoded
   ]
@@ -538,9 +536,7 @@ async function webps (): Promise<Fixture[]> {
 /** Pictures with an Exif block that names this orientation. */
 async function turned (orientation: number): Promise<Fixture[]> {
   const image = noise(16, 10)
-  const [
-    png, jpeg, webp
-  ] = await Promise.all([
+  const [png, jpeg, webp] = await Promise.all([
     image.clone().png().toBuffer(),
     image.clone().jpeg().toBuffer(),
     image.clone().withMetadata({ orientation: 1 }).webp().toBuffer()
