@@ -4,7 +4,6 @@ import { bracketOf, canonicalType } from './compare.js'
 import { bracketBounds, cutBound, encodeComponent, invert } from './key-encoding.js'
 import { typeCodes } from './match-operators.js'
 import type { Filter, Leaf } from './match.js'
-import { literalPrefix } from './regex.js'
 import { uint32, type KeyRange } from './storage.js'
 import { isNumeric, toNumber, UNDEFINED, type Value } from './values.js'
 
@@ -160,7 +159,6 @@ function leafIntervals ({ operator, operand }: Leaf): Intervals | undefined {
     case '$eq': return equal(operand)
     case '$in': return Array.isArray(operand) ? anyOf(operand) : undefined
     case '$type': return ofTypes(typeCodes(operand))
-    case '$regex': return operand instanceof BSONRegExp ? regex(operand) : undefined
     case '$lt': case '$lte': case '$gt': case '$gte': return range(operator, operand)
     default: return undefined
   }
@@ -177,9 +175,9 @@ function equal (operand: Value): Intervals {
 }
 
 function anyOf (operands: Value[]): Intervals | undefined {
-  const parts = operands.map(operand => operand instanceof BSONRegExp ? regex(operand) : equal(operand))
-  if (parts.some(part => part === undefined)) return undefined
-  return { list: union(parts.flatMap(part => part?.list ?? [])), exact: parts.every(part => part?.exact === true) }
+  if (operands.some(operand => operand instanceof BSONRegExp)) return undefined
+  const parts = operands.map(equal)
+  return { list: union(parts.flatMap(({ list }) => list)), exact: parts.every(({ exact }) => exact) }
 }
 
 function union (intervals: Interval[]): Interval[] {
@@ -202,22 +200,6 @@ function ofTypes (codes: Set<number>): Intervals | undefined {
       upper: before(end),
       point: false
     })),
-    exact: false
-  }
-}
-
-/** An anchored pattern is a range of strings; a stored regex may equal the pattern too. */
-function regex (operand: BSONRegExp): Intervals | undefined {
-  const literal = literalPrefix(operand)
-  if (literal === undefined || literal.prefix.includes('\0')) return undefined
-  const [strings] = bracketBounds(bracketOf(''))
-  const bytes = Buffer.concat([strings, Buffer.from(literal.prefix)])
-  const [first, end] = bracketBounds(bracketOf(operand))
-  return {
-    list: [
-      { lower: before(bytes), upper: after(bytes), point: false },
-      { lower: before(first), upper: before(end), point: false }
-    ],
     exact: false
   }
 }

@@ -3,7 +3,6 @@ import { Binary, Int32, UUID } from 'bson'
 import { decode } from './decode.js'
 import { encode } from './encode.js'
 import { CommandError } from './errors.js'
-import { createEnvironment } from './expressions/types.js'
 import { parseFilter } from './match-parse.js'
 import type { Filter } from './match.js'
 import { prefixRange, removeRange, uint32, type Storage } from './storage.js'
@@ -116,19 +115,6 @@ export class Catalog {
     this.changed(collection)
   }
 
-  /**
-   * Gives a collection another name, also in another database. Throws CommandError 73 for a name MongoDB does not
-   * allow.
-   */
-  rename (collection: Collection, database: string, name: string): void {
-    checkNames(database, name)
-    this.changed(collection)
-    this.#collections.delete(namespaceOf(collection))
-    Object.assign(collection, { database, name })
-    this.#collections.set(namespaceOf(collection), collection)
-    this.changed(collection)
-  }
-
   dropIndexEntries (index: Index): void {
     removeRange(this.#storage.indexes, prefixRange(uint32(index.id)))
   }
@@ -187,7 +173,7 @@ export function parseIndex (spec: Doc, id: number): Index {
     fields,
     unique: spec.get('unique') === true || (fields.length === 1 && fields[0]?.path === '_id'),
     sparse: spec.get('sparse') === true,
-    partial: isDoc(partial) ? parseFilter(partial, createEnvironment(new Date(0))) : undefined,
+    partial: isDoc(partial) ? parseFilter(partial) : undefined,
     expireAfterSeconds: isNumeric(seconds) ? toNumber(seconds) : undefined,
     multikey: fields.map(() => false),
     inexact: false

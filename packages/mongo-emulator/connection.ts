@@ -6,8 +6,7 @@ import { MalformedBson } from './decode.js'
 import { dispatch } from './dispatch.js'
 import { CommandError, codeName } from './errors.js'
 import type { Failure } from './fail-points.js'
-import { pendingStatements } from './sessions.js'
-import { isDoc, isNumeric, toDoc, toNumber, type Doc, type Value } from './values.js'
+import { isDoc, isNumeric, toDoc, toNumber, type Doc } from './values.js'
 import { encodeReply, MalformedMessage, parseMessage, readMessages, type Message } from './wire.js'
 
 /**
@@ -45,12 +44,10 @@ async function answer (bytes: Buffer, client: Client): Promise<Buffer | 'close' 
   const message = parse(bytes)
   if (!('body' in message)) return encodeReply(message, message.error)
   const request = requestOf(message, client)
-  const failure = client.services.failPoints.hit(request, client.appName, () =>
-    pendingStatements(request.body, client.services.sessions))
+  const failure = client.services.failPoints.hit(request, client.appName)
   if (failure !== undefined && failure.blockMs > 0) await block(request.body, failure, client.signal)
-  if (failure?.closeConnection === 'before') return 'close'
+  if (failure?.closeConnection === true) return 'close'
   const reply = dispatch(request, client.services, failure)
-  if (failure?.closeConnection === 'after') return 'close'
   return message.expectsReply ? encodeReply(message, reply) : undefined
 }
 
@@ -78,24 +75,15 @@ function parse (bytes: Buffer): Message | Unanswerable {
 }
 
 function requestOf ({ body }: Message, client: Client): Request {
-  const command = unwrapped(body)
-  const [name = ''] = command.keys()
-  const database = command.get('$db')
-  client.appName ??= appNameOf(command)
+  const [name = ''] = body.keys()
+  const database = body.get('$db')
+  client.appName ??= appNameOf(body)
   return {
     name,
     database: typeof database === 'string' ? database : '',
-    body: command,
+    body,
     connectionId: client.connectionId
   }
-}
-
-/** Legacy handshakes may wrap the command to carry a read preference. */
-function unwrapped (body: Doc): Doc {
-  const inner = body.get('$query') ?? body.get('query')
-  const [first] = body.keys()
-  if (!isDoc(inner) || (first !== '$query' && first !== 'query')) return body
-  return new Map<string, Value>([...inner, ['$db', body.get('$db') ?? '']])
 }
 
 function appNameOf (command: Doc): string | undefined {

@@ -13,7 +13,6 @@ interface Cursor {
   results: Iterator<Buffer>
   pending: Buffer | undefined
   usedAt: number
-  session: string | undefined
   /** The rest of the `maxTimeMS` it was opened with, for all further batches together. */
   timeLeft: number | undefined
 }
@@ -23,26 +22,17 @@ export class Cursors {
   readonly #open = new Map<bigint, Cursor>()
   #last = BigInt(randomInt(2 ** 40)) << 20n
 
-  get size (): number {
-    return this.#open.size
-  }
-
   /** Answers with the first batch, and keeps the rest when there is any (unless `single`). */
-  first (
-    namespace: string,
-    results: Iterable<Buffer>,
-    options: { batchSize?: number | undefined, single?: boolean, session?: string | undefined }
-  ): Plain {
+  first (namespace: string, results: Iterable<Buffer>, batchSize = FIRST_BATCH, single = false): Plain {
     const cursor: Cursor = {
       namespace,
       results: results[Symbol.iterator](),
       pending: undefined,
       usedAt: Date.now(),
-      session: options.session,
       timeLeft: undefined
     }
-    const { batch, done } = fill(cursor, options.batchSize ?? FIRST_BATCH)
-    if (done || options.single === true) {
+    const { batch, done } = fill(cursor, batchSize)
+    if (done || single) {
       cursor.results.return?.()
       return { firstBatch: batch, id: 0n, ns: namespace }
     }
@@ -52,23 +42,14 @@ export class Cursors {
     return { firstBatch: batch, id, ns: namespace }
   }
 
-  /**
-   * Answers `getMore`. Throws CommandError 43 for a cursor that is not open, 13 for one of another session or
-   * collection.
-   */
-  next (id: bigint, namespace: string, batchSize: number | undefined, session: string | undefined): Plain {
+  /** Answers `getMore`. Throws CommandError 43 for a cursor that is not open, 13 for one of another collection. */
+  next (id: bigint, namespace: string, batchSize: number | undefined): Plain {
     const cursor = this.#open.get(id)
     if (cursor === undefined) throw new CommandError(43, `cursor id ${id} not found`)
     if (cursor.namespace !== namespace) {
       throw new CommandError(
         13,
         `Requested getMore on namespace '${namespace}', but cursor belongs to a different namespace ${cursor.namespace}`
-      )
-    }
-    if (cursor.session !== session) {
-      throw new CommandError(
-        13,
-        `Cannot run getMore on cursor ${id}, which was ${cursor.session === undefined ? 'not ' : ''}created in a session, in session ${session ?? 'none'}`
       )
     }
     cursor.usedAt = Date.now()
@@ -92,10 +73,6 @@ export class Cursors {
 
   kill (id: bigint): boolean {
     return this.#close(id)
-  }
-
-  killSession (session: string): void {
-    for (const [id, cursor] of this.#open) if (cursor.session === session) this.#close(id)
   }
 
   killNamespace (namespace: string): void {

@@ -24,5 +24,5 @@ function describeObject (value: Value): string {
   return 'undefined'
 }
 
-export const describeDoc = (doc: Doc): string =>
+const describeDoc = (doc: Doc): string =>
   doc.size === 0 ? '{}' : `{ ${[...doc].map(([name, value]) => `${name}: ${describe(value)}`).join(', ')} }`

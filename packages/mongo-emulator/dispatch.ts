@@ -1,13 +1,10 @@
 import { Binary, Timestamp } from 'bson'
-import { explainAggregate } from './commands/explain.js'
 import { commands, genericFields } from './commands/table.js'
 import type { Command, Reply, Request, Services } from './commands/types.js'
-import { writeConcernError } from './commands/write.js'
 import { maxTimeOf, within } from './deadline.js'
 import { CommandError, codeName } from './errors.js'
 import type { Failure } from './fail-points.js'
-import { retryableWriteOf } from './sessions.js'
-import { isDoc, toDoc, type Doc, type Value } from './values.js'
+import { toDoc, type Doc, type Value } from './values.js'
 
 /**
  * Runs one command and returns MongoDB's document for it, an error included. Never throws.
@@ -18,12 +15,6 @@ export function dispatch (request: Request, services: Services, failure: Failure
     const command = commandOf(request)
     if (failure?.error !== undefined) throw failure.error
     const reply = toDoc(within(maxTimeOf(request.body.get('maxTimeMS')), () => runCommand(command, request, services)))
-    if (failure !== undefined && failure.labels.length > 0) reply.set('errorLabels', failure.labels)
-    const concern =
-      failure?.writeConcernError ?? (command.writes === true ? writeConcernError(request.body) : undefined)
-    if (concern !== undefined) {
-      reply.set('writeConcernError', concern instanceof Map ? concern : toDoc({ concern }).get('concern') ?? null)
-    }
     return finished(reply, 1, services)
   } catch (error) {
     return finished(errorReply(error), 0, services)
@@ -32,7 +23,6 @@ export function dispatch (request: Request, services: Services, failure: Failure
 
 function runCommand (command: Command, request: Request, services: Services): Reply {
   checkRequest(command, request)
-  if (request.name === 'aggregate' && request.body.get('explain') === true) return explainAggregate(request, services)
   if (command.writes !== true) return command.run(request, services)
   return services.catalog.transaction(() => command.run(request, services))
 }
@@ -55,44 +45,14 @@ function checkRequest ({ fields, adminOnly }: Command, request: Request): void {
       }
     }
   }
-  const version = body.get('apiVersion')
-  if (version !== undefined && version !== '1') {
-    throw new CommandError(322, `API version must be "1", found ${String(version)}`)
-  }
-  checkReadConcern(name, body.get('readConcern'))
-  if (name !== 'commitTransaction' && name !== 'abortTransaction') retryableWriteOf(body)
-}
-
-const readConcerns = new Set<Value | undefined>([undefined, 'local', 'available', 'majority', 'linearizable'])
-
-/**
- * On a set of one that acknowledges what is on disk, all levels but `snapshot` are the same. Throws CommandError 72 for
- * `snapshot`, 2 for an unknown level.
- */
-function checkReadConcern (name: string, concern: Value | undefined): void {
-  const level = isDoc(concern) ? concern.get('level') : undefined
-  if (level === 'snapshot') {
-    throw new CommandError(72, `read concern snapshot is not supported by this server (${name})`)
-  }
-  if (!readConcerns.has(level)) {
-    throw new CommandError(
-      2,
-      `Enumeration value '${String(level)}' for field 'readConcern.level' is not a valid value.`
-    )
-  }
 }
 
 function errorReply (error: unknown): Doc {
   const known = error instanceof CommandError
     ? error
     : new CommandError(1, error instanceof Error ? error.message : String(error))
-  const details = new Map(known.details ?? [])
-  const labels = details.get('errorLabels')
-  details.delete('errorLabels')
   const reply = toDoc({ errmsg: known.message, code: known.code, codeName: codeName(known.code) })
-  for (const [name, value] of details) reply.set(name, value)
-  if (labels !== undefined) reply.set('errorLabels', labels)
-  return reply
+  return new Map([...reply, ...known.details ?? []])
 }
 
 /** Adds the fields of every reply of a replica set member; `ok` is a double. */

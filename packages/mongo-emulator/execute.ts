@@ -1,7 +1,7 @@
 import type { Collection } from './catalog.js'
 import { checkDeadline } from './deadline.js'
 import { lengthOf } from './iterate.js'
-import { matches, type Filter, type MatchDetails } from './match.js'
+import { matches, type Filter } from './match.js'
 import type { Plan } from './planner.js'
 import type { Records, StoredRecord } from './records.js'
 import { sortDocs, type SortField } from './sort.js'
@@ -9,8 +9,6 @@ import { countKeys, readKeys, recordOf, type Storage } from './storage.js'
 
 /** The keys and documents that a query examined, for `explain`. */
 export interface Examined { keys: number, docs: number }
-
-export interface Found extends StoredRecord { details: MatchDetails }
 
 export interface Source { storage: Storage, records: Records, collection: Collection }
 
@@ -22,7 +20,7 @@ export function run (
   sort: SortField[],
   limit: number,
   examined: Examined
-): Iterable<Found> {
+): Iterable<StoredRecord> {
   const found = matching(source, plan, filter, examined)
   return plan.sorted ? found : sortDocs(found, ({ doc }) => doc, sort, limit)
 }
@@ -32,13 +30,12 @@ function * matching (
   plan: Plan,
   filter: Filter,
   examined: Examined
-): Generator<Found> {
+): Generator<StoredRecord> {
   for (const record of scan(storage, plan, examined)) {
     checkDeadline()
     const stored = records.read(collection, record)
     examined.docs++
-    const details: MatchDetails = {}
-    if (stored !== undefined && matches(filter, stored.doc, details)) yield { ...stored, details }
+    if (stored !== undefined && matches(filter, stored.doc)) yield stored
   }
 }
 

@@ -5,144 +5,67 @@ import { isDoc, isNumeric, toNumber, type Doc, type Value } from './values.js'
 /** Codes after which MongoDB itself lets drivers retry a write. */
 const retryable = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436])
 
-const writes = new Set(['insert', 'update', 'delete', 'findAndModify', 'findandmodify'])
+/** The effect of the active fail point on a command, before the command runs. */
+export interface Failure { blockMs: number, closeConnection: boolean, error: CommandError | undefined }
 
-/** The effect of an active fail point on a command. */
-export interface Failure {
-  blockMs: number
-  /** `before` the command ran, or after it is done and its answer was made. */
-  closeConnection: 'before' | 'after' | undefined
-  error: CommandError | undefined
-  writeConcernError: Value | undefined
-  /** The labels of a reply with the `writeConcernError`. */
-  labels: Value[]
-}
-
-interface FailPoint { skip: number, times: number, entered: number, data: Doc }
-
-const off = (): FailPoint => ({ skip: 0, times: 0, entered: 0, data: new Map() })
-
-/** Fail points of MongoDB's test commands: `failCommand`, `onPrimaryTransactionalWrite` and `maxTimeAlwaysTimeOut`. */
+/** The fail point `failCommand` of MongoDB's test commands. */
 export class FailPoints {
-  readonly #points = new Map([
-    ['failCommand', off()],
-    ['onPrimaryTransactionalWrite', off()],
-    ['maxTimeAlwaysTimeOut', off()]
-  ])
+  #skip = 0
+  #times = 0
+  #entered = 0
+  #data: Doc = new Map()
 
   /** Answers `configureFailPoint`; returns how often the fail point was hit before. */
   configure (command: Doc): number {
     const name = String(command.get('configureFailPoint'))
-    const point = this.#points.get(name)
-    if (point === undefined) throw failedToParse(`${name} not found`)
+    if (name !== 'failCommand') throw failedToParse(`${name} not found`)
+    const { skip, times } = parseMode(command.get('mode'))
     const data = command.get('data')
-    this.#points.set(name, {
-      ...parseMode(command.get('mode')),
-      entered: point.entered,
-      data: isDoc(data) ? data : new Map()
-    })
-    return point.entered
+    this.#skip = skip
+    this.#times = times
+    this.#data = isDoc(data) ? data : new Map()
+    return this.#entered
   }
 
-  /**
-   * Returns the failure for this command, if any, and counts one use. Only retryable writes get the label for retries.
-   * `pending` tells how many statements of a retryable write were not done before: `onPrimaryTransactionalWrite` counts
-   * those.
-   */
-  hit (request: Request, appName: string | undefined, pending: () => number): Failure | undefined {
-    const { name, body } = request
-    const retryableWrite = body.has('txnNumber')
-    if (this.#enter('failCommand', data => applies(data, request, appName))) {
-      return failureOf(this.#data('failCommand'), retryableWrite)
+  /** Returns the failure for this command, if any, and counts one use. */
+  hit ({ name, body }: Request, appName: string | undefined): Failure | undefined {
+    if (this.#times === 0 || !applies(this.#data, name, appName)) return undefined
+    if (this.#skip > 0) {
+      this.#skip--
+      return undefined
     }
-    if (this.#enter('onPrimaryTransactionalWrite', () => retryableWrite && writes.has(name), pending)) {
-      return lostWrite(this.#data('onPrimaryTransactionalWrite'))
-    }
-    if (this.#enter('maxTimeAlwaysTimeOut', () => timed(body))) {
-      return { ...nothing, error: new CommandError(50, 'operation exceeded time limit') }
-    }
-    return undefined
-  }
-
-  #data (name: string): Doc {
-    return this.#points.get(name)?.data ?? new Map()
-  }
-
-  #enter (name: string, meant: (data: Doc) => boolean, count = () => 1): boolean {
-    const point = this.#points.get(name)
-    if (point === undefined || point.times === 0 || !meant(point.data)) return false
-    const occasions = count()
-    const skipped = Math.min(point.skip, occasions)
-    const hits = Math.min(point.times, occasions - skipped)
-    point.skip -= skipped
-    point.times -= hits
-    point.entered += hits
-    return hits > 0
+    this.#times--
+    this.#entered++
+    return failureOf(this.#data, body.has('txnNumber'))
   }
 }
 
-const nothing: Failure = {
-  blockMs: 0,
-  closeConnection: undefined,
-  error: undefined,
-  writeConcernError: undefined,
-  labels: []
-}
-
-const timed = (body: Doc): boolean => {
-  const time = body.get('maxTimeMS')
-  return isNumeric(time) && toNumber(time) > 0
-}
-
-function applies (data: Doc, { name, database, body }: Request, appName: string | undefined): boolean {
+function applies (data: Doc, name: string, appName: string | undefined): boolean {
   const commands = data.get('failCommands')
   const wanted = data.get('appName')
-  const namespace = data.get('namespace')
   return name !== 'configureFailPoint' &&
     Array.isArray(commands) &&
-    commands.some(command => String(command).toLowerCase() === name.toLowerCase()) &&
-    (wanted === undefined || wanted === appName) &&
-    (namespace === undefined ||
-      namespace === `${database}.${String(body.get(name === 'getMore' ? 'collection' : name))}`)
+    commands.includes(name) &&
+    (wanted === undefined || wanted === appName)
 }
 
 function failureOf (data: Doc, retryableWrite: boolean): Failure {
   const code = data.get('errorCode')
   const block = data.get('blockTimeMS')
-  const concern = data.get('writeConcernError')
-  const concernCode = isDoc(concern) ? concern.get('code') : undefined
-  const labels = (cause: Value | undefined): Value[] => {
-    const given = data.get('errorLabels')
-    if (Array.isArray(given)) return given
-    return retryableWrite && isNumeric(cause) && retryable.has(toNumber(cause)) ? ['RetryableWriteError'] : []
-  }
   return {
     blockMs: data.get('blockConnection') === true && isNumeric(block) ? toNumber(block) : 0,
-    closeConnection: data.get('closeConnection') === true ? 'before' : undefined,
-    error: isNumeric(code) ? failing(toNumber(code), labels(code)) : undefined,
-    writeConcernError: concern,
-    labels: concern === undefined ? [] : labels(concernCode)
+    closeConnection: data.get('closeConnection') === true,
+    error: isNumeric(code) ? failing(toNumber(code), retryableWrite) : undefined
   }
 }
 
-const failing = (code: number, labels: Value[]): CommandError =>
+/** Only retryable writes get the label for retries. */
+const failing = (code: number, retryableWrite: boolean): CommandError =>
   new CommandError(
     code,
     "Failing command via 'failCommand' failpoint",
-    labels.length > 0 ? new Map([['errorLabels', labels]]) : new Map()
+    retryableWrite && retryable.has(code) ? new Map([['errorLabels', ['RetryableWriteError']]]) : undefined
   )
-
-/** A retryable write whose answer is lost after the write; with `failBeforeCommitExceptionCode` nothing is written. */
-function lostWrite (data: Doc): Failure {
-  const code = data.get('failBeforeCommitExceptionCode')
-  return {
-    ...nothing,
-    closeConnection: data.get('closeConnection') === false ? undefined : 'after',
-    error: isNumeric(code)
-      ? new CommandError(toNumber(code), 'Failing write due to failpoint. The write must not be reflected.')
-      : undefined
-  }
-}
 
 function parseMode (mode: Value | undefined): { skip: number, times: number } {
   if (mode === 'off') return { skip: 0, times: 0 }

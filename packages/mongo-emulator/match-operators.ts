@@ -1,9 +1,7 @@
-import { Binary, BSONRegExp, MaxKey, MinKey } from 'bson'
+import { BSONRegExp, MaxKey, MinKey } from 'bson'
 import { bracketOf, compareValues, equalValues } from './compare.js'
-import { describe } from './describe.js'
-import { badValue, CommandError, failedToParse } from './errors.js'
+import { badValue, failedToParse } from './errors.js'
 import type { Filter, Leaf, LeafOperator } from './match.js'
-import { toSafeInteger } from './numbers.js'
 import { compileRegex } from './regex.js'
 import { isDoc, isNumeric, toNumber, typeNumber, typeNumbersByName, type Value } from './values.js'
 
@@ -22,7 +20,6 @@ export function eqTest (path: string, operand: Value): Leaf {
 /** Ranges hold only within the type of their operand; MinKey and MaxKey are compared with every type. */
 function range (operator: '$lt' | '$lte' | '$gt' | '$gte', accepts: (order: number) => boolean) {
   return (path: string, operand: Value): Leaf => {
-    if (operand instanceof BSONRegExp) throw badValue(`Can't have RegEx as arg to predicate over field '${path}'.`)
     const any = operand instanceof MinKey || operand instanceof MaxKey
     const bracket = bracketOf(operand)
     const nan = Number.isNaN(isNumeric(operand) ? toNumber(operand) : 0)
@@ -46,8 +43,7 @@ function acceptsMissing (operand: Value, accepts: (order: number) => boolean): b
 
 function inTest (path: string, operand: Value, name = '$in'): Leaf {
   if (!Array.isArray(operand)) throw badValue(`${name} needs an array`)
-  if (operand.some(item =>
-    isDoc(item) && [...item.keys()][0]?.startsWith('$') === true && !item.has('$ref') && !item.has('$id'))) {
+  if (operand.some(item => isDoc(item) && [...item.keys()][0]?.startsWith('$') === true)) {
     throw badValue(`cannot nest $ under ${name}`)
   }
   const patterns = operand.filter(item => item instanceof BSONRegExp).map(regexTest)
@@ -78,15 +74,9 @@ function regexTest (regex: BSONRegExp): Test {
     typeof value === 'string' ? compiled.test(value) : value instanceof BSONRegExp && equalValues(value, regex)
 }
 
-function regexLeaf (path: string, operand: Value, options?: Value): Leaf {
-  if (options !== undefined && typeof options !== 'string') throw badValue('$options has to be a string')
-  for (const flag of options ?? '') {
-    if (!'imsxu'.includes(flag)) throw new CommandError(51108, ` invalid flag in regex options: ${flag}`)
-  }
-  const regex = typeof operand === 'string'
-    ? new BSONRegExp(operand, options ?? '')
-    : operand instanceof BSONRegExp ? new BSONRegExp(operand.pattern, options ?? operand.options) : undefined
-  if (regex === undefined) throw badValue('$regex has to be a string')
+function regexLeaf (path: string, operand: Value): Leaf {
+  const regex = typeof operand === 'string' ? new BSONRegExp(operand) : operand
+  if (!(regex instanceof BSONRegExp)) throw badValue('$regex has to be a string')
   return leaf(path, '$regex', regex, regexTest(regex))
 }
 
@@ -111,74 +101,10 @@ function typeCode (item: Value): number {
   return code
 }
 
-function modTest (path: string, operand: Value): Leaf {
-  if (!Array.isArray(operand)) throw badValue('malformed mod, needs to be an array')
-  if (operand.length < 2) throw badValue('malformed mod, not enough elements')
-  if (operand.length > 2) throw badValue('malformed mod, too many elements')
-  const [divisor, remainder] = operand.map(item => isNumeric(item) ? Math.trunc(toNumber(item)) : NaN)
-  if (divisor === undefined || !Number.isFinite(divisor)) throw badValue('malformed mod, divisor not a number')
-  if (remainder === undefined || !Number.isFinite(remainder)) throw badValue('malformed mod, remainder not a number')
-  if (divisor === 0) throw badValue('divisor cannot be 0')
-  return leaf(path, '$mod', operand, value => {
-    if (!isNumeric(value)) return false
-    return typeof value === 'bigint'
-      ? Number(value % BigInt(divisor)) === remainder
-      : Math.trunc(toNumber(value)) % divisor === remainder
-  })
-}
-
-function sizeTest (path: string, operand: Value): Leaf {
-  const size = isNumeric(operand) ? toSafeInteger(operand) : undefined
-  if (size === undefined) {
-    throw badValue(
-      `Failed to parse $size. Expected ${isNumeric(operand) ? 'an integer' : 'a number in'}: $size: ${describe(operand)}`
-    )
-  }
-  if (size < 0) throw badValue(`Failed to parse $size. Expected a non-negative number in: $size: ${size}`)
-  return leaf(path, '$size', operand, value => Array.isArray(value) && value.length === size, false)
-}
-
 function existsTest (path: string, operand: Value): Filter {
   const wanted = operand !== null && operand !== false && !(isNumeric(operand) && toNumber(operand) === 0)
   const exists = leaf(path, '$exists', true, value => value !== undefined, false)
   return wanted ? exists : { kind: 'not', child: exists }
-}
-
-function bits (name: string, accepts: (set: bigint, mask: bigint) => boolean) {
-  return (path: string, operand: Value): Leaf => {
-    const mask = bitMask(name, operand)
-    return leaf(path, '$bits', operand, value => {
-      const set = bitsOf(value)
-      return set !== undefined && accepts(set & mask, mask)
-    })
-  }
-}
-
-function bitsOf (value: Value | undefined): bigint | undefined {
-  if (value instanceof Binary) {
-    return value.buffer.subarray(0, value.position).reduceRight((bits, byte) => (bits << 8n) | BigInt(byte), 0n)
-  }
-  if (!isNumeric(value)) return undefined
-  if (typeof value === 'bigint') return BigInt.asUintN(64, value)
-  const number = toNumber(value)
-  return Number.isInteger(number) && Math.abs(number) < 2 ** 63 ? BigInt.asUintN(64, BigInt(number)) : undefined
-}
-
-function bitMask (name: string, operand: Value): bigint {
-  if (Array.isArray(operand)) {
-    return operand.reduce((mask: bigint, item) => {
-      const position = isNumeric(item) ? toSafeInteger(item) : undefined
-      if (position === undefined || position < 0) {
-        throw badValue(`${name} takes bit positions that are non-negative integers`)
-      }
-      return mask | (1n << BigInt(position))
-    }, 0n)
-  }
-  const mask = bitsOf(operand)
-  if (mask === undefined || (isNumeric(operand) && toNumber(operand) < 0)) {
-    throw failedToParse(`${name} takes an Array, a number, or a BinData`)
-  }
-  return mask
 }
 
 /** The field operators that need only their operand. */
@@ -194,11 +120,5 @@ export const operators = {
   $type: (path: string, operand: Value): Leaf => {
     const codes = typeCodes(operand)
     return leaf(path, '$type', operand, value => value !== undefined && codes.has(typeNumber(value)))
-  },
-  $mod: modTest,
-  $size: sizeTest,
-  $bitsAllSet: bits('$bitsAllSet', (set, mask) => set === mask),
-  $bitsAnySet: bits('$bitsAnySet', set => set !== 0n),
-  $bitsAllClear: bits('$bitsAllClear', set => set === 0n),
-  $bitsAnyClear: bits('$bitsAnyClear', (set, mask) => set !== mask)
+  }
 }

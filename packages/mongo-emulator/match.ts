@@ -1,8 +1,8 @@
 import { visitPath } from './paths.js'
-import type { Value, Doc } from './values.js'
+import type { Value } from './values.js'
 
-export type LeafOperator = '$eq' | '$lt' | '$lte' | '$gt' | '$gte' | '$in' | '$regex' | '$exists' | '$type' | '$mod' | '$size' |
-  '$elemMatch' | '$bits'
+export type LeafOperator =
+  '$eq' | '$lt' | '$lte' | '$gt' | '$gte' | '$in' | '$regex' | '$exists' | '$type' | '$elemMatch'
 
 /** A test of the values at one path. */
 export interface Leaf {
@@ -22,7 +22,6 @@ export interface Leaf {
 export type Filter =
   | { kind: 'and' | 'or' | 'nor', children: Filter[] }
   | { kind: 'not', child: Filter }
-  | { kind: 'test', name: string, test: (doc: Doc) => boolean }
   | Leaf
 
 /** Where in an array the filter matched, for the positional operator `$`. */
@@ -35,7 +34,6 @@ export function matches (filter: Filter, doc: Value, details?: MatchDetails): bo
     case 'or': return filter.children.some(child => matches(child, doc, details))
     case 'nor': return !filter.children.some(child => matches(child, doc))
     case 'not': return !matches(filter.child, doc)
-    case 'test': return doc instanceof Map && filter.test(doc)
     case 'leaf': return matchesLeaf(filter, doc, details)
   }
 }

@@ -1,9 +1,9 @@
 import { Decimal128, Int32 } from 'bson'
+import { badValue } from './errors.js'
 import { toNumber, type Numeric } from './values.js'
 
 const INT64_MAX = 9_223_372_036_854_775_807n
 const INT64_MIN = -9_223_372_036_854_775_808n
-const DECIMAL_DIGITS = 34
 
 interface Fraction { numerator: bigint, denominator: bigint }
 interface Scaled { coefficient: bigint, exponent: number }
@@ -57,67 +57,27 @@ function doubleToFraction (value: number): Fraction | undefined {
 }
 
 /** A decimal as coefficient × 10^exponent; undefined for NaN and the infinities. */
-export function toScaled (value: Decimal128): Scaled | undefined {
+function toScaled (value: Decimal128): Scaled | undefined {
   const parts = /^(-?)(\d+)(?:\.(\d+))?(?:E([+-]?\d+))?$/.exec(value.toString())
   if (parts === null) return undefined
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = parts
   return { coefficient: BigInt(sign + whole + fraction), exponent: Number(exponent) - fraction.length }
 }
 
-export function toDecimal (value: Numeric): Decimal128 {
-  if (value instanceof Decimal128) return value
-  if (value instanceof Int32 || typeof value === 'bigint') return Decimal128.fromString(value.toString())
-  if (Number.isNaN(value)) return Decimal128.fromString('NaN')
-  if (!Number.isFinite(value)) return Decimal128.fromString(value > 0 ? 'Infinity' : '-Infinity')
-  return Decimal128.fromString(String(Number(value.toPrecision(15))))
-}
-
-function fromScaled ({ coefficient, exponent }: Scaled): Decimal128 {
-  const negative = coefficient < 0n
-  let digits = negative ? -coefficient : coefficient
-  const excess = digits.toString().length - DECIMAL_DIGITS
-  if (excess > 0) {
-    const unit = 10n ** BigInt(excess)
-    const rest = digits % unit
-    digits /= unit
-    if (rest * 2n > unit || (rest * 2n === unit && digits % 2n === 1n)) digits += 1n
-    exponent += excess
-  }
-  return Decimal128.fromString(`${negative ? '-' : ''}${digits}E${exponent}`)
-}
-
 /**
- * Adds or multiplies as MongoDB does: the widest type of the two wins, an int32 that overflows becomes an int64.
- * An int64 that overflows is `undefined`: `$inc` calls it an error, an expression goes on with a double.
+ * Adds as MongoDB does: the wider type of the two wins, an int32 that overflows becomes an int64. An int64 that
+ * overflows is `undefined`: `$inc` calls it an error, an expression goes on with a double.
+ * Throws BadValue for decimals.
  */
-export function combine (operation: 'add' | 'multiply', a: Numeric, b: Numeric): Numeric | undefined {
-  if (a instanceof Decimal128 || b instanceof Decimal128) return combineDecimals(operation, toDecimal(a), toDecimal(b))
-  if (typeof a === 'number' || typeof b === 'number') {
-    return operation === 'add' ? toNumber(a) + toNumber(b) : toNumber(a) * toNumber(b)
+export function add (a: Numeric, b: Numeric): Numeric | undefined {
+  if (a instanceof Decimal128 || b instanceof Decimal128) {
+    throw badValue('arithmetic with decimals is not supported by this server')
   }
-  const [x, y] = [toBigInt(a), toBigInt(b)]
-  return fromBigInt(operation === 'add' ? x + y : x * y, a instanceof Int32 && b instanceof Int32)
-}
-
-function combineDecimals (operation: 'add' | 'multiply', a: Decimal128, b: Decimal128): Decimal128 {
-  const [x, y] = [toScaled(a), toScaled(b)]
-  if (x === undefined || y === undefined) {
-    return toDecimal(operation === 'add' ? toNumber(a) + toNumber(b) : toNumber(a) * toNumber(b))
-  }
-  if (operation === 'multiply') {
-    return fromScaled({ coefficient: x.coefficient * y.coefficient, exponent: x.exponent + y.exponent })
-  }
-  const exponent = Math.min(x.exponent, y.exponent)
-  const align = (scaled: Scaled) => scaled.coefficient * 10n ** BigInt(scaled.exponent - exponent)
-  return fromScaled({ coefficient: align(x) + align(y), exponent })
-}
-
-export const toBigInt = (value: bigint | Int32): bigint => typeof value === 'bigint' ? value : BigInt(value.value)
-
-/** An integer in the narrowest type allowed; undefined beyond int64. */
-export function fromBigInt (value: bigint, narrow: boolean): Int32 | bigint | undefined {
-  if (value > INT64_MAX || value < INT64_MIN) return undefined
-  return narrow && BigInt.asIntN(32, value) === value ? new Int32(Number(value)) : value
+  if (typeof a === 'number' || typeof b === 'number') return toNumber(a) + toNumber(b)
+  const total = BigInt(a.toString()) + BigInt(b.toString())
+  if (total > INT64_MAX || total < INT64_MIN) return undefined
+  const narrow = a instanceof Int32 && b instanceof Int32 && BigInt.asIntN(32, total) === total
+  return narrow ? new Int32(Number(total)) : total
 }
 
 /** A whole number (of any numeric type) as a JavaScript integer; undefined when it is none, or too large. */
@@ -125,8 +85,3 @@ export function toSafeInteger (value: Numeric): number | undefined {
   const number = toNumber(value)
   return Number.isSafeInteger(number) ? number : undefined
 }
-
-export const negate = (value: Numeric): Numeric =>
-  value instanceof Decimal128
-    ? combineDecimals('multiply', value, Decimal128.fromString('-1'))
-    : combine('multiply', value, new Int32(-1)) ?? -toNumber(value)

@@ -1,4 +1,4 @@
-import { isDoc, type Doc, type Value } from './values.js'
+import { isDoc, type Value } from './values.js'
 
 export const isIndexName = (name: string): boolean => /^(?:0|[1-9]\d*)$/.test(name)
 
@@ -34,23 +34,6 @@ export function visitPath (
 function visitEnd (value: Value | undefined, expand: boolean, visit: Visit, index: number | undefined): boolean {
   if (expand && Array.isArray(value) && value.some((item, position) => visit(item, index ?? position))) return true
   return visit(value, index)
-}
-
-/** The value at a dotted path through documents only; undefined when it is missing or behind an array. */
-export function valueAt (doc: Doc, path: string): Value | undefined {
-  let value: Value | undefined = doc
-  for (const part of path.split('.')) value = isDoc(value) ? value.get(part) : undefined
-  return value
-}
-
-/** All values a path leads to, arrays at the end included whole. */
-export function valuesAt (doc: Doc, parts: string[]): Value[] {
-  const found: Value[] = []
-  visitPath(doc, parts, false, value => {
-    if (value !== undefined) found.push(value)
-    return false
-  })
-  return found
 }
 
 export const isPrefix = (prefix: string, path: string): boolean => path === prefix || path.startsWith(`${prefix}.`)

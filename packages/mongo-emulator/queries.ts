@@ -1,9 +1,9 @@
 import { encode } from './encode.js'
-import { count, run, type Examined, type Found, type Source } from './execute.js'
-import type { Environment } from './expressions/types.js'
+import { count, run, type Examined, type Source } from './execute.js'
 import type { Filter } from './match.js'
 import { plan, type Plan } from './planner.js'
 import { compileProjection } from './projection.js'
+import type { StoredRecord } from './records.js'
 import type { SortField } from './sort.js'
 import type { Doc, Value } from './values.js'
 
@@ -15,10 +15,19 @@ export interface Query {
   limit: number
   hint: Value | undefined
   projection: Doc | undefined
-  environment: Environment
 }
 
-export const planQuery = (source: Source, { filter, sort, hint }: Pick<Query, 'filter' | 'sort' | 'hint'>): Plan =>
+/** A query for everything that satisfies a filter. */
+export const queryFor = (filter: Filter): Query => ({
+  filter,
+  sort: [],
+  skip: 0,
+  limit: Infinity,
+  hint: undefined,
+  projection: undefined
+})
+
+export const planQuery = (source: Source, { filter, sort, hint }: Query): Plan =>
   plan(source.storage, source.collection, filter, sort, hint)
 
 /** The documents a query finds, after skip and limit, before projection. */
@@ -27,7 +36,7 @@ export function * findRecords (
   query: Query,
   examined: Examined,
   chosen = planQuery(source, query)
-): Generator<Found> {
+): Generator<StoredRecord> {
   let index = 0
   if (query.limit === 0) return
   for (const found of run(source, chosen, query.filter, query.sort, query.skip + query.limit, examined)) {
@@ -39,21 +48,11 @@ export function * findRecords (
 
 /** The encoded results of a query; without a projection they are the stored bytes. */
 export function * findEncoded (source: Source, query: Query, examined: Examined): Generator<Buffer> {
-  const project = query.projection === undefined || query.projection.size === 0
-    ? undefined
-    : compileProjection(query.projection, query.environment, true)
-  for (const { raw, doc, details } of findRecords(source, query, examined)) {
-    yield project === undefined ? raw : encode(project(doc, details))
+  const project = query.projection === undefined ? undefined : compileProjection(query.projection)
+  for (const { raw, doc } of findRecords(source, query, examined)) {
+    yield project === undefined ? raw : encode(project(doc))
   }
 }
 
-export function countMatching (source: Source, query: Query, examined: Examined): number {
-  const total = count(
-    source,
-    planQuery(source, { ...query, sort: [] }),
-    query.filter,
-    query.skip + query.limit,
-    examined
-  )
-  return Math.min(Math.max(0, total - query.skip), query.limit)
-}
+export const countMatching = (source: Source, query: Query, examined: Examined): number =>
+  Math.min(count(source, planQuery(source, query), query.filter, query.limit, examined), query.limit)

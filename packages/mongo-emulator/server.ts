@@ -18,7 +18,7 @@ export interface MongoOptions {
   /** 0, the default, takes any free port. */
   port?: number
   host?: string
-  /** The clock of TTL indexes, `$currentDate`, `$$NOW` and sessions. */
+  /** The clock of TTL indexes, `$$NOW` and sessions. */
   now?: () => Date
   ttlIntervalMs?: number
 }
@@ -47,7 +47,7 @@ export async function startMongo ({
   await listen(server, port, host)
   const bound = (server.address() as AddressInfo).port
   const address = `${host.includes(':') ? `[${host}]` : host === '0.0.0.0' ? '127.0.0.1' : host}:${bound}`
-  const services = await openServices(server, path, { now, address, openConnections: () => sockets.size })
+  const services = await openServices(server, path, { now, address })
   accept(server, sockets, services)
   const monitor = startMonitor(services, ttlIntervalMs)
   return {
@@ -77,7 +77,7 @@ async function listen (server: Server, port: number, host: string): Promise<void
 async function openServices (
   server: Server,
   path: string,
-  outside: Pick<Services, 'now' | 'address' | 'openConnections'>
+  outside: Pick<Services, 'now' | 'address'>
 ): Promise<Services> {
   try {
     mkdirSync(path, { recursive: true })
@@ -92,8 +92,7 @@ async function openServices (
       records: new Records(storage, catalog),
       cursors: new Cursors(),
       sessions: new Sessions(storage, outside.now),
-      failPoints: new FailPoints(),
-      startedAt: new Date()
+      failPoints: new FailPoints()
     }
   } catch (error) {
     await new Promise(resolve => server.close(resolve))

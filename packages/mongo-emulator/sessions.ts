@@ -65,41 +65,14 @@ export class Sessions {
   }
 }
 
-/** The session a command belongs to, by the UUID of its `lsid`. */
-export function sessionOf (command: Doc): string | undefined {
-  const lsid = command.get('lsid')
-  if (lsid === undefined) return undefined
-  const id = isDoc(lsid) ? lsid.get('id') : undefined
-  if (!(id instanceof Binary) || id.sub_type !== Binary.SUBTYPE_UUID) {
-    throw new CommandError(14, "BSON field 'OperationSessionInfo.lsid.id' is missing or is not a UUID")
-  }
-  return id.toString('hex')
-}
-
-/**
- * The retryable write a command is part of, if it is. Throws CommandError 263 for transactions, which this server does
- * not have.
- */
+/** The retryable write a command is part of, if it is. */
 export function retryableWriteOf (command: Doc): RetryableWrite | undefined {
   const txnNumber = command.get('txnNumber')
-  if (command.has('startTransaction') || command.has('autocommit')) {
-    throw new CommandError(263, 'Transactions are not supported by this server')
-  }
-  const session = sessionOf(command)
   if (txnNumber === undefined) return undefined
-  if (typeof txnNumber !== 'bigint' || session === undefined) {
+  const lsid = command.get('lsid')
+  const id = isDoc(lsid) ? lsid.get('id') : undefined
+  if (typeof txnNumber !== 'bigint' || !(id instanceof Binary)) {
     throw new CommandError(72, 'Transaction number requires a session ID to also be specified')
   }
-  return { session, txnNumber }
-}
-
-/** How many statements of a retryable write are still to be done. Repeated ones do not count. */
-export function pendingStatements (command: Doc, sessions: Sessions): number {
-  try {
-    const write = retryableWriteOf(command)
-    const statements = ['documents', 'updates', 'deletes'].map(field => command.get(field)).find(Array.isArray)
-    return write === undefined ? 0 : Math.max(0, (statements?.length ?? 1) - sessions.done(write).size)
-  } catch {
-    return 0
-  }
+  return { session: id.toString('hex'), txnNumber }
 }

@@ -1,17 +1,16 @@
 import { compareValues } from './compare.js'
 import { describe } from './describe.js'
-import { badValue, CommandError } from './errors.js'
+import { CommandError } from './errors.js'
 import { visitPath } from './paths.js'
-import { isDoc, isNumeric, toNumber, UNDEFINED, type Doc, type Value } from './values.js'
+import { isNumeric, toNumber, UNDEFINED, type Doc, type Value } from './values.js'
 
 /** One field of a sort specification. */
 export interface SortField { path: string, parts: string[], descending: boolean }
 
-/** Parses `{ field: 1 | -1 }`. Throws BadValue for anything else; the caller handles `$natural`. */
+/** Parses `{ field: 1 | -1 }`. Throws CommandError for anything else. */
 export function parseSort (spec: Doc): SortField[] {
   return [...spec].map(([path, direction]) => {
     if (path === '') throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
-    if (isDoc(direction) && direction.has('$meta')) throw badValue('$meta sort is not supported by this server')
     if (!isNumeric(direction)) {
       throw new CommandError(15974, `Illegal key in $sort specification: ${path}: ${describe(direction)}`)
     }
@@ -44,21 +43,17 @@ function sortKey (value: Value, { parts, descending }: SortField): Value {
   return best ?? null
 }
 
-export function sortKeys (value: Value, fields: SortField[]): Value[] {
+function sortKeys (value: Value, fields: SortField[]): Value[] {
   return fields.map(field => sortKey(value, field))
 }
 
-export function compareKeys (a: Value[], b: Value[], fields: SortField[]): number {
+function compareKeys (a: Value[], b: Value[], fields: SortField[]): number {
   for (const [at, { descending }] of fields.entries()) {
     const order = compareValues(a[at] ?? null, b[at] ?? null)
     if (order !== 0) return descending ? -order : order
   }
   return 0
 }
-
-/** A comparison of values by a sort specification, for `$sortArray` and `$push` with `$sort`. */
-export const sortValues = (fields: SortField[]) => (a: Value, b: Value): number =>
-  compareKeys(sortKeys(a, fields), sortKeys(b, fields), fields)
 
 /** Sorts stably, in memory; with a limit only that many are kept. */
 export function sortDocs<T> (items: Iterable<T>, docOf: (item: T) => Doc, fields: SortField[], limit = Infinity): T[] {

@@ -1,11 +1,10 @@
-import { Binary, BSONRegExp, Timestamp } from 'bson'
+import { Binary, BSONRegExp } from 'bson'
 import type { Collection } from './catalog.js'
 import { equalValues } from './compare.js'
 import { describe } from './describe.js'
 import { encode } from './encode.js'
 import { CommandError } from './errors.js'
 import type { Source } from './execute.js'
-import type { Environment } from './expressions/types.js'
 import { matches, type Filter, type MatchDetails } from './match.js'
 import { findRecords, type Query } from './queries.js'
 import { MAX_DOCUMENT_BYTES, type Records, type StoredRecord } from './records.js'
@@ -14,14 +13,9 @@ import { idFirst, upsertDocument } from './update/upsert.js'
 import { isDoc, typeName, type Doc, type Value } from './values.js'
 
 /** Inserts one document, with `_id` as its first field. Throws CommandError 53 for an `_id` of a forbidden type. */
-export function insertDocument (records: Records, collection: Collection, doc: Doc, now: Date): void {
+export function insertDocument (records: Records, collection: Collection, doc: Doc): void {
   const prepared = idFirst(doc)
   checkId(prepared.get('_id'))
-  for (const [name, value] of prepared) {
-    if (value instanceof Timestamp && value.isZero() && name !== '_id') {
-      prepared.set(name, new Timestamp({ t: Math.floor(now.getTime() / 1000), i: 1 }))
-    }
-  }
   records.insert(collection, prepared)
 }
 
@@ -65,7 +59,7 @@ export function updateMatching (
     if (records.replace(collection, stored, successor)) result.modified++
   }
   if (result.matched === 0 && options.upsert) {
-    Object.assign(result, upsert(source, query.filter, update, query.environment))
+    Object.assign(result, upsert(source, query.filter, update))
   }
   return result
 }
@@ -104,30 +98,20 @@ function checkSize (doc: Doc): void {
   }
 }
 
-function upsert (
-  { records, collection }: Source,
-  filter: Filter,
-  update: Update,
-  { now }: Environment
-): Partial<Updated> {
+function upsert ({ records, collection }: Source, filter: Filter, update: Update): Partial<Updated> {
   const doc = upsertDocument(filter, update)
-  insertDocument(records, collection, doc, now)
+  insertDocument(records, collection, doc)
   return { upserted: doc.get('_id'), after: doc }
 }
 
-/** Deletes the first document that the query finds, or all. Returns their number and the last one. */
-export function deleteMatching (source: Source, query: Query, multi: boolean): {
-  deleted: number
-  before: Doc | undefined
-} {
-  let before: Doc | undefined
+/** Deletes the first document that the query finds, or all. Returns their number. */
+export function deleteMatching (source: Source, query: Query, multi: boolean): number {
   let deleted = 0
   for (const record of recordNumbers(source, query, multi)) {
     const stored = source.records.read(source.collection, record)
     if (stored === undefined) continue
     source.records.remove(source.collection, stored)
-    before = stored.doc
     deleted++
   }
-  return { deleted, before }
+  return deleted
 }

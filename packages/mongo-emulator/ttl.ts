@@ -1,7 +1,7 @@
 import type { Collection, Index } from './catalog.js'
 import type { Services } from './commands/types.js'
-import { createEnvironment } from './expressions/types.js'
 import { operators } from './match-operators.js'
+import { queryFor } from './queries.js'
 import { deleteMatching } from './statements.js'
 
 /** Starts the periodic work: expired documents, forgotten cursors, old sessions. */
@@ -32,17 +32,5 @@ function expire (
   const path = fields[0]?.path
   if (expireAfterSeconds === undefined || path === undefined) return
   const filter = operators.$lte(path, new Date(now().getTime() - expireAfterSeconds * 1000))
-  deleteMatching(
-    { storage, records, collection },
-    {
-      filter,
-      sort: [],
-      skip: 0,
-      limit: Infinity,
-      hint: name,
-      projection: undefined,
-      environment: createEnvironment(now())
-    },
-    true
-  )
+  deleteMatching({ storage, records, collection }, { ...queryFor(filter), hint: name }, true)
 }

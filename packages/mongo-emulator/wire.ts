@@ -1,4 +1,3 @@
-import { crc32c } from './crc32c.js'
 import { decode, MalformedBson } from './decode.js'
 import { encode } from './encode.js'
 import type { Doc, Value } from './values.js'
@@ -8,9 +7,8 @@ const HEADER_BYTES = 16
 const OP_REPLY = 1
 const OP_QUERY = 2004
 const OP_MSG = 2013
-const CHECKSUM_PRESENT = 1
 const MORE_TO_COME = 2
-/** Flag bits that a receiver must understand; it may ignore the upper half. */
+/** Flag bits that a receiver must understand; it may ignore the upper half. No client here sends a checksum. */
 const REQUIRED_BITS = 0xffff
 
 /** Bytes that are not the wire protocol: the connection they came on is closed. */
@@ -60,18 +58,12 @@ export function parseMessage (bytes: Buffer): Message {
 
 function parseMsg (bytes: Buffer, requestId: number): Message {
   const flags = bytes.readUInt32LE(HEADER_BYTES)
-  if ((flags & REQUIRED_BITS & ~(CHECKSUM_PRESENT | MORE_TO_COME)) !== 0) {
-    throw new MalformedMessage(`unknown flags ${flags}`)
-  }
-  const end = bytes.length - ((flags & CHECKSUM_PRESENT) === 0 ? 0 : 4)
-  if (end < bytes.length && bytes.readUInt32LE(end) !== crc32c(bytes.subarray(0, end))) {
-    throw new MalformedMessage('checksum does not match')
-  }
+  if ((flags & REQUIRED_BITS & ~MORE_TO_COME) !== 0) throw new MalformedMessage(`unknown flags ${flags}`)
   return {
     requestId,
     legacy: false,
     expectsReply: (flags & MORE_TO_COME) === 0,
-    body: sections(bytes.subarray(0, end), HEADER_BYTES + 4)
+    body: sections(bytes, HEADER_BYTES + 4)
   }
 }
 

@@ -56,15 +56,10 @@ export class Blobs {
     }
   }
 
-  /** Keeps the pieces' files until the returned function is called, also when they are discarded meanwhile. */
+  /** Keeps the pieces' files until the returned function is called once, also when they are discarded meanwhile. */
   hold (pieces: readonly Piece[]): () => void {
     for (const { blob } of pieces) this.#readers.set(blob, (this.#readers.get(blob) ?? 0) + 1)
-    let held = true
-    return () => {
-      if (!held) return
-      held = false
-      for (const { blob } of pieces) this.#letGo(blob)
-    }
+    return () => { for (const { blob } of pieces) this.#letGo(blob) }
   }
 
   /** Removes files that no metadata names any more: now, or when their last reader has ended. */

@@ -1,10 +1,9 @@
 const EMPTY = Buffer.alloc(0)
 
-/** Reads lines, counted bytes and delimited bytes from a stream of chunks, keeping at most a chunk and a line. */
+/** Reads lines and delimited bytes from a stream of chunks, keeping at most a chunk and a line. */
 export class ByteReader {
   readonly #source: AsyncIterator<Buffer>
   #buffer: Buffer = EMPTY
-  #ended = false
 
   constructor (source: AsyncIterable<Buffer>) {
     this.#source = source[Symbol.asyncIterator]()
@@ -18,17 +17,6 @@ export class ByteReader {
       if (end !== -1) return this.#take(end + 1).toString('latin1').replace(/\r?\n$/, '')
       if (!await this.#fill()) return undefined
     }
-  }
-
-  /** Exactly `count` bytes; returns false at the end when the source ended first. */
-  async * bytes (count: number): AsyncGenerator<Buffer, boolean> {
-    for (let left = count; left > 0;) {
-      if (this.#buffer.length === 0 && !await this.#fill()) return false
-      const chunk = this.#take(Math.min(left, this.#buffer.length))
-      left -= chunk.length
-      yield chunk
-    }
-    return true
   }
 
   /** Yields everything before the delimiter and skips it. Returns false at the end when it never came. */
@@ -58,12 +46,8 @@ export class ByteReader {
   }
 
   async #fill (): Promise<boolean> {
-    if (this.#ended) return false
     const { done, value } = await this.#source.next()
-    if (done === true) {
-      this.#ended = true
-      return false
-    }
+    if (done === true) return false
     this.#buffer = this.#buffer.length === 0 ? value : Buffer.concat([this.#buffer, value])
     return true
   }

@@ -1,12 +1,8 @@
 /** Codes, statuses and sentences of the S3 REST API reference, "Error responses". */
 const CATALOGUE = {
-  AccessControlListNotSupported: [400, 'The bucket does not allow ACLs'],
   AccessDenied: [403, 'Access Denied'],
-  AccessForbidden: [403, 'CORSResponse: CORS is not enabled for this bucket.'],
   AuthorizationHeaderMalformed: [400, 'The authorization header that you provided is not valid.'],
-  AuthorizationQueryParametersError: [400, 'The authorization query parameters that you provided are not valid.'],
   BadDigest: [400, 'The Content-MD5 or checksum value that you specified did not match what the server received.'],
-  BadRequest: [400, 'An error occurred when parsing the HTTP request.'],
   BucketAlreadyOwnedByYou: [409, 'Your previous request to create the named bucket succeeded and you already own it.'],
   BucketNotEmpty: [409, 'The bucket you tried to delete is not empty'],
   EntityTooLarge: [400, 'Your proposed upload exceeds the maximum allowed size'],
@@ -20,13 +16,10 @@ const CATALOGUE = {
   InvalidAccessKeyId: [403, 'The AWS Access Key Id you provided does not exist in our records.'],
   InvalidArgument: [400, 'Invalid Argument'],
   InvalidBucketName: [400, 'The specified bucket is not valid.'],
-  InvalidChunkSizeError: [403, 'Only the last chunk is allowed to have a size less than 8192 bytes'],
-  InvalidDigest: [400, 'The Content-MD5 you specified was invalid.'],
   InvalidPart: [
     400,
     'One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part\'s entity tag.'
   ],
-  InvalidPartNumber: [416, 'The requested partnumber is not satisfiable'],
   InvalidPartOrder: [400, 'The list of parts was not in ascending order. Parts must be ordered by part number.'],
   InvalidPolicyDocument: [
     400,
@@ -34,24 +27,16 @@ const CATALOGUE = {
   ],
   InvalidRange: [416, 'The requested range is not satisfiable'],
   InvalidRequest: [400, 'Invalid Request'],
-  InvalidStorageClass: [400, 'The storage class you specified is not valid'],
-  InvalidToken: [400, 'The provided token is malformed or otherwise invalid.'],
   InvalidURI: [400, 'Couldn\'t parse the specified URI.'],
   KeyTooLongError: [400, 'Your key is too long'],
   MalformedPOSTRequest: [400, 'The body of your POST request is not well-formed multipart/form-data.'],
   MalformedPolicy: [400, 'Policies must be valid JSON and the first byte must be \'{\''],
-  MalformedTrailerError: [
-    400,
-    'The request contained trailing data that was not well-formed or did not conform to our published schema.'
-  ],
   MalformedXML: [400, 'The XML you provided was not well-formed or did not validate against our published schema'],
   MaxMessageLengthExceeded: [400, 'Your request was too big.'],
   MaxPostPreDataLengthExceededError: [400, 'Your POST request fields preceding the upload file were too large.'],
-  MetadataTooLarge: [400, 'Your metadata headers exceed the maximum allowed metadata size'],
   MethodNotAllowed: [405, 'The specified method is not allowed against this resource.'],
   MissingContentLength: [411, 'You must provide the Content-Length HTTP header.'],
   NoSuchBucket: [404, 'The specified bucket does not exist'],
-  NoSuchBucketPolicy: [404, 'The bucket policy does not exist'],
   NoSuchKey: [404, 'The specified key does not exist.'],
   NoSuchUpload: [
     404,
@@ -64,8 +49,6 @@ const CATALOGUE = {
     403,
     'The request signature we calculated does not match the signature you provided. Check your key and signing method.'
   ],
-  SlowDown: [503, 'Please reduce your request rate.'],
-  UnexpectedContent: [400, 'This request does not support content'],
   XAmzContentSHA256Mismatch: [400, 'The provided \'x-amz-content-sha256\' header does not match what was computed.']
 } as const satisfies Record<string, readonly [number, string]>
 
@@ -76,14 +59,12 @@ export class S3Error extends Error {
   readonly status: number
 
   constructor (
-    readonly code: ErrorCode | (string & {}),
+    readonly code: ErrorCode,
     message?: string,
     readonly details: Readonly<Record<string, string | number>> = {},
-    readonly headers: Readonly<Record<string, string>> = {},
-    status?: number
+    readonly headers: Readonly<Record<string, string>> = {}
   ) {
-    const known: readonly [number, string] | undefined = CATALOGUE[code as ErrorCode]
-    super(message ?? known?.[1] ?? code)
-    this.status = status ?? known?.[0] ?? 400
+    super(message ?? CATALOGUE[code][1])
+    this.status = CATALOGUE[code][0]
   }
 }

@@ -7,7 +7,6 @@ const MAX_LINE = 4096
 export interface Form {
   /** Lower-case names, as S3 compares them. */
   fields: Map<string, string>
-  filename: string
   /** The bytes of the field `file`. Later fields are ignored. Throws MalformedPOSTRequest when the form is cut. */
   file: AsyncGenerator<Buffer>
 }
@@ -24,15 +23,15 @@ export async function readForm (contentType: string, source: AsyncIterable<Buffe
   let size = 0
   if ((await reader.line(MAX_LINE))?.trimEnd() !== `--${boundary}`) throw new S3Error('MalformedPOSTRequest')
   for (;;) {
-    const { name, filename } = await partHead(reader)
-    if (name === 'file') return { fields, filename, file: fileBytes(reader, delimiter) }
+    const name = await fieldName(reader)
+    if (name === 'file') return { fields, file: fileBytes(reader, delimiter) }
     const chunks: Buffer[] = []
+    size += name.length
     for await (const chunk of whole(reader.until(delimiter))) {
       size += chunk.length
       if (size > MAX_FIELDS_BYTES) throw new S3Error('MaxPostPreDataLengthExceededError')
       chunks.push(chunk)
     }
-    size += name.length
     fields.set(name, Buffer.concat(chunks).toString())
     const rest = await reader.line(MAX_LINE)
     if (rest === undefined || rest.startsWith('--')) {
@@ -49,23 +48,16 @@ async function * fileBytes (reader: ByteReader, delimiter: Buffer): AsyncGenerat
   await reader.skip()
 }
 
-async function partHead (reader: ByteReader): Promise<{ name: string, filename: string }> {
-  let disposition = ''
-  for (let lines = 0; ; lines++) {
+/** Reads the head of a field. */
+async function fieldName (reader: ByteReader): Promise<string> {
+  let name: string | undefined
+  for (let lines = 0; lines < 16; lines++) {
     const line = await reader.line(MAX_LINE)
-    if (line === undefined || lines > 16) throw new S3Error('MalformedPOSTRequest')
-    if (line === '') break
-    if (/^content-disposition\s*:/i.test(line)) disposition = line
+    if (line === undefined || (line === '' && name === undefined)) break
+    if (line === '') return Buffer.from(name!, 'latin1').toString().toLowerCase()
+    name ??= /^content-disposition\s*:.*?;\s*name="([^"]*)"/i.exec(line)?.[1]
   }
-  const name = parameter(disposition, 'name')
-  if (name === undefined) throw new S3Error('MalformedPOSTRequest')
-  return { name: name.toLowerCase(), filename: parameter(disposition, 'filename') ?? '' }
-}
-
-function parameter (header: string, name: string): string | undefined {
-  const match = new RegExp(`;\\s*${name}\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^;\\s]*))`, 'i').exec(header)
-  const value = match?.[1]?.replace(/\\(["\\])/g, '$1').replaceAll('%22', '"') ?? match?.[2]
-  return value === undefined ? undefined : Buffer.from(value, 'latin1').toString()
+  throw new S3Error('MalformedPOSTRequest')
 }
 
 async function * whole (bytes: AsyncGenerator<Buffer, boolean>): AsyncGenerator<Buffer> {

@@ -1,24 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { authenticate, type Identity } from './auth.js'
+import { authenticate } from './auth.js'
 import { openBody } from './body.js'
-import { xmlReply, type Call, type Reply, type Settings } from './call.js'
-import { refuseUnsupported } from './describe.js'
+import { createBucket } from './buckets.js'
+import type { Call, Reply, Settings } from './call.js'
 import { S3Error } from './errors.js'
-import { ConnectionReset, parseFault, type Faults } from './faults.js'
+import { refuseUnsupported } from './headers.js'
 import { checkKey, isBucketName } from './names.js'
 import { findOperation, type Operation } from './operations.js'
-import { isAllowed } from './policy.js'
+import { isPublic } from './policy.js'
 import { errorReply, newRequestId, sendReply } from './reply.js'
 import { RequestBytes } from './request-bytes.js'
-import { equalText } from './signature.js'
 import type { Store } from './store.js'
-import { parseTarget, type Target } from './target.js'
-
-export interface HandlerOptions { store: Store, faults: Faults, settings: Settings }
-
-interface Context extends HandlerOptions { bytes: RequestBytes, signal: AbortSignal }
-
-const FAULTS_BUCKET = '_faults'
+import { parseTarget } from './target.js'
 
 /**
  * Answers any request, and reads its body to the end so that the connection stays in step. Never rejects: a client that
@@ -27,112 +20,59 @@ const FAULTS_BUCKET = '_faults'
 export async function handle (
   request: IncomingMessage,
   response: ServerResponse,
-  options: HandlerOptions
+  store: Store,
+  settings: Settings
 ): Promise<void> {
-  const gone = new AbortController()
-  response.once('close', () => { gone.abort() })
   const bytes = new RequestBytes(request, response)
   const context = {
     method: request.method ?? '',
     requestId: newRequestId(),
     resource: (request.url ?? '').split('?')[0] ?? '',
-    now: options.settings.now()
+    now: settings.now()
   }
   let release: (() => void) | undefined
   try {
-    const reply = await perform(request, { ...options, bytes, signal: gone.signal })
-      .catch((error: unknown) => {
-        if (error instanceof ConnectionReset || response.destroyed) throw error
-        return errorReply(error, context)
-      })
+    const reply = await perform(request, bytes, store, settings).catch((error: unknown) => {
+      if (response.destroyed) throw error
+      return errorReply(error, context)
+    })
     release = reply.release
     if (!bytes.canContinue()) response.setHeader('connection', 'close')
     await sendReply(response, reply, context)
     await bytes.drain()
-  } catch (error) {
-    if (error instanceof ConnectionReset) response.socket?.resetAndDestroy()
+  } catch {
     response.destroy()
   } finally {
     release?.()
   }
 }
 
-async function perform (request: IncomingMessage, context: Context): Promise<Reply> {
+async function perform (
+  request: IncomingMessage,
+  bytes: RequestBytes,
+  store: Store,
+  settings: Settings
+): Promise<Reply> {
   const target = parseTarget(request)
-  if (target.bucket === FAULTS_BUCKET) return await administerFaults(target, context)
-  if (target.method === 'OPTIONS') {
-    throw target.headers.has('origin')
-      ? new S3Error('AccessForbidden')
-      : new S3Error('BadRequest', 'Insufficient information. Origin request header needed.')
-  }
-  const identity = authenticate(target, context.settings)
+  const { isOwner, sha256 } = authenticate(target, settings)
   const operation = findOperation(target)
   if (target.bucket !== '' && !isBucketName(target.bucket)) {
     throw new S3Error('InvalidBucketName', undefined, { BucketName: target.bucket })
   }
   checkKey(target.key)
-  const befallen = context.faults.take({ method: target.method, operation: operation.name, key: target.key })
-  const instead = await befallen?.before(context.signal)
-  if (instead !== undefined) return instead
-  const body = openBody(target, identity.payload, befallen?.received(context.bytes) ?? context.bytes)
-  const call: Call = {
-    ...target,
-    identity,
-    body,
-    store: context.store,
-    settings: context.settings,
-    allows: action => permits(context, target, identity, action)
-  }
-  authorize(context, operation, call)
-  refuseUnsupported(call.headers)
-  if (operation.takesBody !== true) await body.text()
-  const reply = withCors(await operation.run(call), operation, call)
-  return befallen?.replied(reply) ?? reply
+  const call = { ...target, isOwner, body: openBody(target.headers, sha256, bytes), store, settings }
+  authorize(operation, call)
+  refuseUnsupported(target)
+  const reply = await operation.run(call)
+  if (operation.access !== 'public' || !target.headers.has('origin')) return reply
+  // Any web page may read public objects, as from a bucket that is set up to serve them.
+  const cors = { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'ETag' }
+  return { ...reply, headers: { ...reply.headers, ...cors } }
 }
 
-function authorize (context: Context, operation: Operation, call: Call): void {
-  if (operation.level !== 'service' && operation.name !== 'CreateBucket') context.store.bucket(call.bucket)
-  if (operation.byForm === true) return
-  if (!permits(context, call, call.identity, operation.action)) throw new S3Error('AccessDenied')
-}
-
-function permits ({ store }: Context, { bucket, key }: Target, { principal }: Identity, action: string): boolean {
-  const policy = bucket === '' ? undefined : store.findBucket(bucket)?.policy
-  // The owner can always change the policy, or a wrong one could never be repaired.
-  if (principal === 'owner' && action.endsWith('BucketPolicy')) return true
-  const ofBucket = key === '' || action === 's3:ListBucket'
-  return isAllowed(policy, bucket, {
-    principal,
-    action,
-    resource: ofBucket ? `arn:aws:s3:::${bucket}` : `arn:aws:s3:::${bucket}/${key}`
-  })
-}
-
-/** `PUT /_faults` with a fault as JSON, `GET` for the list, `DELETE` to clear; signed, or with Basic credentials. */
-async function administerFaults (target: Target, { faults, settings, bytes }: Context): Promise<Reply> {
-  const { accessKeyId, secretAccessKey } = settings.credentials
-  const basic = `Basic ${Buffer.from(`${accessKeyId}:${secretAccessKey}`).toString('base64')}`
-  const isBasic = equalText(target.headers.get('authorization') ?? '', basic)
-  const identity: Identity = isBasic
-    ? { principal: 'owner', presigned: false, payload: { kind: 'plain' } }
-    : authenticate(target, settings)
-  if (identity.principal !== 'owner') throw new S3Error('AccessDenied')
-  const text = await openBody(target, identity.payload, bytes).text()
-  switch (target.method) {
-    case 'PUT': faults.add(parseFault(text))
-      return { status: 204 }
-    case 'DELETE': faults.clear()
-      return { status: 204 }
-    case 'GET': return { ...xmlReply(JSON.stringify(faults.list())), headers: { 'content-type': 'application/json' } }
-  }
-  throw new S3Error('MethodNotAllowed')
-}
-
-/** Any web page may read public objects, as from a bucket that is set up to serve them. */
-function withCors (reply: Reply, operation: Operation, { headers }: Call): Reply {
-  if (operation.action !== 's3:GetObject' || !headers.has('origin')) return reply
-  return {
-    ...reply,
-    headers: { ...reply.headers, 'access-control-allow-origin': '*', 'access-control-expose-headers': 'ETag' }
-  }
+function authorize ({ level, access, run }: Operation, { store, bucket, key, isOwner }: Call): void {
+  const policy = level === 'service' || run === createBucket ? undefined : store.bucket(bucket).policy
+  const isAllowed = isOwner || access === 'form' ||
+    (access === 'public' && policy !== undefined && isPublic(policy, bucket, key))
+  if (!isAllowed) throw new S3Error('AccessDenied')
 }

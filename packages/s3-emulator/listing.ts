@@ -1,106 +1,98 @@
+import { quoted, xmlReply, type Call, type Reply } from './call.js'
 import { S3Error } from './errors.js'
-import { encodeListed } from './names.js'
-import { queryValue, type Target } from './target.js'
+import { xmlDocument } from './xml.js'
 
 const MAX_PAGE = 1000
 
-export interface Page<T> {
+export async function listObjectsV2 ({ store, bucket, query }: Call): Promise<Reply> {
+  const prefix = query.get('prefix') ?? ''
+  const token = query.get('continuation-token')
+  const limit = pageLimit(query, 'max-keys')
+  const from = firstAfter(prefix, token === undefined ? undefined : Buffer.from(`${readToken(token)}\0`))
+  const { items, isTruncated } = pageOf(store.objects(bucket, from), prefix, limit)
+  return xmlReply(xmlDocument('ListBucketResult', {
+    Name: bucket,
+    Prefix: prefix,
+    ContinuationToken: token,
+    NextContinuationToken: isTruncated ? Buffer.from(items.at(-1)?.key ?? '').toString('base64url') : undefined,
+    KeyCount: items.length,
+    MaxKeys: limit,
+    IsTruncated: isTruncated,
+    Contents: items.map(({ key, modifiedAt, etag, size }) => ({
+      Key: key,
+      LastModified: new Date(modifiedAt).toISOString(),
+      ETag: quoted(etag),
+      Size: size,
+      StorageClass: 'STANDARD'
+    }))
+  }))
+}
+
+/** By key, then by age; a marker is a key, or a key and an upload id. */
+export async function listMultipartUploads ({ store, bucket, query }: Call): Promise<Reply> {
+  const [prefix = '', keyMarker = '', idMarker = ''] = ['prefix', 'key-marker', 'upload-id-marker'].map(name =>
+    query.get(name))
+  const limit = pageLimit(query, 'max-uploads')
+  // Upload ids are hexadecimal. `~` sorts after all of them, and an id with `~` after that id.
+  const from = firstAfter(prefix, keyMarker === '' ? undefined : Buffer.from(`${keyMarker}\0${idMarker}~`))
+  const { items, isTruncated } = pageOf(store.uploads(bucket, from), prefix, limit)
+  return xmlReply(xmlDocument('ListMultipartUploadsResult', {
+    Bucket: bucket,
+    KeyMarker: keyMarker,
+    UploadIdMarker: idMarker,
+    NextKeyMarker: isTruncated ? items.at(-1)?.key : undefined,
+    NextUploadIdMarker: isTruncated ? items.at(-1)?.uploadId : undefined,
+    Prefix: prefix,
+    MaxUploads: limit,
+    IsTruncated: isTruncated,
+    Upload: items.map(({ key, uploadId, initiatedAt }) => ({
+      Key: key,
+      UploadId: uploadId,
+      StorageClass: 'STANDARD',
+      Initiated: new Date(initiatedAt).toISOString()
+    }))
+  }))
+}
+
+/** Where a page begins, in UTF-8 binary order: at the prefix, or after the last item of the page before. */
+function firstAfter (prefix: string, after: Buffer = Buffer.alloc(0)): Buffer {
+  const first = Buffer.from(prefix)
+  return Buffer.compare(after, first) > 0 ? after : first
+}
+
+/** The first items with the prefix, and whether more of them follow. */
+function pageOf<T extends { key: string }> (items: Iterable<T>, prefix: string, limit: number): {
   items: T[]
-  prefixes: string[]
-  truncated: boolean
-  /** Where the page ended: a key or a common prefix. */
-  last: string | undefined
-}
-
-interface Window {
-  prefix: string
-  delimiter: string
-  /** Keys up to and including this one (or all that begin with it, when it is a common prefix) were listed before. */
-  after: string
-  limit: number
-}
-
-/**
- * One page of keys in UTF-8 binary order, rolled up at the delimiter. `from` yields items in that order from a byte
- * position on. A common prefix is skipped, not read through.
- */
-export function rollUp<T extends { key: string }> (
-  from: (start: Buffer) => Iterable<T>,
-  { prefix, delimiter, after, limit }: Window
-): Page<T> {
-  const page: Page<T> = { items: [], prefixes: [], truncated: false, last: undefined }
-  if (limit === 0) return page
-  let start: Buffer | undefined = firstAfter(prefix, delimiter, after)
-  while (start !== undefined) {
-    const position: Buffer = start
-    start = undefined
-    for (const item of from(position)) {
-      if (!item.key.startsWith(prefix)) return page
-      if (page.items.length + page.prefixes.length === limit) {
-        page.truncated = true
-        return page
-      }
-      const cut = delimiter === '' ? -1 : item.key.indexOf(delimiter, prefix.length)
-      if (cut !== -1) {
-        const common = item.key.slice(0, cut + delimiter.length)
-        page.prefixes.push(common)
-        page.last = common
-        start = successor(common)
-        break
-      }
-      page.items.push(item)
-      page.last = item.key
-    }
+  isTruncated: boolean
+} {
+  const page: T[] = []
+  for (const item of items) {
+    if (!item.key.startsWith(prefix)) break
+    if (page.length === limit) return { items: page, isTruncated: limit > 0 }
+    page.push(item)
   }
-  return page
+  return { items: page, isTruncated: false }
 }
 
 /** Throws InvalidArgument; more than a thousand means a thousand. */
-export function pageLimit (query: Target['query'], name: string): number {
-  const text = queryValue({ query }, name)
-  if (text === undefined || text === '') return MAX_PAGE
-  if (!/^\d{1,10}$/.test(text) || Number(text) > 0x7FFFFFFF) {
-    throw new S3Error(
-      'InvalidArgument',
-      /^-\d+$/.test(text)
-        ? `Argument ${name} must be an integer between 0 and 2147483647`
-        : `Provided ${name} not an integer or within integer range`,
-      { ArgumentName: name, ArgumentValue: text }
-    )
+function pageLimit (query: Call['query'], name: string): number {
+  const text = query.get(name)
+  if (text === undefined) return MAX_PAGE
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new S3Error('InvalidArgument', `Provided ${name} not an integer or within integer range`, {
+      ArgumentName: name,
+      ArgumentValue: text
+    })
   }
   return Math.min(Number(text), MAX_PAGE)
 }
 
-/** Encodes names for the answer: unchanged, or as `encoding-type=url` asks. */
-export function nameEncoder (query: Target['query']): {
-  encodingType: string | undefined
-  encode: (name: string) => string
-} {
-  const encodingType = queryValue({ query }, 'encoding-type')
-  if (encodingType === undefined) return { encodingType, encode: name => name }
-  if (encodingType !== 'url') {
-    throw new S3Error('InvalidArgument', 'Invalid Encoding Method specified in Request', {
-      ArgumentName: 'encoding-type',
-      ArgumentValue: encodingType
+function readToken (token: string): string {
+  const key = Buffer.from(token, 'base64url').toString()
+  if (key === '' || Buffer.from(key).toString('base64url') !== token) {
+    throw new S3Error('InvalidArgument', 'The continuation token provided is incorrect', {
+      ArgumentName: 'continuation-token'
     })
   }
-  return { encodingType, encode: encodeListed }
-}
-
-function firstAfter (prefix: string, delimiter: string, after: string): Buffer {
-  if (after === '') return Buffer.from(prefix)
-  const cut = delimiter === '' || !after.startsWith(prefix) ? -1 : after.indexOf(delimiter, prefix.length)
-  const next = cut !== -1 && cut + delimiter.length === after.length
-    ? successor(after)
-    : Buffer.concat([Buffer.from(after), Buffer.alloc(1)])
-  const first = Buffer.from(prefix)
-  return Buffer.compare(next, first) > 0 ? next : first
-}
-
-/** The first byte string that does not begin with the text; UTF-8 has no byte 0xFF, so the last one can grow. */
-function successor (text: string): Buffer {
-  const bytes = Buffer.from(text)
-  const last = bytes.length - 1
-  bytes[last] = (bytes[last] ?? 0) + 1
-  return bytes
+  return key
 }

@@ -1,157 +1,120 @@
-import { randomBytes } from 'node:crypto'
-import { requireLength } from './body.js'
-import { secondsNow, xmlReply, type Call, type Reply } from './call.js'
-import { isAlgorithm, type Algorithm, type ChecksumType } from './checksums.js'
-import { parseRange, quoted, readCondition } from './conditions.js'
-import { copySource } from './copy-source.js'
-import { describe } from './describe.js'
+import { createHash, randomBytes } from 'node:crypto'
+import { checkLength } from './body.js'
+import { quoted, secondsNow, xmlReply, type Call, type Reply } from './call.js'
 import { S3Error } from './errors.js'
-import {
-  adopt,
-  announcedChecksum,
-  checksumHeaders,
-  createVerifier,
-  ingest,
-  unsupportedAlgorithm,
-  type Verified
-} from './ingest.js'
-import type { UploadRecord } from './records.js'
-import { queryValue } from './target.js'
-import { xmlDocument } from './xml.js'
+import { keptHeaders } from './headers.js'
+import { ingest, MAX_PUT } from './ingest.js'
+import { encodeUri } from './names.js'
+import type { PartRecord } from './records.js'
+import { childText, parseXml, xmlDocument, type XmlElement } from './xml.js'
 
-const MAX_PART = 5 * 1024 ** 3
+const MIN_PART = 5 * 1024 ** 2
+const MAX_PARTS = 10_000
 
-export async function createMultipartUpload (call: Call): Promise<Reply> {
-  const { store, bucket, key, headers, settings } = call
-  const upload: UploadRecord = {
-    bucket,
-    key,
-    uploadId: newUploadId(settings.now()),
-    initiatedAt: secondsNow(settings),
-    ...describe(headers),
-    ...wantedChecksum(headers)
-  }
-  store.createUpload(upload)
-  return xmlReply(
-    xmlDocument('InitiateMultipartUploadResult', { Bucket: bucket, Key: key, UploadId: upload.uploadId }),
-    {
-      'x-amz-checksum-algorithm': upload.algorithm, 'x-amz-checksum-type': upload.checksumType
-    }
-  )
+interface Listed { partNumber: number, etag: string }
+
+export async function createMultipartUpload ({ store, bucket, key, headers, settings }: Call): Promise<Reply> {
+  // The id sorts by age, and so do listings of one key.
+  const uploadId = settings.now().getTime().toString(16).padStart(12, '0') + randomBytes(24).toString('hex')
+  store.createUpload({ bucket, key, uploadId, initiatedAt: secondsNow(settings), headers: keptHeaders(headers) })
+  return xmlReply(xmlDocument('InitiateMultipartUploadResult', { Bucket: bucket, Key: key, UploadId: uploadId }))
 }
 
-export async function uploadPart (call: Call): Promise<Reply> {
-  const { body, headers } = call
-  const { upload, partNumber } = addressedPart(call)
-  requireLength(call, body, MAX_PART)
-  const announced = announcedChecksum(headers)?.algorithm
-  if (announced !== undefined && upload.algorithm !== undefined && announced !== upload.algorithm) {
-    throw new S3Error(
-      'InvalidRequest',
-      `Checksum Type mismatch occurred, expected checksum Type: ${upload.algorithm.toLowerCase()}, actual checksum Type: ${announced.toLowerCase()}`
-    )
-  }
-  const part = await storePart(call, upload, partNumber, body.bytes(), { headers, trailers: body.trailers })
-  return {
-    status: 200,
-    headers: { etag: quoted(part.md5), ...checksumHeaders(part.checksum), 'x-amz-checksum-type': undefined }
-  }
-}
-
-export async function uploadPartCopy (call: Call): Promise<Reply> {
-  const { store, headers } = call
-  const { upload, partNumber } = addressedPart(call)
-  const { record } = copySource(call)
-  if (readCondition(headers, record, 'x-amz-copy-source-') === 'not-modified') throw new S3Error('PreconditionFailed')
-  const { start, end } = copyRange(headers.get('x-amz-copy-source-range'), record.size)
-  const release = store.blobs.hold(record.pieces)
-  try {
-    const bytes = store.blobs.read(record.pieces, start, end)
-    const part = await storePart(call, upload, partNumber, bytes, { headers: new Map(), trailers: new Map() })
-    return xmlReply(xmlDocument('CopyPartResult', {
-      LastModified: new Date(secondsNow(call.settings)).toISOString(),
-      ETag: quoted(part.md5),
-      ...(part.checksum && { [`Checksum${part.checksum.algorithm}`]: part.checksum.value })
-    }))
-  } finally {
-    release()
-  }
-}
-
-export async function abortMultipartUpload (call: Call): Promise<Reply> {
-  call.store.abortUpload(call.bucket, call.key, queryValue(call, 'uploadId') ?? '')
-  return { status: 204 }
-}
-
-async function storePart (
-  call: Call,
-  upload: UploadRecord,
-  partNumber: number,
-  bytes: AsyncIterable<Uint8Array>,
-  sent: Parameters<typeof createVerifier>[0]
-): Promise<Verified> {
-  const { blob, size, md5, checksum } = await ingest(call.store, bytes, createVerifier(sent, upload.algorithm))
-  adopt(call.store, blob, () => call.store.putPart(upload, {
-    partNumber, etag: md5, size, blob, modifiedAt: secondsNow(call.settings), ...(checksum && { checksum })
-  }))
-  return { md5, ...(checksum && { checksum }) }
-}
-
-function addressedPart (call: Call): { upload: UploadRecord, partNumber: number } {
-  const text = queryValue(call, 'partNumber') ?? ''
+export async function uploadPart ({ store, bucket, key, query, headers, body }: Call): Promise<Reply> {
+  const text = query.get('partNumber') ?? ''
   const partNumber = /^\d{1,6}$/.test(text) ? Number(text) : 0
-  if (partNumber < 1 || partNumber > 10_000) {
+  if (partNumber < 1 || partNumber > MAX_PARTS) {
     throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive', {
       ArgumentName: 'partNumber',
       ArgumentValue: text
     })
   }
-  return { upload: call.store.upload(call.bucket, call.key, queryValue(call, 'uploadId') ?? ''), partNumber }
+  const upload = store.upload(bucket, key, query.get('uploadId') ?? '')
+  checkLength(headers, body, MAX_PUT)
+  const md5 = await ingest(store, body.bytes(), headers, ({ blob, size, md5 }) =>
+    store.putPart(upload, { partNumber, etag: md5, size, blob }))
+  return { status: 200, headers: { etag: quoted(md5) } }
 }
 
-/** The id sorts by age, and so do listings of one key. */
-function newUploadId (now: Date): string {
-  const time = now.getTime().toString(16).padStart(12, '0')
-  return time + randomBytes(24).toString('hex')
+export async function abortMultipartUpload ({ store, bucket, key, query }: Call): Promise<Reply> {
+  store.abortUpload(bucket, key, query.get('uploadId') ?? '')
+  return { status: 204 }
 }
 
-function wantedChecksum (headers: ReadonlyMap<string, string>): { algorithm?: Algorithm, checksumType?: ChecksumType } {
-  const algorithm = headers.get('x-amz-checksum-algorithm')?.toUpperCase()
-  const type = headers.get('x-amz-checksum-type')?.toUpperCase()
-  if (algorithm === undefined) {
-    if (type !== undefined) {
-      throw new S3Error(
-        'InvalidRequest',
-        'The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.'
-      )
+/**
+ * Joins the listed parts into an object without copying them; it appears at once. A repeated request gets the same
+ * answer while that object exists.
+ */
+export async function completeMultipartUpload (call: Call): Promise<Reply> {
+  const { store, bucket, key, headers, query, body, settings } = call
+  const listed = parseListed((await body.whole()).toString())
+  const uploadId = query.get('uploadId') ?? ''
+  const etag = joinedEtag(listed)
+  const upload = store.findUpload(bucket, key, uploadId)
+  const record = upload === undefined
+    ? store.object(bucket, key)
+    : store.completeUpload(upload, stored => {
+      const parts = chooseParts(stored, listed)
+      return {
+        key,
+        etag,
+        size: parts.reduce((sum, part) => sum + part.size, 0),
+        modifiedAt: secondsNow(settings),
+        pieces: parts.map(({ blob, size }) => ({ blob, size })),
+        headers: upload.headers,
+        uploadId
+      }
+    })
+  if (record?.uploadId !== uploadId || record.etag !== etag) {
+    throw new S3Error('NoSuchUpload', undefined, { UploadId: uploadId })
+  }
+  return xmlReply(xmlDocument('CompleteMultipartUploadResult', {
+    Location: `http://${headers.get('host') ?? ''}/${bucket}/${encodeUri(key)}`,
+    Bucket: bucket,
+    Key: key,
+    ETag: quoted(etag)
+  }))
+}
+
+function parseListed (text: string): Listed[] {
+  const root = parseXml(text)
+  const parts = root.children.filter(child => child.name === 'Part')
+  if (root.name !== 'CompleteMultipartUpload' || parts.length === 0 || parts.length > MAX_PARTS) {
+    throw new S3Error('MalformedXML')
+  }
+  return parts.map(parseListedPart)
+}
+
+function parseListedPart (part: XmlElement): Listed {
+  const number = childText(part, 'PartNumber')?.trim() ?? ''
+  const etag = childText(part, 'ETag')?.trim()
+  if (!/^\d{1,9}$/.test(number) || etag === undefined) throw new S3Error('MalformedXML')
+  return { partNumber: Number(number), etag: etag.replace(/^"(.*)"$/, '$1') }
+}
+
+/** Throws InvalidPartOrder, InvalidPart, EntityTooSmall. */
+function chooseParts (stored: PartRecord[], listed: Listed[]): PartRecord[] {
+  const byNumber = new Map(stored.map(part => [part.partNumber, part]))
+  if (listed.some(({ partNumber }, index) => index > 0 && partNumber <= listed[index - 1]!.partNumber)) {
+    throw new S3Error('InvalidPartOrder')
+  }
+  return listed.map(({ partNumber, etag }, index) => {
+    const part = byNumber.get(partNumber)
+    if (part?.etag !== etag) throw new S3Error('InvalidPart', undefined, { PartNumber: partNumber, ETag: etag })
+    if (part.size < MIN_PART && index < listed.length - 1) {
+      throw new S3Error('EntityTooSmall', undefined, {
+        ProposedSize: part.size,
+        MinSizeAllowed: MIN_PART,
+        PartNumber: partNumber,
+        ETag: etag
+      })
     }
-    return {}
-  }
-  if (!isAlgorithm(algorithm)) throw unsupportedAlgorithm()
-  const checksumType = type ?? (algorithm === 'CRC64NVME' ? 'FULL_OBJECT' : 'COMPOSITE')
-  if (checksumType !== 'COMPOSITE' && checksumType !== 'FULL_OBJECT') {
-    throw new S3Error('InvalidRequest', 'Value for x-amz-checksum-type header is invalid.')
-  }
-  if (algorithm.startsWith('SHA')
-    ? checksumType === 'FULL_OBJECT'
-    : algorithm === 'CRC64NVME' && checksumType === 'COMPOSITE') {
-    throw new S3Error(
-      'InvalidRequest',
-      `The ${checksumType} checksum type cannot be used with the ${algorithm.toLowerCase()} checksum algorithm.`
-    )
-  }
-  return { algorithm, checksumType }
+    return part
+  })
 }
 
-function copyRange (header: string | undefined, size: number): { start: number, end: number } {
-  if (header === undefined) return { start: 0, end: size }
-  const range = /^bytes=\d+-\d+$/.test(header) ? parseRange(header, size) : undefined
-  if (range === undefined || Number(header.split('-')[1]) !== range.end - 1) {
-    throw new S3Error(
-      'InvalidArgument',
-      'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy',
-      { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: header }
-    )
-  }
-  return range
+function joinedEtag (parts: Listed[]): string {
+  const md5 = createHash('md5')
+  for (const { etag } of parts) md5.update(Buffer.from(etag, 'hex'))
+  return `${md5.digest('hex')}-${parts.length}`
 }

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { S3Error } from './errors.js'
 
-export const MAX_KEY_BYTES = 1024
+const MAX_KEY_BYTES = 1024
 
 /** Bucket naming rules of the S3 user guide (general purpose buckets). */
 export function isBucketName (name: string): boolean {
@@ -20,23 +20,14 @@ export function checkKey (key: string): void {
 
 /** RFC 3986 §2.1 over bytes. Throws InvalidURI when the escapes are broken or do not make UTF-8. */
 export function decodeUri (text: string, plusIsSpace = false): string {
-  const bytes = Buffer.alloc(text.length)
-  let length = 0
-  for (let i = 0; i < text.length; i++) {
-    let byte = text.charCodeAt(i)
-    if (byte === 0x25) {
-      const hex = text.slice(i + 1, i + 3)
-      if (!/^[0-9a-fA-F]{2}$/.test(hex)) throw new S3Error('InvalidURI')
-      byte = parseInt(hex, 16)
-      i += 2
-    } else if (byte === 0x2B && plusIsSpace) {
-      byte = 0x20
-    }
-    bytes[length++] = byte
-  }
-  const decoded = bytes.subarray(0, length)
-  if (!isUtf8(decoded)) throw new S3Error('InvalidURI')
-  return decoded.toString()
+  if (/%(?![0-9a-fA-F]{2})/.test(text)) throw new S3Error('InvalidURI')
+  const bytes = Buffer.from(
+    (plusIsSpace ? text.replaceAll('+', ' ') : text).replace(/%(..)/g, (_, hex) =>
+      String.fromCharCode(parseInt(hex, 16))),
+    'latin1'
+  )
+  if (!isUtf8(bytes)) throw new S3Error('InvalidURI')
+  return bytes.toString()
 }
 
 /** "UriEncode" of the Signature Version 4 specification: all but the unreserved characters (RFC 3986 §2.3). */
@@ -44,9 +35,4 @@ export function encodeUri (text: string, keepSlash = false): string {
   const encoded = encodeURIComponent(text)
     .replace(/[!'()*]/g, char => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
   return keepSlash ? encoded.replaceAll('%2F', '/') : encoded
-}
-
-/** The form of `encoding-type=url` in listings: every decoder reads it, whether it takes `+` for a space or not. */
-export function encodeListed (text: string): string {
-  return encodeUri(text, true)
 }

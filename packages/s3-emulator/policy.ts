@@ -1,12 +1,7 @@
 import { S3Error } from './errors.js'
 
-interface Statement {
-  effect: 'Allow' | 'Deny'
-  actions: string[]
-  resources: string[]
-  isListed: boolean
-  everyone: boolean
-}
+/** Lets everybody read the objects that match one of the resources, or, with NotResource, none of them. */
+interface Statement { resources: string[], isListed: boolean }
 
 const STATEMENT_FIELDS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'NotResource']
 
@@ -41,93 +36,50 @@ export function formerPublicReadPolicy (bucket: string): string {
 }
 
 /**
- * Reads a bucket policy (IAM JSON policy reference). Throws MalformedPolicy. Throws NotImplemented for elements that
- * are not evaluated here, so that no ignored condition grants anything.
+ * Reads a bucket policy (IAM JSON policy reference) that lets everybody read objects. Throws MalformedPolicy, and
+ * NotImplemented for any other permission, so that no ignored condition grants anything.
  */
 export function parsePolicy (text: string, bucket: string): Statement[] {
-  const document = asRecord(parseJson(text))
-  if (document === undefined) throw new S3Error('MalformedPolicy')
-  const statements = listOf(document.Statement).map(item => parseStatement(item, bucket))
+  let document: unknown
+  try {
+    document = JSON.parse(text)
+  } catch {
+    throw new S3Error('MalformedPolicy')
+  }
+  const statements = listOf(Object(document).Statement).map(item => parseStatement(Object(item), bucket))
   if (statements.length === 0) throw new S3Error('MalformedPolicy', 'Could not parse the policy: Statement is empty!')
   return statements
 }
 
-/** An explicit denial wins over a permission. The owner needs no permission. */
-export function isAllowed (
-  policy: string | undefined,
-  bucket: string,
-  request: { principal: 'owner' | 'anonymous', action: string, resource: string }
-): boolean {
-  const applicable = policy === undefined
-    ? []
-    : parsePolicy(policy, bucket).filter(statement => statement.everyone &&
-      statement.actions.some(pattern => matches(pattern.toLowerCase(), request.action.toLowerCase())) &&
-      statement.resources.some(pattern => matches(pattern, request.resource)) === statement.isListed)
-  if (applicable.some(statement => statement.effect === 'Deny')) return false
-  return request.principal === 'owner' || applicable.length > 0
+export function isPublic (policy: string, bucket: string, key: string): boolean {
+  return parsePolicy(policy, bucket).some(({ resources, isListed }) =>
+    resources.some(pattern => matches(pattern, `arn:aws:s3:::${bucket}/${key}`)) === isListed)
 }
 
-function parseStatement (item: unknown, bucket: string): Statement {
-  const statement = asRecord(item)
-  if (statement === undefined) throw new S3Error('MalformedPolicy')
+function parseStatement (statement: Record<string, unknown>, bucket: string): Statement {
+  const { Effect, Principal, Action, Resource, NotResource } = statement
   const unknown = Object.keys(statement).find(name => !STATEMENT_FIELDS.includes(name))
   if (unknown !== undefined) throw new S3Error('NotImplemented', `Policy element ${unknown} is not implemented`)
-  const effect = statement.Effect
-  if (effect !== 'Allow' && effect !== 'Deny') throw new S3Error('MalformedPolicy', `Invalid effect: ${String(effect)}`)
-  const actions = texts(statement.Action, 'Action')
-  if (actions.some(action => !/^(\*|s3:[\w*?]+)$/i.test(action))) {
-    throw new S3Error('MalformedPolicy', 'Policy has invalid action')
+  const everybody = listOf(typeof Principal === 'string' ? Principal : Object(Principal).AWS)
+  if (Effect !== 'Allow' || everybody.join() !== '*' || listOf(Action).join() !== 's3:GetObject') {
+    throw new S3Error('NotImplemented', 'A policy may only allow everybody s3:GetObject')
   }
-  const isListed = statement.NotResource === undefined
-  if (!isListed && statement.Resource !== undefined) {
+  if (Resource !== undefined && NotResource !== undefined) {
     throw new S3Error('MalformedPolicy', 'A statement has Resource or NotResource, not both')
   }
-  const resources = texts(isListed ? statement.Resource : statement.NotResource, 'Resource')
-  const arn = `arn:aws:s3:::${bucket}`
-  if (resources.some(resource => resource !== arn && !resource.startsWith(`${arn}/`) && resource !== `${arn}*`)) {
+  const resources = listOf(Resource ?? NotResource).map(String)
+  if (resources.length === 0 || resources.some(resource => !resource.startsWith(`arn:aws:s3:::${bucket}/`))) {
     throw new S3Error('MalformedPolicy', 'Policy has invalid resource')
   }
-  return { effect, actions, resources, isListed, everyone: principals(statement.Principal).includes('*') }
-}
-
-function principals (principal: unknown): string[] {
-  return texts(typeof principal === 'string' ? principal : asRecord(principal)?.AWS, 'Principal')
-}
-
-function texts (value: unknown, name: string): string[] {
-  const list = listOf(value)
-  const strings = list.filter(item => typeof item === 'string')
-  if (strings.length === 0 || strings.length !== list.length) {
-    throw new S3Error('MalformedPolicy', `Missing required field ${name}`)
-  }
-  return strings
+  return { resources, isListed: Resource !== undefined }
 }
 
 function listOf (value: unknown): unknown[] {
-  return value === undefined ? [] : Array.isArray(value) ? value : [value]
+  return value === undefined ? [] : [value].flat()
 }
 
-function parseJson (text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new S3Error('MalformedPolicy')
-  }
-}
-
-function asRecord (value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
-}
-
-/** `*` is any text, `?` any character. The time is linear in the text for each star. */
+/** `*` is any text, `?` any character. */
 function matches (pattern: string, text: string): boolean {
-  let [p, t, star, mark] = [0, 0, -1, 0]
-  while (t < text.length) {
-    if (pattern[p] === '*') [star, mark] = [p++, t]
-    else if (pattern[p] === '?' ||
-      pattern[p] === text[t]) { p++; t++ } else if (star !== -1) [p, t] = [star + 1, ++mark]
-    else return false
-  }
-  while (pattern[p] === '*') p++
-  return p === pattern.length
+  const source = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')
+  return new RegExp(`^${source}$`, 's').test(text)
 }

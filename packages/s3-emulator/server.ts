@@ -1,21 +1,19 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { opened } from '../data-file/data-file.js'
-import type { Settings } from './call.js'
-import { Faults, type Fault } from './faults.js'
+import { secondsNow, type Settings } from './call.js'
 import { handle } from './handler.js'
 import { formerPublicReadPolicy, publicReadPolicy } from './policy.js'
 import { Store } from './store.js'
+import { xmlDocument } from './xml.js'
 
 export interface S3Options {
   /** A folder that only this server uses. */
   path: string
   /** Without it, any free port. */
   port?: number
-  host?: string
   bucket?: string
   region?: string
   credentials: { accessKeyId: string, secretAccessKey: string }
@@ -25,14 +23,11 @@ export interface S3Options {
 export interface S3Server {
   port: number
   endpoint: string
-  bucket: string
-  /** Makes requests fail. Returns a function that removes the fault. */
-  fault: (fault: Fault) => () => void
-  clearFaults: () => void
   /** Cuts open requests and resolves when nothing is open any more. */
   close: () => Promise<void>
 }
 
+const HOST = '127.0.0.1'
 const HEADERS_TIMEOUT_MS = 60_000
 const IDLE_TIMEOUT_MS = 120_000
 const KEEP_ALIVE_MS = 65_000
@@ -47,7 +42,6 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   const {
     path,
     port = 0,
-    host = '127.0.0.1',
     bucket = 'hookaba',
     region = 'us-east-1',
     credentials,
@@ -62,21 +56,15 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
     noDelay: true
   })
   server.timeout = IDLE_TIMEOUT_MS
-  await listen(server, port, host)
+  await listen(server, port)
 
-  const faults = new Faults()
   const running = new Set<Promise<void>>()
-  const settings: Settings = {
-    region,
-    now,
-    credentials,
-    ownerId: createHash('sha256').update(credentials.accessKeyId).digest('hex')
-  }
+  const settings: Settings = { region, now, credentials }
   // No request can arrive between here and the end of this turn of the event loop.
   const store = openStore(server, path)
   store.createBucket({
     name: bucket,
-    createdAt: Math.floor(now().getTime() / 1000) * 1000,
+    createdAt: secondsNow(settings),
     policy: publicReadPolicy(bucket)
   })
   if (store.findBucket(bucket)?.policy === formerPublicReadPolicy(bucket)) {
@@ -84,7 +72,7 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   }
   for (const event of ['request', 'checkContinue', 'checkExpectation'] as const) {
     server.on(event, (request, response) => {
-      const work = handle(request, response, { store, faults, settings }).finally(() => { running.delete(work) })
+      const work = handle(request, response, store, settings).finally(() => { running.delete(work) })
       running.add(work)
     })
   }
@@ -102,23 +90,20 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   }
   return {
     port: bound,
-    endpoint: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
-    bucket,
-    fault: fault => faults.add(fault),
-    clearFaults: () => { faults.clear() },
+    endpoint: `http://${HOST}:${bound}`,
     close: async () => await (closing ??= close())
   }
 }
 
-async function listen (server: Server, port: number, host: string): Promise<void> {
+async function listen (server: Server, port: number): Promise<void> {
   try {
     const listening = once(server, 'listening')
-    server.listen(port, host)
+    server.listen(port, HOST)
     await listening
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
     throw Object.assign(
-      new Error(`The embedded S3 server cannot listen: port ${port} on ${host} is taken`, { cause: error }),
+      new Error(`The embedded S3 server cannot listen: port ${port} on ${HOST} is taken`, { cause: error }),
       { code: 'EADDRINUSE' }
     )
   }
@@ -140,8 +125,7 @@ function refuse (error: NodeJS.ErrnoException, socket: Socket): void {
     return
   }
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'
-  const body = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>BadRequest</Code><Message>An error occurred when parsing the HTTP request.</Message></Error>'
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
-  )
+  const body = xmlDocument('Error', { Code: 'BadRequest', Message: 'The HTTP request could not be parsed.' }, false)
+  const headers = `Content-Type: application/xml\r\nContent-Length: ${body.length}\r\nConnection: close\r\n`
+  socket.end(`HTTP/1.1 ${status}\r\n${headers}\r\n${body}`)
 }

@@ -3,16 +3,13 @@ import { encodeUri } from './names.js'
 import type { Target } from './target.js'
 
 /** AWS Signature Version 4 for S3: no path normalisation, no double encoding. */
-export const EMPTY_SHA256 = createHash('sha256').digest('hex')
-
-export interface Scope { date: string, region: string, service: string }
+export interface Scope { date: string, region: string }
 
 /** All strings here hold one character for each byte received, so headers are hashed as they came. */
 export function canonicalRequest (target: Target, signedHeaders: readonly string[], payloadHash: string): string {
-  const query = target.query
-    .filter(([name]) => name !== 'X-Amz-Signature')
+  const query = [...target.query]
     .map(([name, value]) => [encodeUri(name), encodeUri(value)] as const)
-    .sort(([a, x], [b, y]) => compare(a, b) || compare(x, y))
+    .sort(([a], [b]) => a < b ? -1 : 1)
     .map(([name, value]) => `${name}=${value}`)
   const headers = signedHeaders.map(name => `${name}:${(target.headers.get(name) ?? '').replace(/ +/g, ' ')}\n`)
   return [
@@ -22,25 +19,17 @@ export function canonicalRequest (target: Target, signedHeaders: readonly string
     headers.join(''),
     signedHeaders.join(';'),
     payloadHash
-  ].join(
-    '\n'
-  )
+  ].join('\n')
 }
 
-export function stringToSign (timestamp: string, scope: Scope, request: string): string {
+export function stringToSign (timestamp: string, { date, region }: Scope, request: string): string {
   const hash = createHash('sha256').update(request, 'latin1').digest('hex')
-  return ['AWS4-HMAC-SHA256', timestamp, scopeText(scope), hash].join('\n')
+  return ['AWS4-HMAC-SHA256', timestamp, `${date}/${region}/s3/aws4_request`, hash].join('\n')
 }
 
-export function scopeText ({ date, region, service }: Scope): string {
-  return `${date}/${region}/${service}/aws4_request`
-}
-
-export function signingKey (secret: string, { date, region, service }: Scope): Buffer {
-  return hmac(hmac(hmac(hmac(Buffer.from(`AWS4${secret}`), date), region), service), 'aws4_request')
-}
-
-export function sign (key: Buffer, text: string): string {
+/** Signs with the key that the secret and the scope make. */
+export function sign (secret: string, { date, region }: Scope, text: string): string {
+  const key = [date, region, 's3', 'aws4_request'].reduce<string | Buffer>(hmac, `AWS4${secret}`)
   return hmac(key, text).toString('hex')
 }
 
@@ -51,42 +40,6 @@ export function equalText (given: string, expected: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
-/**
- * The chain of chunk signatures of a STREAMING-AWS4-HMAC-SHA256-PAYLOAD[-TRAILER] body, seeded by the request's own.
- */
-export class ChunkSigner {
-  #previous: string
-
-  constructor (readonly key: Buffer, readonly timestamp: string, readonly scope: Scope, seed: string) {
-    this.#previous = seed
-  }
-
-  acceptsChunk (signature: string, dataHash: string): boolean {
-    return this.#accepts(
-      signature,
-      ['AWS4-HMAC-SHA256-PAYLOAD', this.timestamp, scopeText(this.scope), this.#previous, EMPTY_SHA256, dataHash]
-    )
-  }
-
-  acceptsTrailer (signature: string, trailer: string): boolean {
-    const hash = createHash('sha256').update(trailer, 'latin1').digest('hex')
-    return this.#accepts(
-      signature,
-      ['AWS4-HMAC-SHA256-TRAILER', this.timestamp, scopeText(this.scope), this.#previous, hash]
-    )
-  }
-
-  #accepts (signature: string, lines: string[]): boolean {
-    const expected = sign(this.key, lines.join('\n'))
-    this.#previous = expected
-    return equalText(signature, expected)
-  }
-}
-
-function hmac (key: Buffer, text: string): Buffer {
+function hmac (key: string | Buffer, text: string): Buffer {
   return createHmac('sha256', key).update(text).digest()
-}
-
-function compare (a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

@@ -7,10 +7,12 @@ import type { BucketRecord, ObjectRecord, PartRecord, UploadRecord } from './rec
 
 const NUL = '\0'
 const AFTER_NUL = '\x01'
+const NO_KEY: Buffer = Buffer.alloc(0)
+const UPLOAD_ID = /^[0-9a-f]{60}$/
 
 /**
  * The records of the store. It knows nothing about requests. Every change is one transaction that is on disk when the
- * method returns. A `check` runs inside it and refuses by throwing. Keys compare as bytes (S3: "UTF-8 binary order").
+ * method returns. Keys compare as bytes (S3: "UTF-8 binary order").
  */
 export class Store {
   readonly blobs: Blobs
@@ -57,11 +59,8 @@ export class Store {
     })
   }
 
-  setPolicy (name: string, policy: string | undefined): void {
-    this.#root.transactionSync(() => {
-      const { policy: _, ...record } = this.bucket(name)
-      this.#buckets.putSync(Buffer.from(name), policy === undefined ? record : { ...record, policy })
-    })
+  setPolicy (name: string, policy: string): void {
+    this.#root.transactionSync(() => { this.#buckets.putSync(Buffer.from(name), { ...this.bucket(name), policy }) })
   }
 
   /** Throws BucketNotEmpty while it holds objects. Unfinished uploads are removed with it, as in S3. */
@@ -81,25 +80,21 @@ export class Store {
   }
 
   /** Objects in key order, from the given key on. */
-  * objects (bucket: string, from: Buffer = Buffer.alloc(0)): Generator<ObjectRecord> {
-    const start = Buffer.concat([Buffer.from(bucket + NUL), from])
-    for (const { value } of this.#objects.getRange({ start, end: Buffer.from(bucket + AFTER_NUL) })) yield value
+  objects (bucket: string, from = NO_KEY): Generator<ObjectRecord> {
+    return recordsOf(this.#objects, bucket, from)
   }
 
   /** Makes the whole object visible at once, in place of any earlier one. */
-  putObject (bucket: string, record: ObjectRecord, check: (current: ObjectRecord | undefined) => void): void {
-    const replaced = this.#root.transactionSync(() => this.#swapObject(bucket, record, check))
+  putObject (bucket: string, record: ObjectRecord): void {
+    const replaced = this.#root.transactionSync(() => this.#swapObject(bucket, record))
     this.blobs.discard(replaced)
   }
 
-  deleteObject (bucket: string, key: string, check: (current: ObjectRecord) => void = () => {}): void {
+  deleteObject (bucket: string, key: string): void {
     const blobs = this.#root.transactionSync(() => {
-      this.bucket(bucket)
       const current = this.object(bucket, key)
-      if (current === undefined) return []
-      check(current)
       this.#objects.removeSync(path(bucket, key))
-      return current.pieces.map(piece => piece.blob)
+      return blobsOf(current)
     })
     this.blobs.discard(blobs)
   }
@@ -111,19 +106,20 @@ export class Store {
     })
   }
 
+  findUpload (bucket: string, key: string, uploadId: string): UploadRecord | undefined {
+    return UPLOAD_ID.test(uploadId) ? this.#uploads.get(uploadPath({ bucket, key, uploadId })) : undefined
+  }
+
   /** Throws NoSuchUpload. */
   upload (bucket: string, key: string, uploadId: string): UploadRecord {
-    const record = Buffer.byteLength(uploadId) > 256
-      ? undefined
-      : this.#uploads.get(uploadPath({ bucket, key, uploadId }))
+    const record = this.findUpload(bucket, key, uploadId)
     if (record === undefined) throw new S3Error('NoSuchUpload', undefined, { UploadId: uploadId })
     return record
   }
 
   /** Unfinished uploads by key, then by age, from the given key on. */
-  * uploads (bucket: string, from: Buffer = Buffer.alloc(0)): Generator<UploadRecord> {
-    const start = Buffer.concat([Buffer.from(bucket + NUL), from])
-    for (const { value } of this.#uploads.getRange({ start, end: Buffer.from(bucket + AFTER_NUL) })) yield value
+  uploads (bucket: string, from = NO_KEY): Generator<UploadRecord> {
+    return recordsOf(this.#uploads, bucket, from)
   }
 
   parts (uploadId: string): PartRecord[] {
@@ -150,16 +146,12 @@ export class Store {
   }
 
   /** Ends the upload and shows its object at once. Parts that `build` did not take are dropped. */
-  completeUpload (
-    upload: UploadRecord,
-    build: (parts: PartRecord[]) => ObjectRecord,
-    check: (current: ObjectRecord | undefined) => void
-  ): ObjectRecord {
+  completeUpload (upload: UploadRecord, build: (parts: PartRecord[]) => ObjectRecord): ObjectRecord {
     const { record, dropped } = this.#root.transactionSync(() => {
-      const record = build(this.parts(this.upload(upload.bucket, upload.key, upload.uploadId).uploadId))
-      const kept = new Set(record.pieces.map(piece => piece.blob))
-      const replaced = this.#swapObject(upload.bucket, record, check)
-      const unlisted = this.#dropUpload(upload).filter(blob => !kept.has(blob))
+      const record = build(this.parts(upload.uploadId))
+      const kept = blobsOf(record)
+      const replaced = this.#swapObject(upload.bucket, record)
+      const unlisted = this.#dropUpload(upload).filter(blob => !kept.includes(blob))
       return { record, dropped: [...replaced, ...unlisted] }
     })
     this.blobs.discard(dropped)
@@ -171,12 +163,11 @@ export class Store {
     await this.#root.close()
   }
 
-  #swapObject (bucket: string, record: ObjectRecord, check: (current: ObjectRecord | undefined) => void): string[] {
+  #swapObject (bucket: string, record: ObjectRecord): string[] {
     this.bucket(bucket)
     const current = this.object(bucket, record.key)
-    check(current)
     this.#objects.putSync(path(bucket, record.key), record)
-    return current?.pieces.map(piece => piece.blob) ?? []
+    return blobsOf(current)
   }
 
   #dropUpload (upload: UploadRecord): string[] {
@@ -188,10 +179,20 @@ export class Store {
 
   #namedBlobs (): Set<string> {
     const named = new Set<string>()
-    for (const { value } of this.#objects.getRange({})) for (const piece of value.pieces) named.add(piece.blob)
+    for (const { value } of this.#objects.getRange({})) for (const blob of blobsOf(value)) named.add(blob)
     for (const { value } of this.#parts.getRange({})) named.add(value.blob)
     return named
   }
+}
+
+/** The records of a bucket in key order, from the given key on. */
+function * recordsOf<T> (database: Database<T, Buffer>, bucket: string, from: Buffer): Generator<T> {
+  const start = Buffer.concat([Buffer.from(bucket + NUL), from])
+  for (const { value } of database.getRange({ start, end: Buffer.from(bucket + AFTER_NUL) })) yield value
+}
+
+function blobsOf (record: ObjectRecord | undefined): string[] {
+  return record?.pieces.map(piece => piece.blob) ?? []
 }
 
 function path (bucket: string, key: string): Buffer {

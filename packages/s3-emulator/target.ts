@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { S3Error } from './errors.js'
-import { decodeUri, isBucketName } from './names.js'
+import { decodeUri } from './names.js'
 
 /** The target of a request, before authentication. */
 export interface Target {
@@ -9,38 +9,33 @@ export interface Target {
   path: string
   bucket: string
   key: string
-  query: readonly (readonly [name: string, value: string])[]
+  query: ReadonlyMap<string, string>
   /** Lower-case names; repeated headers joined by a comma as SigV4 wants them. */
-  headers: Map<string, string>
+  headers: ReadonlyMap<string, string>
 }
 
-/** Throws InvalidURI. */
+/** Addresses are path-style. Throws InvalidURI. */
 export function parseTarget (request: IncomingMessage): Target {
   const url = request.url ?? ''
   if (!url.startsWith('/')) throw new S3Error('InvalidURI')
-  const mark = url.indexOf('?')
-  const path = decodeUri(mark === -1 ? url : url.slice(0, mark))
-  const headers = joinHeaders(request.rawHeaders)
+  const [, rawPath = '', rawQuery = ''] = /^([^?]*)\??([^]*)$/.exec(url) ?? []
+  const path = decodeUri(rawPath)
+  const slash = path.indexOf('/', 1)
   return {
     method: request.method ?? '',
     path,
-    ...address(path, headers.get('host') ?? ''),
-    query: mark === -1 ? [] : parseQuery(url.slice(mark + 1)),
-    headers
+    bucket: slash === -1 ? path.slice(1) : path.slice(1, slash),
+    key: slash === -1 ? '' : path.slice(slash + 1),
+    query: parseQuery(rawQuery),
+    headers: joinHeaders(request.rawHeaders)
   }
 }
 
-export function queryValue (target: Pick<Target, 'query'>, name: string): string | undefined {
-  return target.query.find(([known]) => known === name)?.[1]
-}
-
-function parseQuery (text: string): (readonly [string, string])[] {
-  return text.split('&').filter(part => part !== '').map(part => {
-    const equals = part.indexOf('=')
-    return equals === -1
-      ? [decodeUri(part, true), ''] as const
-      : [decodeUri(part.slice(0, equals), true), decodeUri(part.slice(equals + 1), true)] as const
-  })
+function parseQuery (text: string): Map<string, string> {
+  return new Map(text.split('&').filter(part => part !== '').map(part => {
+    const [name = '', ...value] = part.split('=')
+    return [decodeUri(name, true), decodeUri(value.join('='), true)]
+  }))
 }
 
 function joinHeaders (raw: readonly string[]): Map<string, string> {
@@ -52,14 +47,4 @@ function joinHeaders (raw: readonly string[]): Map<string, string> {
     headers.set(name, earlier === undefined ? value : `${earlier},${value}`)
   }
   return headers
-}
-
-/** Path style, or virtual-hosted style under `*.localhost` and `*.s3.…`. */
-function address (path: string, host: string): { bucket: string, key: string } {
-  const hosted = /^(.+?)\.(?:localhost|s3[.-][a-z0-9.-]+)(?::\d+)?$/i.exec(host)?.[1]
-  if (hosted !== undefined && isBucketName(hosted)) return { bucket: hosted, key: path.slice(1) }
-  const slash = path.indexOf('/', 1)
-  return slash === -1
-    ? { bucket: path.slice(1), key: '' }
-    : { bucket: path.slice(1, slash), key: path.slice(slash + 1) }
 }

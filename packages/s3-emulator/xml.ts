@@ -2,39 +2,29 @@ import { S3Error } from './errors.js'
 
 const NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/'
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+const ESCAPES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
 
 export type Content = string | number | boolean | undefined | Content[] | { [name: string]: Content }
 
-export function escapeXml (text: string): string {
-  // Characters that XML 1.0 cannot hold are written as references, as S3 does.
-  let out = ''
-  for (const unit of text) {
-    if (unit === '&') out += '&amp;'
-    else if (unit === '<') out += '&lt;'
-    else if (unit === '>') out += '&gt;'
-    else if (unit === '"') out += '&quot;'
-    else if (unit < ' ' && unit !== '\n' && unit !== '\t') out += `&#x${unit.charCodeAt(0).toString(16)};`
-    else out += unit
-  }
-  return out
+/** Elements in the order of the object's keys: an array repeats its element, undefined leaves it out. */
+export function xmlDocument (root: string, content: { [name: string]: Content }, namespace = true): string {
+  const attributes = namespace ? ` xmlns="${NAMESPACE}"` : ''
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root}${attributes}>${elements(content)}</${root}>`
 }
 
-/** Elements in the order of the object's keys: an array repeats its element, undefined leaves it out. */
-export function elements (content: { [name: string]: Content }): string {
+function elements (content: { [name: string]: Content }): string {
   return Object.entries(content).map(([name, value]) => element(name, value)).join('')
 }
 
 function element (name: string, value: Content): string {
   if (value === undefined) return ''
   if (Array.isArray(value)) return value.map(item => element(name, item)).join('')
-  if (typeof value === 'object') return `<${name}>${elements(value)}</${name}>`
-  return `<${name}>${escapeXml(String(value))}</${name}>`
+  return `<${name}>${typeof value === 'object' ? elements(value) : escapeXml(String(value))}</${name}>`
 }
 
-export function xmlDocument (root: string, content: { [name: string]: Content } | string, namespace = true): string {
-  const attributes = namespace ? ` xmlns="${NAMESPACE}"` : ''
-  const inner = typeof content === 'string' ? escapeXml(content) : elements(content)
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<${root}${attributes}>${inner}</${root}>`
+/** Characters that XML 1.0 cannot hold are written as references, as S3 does. */
+function escapeXml (text: string): string {
+  return text.replace(/[&<>"]|\p{Cc}/gu, char => ESCAPES[char] ?? `&#x${char.charCodeAt(0).toString(16)};`)
 }
 
 export interface XmlElement { name: string, text: string, children: XmlElement[] }

@@ -1,41 +1,10 @@
 import { CommandError } from '../errors.js'
-import type { Examined } from '../execute.js'
 import { lengthOf } from '../iterate.js'
 import type { Plan } from '../planner.js'
-import { countMatching, findRecords, planQuery, type Query } from '../queries.js'
-import { isDoc, type Doc, type Plain, type Value } from '../values.js'
-import { splitPipeline } from './aggregate.js'
-import { environmentOf, requiredArray } from './fields.js'
-import { queryOf } from './find-and-modify.js'
-import { countQuery, findQuery, nothing, sourceOf } from './find.js'
-import type { Command, CommandTable, Request, Services } from './types.js'
-import { statementQuery } from './write.js'
-
-/** Reads the query out of the command to explain. */
-function queryToExplain (request: Request, services: Services): Query {
-  const now = services.now()
-  const environment = environmentOf(request, now)
-  switch (request.name) {
-    case 'find': return findQuery(request, now)
-    case 'count': case 'distinct': return countQuery(request, now)
-    case 'findAndModify': return queryOf(request, environment)
-    case 'aggregate': return splitPipeline(
-      requiredArray(request, 'pipeline'),
-      request.body.get('hint'),
-      environment
-    ).query
-    case 'update': case 'delete': {
-      const [statement] = requiredArray(request, `${request.name}s`)
-      return statementQuery(
-        request,
-        isDoc(statement) ? statement.get('q') : undefined,
-        isDoc(statement) ? statement.get('hint') : undefined,
-        environment
-      )
-    }
-  }
-  throw new CommandError(59, `Explain failed due to unknown command: ${request.name}`)
-}
+import { findRecords, planQuery, type Query } from '../queries.js'
+import { isDoc, type Plain } from '../values.js'
+import { findQuery, nothing, sourceOf } from './find.js'
+import type { Command, CommandTable, Reply, Request } from './types.js'
 
 function scanStage (plan: Plan): Plain {
   if (plan.branches.length > 0) return { stage: 'OR', inputStages: plan.branches.map(scanStage) }
@@ -55,8 +24,7 @@ function scanStage (plan: Plan): Plain {
   }
 }
 
-function winningPlan (plan: Plan, query: Query, isCount: boolean): Plain {
-  if (isCount && plan.index !== undefined && plan.exact) return { stage: 'COUNT', inputStage: scanStage(plan) }
+function winningPlan (plan: Plan, query: Query): Plain {
   const scan = scanStage(plan)
   const fetched: Plain = plan.index === undefined && plan.branches.length === 0
     ? scan
@@ -71,78 +39,45 @@ function winningPlan (plan: Plan, query: Query, isCount: boolean): Plain {
   return query.limit === Infinity ? sorted : { stage: 'LIMIT', limitAmount: query.limit, inputStage: sorted }
 }
 
-function execute (request: Request, services: Services, query: Query, plan: Plan): {
-  returned: number
-  examined: Examined
-} {
-  const examined = nothing()
-  const source = sourceOf(request, services)
-  if (source === undefined) return { returned: 0, examined }
-  if (request.name === 'count') return { returned: countMatching(source, query, examined), examined }
-  return { returned: lengthOf(findRecords(source, query, examined, plan)), examined }
-}
-
-const eof: Plan = { index: undefined, ranges: [], reverse: false, sorted: true, exact: false, branches: [] }
-
-function explainRequest (request: Request, services: Services, verbosity: Value | undefined): {
-  [name: string]: Plain
-} {
-  const query = queryToExplain(request, services)
-  const source = sourceOf(request, services)
-  const plan = source === undefined ? eof : planQuery(source, query)
-  const winning: Plain = source === undefined ? { stage: 'EOF' } : winningPlan(plan, query, request.name === 'count')
-  const reply: { [name: string]: Plain } = {
-    explainVersion: '1',
-    queryPlanner: {
-      namespace: `${request.database}.${String(request.body.get(request.name))}`,
-      indexFilterSet: false,
-      winningPlan: winning,
-      rejectedPlans: []
-    }
-  }
-  if (verbosity !== 'queryPlanner') {
-    const { returned, examined } = execute(request, services, query, plan)
-    reply['executionStats'] = {
-      executionSuccess: true,
-      nReturned: returned,
-      executionTimeMillis: 0,
-      totalKeysExamined: examined.keys,
-      totalDocsExamined: examined.docs,
-      executionStages: winning
-    }
-  }
-  return {
-    ...reply,
-    command: request.body,
-    serverInfo: {
-      host: services.address.split(':')[0],
-      port: Number(services.address.split(':').at(-1)),
-      version: '',
-      gitVersion: ''
-    }
-  }
-}
-
+/** Explains a find command. */
 const explain: Command = {
   fields: ['explain', 'verbosity'],
-  run: (request, services) => {
-    const inner = request.body.get('explain')
+  run: (outer, services) => {
+    const inner = outer.body.get('explain')
     if (!isDoc(inner)) {
       throw new CommandError(14, "BSON field 'explain.explain' is the wrong type, expected type 'object'")
     }
-    return explainRequest(innerRequest(request, inner), services, request.body.get('verbosity') ?? 'allPlansExecution')
+    const [name = ''] = inner.keys()
+    if (name !== 'find') throw new CommandError(59, `Explain failed due to unknown command: ${name}`)
+    const request: Request = { ...outer, name, body: inner }
+    const query = findQuery(request)
+    const source = sourceOf(request, services)
+    const plan = source === undefined ? undefined : planQuery(source, query)
+    const winning: Plain = plan === undefined ? { stage: 'EOF' } : winningPlan(plan, query)
+    const reply: Reply = {
+      explainVersion: '1',
+      queryPlanner: {
+        namespace: `${request.database}.${String(inner.get('find'))}`,
+        indexFilterSet: false,
+        winningPlan: winning,
+        rejectedPlans: []
+      }
+    }
+    if (outer.body.get('verbosity') === 'queryPlanner') return reply
+    const examined = nothing()
+    const nReturned = source === undefined ? 0 : lengthOf(findRecords(source, query, examined, plan))
+    return {
+      ...reply,
+      executionStats: {
+        executionSuccess: true,
+        nReturned,
+        executionTimeMillis: 0,
+        totalKeysExamined: examined.keys,
+        totalDocsExamined: examined.docs,
+        executionStages: winning
+      }
+    }
   }
 }
-
-const innerRequest = (request: Request, inner: Doc): Request => ({
-  ...request,
-  name: [...inner.keys()][0] ?? '',
-  body: inner
-})
-
-/** `aggregate` with `explain: true` is explained instead of run. */
-export const explainAggregate = (request: Request, services: Services): {
-  [name: string]: Plain
-} => explainRequest(request, services, 'queryPlanner')
 
 export const explainCommands: CommandTable = { explain }

@@ -1,6 +1,4 @@
 import { CommandError } from '../errors.js'
-import { compileExpression } from '../expressions/compile.js'
-import { createEnvironment, type Environment } from '../expressions/types.js'
 import { toSafeInteger } from '../numbers.js'
 import { isDoc, isNumeric, toNumber, typeName, type Doc, type Value } from '../values.js'
 import type { Request } from './types.js'
@@ -25,16 +23,10 @@ export function docField (request: Request, field: string): Doc | undefined {
   throw wrongType(request, field, value, 'object')
 }
 
-export function arrayField (request: Request, field: string): Value[] | undefined {
-  const value = request.body.get(field)
-  if (value === undefined || Array.isArray(value)) return value
-  throw wrongType(request, field, value, 'array')
-}
-
 export function requiredArray (request: Request, field: string): Value[] {
-  const value = arrayField(request, field)
-  if (value === undefined) throw missingField(request, field)
-  return value
+  const value = request.body.get(field)
+  if (Array.isArray(value)) return value
+  throw value === undefined ? missingField(request, field) : wrongType(request, field, value, 'array')
 }
 
 export const missingField = (request: Request, field: string): CommandError =>
@@ -56,23 +48,6 @@ export function countField (request: Request, field: string): number | undefined
   if (number === undefined) throw wrongType(request, field, value, 'long')
   if (number < 0) throw new CommandError(51024, `BSON field '${field}' value must be >= 0, actual value '${number}'`)
   return number
-}
-
-/** Refuses collations other than `simple`, which this server would otherwise silently ignore. */
-export function checkCollation (collation: Value | undefined): void {
-  if (collation === undefined || (isDoc(collation) && (collation.size === 0 || collation.get('locale') === 'simple'))) {
-    return
-  }
-  if (!isDoc(collation)) throw new CommandError(14, `collation has invalid type ${typeName(collation)}`)
-  throw new CommandError(115, 'collations other than { locale: "simple" } are not supported by this server')
-}
-
-/** The clock and the `let` variables of a command, for its expressions. */
-export function environmentOf (request: Request, now: Date): Environment {
-  const outer = createEnvironment(now)
-  const variables = [...docField(request, 'let') ?? []].map(([name, value]) =>
-    [name, compileExpression(value, outer)(outer.scope(new Map())) ?? null] as const)
-  return createEnvironment(now, new Map(variables))
 }
 
 /** Refuses fields a command, or a statement in it, does not have. */

@@ -3,53 +3,25 @@ import { namespaceOf, parseIndex, type Collection, type Index } from '../catalog
 import { describe } from '../describe.js'
 import { encode } from '../encode.js'
 import { CommandError } from '../errors.js'
-import { createEnvironment } from '../expressions/types.js'
 import { parseFilter } from '../match-parse.js'
 import type { Filter } from '../match.js'
 import { sameKeys } from '../planner.js'
-import { sessionOf } from '../sessions.js'
 import { isDoc, isNumeric, toNumber, type Doc, type Value } from '../values.js'
-import { batchSizeOf, existing } from './collections.js'
-import { checkCollation, checkFields, collectionName, requiredArray } from './fields.js'
-import type { Command, CommandTable } from './types.js'
+import { batchSizeOf } from './collections.js'
+import { collectionName, requiredArray } from './fields.js'
+import type { Command, CommandTable, Request, Services } from './types.js'
 
 const cannotCreate = (message: string): CommandError => new CommandError(67, message)
-
-const options = new Set([
-  'v',
-  'key',
-  'name',
-  'unique',
-  'sparse',
-  'partialFilterExpression',
-  'expireAfterSeconds',
-  'background',
-  'ns',
-  'collation',
-  'hidden',
-  'storageEngine',
-  'weights',
-  'default_language',
-  'language_override',
-  'textIndexVersion',
-  '2dsphereIndexVersion',
-  'bits',
-  'min',
-  'max',
-  'bucketSize',
-  'wildcardProjection',
-  'prepareUnique',
-  'clustered',
-  'dropDups'
-])
 
 /** Options that define an index; two indexes with the same key must agree in them. */
 const defining = ['unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds'] as const
 
+const options = new Set<string>(['v', 'key', 'name', ...defining])
+
 const createIndexes: Command = {
-  fields: ['indexes', 'commitQuorum', 'ignoreUnknownIndexOptions'],
+  fields: ['indexes'],
   writes: true,
-  run: (request, { catalog, records, cursors }) => {
+  run: (request, { catalog, records }) => {
     const name = collectionName(request)
     const specs = requiredArray(request, 'indexes').map(checkSpec)
     if (specs.length === 0) throw new CommandError(2, 'Must specify at least one index to create')
@@ -65,7 +37,6 @@ const createIndexes: Command = {
     }
     const numIndexesAfter = collection.indexes.length
     if (numIndexesAfter > 64) throw cannotCreate(`add index fails, too many indexes for ${namespaceOf(collection)}`)
-    if (numIndexesAfter > numIndexesBefore) cursors.killNamespace(`${namespaceOf(collection)}.$cmd.listIndexes`)
     return {
       numIndexesBefore,
       numIndexesAfter,
@@ -96,9 +67,9 @@ function checkSpec (spec: Value): Doc {
   checkKey(key)
   checkOptions(spec, key)
   const shown: Doc = new Map<string, Value>([['v', new Int32(2)], ['key', key], ['name', name]])
-  for (const option of [...defining, 'background']) {
+  for (const option of defining) {
     const value = spec.get(option)
-    if (value !== undefined && (value !== false || option === 'background')) shown.set(option, value)
+    if (value !== undefined && value !== false) shown.set(option, value)
   }
   return shown
 }
@@ -110,7 +81,6 @@ function checkKey (key: Doc): void {
     if (path === '' || path.split('.').includes('')) {
       throw cannotCreate(`Index key contains an illegal field name: '${path}'`)
     }
-    if (path.includes('$**')) throw cannotCreate('wildcard indexes are not supported by this server')
     if (path.startsWith('$')) {
       throw cannotCreate('Index key contains an illegal field name: field name starts with \'$\'.')
     }
@@ -124,46 +94,26 @@ function checkKey (key: Doc): void {
 }
 
 function checkOptions (spec: Doc, key: Doc): void {
-  checkCollation(spec.get('collation'))
-  for (const option of ['hidden', 'prepareUnique', 'clustered', 'wildcardProjection']) {
-    if (spec.get(option) !== undefined && spec.get(option) !== false) {
-      throw new CommandError(72, `the index option '${option}' is not supported by this server`)
-    }
-  }
   for (const option of ['unique', 'sparse']) {
     const value = spec.get(option)
-    if (value !== undefined && typeof value !== 'boolean' && !isNumeric(value)) {
-      throw new CommandError(
-        14,
-        `The field '${option}' has value ${option}: ${describe(value)}, which is not convertible to bool`
-      )
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw new CommandError(14, `The field '${option}' has value ${option}: ${describe(value)}, which is not a boolean`)
     }
-    if (isNumeric(value)) spec.set(option, toNumber(value) !== 0)
   }
-  const isId = key.size === 1 && key.has('_id')
   const partial = spec.get('partialFilterExpression')
   if (partial !== undefined) {
     if (!isDoc(partial)) throw new CommandError(14, "The field 'partialFilterExpression' must be an object")
     if (spec.get('sparse') === true) throw cannotCreate('cannot mix "partialFilterExpression" and "sparse" options')
-    if (isId) {
-      throw new CommandError(197, "The field 'partialFilterExpression' is not valid for an _id index specification.")
-    }
-    checkPartial(parseFilter(partial, createEnvironment(new Date(0))))
+    checkPartial(parseFilter(partial))
   }
   const seconds = spec.get('expireAfterSeconds')
   if (seconds === undefined) return
   if (!isNumeric(seconds)) throw new CommandError(14, "The field 'expireAfterSeconds' must be a number")
-  if (!(toNumber(seconds) >= 0 && toNumber(seconds) <= 2 ** 31 - 1)) {
-    throw cannotCreate(
-      `TTL index 'expireAfterSeconds' option must be within an acceptable range, try a different number. Index spec: ${describe(spec)}`
-    )
-  }
   if (key.size > 1) {
     throw cannotCreate(
       'TTL indexes are single-field indexes, compound indexes do not support TTL. Index spec: ' + describe(spec)
     )
   }
-  if (isId) throw new CommandError(197, "The field 'expireAfterSeconds' is not valid for an _id index specification.")
 }
 
 /** The operators MongoDB allows in a partial filter. */
@@ -219,56 +169,43 @@ const sameOption = (spec: Doc, index: Index, option: string): boolean =>
 
 const sameOptions = (spec: Doc, index: Index): boolean => defining.every(option => sameOption(spec, index, option))
 
+function existing (request: Request, { catalog }: Services): Collection {
+  const name = collectionName(request)
+  const collection = catalog.find(request.database, name)
+  if (collection === undefined) throw new CommandError(26, `ns does not exist: ${request.database}.${name}`)
+  return collection
+}
+
 const dropIndexes: Command = {
   fields: ['index'],
   writes: true,
   run: (request, services) => {
-    const collection = services.catalog.find(request.database, collectionName(request))
-    if (collection === undefined) {
-      throw new CommandError(26, `ns not found ${request.database}.${collectionName(request)}`)
-    }
+    const collection = existing(request, services)
     const which = request.body.get('index')
     const nIndexesWas = collection.indexes.length
-    const dropped = which === '*'
-      ? collection.indexes.slice(1)
-      : (Array.isArray(which) ? which : [which]).map(item => named(collection, item))
+    const dropped = which === '*' ? collection.indexes.slice(1) : [named(collection, which)]
     for (const index of dropped) services.catalog.dropIndexEntries(index)
     collection.indexes = collection.indexes.filter(index => !dropped.includes(index))
     services.catalog.changed(collection)
     services.cursors.killNamespace(namespaceOf(collection))
-    return { nIndexesWas, ...(which === '*' ? { msg: 'non-_id indexes dropped for collection' } : {}) }
+    return { nIndexesWas }
   }
 }
 
 function named (collection: Collection, which: Value | undefined): Index {
-  const index = collection.indexes.find(({ name, spec }) =>
-    isDoc(which) ? sameKeys(which, spec.get('key')) : name === which)
-  if (index === undefined) {
-    throw new CommandError(
-      27,
-      isDoc(which) ? `can't find index with key: ${describe(which)}` : `index not found with name [${String(which)}]`
-    )
-  }
+  const index = collection.indexes.find(({ name }) => name === which)
+  if (index === undefined) throw new CommandError(27, `index not found with name [${String(which)}]`)
   if (index === collection.indexes[0]) throw new CommandError(72, 'cannot drop _id index')
   return index
 }
 
 const listIndexes: Command = {
-  fields: ['cursor', 'includeBuildUUIDs', 'includeIndexBuildInfo'],
+  fields: ['cursor'],
   run: (request, services) => {
-    checkFields(
-      request.body.get('cursor') instanceof Map ? request.body.get('cursor') as Doc : new Map(),
-      'listIndexes.cursor',
-      new Set(['batchSize'])
-    )
     const collection = existing(request, services)
-    return {
-      cursor: services.cursors.first(namespaceOf(collection), collection.indexes.map(({ spec }) => encode(spec)), {
-        batchSize: batchSizeOf(request),
-        session: sessionOf(request.body)
-      })
-    }
+    const specs = collection.indexes.map(({ spec }) => encode(spec))
+    return { cursor: services.cursors.first(namespaceOf(collection), specs, batchSizeOf(request)) }
   }
 }
 
-export const indexCommands: CommandTable = { createIndexes, dropIndexes, deleteIndexes: dropIndexes, listIndexes }
+export const indexCommands: CommandTable = { createIndexes, dropIndexes, listIndexes }

@@ -5,23 +5,19 @@ import { findAndModifyCommands } from './find-and-modify.js'
 import { findCommands } from './find.js'
 import { handshake } from './handshake.js'
 import { indexCommands } from './indexes.js'
-import { maintenanceCommands } from './maintenance.js'
-import { sessionCommands } from './sessions.js'
 import type { Command } from './types.js'
 import { writeCommands } from './write.js'
 
 /** Every command there is, by name. */
 export const commands = new Map<string, Command>([
   handshake,
-  sessionCommands,
   collectionCommands,
   indexCommands,
   findCommands,
   writeCommands,
   findAndModifyCommands,
   aggregateCommands,
-  explainCommands,
-  maintenanceCommands
+  explainCommands
 ].flatMap(table => Object.entries(table)))
 
 /** Fields any command may carry. */
@@ -29,22 +25,9 @@ export const genericFields = new Set([
   '$db',
   'lsid',
   'txnNumber',
-  'autocommit',
-  'startTransaction',
   '$clusterTime',
   '$readPreference',
   'readConcern',
   'writeConcern',
-  'maxTimeMS',
-  'comment',
-  'apiVersion',
-  'apiStrict',
-  'apiDeprecationErrors',
-  '$client',
-  '$audit',
-  '$configTime',
-  '$topologyTime',
-  'clientOperationKey',
-  'serialization_context',
-  'maxTimeMSOpOnly'
+  'maxTimeMS'
 ])

@@ -17,8 +17,6 @@ export interface Services {
   now: () => Date
   /** `host:port` as clients reach it. */
   address: string
-  openConnections: () => number
-  startedAt: Date
 }
 
 export interface Request {
@@ -34,7 +32,7 @@ export interface Command {
   /** The fields besides the generic ones; any other is error 40415. `undefined` accepts all, as for handshakes. */
   fields: string[] | undefined
   adminOnly?: boolean
-  /** A write whose reply carries write concern errors. */
+  /** It changes data, and is one transaction. */
   writes?: boolean
   run: (request: Request, services: Services) => Reply
 }

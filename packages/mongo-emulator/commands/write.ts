@@ -1,10 +1,8 @@
 import { Int32 } from 'bson'
 import { CommandError, failedToParse } from '../errors.js'
-import { codeName } from '../errors.js'
 import type { Source } from '../execute.js'
-import type { Environment } from '../expressions/types.js'
 import { filterOf } from '../match-parse.js'
-import type { Query } from '../queries.js'
+import { queryFor } from '../queries.js'
 import { retryableWriteOf } from '../sessions.js'
 import { deleteMatching, insertDocument, updateMatching } from '../statements.js'
 import { parseUpdate } from '../update/parse.js'
@@ -20,15 +18,7 @@ import {
   type Plain,
   type Value
 } from '../values.js'
-import {
-  checkCollation,
-  checkFields,
-  collectionName,
-  environmentOf,
-  flagField,
-  missingField,
-  requiredArray
-} from './fields.js'
+import { checkFields, collectionName, flagField, missingField, requiredArray } from './fields.js'
 import type { Command, CommandTable, Reply, Request, Services } from './types.js'
 
 const MAX_BATCH = 100_000
@@ -36,7 +26,7 @@ const MAX_BATCH = 100_000
 /** Finds the collection to write to. A missing one is made only for a statement that inserts. */
 type Locate = (create: boolean) => Source | undefined
 
-type Execute = (statement: Doc, locate: Locate, environment: Environment) => Doc
+type Execute = (statement: Doc, locate: Locate, now: Date) => Doc
 
 interface Outcome { results: Map<number, Doc>, errors: Plain[], retried: number[] }
 
@@ -69,19 +59,18 @@ function runStatements (
     check(statement)
     return statement
   })
-  const environment = environmentOf(request, services.now())
+  const now = services.now()
   const retryable = retryableWriteOf(request.body)
   const done = retryable === undefined ? new Map<string, Value>() : services.sessions.done(retryable)
   const locate: Locate = create => locateSource(request, services, create)
   const outcome: Outcome = { results: new Map(), errors: [], retried: [] }
   for (const [at, statement] of checked.entries()) {
-    const id = statementId(request, at)
-    const before = done.get(String(id))
+    const before = done.get(String(at))
     try {
-      const result = isDoc(before) ? before : execute(statement, locate, environment)
-      if (isDoc(before)) outcome.retried.push(id)
+      const result = isDoc(before) ? before : execute(statement, locate, now)
+      if (isDoc(before)) outcome.retried.push(at)
       outcome.results.set(at, result)
-      done.set(String(id), result)
+      done.set(String(at), result)
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       outcome.errors.push(writeError(at, error))
@@ -100,13 +89,6 @@ export function locateSource (request: Request, { catalog, records, storage }: S
   const name = collectionName(request)
   const collection = create ? catalog.findOrCreate(request.database, name) : catalog.find(request.database, name)
   return collection === undefined ? undefined : { storage, records, collection }
-}
-
-function statementId (request: Request, at: number): number {
-  const ids = request.body.get('stmtIds')
-  const first = request.body.get('stmtId')
-  const id = Array.isArray(ids) ? ids[at] : undefined
-  return isNumeric(id) ? toNumber(id) : (isNumeric(first) ? toNumber(first) : 0) + at
 }
 
 const writeError = (index: number, { code, message, details }: CommandError): Plain =>
@@ -128,59 +110,35 @@ const common = ({ errors, retried }: Outcome): Reply => ({
 })
 
 const insert: Command = {
-  fields: ['documents', 'ordered', 'bypassDocumentValidation', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
+  fields: ['documents', 'ordered'],
   writes: true,
   run: (request, services) => {
-    const outcome = runStatements(request, services, 'documents', () => {}, (doc, locate, { now }) => {
+    const outcome = runStatements(request, services, 'documents', () => {}, (doc, locate) => {
       const source = locate(true)
-      if (source !== undefined) insertDocument(source.records, source.collection, doc, now)
+      if (source !== undefined) insertDocument(source.records, source.collection, doc)
       return new Map([['n', new Int32(1)]])
     })
     return { n: sum(outcome, 'n'), ...common(outcome) }
   }
 }
 
-/** The query part of an update or delete statement. */
-export function statementQuery (
-  request: Request,
-  filter: Value | undefined,
-  hint: Value | undefined,
-  environment: Environment
-): Query {
-  return {
-    filter: filterOf(filter, `${request.name}.q`, environment),
-    sort: [],
-    skip: 0,
-    limit: Infinity,
-    hint,
-    projection: undefined,
-    environment
-  }
-}
-
-const updateFields = new Set(['q', 'u', 'c', 'multi', 'upsert', 'arrayFilters', 'hint', 'collation'])
+const updateFields = new Set(['q', 'u', 'multi', 'upsert'])
 
 const checkUpdate = (request: Request) => (statement: Doc): void => {
   checkFields(statement, 'update.updates', updateFields)
-  checkCollation(statement.get('collation'))
   for (const field of ['q', 'u']) if (!statement.has(field)) throw missingField(request, `updates.${field}`)
   if (isTruthy(statement.get('multi')) && request.body.has('txnNumber')) {
     throw new CommandError(72, 'Cannot use retryable writes with multi=true')
   }
 }
 
-const executeUpdate = (request: Request): Execute => (statement, locate, environment) => {
+const executeUpdate = (request: Request): Execute => (statement, locate, now) => {
   const multi = isTruthy(statement.get('multi'))
-  const constants = statement.get('c')
-  const update = parseUpdate(
-    statement.get('u'),
-    statement.get('arrayFilters'),
-    isDoc(constants) ? withConstants(environment, constants) : environment
-  )
+  const update = parseUpdate(statement.get('u'), now)
   if (multi && update.kind === 'replacement') {
     throw failedToParse('multi update is not supported for replacement-style update')
   }
-  const query = statementQuery(request, statement.get('q'), statement.get('hint'), environment)
+  const query = queryFor(filterOf(statement.get('q'), `${request.name}.q`))
   const upsert = isTruthy(statement.get('upsert'))
   const source = locate(upsert)
   if (source === undefined) return toDoc({ n: 0, nModified: 0 })
@@ -192,17 +150,8 @@ const executeUpdate = (request: Request): Execute => (statement, locate, environ
   })
 }
 
-const withConstants = (environment: Environment, constants: Doc): Environment => {
-  const variables = new Map([...environment.variables, ...constants])
-  return {
-    ...environment,
-    variables,
-    scope: root => [...constants].reduce((outer, [name, value]) => ({ name, value, outer }), environment.scope(root))
-  }
-}
-
 const update: Command = {
-  fields: ['updates', 'ordered', 'bypassDocumentValidation', 'let', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
+  fields: ['updates', 'ordered'],
   writes: true,
   run: (request, services) => {
     const outcome = runStatements(request, services, 'updates', checkUpdate(request), executeUpdate(request))
@@ -217,7 +166,7 @@ const update: Command = {
   }
 }
 
-const deleteFields = new Set(['q', 'limit', 'hint', 'collation'])
+const deleteFields = new Set(['q', 'limit'])
 
 const limitOf = (statement: Doc): number => {
   const limit = statement.get('limit')
@@ -226,7 +175,6 @@ const limitOf = (statement: Doc): number => {
 
 const checkDelete = (request: Request) => (statement: Doc): void => {
   checkFields(statement, 'delete.deletes', deleteFields)
-  checkCollation(statement.get('collation'))
   for (const field of ['q', 'limit']) if (!statement.has(field)) throw missingField(request, `deletes.${field}`)
   const limit = limitOf(statement)
   if (limit !== 0 && limit !== 1) throw failedToParse(`The limit field in delete objects must be 0 or 1. Got ${limit}`)
@@ -235,14 +183,14 @@ const checkDelete = (request: Request) => (statement: Doc): void => {
   }
 }
 
-const executeDelete = (request: Request): Execute => (statement, locate, environment) => {
-  const query = statementQuery(request, statement.get('q'), statement.get('hint'), environment)
+const executeDelete = (request: Request): Execute => (statement, locate) => {
+  const query = queryFor(filterOf(statement.get('q'), `${request.name}.q`))
   const source = locate(false)
-  return toDoc({ n: source === undefined ? 0 : deleteMatching(source, query, limitOf(statement) === 0).deleted })
+  return toDoc({ n: source === undefined ? 0 : deleteMatching(source, query, limitOf(statement) === 0) })
 }
 
 const deleteCommand: Command = {
-  fields: ['deletes', 'ordered', 'let', 'stmtIds', 'stmtId', 'isTimeseriesNamespace'],
+  fields: ['deletes', 'ordered'],
   writes: true,
   run: (request, services) => {
     const outcome = runStatements(request, services, 'deletes', checkDelete(request), executeDelete(request))
@@ -251,21 +199,3 @@ const deleteCommand: Command = {
 }
 
 export const writeCommands: CommandTable = { insert, update, delete: deleteCommand }
-
-/** The write concern error of a reply, for a concern that a set of one member cannot satisfy. */
-export function writeConcernError (body: Doc): Plain | undefined {
-  const concern = body.get('writeConcern')
-  const w = isDoc(concern) ? concern.get('w') : undefined
-  if (isNumeric(w) && toNumber(w) > 1) {
-    return { code: 100, codeName: codeName(100), errmsg: 'Not enough data-bearing nodes', errInfo: {} }
-  }
-  if (typeof w === 'string' && w !== 'majority') {
-    return {
-      code: 79,
-      codeName: codeName(79),
-      errmsg: `No write concern mode named '${w}' found in replica set configuration`,
-      errInfo: {}
-    }
-  }
-  return undefined
-}

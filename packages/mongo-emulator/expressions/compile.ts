@@ -1,30 +1,17 @@
 import { CommandError } from '../errors.js'
 import { isDoc, type Doc, type Value } from '../values.js'
-import { arithmetic } from './arithmetic.js'
-import { arrays } from './arrays.js'
-import { conditions } from './conditions.js'
-import { conversions } from './conversions.js'
-import { delegated } from './delegated.js'
-import { objects } from './objects.js'
-import { strings } from './strings.js'
-import { lookup, type Environment, type Evaluate, type Operator } from './types.js'
-
-const operators = new Map<string, Operator>([arithmetic, arrays, conditions, conversions, objects, strings]
-  .flatMap(table => Object.entries<Operator>(table)))
+import { operators } from './operators.js'
+import { lookup, type Evaluate } from './types.js'
 
 /**
  * Compiles an aggregation expression (MongoDB manual, "Expression Operators").
  * Throws CommandError for unknown operators, undefined variables and malformed operands; evaluating may throw as
  * MongoDB does.
  */
-export function compileExpression (expression: Value, environment: Environment): Evaluate {
-  return compile(expression, new Set(['ROOT', 'CURRENT', 'NOW', 'REMOVE', ...environment.variables.keys()]))
-}
-
-function compile (expression: Value, known: Set<string>): Evaluate {
+export function compileExpression (expression: Value, known = new Set(['ROOT', 'NOW'])): Evaluate {
   if (typeof expression === 'string' && expression.startsWith('$')) return compilePath(expression, known)
   if (Array.isArray(expression)) {
-    const items = expression.map(item => compile(item, known))
+    const items = expression.map(item => compileExpression(item, known))
     return scope => items.map(item => item(scope) ?? null)
   }
   if (isDoc(expression)) return compileDoc(expression, known)
@@ -37,12 +24,11 @@ function compilePath (expression: string, known: Set<string>): Evaluate {
   if (expression === '$') throw new CommandError(16872, "'$' by itself is not a valid FieldPath")
   if (parts.includes('')) throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
   if (!known.has(variable)) throw new CommandError(17276, `Use of undefined variable: ${variable}`)
-  const name = variable === 'CURRENT' ? 'ROOT' : variable
-  return scope => resolve(lookup(scope, name), parts)
+  return scope => resolve(lookup(scope, variable), parts)
 }
 
 /** Follows a path as expressions do: every array is mapped over its documents, numbers are names only. */
-export function resolve (value: Value | undefined, parts: string[], at = 0): Value | undefined {
+function resolve (value: Value | undefined, parts: string[], at = 0): Value | undefined {
   const part = parts[at]
   if (part === undefined) return value
   if (isDoc(value)) return resolve(value.get(part), parts, at + 1)
@@ -64,7 +50,7 @@ function compileDoc (expression: Doc, known: Set<string>): Evaluate {
     }
     return compileOperator(first, expression.get(first) ?? null, known)
   }
-  const fields = [...expression].map(([name, value]) => [name, compile(value, known)] as const)
+  const fields = [...expression].map(([name, value]) => [name, compileExpression(value, known)] as const)
   return scope => {
     const doc: Doc = new Map()
     for (const [name, evaluate] of fields) {
@@ -76,11 +62,7 @@ function compileDoc (expression: Doc, known: Set<string>): Evaluate {
 }
 
 function compileOperator (name: string, operand: Value, known: Set<string>): Evaluate {
-  const operator = operators.get(name) ?? delegated(name)
+  const operator = Object.hasOwn(operators, name) ? operators[name] : undefined
   if (operator === undefined) throw new CommandError(168, `Unrecognized expression '${name}'`)
-  return operator(
-    operand,
-    (inner, variables = []) => compile(inner, variables.length === 0 ? known : new Set([...known, ...variables])),
-    name
-  )
+  return operator(operand, (inner, variables = []) => compileExpression(inner, new Set([...known, ...variables])))
 }

@@ -5,17 +5,10 @@ export interface Scope { name: string, value: Value | undefined, outer: Scope | 
 
 export type Evaluate = (scope: Scope) => Value | undefined
 
-/** Compiles an operand; `variables` are names the operator binds itself, such as `this` in `$map`. */
+/** Compiles an operand; `variables` are names the operator binds itself, such as `this` in `$reduce`. */
 export type Compile = (expression: Value, variables?: string[]) => Evaluate
 
-export type Operator = (operand: Value, compile: Compile, name: string) => Evaluate
-
-/** The environment of a command's expressions: the clock, and the variables of its `let`. */
-export interface Environment {
-  now: Date
-  variables: Map<string, Value>
-  scope: (root: Doc) => Scope
-}
+export type Operator = (operand: Value, compile: Compile) => Evaluate
 
 export const bind = (outer: Scope | undefined, name: string, value: Value | undefined): Scope => ({
   name,
@@ -30,9 +23,5 @@ export function lookup (scope: Scope | undefined, name: string): Value | undefin
   return undefined
 }
 
-/** The environment of one command: `$$NOW` does not move while it runs. */
-export function createEnvironment (now: Date, variables: Map<string, Value> = new Map()): Environment {
-  let constants = bind(undefined, 'NOW', now)
-  for (const [name, value] of variables) constants = bind(constants, name, value)
-  return { now, variables, scope: root => bind(constants, 'ROOT', root) }
-}
+/** The scope of a document's expressions. `$$NOW` does not move while a command runs. */
+export const scopeOf = (root: Doc, now: Date): Scope => bind(bind(undefined, 'NOW', now), 'ROOT', root)

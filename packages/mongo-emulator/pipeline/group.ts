@@ -1,42 +1,66 @@
-import { equalValues } from '../compare.js'
+import { Int32 } from 'bson'
+import { compareValues, equalValues } from '../compare.js'
 import { CommandError } from '../errors.js'
 import { compileExpression } from '../expressions/compile.js'
-import type { Environment } from '../expressions/types.js'
+import { sum } from '../expressions/operators.js'
+import { scopeOf, type Evaluate } from '../expressions/types.js'
 import { encodeComponent } from '../key-encoding.js'
-import { isDoc, type Value } from '../values.js'
-import { compileAccumulator, type Accumulator } from './accumulators.js'
-import type { Stage } from './types.js'
+import { isDoc, isNullish, isNumeric, type Value } from '../values.js'
+import type { Stage } from './compile.js'
 
-interface Group { id: Value, fields: Map<string, Accumulator> }
+type Fold = (so: Value, value: Value | undefined) => Value
+
+interface Accumulator { start: Value, fold: Fold }
+
+interface Field extends Accumulator { name: string, operand: Evaluate }
+
+interface Group { id: Value, values: Value[] }
+
+/** The least or greatest of values that are not null. */
+const extreme = (sign: 1 | -1): Fold => (so, value) =>
+  isNullish(value) || (so !== null && compareValues(value, so) * sign <= 0) ? so : value
+
+const accumulators: Record<string, Accumulator> = {
+  $sum: { start: new Int32(0), fold: (so, value) => isNumeric(so) && isNumeric(value) ? sum(so, value) : so },
+  $min: { start: null, fold: extreme(-1) },
+  $max: { start: null, fold: extreme(1) }
+}
 
 /** `$group`: equal keys are one group whatever their number type; a missing key counts as null. */
-export function group (spec: Value, environment: Environment): Stage {
+export function group (spec: Value, now: Date): Stage {
   if (!isDoc(spec)) throw new CommandError(15947, 'a group\'s fields must be specified in an object')
-  const fields = [...spec].filter(([name]) => name !== '_id').map(([name, operand]) => {
-    if (name.includes('.')) throw new CommandError(40235, `The field name '${name}' cannot contain '.'`)
-    return [name, compileAccumulator(name, operand, environment)] as const
-  })
   if (!spec.has('_id')) throw new CommandError(15955, 'a group specification must include an _id')
-  const key = compileExpression(spec.get('_id') ?? null, environment)
+  const fields = [...spec].filter(([name]) => name !== '_id').map(([name, operand]) => fieldOf(name, operand))
+  const key = compileExpression(spec.get('_id') ?? null)
   return function * (input) {
     const groups = new Map<string, Group[]>()
     for (const doc of input) {
-      const found = groupOf(groups, key(environment.scope(doc)) ?? null, () =>
-        new Map(fields.map(([name, create]) => [name, create()])))
-      for (const accumulator of found.fields.values()) accumulator.add(doc)
+      const scope = scopeOf(doc, now)
+      const found = groupOf(groups, key(scope) ?? null, fields)
+      fields.forEach(({ fold, operand }, at) => { found.values[at] = fold(found.values[at] ?? null, operand(scope)) })
     }
-    for (const { id, fields } of [...groups.values()].flat()) {
-      yield new Map<string, Value>([['_id', id], ...[...fields].map(([name, { result }]) => [name, result()] as const)])
+    for (const { id, values } of [...groups.values()].flat()) {
+      yield new Map([['_id', id], ...fields.map(({ name }, at): [string, Value] => [name, values[at] ?? null])])
     }
   }
 }
 
-function groupOf (groups: Map<string, Group[]>, id: Value, createFields: () => Map<string, Accumulator>): Group {
+function fieldOf (name: string, spec: Value): Field {
+  if (name.includes('.')) throw new CommandError(40235, `The field name '${name}' cannot contain '.'`)
+  if (!isDoc(spec)) throw new CommandError(40234, `The field '${name}' must be an accumulator object`)
+  const [[operator, operand] = ['', null], ...others] = spec
+  if (others.length > 0) throw new CommandError(40238, `The field '${name}' must specify one accumulator`)
+  const accumulator = Object.hasOwn(accumulators, operator) ? accumulators[operator] : undefined
+  if (accumulator === undefined) throw new CommandError(15952, `unknown group operator '${operator}'`)
+  return { name, operand: compileExpression(operand), ...accumulator }
+}
+
+function groupOf (groups: Map<string, Group[]>, id: Value, fields: Field[]): Group {
   const hash = encodeComponent(id).bytes.toString('latin1')
   const candidates = groups.get(hash) ?? []
   const found = candidates.find(candidate => equalValues(candidate.id, id))
   if (found !== undefined) return found
-  const created = { id, fields: createFields() }
+  const created = { id, values: fields.map(({ start }) => start) }
   groups.set(hash, [...candidates, created])
   return created
 }

@@ -72,15 +72,9 @@ t.test('documents come back as they were sent', async t => {
 
   t.test('integer-like names keep their place', async t => {
     await things.insertOne({ _id: 'map', fields: new Map([['10', 1], ['2', 1]]) } as Document)
-    const [
-      stored
-    ] = await things
-      .aggregate([
-        { $match: { _id: 'map' } },
-        { $project: { names: { $map: { input: { $objectToArray: '$fields' }, in: '$$this.k' } } } }
-      ])
-      .toArray()
-    t.same(stored?.names, ['10', '2'])
+    const [raw] = await things.find({ _id: 'map' } as Document, { raw: true }).toArray()
+    const bytes = raw as unknown as Buffer
+    t.ok(bytes.indexOf('10\0') > 0 && bytes.indexOf('10\0') < bytes.indexOf('\x102\0'))
   })
 
   t.test('a missing _id is made, and some types are refused as _id', async t => {
@@ -140,7 +134,6 @@ t.test('queries select what MongoDB selects', async t => {
     [{ a: { $lt: NaN } }, []],
     [{ a: { $exists: false } }, [7]],
     [{ a: [1, 2] }, [9, 10]],
-    [{ a: { $size: 1 } }, [10, 11]],
     [{ a: { $type: 'number' } }, [0, 1, 2, 3, 9, 19]],
     [{ a: { $type: ['date', 'bool'] } }, [16, 17]],
     [{ a: { b: 1 } }, [12, 14]],
@@ -150,18 +143,17 @@ t.test('queries select what MongoDB selects', async t => {
     [{ 'a.0': 1 }, [9]],
     [{ a: { $in: [/^a/, 1.5] } }, [1, 4]],
     [{ a: { $nin: [1, null] } }, [1, 2, 3, 4, 5, 8, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]],
-    [{ a: { $regex: 'B', $options: 'i' } }, [4, 5]],
+    [{ a: { $regex: 'b' } }, [4]],
+    [{ a: /B/i }, [4, 5]],
     [{ a: { $elemMatch: { b: 1, c: 5 } } }, [15]],
     [{ a: { $elemMatch: { $gt: 1, $lt: 3 } } }, [9]],
     [{ a: { $all: [1, 2] } }, [9]],
+    [{ a: { $all: ['abc', /^a/] } }, [4]],
     [{ a: { $all: [] } }, []],
-    [{ a: { $mod: [2, 0] } }, [2, 3, 9]],
     [{ a: { $not: { $gte: 1 } } }, [4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]],
     [{ $or: [{ a: 'abc' }, { a: { $gt: 1, $lt: 2 } }] }, [1, 4, 9]],
     [{ $nor: [{ a: { $exists: true } }] }, [7]],
-    [{ $and: [{ a: { $gte: 1 } }, { a: { $lte: 1 } }] }, [0, 9]],
-    [{ $expr: { $eq: ['$a', 2] } }, [2, 3]],
-    [{ a: { $bitsAllSet: 1 } }, [0, 9]]
+    [{ $and: [{ a: { $gte: 1 } }, { a: { $lte: 1 } }] }, [0, 9]]
   ]
   for (const [filter, ids] of cases) {
     t.same(
@@ -195,7 +187,10 @@ t.test('queries select what MongoDB selects', async t => {
     for (const filter of [
       { a: { $in: 1 } },
       { $and: [] },
-      { a: { $mod: [0, 1] } },
+      { a: { $mod: [2, 1] } },
+      { a: { $size: 1 } },
+      { a: { $bitsAllSet: 1 } },
+      { $expr: { $eq: ['$a', 2] } },
       { a: { $not: 1 } },
       { a: { $type: 'foo' } },
       { a: { $where: '1' } }
@@ -204,23 +199,17 @@ t.test('queries select what MongoDB selects', async t => {
     }
     t.equal((await failure(collection.find({ a: { $regex: '(' } }).toArray())).code, 51091)
     t.match(await failure(collection.find({}, { hint: 'nope' }).toArray()), { code: 2 })
-    t.equal((await failure(collection.find({}, { collation: { locale: 'en' } }).toArray())).code, 115)
+    t.equal((await failure(collection.find({}, { collation: { locale: 'en' } }).toArray())).code, 40415)
   })
 
-  t.test('projections include, exclude, slice and pick members', async t => {
-    const one = async (projection: Document, filter: Document = { _id: 15 }) => await collection.findOne(filter, {
-      projection
-    })
+  t.test('projections include and exclude', async t => {
+    const one = async (projection: Document) => await collection.findOne({ _id: 15 } as Document, { projection })
     t.same(await one({ 'a.b': 1 }), { _id: 15, a: [{ b: 1 }, {}] })
     t.same(await one({ 'a.c': 0 }), { _id: 15, a: [{ b: 1 }, {}] })
-    t.same(await one({ _id: 0, a: { $slice: -1 } }), { a: [{ c: 2 }] })
-    t.same(await one({ a: { $elemMatch: { c: 2 } } }), { _id: 15, a: [{ c: 2 }] })
-    t.same(
-      await one({ 'a.$': 1 }, { _id: 15, 'a.c': 2 }),
-      { _id: 15, a: [{ c: 2 }] },
-      'position of the first array that matched'
-    )
-    t.same(await one({ n: { $size: '$a' } }), { _id: 15, n: 2 })
+    t.same(await one({ _id: 1 }), { _id: 15 })
+    t.same(await one({ _id: 0, 'a.b': 1 }), { a: [{ b: 1 }, {}] })
+    t.equal((await failure(one({ 'a.$': 1 }))).code, 16410)
+    t.match(await failure(one({ n: { $size: '$a' } })), { code: 31325, message: 'Unknown expression $size' })
     t.equal((await failure(one({ a: 1, b: 0 }))).code, 31254)
     t.equal((await failure(one({ a: 0, b: 1 }))).code, 31253)
     t.equal((await failure(one({ a: 1, 'a.b': 1 }))).code, 31249)
@@ -244,27 +233,21 @@ t.test('updates change what they name and nothing else', async t => {
     [{}, { $set: { c: 1, a: 1, b: 1 } }, { a: 1, b: 1, c: 1 }],
     [{ a: 1, b: 2 }, { $unset: { a: 1 } }, { b: 2 }],
     [{ a: [1, 2] }, { $unset: { 'a.0': 1 } }, { a: [null, 2] }],
-    [{ a: 3 }, { $mul: { a: 2, b: 5 } }, { a: 6, b: 0 }],
     [{ a: 3 }, { $min: { a: 2 }, $max: { b: 1 } }, { a: 2, b: 1 }],
-    [{ a: 1, b: 2 }, { $rename: { a: 'c' } }, { b: 2, c: 1 }],
-    [{ a: [3, 1] }, { $push: { a: { $each: [2], $sort: 1, $slice: 2 } } }, { a: [1, 2] }],
-    [{ a: [1, 2] }, { $push: { a: { $each: [9], $position: 1 } } }, { a: [1, 9, 2] }],
-    [{ a: [1, 2] }, { $addToSet: { a: { $each: [2, 3] } } }, { a: [1, 2, 3] }],
+    [{ a: [1, 2] }, { $push: { a: 3 } }, { a: [1, 2, 3] }],
+    [{ a: [3, 1] }, { $push: { a: { $each: [2], $slice: 2 } } }, { a: [3, 1] }],
+    [{ a: [3, 1] }, { $push: { a: { $each: [2], $slice: -2 } } }, { a: [1, 2] }],
+    [{}, { $push: { a: { $each: [2] } } }, { a: [2] }],
+    [{ a: [1, 2, 1] }, { $pull: { a: 1 } }, { a: [2] }],
     [{ a: [1, 2, 3] }, { $pull: { a: { $gt: 1 } } }, { a: [1] }],
     [{ a: [{ x: 1, y: 1 }, { x: 2 }] }, { $pull: { a: { x: 1 } } }, { a: [{ x: 2 }] }],
-    [{ a: [1, 2, 1] }, { $pullAll: { a: [1] } }, { a: [2] }],
-    [{ a: [1, 2] }, { $pop: { a: -1 } }, { a: [2] }],
-    [{ a: 5 }, { $bit: { a: { and: new Int32(4) } } }, { a: 4 }],
     [{ a: [1, 2, 3] }, { $set: { 'a.$': 9 } }, { a: [1, 9, 3] }, { filter: { a: 2 } }],
-    [{ a: [{ b: 1 }, { b: 2 }] }, { $inc: { 'a.$[].b': 1 } }, { a: [{ b: 2 }, { b: 3 }] }],
-    [
-      { a: [{ b: 1 }, { b: 2 }] },
-      { $set: { 'a.$[e].c': 1 } },
-      { a: [{ b: 1 }, { b: 2, c: 1 }] },
-      { arrayFilters: [{ 'e.b': { $gt: 1 } }] }
-    ],
+    [{ a: [{ b: 1 }, { b: 2 }] }, { $set: { 'a.$.b': 3 } }, { a: [{ b: 1 }, { b: 3 }] }, {
+      filter: { a: { $elemMatch: { b: 2 } } }
+    }],
     [{ a: [1] }, { $set: { 'a.3': 4 } }, { a: [1, null, null, 4] }],
-    [{ a: 2 }, [{ $set: { b: { $multiply: ['$a', 2] } } }, { $unset: 'a' }], { b: 4 }]
+    [{ a: 2 }, [{ $replaceWith: { b: { $add: ['$a', 1] } } }], { b: 3 }],
+    [{ a: 2 }, [{ $replaceWith: { $cond: [{ $lte: ['$a', 1] }, { b: 1 }, '$$ROOT'] } }], { a: 2 }]
   ]
   for (const [before, update, expected, options] of cases) {
     t.strictSame(JSON.stringify(await after(before, update, options)), JSON.stringify(expected), JSON.stringify(update))
@@ -279,7 +262,7 @@ t.test('updates change what they name and nothing else', async t => {
     t.equal(await type(new Int32(1), new Int32(1)), 'Int32 2')
     t.equal(await type(Long.fromNumber(1), new Int32(1)), 'Long 2')
     t.equal(await type(1, 0.5), 'Double 1.5')
-    t.equal(await type(Decimal128.fromString('1.1'), 1), 'Decimal128 2.1')
+    t.equal((await failure(type(Decimal128.fromString('1.1'), 1))).code, 2, 'decimals are not added')
     t.equal((await failure(type(Long.MAX_VALUE, 1))).code, 2)
   })
 
@@ -316,7 +299,11 @@ t.test('updates change what they name and nothing else', async t => {
     t.equal(await code({ a: 1 }, { $set: { _id: 2 } }), 66)
     t.equal(await code({ a: 'x' }, { $inc: { a: 1 } }), 14)
     t.equal(await code({ a: 1 }, { $set: { 'a.b': 1 } }), 28)
-    t.equal(await code({ a: 1 }, { $foo: { a: 1 } }), 9)
+    for (const name of ['$foo', '$mul', '$bit', '$rename', '$addToSet', '$pop', '$currentDate']) {
+      t.equal(await code({ a: 1 }, { [name]: { a: 1 } }), 9, name)
+    }
+    t.equal(await code({ a: [] }, { $push: { a: { $each: [], $sort: 1 } } }), 2)
+    t.equal(await code({ a: 1 }, { $set: { b: 1 } }, { arrayFilters: [{ x: 1 }] }), 40415)
     t.equal(await code({ a: 1 }, { $push: { a: 1 } }), 2)
     t.equal(await code({ a: [1] }, { $set: { 'a.$': 1 } }), 2)
     t.equal(await code({ a: [1] }, { $set: { 'a.$[x]': 1 } }), 2)
@@ -375,8 +362,6 @@ t.test('writes answer statement by statement', async t => {
       _id: 'a',
       n: 2
     })
-    await counters.insertOne({ _id: 'b', n: 9 })
-    t.same(await counters.findOneAndDelete({}, { sort: { n: -1 }, projection: { n: 1, _id: 0 } }), { n: 9 })
     t.match(
       await db.command({
         findAndModify: 'counters',
@@ -387,10 +372,11 @@ t.test('writes answer statement by statement', async t => {
       }),
       { lastErrorObject: { n: 1, updatedExisting: false, upserted: 'z' }, value: { _id: 'z', n: 1 } }
     )
-    t.match(await db.command({ findAndModify: 'counters', query: { _id: 'none' }, remove: true }), {
-      lastErrorObject: { n: 0 },
+    t.match(await db.command({ findAndModify: 'none', query: { _id: 'none' }, update: { n: 1 } }), {
+      lastErrorObject: { n: 0, updatedExisting: false },
       value: null
     })
+    t.equal((await failure(counters.findOneAndDelete({}))).code, 9)
   })
 
   t.test('increments of many clients are all counted', async t => {
@@ -403,67 +389,60 @@ t.test('writes answer statement by statement', async t => {
 
 t.test('pipelines', async t => {
   const { db } = await start(t)
+  const at = new Date(1e12)
   await db.collection<Document>('orders').insertMany([
-    { _id: 1, who: 'a', items: ['x', 'y'], sum: 5 },
-    { _id: 2, who: 'b', items: ['x'], sum: 2.5 },
-    { _id: 3, who: 'a', items: [], sum: 1 }
+    { _id: 1, who: 'a', parts: [{ bytes: 3 }, { bytes: 4 }, {}], sum: 5, at },
+    { _id: 2, who: 'b', parts: [{ bytes: 1 }], sum: 2.5, at },
+    { _id: 3, who: 'a', sum: Long.fromNumber(1), at }
   ] as Document[])
-  await db.collection<Document>('people').insertMany(
-    [{ _id: 'a', name: 'Ann' }, { _id: 'b', name: 'Bob' }] as unknown as Document[]
-  )
   const run = async (...pipeline: Document[]) => await db.collection('orders').aggregate(pipeline).toArray()
   t.same(
-    await run({ $group: { _id: '$who', n: { $sum: 1 }, total: { $sum: '$sum' }, ids: { $push: '$_id' } } }, {
-      $sort: { _id: 1 }
-    }),
-    [{ _id: 'a', n: 2, total: 6, ids: [1, 3] }, { _id: 'b', n: 1, total: 2.5, ids: [2] }]
-  )
-  t.same(await run({ $unwind: '$items' }, { $sortByCount: '$items' }), [{ _id: 'x', count: 2 }, { _id: 'y', count: 1 }])
-  t.same(
-    await run(
-      { $match: { _id: 1 } },
-      { $lookup: { from: 'people', localField: 'who', foreignField: '_id', as: 'p' } },
-      { $project: { _id: 0, name: { $first: '$p.name' } } }
-    ),
-    [{ name: 'Ann' }]
-  )
-  t.same(
-    await run(
-      { $match: { _id: 2 } },
-      {
-        $lookup: {
-          from: 'people',
-          let: { w: '$who' },
-          pipeline: [{ $match: { $expr: { $eq: ['$_id', '$$w'] } } }],
-          as: 'p'
-        }
-      },
-      { $project: { p: 1 } }
-    ),
-    [{ _id: 2, p: [{ _id: 'b', name: 'Bob' }] }]
-  )
-  t.same(
     await run({
-      $facet: { n: [{ $count: 'n' }], top: [{ $sort: { sum: -1 } }, { $limit: 1 }, { $project: { sum: 1 } }] }
+      $group: { _id: '$who', n: { $sum: 1 }, total: { $sum: '$sum' }, least: { $min: '$_id' }, most: { $max: '$_id' } }
     }),
-    [{ n: [{ n: 3 }], top: [{ _id: 1, sum: 5 }] }]
+    [{ _id: 'a', n: 2, total: 6, least: 1, most: 3 }, { _id: 'b', n: 1, total: 2.5, least: 2, most: 2 }]
   )
   t.same(
-    await run({ $match: { _id: 1 } }, {
-      $project: {
-        _id: 0,
-        day: { $dateToString: { date: new Date(1e12), format: '%Y-%m-%d' } },
-        up: { $toUpper: '$who' },
-        has: { $in: ['x', '$items'] }
-      }
-    }),
-    [{ day: '2001-09-09', up: 'A', has: true }]
+    await run({ $group: { _id: '$who', n: { $sum: 1 } } }, { $match: { n: { $gt: 1 } } }, { $limit: 1 }),
+    [{ _id: 'a', n: 2 }]
   )
-  t.equal((await failure(run({ $nope: 1 }))).code, 40324)
-  t.equal((await failure(run({ $project: { a: '$$nope' } }))).code, 17276)
-  t.equal((await failure(run({ $match: { _id: 1 } }, { $addFields: { a: { $nope: 1 } } }))).code, 168)
+  const parts = {
+    $reduce: {
+      input: { $ifNull: ['$parts', []] },
+      initialValue: { $ifNull: ['$none', 1] },
+      in: { $add: ['$$value', '$$this.bytes'] }
+    }
+  }
+  t.same(await run({ $match: { _id: { $ne: 1 } } }, { $group: { _id: null, n: { $sum: parts } } }), [
+    { _id: null, n: 3 }
+  ])
+  const value = async (expression: unknown) =>
+    (await run({ $match: { _id: 1 } }, { $replaceWith: { it: expression } }))[0]?.it
+  t.same(await value({ $add: ['$at', 1000] }), new Date(1e12 + 1000))
+  t.equal(await value({ $toLong: '$at' }), 1e12)
+  t.equal(await value({ $lte: [{ $toLong: '$none' }, { $toLong: '$$NOW' }] }), true, 'null is less')
+  t.equal(await value({ $or: [false, { $eq: ['$who', { $literal: 'a' }] }] }), true)
+  t.equal(await value({ $literal: '$who' }), '$who')
+  t.equal(await value({ $cond: [{ $eq: ['$$ROOT.who', 'b'] }, 1, 2] }), 2)
+  t.equal(await value({ $reduce: { input: null, initialValue: 0, in: 1 } }), null)
+
+  for (const stage of ['$nope', '$lookup', '$unwind', '$facet', '$sort', '$project', '$set', '$changeStream']) {
+    t.match(await failure(run({ [stage]: {} })), {
+      code: 40324,
+      message: `Unrecognized pipeline stage name: '${stage}'`
+    })
+  }
+  t.equal((await failure(run({ $replaceWith: { a: '$$nope' } }))).code, 17276)
+  for (const name of ['$nope', '$multiply', '$dateToString', '$toUpper', '$map']) {
+    t.match(await failure(run({ $replaceWith: { a: { [name]: 1 } } })), {
+      code: 168,
+      message: `Unrecognized expression '${name}'`
+    })
+  }
+  t.equal((await failure(run({ $group: { _id: 1, a: { $push: 1 } } }))).code, 15952)
+  t.equal((await failure(db.aggregate([{ $documents: [] }]).toArray())).code, 73)
   t.equal(await db.collection('orders').countDocuments({ sum: { $gt: 1 } }), 2)
-  t.same(await db.collection('orders').distinct('items'), ['x', 'y'])
+  t.equal(await db.collection('orders').countDocuments({}, { limit: 2, hint: { _id: 1 } }), 2)
 })
 
 t.test('cursors', async t => {
@@ -481,48 +460,40 @@ t.test('cursors', async t => {
     code: 43,
     codeName: 'CursorNotFound'
   })
-  t.equal((await failure(collection.find({}, { tailable: true }).toArray())).code, 2)
+  t.equal((await failure(collection.find({}, { tailable: true }).toArray())).code, 40415)
   await db.collection('large').insertMany(Array.from({ length: 5 }, () => ({ filler: 'x'.repeat(4_000_000) })))
   t.equal((await db.command({ find: 'large' })).cursor.firstBatch.length, 4, 'a batch is no larger than 16 MB')
   t.equal((await db.collection('large').find().toArray()).length, 5)
 })
 
 t.test('collections and databases', async t => {
-  const { db, client } = await start(t)
-  await db.createCollection('empty')
+  const { db } = await start(t)
+  await db.collection('one').insertOne({})
   await db.collection('full').insertOne({})
-  t.same((await db.listCollections().toArray()).map(({ name }) => name).sort(), ['empty', 'full'])
+  t.same((await db.listCollections().toArray()).map(({ name }) => name).sort(), ['full', 'one'])
   t.same(
     (await db.listCollections({ name: 'full' }, { nameOnly: true }).toArray()),
     [{ name: 'full', type: 'collection' }]
   )
-  t.same(
-    (await client.db('admin').admin().listDatabases()).databases.map(({ name }) => name),
-    ['admin', 'config', 'local', 'test']
-  )
   await db.collection('absent').updateOne({}, { $set: { a: 1 } })
   await db.collection('absent').deleteOne({})
   t.equal((await db.listCollections().toArray()).length, 2, 'only what inserts makes a collection')
-  for (const options of [
-    { capped: true, size: 1000 },
-    { validator: { a: 1 } },
-    { collation: { locale: 'en' } },
-    { timeseries: { timeField: 't' } }
-  ]) {
-    t.equal((await failure(db.createCollection('refused', options))).code, 72, String(Object.keys(options)))
-  }
+  t.equal(await db.collection('full').estimatedDocumentCount(), 1)
   await db.collection('full').drop()
   t.equal(await db.collection('full').countDocuments(), 0)
+  t.equal(await db.collection('full').estimatedDocumentCount(), 0)
   await db.dropDatabase()
   t.same(await db.listCollections().toArray(), [])
-  t.match(await failure(db.command({ nope: 1 })), {
-    code: 59,
-    codeName: 'CommandNotFound',
-    message: "no such command: 'nope'"
-  })
+  for (const name of ['nope', 'create', 'distinct', 'renameCollection', 'collMod', 'listDatabases', 'buildInfo']) {
+    t.match(await failure(db.command({ [name]: 1 })), {
+      code: 59,
+      codeName: 'CommandNotFound',
+      message: `no such command: '${name}'`
+    })
+  }
   t.match(await failure(db.command({ find: 'x', nope: 1 })), {
     code: 40415,
     message: "BSON field 'find.nope' is an unknown field."
   })
-  t.match(await db.command({ buildInfo: 1 }), { ok: 1, versionArray: [7] })
+  t.equal((await failure(db.command({ explain: { count: 'x' } }))).code, 59)
 })

@@ -1,53 +1,20 @@
 import { describe } from '../describe.js'
 import { badValue, CommandError } from '../errors.js'
-import { matches, type Filter, type MatchDetails } from '../match.js'
+import type { MatchDetails } from '../match.js'
 import { isIndexName } from '../paths.js'
 import { isDoc, type Doc, type Value } from '../values.js'
 
 /** How far a single update may lengthen an array, as in MongoDB. */
 const MAX_PADDING = 1_500_000
 
-/** Input of the positional operators: where the filter matched, and the array filters by identifier. */
-export interface Positions { details: MatchDetails, arrayFilters: Map<string, Filter> }
-
-const isPositional = (part: string): boolean => part === '$' || (part.startsWith('$[') && part.endsWith(']'))
-
-/** Replaces `$`, `$[]` and `$[identifier]` by the positions they stand for in this document. */
-export function concretePaths (doc: Doc, parts: string[], positions: Positions): string[][] {
-  const at = parts.findIndex(isPositional)
-  if (at < 0) return [parts]
-  const before = parts.slice(0, at)
-  return indexes(valueAtParts(doc, before), before.join('.'), parts[at] ?? '', positions)
-    .flatMap(index => concretePaths(doc, [...before, String(index), ...parts.slice(at + 1)], positions))
-}
-
-function indexes (
-  target: Value | undefined,
-  path: string,
-  part: string,
-  { details, arrayFilters }: Positions
-): number[] {
-  if (part === '$') {
-    if (details.arrayIndex === undefined) {
-      throw badValue('The positional operator did not find the match needed from the query.')
-    }
-    return [details.arrayIndex]
-  }
-  if (target === undefined) {
-    throw badValue(`The path '${path}' must exist in the document in order to apply array updates.`)
-  }
-  if (!Array.isArray(target)) {
-    throw badValue(`Cannot apply array updates to non-array element ${path.split('.').at(-1)}: ${describe(target)}`)
-  }
-  if (part === '$[]') return [...target.keys()]
-  const identifier = part.slice(2, -1)
-  const filter = arrayFilters.get(identifier)
-  if (filter === undefined) {
-    throw badValue(`No array filter found for identifier '${identifier}' in path '${path}.${part}'`)
-  }
-  return [...target.entries()].filter(([, member]) => matches(filter, new Map([[identifier, member]]))).map(
-    ([index]) => index
-  )
+/** Replaces the positional operator `$` by the place where the filter matched. Throws BadValue when there is none. */
+export function concretePath (parts: string[], { arrayIndex }: MatchDetails): string[] {
+  return parts.map(part => {
+    if (part.startsWith('$[')) throw badValue(`No array filter found for identifier '${part.slice(2, -1)}'`)
+    if (part !== '$') return part
+    if (arrayIndex !== undefined) return String(arrayIndex)
+    throw badValue('The positional operator did not find the match needed from the query.')
+  })
 }
 
 /** The value at a concrete path, where numbers are positions in arrays. */

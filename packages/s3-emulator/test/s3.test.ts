@@ -24,7 +24,6 @@ import {
   HeadObjectCommand,
   ListBucketsCommand,
   ListObjectVersionsCommand,
-  type ListObjectVersionsCommandOutput,
   ListMultipartUploadsCommand,
   ListObjectsCommand,
   ListObjectsV2Command,
@@ -40,7 +39,6 @@ import {
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
-import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { startS3 } from '../server.js'
@@ -104,7 +102,7 @@ for (const [mode, extra] of Object.entries(modes)) {
       Key
     }))).Body?.transformToString()
 
-    t.test('an object comes back with all its metadata, under every key', async t => {
+    t.test('an object comes back with its headers, under every key', async t => {
       for (const Key of ODD_KEYS) {
         const { ETag } = await client.send(new PutObjectCommand({
           Bucket,
@@ -113,8 +111,7 @@ for (const [mode, extra] of Object.entries(modes)) {
           ContentType: 'text/x-odd',
           CacheControl: 'max-age=7',
           ContentDisposition: 'inline',
-          ContentEncoding: 'identity',
-          Metadata: { one: 'two  three' }
+          ContentEncoding: 'identity'
         }))
         t.equal(ETag, `"${md5(`bytes of ${Key}`)}"`)
         const got = await client.send(new GetObjectCommand({ Bucket, Key }))
@@ -123,7 +120,6 @@ for (const [mode, extra] of Object.entries(modes)) {
           CacheControl: 'max-age=7',
           ContentDisposition: 'inline',
           ContentEncoding: 'identity',
-          Metadata: { one: 'two  three' },
           ETag,
           AcceptRanges: 'bytes'
         })
@@ -142,36 +138,23 @@ for (const [mode, extra] of Object.entries(modes)) {
       await until(() => blobs() === 0)
     })
 
-    t.test('streams of known length are stored without the coding of their transfer', async t => {
+    t.test('a stream of known length is stored, except in the coding that carries a checksum after it', async t => {
       const bytes = Buffer.alloc(300_000, 'stream')
-      for (const ChecksumAlgorithm of ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const) {
-        await client.send(new PutObjectCommand({
-          Bucket,
-          Key: 'stream',
-          Body: Readable.from([bytes.subarray(0, 100_000), bytes.subarray(100_000)]),
-          ContentLength: bytes.length,
-          ContentEncoding: 'gzip',
-          ChecksumAlgorithm
-        }))
-        const got = await client.send(new GetObjectCommand({ Bucket, Key: 'stream', ChecksumMode: 'ENABLED' }))
-        t.match(got, {
-          ContentEncoding: 'gzip',
-          ContentLength: 300_000,
-          ChecksumType: 'FULL_OBJECT',
-          [`Checksum${ChecksumAlgorithm}`]: String
-        })
-        t.ok(
-          bytes.equals(await got.Body?.transformToByteArray() ?? Buffer.alloc(0)),
-          'the client has verified the checksum'
-        )
-      }
-      await client.send(new PutObjectCommand({
+      const sent = client.send(new PutObjectCommand({
         Bucket,
         Key: 'stream',
-        Body: Readable.from([bytes]),
-        ContentLength: bytes.length
+        Body: Readable.from([bytes.subarray(0, 100_000), bytes.subarray(100_000)]),
+        ContentLength: bytes.length,
+        ContentEncoding: 'gzip'
       }))
-      t.equal((await client.send(new HeadObjectCommand({ Bucket, Key: 'stream' }))).ContentEncoding, undefined)
+      if (mode === 'default settings') {
+        await t.rejects(sent, failure('NotImplemented', 501))
+        return
+      }
+      await sent
+      const got = await client.send(new GetObjectCommand({ Bucket, Key: 'stream' }))
+      t.match(got, { ContentEncoding: 'gzip', ContentLength: 300_000 })
+      t.ok(bytes.equals(await got.Body?.transformToByteArray() ?? Buffer.alloc(0)))
     })
 
     t.test('lib-storage uploads a stream of unknown length in parts', async t => {
@@ -199,81 +182,6 @@ for (const [mode, extra] of Object.entries(modes)) {
       t.ok(
         bytes.subarray(5 * MIB - 3, 5 * MIB + 3).equals(await across.Body?.transformToByteArray() ?? Buffer.alloc(0)),
         'a range across parts'
-      )
-      const part = await client.send(new HeadObjectCommand({ Bucket, Key: 'big', PartNumber: 3 }))
-      t.match(part, { ContentLength: bytes.length - 10 * MIB, PartsCount: 3 })
-      t.match(
-        await client.send(new GetObjectAttributesCommand({
-          Bucket,
-          Key: 'big',
-          ObjectAttributes: ['ETag', 'ObjectSize', 'ObjectParts']
-        })),
-        { ObjectSize: bytes.length, ObjectParts: { TotalPartsCount: 3 } }
-      )
-    })
-
-    t.test('presigned requests', async t => {
-      const Key = 'signed é+ &'
-      const putUrl = await getSignedUrl(
-        client,
-        new PutObjectCommand({ Bucket, Key, ContentType: 'text/plain', Metadata: { who: 'me' } })
-      )
-      t.equal(
-        (await fetch(putUrl, { method: 'PUT', body: 'presigned', headers: { 'content-type': 'text/plain' } })).status,
-        200
-      )
-      const got = await fetch(await getSignedUrl(
-        client,
-        new GetObjectCommand({
-          Bucket,
-          Key,
-          ResponseContentType: 'text/x-y',
-          ResponseContentDisposition: 'attachment; filename="é.txt"'
-        })
-      ))
-      t.equal(await got.text(), 'presigned')
-      t.match(Object.fromEntries(got.headers), { 'content-type': 'text/x-y', 'x-amz-meta-who': 'me' })
-      const headUrl = await getSignedUrl(client, new HeadObjectCommand({ Bucket, Key }))
-      t.equal((await fetch(headUrl, { method: 'HEAD' })).headers.get('content-length'), '9')
-      t.equal((await fetch(headUrl)).status, 403, 'another method than the signed one')
-      t.equal((await fetch(putUrl.replace('X-Amz-Expires=900', 'X-Amz-Expires=901'), { method: 'PUT' })).status, 403)
-      t.equal(
-        (await fetch(await getSignedUrl(client, new DeleteObjectCommand({ Bucket, Key })), {
-          method: 'DELETE'
-        })).status,
-        204
-      )
-      t.equal((await fetch(headUrl, { method: 'HEAD' })).status, 404)
-    })
-
-    t.test('copies, of metadata too or with new ones', async t => {
-      await client.send(new PutObjectCommand({ Bucket, Key: 'from é+', Body: 'copied', Metadata: { a: '1' } }))
-      const CopySource = `${Bucket}/from%20%C3%A9%2B`
-      await client.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource }))
-      t.match(await client.send(new HeadObjectCommand({ Bucket, Key: 'to' })), {
-        Metadata: { a: '1' },
-        ContentLength: 6
-      })
-      await client.send(new CopyObjectCommand({
-        Bucket,
-        Key: 'to',
-        CopySource: `${Bucket}/to`,
-        MetadataDirective: 'REPLACE',
-        Metadata: { b: '2' }
-      }))
-      t.match(await client.send(new HeadObjectCommand({ Bucket, Key: 'to' })), { Metadata: { a: undefined, b: '2' } })
-      t.equal(await read('to'), 'copied')
-      await t.rejects(
-        client.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource: `${Bucket}/to` })),
-        failure('InvalidRequest', 400)
-      )
-      await t.rejects(
-        client.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource: `${Bucket}/missing` })),
-        failure('NoSuchKey', 404)
-      )
-      await t.rejects(
-        client.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource, CopySourceIfMatch: '"no"' })),
-        failure('PreconditionFailed', 412)
       )
     })
 
@@ -304,21 +212,6 @@ for (const [mode, extra] of Object.entries(modes)) {
         200,
         'If-Match wins'
       )
-      await t.rejects(
-        client.send(new PutObjectCommand({ Bucket, Key: 'cond', Body: 'x', IfNoneMatch: '*' })),
-        failure('PreconditionFailed', 412)
-      )
-      await t.rejects(
-        client.send(new PutObjectCommand({ Bucket, Key: 'cond', Body: 'x', IfMatch: '"other"' })),
-        failure('PreconditionFailed', 412)
-      )
-      await t.rejects(
-        client.send(new PutObjectCommand({ Bucket, Key: 'none', Body: 'x', IfMatch: ETag })),
-        failure('NoSuchKey', 404)
-      )
-      const racers = await Promise.allSettled(Array.from({ length: 8 }, async (_, i) =>
-        await client.send(new PutObjectCommand({ Bucket, Key: 'race', Body: `racer ${i}`, IfNoneMatch: '*' }))))
-      t.equal(racers.filter(({ status }) => status === 'fulfilled').length, 1, 'one of many is first')
     })
 
     t.test('refusals', async t => {
@@ -330,43 +223,10 @@ for (const [mode, extra] of Object.entries(modes)) {
       )
       await t.rejects(put('k'.repeat(1025)), failure('KeyTooLongError', 400))
       await t.rejects(
-        client.send(new PutObjectCommand({ Bucket, Key: 'x', Body: 'x', ContentMD5: md5('y') })),
-        failure('InvalidDigest', 400)
-      )
-      await t.rejects(
-        client.send(new PutObjectCommand({
-          Bucket,
-          Key: 'x',
-          Body: 'x',
-          ContentMD5: Buffer.from(md5('y'), 'hex').toString('base64')
-        })),
+        client.send(new PutObjectCommand({ Bucket, Key: 'x', Body: 'x', ChecksumCRC32: 'AAAAAA==' })),
         failure('BadDigest', 400)
       )
-      await t.rejects(
-        client.send(new PutObjectCommand({
-          Bucket,
-          Key: 'x',
-          Body: 'x',
-          ChecksumSHA256: createHash('sha256').update('y').digest('base64')
-        })),
-        failure('BadDigest', 400)
-      )
-      await t.rejects(
-        client.send(new PutObjectCommand({ Bucket, Key: 'x', Body: 'x', Metadata: { long: 'x'.repeat(2100) } })),
-        failure('MetadataTooLarge', 400)
-      )
-      await t.rejects(
-        client.send(new PutObjectCommand({ Bucket, Key: 'x', Body: 'x', ACL: 'public-read' })),
-        failure('AccessControlListNotSupported', 400)
-      )
-      await t.rejects(
-        client.send(new PutObjectCommand({ Bucket, Key: 'x', Body: 'x', Tagging: 'a=b' })),
-        failure('NotImplemented', 501)
-      )
-      await t.rejects(read('x'), failure('NoSuchKey', 404), 'nothing of these was stored')
-      await t.rejects(client.send(new GetObjectTaggingCommand({ Bucket, Key: 'cond' })), failure('NotImplemented', 501))
-      await t.rejects(client.send(new GetBucketAclCommand({ Bucket })), failure('NotImplemented', 501))
-      t.equal((await client.send(new GetBucketVersioningCommand({ Bucket }))).Status, undefined)
+      await t.rejects(read('x'), failure('NoSuchKey', 404), 'nothing was stored')
       const stranger = new S3Client({
         endpoint,
         region: 'us-east-1',
@@ -389,17 +249,7 @@ for (const [mode, extra] of Object.entries(modes)) {
       await client.send(new CreateBucketCommand({ Bucket: Other }))
       await client.send(new CreateBucketCommand({ Bucket: Other }))
       t.same((await client.send(new ListBucketsCommand({}))).Buckets?.map(({ Name }) => Name), [Other, Bucket])
-      const page = await client.send(new ListBucketsCommand({ MaxBuckets: 1 }))
-      t.match(page, { Buckets: [{ Name: Other }], ContinuationToken: String })
-      const rest = await client.send(new ListBucketsCommand({
-        MaxBuckets: 1,
-        ContinuationToken: page.ContinuationToken
-      }))
-      t.same([rest.Buckets?.map(({ Name }) => Name), rest.ContinuationToken], [[Bucket], undefined])
-      t.same((await client.send(new ListBucketsCommand({ BucketRegion: 'eu-west-1' }))).Buckets, [])
-      await t.rejects(client.send(new ListBucketsCommand({ MaxBuckets: 10_001 })), failure('InvalidArgument', 400))
       t.equal((await client.send(new HeadBucketCommand({ Bucket: Other }))).BucketRegion, 'us-east-1')
-      t.equal((await client.send(new GetBucketLocationCommand({ Bucket: Other }))).LocationConstraint, undefined)
       await t.rejects(client.send(new HeadBucketCommand({ Bucket: 'missing' })), failure('NotFound', 404))
       for (const name of ['Bad_Name', 'foo.-bar', 'foo-.bar', 'foo..bar', '1.2.3.4']) {
         await t.rejects(client.send(new CreateBucketCommand({ Bucket: name })), failure('InvalidBucketName', 400), name)
@@ -429,48 +279,30 @@ t.test('multipart uploads', async t => {
   const complete = async (
     Key: string,
     UploadId: string | undefined,
-    Parts: { ETag: string | undefined, PartNumber: number }[],
-    extra: object = {}
+    Parts: { ETag: string | undefined, PartNumber: number }[]
   ) =>
     await client.send(new CompleteMultipartUploadCommand({
       Bucket,
       Key,
       UploadId,
-      MultipartUpload: { Parts },
-      ...extra
+      MultipartUpload: { Parts }
     }))
   const five = Buffer.alloc(5 * MIB, 'five')
 
   t.test('parts may be replaced, left out or sent out of order, and the upload can be completed twice', async t => {
-    const UploadId = await begin('mp', { ContentType: 'image/png', Metadata: { a: 'b' } })
+    const UploadId = await begin('mp', { ContentType: 'image/png' })
     const last = await part('mp', UploadId, 10_000, 'the end')
     await part('mp', UploadId, 3, 'left out')
     await part('mp', UploadId, 1, 'replaced')
     const first = await part('mp', UploadId, 1, five)
     await t.rejects(client.send(new HeadObjectCommand({ Bucket, Key: 'mp' })), failure('NotFound', 404))
-    const listed = await client.send(new ListPartsCommand({ Bucket, Key: 'mp', UploadId, MaxParts: 2 }))
-    t.match(listed, {
-      IsTruncated: true,
-      NextPartNumberMarker: '3',
-      Parts: [{ PartNumber: 1, Size: 5 * MIB, ETag: first.ETag }, { PartNumber: 3 }]
-    })
-    t.match(
-      (await client.send(new ListPartsCommand({
-        Bucket,
-        Key: 'mp',
-        UploadId,
-        PartNumberMarker: listed.NextPartNumberMarker
-      }))).Parts,
-      [{ PartNumber: 10_000 }]
-    )
     const done = await complete('mp', UploadId, [first, last])
     const joined = createHash('md5').update(Buffer.from(md5(five) + md5('the end'), 'hex')).digest('hex')
     t.equal(done.ETag, `"${joined}-2"`)
     t.equal((await complete('mp', UploadId, [first, last])).ETag, done.ETag, 'again')
     t.match(await client.send(new HeadObjectCommand({ Bucket, Key: 'mp' })), {
       ContentLength: 5 * MIB + 7,
-      ContentType: 'image/png',
-      Metadata: { a: 'b' }
+      ContentType: 'image/png'
     })
     await t.rejects(
       client.send(new AbortMultipartUploadCommand({ Bucket, Key: 'mp', UploadId })),
@@ -490,85 +322,16 @@ t.test('multipart uploads', async t => {
     await t.rejects(complete('bad', UploadId, [{ ...one, ETag: two.ETag }]), failure('InvalidPart', 400))
     await t.rejects(complete('bad', UploadId, [{ ...one, PartNumber: 3 }]), failure('InvalidPart', 400))
     await t.rejects(complete('bad', UploadId, []), failure('MalformedXML', 400))
-    await t.rejects(complete('bad', UploadId, [one], { MpuObjectSize: 1 }), failure('InvalidRequest', 400))
     await t.rejects(complete('other', UploadId, [one]), failure('NoSuchUpload', 404))
     await t.rejects(part('bad', UploadId, 0, 'x'), failure('InvalidArgument', 400))
     await t.rejects(part('bad', UploadId, 10_001, 'x'), failure('InvalidArgument', 400))
     await t.rejects(part('bad', 'nonsense', 1, 'x'), failure('NoSuchUpload', 404))
-    await client.send(new PutObjectCommand({ Bucket, Key: 'bad', Body: 'there first' }))
-    await t.rejects(complete('bad', UploadId, [one], { IfNoneMatch: '*' }), failure('PreconditionFailed', 412))
-    t.equal((await client.send(new ListPartsCommand({ Bucket, Key: 'bad', UploadId }))).Parts?.length, 2)
     t.equal(
       (await client.send(new AbortMultipartUploadCommand({ Bucket, Key: 'bad', UploadId }))).$metadata.httpStatusCode,
       204
     )
     await t.rejects(part('bad', UploadId, 1, 'x'), failure('NoSuchUpload', 404))
-    await client.send(new DeleteObjectCommand({ Bucket, Key: 'bad' }))
     await until(() => blobs() === 0)
-  })
-
-  t.test('checksums of parts and of the whole', async t => {
-    const UploadId = await begin('sums', { ChecksumAlgorithm: 'CRC32', ChecksumType: 'FULL_OBJECT' })
-    const Parts = [await part('sums', UploadId, 1, five), await part('sums', UploadId, 2, 'x')]
-    await t.rejects(
-      complete('sums', UploadId, Parts, { ChecksumCRC32: 'AAAAAA==', ChecksumType: 'FULL_OBJECT' }),
-      failure('BadDigest', 400)
-    )
-    const whole = await client.send(new PutObjectCommand({
-      Bucket,
-      Key: 'whole',
-      Body: Buffer.concat([five, Buffer.from('x')]),
-      ChecksumAlgorithm: 'CRC32'
-    }))
-    t.match(await complete('sums', UploadId, Parts), {
-      ChecksumCRC32: whole.ChecksumCRC32,
-      ChecksumType: 'FULL_OBJECT'
-    })
-    const composite = await begin('sums', { ChecksumAlgorithm: 'SHA256' })
-    const one = await part('sums', composite, 1, 'x')
-    await t.rejects(complete('sums', composite, [one]), failure('InvalidRequest', 400), 'each part wants its checksum')
-    const sum = createHash('sha256').update('x').digest()
-    const done = await complete('sums', composite, [{ ...one, ChecksumSHA256: sum.toString('base64') } as typeof one])
-    t.equal(done.ChecksumSHA256, `${createHash('sha256').update(sum).digest('base64')}-1`)
-    t.match(await client.send(new GetObjectCommand({ Bucket, Key: 'sums', PartNumber: 1, ChecksumMode: 'ENABLED' })), {
-      ChecksumSHA256: sum.toString('base64'),
-      ChecksumType: 'COMPOSITE',
-      PartsCount: 1
-    })
-    t.match(
-      await client.send(new GetObjectCommand({ Bucket, Key: 'sums', Range: 'bytes=0-0', ChecksumMode: 'ENABLED' })),
-      { ChecksumSHA256: undefined }
-    )
-    const attributes = async (extra = {}) => (await client.send(new GetObjectAttributesCommand({
-      Bucket,
-      Key: 'sums',
-      ObjectAttributes: ['ObjectParts'],
-      ...extra
-    }))).ObjectParts
-    t.match(await attributes(), {
-      TotalPartsCount: 1,
-      IsTruncated: false,
-      MaxParts: 1000,
-      Parts: [{ PartNumber: 1, Size: 1, ChecksumSHA256: sum.toString('base64') }]
-    })
-    t.match(await attributes({ MaxParts: 0 }), { TotalPartsCount: 1, IsTruncated: true, Parts: undefined })
-    t.match(await attributes({ PartNumberMarker: '1' }), { TotalPartsCount: 1, IsTruncated: false, Parts: undefined })
-  })
-
-  t.test('a part copied from an object', async t => {
-    await client.send(new PutObjectCommand({ Bucket, Key: 'source', Body: '0123456789' }))
-    const UploadId = await begin('pieced')
-    const input = { Bucket, Key: 'pieced', UploadId, PartNumber: 1, CopySource: `${Bucket}/source` }
-    await t.rejects(
-      client.send(new UploadPartCopyCommand({ ...input, CopySourceRange: 'bytes=5-10' })),
-      failure('InvalidArgument', 400)
-    )
-    const { CopyPartResult } = await client.send(new UploadPartCopyCommand({ ...input, CopySourceRange: 'bytes=2-5' }))
-    await complete('pieced', UploadId, [{ ETag: CopyPartResult?.ETag, PartNumber: 1 }])
-    t.equal(
-      await (await client.send(new GetObjectCommand({ Bucket, Key: 'pieced' }))).Body?.transformToString(),
-      '2345'
-    )
   })
 
   t.test('open uploads are listed by key and age, in pages', async t => {
@@ -590,11 +353,8 @@ t.test('multipart uploads', async t => {
     } while (KeyMarker !== undefined)
     t.same(new Set(seen), new Set(opened.values()))
     t.equal(seen.length, names.length)
-    const rolled = await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: 'list/', Delimiter: '/' }))
-    t.same(
-      [rolled.Uploads?.map(({ Key }) => Key), rolled.CommonPrefixes],
-      [['list/a', 'list/a', 'list/b', 'list/é'], [{ Prefix: 'list/dir/' }]]
-    )
+    const rest = await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: 'list/', KeyMarker: 'list/a' }))
+    t.same(rest.Uploads?.map(({ Key }) => Key), names.slice(2), 'a marker without an id')
   })
 })
 
@@ -607,48 +367,80 @@ t.test('listings agree with a model, page by page', async t => {
   await Promise.all(keys.map(async Key => await client.send(new PutObjectCommand({ Bucket, Key, Body: Key }))))
   const query = fc.record({
     Prefix: fc.constantFrom('', 'a', 'a/', 'é', 'zz'),
-    Delimiter: fc.constantFrom('', '/', 'b/', '-'),
-    StartAfter: fc.constantFrom('', 'a', 'b/', '🎉'),
     pageSize: fc.integer({ min: 1, max: 7 })
   })
-  await fc.assert(fc.asyncProperty(query, async ({ Prefix, Delimiter, StartAfter, pageSize }) => {
-    const expected = new Set<string>()
-    for (const key of [...keys].sort(bytewise)) {
-      if (!key.startsWith(Prefix) || bytewise(key, StartAfter) <= 0) continue
-      const cut = Delimiter === '' ? -1 : key.indexOf(Delimiter, Prefix.length)
-      const shown = cut === -1 ? key : key.slice(0, cut + Delimiter.length)
-      if (cut === -1 || shown !== StartAfter) expected.add(shown)
-    }
+  await fc.assert(fc.asyncProperty(query, async ({ Prefix, pageSize }) => {
     const seen: (string | undefined)[] = []
-    for await (const page of paginateListObjectsV2({ client, pageSize }, { Bucket, Prefix, Delimiter, StartAfter })) {
-      seen.push(
-        ...[
-          ...(page.Contents ?? []).map(({ Key }) => Key),
-          ...(page.CommonPrefixes ?? []).map(({ Prefix }) => Prefix)
-        ].sort(
-          (a = '', b = '') => bytewise(a, b)
-        )
-      )
+    for await (const page of paginateListObjectsV2({ client, pageSize }, { Bucket, Prefix })) {
+      seen.push(...(page.Contents ?? []).map(({ Key }) => Key))
     }
-    t.same(seen, [...expected], { Prefix, Delimiter, StartAfter, pageSize })
+    t.same(seen, keys.filter(key => key.startsWith(Prefix)).sort(bytewise), { Prefix, pageSize })
   }), { numRuns: 40, seed: 7 })
-
-  const encoded = await client.send(new ListObjectsV2Command({ Bucket, EncodingType: 'url', Prefix: 'é', MaxKeys: 1 }))
-  t.equal(encoded.Contents?.[0]?.Key?.startsWith('%C3%A9'), true)
   t.match(await client.send(new ListObjectsV2Command({ Bucket, MaxKeys: 0 })), { KeyCount: 0, IsTruncated: false })
   await t.rejects(
     client.send(new ListObjectsV2Command({ Bucket, ContinuationToken: '!' })),
     failure('InvalidArgument', 400)
   )
   await t.rejects(client.send(new ListObjectsV2Command({ Bucket, MaxKeys: -1 })), failure('InvalidArgument', 400))
-  const [
-    first, second
-  ] = [
-    await client.send(new ListObjectsCommand({ Bucket, MaxKeys: 30 })),
-    await client.send(new ListObjectsCommand({ Bucket, MaxKeys: 1, Delimiter: '/', Prefix: 'a' }))
-  ]
-  t.same(first.Contents?.map(({ Key }) => Key), [...keys].sort(bytewise).slice(0, 30))
-  t.equal(second.NextMarker, second.Contents?.[0]?.Key ?? second.CommonPrefixes?.[0]?.Prefix)
+})
+
+t.test('what is not served is answered NotImplemented, and changes nothing', async t => {
+  const { client, endpoint } = await start(t)
+  const Key = 'x'
+  const UploadId = 'u'
+  const CopySource = `${Bucket}/x`
+  await client.send(new PutObjectCommand({ Bucket, Key, Body: 'first' }))
+  const put = (extra: object) => new PutObjectCommand({ Bucket, Key, Body: 'second', ...extra })
+  const ask = async (sent: Promise<unknown>, name: string) => {
+    await t.rejects(sent, failure('NotImplemented', 501), name)
+  }
+  await ask(client.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource })), 'CopyObject')
+  await ask(
+    client.send(new UploadPartCopyCommand({ Bucket, Key, UploadId, PartNumber: 1, CopySource })),
+    'UploadPartCopy'
+  )
+  await ask(
+    client.send(new GetObjectAttributesCommand({ Bucket, Key, ObjectAttributes: ['ETag'] })),
+    'GetObjectAttributes'
+  )
+  await ask(client.send(new ListPartsCommand({ Bucket, Key, UploadId })), 'ListParts')
+  await ask(client.send(new ListObjectsCommand({ Bucket })), 'ListObjects')
+  await ask(client.send(new ListObjectVersionsCommand({ Bucket })), 'ListObjectVersions')
+  await ask(client.send(new GetBucketLocationCommand({ Bucket })), 'GetBucketLocation')
+  await ask(client.send(new GetBucketVersioningCommand({ Bucket })), 'GetBucketVersioning')
+  await ask(client.send(new GetBucketPolicyCommand({ Bucket })), 'GetBucketPolicy')
+  await ask(client.send(new DeleteBucketPolicyCommand({ Bucket })), 'DeleteBucketPolicy')
+  await ask(client.send(new GetBucketAclCommand({ Bucket })), 'GetBucketAcl')
+  await ask(client.send(new GetObjectTaggingCommand({ Bucket, Key })), 'GetObjectTagging')
+  await ask(client.send(new ListObjectsV2Command({ Bucket, Delimiter: '/' })), 'a delimiter')
+  await ask(client.send(new ListBucketsCommand({ MaxBuckets: 1 })), 'pages of buckets')
+  await ask(client.send(new GetObjectCommand({ Bucket, Key, PartNumber: 1 })), 'a part of an object')
+  await ask(client.send(new GetObjectCommand({ Bucket, Key, ResponseContentType: 'x/y' })), 'another content type')
+  await ask(client.send(new DeleteObjectCommand({ Bucket, Key, VersionId: 'null' })), 'a version')
+  await ask(client.send(new DeleteObjectCommand({ Bucket, Key, IfMatch: '"x"' })), 'a conditional delete')
+  await ask(
+    client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [{ Key, ETag: 'x' }] } })),
+    'conditional deletes'
+  )
+  for (const extra of [
+    { Metadata: { a: 'b' } },
+    { Tagging: 'a=b' },
+    { ACL: 'public-read' },
+    { StorageClass: 'GLACIER' },
+    { ServerSideEncryption: 'aws:kms' },
+    { IfNoneMatch: '*' },
+    { IfMatch: '"x"' },
+    { ContentMD5: 'x' },
+    { ChecksumAlgorithm: 'SHA256' },
+    { ChecksumAlgorithm: 'CRC64NVME' }
+  ]) {
+    await ask(client.send(put(extra)), JSON.stringify(extra))
+  }
+  const presigned = await fetch(`${endpoint}/${Bucket}/${Key}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0`)
+  t.equal(presigned.status, 501)
+  t.equal(presigned.headers.get('content-type'), 'application/xml')
+  t.match(await presigned.text(), /^<\?xml .*\?>\n<Error><Code>NotImplemented<\/Code>.*<Query>X-Amz-Algorithm, /)
+  t.match(await client.send(new ListObjectsV2Command({ Bucket })), { KeyCount: 1, Contents: [{ Key, Size: 5 }] })
 })
 
 t.test('anonymous callers read what the policy allows, and nothing else', async t => {
@@ -667,12 +459,12 @@ t.test('anonymous callers read what the policy allows, and nothing else', async 
   t.same(await ask('GET', '/library/shown'), [200, undefined])
   t.same(await ask('HEAD', '/library/shown'), [200, undefined])
   t.same(await ask('GET', '/library/missing'), [403, 'AccessDenied'], 'it does not tell which keys exist')
-  t.same(await ask('GET', ''), [403, 'AccessDenied'])
+  t.same(await ask('GET', '?list-type=2'), [403, 'AccessDenied'])
   t.same(await ask('GET', '?uploads'), [403, 'AccessDenied'])
   t.same(await ask('PUT', '/library/new'), [403, 'AccessDenied'])
   t.same(await ask('DELETE', '/library/shown'), [403, 'AccessDenied'])
   t.same(await ask('POST', '/library/shown?uploads'), [403, 'AccessDenied'])
-  t.same(await ask('GET', '/library/shown?response-content-type=text/html'), [400, 'InvalidRequest'])
+  t.same(await ask('GET', '/library/shown?response-content-type=text/html'), [501, 'NotImplemented'])
   t.same(await ask('GET', '/library/shown?acl'), [501, 'NotImplemented'])
   t.equal((await fetch(`${endpoint}/nowhere-at-all/x`)).status, 404)
 
@@ -681,10 +473,6 @@ t.test('anonymous callers read what the policy allows, and nothing else', async 
     Statement: [{ Effect: 'Allow', Principal: { AWS: ['*'] }, Action: ['s3:GetObject'], Resource, ...extra }]
   })
   await client.send(new PutBucketPolicyCommand({ Bucket, Policy: policy(`arn:aws:s3:::${Bucket}/library/*`) }))
-  t.equal(
-    (await client.send(new GetBucketPolicyCommand({ Bucket }))).Policy,
-    policy(`arn:aws:s3:::${Bucket}/library/*`)
-  )
   t.same(await ask('GET', '/library/shown'), [200, undefined])
   t.same(await ask('GET', '/incoming/hidden'), [403, 'AccessDenied'])
   await t.rejects(client.send(new PutBucketPolicyCommand({ Bucket, Policy: '{' })), failure('MalformedPolicy', 400))
@@ -696,88 +484,20 @@ t.test('anonymous callers read what the policy allows, and nothing else', async 
     client.send(new PutBucketPolicyCommand({ Bucket, Policy: policy(`arn:aws:s3:::${Bucket}/*`, { Condition: {} }) })),
     failure('NotImplemented', 501)
   )
-  await client.send(new DeleteBucketPolicyCommand({ Bucket }))
-  t.same(await ask('GET', '/library/shown'), [403, 'AccessDenied'])
-  await t.rejects(client.send(new GetBucketPolicyCommand({ Bucket })), failure('NoSuchBucketPolicy', 404))
-})
-
-t.test('every object is its own only version, as test suites that clean up expect', async t => {
-  const { client } = await start(t)
-  const Keys = ['a b+c', 'dir/1', 'dir/2', 'é']
-  for (const Key of Keys) await client.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
-  const seen: string[] = []
-  let [KeyMarker, VersionIdMarker]: (string | undefined)[] = []
-  do {
-    const page: ListObjectVersionsCommandOutput = await client.send(new ListObjectVersionsCommand({
-      Bucket,
-      MaxKeys: 1,
-      EncodingType: 'url',
-      KeyMarker,
-      VersionIdMarker
-    }))
-    t.match(page.Versions, [{ VersionId: 'null', IsLatest: true, Size: Number, ETag: String }])
-    seen.push(...(page.Versions ?? []).map(({ Key = '' }) => decodeURIComponent(Key)));
-    [
-      KeyMarker, VersionIdMarker
-    ] = page.IsTruncated ? [decodeURIComponent(page.NextKeyMarker ?? ''), page.NextVersionIdMarker] : []
-  } while (KeyMarker !== undefined)
-  t.same(seen, Keys)
-  t.match(await client.send(new ListObjectVersionsCommand({ Bucket, Delimiter: '/', Prefix: 'd' })), {
-    Versions: undefined,
-    CommonPrefixes: [{ Prefix: 'dir/' }]
-  })
-  await t.rejects(
-    client.send(new ListObjectVersionsCommand({ Bucket, VersionIdMarker: 'null' })),
-    failure('InvalidArgument', 400)
-  )
-  const { Deleted = [] } = await client.send(new DeleteObjectsCommand({
-    Bucket,
-    BypassGovernanceRetention: true,
-    Delete: { Objects: Keys.map(Key => ({ Key, VersionId: 'null' })) }
-  }))
-  t.equal(Deleted.length, 4)
-  t.same((await client.send(new ListObjectVersionsCommand({ Bucket }))).Versions, undefined)
-})
-
-t.test('deletes on a condition', async t => {
-  const { client } = await start(t)
-  await client.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'four' }))
-  const { LastModified } = await client.send(new HeadObjectCommand({ Bucket, Key: 'k' }))
-  for (const refused of [{ IfMatch: '"other"' }, { IfMatchSize: 5 }, { IfMatchLastModifiedTime: new Date(0) }]) {
+  for (const extra of [{ Effect: 'Deny' }, { Action: 's3:*' }, { Principal: { AWS: ['arn:aws:iam::1:root'] } }]) {
     await t.rejects(
-      client.send(new DeleteObjectCommand({ Bucket, Key: 'k', ...refused })),
-      failure('PreconditionFailed', 412)
+      client.send(new PutBucketPolicyCommand({ Bucket, Policy: policy(`arn:aws:s3:::${Bucket}/*`, extra) })),
+      failure('NotImplemented', 501),
+      JSON.stringify(extra)
     )
   }
-  const { Errors } = await client.send(new DeleteObjectsCommand({
-    Bucket,
-    Delete: {
-      Objects: [{ Key: 'k', Size: 5 }, { Key: 'k', LastModifiedTime: new Date(0) }, { Key: 'k', ETag: 'other' }]
-    }
-  }))
-  t.same(Errors?.map(({ Code }) => Code), Array(3).fill('PreconditionFailed'))
-  await client.send(new DeleteObjectCommand({
-    Bucket,
-    Key: 'k',
-    IfMatch: `"${md5('four')}"`,
-    IfMatchSize: 4,
-    IfMatchLastModifiedTime: LastModified
-  }))
-  await t.rejects(client.send(new HeadObjectCommand({ Bucket, Key: 'k' })), failure('NotFound', 404))
-})
-
-t.test('the coding of a transfer is removed, other codings stay as they were written', async t => {
-  const { client } = await start(t)
-  for (const [given, kept] of [
-    ['deflate, gzip', 'deflate, gzip'],
-    ['aws-chunked, deflate, gzip', 'deflate, gzip'],
-    ['deflate, aws-chunked,gzip', 'deflate,gzip'],
-    ['gzip,aws-chunked', 'gzip'],
-    ['aws-chunked', undefined]
-  ]) {
-    await client.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x', ContentEncoding: given }))
-    t.equal((await client.send(new HeadObjectCommand({ Bucket, Key: 'k' }))).ContentEncoding, kept, `${given}`)
-  }
+  await client.send(new PutBucketPolicyCommand({ Bucket, Policy: policy(`arn:aws:s3:::${Bucket}/l.brary/*`) }))
+  t.same(await ask('GET', '/library/shown'), [403, 'AccessDenied'])
+  const { headers } = await fetch(`${endpoint}/${Bucket}/other`, { headers: { origin: 'http://app.test' } })
+  t.equal(headers.get('access-control-allow-origin'), null)
+  await client.send(new PutBucketPolicyCommand({ Bucket, Policy: policy(`arn:aws:s3:::${Bucket}/l?brary/*`) }))
+  const shown = await fetch(`${endpoint}/${Bucket}/library/shown`, { headers: { origin: 'http://app.test' } })
+  t.match([shown.status, shown.headers.get('access-control-allow-origin')], [200, '*'])
 })
 
 t.test('presigned POST', async t => {
@@ -786,8 +506,7 @@ t.test('presigned POST', async t => {
   const post = async (
     options: Partial<Options>,
     change: (fields: Record<string, string>) => void = () => {},
-    file: string | null = 'content',
-    filename = 'name.png'
+    file: string | null = 'content'
   ) => {
     const { url, fields } = await createPresignedPost(client, {
       Bucket,
@@ -798,7 +517,7 @@ t.test('presigned POST', async t => {
     change(fields)
     const form = new FormData()
     for (const [name, value] of Object.entries(fields)) form.append(name, value)
-    if (file !== null) form.append('file', new Blob([file]), filename)
+    if (file !== null) form.append('file', new Blob([file]), 'name.png; name="key')
     const response = await fetch(url, { method: 'POST', body: form, redirect: 'manual' })
     const text = await response.text()
     return {
@@ -816,24 +535,18 @@ t.test('presigned POST', async t => {
     await (await client.send(new GetObjectCommand({ Bucket, Key: 'incoming/one' }))).Body!.transformToString(),
     'content'
   )
-  t.equal((await post({ Fields: { success_action_status: '200' } })).status, 200)
-  const created = await post(
-    {
-      Key: 'library/$' + '{filename}',
-      Fields: { success_action_status: '201', 'Content-Type': 'image/png', 'x-amz-meta-who': 'me' }
-    },
-    () => {},
-    'content',
-    'C:\\dir\\né.png'
-  )
-  t.match([created.status, created.text], [201, /<Key>library\/né\.png<\/Key>/])
-  const stored = await fetch(`${endpoint}/${Bucket}/library/n%C3%A9.png`)
-  t.match([stored.headers.get('content-type'), stored.headers.get('x-amz-meta-who')], ['image/png', 'me'])
-  const redirected = await post({ Fields: { success_action_redirect: 'http://app.test/done?x=1' } })
-  t.match(
-    [redirected.status, redirected.headers.get('location')],
-    [303, 'http://app.test/done?x=1&bucket=hookaba&key=incoming%2Fone&etag=%22' + md5('content') + '%22']
-  )
+  t.equal((await post({ Key: 'library/é', Fields: { 'Content-Type': 'image/png' } })).status, 204)
+  const stored = await fetch(`${endpoint}/${Bucket}/library/%C3%A9`)
+  t.equal(stored.headers.get('content-type'), 'image/png')
+  for (const Fields of [
+    { success_action_status: '201' },
+    { success_action_redirect: 'http://app.test/' },
+    { acl: 'private' },
+    { 'x-amz-meta-who': 'me' }
+  ] as Record<string, string>[]) {
+    t.match(await post({ Fields }), { status: 501, code: 'NotImplemented' }, JSON.stringify(Fields))
+  }
+  t.match(await post({ Key: 'library/$' + '{filename}' }), { status: 501, code: 'NotImplemented' })
 
   await until(() => blobs() === 2) // one blob for each key: the earlier blob is removed a moment later
   t.match(await post({}, () => {}, 'x'), { status: 400, code: 'EntityTooSmall' })
@@ -848,18 +561,8 @@ t.test('presigned POST', async t => {
     status: 403,
     message: /Extra input fields: x-amz-meta-extra/
   })
-  t.match(await post({}, fields => { fields['x-ignore-me'] = '1' }), { status: 204 })
-  t.match(
-    await post({ Conditions: [['starts-with', '$Content-Type', 'image/']] }, fields => {
-      fields['Content-Type'] = 'text/html'
-    }),
-    { status: 403 }
-  )
-  t.match(
-    await post({ Conditions: [['starts-with', '$Content-Type', 'image/']] }),
-    { status: 403 },
-    'a condition wants its field'
-  )
+  t.match(await post({ Conditions: [{ 'Content-Type': 'image/png' }] }), { status: 403 }, 'a condition wants its field')
+  t.match(await post({ Conditions: [['starts-with', '$Content-Type', 'image/']] }), { status: 501 })
   t.match(await post({ Conditions: [{ bucket: 'another' }] }), { status: 403, message: /\$bucket/ })
   t.match(await post({ Conditions: [{} as { bucket: string }] }), { status: 400, code: 'InvalidPolicyDocument' })
   t.match(await post({ Expires: -1 }), { status: 403, message: /Policy expired/ })
@@ -872,6 +575,7 @@ t.test('presigned POST', async t => {
     code: 'SignatureDoesNotMatch'
   })
   t.match(await post({}, fields => { delete fields.Policy }), { status: 403, code: 'AccessDenied' })
+  t.match(await post({}, fields => { fields.AWSAccessKeyId = 'AKTEST' }), { status: 400, code: 'InvalidRequest' })
   t.match(await post({}, fields => { delete fields.key }), {
     status: 400,
     code: 'InvalidArgument',
