@@ -54,7 +54,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
 
   try {
     await app.register(autoload, { dir: folder('plugins'), options, forceESM: true })
-    await app.register(autoload, { dir: folder('routes'), forceESM: true })
+    await app.register(autoload, { dir: folder('routes'), autoHooks: true, forceESM: true })
     await app.ready()
     return app
   } catch (error) {

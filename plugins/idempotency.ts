@@ -8,8 +8,8 @@ import { createIdempotency, type KeyLock, type Recall } from '../services/idempo
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** A request with an `Idempotency-Key` takes effect once. A repeat gets the same answer. */
-    idempotent?: boolean
+    /** A request with an `Idempotency-Key` takes effect once. A repeat gets the same answer. Says what its body is. */
+    idempotent?: 'json' | 'form'
     /** Finds the result of a request with this key that ran since then and died before it could answer. */
     recall?: (digest: string, since: Date) => Promise<
       | { status: number, answer: object, fingerprint: Fingerprint }
@@ -87,7 +87,7 @@ export default fp(async function idempotency (app) {
     reply: FastifyReply,
     { status, content_type: contentType, body, fingerprint }: StoredAnswer
   ): Promise<void> {
-    const isSame = request.isMultipart()
+    const isSame = isForm(request)
       ? await fingerprints.isForm(request.formParts(), fingerprint)
       : fingerprints.ofJson(request.body).digest === fingerprint.digest
     if (!isSame) throw reusedIdempotencyKey()
@@ -95,7 +95,7 @@ export default fp(async function idempotency (app) {
   }
 
   function watchBody (request: FastifyRequest): () => Promise<Fingerprint | undefined> {
-    if (!request.isMultipart()) {
+    if (!isForm(request)) {
       const fingerprint = fingerprints.ofJson(request.body)
       return async () => fingerprint
     }
@@ -119,7 +119,7 @@ export default fp(async function idempotency (app) {
       })
     } else await keys.forget(idempotencyLock.lock)
   }
-}, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'multipart', 'jwt'] })
+}, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'jwt'] })
 
 /**
  * Whether to keep an answer. A success is kept even if the client is gone. A refusal may come from a client that is
@@ -128,3 +128,5 @@ export default fp(async function idempotency (app) {
 function isLasting (status: number, { raw }: FastifyReply): boolean {
   return status < 300 || (status >= 400 && status < 500 && status !== 401 && !raw.destroyed)
 }
+
+const isForm = ({ routeOptions: { config } }: FastifyRequest) => config.idempotent === 'form'

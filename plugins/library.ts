@@ -1,16 +1,17 @@
 import fp from 'fastify-plugin'
+import { createRemoval } from '../services/library/delete-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { onWrite } from '../services/on-write.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    library: ReturnType<typeof createLibrary>
+    library: ReturnType<typeof createLibrary> & ReturnType<typeof createRemoval>
   }
 }
 
 /** `app.library`: the items, in pages and one by one. Every write through `app.collections` resets its totals. */
 export default fp(async function library (app) {
-  const { collections, config, mediaStore: media, mongo, log } = app
+  const { collections, config, mediaStore: media, mongo, roles, now, log } = app
   const service = createLibrary({
     db: mongo.db!,
     library: collections.library,
@@ -21,7 +22,7 @@ export default fp(async function library (app) {
     urlRendition: config.LIBRARY_URL_RENDITION
   })
   onWrite(collections.library, service.changed)
-  app.decorate('library', service)
+  app.decorate('library', { ...service, ...createRemoval({ ...collections, media, isAdmin: roles.isAdmin, now }) })
   app.addHook('onReady', async () => service.start())
   app.addHook('onClose', async () => service.close())
-}, { name: 'library', dependencies: ['env', 'mongo', 's3'] })
+}, { name: 'library', dependencies: ['env', 'clock', 'mongo', 's3', 'roles'] })

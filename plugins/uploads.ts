@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createByteBudget } from '../services/uploads/byte-budget.js'
+import { createDecode } from '../services/uploads/decode.js'
 import { createDirectUploads } from '../services/uploads/direct-upload.js'
 import { createIngest } from '../services/uploads/ingest.js'
 import { createPublish } from '../services/uploads/publish.js'
@@ -50,13 +51,14 @@ export default fp(async function uploads (app) {
   })
   const common = {
     uploadRecords,
-    takeIn: createIngest({
+    ingest: createIngest({
       media,
       limit,
       ...(pictures && { keeping: createByteBudget(WAITING_BYTES) }),
       readingBack: createByteBudget(WAITING_BYTES)
     }),
-    publish: createPublish({ media, uploadRecords, quota, pictures, now }),
+    decode: createDecode(pictures),
+    publish: createPublish({ media, uploadRecords, quota, now }),
     limit,
     now
   }

@@ -24,6 +24,10 @@ export class ServiceError extends Error {
   }
 }
 
+/** Whether `error` refuses a request for what the client sent or may do, and is no failure of the service. */
+export const isRefusal = (error: unknown): error is ServiceError =>
+  error instanceof ServiceError && error.statusCode < 500
+
 /** 400 with sentences by field. */
 export class FieldError extends ServiceError {
   readonly errors: Record<string, string[]>
@@ -67,7 +71,6 @@ export const tooManyNumbers = (retryAfter: number) => new ServiceError(429, 'Too
 export const notMultipart = () => new ServiceError(415, 'Unsupported media type')
 const MALFORMED = 'Invalid multipart body'
 export const invalidMultipart = (cause?: unknown) => clientFault(MALFORMED, cause)
-export const isMalformedForm = (error: unknown) => error instanceof ServiceError && error.message === MALFORMED
 export const noFilePart = () => new ServiceError(400, 'No file part')
 export const noSelectedFile = () => new ServiceError(400, 'No selected file')
 export const missingUserId = () => new ServiceError(400, 'Missing user_id')

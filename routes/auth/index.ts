@@ -16,7 +16,6 @@ const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: Unsuppo
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { config, login, sessions, testEnd, now } = app
-  app.removeContentTypeParser('multipart/form-data')
 
   app.post('/request-otp', {
     schema: {

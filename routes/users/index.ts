@@ -35,10 +35,9 @@ const security = [{ bearer: [] }]
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { accounts, config, collections, roles, users, now } = app
   app.addHook('onRequest', app.authenticate)
-  app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
-    config: { failure: { sentence: 'User creation failed', detailed: false }, idempotent: true },
+    config: { failure: { sentence: 'User creation failed', detailed: false }, idempotent: 'json' },
     schema: {
       operationId: 'createUser',
       tags: ['users'],

@@ -5,16 +5,17 @@ import type { DirectUpload, DirectUploadRequest } from '../../schemas/library.js
 import {
   FieldError,
   fileTooLarge,
+  isRefusal,
   nothingUploaded,
   sentences,
-  ServiceError,
   unsupportedFileType,
   uploadNotFound,
   uploadUnderWay
 } from '../errors.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
+import type { createDecode } from './decode.js'
 import { isLabel, MAX_LABEL, uploadedFields } from './form.js'
-import { readHead, type createIngest, type StoredFile } from './ingest.js'
+import { detectType, type createIngest, type StoredFile } from './ingest.js'
 import type { createPublish } from './publish.js'
 import type { createQuota } from './quota.js'
 import { wrapStoreFailure, type createUploadRecords } from './upload-records.js'
@@ -24,7 +25,8 @@ export interface DirectUploadsOptions {
   library: Collection<LibraryDocument>
   media: MediaStore
   uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'watch' | 'begin' | 'resume' | 'abandon'>
-  takeIn: ReturnType<typeof createIngest>
+  ingest: ReturnType<typeof createIngest>
+  decode: ReturnType<typeof createDecode>
   publish: ReturnType<typeof createPublish>
   quota: Pick<ReturnType<typeof createQuota>, 'stage' | 'unstage'>
   limit: number
@@ -46,7 +48,8 @@ export function createDirectUploads ({
   library,
   media,
   uploadRecords,
-  takeIn,
+  ingest,
+  decode,
   publish,
   quota,
   limit,
@@ -126,17 +129,14 @@ export function createDirectUploads ({
     const chunks = body[Symbol.asyncIterator]()
     let file: StoredFile | undefined
     try {
-      const { head, type } = await wrapStoreFailure(readHead(chunks))
+      const { head, type } = await wrapStoreFailure(detectType(chunks))
       const key = `library/${randomUUID()}/original.${type?.extension ?? 'none'}`
       if (!await uploadRecords.resume(row, key)) throw uploadUnderWay()
       if (!type) throw unsupportedFileType()
-      file = await takeIn(
-        { chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size },
-        key,
-        PATIENT,
-        async () => {}
-      )
-      const item = await publish(row, staging.fields, file, log)
+      const incoming = { chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size }
+      file = await ingest(incoming, key, PATIENT)
+      const picture = await decode(file, staging.fields.fit)
+      const item = await publish({ record: row, fields: staging.fields, file, picture }, log)
       await close(row)
       await media.removeObject(staging.key).catch((err: unknown) => {
         log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }, 'A posted file could not be removed')
@@ -153,9 +153,7 @@ export function createDirectUploads ({
 }
 
 /** Whether `error` refuses an upload that was resumed. After other failures the client can complete it later. */
-const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' &&
-  error instanceof ServiceError &&
-  error.statusCode < 500
+const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' && isRefusal(error)
 
 /** Checks the labels of a file by the same rules as in a form. */
 function validateLabels (fields: Partial<Record<typeof LABELS[number], string>>): void {

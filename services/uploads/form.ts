@@ -1,76 +1,86 @@
 import type { UploadedFields } from '../../schemas/documents.js'
 import { FITS, type Fit } from '../../schemas/library.js'
 import {
-  damagedImage,
   FieldError,
   fileTooLarge,
   invalidMultipart,
+  isDamage,
   isTooLarge,
   missingUserId,
   noFilePart,
   noSelectedFile,
-  sentences,
-  unsupportedFileType
+  sentences
 } from '../errors.js'
 import type { FormFile, FormPart } from '../ports.js'
 
-/** The outcome of the file: stored, or why it was refused. Nothing may remain of a refused file. */
-export type FileOutcome<Stored> =
-  | { stored: Stored }
-  | { refused: 'malformed' | 'unsupported' | 'too large' | 'damaged' }
-
 export const MAX_LABEL = 255
 const OPTIONAL = ['category', 'title'] as const
-const REFUSALS = {
-  malformed: () => invalidMultipart(),
-  unsupported: unsupportedFileType,
-  'too large': fileTooLarge,
-  damaged: damagedImage
-}
 type FieldValues = Map<string, unknown>
 
 /**
- * Reads an upload's form: its fields in any order around one `file`, which goes to `store` as it arrives. If there are
- * several faults, the first of the contract's list wins: malformed, no file part, no selected file, `user_id`, other
- * fields, unsupported, too large, damaged. Fields before the file are checked when the file starts. Rejects with that
- * fault, or with the error of `store`. Then the caller has to remove what was stored.
+ * Reads an upload's form: its fields in any order around one `file`. If there are several faults, the first of the
+ * contract's list is reported: malformed, no file part, no selected file, `user_id`, other fields, unsupported, too
+ * large, damaged.
  */
-export async function readUploadForm<Stored> (
-  form: AsyncIterable<FormPart>,
-  limit: number,
-  store: (file: FormFile) => Promise<FileOutcome<Stored>>
-): Promise<{ fields: UploadedFields, stored: Stored }> {
+export function readForm (form: AsyncIterable<FormPart>, limit: number) {
+  const parts = form[Symbol.asyncIterator]()
   const values: FieldValues = new Map()
   let files = 0
   let file: FormFile | undefined
-  let outcome: FileOutcome<Stored> | undefined
-  let whole = true
-  try {
-    for await (const part of form) {
+  return { findFile, readRest, firstFault }
+
+  /** Reads on to the file, and checks the fields before it. Rejects with the fault. */
+  async function findFile (): Promise<FormFile> {
+    const part = await nextFile().catch((error: unknown) => {
+      throw files > 0 && isTooLarge(error) ? noFilePart() : error
+    })
+    if (!part) throw noFilePart()
+    if (part.filename === '') throw noSelectedFile()
+    validateFields(values, values.has('user_id'))
+    file = part.file
+    return file
+  }
+
+  /** Reads what follows the file, and returns all fields. Rejects with the fault. */
+  async function readRest (): Promise<UploadedFields> {
+    await nextFile()
+    return validateFields(values, true)
+  }
+
+  /** Reads what follows a refused file, and returns the first fault: the refusal, or one that precedes it. */
+  async function firstFault (refusal: unknown): Promise<unknown> {
+    try {
+      await readRest()
+    } catch (error) {
+      if (!isTooLarge(error)) return error
+      return faultOfUnfinished(refusal)
+    }
+    return isDamage(refusal) && file?.truncated ? fileTooLarge(limit) : refusal
+  }
+
+  /** A form too long to be read to its end is checked by the parts that were read. */
+  function faultOfUnfinished (refusal: unknown): unknown {
+    try {
+      validateFields(values, values.has('user_id'))
+      return isDamage(refusal) ? fileTooLarge(limit) : refusal
+    } catch (error) {
+      return error
+    }
+  }
+
+  /** Collects the fields on the way. Undefined at the form's end. */
+  async function nextFile (): Promise<Extract<FormPart, { type: 'file' }> | undefined> {
+    for (let next = await parts.next(); !next.done; next = await parts.next()) {
+      const part = next.value
       if (part.type === 'field') {
         values.set(part.name, part.truncated ? undefined : part.value)
         continue
       }
       if (++files > 1) throw invalidMultipart()
-      if (part.name !== 'file') {
-        part.file.resume()
-        continue
-      }
-      if (part.filename === '') throw noSelectedFile()
-      validateFields(values, values.has('user_id'))
-      file = part.file
-      outcome = await store(file)
+      if (part.name === 'file') return part
+      part.file.resume()
     }
-  } catch (error) {
-    const refused = files > 0 && !(outcome && 'stored' in outcome)
-    // a form too long to be read to its end is checked by the parts that were read
-    if (!(refused && isTooLarge(error))) throw error
-    whole = false
   }
-  if (!outcome) throw noFilePart()
-  const fields = validateFields(values, whole || values.has('user_id'))
-  if ('stored' in outcome) return { fields, stored: outcome.stored }
-  throw REFUSALS[outcome.refused === 'damaged' && (file?.truncated || !whole) ? 'too large' : outcome.refused](limit)
 }
 
 function validateFields (values: FieldValues, complete: boolean): UploadedFields {

@@ -45,21 +45,15 @@ export interface IngestOptions {
 /** Ingest: every file enters the store this way. */
 export function createIngest ({ media, limit, keeping, readingBack }: IngestOptions) {
   /**
-   * Calls `begin` before bytes are stored under `key`, then passes the file to the store. The same pass counts, scrubs
-   * and hashes the bytes; size and hash are of the served bytes. Rejects with 413 at the first byte over the limit,
-   * with 400 for a picture that is damaged or out of bounds and for a form that ended early, with the error of
+   * Stores a file under `key`, whose upload record must be there. One pass counts, scrubs and hashes the bytes; size
+   * and hash are of the served bytes. `signal` ends the wait for memory. Rejects with 413 at the first byte over the
+   * limit, with 400 for a picture that is damaged or out of bounds and for a form that ended early, with the error of
    * `chunks`, or with the store's failure. Then the caller has to remove `key`.
    */
-  return async function takeIn (
-    incoming: Incoming,
-    key: string,
-    gone: AbortSignal,
-    begin: () => Promise<void>
-  ): Promise<StoredFile> {
+  return async function ingest (incoming: Incoming, key: string, signal: AbortSignal): Promise<StoredFile> {
     let release = keeping?.tryReserve(Math.min(limit, incoming.maxBytes ?? limit))
     const kept = release && []
     try {
-      await begin()
       const facts = { size: 0, sha256: '', frames: 0 }
       await wrapStoreFailure(media.put(
         key,
@@ -79,7 +73,7 @@ export function createIngest ({ media, limit, keeping, readingBack }: IngestOpti
     }
 
     async function readBack (size: number): Promise<Buffer<ArrayBuffer>> {
-      release = await readingBack.reserve(size, gone).catch((cause: unknown) => { throw invalidMultipart(cause) })
+      release = await readingBack.reserve(size, signal).catch((cause: unknown) => { throw invalidMultipart(cause) })
       return wrapStoreFailure(wholeObject(media, key, size))
     }
   }
@@ -129,7 +123,7 @@ function joined (pieces: Buffer[]): Buffer<ArrayBuffer> {
 }
 
 /** Reads the first bytes of a file and detects its type. */
-export async function readHead (chunks: AsyncIterator<Buffer>): Promise<{ head: Buffer, type?: FileType }> {
+export async function detectType (chunks: AsyncIterator<Buffer>): Promise<{ head: Buffer, type?: FileType }> {
   let head = Buffer.alloc(0)
   while (head.length < SIGNATURE_BYTES) {
     const { done, value } = await chunks.next()

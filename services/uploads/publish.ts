@@ -9,7 +9,6 @@ import { folderOf } from '../library/item-objects.js'
 import { categoryOf } from '../library/item.js'
 import { titleWords } from '../library/title-words.js'
 import type { Picture } from '../pictures/pictures.js'
-import type { createPicturePool } from '../pictures/pool.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
 import type { StoredFile } from './ingest.js'
 import type { createQuota } from './quota.js'
@@ -19,37 +18,32 @@ export interface PublishOptions {
   media: MediaStore
   uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'commit'>
   quota: ReturnType<typeof createQuota>
-  /** Without it an item has neither facts nor renditions. */
-  pictures?: Pick<ReturnType<typeof createPicturePool>, 'read'>
   now: Clock
 }
 
-/** Turns an uploaded file into an item. */
-export function createPublish ({ media, uploadRecords, quota, pictures, now }: PublishOptions) {
-  /**
-   * Decodes a stored file, stores its renditions beside it, and makes it an item of the library. 400 for a damaged
-   * picture, 413 beyond the owner's quota.
-   */
-  return async function publish (
-    row: UploadDocument,
-    fields: UploadedFields,
-    file: StoredFile,
-    log: Log,
-    key?: UploadKey
-  ): Promise<LibraryDocument> {
-    const picture = pictures && await pictures.read(await file.bytes(), fields.fit ?? 'contain')
-    file.release()
-    const renditions = await putRenditions(row, picture)
+/** A file that is stored and decoded. */
+export interface ReceivedFile {
+  record: UploadDocument
+  fields: UploadedFields
+  file: StoredFile
+  picture?: Picture
+  /** Identifies a request with an `Idempotency-Key`. */
+  key?: UploadKey
+}
+
+/** Turns a received file into an item. */
+export function createPublish ({ media, uploadRecords, quota, now }: PublishOptions) {
+  /** Stores the renditions beside the file and makes it an item of the library. 413 beyond the owner's quota. */
+  return async function publish (received: ReceivedFile, log: Log): Promise<LibraryDocument> {
+    const { record, file, picture } = received
+    const renditions = await putRenditions(record, picture)
     const claim = await quota.claim(
-      row.owner,
-      row._id,
+      record.owner,
+      record._id,
       file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0)
     )
     try {
-      const item = await uploadRecords.commit(row, {
-        ...itemOf(row, fields, file, picture, renditions),
-        ...(key && { upload_key: key })
-      })
+      const item = await uploadRecords.commit(record, itemOf(received, renditions))
       const { _id, content_type: contentType, size } = item
       log.info({ event: 'library.uploaded', id: _id.toHexString(), content_type: contentType, size })
       return item
@@ -66,18 +60,15 @@ export function createPublish ({ media, uploadRecords, quota, pictures, now }: P
   }
 
   /** Names every member, so that no other field gets into an item. */
-  function itemOf (
-    { _id, key, owner }: UploadDocument,
-    { user_id: userId, category, title }: UploadedFields,
-    { contentType, size, sha256, frames }: StoredFile,
-    picture: Picture | undefined,
-    renditions: StoredRendition[]
-  ): LibraryDocument {
+  function itemOf (received: ReceivedFile, renditions: StoredRendition[]): LibraryDocument {
+    const { record, fields, file, picture, key } = received
+    const { user_id: userId, category, title } = fields
+    const { contentType, size, sha256, frames } = file
     const type = contentType === 'image/gif' || frames > 1 ? 'gif' : 'image'
     return {
-      _id,
-      key,
-      ...(owner !== undefined && { owner }),
+      _id: record._id,
+      key: record.key,
+      ...(record.owner !== undefined && { owner: record.owner }),
       user_id: userId,
       category: category ?? categoryOf(type),
       ...(title !== undefined && { title, words: titleWords(title) }),
@@ -86,6 +77,7 @@ export function createPublish ({ media, uploadRecords, quota, pictures, now }: P
       size,
       sha256,
       ...(picture && { ...factsOf(picture), renditions }),
+      ...(key && { upload_key: key }),
       created_at: now()
     }
   }

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { S3ServiceException } from '@aws-sdk/client-s3'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
-import { wrapFailure, requestUnderWay, ServiceError } from '../errors.js'
+import { isRefusal, requestUnderWay, ServiceError, wrapFailure } from '../errors.js'
 import { folderOf } from '../library/item-objects.js'
 import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
 import { pauseAfter } from '../retry.js'
@@ -101,7 +101,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
    */
   async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
     if (row.key === '') return
-    const again = row.staging !== undefined && !(error instanceof ServiceError && error.statusCode < 500)
+    const again = row.staging !== undefined && !isRefusal(error)
     await Promise.race([cleanUp(row, again, isDoubtful(error), log), wait(CLEANUP_WAIT_MS, undefined, { ref: false })])
   }
 

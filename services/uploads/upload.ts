@@ -1,56 +1,82 @@
 import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection } from 'mongodb'
 import type { Fingerprint, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
-import { invalidMultipart, isDamage, isMalformedForm, isTooLarge } from '../errors.js'
+import { fileTooLarge, invalidMultipart, isRefusal, unsupportedFileType } from '../errors.js'
 import type { Clock, FormFile, FormPart, Log } from '../ports.js'
-import { readUploadForm, type FileOutcome } from './form.js'
-import { readHead, type createIngest, type StoredFile } from './ingest.js'
+import type { createDecode } from './decode.js'
+import { readForm } from './form.js'
+import { detectType, type createIngest, type StoredFile } from './ingest.js'
 import type { createPublish } from './publish.js'
 import type { createUploadRecords } from './upload-records.js'
 
 export interface UploadsOptions {
   library: Collection<LibraryDocument>
   uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'watch' | 'begin' | 'settle' | 'abandon'>
-  takeIn: ReturnType<typeof createIngest>
+  ingest: ReturnType<typeof createIngest>
+  decode: ReturnType<typeof createDecode>
   publish: ReturnType<typeof createPublish>
   limit: number
   now: Clock
+}
+
+export interface UploadRequest {
+  form: AsyncIterable<FormPart>
+  owner: ObjectId
+  /** Aborts when the client is gone. */
+  signal: AbortSignal
+  log: Log
+  idempotencyLock: IdempotencyLock | null
 }
 
 /** The lock on a request's `Idempotency-Key`, and the fingerprint of its body once that is read. */
 export interface IdempotencyLock { lock: { _id: string }, fingerprint: () => Promise<Fingerprint | undefined> }
 
 /** Uploads in the body of a request. */
-export function createUploads ({ library, uploadRecords, takeIn, publish, limit, now }: UploadsOptions) {
-  return { upload: (...given: Parameters<typeof upload>) => uploadRecords.watch(upload(...given)), recall }
+export function createUploads ({ library, uploadRecords, ingest, decode, publish, limit, now }: UploadsOptions) {
+  return { upload: (request: UploadRequest) => uploadRecords.watch(upload(request)), recall }
 
   /**
    * Streams the file of a form to the media store and makes it an item of the account, completely or not at all. After
-   * any failure the object, its parts and its rows are removed, also if `gone` aborts before the item is written. 400,
-   * 413, or 500 if the store or the database failed.
+   * any failure the object, its parts and its rows are removed, also if `signal` aborts before the item is written.
+   * 400, 413, or 500 if the store or the database failed.
    */
-  async function upload (
-    form: AsyncIterable<FormPart>,
-    owner: ObjectId,
-    gone: AbortSignal,
-    log: Log,
-    lock?: IdempotencyLock | null
-  ): Promise<LibraryDocument> {
-    const row: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
+  async function upload (request: UploadRequest): Promise<LibraryDocument> {
+    const { owner, signal, log, idempotencyLock } = request
+    const record: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
+    const form = readForm(request.form, limit)
     let file: StoredFile | undefined
     try {
-      const { fields } = await readUploadForm(form, limit, async part => {
-        const outcome = await store(part, row, gone)
-        if ('stored' in outcome) file = outcome.stored
-        return outcome
+      const part = await form.findFile()
+      file = await storeFile(part, record, signal).catch(async (error: unknown) => {
+        throw isRefusal(error) ? await form.firstFault(error) : error
       })
-      if (gone.aborted) throw invalidMultipart(gone.reason)
-      return await publish(row, fields, file!, log, lock ? await uploadKey(lock) : undefined)
+      const fields = await form.readRest()
+      if (signal.aborted) throw invalidMultipart(signal.reason)
+      const picture = await decode(file, fields.fit)
+      return await publish({ record, fields, file, picture, key: await uploadKey(idempotencyLock) }, log)
     } catch (error) {
-      await uploadRecords.abandon(row, error, log)
+      await uploadRecords.abandon(record, error, log)
       throw error
     } finally {
       file?.release()
+    }
+  }
+
+  /** Detects the type of a file, writes its upload record, and stores it. Leaves the form ready for its next part. */
+  async function storeFile (part: FormFile, record: UploadDocument, signal: AbortSignal): Promise<StoredFile> {
+    const chunks = part.iterator({ destroyOnReturn: false })
+    try {
+      const { head, type } = await wrapMalformed(detectType(chunks))
+      if (!type) throw unsupportedFileType()
+      const { minBytes, maxBytes } = part
+      if (minBytes !== undefined && minBytes > limit) throw fileTooLarge(limit)
+      record.key = `library/${randomUUID()}/original.${type.extension}`
+      await uploadRecords.begin(record)
+      const isTruncated = () => part.truncated === true
+      const incoming = { chunks: wellFormed(chunks), head, type, minBytes, maxBytes, isTruncated }
+      return await ingest(incoming, record.key, signal)
+    } finally {
+      skipRest(part, chunks)
     }
   }
 
@@ -61,37 +87,11 @@ export function createUploads ({ library, uploadRecords, takeIn, publish, limit,
     })
     return item && await uploadRecords.settle(item) ? item : undefined
   }
-
-  async function store (file: FormFile, row: UploadDocument, gone: AbortSignal): Promise<FileOutcome<StoredFile>> {
-    const chunks = file.iterator({ destroyOnReturn: false })
-    try {
-      const { head, type } = await wrapMalformed(readHead(chunks))
-      if (!type) return { refused: 'unsupported' }
-      if ((file.minBytes ?? 0) > limit) return { refused: 'too large' }
-      const key = `library/${randomUUID()}/original.${type.extension}`
-      const incoming = {
-        chunks: wellFormed(chunks),
-        head,
-        type,
-        minBytes: file.minBytes,
-        maxBytes: file.maxBytes,
-        isTruncated: () => file.truncated === true
-      }
-      return { stored: await takeIn(incoming, key, gone, () => uploadRecords.begin(Object.assign(row, { key }))) }
-    } catch (error) {
-      if (isTooLarge(error)) return { refused: 'too large' }
-      if (isDamage(error)) return { refused: 'damaged' }
-      if (isMalformedForm(error)) return { refused: 'malformed' } // reading on fails the same way
-      throw error
-    } finally {
-      skipRest(file, chunks)
-    }
-  }
 }
 
-async function uploadKey ({ lock: { _id: digest }, fingerprint }: IdempotencyLock): Promise<UploadKey | undefined> {
-  const known = await fingerprint()
-  return known && { digest, fingerprint: known }
+async function uploadKey (idempotencyLock: IdempotencyLock | null): Promise<UploadKey | undefined> {
+  const fingerprint = await idempotencyLock?.fingerprint()
+  return idempotencyLock && fingerprint ? { digest: idempotencyLock.lock._id, fingerprint } : undefined
 }
 
 /** The rest of a file. If it breaks off, the form is malformed. */

@@ -13,7 +13,6 @@ import {
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { sessions } = app
   app.addHook('onRequest', app.authenticate)
-  app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
     schema: {

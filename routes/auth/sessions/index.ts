@@ -18,7 +18,6 @@ const security = [{ bearer: [] }]
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { sessions } = app
   app.addHook('onRequest', app.authenticate)
-  app.removeContentTypeParser('multipart/form-data')
 
   app.get('', {
     config: { showsAccount: true },

@@ -22,7 +22,6 @@ const security = [{ bearer: [] }]
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { library, uploads } = app
   app.addHook('onRequest', app.authenticate)
-  app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
     preValidation: async ({ body }) => dropBlank(body),

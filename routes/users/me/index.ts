@@ -31,7 +31,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
   const exports = createExports()
   app.addHook('onRequest', app.authenticate)
-  app.removeContentTypeParser('multipart/form-data')
 
   app.get('', {
     config: { showsAccount: true },

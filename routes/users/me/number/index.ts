@@ -38,7 +38,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
   app.addHook('onRequest', app.authenticate)
   app.addHook('onRequest', app.requireRecentSignIn)
-  app.removeContentTypeParser('multipart/form-data')
 
   app.post('', {
     schema: {

@@ -1,16 +1,15 @@
 import { Readable } from 'node:stream'
 import multipart from '@fastify/multipart'
-import type { FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
-import { fileTooLarge, invalidMultipart, notMultipart, ServiceError } from '../services/errors.js'
-import type { FormPart } from '../services/ports.js'
-import { boundaryOf, createDelimiterScan } from '../services/uploads/multipart-wire.js'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { fileTooLarge, invalidMultipart, notMultipart, ServiceError } from '../../../services/errors.js'
+import type { FormPart } from '../../../services/ports.js'
+import { boundaryOf, createDelimiterScan } from '../../../services/uploads/multipart-wire.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /**
-     * The parts of a multipart form as they arrive. 415 if the request is none; 400 if it is malformed, unfinished, or
-     * beyond the limits; 413 if it is too long to be read to its end.
+     * The parts of a multipart form as they arrive, in the scope of the upload only. 415 if the request is none; 400 if
+     * it is malformed, unfinished, or beyond the limits; 413 if it is too long to be read to its end.
      */
     formParts: () => AsyncGenerator<FormPart, void, undefined>
   }
@@ -26,9 +25,13 @@ const MAX_BYTES_AROUND_FILE = 2 * 1024 * 1024
  */
 const MAX_BYTES_AT_ONCE = 256 * 1024
 
-/** `request.formParts()`: multipart/form-data (RFC 7578) in the order of the wire, within the contract's limits. */
-export default fp(async function forms (app) {
+/**
+ * `request.formParts()`: multipart/form-data (RFC 7578) in the order of the wire, within the contract's limits. Only
+ * the routes of this folder take a form.
+ */
+export default async function forms (app: FastifyInstance) {
   const { UPLOAD_MAX_BYTES: maxBytes } = app.config
+  app.removeAllContentTypeParsers()
   await app.register(multipart, {
     throwFileSizeLimit: false,
     preservePath: true,
@@ -98,7 +101,7 @@ export default fp(async function forms (app) {
       }
     }
   }
-}, { name: 'multipart', dependencies: ['env', 'json'] })
+}
 
 /**
  * Watches the bytes of a form: how many there are, how many follow its file, and whether all of its parts were
