@@ -137,8 +137,14 @@ export interface AuditDocument {
   purge_at: Date
 }
 
-/** Identifies a request body by a keyed digest. */
-export interface Fingerprint { digest: string }
+/**
+ * Identifies a request body by a keyed digest. `up_to`: it covers a form as far as that was read: this many parts, and
+ * this many bytes of a file that is the last of them.
+ */
+export interface Fingerprint {
+  digest: string
+  up_to?: { parts: number, bytes: number }
+}
 
 /**
  * Collection `idempotency`: the outcome of a request with an `Idempotency-Key`. `_id` is a keyed digest of caller,

@@ -23,42 +23,62 @@ export function createFingerprints (secret: string) {
   }
 
   /**
-   * Passes a form on, and knows its fingerprint once it was read to its end. Undefined for one that was not: it was
-   * malformed, cut off, too long, or refused before its end.
+   * Passes a form on, and knows the fingerprint of the part that was read. A refusal may come before a large file was
+   * read: it is repeated for a form that begins the same. Undefined for a form that is malformed, cut off or too long
+   * to be read, unless its file is too long.
    */
   function watch (form: AsyncIterable<FormPart>): {
     form: AsyncGenerator<FormPart, void, undefined>
     fingerprint: () => Promise<Fingerprint | undefined>
   } {
     const parts: Array<Field | File & { file: HashedFile }> = []
-    let isWhole = false
+    let state: 'whole' | 'begun' | 'unreadable' = 'begun'
     return { form: watched(), fingerprint }
 
     async function * watched (): AsyncGenerator<FormPart, void, undefined> {
-      for await (const part of form) {
-        const seen = part.type === 'file' ? { ...part, file: new HashedFile(part.file) } : part
-        parts.push(seen)
-        yield seen
+      try {
+        for await (const part of form) {
+          const seen = part.type === 'file' ? { ...part, file: new HashedFile(part.file) } : part
+          parts.push(seen)
+          yield seen
+        }
+        state = 'whole'
+      } catch (error) {
+        const last = parts.at(-1)
+        if (!(isTooLarge(error) && last?.type === 'file' && last.file.truncated)) state = 'unreadable'
+        throw error
       }
-      isWhole = true
     }
 
     async function fingerprint (): Promise<Fingerprint | undefined> {
-      if (!isWhole) return undefined
-      const files = parts.flatMap(part => part.type === 'file' ? part.file : [])
-      await Promise.all(files.map(drain))
-      return files.every(file => file.writableFinished)
-        ? { digest: name(parts.map(part => part.type === 'field' ? fieldText(part) : fileText(part, part.file.seen))) }
-        : undefined
+      const files = parts.filter(part => part.type === 'file').map(({ file }) => file)
+      if (state === 'unreadable' || files.some(({ isBroken }) => isBroken)) return undefined
+      if (state === 'whole') await Promise.all(files.map(letEnd))
+      const cut = parts.findIndex(part => part.type === 'file' && !part.file.writableFinished)
+      const known = cut === -1 ? parts : parts.slice(0, cut + 1)
+      const last = known.at(-1)
+      return {
+        digest: name(known.map(part => part.type === 'field' ? fieldText(part) : fileText(part, part.file.seen))),
+        ...((state !== 'whole' || cut !== -1) &&
+          { up_to: { parts: known.length, bytes: last?.type === 'file' ? last.file.seen.bytes : 0 } })
+      }
     }
   }
 
-  /** Reads a form, and says whether it has this fingerprint. 400 when it is malformed. */
-  async function isForm (form: AsyncIterable<FormPart>, { digest }: Fingerprint): Promise<boolean> {
+  /** Reads a form, no further than it has to, and says whether it has this fingerprint. 400 when it is malformed. */
+  async function isForm (
+    form: AsyncIterable<FormPart>,
+    { digest, up_to: upTo = { parts: Infinity, bytes: 0 } }: Fingerprint
+  ): Promise<boolean> {
     const texts: string[] = []
+    if (upTo.parts === 0) return name(texts) === digest
     try {
       for await (const part of form) {
-        texts.push(part.type === 'field' ? fieldText(part) : fileText(part, await readFile(part)))
+        const isLast = texts.length + 1 === upTo.parts
+        texts.push(
+          part.type === 'field' ? fieldText(part) : fileText(part, await readFile(part, isLast ? upTo.bytes : Infinity))
+        )
+        if (isLast) break
       }
     } catch (error) {
       if (isTooLarge(error)) return false
@@ -71,11 +91,16 @@ export function createFingerprints (secret: string) {
 /** A file on its way to its reader, hashed as it passes. */
 class HashedFile extends Transform {
   readonly seen = new Content()
+  /** Whether the source failed; a reader that has enough may end it too. */
+  isBroken = false
   readonly #source: File['file']
 
   constructor (source: File['file']) {
     super()
     this.#source = source
+    const look = () => { this.isBroken ||= source.destroyed && !source.readableEnded && !this.destroyed }
+    source.once('error', look).once('close', look)
+    look()
     pipeline(source, this).catch(() => {}) // its reader gets the error
   }
 
@@ -106,20 +131,25 @@ class Content {
     this.#hash.update(chunk)
   }
 
+  /** So far. */
   sha256 (): string {
     return this.#hash.copy().digest('hex')
   }
 }
 
-/** Lets a file end. Drops the bytes that its reader left. */
-async function drain (file: HashedFile): Promise<void> {
+/** Lets a file end whose form was read to its end. Drops the bytes that its reader left. */
+async function letEnd (file: HashedFile): Promise<void> {
   file.removeAllListeners('readable').resume()
   await finished(file).catch(() => {})
 }
 
-async function readFile ({ file }: File): Promise<Content> {
+async function readFile ({ file }: File, max: number): Promise<Content> {
   const content = new Content()
-  for await (const chunk of file as AsyncIterable<Buffer>) content.add(chunk)
+  if (max === 0) return content
+  for await (const chunk of file.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    content.add(chunk.subarray(0, max - content.bytes))
+    if (content.bytes === max) break
+  }
   return content
 }
 
