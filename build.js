@@ -43,9 +43,8 @@ async function compile () {
     entryPoints: [
       '*.ts',
       ...['cli', 'plugins', 'routes', 'services', 'schemas'].map(folder => `${folder}/**/*.ts`),
-      ...(await readdir(join(root, 'packages'), { recursive: true }).catch(() => []))
-        .filter(file => /\.ts$/.test(file) && !/(^|[/\\])(test|node_modules)[/\\]/.test(file))
-        .map(file => join('packages', file))
+      ...await sourcesIn('packages'),
+      ...await sourcesIn('test')
     ],
     outdir,
     outbase: '.',
@@ -59,6 +58,13 @@ async function compile () {
   await stop()
   return outputFiles.map(({ path, contents }) => ({ path: relative(outdir, path), contents })).sort((a, b) =>
     a.path < b.path ? -1 : 1)
+}
+
+/** The sources in a folder that an image may leave out. */
+async function sourcesIn (folder) {
+  return (await readdir(join(root, folder), { recursive: true }).catch(() => []))
+    .filter(file => /(?<!\.d)\.ts$/.test(file) && !/(^|[/\\])(node_modules|clients)[/\\]/.test(file))
+    .map(file => join(folder, file))
 }
 
 function nameOf (files) {

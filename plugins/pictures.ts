@@ -11,10 +11,10 @@ declare module 'fastify' {
 }
 
 /** `app.pictures`: the facts of pictures, and their renditions. */
-export default fp<AppSettings>(async function pictures (app, { images = true, pictureTimes, pictureProgram }) {
+export default fp<AppSettings>(async function pictures (app, { images = true, pictureTimes }) {
   const { RENDITION_SIZES, RENDITION_MAX_BYTES: maxBytes } = app.config
   const pool = images
-    ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }, { ...pictureTimes, program: pictureProgram })
+    ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }, pictureTimes)
     : undefined
   app.decorate('pictures', pool)
   app.addHook('onClose', async () => pool?.close())

@@ -162,8 +162,6 @@ export interface AppSettings {
   images?: boolean
   /** The time limits of a picture, and the counter of CPU time. */
   pictureTimes?: PictureTimes
-  /** The program of a picture thread; default: the compiled one beside the pool. */
-  pictureProgram?: URL
 }
 
 export interface PictureTimes {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { raceAccounts } from './account-races.js'
+import { raceAccounts } from './helpers/account-races.js'
 
 const { TEST_REAL, TEST_LONG } = process.env
 const rounds = TEST_LONG ? 1000 : TEST_REAL ? 3 : 10

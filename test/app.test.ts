@@ -1,6 +1,7 @@
 import t from 'tap'
-import { gif } from './fixtures.js'
-import { freshPhone, startService } from './helper.js'
+import { gif } from './helpers/small-pictures.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService } from './helpers/service.js'
 
 /**
  * The released mobile app, as the server sees it: it reads no body outside 2xx, submits by itself at the sixth digit,

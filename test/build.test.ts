@@ -1,14 +1,15 @@
 import { execFile, spawn } from 'node:child_process'
 import { cp, mkdir, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { gif, jpeg } from './fixtures.js'
-import { environment, eventually, startService, startServices } from './helper.js'
-import { freePort, temporaryFolder } from './running.js'
+import { root } from './helpers/paths.js'
+import { gif, jpeg } from './helpers/small-pictures.js'
+import { environment, startServices } from './helpers/backends.js'
+import { eventually } from './helpers/wait.js'
+import { startService } from './helpers/service.js'
+import { freePort, temporaryFolder } from './helpers/server-process.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
 const build = (checkout: string) => run(process.execPath, ['build.js'], { cwd: checkout })
 

@@ -2,15 +2,16 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import openapiTS, { astToString } from 'openapi-typescript'
 import t from 'tap'
-import { gif } from './fixtures.js'
-import { freshPhone, startService } from './helper.js'
+import { root } from './helpers/paths.js'
+import { gif } from './helpers/small-pictures.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService } from './helpers/service.js'
 
 const run = promisify(execFile)
-const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** A program against the generated types. If the document is wrong about a member, it does not compile. */
 const program = `
@@ -55,7 +56,7 @@ t.test('a client generated from openapi.json compiles in strict mode, and works'
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'dir')
   await writeFile(
     join(folder, 'hookaba.d.ts'),
-    astToString(await openapiTS(new URL('../openapi.json', import.meta.url)))
+    astToString(await openapiTS(pathToFileURL(join(root, 'openapi.json'))))
   )
   await writeFile(join(folder, 'client.ts'), program)
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')

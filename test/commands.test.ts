@@ -1,6 +1,8 @@
 import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
-import { freshPhone, startService, startServices, type Reply, type Service } from './helper.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService, type Reply, type Service } from './helpers/service.js'
+import { startServices } from './helpers/backends.js'
 
 const UNASKED = new Set(['hello', 'ping', 'endSessions', 'killCursors'])
 const HOUR = 3600

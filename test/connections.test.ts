@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { gif } from './fixtures.js'
-import { eventually, startService, startServices, type Service } from './helper.js'
-import { mongoProxy } from './proxy.js'
-import { answerFrom, exchange, raw } from './raw.js'
+import { gif } from './helpers/small-pictures.js'
+import { eventually } from './helpers/wait.js'
+import { startService, type Service } from './helpers/service.js'
+import { startServices } from './helpers/backends.js'
+import { mongoProxy } from './helpers/proxy.js'
+import { answerFrom, exchange, raw } from './helpers/raw-http.js'
 
 const LIVE = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'
 const busy = {

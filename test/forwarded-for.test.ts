@@ -1,6 +1,8 @@
 import http from 'node:http'
 import t, { type Test } from 'tap'
-import { freshPhone, startService, startServices, type Service } from './helper.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService, type Service } from './helpers/service.js'
+import { startServices } from './helpers/backends.js'
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)

@@ -3,9 +3,11 @@ import http from 'node:http'
 import net from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { gif } from './fixtures.js'
-import { eventually, freshPhone, startService } from './helper.js'
-import { exchange, raw } from './raw.js'
+import { gif } from './helpers/small-pictures.js'
+import { eventually } from './helpers/wait.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService } from './helpers/service.js'
+import { exchange, raw } from './helpers/raw-http.js'
 
 const jsonRoutes = ['/auth/request-otp', '/auth/verify-otp', '/users'] as const
 const invalidBody = { errors: { _schema: ['Invalid input.'] } }

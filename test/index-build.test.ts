@@ -3,8 +3,9 @@ import t from 'tap'
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { databaseName } from '../services/database.js'
-import { environment, freshPhone, startServices } from './helper.js'
-import { tcpProxy } from './proxy.js'
+import { environment, startServices } from './helpers/backends.js'
+import { freshPhone } from './helpers/accounts.js'
+import { tcpProxy } from './helpers/proxy.js'
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)

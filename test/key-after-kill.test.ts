@@ -1,8 +1,12 @@
 import { createServer, connect, type AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { field, file, form, FORM_TYPE, gif } from './fixtures.js'
-import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
-import { startProcess, type Running } from './running.js'
+import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
+import { gif } from './helpers/small-pictures.js'
+import { environment, startServices } from './helpers/backends.js'
+import { eventually } from './helpers/wait.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService } from './helpers/service.js'
+import { startProcess, type Running } from './helpers/server-process.js'
 
 /** The name and the collection of a command, as BSON has them. */
 const command = (name: string, collection: string) => Buffer.concat([

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { begin, inLanes } from './crash-lanes.js'
-import { nothingTold } from './load.js'
-import { startProcess } from './running.js'
-import { scale } from './scale.js'
+import { begin, inLanes } from './helpers/crash-rounds.js'
+import { nothingTold } from './helpers/upload-clients.js'
+import { startProcess } from './helpers/server-process.js'
+import { scale } from './helpers/test-length.js'
 
 const SEED = Number(process.env.HARNESS_SEED ?? 6)
 const KILLS = Number(process.env.HARNESS_RUNS ?? scale({ short: 8, long: 200, real: 5 }))

@@ -3,9 +3,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { root } from './helpers/paths.js'
 
 const run = promisify(execFile)
-const root = join(import.meta.dirname, '..')
 const check = (file: string) => run(process.execPath, [join(root, '.ci/check-lockfile.js'), file])
 
 for (const file of ['package-lock.json', 'bench/package-lock.json', 'test/clients/package-lock.json']) {

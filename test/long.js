@@ -1,21 +1,15 @@
 /** Runs the tests whose length the environment sets, at a length for a night. */
-import { spawnSync } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { runTap } from './run.js'
 
-const long = { TEST_LONG: '1', SOAK_SECONDS: '600' }
-const files = [
-  ...[
-    'account-races', 'soak', 'stop', 'kill', 'upload-harness', 'services/pictures/scrub', 'routes/upload-mutants',
-    'routes/auth-races', 'routes/users', 'routes/auth-timing', 'routes/upload-memory', 'cli/migrate', 'sweeper',
-    'tokens'
-  ].map(
-    name => `test/${name}.test.ts`
-  ),
-  'test/long/fraud-day.ts'
-]
-const {
-  status
-} = spawnSync('npx', ['tap', 'run', '--jobs=1', '--timeout=14400', ...files], {
-  stdio: 'inherit',
-  env: { ...long, ...process.env }
+const folder = fileURLToPath(new URL('.', import.meta.url))
+const files = []
+for (const name of await readdir(folder, { recursive: true })) {
+  if (!name.endsWith('.test.ts')) continue
+  if (/TEST_LONG|test-length\.js/.test(await readFile(join(folder, name), 'utf8'))) files.push(join('test', name))
+}
+process.exitCode = await runTap(['--jobs=1', '--timeout=14400', ...files, 'test/long/fraud-day.ts'], {
+  env: { TEST_LONG: '1', SOAK_SECONDS: '600', ...process.env }
 })
-process.exit(status ?? 1)

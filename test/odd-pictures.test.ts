@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
-import { handGif, readGif, type HandGif } from './gif.js'
-import { BLACK, BLUE, GREEN, PALETTE, rawPicture, RED, WHITE } from './golden.js'
-import { startService, type Service } from './helper.js'
+import { caseFile } from './helpers/paths.js'
+import { handGif, readGif, type HandGif } from './helpers/gif-codec.js'
+import { BLACK, BLUE, GREEN, PALETTE, rawPicture, RED, WHITE } from './helpers/example-pictures.js'
+import { startService, type Service } from './helpers/service.js'
 import {
   exif,
   jpegWith,
@@ -16,9 +17,9 @@ import {
   vp8x,
   webp,
   webpWith
-} from './pictures.js'
+} from './helpers/picture-bytes.js'
 
-const caseOf = (name: string) => readFile(new URL(`cases/${name}`, import.meta.url))
+const caseOf = (name: string) => readFile(caseFile(name))
 const fetched = async (url: string) => Buffer.from(await (await fetch(url)).arrayBuffer())
 const near = (found: ArrayLike<number>, wanted: number[], within: number) => wanted.every((value, c) =>
   Math.abs(found[c]! - value) <= within)

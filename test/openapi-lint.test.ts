@@ -1,5 +1,5 @@
 import t from 'tap'
-import { lintOpenApi, type LintedDocument } from './openapi-lint.js'
+import { lintOpenApi, type LintedDocument } from './helpers/openapi-lint.js'
 
 const reply = (schema: object) => ({ 200: { content: { 'application/json': { schema } } } })
 const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })

@@ -1,11 +1,13 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import t from 'tap'
 import { parse } from 'yaml'
-import { startService } from './helper.js'
-import { lintOpenApi, type LintedDocument } from './openapi-lint.js'
-import { openApiCheck, type OpenApiDocument } from './openapi.js'
+import { root } from './helpers/paths.js'
+import { startService } from './helpers/service.js'
+import { lintOpenApi, type LintedDocument } from './helpers/openapi-lint.js'
+import { openApiCheck, type OpenApiDocument } from './helpers/openapi-check.js'
 
 interface Operation {
   description?: string
@@ -40,7 +42,7 @@ t.test('the OpenAPI document', async t => {
     t.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
     t.same(
       served,
-      JSON.parse(await readFile(new URL('../openapi.json', import.meta.url), 'utf8')),
+      JSON.parse(await readFile(join(root, 'openapi.json'), 'utf8')),
       'run `npm run openapi` and commit the file'
     )
     const yaml = await fetch(`${service.url}/openapi.yaml`)
@@ -111,7 +113,7 @@ t.test('the OpenAPI document', async t => {
   t.test('each answer names the headers that it carries', async t => {
     t.equal(
       served.info.version,
-      JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')).version,
+      JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).version,
       'and the version is the package\'s'
     )
     const upload = served.paths['/library/upload']!.post!

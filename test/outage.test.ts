@@ -2,20 +2,12 @@ import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
-import { gif } from './fixtures.js'
-import {
-  environment,
-  eventually,
-  foldersOf,
-  freshPhone,
-  startService,
-  startServices,
-  type CallOptions,
-  type Reply,
-  type Service,
-  type Services
-} from './helper.js'
-import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
+import { gif } from './helpers/small-pictures.js'
+import { environment, startServices, type Services } from './helpers/backends.js'
+import { eventually } from './helpers/wait.js'
+import { foldersOf, startService, type CallOptions, type Reply, type Service } from './helpers/service.js'
+import { freshPhone } from './helpers/accounts.js'
+import { mongoProxy, s3Proxy, tcpProxy } from './helpers/proxy.js'
 
 const NO_TIME_LIMIT = process.env.TEST_REAL
   ? 'a command that SecantusDB holds back by a fail point does not end at its maxTimeMS'

@@ -6,10 +6,14 @@ import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { startMongo } from '../packages/mongo-emulator/server.js'
-import { field, file, form, gif, gifOf, jpeg, png, webp } from './fixtures.js'
-import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
-import { fillFrom030 } from './old-database.js'
-import { tcpProxy } from './proxy.js'
+import { field, file, form } from './helpers/multipart.js'
+import { gif, gifOf, jpeg, png, webp } from './helpers/small-pictures.js'
+import { environment, startServices } from './helpers/backends.js'
+import { eventually } from './helpers/wait.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService } from './helpers/service.js'
+import { fillFrom030 } from './helpers/old-database.js'
+import { tcpProxy } from './helpers/proxy.js'
 import {
   freePort,
   runToEnd,
@@ -18,8 +22,8 @@ import {
   startProcess,
   temporaryFolder,
   type Running
-} from './running.js'
-import { open } from './uploads.js'
+} from './helpers/server-process.js'
+import { open } from './helpers/upload-requests.js'
 
 t.test(
   'the process on its defaults serves sign-in, upload, list and fetch, and all of it again after SIGKILL',

@@ -22,6 +22,7 @@ import { constants, homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { runTap } from './run.js'
 
 const SECANTUSDB = '0.7.0b3'
 const VERSITYGW = 'v1.8.0'
@@ -129,13 +130,7 @@ async function startVersity () {
 async function runTests (args, env) {
   const named = args.some((arg) => !arg.startsWith('-') && existsSync(arg))
   const files = named ? [] : await testFiles()
-  const tap = spawn(
-    process.execPath,
-    [join(root, 'node_modules/tap/dist/esm/run.mjs'), 'run', '--timeout=1200', '--jobs=1', ...args, ...files],
-    { cwd: root, env, stdio: 'inherit', signal: interruption.signal }
-  )
-  const [code] = await exit(tap)
-  return code ?? 1
+  return await runTap(['--timeout=1200', '--jobs=1', ...args, ...files], { env, signal: interruption.signal })
 }
 
 async function testFiles () {

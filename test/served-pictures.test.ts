@@ -3,14 +3,15 @@ import { isDeepStrictEqual } from 'node:util'
 import t, { type Test } from 'tap'
 import { corpus, type Pair } from './decoders/corpus.js'
 import { NPM_DECODERS, type Decoder } from './decoders/npm.js'
-import { readGif } from './gif.js'
-import { startService, type Service } from './helper.js'
-import { besidePixels, SECRET, type Format } from './pictures.js'
+import { caseFile } from './helpers/paths.js'
+import { readGif } from './helpers/gif-codec.js'
+import { startService, type Service } from './helpers/service.js'
+import { besidePixels, SECRET, type Format } from './helpers/picture-bytes.js'
 
 console.log = () => {} // omggif and gifuct-js print here, and this stream is TAP's
 console.warn = () => {}
 
-const caseOf = (name: string) => readFile(new URL(`cases/${name}`, import.meta.url))
+const caseOf = (name: string) => readFile(caseFile(name))
 
 /** The result of a decoder; undefined when it refuses the picture. */
 async function made ({ decode }: Decoder, file: Buffer): Promise<unknown> {

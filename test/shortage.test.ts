@@ -2,10 +2,14 @@ import { once } from 'node:events'
 import http from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
-import { field, file, form, FORM_TYPE, gif, jpeg } from './fixtures.js'
-import { environment, eventually, freshPhone, startService, startServices } from './helper.js'
-import { startProcess } from './running.js'
-import { json } from './uploads.js'
+import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
+import { gif, jpeg } from './helpers/small-pictures.js'
+import { environment, startServices } from './helpers/backends.js'
+import { eventually } from './helpers/wait.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService } from './helpers/service.js'
+import { startProcess } from './helpers/server-process.js'
+import { json } from './helpers/upload-requests.js'
 
 const FILES = 250
 

@@ -4,10 +4,12 @@ import net, { type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { MongoClient } from 'mongodb'
 import t from 'tap'
-import { gif } from './fixtures.js'
-import { environment, freshPhone, startService, startServices } from './helper.js'
-import { answerFrom } from './raw.js'
-import { startProcess } from './running.js'
+import { gif } from './helpers/small-pictures.js'
+import { environment, startServices } from './helpers/backends.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startService } from './helpers/service.js'
+import { answerFrom } from './helpers/raw-http.js'
+import { startProcess } from './helpers/server-process.js'
 
 const SECONDS = Number(process.env.SOAK_SECONDS ?? 10)
 /** Milliseconds for which an attacker that takes nothing keeps a connection, before it opens another. */

@@ -4,10 +4,14 @@ import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import { createLease } from '../services/uploads/lease.js'
-import { gif, png } from './fixtures.js'
-import { eventually, s3Client, startService, startServices, userRow, type Reply, type Service } from './helper.js'
-import { scale } from './scale.js'
-import { faultBed, unhandled } from './uploads.js'
+import { gif, png } from './helpers/small-pictures.js'
+import { eventually } from './helpers/wait.js'
+import { s3Client, startServices } from './helpers/backends.js'
+import { startService, type Reply, type Service } from './helpers/service.js'
+import { userRow } from './helpers/accounts.js'
+import { scale } from './helpers/test-length.js'
+import { faultBed } from './helpers/fault-bed.js'
+import { unhandled } from './helpers/upload-requests.js'
 
 const ORDERS = scale({ short: 10, long: 40, real: 5 })
 

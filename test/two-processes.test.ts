@@ -1,6 +1,8 @@
 import t from 'tap'
-import { environment, eventually, freshPhone, startServices } from './helper.js'
-import { startProcess, type Running } from './running.js'
+import { environment, startServices } from './helpers/backends.js'
+import { eventually } from './helpers/wait.js'
+import { freshPhone } from './helpers/accounts.js'
+import { startProcess, type Running } from './helpers/server-process.js'
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)

@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import t, { type Test } from 'tap'
-import { judge, sha256, type Acknowledged } from './consistency.js'
-import { field, file, form, FORM_TYPE, gifOf } from './fixtures.js'
-import { eventually, type Reply, type Service } from './helper.js'
-import { generator, noise } from './pictures.js'
+import { judge, sha256, type Acknowledged } from './helpers/library-check.js'
+import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
+import { gifOf } from './helpers/small-pictures.js'
+import { eventually } from './helpers/wait.js'
+import type { Reply, Service } from './helpers/service.js'
+import { generator, noise } from './helpers/picture-bytes.js'
 import {
   ASKED,
   atRequest,
@@ -17,9 +19,10 @@ import {
   wireFault,
   type Fault,
   type Leave
-} from './random-faults.js'
-import { scale } from './scale.js'
-import { conform, faultBed, json, KIB, MIB, pieces, send, unhandled, type FaultBed } from './uploads.js'
+} from './helpers/random-faults.js'
+import { scale } from './helpers/test-length.js'
+import { conform, json, KIB, MIB, pieces, send, unhandled } from './helpers/upload-requests.js'
+import { faultBed, type FaultBed } from './helpers/fault-bed.js'
 
 /** Each run has its own seed. HARNESS_SEED names the first; with HARNESS_RUNS=1 it is the only one. */
 const FIRST_SEED = Number(process.env.HARNESS_SEED ?? 20_260_504)

@@ -1,15 +1,17 @@
 import { spawn } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { CreateMultipartUploadCommand, DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { gif, png } from '../fixtures.js'
-import { accountOf, environment, insertRows, s3Client, startService, type Service } from '../helper.js'
-import { s3Proxy } from '../proxy.js'
+import { built } from '../helpers/paths.js'
+import { gif, png } from '../helpers/small-pictures.js'
+import { accountOf, insertRows } from '../helpers/accounts.js'
+import { environment, s3Client } from '../helpers/backends.js'
+import { startService, type Service } from '../helpers/service.js'
+import { s3Proxy } from '../helpers/proxy.js'
 
-const program = fileURLToPath(new URL('../../dist/cli/check-library.js', import.meta.url))
+const program = built('cli/check-library.js')
 const OURS = /^(NODE_|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|LIMIT_|TAP)/
 
 t.setTimeout(1_200_000)

@@ -3,16 +3,17 @@ import { createHmac, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { MongoClient, ObjectId, type Db, type Document } from 'mongodb'
 import t, { type Test } from 'tap'
 import { migrate } from '../../services/migration/migration.js'
-import { gif } from '../fixtures.js'
-import { startService, startServices } from '../helper.js'
-import { database030, dump, fillFrom030, fillOldDatabase, oldId, oldLibrary, oldUsers } from '../old-database.js'
-import { scale } from '../scale.js'
+import { built } from '../helpers/paths.js'
+import { gif } from '../helpers/small-pictures.js'
+import { startService } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
+import { database030, dump, fillFrom030, fillOldDatabase, oldId, oldLibrary, oldUsers } from '../helpers/old-database.js'
+import { scale } from '../helpers/test-length.js'
 
-const program = fileURLToPath(new URL('../../dist/cli/migrate.js', import.meta.url))
+const program = built('cli/migrate.js')
 const OURS = /^(NODE_|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|TAP|npm_config_dry_run)/
 const LEGACY_SECRET = 'jwt-secret'
 const appName = 'migrate-test'

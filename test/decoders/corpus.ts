@@ -1,11 +1,13 @@
 /** Small pictures with every kind of block that the service blanks, in every place and of many sizes. */
 import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createScrubber } from '../../services/pictures/scrub/index.js'
-import { handGif, type Color } from '../gif.js'
+import { handGif, type Color } from '../helpers/gif-codec.js'
+import { root } from '../helpers/paths.js'
 import {
   exif, gifApplication, gifComment, gifControl, gifHeaderBytes, gifPlainText, gifXmp, noise, pngChunk,
   riffChunk, riffChunks, SECRET, segment, TYPES, vp8x, webp, type Format
-} from '../pictures.js'
+} from '../helpers/picture-bytes.js'
 
 /** A picture as it was sent, and as it is served. */
 export interface Pair { name: string, format: Format, sent: Buffer, served: Buffer }
@@ -32,10 +34,10 @@ function withMoreAfterTheEnd (all: Sent[]): Sent[] {
 }
 
 async function cases (): Promise<Sent[]> {
-  const folder = new URL('../cases/', import.meta.url)
+  const folder = join(root, 'test/cases')
   const names = (await readdir(folder)).filter(name => name.endsWith('omment.gif') || name === 'app-extension.gif')
   return Promise.all(names.map(async name => (
-    { name, format: 'gif' as const, sent: await readFile(new URL(name, folder)) }
+    { name, format: 'gif' as const, sent: await readFile(join(folder, name)) }
   )))
 }
 

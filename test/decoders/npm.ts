@@ -6,7 +6,7 @@ import omggif from 'omggif'
 import { PNG } from 'pngjs'
 import sharp from 'sharp'
 import UPNG from 'upng-js'
-import type { Format } from '../pictures.js'
+import type { Format } from '../helpers/picture-bytes.js'
 
 export interface Decoder { name: string, formats: Format[], decode: (file: Buffer) => unknown }
 

@@ -7,13 +7,13 @@ import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { root } from '../helpers/paths.js'
 import { corpus } from './corpus.js'
 
 const run = promisify(execFile)
-const here = fileURLToPath(new URL('.', import.meta.url))
+const here = join(root, 'test/decoders')
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'hookaba-api')
 const PILLOW = '13.0.0'
 const OUTPUT = { maxBuffer: 64 * 1024 * 1024 }

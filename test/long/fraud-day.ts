@@ -1,6 +1,6 @@
 import t from 'tap'
-import { startService } from '../helper.js'
-import { simulateDay } from '../simulated-day.js'
+import { startService } from '../helpers/service.js'
+import { simulateDay } from '../helpers/simulated-day.js'
 
 t.setTimeout(3_600_000)
 

@@ -3,22 +3,13 @@ import http from 'node:http'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { stateOf } from '../../services/login/otp-store.js'
-import { field, file, form, gif } from '../fixtures.js'
-import {
-  accountOf,
-  auditOf,
-  claimsOf,
-  eventually,
-  freshPhone,
-  insertRows,
-  startService,
-  startServices,
-  userRow,
-  requestContextOf,
-  type Reply,
-  type Service
-} from '../helper.js'
-import { json, open } from '../uploads.js'
+import { field, file, form } from '../helpers/multipart.js'
+import { gif } from '../helpers/small-pictures.js'
+import { accountOf, auditOf, claimsOf, freshPhone, insertRows, userRow, requestContextOf } from '../helpers/accounts.js'
+import { eventually } from '../helpers/wait.js'
+import { startService, type Reply, type Service } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
+import { json, open } from '../helpers/upload-requests.js'
 
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
 const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }

@@ -1,17 +1,10 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { gif } from '../fixtures.js'
-import {
-  accountOf,
-  auditOf,
-  eventually,
-  freshPhone,
-  insertRows,
-  startService,
-  startServices,
-  userRow,
-  type Reply
-} from '../helper.js'
+import { gif } from '../helpers/small-pictures.js'
+import { accountOf, auditOf, freshPhone, insertRows, userRow } from '../helpers/accounts.js'
+import { eventually } from '../helpers/wait.js'
+import { startService, type Reply } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
 
 const ADMINS_ONLY = { status: 403, body: { error: 'Only an admin may do that' } }
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }

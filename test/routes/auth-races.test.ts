@@ -1,8 +1,10 @@
 import t from 'tap'
 import { stateOf } from '../../services/login/otp-store.js'
-import { burstOf, type Answer, type Post } from '../burst.js'
-import { freshPhone, startService, startServices } from '../helper.js'
-import { scale } from '../scale.js'
+import { burstOf, type Answer, type Post } from '../helpers/pipelined-posts.js'
+import { freshPhone } from '../helpers/accounts.js'
+import { startService } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
+import { scale } from '../helpers/test-length.js'
 
 /** Independent servers may be slow: fewer rounds there. */
 const GUESSES = scale({ short: 1000, long: 10_000, real: 300 })

@@ -1,7 +1,8 @@
 import { performance } from 'node:perf_hooks'
 import t from 'tap'
-import { freshPhone, insertRows, startService, userRow } from '../helper.js'
-import { scale } from '../scale.js'
+import { freshPhone, insertRows, userRow } from '../helpers/accounts.js'
+import { startService } from '../helpers/service.js'
+import { scale } from '../helpers/test-length.js'
 
 /** Independent servers may be slow: fewer samples there. */
 const SAMPLES = scale({ short: 300, long: 1000, real: 200 })

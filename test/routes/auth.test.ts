@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
-import { burstOf } from '../burst.js'
-import { freshPhone, startService, startServices, type Reply, type Service } from '../helper.js'
+import { burstOf } from '../helpers/pipelined-posts.js'
+import { freshPhone } from '../helpers/accounts.js'
+import { startService, type Reply, type Service } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
 
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'

@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto'
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { gif, png } from '../fixtures.js'
-import { accountOf, eventually, s3Client, startService, type Reply, type Service } from '../helper.js'
-import { faultBed } from '../uploads.js'
+import { gif, png } from '../helpers/small-pictures.js'
+import { accountOf } from '../helpers/accounts.js'
+import { eventually } from '../helpers/wait.js'
+import { s3Client } from '../helpers/backends.js'
+import { startService, type Reply, type Service } from '../helpers/service.js'
+import { faultBed } from '../helpers/fault-bed.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 interface Offer { id: string, url: string, fields: Record<string, string>, expires_at: string }

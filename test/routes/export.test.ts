@@ -3,7 +3,9 @@ import http, { type IncomingMessage } from 'node:http'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
 import type { LibraryDocument } from '../../schemas/documents.js'
-import { accountOf, eventually, insertRows, startService } from '../helper.js'
+import { accountOf, insertRows } from '../helpers/accounts.js'
+import { eventually } from '../helpers/wait.js'
+import { startService } from '../helpers/service.js'
 
 /** More bytes together than the sockets take of an answer that the client does not read. */
 const ROWS = 1000

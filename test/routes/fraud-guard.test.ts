@@ -1,8 +1,9 @@
 import t, { type Test } from 'tap'
-import { burstOf } from '../burst.js'
-import { startGateway } from '../gateway.js'
-import { freshPhone, startService, userRow, type Reply, type Service } from '../helper.js'
-import { simulateDay } from '../simulated-day.js'
+import { burstOf } from '../helpers/pipelined-posts.js'
+import { startGateway } from '../helpers/sms-gateway.js'
+import { freshPhone, userRow } from '../helpers/accounts.js'
+import { startService, type Reply, type Service } from '../helpers/service.js'
+import { simulateDay } from '../helpers/simulated-day.js'
 
 const TOO_MANY = { error: 'Too many codes requested' }
 /** Settings for a provider that costs money. The SMS are kept, not sent. */

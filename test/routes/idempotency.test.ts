@@ -1,22 +1,14 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import t, { type Test } from 'tap'
-import { BOUNDARY, field, file, form, FORM_TYPE, gif, gifOf, type Part } from '../fixtures.js'
-import { eventually, freshPhone, startService, type Reply, type Service } from '../helper.js'
-import { tcpProxy } from '../proxy.js'
-import {
-  failed,
-  faultBed,
-  hangUp,
-  MIB,
-  open,
-  picture,
-  send,
-  tooLarge,
-  unhandled,
-  user,
-  type Answer
-} from '../uploads.js'
+import { BOUNDARY, field, file, form, FORM_TYPE, type Part } from '../helpers/multipart.js'
+import { gif, gifOf } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
+import { freshPhone } from '../helpers/accounts.js'
+import { startService, type Reply, type Service } from '../helpers/service.js'
+import { tcpProxy } from '../helpers/proxy.js'
+import { failed, faultBed } from '../helpers/fault-bed.js'
+import { hangUp, MIB, open, picture, send, tooLarge, unhandled, user, type Answer } from '../helpers/upload-requests.js'
 
 const DAY_SECONDS = 24 * 3600
 

@@ -6,9 +6,10 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import { ensureIndexes } from '../../services/database.js'
 import { createLibrary } from '../../services/library/library.js'
 import { titleWords } from '../../services/library/title-words.js'
-import { gif } from '../fixtures.js'
-import { accountOf, freshPhone, insertRows, startService, type Service } from '../helper.js'
-import { faultBed } from '../uploads.js'
+import { gif } from '../helpers/small-pictures.js'
+import { accountOf, freshPhone, insertRows } from '../helpers/accounts.js'
+import { startService, type Service } from '../helpers/service.js'
+import { faultBed } from '../helpers/fault-bed.js'
 
 const media = { url: (key: string) => `https://media.example.com/${key}` }
 const FOLDER = 'library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/'

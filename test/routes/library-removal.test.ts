@@ -1,9 +1,12 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { ObjectId, type Document } from 'mongodb'
 import t, { type Test } from 'tap'
-import { gif, png } from '../fixtures.js'
-import { accountOf, auditOf, freshPhone, s3Client, startService, type Service } from '../helper.js'
-import { failed, faultBed, unhandled } from '../uploads.js'
+import { gif, png } from '../helpers/small-pictures.js'
+import { accountOf, auditOf, freshPhone } from '../helpers/accounts.js'
+import { s3Client } from '../helpers/backends.js'
+import { startService, type Service } from '../helpers/service.js'
+import { failed, faultBed } from '../helpers/fault-bed.js'
+import { unhandled } from '../helpers/upload-requests.js'
 
 const admin = freshPhone()
 

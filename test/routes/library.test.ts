@@ -5,20 +5,14 @@ import { ObjectId, type Document } from 'mongodb'
 import omggif from 'omggif'
 import sharp from 'sharp'
 import t from 'tap'
-import { field, file, form, FORM_TYPE, gif, jpeg, png, webp, type Part } from '../fixtures.js'
-import { readGif } from '../gif.js'
-import {
-  accountOf,
-  claimsOf,
-  foldersOf,
-  insertRows,
-  startService,
-  startServices,
-  type Reply,
-  type Service
-} from '../helper.js'
-import { exif, ihdr, jpegWith, noise, PNG_SIGNATURE, pngChunk, SECRET, segment } from '../pictures.js'
-import { mongoProxy } from '../proxy.js'
+import { field, file, form, FORM_TYPE, type Part } from '../helpers/multipart.js'
+import { gif, jpeg, png, webp } from '../helpers/small-pictures.js'
+import { readGif } from '../helpers/gif-codec.js'
+import { accountOf, claimsOf, insertRows } from '../helpers/accounts.js'
+import { foldersOf, startService, type Reply, type Service } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
+import { exif, ihdr, jpegWith, noise, PNG_SIGNATURE, pngChunk, SECRET, segment } from '../helpers/picture-bytes.js'
+import { mongoProxy } from '../helpers/proxy.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 

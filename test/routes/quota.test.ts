@@ -1,6 +1,8 @@
 import t from 'tap'
-import { gif, gifOf, png } from '../fixtures.js'
-import { accountOf, startService, startServices, type Service } from '../helper.js'
+import { gif, gifOf, png } from '../helpers/small-pictures.js'
+import { accountOf } from '../helpers/accounts.js'
+import { startService, type Service } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
 
 const sizeOf = (rows: Array<{ size?: number, renditions?: Array<{ bytes: number }> }>) =>
   rows.reduce(

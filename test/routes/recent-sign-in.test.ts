@@ -1,6 +1,8 @@
 import { createHmac } from 'node:crypto'
 import t from 'tap'
-import { auditOf, freshPhone, startService, startServices, type Reply, type Service } from '../helper.js'
+import { auditOf, freshPhone } from '../helpers/accounts.js'
+import { startService, type Reply, type Service } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
 
 const SIGN_IN_AGAIN = { status: 403, body: { error: 'Please sign in again to do this' } }
 const LEGACY_SECRET = 'the secret of the replaced system'

@@ -1,15 +1,9 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import t from 'tap'
-import {
-  accountOf,
-  claimsOf,
-  eventually,
-  freshPhone,
-  namedPhone,
-  startService,
-  startServices,
-  type Service
-} from '../helper.js'
+import { accountOf, claimsOf, freshPhone, namedPhone } from '../helpers/accounts.js'
+import { eventually } from '../helpers/wait.js'
+import { startService, type Service } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
 
 const DAY = 24 * 3600
 const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }

@@ -2,9 +2,12 @@ import { createHmac } from 'node:crypto'
 import { Binary, ObjectId, type Collection } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { Collections } from '../../plugins/mongo.js'
-import { field, file, form, FORM_TYPE, gif, gifOf } from '../fixtures.js'
-import { eventually, freshPhone, namedPhone, startService, requestContextOf, type Service } from '../helper.js'
-import type { OpenApiDocument } from '../openapi.js'
+import { field, file, form, FORM_TYPE } from '../helpers/multipart.js'
+import { gif, gifOf } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
+import { freshPhone, namedPhone, requestContextOf } from '../helpers/accounts.js'
+import { startService, type Service } from '../helpers/service.js'
+import type { OpenApiDocument } from '../helpers/openapi-check.js'
 
 type DocumentOf<C> = C extends Collection<infer D> ? D : never
 type Names<T> = T extends unknown ? keyof T & string : never

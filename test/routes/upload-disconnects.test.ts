@@ -4,10 +4,14 @@ import net from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { field, file, form, gif, gifOf } from '../fixtures.js'
-import { eventually, freshPhone, startService, type Service, type Services } from '../helper.js'
-import { createDice } from '../mutants.js'
-import { KIB, MIB, requestHead, unhandled, user } from '../uploads.js'
+import { field, file, form } from '../helpers/multipart.js'
+import { gif, gifOf } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
+import { freshPhone } from '../helpers/accounts.js'
+import { startService, type Service } from '../helpers/service.js'
+import type { Services } from '../helpers/backends.js'
+import { createDice } from '../helpers/upload-mutants.js'
+import { KIB, MIB, requestHead, unhandled, user } from '../helpers/upload-requests.js'
 
 const CLIENTS = process.env.TEST_REAL ? 200 : 1000
 const CONCURRENCY = 10

@@ -1,22 +1,12 @@
 import type { Document } from 'mongodb'
 import t from 'tap'
-import { file, form, gif, gifOf } from '../fixtures.js'
-import { eventually, type Reply, type Service } from '../helper.js'
-import type { S3Fault, S3Operation } from '../proxy.js'
-import {
-  failed,
-  faultBed,
-  hangUp,
-  KIB,
-  MIB,
-  open,
-  picture,
-  pieces,
-  send,
-  tooLarge,
-  unhandled,
-  user
-} from '../uploads.js'
+import { file, form } from '../helpers/multipart.js'
+import { gif, gifOf } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
+import type { Reply, Service } from '../helpers/service.js'
+import type { S3Fault, S3Operation } from '../helpers/proxy.js'
+import { failed, faultBed } from '../helpers/fault-bed.js'
+import { hangUp, KIB, MIB, open, picture, pieces, send, tooLarge, unhandled, user } from '../helpers/upload-requests.js'
 
 t.test('POST /library/upload: a client that goes away', async t => {
   const bed = await faultBed(t)

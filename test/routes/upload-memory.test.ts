@@ -1,7 +1,10 @@
 import t, { type Test } from 'tap'
-import { BOUNDARY, file, form, gif } from '../fixtures.js'
-import { scale } from '../scale.js'
-import { faultBed, forkService, KIB, MIB, send, user, zeros } from '../uploads.js'
+import { BOUNDARY, file, form } from '../helpers/multipart.js'
+import { gif } from '../helpers/small-pictures.js'
+import { scale } from '../helpers/test-length.js'
+import { faultBed } from '../helpers/fault-bed.js'
+import { forkService } from '../helpers/forked-service.js'
+import { KIB, MIB, send, user, zeros } from '../helpers/upload-requests.js'
 
 const PART = 5 * MIB
 const MANY = scale({ short: 40, long: 100 })

@@ -1,8 +1,11 @@
 import type { ClientRequest } from 'node:http'
 import t from 'tap'
-import { file, form, gif } from '../fixtures.js'
-import { eventually, freshPhone, startService, type Service } from '../helper.js'
-import { open, send, user } from '../uploads.js'
+import { file, form } from '../helpers/multipart.js'
+import { gif } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
+import { freshPhone } from '../helpers/accounts.js'
+import { startService, type Service } from '../helpers/service.js'
+import { open, send, user } from '../helpers/upload-requests.js'
 
 const tooMany = { status: 429, headers: { 'retry-after': '5' }, body: { error: 'Too many uploads at the same time' } }
 const busy = { status: 503, headers: { 'retry-after': '5' }, body: { error: 'Server is busy' } }

@@ -2,9 +2,11 @@ import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { file, form, gif, gifOf } from '../fixtures.js'
-import { eventually } from '../helper.js'
-import { failed, faultBed, json, MIB, open, send, user } from '../uploads.js'
+import { file, form } from '../helpers/multipart.js'
+import { gif, gifOf } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
+import { failed, faultBed } from '../helpers/fault-bed.js'
+import { json, MIB, open, send, user } from '../helpers/upload-requests.js'
 
 /** The number of uploads that fill the memory for files before decoding, and one more. */
 const SLOW = 7

@@ -4,8 +4,11 @@ import net from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { BOUNDARY, field, file, form, FORM_TYPE, gif, gifOf, jpeg, png, webp } from '../fixtures.js'
-import { eventually, foldersOf, startService, startServices, type Service } from '../helper.js'
+import { BOUNDARY, field, file, form, FORM_TYPE } from '../helpers/multipart.js'
+import { gif, gifOf, jpeg, png, webp } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
+import { foldersOf, startService, type Service } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
 import {
   hangUp,
   KIB,
@@ -13,7 +16,6 @@ import {
   open,
   picture,
   pieces,
-  quiet,
   requestHead,
   send,
   tooLarge,
@@ -21,7 +23,8 @@ import {
   user,
   zeros,
   type Answer
-} from '../uploads.js'
+} from '../helpers/upload-requests.js'
+import { quiet } from '../helpers/fault-bed.js'
 
 const refusal = (status: number, error: string): Answer => ({ status, body: { error } })
 const invalid = refusal(400, 'Invalid multipart body')

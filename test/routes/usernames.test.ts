@@ -1,5 +1,6 @@
 import t from 'tap'
-import { freshPhone, startService } from '../helper.js'
+import { freshPhone } from '../helpers/accounts.js'
+import { startService } from '../helpers/service.js'
 
 const service = await startService(t)
 const { call } = service

@@ -1,10 +1,12 @@
 import { createHmac } from 'node:crypto'
 import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
-import { burstOf, type Answer, type Burst } from '../burst.js'
-import { accountOf, freshPhone, startService, startServices, userRow, type Reply } from '../helper.js'
-import { mongoProxy } from '../proxy.js'
-import { scale } from '../scale.js'
+import { burstOf, type Answer, type Burst } from '../helpers/pipelined-posts.js'
+import { accountOf, freshPhone, userRow } from '../helpers/accounts.js'
+import { startService, type Reply } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
+import { mongoProxy } from '../helpers/proxy.js'
+import { scale } from '../helpers/test-length.js'
 
 /** Independent servers may be slow: fewer rounds there. */
 const ROUNDS = scale({ short: 6, long: 1000, real: 3 })

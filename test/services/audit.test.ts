@@ -2,7 +2,9 @@ import { MongoClient } from 'mongodb'
 import t from 'tap'
 import type { AuditDocument } from '../../schemas/documents.js'
 import { createAudit, type Entry } from '../../services/audit.js'
-import { auditOf, freshPhone, startService, startServices } from '../helper.js'
+import { auditOf, freshPhone } from '../helpers/accounts.js'
+import { startService } from '../helpers/service.js'
+import { startServices } from '../helpers/backends.js'
 
 const service = await startServices(t)
 const appName = 'audit'

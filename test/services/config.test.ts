@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { parseDuration, parseTrustProxy, readConfig } from '../../services/config.js'
-import { refusal } from '../refusal.js'
+import { refusal } from '../helpers/config-refusal.js'
 
 const strong = 'b7Kp2Wq9Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfA'
 const production = {

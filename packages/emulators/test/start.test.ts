@@ -17,7 +17,7 @@ import t, { type Test } from 'tap'
 import type { Embedded } from '../start.js'
 
 /** The stand-ins as `npm run build` makes them. */
-const compiled = fileURLToPath(new URL('../../../dist/packages/emulators', import.meta.url))
+const compiled = fileURLToPath(new URL('..', import.meta.url))
 const { startEmbedded } = await import(
   pathToFileURL(join(compiled, 'start.js')).href
 ) as typeof import('../start.js')

@@ -458,7 +458,7 @@ t.test('an index orders values as the manual says', async t => {
 async function spawnServer (t: Test, path: string): Promise<{ uri: string, kill: () => Promise<void> }> {
   const child = spawn(
     process.execPath,
-    [...process.execArgv, fileURLToPath(new URL('./mongo-child.ts', import.meta.url)), path],
+    [...process.execArgv, fileURLToPath(new URL('./mongo-child.js', import.meta.url)), path],
     { stdio: ['ignore', 'pipe', 'inherit'] }
   )
   t.teardown(() => { child.kill('SIGKILL') })

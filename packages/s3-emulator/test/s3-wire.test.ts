@@ -334,7 +334,7 @@ t.test('an object appears whole or not at all', async t => {
   t.test('acknowledged objects survive kill -9, and the rest leaves no trace', async t => {
     const path = t.testdir()
     const script = join(path, 'serve.mjs')
-    const module = pathToFileURL(join(import.meta.dirname, '../server.ts')).href
+    const module = pathToFileURL(join(import.meta.dirname, '../server.js')).href
     writeFileSync(script, `const { startS3 } = await import(${JSON.stringify(module)})
       console.log((await startS3({ path: ${JSON.stringify(join(path, 'data'))}, credentials: ${JSON.stringify(credentials)} })).endpoint)`)
     const child = spawn(process.execPath, [...process.execArgv, script], { stdio: ['ignore', 'pipe', 'inherit'] })

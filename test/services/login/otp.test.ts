@@ -19,10 +19,10 @@ import {
 import { maskPhone, maskPhones, normalizePhone, parsePhone, requirePhone } from '../../../services/phone.js'
 import { smsMessage, type Platform, type Wording } from '../../../services/sms/message.js'
 import { parseUsername, usernameKey } from '../../../services/users/username.js'
+import { root } from '../../helpers/paths.js'
 
 const EPOCH = Date.parse('2026-05-04T10:00:00.000Z')
 const DAY = 86_400
-const root = new URL('../../..', import.meta.url).pathname
 
 t.test('next', async t => {
   t.test('request', async t => {

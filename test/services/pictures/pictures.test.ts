@@ -2,8 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { deflateSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { createPictures, type Picture } from '../../../services/pictures/pictures.js'
-import { handGif, readGif, type Color, type ReadGif } from '../../gif.js'
-import { BLACK, BLUE, goldens, GREEN, PALETTE, rawPicture, RED, WHITE } from '../../golden.js'
+import { caseFile } from '../../helpers/paths.js'
+import { handGif, readGif, type Color, type ReadGif } from '../../helpers/gif-codec.js'
+import { BLACK, BLUE, goldens, GREEN, PALETTE, rawPicture, RED, WHITE } from '../../helpers/example-pictures.js'
 
 const KIB96 = 98_304
 const pictures = createPictures({ sizes: ['64x64'], maxBytes: KIB96 })
@@ -194,7 +195,7 @@ t.test('a rendition is as good as its limit allows', async t => {
   await t.test(
     'with every frame of a restless GIF, in at least as many colours as gifsicle reaches in the same bytes',
     async t => {
-      const plasma = await readFile(new URL('../../cases/plasma250.gif', import.meta.url))
+      const plasma = await readFile(caseFile('plasma250.gif'))
       for (const [maxBytes, colors] of [[KIB96, 7], [82_772, 6], [75_403, 5], [63_616, 4], [57_733, 3]] as const) {
         const gif = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(plasma, 'contain'), maxBytes)
         t.strictSame(gif.delaysCs, Array(250).fill(3))

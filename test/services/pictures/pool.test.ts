@@ -4,9 +4,8 @@ import t from 'tap'
 import { createPictures } from '../../../services/pictures/pictures.js'
 import { createPicturePool } from '../../../services/pictures/pool.js'
 import type { PictureTimes } from '../../../services/ports.js'
-import { gif } from '../../fixtures.js'
-import { rawPicture } from '../../golden.js'
-import { pictureProgram as program } from '../../helper.js'
+import { gif } from '../../helpers/small-pictures.js'
+import { rawPicture } from '../../helpers/example-pictures.js'
 
 const options = { sizes: ['64x64', '32x16'], maxBytes: 98_304 }
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
@@ -18,7 +17,7 @@ const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + 
   .toBuffer()
 
 t.test('gives the same results and refusals as this thread', async t => {
-  const pool = createPicturePool(options, { program })
+  const pool = createPicturePool(options)
   t.teardown(pool.close)
   const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
   for (const bytes of [gif, still]) {
@@ -30,7 +29,7 @@ t.test('gives the same results and refusals as this thread', async t => {
 
 t.test('reads at most the allowed number of pictures at once, and reads all of them', async t => {
   const bytes = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
-  const pool = createPicturePool(options, { program, threads: 1 })
+  const pool = createPicturePool(options, { threads: 1 })
   t.teardown(pool.close)
   const order: number[] = []
   const most: number[] = []
@@ -46,7 +45,7 @@ t.test('reads at most the allowed number of pictures at once, and reads all of t
 })
 
 t.test('this thread is almost idle meanwhile', async t => {
-  const pool = createPicturePool(options, { program })
+  const pool = createPicturePool(options)
   t.teardown(pool.close)
   await pool.read(copy(gif), 'contain')
   const before = performance.eventLoopUtilization()
@@ -70,7 +69,6 @@ t.test(
       for (const [share, statusCode] of [[0, 503], [0.79, 503], [0.81, 400]] as const) {
         let ms = 0
         const pool = createPicturePool(options, {
-          program,
           threads: 1,
           ...limit,
           cpuMs: () => (ms += share * (limit.wholeMs ?? 0.001))
@@ -89,7 +87,7 @@ t.test(
 )
 
 t.test('a read that fails because the pool closes is no fault of the picture', async t => {
-  const pool = createPicturePool(options, { program, threads: 1 })
+  const pool = createPicturePool(options, { threads: 1 })
   const reading = [pool.read(copy(slow), 'contain'), pool.read(copy(slow), 'contain')]
   const settled = Promise.allSettled(reading)
   await pool.close()

@@ -41,8 +41,8 @@ import {
   webp,
   webpWith,
   type Format
-} from '../../pictures.js'
-import { scale } from '../../scale.js'
+} from '../../helpers/picture-bytes.js'
+import { scale } from '../../helpers/test-length.js'
 
 const MUTANTS = scale({ short: 3000, long: 24_000 })
 const ORIENTATIONS = [1, 2, 3, 4, 5, 6, 7, 8]

@@ -3,8 +3,8 @@ import t from 'tap'
 import { readConfig } from '../../../services/config.js'
 import { createRefreshTokens } from '../../../services/sessions/refresh-token.js'
 import { publicKeys, signingKeys } from '../../../services/sessions/signing-keys.js'
-import { ecKey, edKey, pem, thumbprint } from '../../jws.js'
-import { refusal } from '../../refusal.js'
+import { ecKey, edKey, pem, thumbprint } from '../../helpers/jws.js'
+import { refusal } from '../../helpers/config-refusal.js'
 
 const SECRET = 'b7Kp2Wq9Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfA'
 const sec1 = (key: KeyObject) => key.export({ type: 'sec1', format: 'pem' }).toString()

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { GetObjectCommand, paginateListObjectsV2, ListMultipartUploadsCommand } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
-import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
-import { s3Client, type Services } from './helper.js'
+import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
+import { s3Client, type Services } from './backends.js'
 
 /** An item as a 201 showed it. */
 export interface Acknowledged {

@@ -1,12 +1,14 @@
 /** Processes that end in the middle of their work, and the state they leave. */
 import type { Test } from 'tap'
-import { judge } from './consistency.js'
-import { environment, freshPhone, startService } from './helper.js'
-import { work, type Told } from './load.js'
-import { generator } from './pictures.js'
+import { judge } from './library-check.js'
+import { environment } from './backends.js'
+import { freshPhone } from './accounts.js'
+import { startService } from './service.js'
+import { work, type Told } from './upload-clients.js'
+import { generator } from './picture-bytes.js'
 import { atRequest, between, pick, type Random } from './random-faults.js'
-import type { Running } from './running.js'
-import { faultBed } from './uploads.js'
+import type { Running } from './server-process.js'
+import { faultBed } from './fault-bed.js'
 
 const LANES = 2
 const CLIENTS = 3

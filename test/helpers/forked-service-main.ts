@@ -2,16 +2,15 @@
  * The service in a process of its own, for tests that measure it or need a whole core for it. It tells its parent where
  * it listens and, when asked, the most memory it ever held.
  */
-import { buildApp } from '../app.js'
-import { completeConfig, readConfig } from '../services/config.js'
+import { buildApp } from '../../app.js'
+import { completeConfig, readConfig } from '../../services/config.js'
 
 const { STORE_SILENCE_MS, IMAGES } = process.env
 const app = await buildApp({
   config: completeConfig(readConfig(process.env), {}),
   sendSms: async () => {},
   ...(STORE_SILENCE_MS && { storeSilenceMs: Number(STORE_SILENCE_MS) }),
-  images: IMAGES !== 'false',
-  pictureProgram: new URL('../dist/services/pictures/worker.js', import.meta.url)
+  images: IMAGES !== 'false'
 })
 const url = await app.listen({ port: 0, host: '127.0.0.1' })
 process.on('message', () => process.send!(process.resourceUsage().maxRSS * 1024))

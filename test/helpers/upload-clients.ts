@@ -4,10 +4,11 @@
  */
 import { once } from 'node:events'
 import http from 'node:http'
-import type { Acknowledged } from './consistency.js'
-import { field, file, form, FORM_TYPE, gif, gifOf, jpeg, png, webp } from './fixtures.js'
+import type { Acknowledged } from './library-check.js'
+import { field, file, form, FORM_TYPE } from './multipart.js'
+import { gif, gifOf, jpeg, png, webp } from './small-pictures.js'
 import { between, pick, type Random } from './random-faults.js'
-import { json, MIB } from './uploads.js'
+import { json, MIB } from './upload-requests.js'
 
 export interface Told {
   acknowledged: Acknowledged[]

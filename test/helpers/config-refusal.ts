@@ -1,4 +1,4 @@
-import { ConfigError, readConfig } from '../services/config.js'
+import { ConfigError, readConfig } from '../../services/config.js'
 
 /** The message that an operator reads when the service starts with these variables. */
 export function refusal (env: Record<string, string>): string {

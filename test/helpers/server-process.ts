@@ -5,11 +5,11 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { openApiCheck, type OpenApiDocument } from './openapi.js'
+import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
+import { built } from './paths.js'
 
-const server = fileURLToPath(new URL('../dist/server.js', import.meta.url))
+const server = built('server.js')
 const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP)/
 
 export interface Running {

@@ -1,6 +1,6 @@
 /** Random faults from a seed: in the store, in the database, and in the client itself. */
 import type { S3Action, S3Operation } from './proxy.js'
-import type { FaultBed } from './uploads.js'
+import type { FaultBed } from './fault-bed.js'
 
 export type Random = () => number
 export const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)]!

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import sharp from 'sharp'
-import type { FileType } from '../services/pictures/file-type.js'
+import type { FileType } from '../../services/pictures/file-type.js'
 
 /**
  * The text that must not be in a served file. None of its bytes is zero as a GIF sub-block length, or means something

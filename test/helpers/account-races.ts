@@ -5,10 +5,12 @@
 import { createHmac } from 'node:crypto'
 import { ObjectId } from 'mongodb'
 import type { Test } from 'tap'
-import type { Caller } from '../services/ports.js'
-import { createNumberChange } from '../services/users/number-change.js'
-import { gif } from './fixtures.js'
-import { freshPhone, startService, startServices, requestContextOf, type Service } from './helper.js'
+import type { Caller } from '../../services/ports.js'
+import { createNumberChange } from '../../services/users/number-change.js'
+import { gif } from './small-pictures.js'
+import { freshPhone, requestContextOf } from './accounts.js'
+import { startService, type Service } from './service.js'
+import { startServices } from './backends.js'
 
 const LEGACY_SECRET = 'the secret of the replaced system'
 

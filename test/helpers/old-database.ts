@@ -1,12 +1,10 @@
 /** Databases as the replaced system and as 0.3.0 left them. */
 import { readFileSync } from 'node:fs'
 import { BSON, Long, ObjectId, type Db, type Document, type IndexDescription } from 'mongodb'
+import { caseFile } from './paths.js'
 
 /** Made by the commit that the changelog calls 0.3.0, on its defaults. The names of its users describe them. */
-export const database030 = BSON.EJSON.parse(readFileSync(
-  new URL('database-0.3.0.json', import.meta.url),
-  'utf8'
-)) as Record<string, { indexes: IndexDescription[], rows: Document[] }>
+export const database030 = BSON.EJSON.parse(readFileSync(caseFile('database-0.3.0.json'), 'utf8')) as Record<string, { indexes: IndexDescription[], rows: Document[] }>
 
 /** The id of the nth row. A larger n is newer; all are of March 2023. */
 export const oldId = (n: number) => new ObjectId(`64000000${n.toString(16).padStart(16, '0')}`)

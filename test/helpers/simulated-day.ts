@@ -1,7 +1,8 @@
-import { ServiceError } from '../services/errors.js'
-import { parsePhone, type Phone } from '../services/phone.js'
-import type { RequestContext } from '../services/ports.js'
-import { freshPhone, insertRows, userRow, type Service } from './helper.js'
+import { ServiceError } from '../../services/errors.js'
+import { parsePhone, type Phone } from '../../services/phone.js'
+import type { RequestContext } from '../../services/ports.js'
+import { freshPhone, insertRows, userRow } from './accounts.js'
+import type { Service } from './service.js'
 
 const DAY_MS = 86_400_000
 /** A person who is refused tries again this many times, `AGAIN_MS` apart. */

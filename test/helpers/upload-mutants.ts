@@ -2,7 +2,8 @@
  * Uploads that are damaged on their way, one for each seed: in their form, its boundary, the framing of the request, or
  * its head.
  */
-import { BOUNDARY, field, file, form, FORM_TYPE, gif, gifOf, jpeg, png, webp, type Part } from './fixtures.js'
+import { BOUNDARY, field, file, form, FORM_TYPE, type Part } from './multipart.js'
+import { gif, gifOf, jpeg, png, webp } from './small-pictures.js'
 
 export interface Mutant {
   /** The request's head without the line of the token and the empty line after it. */

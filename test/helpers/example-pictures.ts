@@ -1,7 +1,7 @@
 /** Pictures of every kind that the service takes, each with the facts to expect. */
 import sharp from 'sharp'
-import type { PictureFacts } from '../services/pictures/pictures.js'
-import { handGif, type Color, type HandGif } from './gif.js'
+import type { PictureFacts } from '../../services/pictures/pictures.js'
+import { handGif, type Color, type HandGif } from './gif-codec.js'
 
 export const BLACK: Color = [0, 0, 0]
 export const RED: Color = [230, 20, 30]

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import type { Test } from 'tap'
-import type { Service } from './helper.js'
-import { openApiCheck, type OpenApiDocument } from './openapi.js'
+import type { Service } from './service.js'
+import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export interface Answer { status: number, body: any }
