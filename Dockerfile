@@ -6,7 +6,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY packages ./packages
 RUN npm ci
 COPY . .
-# The stand-ins are for trying the product; production refuses them.
+# The emulators are left out: production refuses them.
 RUN npm run build && cp -rL dist built && rm -r built/packages
 
 FROM ${NODE} AS dependencies
@@ -24,12 +24,12 @@ LABEL org.opencontainers.image.title="hookaba-api" \
       org.opencontainers.image.revision="${REVISION}"
 ENV NODE_ENV=production
 WORKDIR /app
-# Nothing is installed in here: npm and its dependencies would only have to be patched.
+# npm is removed, so it needs no security updates.
 RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack /usr/local/bin/yarn* /opt/yarn*
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/built ./dist
 COPY package.json LICENSE ./
-# The user "node", by number, so that Kubernetes can see that it is not root.
+# The user "node". It is given as a number, so that Kubernetes sees that it is not root.
 USER 1000:1000
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

@@ -1,7 +1,7 @@
 /**
- * Checks lockfiles: `node .ci/check-lockfile.js FILE…`. Every installed package must have an `integrity`, so that a
- * tampered one is not installed,
- * and none a `resolved` address, so that it installs from any registry. Exits 1 and names the entries that break this.
+ * Checks lockfiles: `node .ci/check-lockfile.js FILE…`. Every installed package must have an `integrity`, so that npm
+ * refuses a changed one. No package may have a `resolved` address, so that each registry can serve it. Names the
+ * entries that break this, and exits 1.
  * npm drops `integrity` when it runs over an existing `node_modules`: make a lockfile in an empty folder.
  */
 import { readFileSync } from 'node:fs'

@@ -1,7 +1,6 @@
 /**
- * Creates S3_BUCKET where it is missing and lets everybody read what lies under library/ (public-read-policy.json
- * beside this file).
- * The service itself does neither: the operator decides. A second run changes nothing.
+ * Creates S3_BUCKET if it is missing, and permits everyone to read library/* in it (public-read-policy.json beside this
+ * file). The service itself does neither, so that the operator decides. A second run changes nothing.
  */
 import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import { readFile } from 'node:fs/promises'
@@ -16,4 +15,4 @@ try {
   if (error.name !== 'BucketAlreadyOwnedByYou') throw error
 }
 await client.send(new PutBucketPolicyCommand({ Bucket, Policy: policy.replace(':::hookaba/', `:::${Bucket}/`) }))
-console.log(`${Bucket}: everybody can read library/*`)
+console.log(`${Bucket}: everyone can read library/*`)
