@@ -37,7 +37,7 @@ export default fp(async function audit (app) {
         record (event, subject, details = {}) {
           log.info({ event, phone: maskedPhone(subject), ...details })
           metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
-          book.add({ event, subject, address, requestId, details, anonymous: request.caller === null })
+          book.add({ event, subject, address, requestId, details, anonymous: request.authenticated === null })
           request.auditDue ||= changesRight(event)
         }
       }
@@ -50,4 +50,4 @@ export default fp(async function audit (app) {
     inTime(() => book.flush()).then(answer, answer) // a late write goes on
   })
   app.addHook('onClose', () => book.close())
-}, { name: 'audit', dependencies: ['clock', 'client-address', 'mongo', 'metrics'] })
+}, { name: 'audit', dependencies: ['request-caller', 'clock', 'client-address', 'mongo', 'metrics'] })

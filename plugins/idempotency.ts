@@ -119,7 +119,7 @@ export default fp(async function idempotency (app) {
       })
     } else await keys.forget(idempotencyLock.lock)
   }
-}, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'jwt'] })
+}, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'request-caller'] })
 
 /**
  * Whether to keep an answer. A success is kept even if the client is gone. A refusal may come from a client that is

@@ -36,10 +36,6 @@ declare module 'fastify' {
     /** The route shows the account itself, and so must see recent changes of other processes. */
     showsAccount?: true
   }
-  interface FastifyRequest {
-    /** The account and session of the token. Set by `authenticate`. */
-    caller: Caller
-  }
 }
 
 interface Decoded { header: Record<string, unknown>, payload: Record<string, unknown> }
@@ -91,7 +87,6 @@ export default fp(async function tokens (app) {
   }
   const signer = codecs[0]!
 
-  app.decorateRequest('caller', null as unknown as Caller)
   app.decorate('publicKeys', publicKeys(keys))
   app.decorate('issueToken', ({ account, session: { id: sid, expires_at: expiresAt, refresh } }) => {
     const at = now().getTime()
@@ -105,7 +100,7 @@ export default fp(async function tokens (app) {
     const claims = claimsOf(request)
     const caller = claims && await inTime(() => callerOf(claims, request))
     if (!caller) throw invalidToken()
-    request.caller = caller
+    request.authenticated = caller
   })
   app.decorate('requireRecentSignIn', async ({ caller }) => {
     sessions.requireRecent(caller.session)
@@ -142,7 +137,7 @@ export default fp(async function tokens (app) {
     }
     return undefined
   }
-}, { name: 'jwt', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles', 'sessions', 'audit'] })
+}, { name: 'jwt', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles', 'sessions', 'audit', 'request-caller'] })
 
 /** Undefined in place of an error: a bad token concerns only its sender. */
 function attempt <T> (work: () => T): T | undefined {
