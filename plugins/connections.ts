@@ -33,7 +33,7 @@ export default fp(async function connectionLimit (app) {
     reply.header('connection', 'close')
     if (!routeOptions.config.isProbe) throw serverBusy()
   })
-}, { name: 'connections', dependencies: ['error-handler', 'security', 'overload'] })
+}, { name: 'connections', dependencies: ['overload'] })
 
 /**
  * Creates Fastify's server, with limits on the memory that its clients use. A connection has one request in progress at

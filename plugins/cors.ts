@@ -25,7 +25,7 @@ export default fp(async function cors (app) {
     reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED)
     if (isPreflight(request) && app.allowedMethods(request.raw.url!).length > 0) return allow(request, reply)
   })
-}, { name: 'cors', dependencies: ['env', 'error-handler', 'security'] })
+}, { name: 'cors', dependencies: ['env', 'error-handler', 'connections'] })
 
 /** Fetch Standard, "CORS-preflight request". */
 const isPreflight = ({ method, headers }: FastifyRequest) => method === 'OPTIONS' &&

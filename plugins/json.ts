@@ -53,7 +53,7 @@ export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
     const { $ref, required = [] } = (body ?? {}) as { $ref?: string, required?: string[] }
     return $ref === undefined ? required.length === 0 : needsNoMember(app.getSchema($ref.replace(/#$/, '')))
   }
-}, { name: 'json', dependencies: ['security'] })
+}, { name: 'json', dependencies: ['error-handler', 'cors'] })
 
 /** RFC 9112 §6.3: a request without either has no body. */
 const hasBody = (headers: IncomingHttpHeaders) => headers['transfer-encoding'] !== undefined ||

@@ -24,6 +24,8 @@ declare module 'fastify' {
     publicKeys: ReturnType<typeof publicKeys>
   }
   interface FastifyContextConfig {
+    /** The route wants no access token. Every other route answers 401 without one. */
+    public?: true
     /** The route shows the account itself, and so must see recent changes of other processes. */
     showsAccount?: true
   }
@@ -31,7 +33,10 @@ declare module 'fastify' {
 
 const MAX_CACHED_TOKENS = 1000
 
-/** `app.issueToken`, `app.authenticate`: the access tokens of this service's keys. */
+/**
+ * `app.issueToken`, `app.authenticate`: the access tokens of this service's keys. Every request is authenticated,
+ * unless its route is public.
+ */
 export default fp(async function jwt (app) {
   const { accounts, collections, config, now, roles } = app
   const keys = [...signingKeys(config), ...legacyKeys(config)]
@@ -76,13 +81,22 @@ export default fp(async function jwt (app) {
     const { headers: { authorization }, requestContext } = request
     request.authenticated = await tokens.authenticate(authorization, needsFresh(request), requestContext)
   })
+  app.addHook('onRequest', async request => {
+    if (!request.is404 && !request.routeOptions.config.public) await app.authenticate(request)
+  })
   if (isPlaceholder(config.JWT_LEGACY_SECRET?.trim() ?? '')) {
     app.log.warn(
       { event: 'legacy_secret.known' },
       'JWT_LEGACY_SECRET is a known default: anybody can make a token for any phone number with it'
     )
   }
-}, { name: 'jwt', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles', 'audit', 'request-caller'] })
+}, {
+  name: 'jwt',
+  dependencies: [
+    'env', 'clock', 'mongo', 'accounts', 'roles', 'audit', 'request-caller',
+    'cors', 'database-wait', 'graceful-shutdown', 'json' // for the order of onRequest hooks: see app.ts
+  ]
+})
 
 /** A read may use a session that another process ended some seconds ago. A write must not. */
 const needsFresh = ({ method, routeOptions }: FastifyRequest) =>

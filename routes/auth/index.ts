@@ -18,12 +18,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   const { config, login, sessions, testEnd, now } = app
 
   app.post('/request-otp', {
+    config: { public: true },
     schema: {
       operationId: 'requestOtp',
       tags: ['auth'],
       summary: 'Send a code by SMS',
       description: 'A second request soon after an SMS answers the same and sends nothing.',
-      security: [],
       body: ref(OtpRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
@@ -33,12 +33,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.post('/verify-otp', {
+    config: { public: true },
     schema: {
       operationId: 'verifyOtp',
       tags: ['auth'],
       summary: 'Exchange a code for an access token',
       description: 'A code lives five minutes, allows five tries, and gives exactly one token. Wrong, expired, used and never requested codes are answered alike.',
-      security: [],
       body: ref(OtpVerification),
       response: {
         200: { ...ref(OtpResult), description: '`success` tells whether the code was right' },
@@ -64,12 +64,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.post('/refresh', {
+    config: { public: true },
     schema: {
       operationId: 'refreshToken',
       tags: ['auth'],
       summary: 'Exchange a refresh token for new tokens',
       description: 'Every refresh token is used once. For ten seconds a parallel request with the same one gets the same successor; after that it counts as stolen, and its session ends.',
-      security: [],
       body: ref(Refresh),
       response: {
         200: { ...ref(Refreshed), description: 'New tokens of the same session' },

@@ -10,11 +10,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
   const schema = {
     tags: ['health'],
-    security: [],
     response: { 200: { ...ref(Healthy), description: 'Yes' }, ...anyOperation }
   }
 
-  const config = { isProbe: true }
+  const config = { public: true, isProbe: true } as const
 
   app.get(
     '/live',

@@ -19,12 +19,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.post('/twilio/status', {
+    config: { public: true },
     schema: {
       operationId: 'reportTwilioStatus',
       tags: ['webhooks'],
       summary: 'Twilio\'s report of what became of a text',
       description: 'Only for Twilio, which signs it (`X-Twilio-Signature`). A phone that did not get the last SMS may ask for another one at once.',
-      security: [],
       consumes: ['application/x-www-form-urlencoded'],
       querystring: TwilioReference,
       body: ref(TwilioStatus),

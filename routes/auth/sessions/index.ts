@@ -13,11 +13,9 @@ import {
 import { toSession } from '../../../services/sessions/sessions.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { sessions } = app
-  app.addHook('onRequest', app.authenticate)
 
   app.get('', {
     config: { showsAccount: true },
@@ -25,7 +23,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'listSessions',
       tags: ['auth'],
       summary: 'The devices where the caller is signed in',
-      security,
       response: { 200: { ...ref(Sessions), description: 'At most ten' }, ...refusals }
     }
   }, async ({ caller: { account, session: { id } } }) => ({
@@ -37,7 +34,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'endSession',
       tags: ['auth'],
       summary: 'Sign one device out',
-      security,
       params: SessionId,
       response: {
         204: NoContent,

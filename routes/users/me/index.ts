@@ -17,7 +17,6 @@ import { createExports } from '../../../services/users/export-stream.js'
 import { createAccountExport } from '../../../services/users/export.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { accountDeletion, audit, collections, library: { present }, login, sessions, users, now } = app
@@ -30,7 +29,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     now
   })
   const exports = createExports()
-  app.addHook('onRequest', app.authenticate)
 
   app.get('', {
     config: { showsAccount: true },
@@ -38,7 +36,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'getCurrentUser',
       tags: ['users'],
       summary: 'The caller',
-      security,
       response: {
         200: { ...ref(CurrentUser), description: 'The user who is signed in' },
         ...refusals,
@@ -52,7 +49,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'changeCurrentUser',
       tags: ['users'],
       summary: 'Change the caller\'s username',
-      security,
       body: ref(CurrentUserChange),
       response: {
         200: { ...ref(CurrentUser), description: 'The user as it is now' },
@@ -73,7 +69,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Delete the caller\'s account',
       description: 'Signs every device out. Items stay in the library, without an owner and with the label `deleted`. The caller must have signed in within the last 10 minutes.',
-      security,
       response: { 204: NoContent, ...refusals, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
     }
   }, async ({ caller, requestContext }, reply) => {
@@ -88,7 +83,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Everything that is stored about the caller',
       description: 'One at a time for the whole service process, read as fast as it is taken.',
-      security,
       response: {
         200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' },
         ...refusals,

@@ -23,7 +23,6 @@ const refusals = {
   413: TooLarge,
   415: UnsupportedMediaType
 }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { accounts, accountDeletion: deletion, collections, config, login, roles, now } = app
@@ -36,7 +35,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     region: config.DEFAULT_REGION,
     now
   })
-  app.addHook('onRequest', app.authenticate)
   app.addHook('onRequest', app.requireRecentSignIn)
 
   app.post('', {
@@ -45,7 +43,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Send a code to the caller\'s new phone number',
       description: 'Under the rules of `POST /auth/request-otp`. Nothing changes before the code came back. The caller must have signed in within the last 10 minutes.',
-      security,
       body: ref(NumberChangeRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
@@ -60,7 +57,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Give the caller the new phone number',
       description: 'Sessions, items and admin rights stay: they belong to the account. Under the rules of `POST /auth/verify-otp`. Only the right code shows whether another account has the number. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
-      security,
       body: ref(NumberChange),
       response: {
         200: {
