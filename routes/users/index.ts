@@ -27,12 +27,11 @@ import {
   UserPage,
   UserQuery
 } from '../../schemas/users.js'
-import { createUserAdmin } from '../../services/users/admin.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accounts, config, collections, roles, users, now } = app
+  const { roles, userAdmin, users } = app
 
   app.post('', {
     config: { failure: { sentence: 'User creation failed', detailed: false }, idempotent: 'json' },
@@ -81,7 +80,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   await app.register(adminRoutes)
 
   async function adminRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    const admin = createUserAdmin({ users: collections.users, accounts, roles, region: config.DEFAULT_REGION, now })
     app.addHook('onRequest', async ({ caller, requestContext }) => roles.requireAdmin(caller, requestContext))
 
     app.get('', {
@@ -97,7 +95,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           403: AdminsOnly
         }
       }
-    }, ({ query }) => admin.list(query))
+    }, ({ query }) => userAdmin.list(query))
 
     app.patch('/:id', {
       config: { invalidParams: 'Invalid user id' },
@@ -118,7 +116,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           415: UnsupportedMediaType
         }
       }
-    }, ({ params, body, caller, requestContext }) => admin.change(params.id, body, caller, requestContext))
+    }, ({ params, body, caller, requestContext }) => userAdmin.change(params.id, body, caller, requestContext))
   }
 }
 

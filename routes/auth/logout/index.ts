@@ -30,9 +30,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ body: { scope = 'current' }, caller, requestContext }, reply) => {
-    if (scope === 'current') await sessions.leave(caller, requestContext)
-    else if (scope === 'others') await sessions.endOthers(caller, requestContext)
-    else await sessions.endAll(caller, requestContext)
+    await sessions.logOut(scope, caller, requestContext)
     return reply.code(204).send()
   })
 }

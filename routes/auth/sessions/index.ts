@@ -10,7 +10,6 @@ import {
   Unauthorized,
   UnsupportedMediaType
 } from '../../../schemas/common.js'
-import { toSession } from '../../../services/sessions/sessions.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 
@@ -25,9 +24,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'The devices where the caller is signed in',
       response: { 200: { ...ref(Sessions), description: 'At most ten' }, ...refusals }
     }
-  }, async ({ caller: { account, session: { id } } }) => ({
-    sessions: sessions.list(account).map(session => toSession(session, id))
-  }))
+  }, async ({ caller }) => ({ sessions: sessions.present(caller) }))
 
   app.delete('/:id', {
     schema: {

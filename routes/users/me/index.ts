@@ -13,22 +13,11 @@ import {
   UserNotFound
 } from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
-import { createExports } from '../../../services/users/export-stream.js'
-import { createAccountExport } from '../../../services/users/export.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accountDeletion, audit, collections, library: { present }, login, sessions, users, now } = app
-  const { exportOf } = createAccountExport({
-    ...collections,
-    findLoginState: login.findState,
-    sessions,
-    audit,
-    present,
-    now
-  })
-  const exports = createExports()
+  const { accountDeletion, exportAccount, users } = app
 
   app.get('', {
     config: { showsAccount: true },
@@ -90,7 +79,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ caller, requestContext }, reply) => {
-    const { at, text } = await exports(() => exportOf(caller, requestContext))
+    const { at, text } = await exportAccount(caller, requestContext)
     reply.type('application/json; charset=utf-8').header(
       'content-disposition',
       `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`

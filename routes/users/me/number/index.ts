@@ -13,7 +13,7 @@ import {
   UnsupportedMediaType
 } from '../../../../schemas/common.js'
 import { NumberChange, NumberChangeRequest, NumberChangeResult } from '../../../../schemas/users.js'
-import { createNumberChange } from '../../../../services/users/number-change.js'
+import { toBearerReply } from '../../../../services/sessions/tokens.js'
 
 const refusals = {
   ...anyOperation,
@@ -25,16 +25,7 @@ const refusals = {
 }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accounts, accountDeletion: deletion, collections, config, login, roles, now } = app
-  const numberChange = createNumberChange({
-    users: collections.users,
-    accounts,
-    login,
-    deletion,
-    roles,
-    region: config.DEFAULT_REGION,
-    now
-  })
+  const { numberChange } = app
   app.addHook('onRequest', app.requireRecentSignIn)
 
   app.post('', {
@@ -71,15 +62,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, async ({ body, caller, requestContext }) => {
     const user = await numberChange.verify(body.number, body.otp, caller, requestContext)
     if (!user) return { success: false, message: 'Invalid OTP' }
-    const { token, expiresIn } = app.issueToken(caller)
-    return {
-      success: true,
-      message: 'Number changed',
-      ...user,
-      access_token: token,
-      token_type: 'Bearer',
-      expires_in: expiresIn
-    }
+    return { success: true, message: 'Number changed', ...user, ...toBearerReply(app.issueToken(caller)) }
   })
 }
 
