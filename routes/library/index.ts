@@ -1,4 +1,3 @@
-import fastifyEtag from '@fastify/etag'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
@@ -17,7 +16,7 @@ import {
   UnsupportedMediaType
 } from '../../schemas/common.js'
 import { LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation } from '../../schemas/library.js'
-import { namesTag } from '../../services/entity-tag.js'
+import { namesTag, weakTag } from '../../services/entity-tag.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 /** Without the pattern the router would accept an empty id. */
@@ -51,7 +50,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   async function readingRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    await app.register(fastifyEtag, { weak: true, replyWith304: false })
     app.addHook('onSend', async (request, reply, payload) => revalidated(request, reply, payload))
 
     app.get('', {
@@ -96,12 +94,10 @@ export default routes
 
 /** Lets the client cache an answer, which it must revalidate before use. A refusal is not cached, and has no ETag. */
 function revalidated ({ method, headers }: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
-  if (reply.statusCode !== 200) {
-    reply.removeHeader('etag')
-    return payload
-  }
-  reply.header('cache-control', 'private, no-cache')
-  if (!namesTag(headers['if-none-match'] ?? '', String(reply.getHeader('etag')))) return payload
+  if (reply.statusCode !== 200 || typeof payload !== 'string') return payload
+  const tag = weakTag(payload)
+  reply.headers({ etag: tag, 'cache-control': 'private, no-cache' })
+  if (!namesTag(headers['if-none-match'] ?? '', tag)) return payload
   reply.code(304).removeHeader('content-type')
   return method === 'HEAD' ? payload : null // a HEAD route sets the payload's length and drops the payload
 }
