@@ -32,7 +32,7 @@ const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
  * 7. The hooks of a scope of routes: an admin, a recent sign-in.
  * 8. uploads: takes a place for the caller, who is known by then. It hangs on the route, so that it comes last.
  *
- * In preParsing, error-handler comes before json: a path without a route is 404 whatever its body is.
+ * In preParsing, error-handler comes before json and body-timeout: a path without a route is 404 whatever its body is.
  */
 
 /**

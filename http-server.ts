@@ -1,4 +1,4 @@
-import http, { type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import http, { type IncomingHttpHeaders, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyHttpOptions } from 'fastify'
 
@@ -140,3 +140,11 @@ export function answerUnderWay (socket: Socket): ServerResponse | undefined {
 
 /** Whether the connection came beyond MAX_CONNECTIONS. */
 export const isSurplus = (socket: Socket): boolean => connections.get(socket)?.isSurplus === true
+
+/** RFC 9112 §6.3: a request without either has no body. */
+export const hasBody = (headers: IncomingHttpHeaders): boolean => headers['transfer-encoding'] !== undefined ||
+  (headers['content-length'] ?? '0') !== '0'
+
+/** Whether the body is a multipart form. */
+export const isForm = (headers: IncomingHttpHeaders): boolean =>
+  /^multipart\//i.test(headers['content-type'] ?? '')
