@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { listOf } from '../services/config.js'
 
 const MAX_AGE_SECONDS = 600
-/** The methods of all routes. */
+/** The methods that a page may use. A route that lacks one answers 405. */
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const EXPOSED = [
   'etag', 'x-request-id', 'retry-after', 'idempotency-replayed', 'www-authenticate', 'allow', 'content-disposition'

@@ -7,6 +7,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   const { metrics, config: { METRICS_TOKEN: secret, NODE_ENV } } = app
   if (secret === undefined && NODE_ENV === 'production') return
 
+  app.addHook('onRequest', async ({ headers }) => {
+    if (secret !== undefined && !isBearer(headers.authorization, secret)) throw invalidToken()
+  })
+
   app.get('', {
     config: { public: true },
     schema: {
@@ -20,10 +24,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         401: Unauthorized
       }
     }
-  }, async ({ headers }, reply) => {
-    if (secret !== undefined && !isBearer(headers.authorization, secret)) throw invalidToken()
-    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics())
-  })
+  }, async (_request, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()))
 }
 
 export default routes
