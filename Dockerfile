@@ -15,7 +15,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --workspaces=false
 
 FROM ${NODE}
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="hookaba-api" \
       org.opencontainers.image.description="Phone-number login, a user directory and a shared library of images and GIFs" \

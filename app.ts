@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url'
 import autoload from '@fastify/autoload'
 import fastify, { LogController, type FastifyInstance, type FastifyLoggerOptions } from 'fastify'
 import type { PinoLoggerOptions } from 'fastify/types/logger.js'
-import { createServer } from './plugins/connections.js'
-import { answerError, PROTECTION, refuseConnection } from './plugins/error-handler.js'
+import { answerError, PROTECTION, refuseConnection } from './error-answers.js'
+import { createServer } from './http-server.js'
 import { toFieldError, type ValidationFault } from './services/field-errors.js'
 import { maskPhones } from './services/phone.js'
 import type { AppSettings } from './services/ports.js'
@@ -17,6 +17,23 @@ export interface AppOptions extends AppSettings {
 
 const JSON_LIMIT = 16 * 1024
 const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+
+/*
+ * The order of the onRequest hooks. A plugin names the one before it in its `dependencies`, because the order of the
+ * file names would decide otherwise.
+ *
+ * 1. security: gives every answer its request id and its headers, also the refusals of the hooks below.
+ * 2. overload: refuses a request beyond MAX_REQUESTS before any other work.
+ * 3. connections: refuses a request on a connection beyond MAX_CONNECTIONS.
+ * 4. cors: lets pages read the answers below, and answers a preflight, which carries no token.
+ * 5. database-wait: begins the time that the request may wait for the database; authentication spends some of it.
+ *    graceful-shutdown: refuses while the process stops. json: prepares the body. None needs another of these three.
+ * 6. jwt: authenticates, unless the route is public.
+ * 7. The hooks of a scope of routes: an admin, a recent sign-in.
+ * 8. uploads: takes a place for the caller, who is known by then. It hangs on the route, so that it comes last.
+ *
+ * In preParsing, error-handler comes before json and body-timeout: a path without a route is 404 whatever its body is.
+ */
 
 /**
  * Builds the service, connected to its database and its bucket, but not listening yet. Rejects with one clear sentence

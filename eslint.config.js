@@ -1,15 +1,18 @@
 import neostandard from 'neostandard'
 
+/** Modules beside app.ts, which app.ts and plugins use. */
+const BESIDE_APP = ['http-server', 'error-answers']
+
 /**
  * Data flows one way: schemas ← services ← plugins, routes ← app ← server, cli. The emulators know nothing of the app.
  */
 const mayNotImport = {
-  schemas: ['services', 'plugins', 'routes', 'packages', 'app', 'server', 'cli'],
-  services: ['plugins', 'routes', 'packages', 'app', 'server', 'cli'],
-  plugins: ['routes', 'packages', 'app', 'server', 'cli'],
-  routes: ['plugins', 'packages', 'app', 'server', 'cli'],
-  cli: ['plugins', 'routes', 'app', 'server'],
-  packages: ['schemas', 'services', 'plugins', 'routes', 'app', 'server', 'cli']
+  schemas: ['services', 'plugins', 'routes', 'packages', 'app', ...BESIDE_APP, 'server', 'cli'],
+  services: ['plugins', 'routes', 'packages', 'app', ...BESIDE_APP, 'server', 'cli'],
+  plugins: ['plugins', 'routes', 'packages', 'app', 'server', 'cli'],
+  routes: ['routes', 'plugins', 'packages', 'app', ...BESIDE_APP, 'server', 'cli'],
+  cli: ['plugins', 'routes', 'app', ...BESIDE_APP, 'server'],
+  packages: ['schemas', 'services', 'plugins', 'routes', 'app', ...BESIDE_APP, 'server', 'cli']
 }
 
 /**
@@ -33,6 +36,12 @@ const patternsOf = folder => [
     regex: `^(\\.\\./)${folder === 'packages' ? '{2,}' : '+'}(${mayNotImport[folder].join('|')})(/|\\.js$)`,
     message: `${folder}/ may not import that: see the import direction in CONTRIBUTING.md.`
   },
+  ...(folder === 'plugins' || folder === 'routes'
+    ? [{
+        regex: '^(\\./|(\\.\\./)+(?!\\.\\./|(schemas|services|http-server|error-answers)[/.]))',
+        message: `${folder}/ do not import each other: they meet in decorators.`
+      }]
+    : []),
   ...(folder === 'services' || folder === 'packages'
     ? [{ regex: '^(fastify$|fastify-plugin|@fastify/(?!busboy))', message: `${folder}/ knows no Fastify.` }]
     : []),
@@ -47,6 +56,10 @@ const forbid = (rooms, message) => rooms.length === 0
 
 const importDirection = [
   ...Object.keys(mayNotImport).map(folder => restrict([`${folder}/**/*.ts`], patternsOf(folder))),
+  restrict(BESIDE_APP.map(name => `${name}.ts`), [{
+    regex: '^\\./((plugins|routes|packages|cli)/|(app|server)\\.js$)',
+    message: 'A module beside app.ts knows neither the app nor its parts.'
+  }]),
   restrict(
     ['services/*.ts'],
     [...patternsOf('services'), ...forbid(Object.keys(ROOMS), 'What every room uses knows no room.')]

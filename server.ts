@@ -4,10 +4,10 @@ import { resolve } from 'node:path'
 import { isatty } from 'node:tty'
 import closeWithGrace from 'close-with-grace'
 import { buildApp, type AppOptions } from './app.js'
+import { runProgram } from './cli/program.js'
 import type { Env } from './schemas/env.js'
 import { completeConfig, readConfig } from './services/config.js'
 import { databaseName } from './services/database.js'
-import { prepareEnvironment } from './services/environment.js'
 import { growHeapGenerously } from './services/heap.js'
 import { isConverted } from './services/migration/accounts.js'
 import { migrate } from './services/migration/migration.js'
@@ -22,10 +22,9 @@ const FATAL: Array<'SIGILL' | 'SIGTRAP' | 'SIGABRT' | 'SIGBUS' | 'SIGFPE' | 'SIG
 ]
 
 /** Starts the process: environment, stand-ins for missing services, the app, and graceful shutdown. */
-async function start (): Promise<void> {
+async function start (): Promise<undefined> {
   growHeapGenerously()
   endWithTerminal()
-  prepareEnvironment(process.env)
   const env = readConfig(process.env)
   const standIns = await startStandIns(env)
   try {
@@ -45,11 +44,10 @@ async function start (): Promise<void> {
 }
 
 /**
- * Ignores a log without a reader, but stops if the terminal goes away: not every parent process passes its signal on.
+ * Stops if the terminal goes away: not every parent process passes its signal on.
  * Node aborts at its end if it cannot reset that terminal, so another file takes its place.
  */
 function endWithTerminal (): void {
-  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
   const terminals = [0, 1, 2].filter(isatty)
   const lost = () => terminals.filter(fd => !isatty(fd))
   const watch = setInterval(() => {
@@ -119,10 +117,4 @@ const logger = ({ LOG_LEVEL: level }: Env): AppOptions['logger'] => ({
     { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' } } })
 })
 
-try {
-  await start()
-} catch (error) {
-  const { message, cause } = error as Error
-  process.stderr.write(`${message}${cause instanceof Error ? `: ${cause.name}` : ''}\n`)
-  process.exit(1)
-}
+await runProgram(start)

@@ -9,10 +9,11 @@ export function misused (usage: string): never {
 
 /**
  * Runs a program with the variables of `.env`. Its exit code is the result of `work`, or 1 with one sentence if that
- * fails.
+ * fails. A program that goes on after `work` has no result.
  */
-export async function runProgram (work: () => Promise<number>): Promise<void> {
-  process.stdout.on('error', () => {}) // a report without a reader is no reason to stop half-way
+export async function runProgram (work: () => Promise<number | undefined>): Promise<void> {
+  // a report or a log without a reader is no reason to stop
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
   try {
     prepareEnvironment(process.env)
     process.exitCode = await work()

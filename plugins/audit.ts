@@ -1,11 +1,13 @@
 import fp from 'fastify-plugin'
 import { changesRight, createAudit, maskedPhone } from '../services/audit.js'
 import { inTime } from '../services/database-wait.js'
-import type { RequestContext } from '../services/ports.js'
+import type { AuditEvent, Log, RequestContext, Subject } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
     audit: ReturnType<typeof createAudit>
+    /** Records an event that no request has caused. */
+    recordEvent: RequestContext['record']
   }
   interface FastifyRequest {
     /** The client of this request, and the function that records its events. */
@@ -15,16 +17,22 @@ declare module 'fastify' {
   }
 }
 
+/** Where an event comes from. */
+interface Origin { log: Log, address: string, requestId: string, anonymous?: boolean }
+
 const MAX_USER_AGENT = 255
 
 /**
- * `app.audit` and `request.requestContext`: one call writes an event to the log, the audit and the metrics. The answer
- * waits until an event that changes a right is in the database.
+ * `app.audit`, `app.recordEvent` and `request.requestContext`: one call writes an event to the log, the audit and the
+ * metrics. The answer waits until an event that changes a right is in the database.
  */
 export default fp(async function audit (app) {
   const { collections, now, metrics } = app
   const book = createAudit({ audit: collections.audit, log: app.log, now })
   app.decorate('audit', book)
+  app.decorate('recordEvent', (event, subject, details) => {
+    record({ log: app.log, address: '', requestId: '' }, event, subject, details)
+  })
   app.decorateRequest('auditDue', false)
   app.decorateRequest('requestContext', {
     getter () {
@@ -34,10 +42,9 @@ export default fp(async function audit (app) {
         address,
         userAgent: (this.headers['user-agent'] ?? '').slice(0, MAX_USER_AGENT),
         log,
-        record (event, subject, details = {}) {
-          log.info({ event, phone: maskedPhone(subject), ...details })
-          metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
-          book.add({ event, subject, address, requestId, details, anonymous: request.caller === null })
+        record (event, subject, details) {
+          const origin = { log, address, requestId, anonymous: request.authenticated === null }
+          record(origin, event, subject, details)
           request.auditDue ||= changesRight(event)
         }
       }
@@ -50,4 +57,15 @@ export default fp(async function audit (app) {
     inTime(() => book.flush()).then(answer, answer) // a late write goes on
   })
   app.addHook('onClose', () => book.close())
-}, { name: 'audit', dependencies: ['clock', 'client-address', 'mongo', 'metrics'] })
+
+  function record (
+    { log, ...origin }: Origin,
+    event: AuditEvent,
+    subject: Subject,
+    details: Parameters<RequestContext['record']>[2] = {}
+  ): void {
+    log.info({ event, phone: maskedPhone(subject), ...details })
+    metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
+    book.add({ event, subject, details, ...origin })
+  }
+}, { name: 'audit', dependencies: ['request-caller', 'clock', 'client-address', 'mongo', 'metrics'] })

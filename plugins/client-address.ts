@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import fp from 'fastify-plugin'
-import { clientAddress, trustsOf } from '../services/client-address.js'
+import { clientAddress as readAddress, trustsOf } from '../services/client-address.js'
 import { parseTrustProxy } from '../services/config.js'
 
 declare module 'fastify' {
@@ -12,8 +12,12 @@ declare module 'fastify' {
   }
 }
 
-/** `request.clientAddress`. Reads `X-Forwarded-For` alone, because the client may have set another header. */
-export default fp(async function clientAddressOf (app) {
+/**
+ * `request.clientAddress`. Reads `X-Forwarded-For` alone, because the client may have set another header. Fastify's
+ * `trustProxy` is not used, so `request.ip` is always the peer's address. It reads an element as it stands, while real
+ * proxies also write ports, brackets, quotes and IPv6 zones, and it would take text that is no address for one.
+ */
+export default fp(async function clientAddress (app) {
   const networks = parseTrustProxy(app.config.TRUST_PROXY)
   const trusts = networks ? trustsOf(networks) : () => false
   const known = new WeakMap<IncomingMessage, string>()
@@ -36,7 +40,7 @@ export default fp(async function clientAddressOf (app) {
         'A request has X-Forwarded-For, but TRUST_PROXY is off: all clients behind a proxy share one limit. Set TRUST_PROXY, or let the proxy remove the header'
       )
     }
-    const { address, unreadable } = clientAddress(socket.remoteAddress ?? '', forwardedFor, trusts)
+    const { address, unreadable } = readAddress(socket.remoteAddress ?? '', forwardedFor, trusts)
     if (unreadable) {
       warnOnce(
         'proxy.address_unreadable',

@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { listOf } from '../services/config.js'
 
 const MAX_AGE_SECONDS = 600
-/** The methods of all routes. */
+/** The methods that a page may use. A route that lacks one answers 405. */
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE'
 const EXPOSED = [
   'etag', 'x-request-id', 'retry-after', 'idempotency-replayed', 'www-authenticate', 'allow', 'content-disposition'
@@ -25,7 +25,7 @@ export default fp(async function cors (app) {
     reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', EXPOSED)
     if (isPreflight(request) && app.allowedMethods(request.raw.url!).length > 0) return allow(request, reply)
   })
-}, { name: 'cors', dependencies: ['env', 'error-handler', 'security'] })
+}, { name: 'cors', dependencies: ['env', 'error-handler', 'connections'] })
 
 /** Fetch Standard, "CORS-preflight request". */
 const isPreflight = ({ method, headers }: FastifyRequest) => method === 'OPTIONS' &&

@@ -25,4 +25,4 @@ export default fp(async function databaseWait (app) {
   app.addHook('preValidation', (request, _reply, done) => { waitingWithin(request.databaseWait!, done) })
   // no client waits for the commands that are left
   app.addHook('onResponse', async ({ databaseWait }) => { if (databaseWait) databaseWait.isForEach = true })
-}, { name: 'database-wait' })
+}, { name: 'database-wait', dependencies: ['cors'] })

@@ -43,4 +43,4 @@ export default fp(async function gracefulShutdown (app) {
   function cutOff (): void {
     for (const socket of sockets) socket.destroy()
   }
-}, { name: 'graceful-shutdown', dependencies: ['error-handler', 'security'] })
+}, { name: 'graceful-shutdown', dependencies: ['cors'] })

@@ -5,6 +5,7 @@ import type { Fingerprint, StoredAnswer } from '../schemas/documents.js'
 import { invalidIdempotencyKey, reusedIdempotencyKey } from '../services/errors.js'
 import { createFingerprints } from '../services/idempotency/fingerprint.js'
 import { createIdempotency, type KeyLock, type Recall } from '../services/idempotency/idempotency.js'
+import { isLasting } from '../services/idempotency/is-lasting.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -109,7 +110,7 @@ export default fp(async function idempotency (app) {
     if (!idempotencyLock) return
     request.idempotencyLock = null
     const { statusCode: status } = reply
-    const fingerprint = isLasting(status, reply) ? await idempotencyLock.fingerprint() : undefined
+    const fingerprint = isLasting(status, reply.raw.destroyed) ? await idempotencyLock.fingerprint() : undefined
     if (fingerprint) {
       await keys.finish(idempotencyLock.lock, {
         status,
@@ -119,14 +120,6 @@ export default fp(async function idempotency (app) {
       })
     } else await keys.forget(idempotencyLock.lock)
   }
-}, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'jwt'] })
-
-/**
- * Whether to keep an answer. A success is kept even if the client is gone. A refusal may come from a client that is
- * gone, a failure is temporary, and a 401 is about the token, not the request.
- */
-function isLasting (status: number, { raw }: FastifyReply): boolean {
-  return status < 300 || (status >= 400 && status < 500 && status !== 401 && !raw.destroyed)
-}
+}, { name: 'idempotency', dependencies: ['env', 'clock', 'mongo', 'request-caller'] })
 
 const isForm = ({ routeOptions: { config } }: FastifyRequest) => config.idempotent === 'form'

@@ -1,7 +1,6 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import fp from 'fastify-plugin'
-import { invalidBody, requestTimeout, unsupportedMediaType } from '../services/errors.js'
-import type { AppSettings } from '../services/ports.js'
+import { hasBody, isForm } from '../http-server.js'
+import { invalidBody, unsupportedMediaType } from '../services/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -10,15 +9,13 @@ declare module 'fastify' {
   }
 }
 
-/** Milliseconds that a body may take, except an upload. */
-const BODY_MS = 10_000
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * JSON bodies (RFC 8259): UTF-8 without a byte order mark. Members that name a prototype are dropped, like every
  * unknown member. Refuses other content types, and content encodings.
  */
-export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
+export default fp(async function json (app) {
   const parse = app.getDefaultJsonParser('remove', 'remove')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
@@ -34,31 +31,19 @@ export default fp<AppSettings>(async function json (app, { bodyMs = BODY_MS }) {
   app.addHook('onRequest', async ({ raw: { headers } }) => {
     if (!hasBody(headers) && !isForm(headers)) delete headers['content-type'] // there is no body that has it
   })
-  app.addHook('preParsing', async ({ headers, raw }) => {
-    if (!hasBody(headers)) return
-    if (!/^(identity)?$/i.test(headers['content-encoding'] ?? '')) throw unsupportedMediaType()
-    if (raw.complete === false && !isForm(headers)) limitBodyTime(raw)
+  app.addHook('preParsing', async ({ headers }) => {
+    if (hasBody(headers) && !/^(identity)?$/i.test(headers['content-encoding'] ?? '')) throw unsupportedMediaType()
   })
   app.addHook('preValidation', async request => {
     if (request.body === undefined && request.routeOptions.config.optionalBody) request.body = {}
   })
 
-  /** Ends a late body: its reader gets an error event (408). */
-  function limitBodyTime (raw: IncomingMessage): void {
-    const timer = setTimeout(() => { if (raw.listenerCount('error') > 0) raw.emit('error', requestTimeout()) }, bodyMs)
-    raw.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer))
-  }
-
   function needsNoMember (body: unknown): boolean {
     const { $ref, required = [] } = (body ?? {}) as { $ref?: string, required?: string[] }
     return $ref === undefined ? required.length === 0 : needsNoMember(app.getSchema($ref.replace(/#$/, '')))
   }
-}, { name: 'json', dependencies: ['security'] })
+}, { name: 'json', dependencies: ['error-handler', 'cors'] })
 
-/** RFC 9112 §6.3: a request without either has no body. */
-const hasBody = (headers: IncomingHttpHeaders) => headers['transfer-encoding'] !== undefined ||
-  (headers['content-length'] ?? '0') !== '0'
-const isForm = (headers: IncomingHttpHeaders) => /^multipart\//i.test(headers['content-type'] ?? '')
 const isUtf8 = (contentType: string) => /^"?utf-?8"?$/i.test(
   /;\s*charset\s*=\s*([^;\s]*)/i.exec(contentType)?.[1] ?? 'utf-8'
 )

@@ -1,8 +1,8 @@
 import fp from 'fastify-plugin'
-import { listOf, sendsRealTexts } from '../services/config.js'
 import { createAddressLimit } from '../services/login/address-limits.js'
 import { createLogin } from '../services/login/login.js'
 import { createSmsGuard } from '../services/login/sms-guard.js'
+import { smsPolicy } from '../services/login/sms-policy.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -10,36 +10,23 @@ declare module 'fastify' {
   }
 }
 
-const HOURLY_CAP = 500
-const DAILY_CAP = 2000
-
 /** `app.login`: sends codes by SMS, and verifies them. */
 export default fp(async function login (app) {
-  const { config, collections, sendSms, roles, testCode, now } = app
-  const costly = sendsRealTexts(config)
-  const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
-  const guard = createSmsGuard({
-    caps: {
-      hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0),
-      day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0)
-    },
-    ...(costly &&
-      config.FRAUD_MIN_SMS > 0 &&
-      { fraud: { minSms: config.FRAUD_MIN_SMS, minVerified: config.FRAUD_MIN_VERIFIED } })
-  })
+  const { config, collections, sendSms, roles, testNumbers, now } = app
+  const { takesSms, ...limits } = smsPolicy(config)
   app.decorate('login', createLogin({
     otps: collections.otps,
     sendSms,
-    guard,
+    guard: createSmsGuard(limits),
     addresses: createAddressLimit(config.LIMIT_SMS_PER_ADDRESS, now),
     failures: createAddressLimit(config.LIMIT_FAILURES_PER_ADDRESS, now),
-    takesSms: ({ country, isMobile }) => !costly || (countries.includes(country) && isMobile),
+    takesSms,
     findAccount: roles.findAccount,
-    testCode,
+    testCode: testNumbers.codeOf,
     secret: config.OTP_SECRET,
     lifeSeconds: config.OTP_EXPIRY_SECONDS,
     region: config.DEFAULT_REGION,
     wording: { brand: config.SMS_BRAND, androidHash: config.SMS_ANDROID_HASH, webOrigin: config.SMS_WEB_ORIGIN },
     now
   }))
-}, { name: 'login', dependencies: ['env', 'clock', 'mongo', 'sms', 'roles'] })
+}, { name: 'login', dependencies: ['env', 'clock', 'mongo', 'sms', 'roles', 'test-numbers'] })

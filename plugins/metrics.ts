@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Counter, Registry } from 'prom-client'
-import type { AuditEvent } from '../services/ports.js'
+import { AUDIT_EVENTS } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -12,22 +12,17 @@ declare module 'fastify' {
   }
 }
 
-const EVENTS: AuditEvent[] = [
-  'otp.sent', 'otp.limited', 'otp.failed', 'otp.undelivered', 'otp.verified', 'otp.rejected', 'otp.locked',
-  'session.opened', 'session.revoked', 'session.reused'
-]
-
 /** `app.metrics`: the counters of this process, for Prometheus. */
 export default fp(async function metrics (app) {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, prefix: 'hookaba_' })
   const events = new Counter({
     name: 'hookaba_events_total',
-    help: 'What happened, by the names of the audit',
+    help: 'Events, by the names of the audit and by reason',
     labelNames: ['event', 'reason'],
     registers: [registry]
   })
-  for (const event of EVENTS) events.inc({ event, reason: '' }, 0)
+  for (const event of AUDIT_EVENTS) events.inc({ event, reason: '' }, 0)
   app.decorate('metrics', { registry, events })
   app.addHook('onClose', async () => { registry.clear() })
 }, { name: 'metrics' })

@@ -91,8 +91,7 @@ export default fp(async function mongo (app) {
   } catch (cause) {
     throw mongoRefusal(url, cause)
   }
-  const { db } = app.mongo
-  if (!db) throw new Error('MONGO_URI names no database')
+  const db = app.mongo.db!
   app.decorate('withDedicatedConnection', async (socketTimeoutMS, work) => {
     return withClient({ ...withDefaults(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client =>
       work(client.db(databaseName(url))))

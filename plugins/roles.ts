@@ -1,32 +1,21 @@
 import fp from 'fastify-plugin'
 import { listOf } from '../services/config.js'
-import { createTestNumbers } from '../services/login/test-numbers.js'
 import { requirePhone } from '../services/phone.js'
 import { createRoles, type Roles } from '../services/users/roles.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
     roles: Roles
-    /** The fixed code of a test number; undefined for every other. */
-    testCode: ReturnType<typeof createTestNumbers>['codeOf']
-    /** When a session must end that a phone's test code may have opened. */
-    testEnd: ReturnType<typeof createTestNumbers>['endOf']
   }
 }
 
-/**
- * `app.roles`: blocked accounts and admins. `app.testCode` and `app.testEnd`: the numbers with a known code, and their
- * end.
- */
+/** `app.roles`: blocked accounts and admins. */
 export default fp(async function roles (app) {
-  const { config, collections, now } = app
-  const { codeOf: testCode, endOf } = createTestNumbers(config, now)
-  app.decorate('testCode', testCode)
-  app.decorate('testEnd', endOf)
+  const { config, collections, testNumbers } = app
   app.decorate('roles', createRoles({
     users: collections.users,
-    isTestNumber: phone => testCode(phone) !== undefined,
+    isTestNumber: phone => testNumbers.codeOf(phone) !== undefined,
     adminNumbers: listOf(config.ADMIN_NUMBERS).map(number =>
       requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS').e164)
   }))
-}, { name: 'roles', dependencies: ['env', 'clock', 'mongo'] })
+}, { name: 'roles', dependencies: ['env', 'mongo', 'test-numbers'] })

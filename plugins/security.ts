@@ -28,7 +28,7 @@ export default fp(async function security (app) {
     reply.header('connection', 'close')
     throw refusal
   })
-}, { name: 'security', dependencies: ['env', 'error-handler'] })
+}, { name: 'security', dependencies: ['error-handler'] })
 
 function refuse ({ url = '', rawHeaders, httpVersion }: IncomingMessage): ServiceError | undefined {
   if (url.length > MAX_URL_LENGTH) return new ServiceError(414, 'URI too long')

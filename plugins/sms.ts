@@ -3,15 +3,9 @@ import { setTimeout } from 'node:timers/promises'
 import fp from 'fastify-plugin'
 import type { Config } from '../schemas/env.js'
 import { smsProviders } from '../services/config.js'
-import {
-  type AppSettings,
-  type Log,
-  NumberRefused,
-  type SendSms,
-  type SmsProvider,
-  SmsUnconfirmed
-} from '../services/ports.js'
+import type { AppSettings, SendSms, SmsProvider } from '../services/ports.js'
 import { createConsoleSms } from '../services/sms/console.js'
+import { createFallback } from '../services/sms/fallback.js'
 import { createHttpSms } from '../services/sms/http.js'
 
 declare module 'fastify' {
@@ -32,15 +26,8 @@ type Retry = NonNullable<AppSettings['smsRetry']>
 
 /** `app.sendSms`: the providers of SMS_PROVIDER, the next one if one fails. */
 export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS, smsRetry = RETRY }) {
-  app.decorate(
-    'sendSms',
-    sendSms ??
-      inOrder(
-        app.log,
-        smsTimeoutMs,
-        await Promise.all(smsProviders(app.config).map(name => provider(name, app.config, smsRetry)))
-      )
-  )
+  const providers = smsProviders(app.config).map(name => provider(name, app.config, smsRetry))
+  app.decorate('sendSms', sendSms ?? createFallback(await Promise.all(providers), smsTimeoutMs, app.log))
 }, { name: 'sms', dependencies: ['env'] })
 
 async function provider (name: string, config: Config, retry: Retry): Promise<SmsProvider> {
@@ -61,29 +48,3 @@ async function provider (name: string, config: Config, retry: Retry): Promise<Sm
 const print = (line: string) => new Promise<void>((resolve, reject) => {
   process.stdout.write(line, error => error ? reject(error) : resolve())
 })
-
-/**
- * Asks the next provider if one has failed, but never if the SMS may have been sent. All together take at most twice
- * the time of one.
- */
-function inOrder (log: Log, timeoutMs: number, providers: SmsProvider[]): SendSms {
-  return async text => {
-    const deadline = performance.now() + 2 * timeoutMs
-    for (const [i, provider] of providers.entries()) {
-      try {
-        return await provider(text, Math.max(1, Math.min(timeoutMs, deadline - performance.now())))
-      } catch (err) {
-        if (err instanceof SmsUnconfirmed) {
-          log.warn(
-            { event: 'sms.unconfirmed', err },
-            'A provider did not say whether it has sent an SMS: it counts as sent'
-          )
-        }
-        const isLast = i === providers.length - 1 || performance.now() >= deadline
-        if (isLast || err instanceof NumberRefused || err instanceof SmsUnconfirmed) throw err
-        log.warn({ event: 'sms.fallback', err }, 'A provider failed to send an SMS: the next one is asked')
-      }
-    }
-    throw new Error('SMS_PROVIDER names no provider')
-  }
-}

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import swagger from '@fastify/swagger'
+import fastifySwagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -10,7 +10,6 @@ import * as keys from '../schemas/keys.js'
 import * as library from '../schemas/library.js'
 import * as users from '../schemas/users.js'
 import * as webhooks from '../schemas/webhooks.js'
-import type { AppSettings } from '../services/ports.js'
 
 const shared = [auth, common, health, keys, library, users, webhooks].flatMap(module => Object.values(module)).filter(
   isShared
@@ -35,10 +34,10 @@ const PAGE_POLICY = {
  * The API's own description (OpenAPI 3.1) and its named schemas. If DOCS is on, also `/openapi.json`, `/openapi.yaml`
  * and `/docs`.
  */
-export default fp<AppSettings>(async function openapi (app) {
+export default fp(async function swagger (app) {
   for (const schema of shared) app.addSchema(schema)
   const { DOCS, NODE_ENV, PUBLIC_URL } = app.config
-  await app.register(swagger, {
+  await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
       info: {
@@ -58,6 +57,10 @@ export default fp<AppSettings>(async function openapi (app) {
       ],
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } }
     },
+    transform: ({ schema, url, route: { config } }) => ({
+      schema: { ...schema, security: config?.public ? [] : [{ bearer: [] }] },
+      url
+    }),
     transformObject: document => {
       if (!('openapiObject' in document)) return document.swaggerObject
       markOptionalBodies(document.openapiObject as Described)
@@ -72,17 +75,20 @@ export default fp<AppSettings>(async function openapi (app) {
 
   const json = once(() => Buffer.from(JSON.stringify(app.swagger())))
   const yaml = once(() => Buffer.from(app.swagger({ yaml: true })))
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
-    reply.type('application/json; charset=utf-8').send(json()))
-  app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>
-    reply.type('application/yaml; charset=utf-8').send(yaml()))
-  await app.register(swaggerUi, {
-    routePrefix: '/docs',
-    staticCSP: PAGE_POLICY,
-    transformSpecificationClone: false,
-    uiHooks: { onRequest: redirectToFolder }
+  await app.register(async docs => {
+    docs.addHook('onRoute', route => { route.config = { ...route.config, public: true } })
+    docs.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
+      reply.type('application/json; charset=utf-8').send(json()))
+    docs.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>
+      reply.type('application/yaml; charset=utf-8').send(yaml()))
+    await docs.register(swaggerUi, {
+      routePrefix: '/docs',
+      staticCSP: PAGE_POLICY,
+      transformSpecificationClone: false,
+      uiHooks: { onRequest: redirectToFolder }
+    })
   })
-}, { name: 'swagger', dependencies: ['env', 'security'] })
+}, { name: 'swagger', dependencies: ['env'] })
 
 /** Makes the bytes once, for all clients: a slow client holds no copy. */
 function once (make: () => Buffer): () => Buffer {
@@ -130,7 +136,7 @@ function markOptionalBodies ({ paths = {}, components }: Described): void {
 function addRequestId ({ paths = {} }: Described): void {
   const id = () => ({
     schema: { type: 'string' },
-    description: 'The id of the request: its own `x-request-id`, or a new one'
+    description: 'The id of the request, which the service makes'
   })
   for (const { responses = {} } of Object.values(paths).flatMap(path => Object.values(path))) {
     for (const response of Object.values(responses)) response.headers = { 'x-request-id': id(), ...response.headers }

@@ -36,7 +36,7 @@ export default fp(async function sweeper (app) {
   })
   const counter = new Counter({
     name: 'hookaba_swept_total',
-    help: 'What the sweeper did away with, by its kind, and how often it failed',
+    help: 'Removals by the sweeper, by kind; the kind failed counts its failures',
     labelNames: ['kind'],
     registers: [metrics.registry]
   })

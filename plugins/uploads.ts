@@ -78,4 +78,4 @@ export default fp(async function uploads (app) {
     route.onSend = [...[route.onSend ?? []].flat(), async (request: FastifyRequest) => request.endUpload?.()]
   })
   app.addHook('onClose', uploadRecords.close)
-}, { name: 'uploads', dependencies: ['env', 'clock', 'mongo', 's3', 'pictures', 'accounts'] })
+}, { name: 'uploads', dependencies: ['env', 'clock', 'mongo', 's3', 'pictures', 'accounts', 'request-caller'] })

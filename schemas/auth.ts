@@ -83,6 +83,7 @@ const Scope = Type.Unsafe<'current' | 'others' | 'all'>({
   enum: ['current', 'others', 'all'],
   default: 'current'
 })
+export type LogoutScope = Static<typeof Scope>
 
 export const Logout = Type.Object({
   scope: Type.Optional(Scope)
@@ -111,7 +112,7 @@ export const Session = Type.Object({
 export type Session = Static<typeof Session>
 
 export const Sessions = Type.Object({
-  sessions: Type.Array(Type.Ref(Session), { maxItems: 100, description: 'Newest first' })
+  sessions: Type.Array(Type.Ref(Session), { maxItems: 10, description: 'Newest first' })
 }, {
   $id: 'Sessions',
   examples: [

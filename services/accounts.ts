@@ -39,7 +39,7 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     return (await lookUp(id, { _id: new ObjectId(id) }, sid, fresh)).caller
   }
 
-  /** The same for the account that has the number now. */
+  /** Finds a caller as `find` does, in the account that has the number now. */
   function findByNumber (number: string, sid: string, fresh: boolean): Promise<Found> {
     return lookUp(number, { number }, sid, fresh)
   }

@@ -13,26 +13,29 @@ export interface HealthOptions {
   monotonic?: () => number
 }
 
+interface Failed { name: string, error: unknown }
+
 /** Whether the dependencies of this process answer. They are asked at most once a second. */
 export function createHealth ({ checks, monotonic = () => performance.now() }: HealthOptions) {
-  let latest: { begunAt: number, failed: Promise<string[]> } | undefined
+  let latest: { begunAt: number, failed: Promise<Failed[]> } | undefined
   return { ready }
 
-  /** Resolves when every check of the last second does; else 503. */
+  /** Resolves when every check of the last second does; else 503, whose cause names them and holds the first error. */
   async function ready (): Promise<void> {
     if (!latest || monotonic() - latest.begunAt >= SHARED_MS) latest = { begunAt: monotonic(), failed: findFailed() }
     const failed = await latest.failed
     if (failed.length > 0) {
       throw new ServiceError(503, 'Not ready', {
         retryAfter: RETRY_AFTER_SECONDS,
-        cause: new Error(`${failed.join(', ')} cannot be reached`)
+        cause: new Error(`${failed.map(({ name }) => name).join(', ')} cannot be reached`, { cause: failed[0]!.error })
       })
     }
   }
 
-  async function findFailed (): Promise<string[]> {
-    const results = await Promise.allSettled(Object.values(checks).map(check => withPatience(check())))
-    return Object.keys(checks).filter((_, i) => results[i]?.status === 'rejected')
+  async function findFailed (): Promise<Failed[]> {
+    const results = await Promise.all(Object.entries(checks).map(([name, check]) =>
+      withPatience(check()).then(() => [], (error: unknown) => [{ name, error }])))
+    return results.flat()
   }
 }
 

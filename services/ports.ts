@@ -74,11 +74,14 @@ export interface Log {
 }
 
 /** Each event is a line in the log, a row in the audit and a count in the metrics. */
-export type AuditEvent =
-  | 'otp.requested' | 'otp.already_sent' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
-  | 'session.opened' | 'session.refreshed' | 'session.reused' | 'session.revoked'
-  | 'library.removed' | 'notice.sent'
-  | 'user.created' | 'user.renamed' | 'number.changed' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
+export const AUDIT_EVENTS = [
+  'otp.requested', 'otp.already_sent', 'otp.limited', 'otp.sent', 'otp.refused', 'otp.failed', 'otp.undelivered',
+  'otp.verified', 'otp.rejected', 'otp.locked',
+  'session.opened', 'session.refreshed', 'session.reused', 'session.revoked',
+  'library.removed', 'notice.sent',
+  'user.created', 'user.renamed', 'number.changed', 'user.deleted', 'user.exported', 'admin.changed', 'access.denied'
+] as const
+export type AuditEvent = typeof AUDIT_EVENTS[number]
 
 /** The account as it was read for this request, and the session that the token names. */
 export interface Caller {

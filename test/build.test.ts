@@ -17,7 +17,7 @@ const build = (checkout: string) => run(process.execPath, ['build.js'], { cwd: c
 async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
   for (const name of [
-    'app.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'packages'
+    'app.ts', 'error-answers.ts', 'http-server.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'packages'
   ]) {
     await cp(join(root, name), join(folder, name), { recursive: true })
   }
@@ -35,6 +35,7 @@ async function tinyCheckout (t: Test): Promise<string> {
     await mkdir(join(folder, name))
     await writeFile(join(folder, name, 'empty.ts'), 'export {}\n')
   }
+  for (const name of ['error-answers.ts', 'http-server.ts']) await writeFile(join(folder, name), 'export {}\n')
   await writeFile(join(folder, 'app.ts'), 'export const version: number = 1\n')
   return folder
 }

@@ -106,6 +106,15 @@ t.test('the OpenAPI document', async t => {
     }
   )
 
+  t.test('an operation answers 401 without a token, unless the document says that it wants none', async t => {
+    for (const { name, operation } of operations) {
+      const [method, path] = name.split(' ') as [string, string]
+      const { status, body } = await service.call(method, path.replace(/\{\w+\}/g, '0123456789abcdef01234567'))
+      const isRefused = status === 401 && body.error === 'Missing access token'
+      t.equal(isRefused, operation.security!.length > 0, `${name} without a token is ${status}`)
+    }
+  })
+
   t.test('the document holds nothing that common client generators read wrongly', async t => {
     t.same(lintOpenApi(served as unknown as LintedDocument), [])
   })

@@ -10,35 +10,35 @@ import {
   Unauthorized,
   UnsupportedMediaType
 } from '../../schemas/common.js'
-import { requirePhone } from '../../services/phone.js'
+import { toBearerReply } from '../../services/sessions/tokens.js'
 
 const refusals = { ...anyOperation, 400: BadRequest, 413: TooLarge, 415: UnsupportedMediaType }
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { config, login, sessions, testEnd, now } = app
+  const { sessions, signIn } = app
 
   app.post('/request-otp', {
+    config: { public: true },
     schema: {
       operationId: 'requestOtp',
       tags: ['auth'],
       summary: 'Send a code by SMS',
       description: 'A second request soon after an SMS answers the same and sends nothing.',
-      security: [],
       body: ref(OtpRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
   }, async ({ body, requestContext }) => {
-    await login.requestOtp(phoneOf(body), body.platform ?? 'other', requestContext)
+    await signIn.requestOtp(body, requestContext)
     return { message: 'OTP sent' }
   })
 
   app.post('/verify-otp', {
+    config: { public: true },
     schema: {
       operationId: 'verifyOtp',
       tags: ['auth'],
       summary: 'Exchange a code for an access token',
       description: 'A code lives five minutes, allows five tries, and gives exactly one token. Wrong, expired, used and never requested codes are answered alike.',
-      security: [],
       body: ref(OtpVerification),
       response: {
         200: { ...ref(OtpResult), description: '`success` tells whether the code was right' },
@@ -47,29 +47,22 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ body, requestContext }) => {
-    const [phone, guessedAt] = [phoneOf(body), now()]
-    const opened = await login.verifyOtp(phone, body.otp, requestContext) &&
-      await sessions.open(phone.e164, requestContext, {
-        refreshable: body.refresh,
-        endsBy: testEnd(phone.e164, guessedAt)
-      })
+    const opened = await signIn.verifyOtp(body, requestContext)
     if (!opened) return { success: false, message: 'Invalid OTP' }
-    const { refreshToken } = opened
     return {
       success: true,
       message: 'OTP verified',
-      ...bearer(opened),
-      ...(refreshToken && { refresh_token: refreshToken })
+      ...toBearerReply(app.issueToken(opened), opened.refreshToken)
     }
   })
 
   app.post('/refresh', {
+    config: { public: true },
     schema: {
       operationId: 'refreshToken',
       tags: ['auth'],
       summary: 'Exchange a refresh token for new tokens',
       description: 'Every refresh token is used once. For ten seconds a parallel request with the same one gets the same successor; after that it counts as stolen, and its session ends.',
-      security: [],
       body: ref(Refresh),
       response: {
         200: { ...ref(Refreshed), description: 'New tokens of the same session' },
@@ -78,18 +71,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ body, requestContext }) => {
-    const { refreshToken, ...caller } = await sessions.refresh(body.refresh_token, requestContext)
-    return { ...bearer(caller), refresh_token: refreshToken }
+    const refreshed = await sessions.refresh(body.refresh_token, requestContext)
+    return toBearerReply(app.issueToken(refreshed), refreshed.refreshToken)
   })
-
-  function phoneOf ({ phone }: { phone: string }) {
-    return requirePhone(phone, config.DEFAULT_REGION, 'phone')
-  }
-
-  function bearer (caller: Parameters<typeof app.issueToken>[0]) {
-    const { token, expiresIn } = app.issueToken(caller)
-    return { access_token: token, token_type: 'Bearer', expires_in: expiresIn }
-  }
 }
 
 export default routes

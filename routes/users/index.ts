@@ -27,14 +27,11 @@ import {
   UserPage,
   UserQuery
 } from '../../schemas/users.js'
-import { createUserAdmin } from '../../services/users/admin.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accounts, config, collections, roles, users, now } = app
-  app.addHook('onRequest', app.authenticate)
+  const { roles, userAdmin, users } = app
 
   app.post('', {
     config: { failure: { sentence: 'User creation failed', detailed: false }, idempotent: 'json' },
@@ -43,7 +40,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Create the caller\'s user, or find it again',
       description: 'The same username and number answer with the same id each time. An admin may create a user for any number.',
-      security,
       headers: IdempotencyHeaders,
       body: ref(UserCreation),
       response: {
@@ -68,7 +64,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'getUser',
       tags: ['users'],
       summary: 'One user',
-      security,
       params: UserId,
       response: {
         200: {
@@ -85,7 +80,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   await app.register(adminRoutes)
 
   async function adminRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    const admin = createUserAdmin({ users: collections.users, accounts, roles, region: config.DEFAULT_REGION, now })
     app.addHook('onRequest', async ({ caller, requestContext }) => roles.requireAdmin(caller, requestContext))
 
     app.get('', {
@@ -93,7 +87,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         operationId: 'listUsers',
         tags: ['users'],
         summary: 'List and search the users (admins)',
-        security,
         querystring: UserQuery,
         response: {
           200: { ...ref(UserPage), description: 'One page, in the order of ids' },
@@ -102,7 +95,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           403: AdminsOnly
         }
       }
-    }, ({ query }) => admin.list(query))
+    }, ({ query }) => userAdmin.list(query))
 
     app.patch('/:id', {
       config: { invalidParams: 'Invalid user id' },
@@ -111,7 +104,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         tags: ['users'],
         summary: 'Make a user an admin, or block them (admins)',
         description: 'A block ends the user\'s sessions: at once for this instance, within ten seconds for all. A number in `ADMIN_NUMBERS` is an admin again at the next start.',
-        security,
         params: UserId,
         body: ref(UserChange),
         response: {
@@ -124,7 +116,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           415: UnsupportedMediaType
         }
       }
-    }, ({ params, body, caller, requestContext }) => admin.change(params.id, body, caller, requestContext))
+    }, ({ params, body, caller, requestContext }) => userAdmin.change(params.id, body, caller, requestContext))
   }
 }
 

@@ -4,27 +4,24 @@ import { anyOperation, BadRequest, ref, TooLarge, Unsigned, UnsupportedMediaType
 import { TwilioReference, TwilioStatus } from '../../schemas/webhooks.js'
 import { unsigned } from '../../services/errors.js'
 
-const LOST = ['undelivered', 'failed']
-
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { config, login } = app
-  const isSigned = await signatureCheck()
+  const { twilio } = app
   app.removeAllContentTypeParsers()
   await app.register(formbody)
   app.addHook('preValidation', async ({ headers, url, body, requestContext }) => {
     const signature = headers['x-twilio-signature']
-    if (typeof signature === 'string' && isSigned(signature, url, (body ?? {}) as Record<string, unknown>)) return
+    if (typeof signature === 'string' && twilio.isSigned(signature, url, (body ?? {}) as Record<string, unknown>)) return
     requestContext.record('access.denied', null, { reason: 'signature' })
     throw unsigned()
   })
 
   app.post('/twilio/status', {
+    config: { public: true },
     schema: {
       operationId: 'reportTwilioStatus',
       tags: ['webhooks'],
-      summary: 'Twilio\'s report of what became of a text',
+      summary: 'Twilio\'s report of how an SMS ended',
       description: 'Only for Twilio, which signs it (`X-Twilio-Signature`). A phone that did not get the last SMS may ask for another one at once.',
-      security: [],
       consumes: ['application/x-www-form-urlencoded'],
       querystring: TwilioReference,
       body: ref(TwilioStatus),
@@ -38,18 +35,9 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ body, query, requestContext }, reply) => {
-    if (LOST.includes(body.MessageStatus ?? '')) {
-      await login.undelivered(body.To ?? '', query.reference, body.ErrorCode ?? '', requestContext)
-    }
+    await twilio.report(body, query, requestContext)
     return reply.code(204).send()
   })
-
-  async function signatureCheck () {
-    const { PUBLIC_URL, TWILIO_AUTH_TOKEN } = config
-    if (PUBLIC_URL === undefined || TWILIO_AUTH_TOKEN === undefined) return () => false
-    const { createSignatureCheck } = await import('../../services/sms/twilio-signature.js')
-    return createSignatureCheck(TWILIO_AUTH_TOKEN, PUBLIC_URL)
-  }
 }
 
 export default routes

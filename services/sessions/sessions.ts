@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Collection, UpdateFilter } from 'mongodb'
-import type { Session } from '../../schemas/auth.js'
+import type { LogoutScope, Session } from '../../schemas/auth.js'
 import type { SessionDocument, UserDocument } from '../../schemas/documents.js'
 import { barPushedOut, endsAllLegacy, hasRoomForEnded, newAccount, pushed, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
@@ -36,7 +36,7 @@ type Reason = 'logout' | 'reused'
 /** The sessions of accounts. A session that ends here ends at once in this process, and within 10 s in every other. */
 export function createSessions ({ users, accounts, isConfiguredAdmin, secret, lifeSeconds, now }: SessionsOptions) {
   const tokens = createRefreshTokens(secret)
-  return { open, list, end, leave, endOthers, endAll, refresh, requireRecent }
+  return { open, list, present, end, logOut, refresh, requireRecent }
 
   /**
    * Signs in the account of a number, and creates it if there is none. The oldest session beyond ten ends. In an
@@ -102,6 +102,11 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     return accounts.liveSessions(account)
   }
 
+  /** The caller's live sessions as they may see them, newest first. */
+  function present ({ account, session }: Caller): Session[] {
+    return list(account).map(one => toSession(one, session.id))
+  }
+
   /**
    * 403 unless the session's sign-in is at most 10 minutes old: a stolen token alone must not take an account over.
    * A refresh does not renew a sign-in, and a token of the replaced system was never one.
@@ -116,9 +121,14 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     if (!session || !await endOne(account, session, requestContext, 'logout')) throw sessionNotFound()
   }
 
-  /** Ends the caller's own session, if it is still there. */
-  async function leave ({ account, session }: Caller, requestContext: RequestContext): Promise<void> {
-    await endOne(account, session, requestContext, 'logout')
+  /**
+   * Signs the caller out. `current`: the session of this request, if it is still there. `others` and `all`: also the
+   * sessions that legacy tokens have not opened yet; 401 when the caller's has ended meanwhile.
+   */
+  async function logOut (scope: LogoutScope, caller: Caller, requestContext: RequestContext): Promise<void> {
+    if (scope === 'current') await endOne(caller.account, caller.session, requestContext, 'logout')
+    else if (scope === 'others') await endOthers(caller, requestContext)
+    else await endAll(caller, requestContext)
   }
 
   /** False when it was gone. A legacy token must never open its session again. */
@@ -144,10 +154,6 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     return (await users.updateOne(filter, update)).matchedCount === 1
   }
 
-  /**
-   * Ends all sessions of the account but the caller's, also those that legacy tokens have not opened yet. 401 when the
-   * caller's has ended meanwhile.
-   */
   async function endOthers (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: own } = caller.session
     await endMany(
@@ -158,10 +164,6 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     )
   }
 
-  /**
-   * Ends all sessions of the account, also those that legacy tokens have not opened yet. 401 when the caller's has
-   * ended meanwhile.
-   */
   async function endAll (caller: Caller, requestContext: RequestContext): Promise<void> {
     await endMany(caller, { $set: { sessions: [], legacy_revoked_at: now() } }, () => true, requestContext)
   }
@@ -247,7 +249,7 @@ const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(
 ))
 
 /** A session as its owner may see it. `current`: the caller's session. */
-export const toSession = (
+const toSession = (
   { id, login_at: loginAt, last_used_at: lastUsedAt, expires_at: expiresAt, user_agent: userAgent }: SessionDocument,
   current: string
 ): Session => ({

@@ -11,7 +11,7 @@ import type { LoginState, RecordedEvent } from '../../schemas/users.js'
 import type { createAudit } from '../audit.js'
 import { jsonText } from '../json-text.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
-import { toSession, type createSessions } from '../sessions/sessions.js'
+import type { createSessions } from '../sessions/sessions.js'
 import { toUser, toCurrentUser } from './users.js'
 
 export interface AccountExportOptions {
@@ -20,7 +20,7 @@ export interface AccountExportOptions {
   findLoginState: (phone: string) => Promise<OtpDocument | undefined>
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
-  sessions: Pick<ReturnType<typeof createSessions>, 'list'>
+  sessions: Pick<ReturnType<typeof createSessions>, 'present'>
   audit: Pick<ReturnType<typeof createAudit>, 'each'>
   present: (row: LibraryDocument) => LibraryItem
   now: Clock
@@ -46,11 +46,12 @@ export function createAccountExport ({
    * The caller's stored data as the text of one JSON object, without anything that signs a user in; and the time of the
    * export. Large parts are read as the text is taken.
    */
-  async function exportOf ({ account, session }: Caller, requestContext: RequestContext): Promise<{
+  async function exportOf (caller: Caller, requestContext: RequestContext): Promise<{
     at: Date
     text: AsyncIterable<string>
   }> {
     const at = now()
+    const { account } = caller
     const { _id: owner, number = '' } = account
     const otp = await findLoginState(number)
     requestContext.record('user.exported', account)
@@ -59,7 +60,7 @@ export function createAccountExport ({
       user: toCurrentUser(account),
       former_numbers: (account.former_numbers ?? []).map(({ number, until }) => ({ number, until: toText(until) })),
       duplicates: map(users.find({ duplicate_of: owner }, BY_BATCH), row => toUser(row, true)),
-      sessions: sessions.list(account).map(one => toSession(one, session.id)),
+      sessions: sessions.present(caller),
       ...(otp && { login: loginState(otp) }),
       uploads: map(uploads.find({ owner }, BY_BATCH), ({ _id, started_at: startedAt }) => ({
         id: _id.toHexString(),

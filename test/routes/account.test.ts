@@ -598,7 +598,7 @@ t.test('a logout of all devices by a session that has ended meanwhile is 401, an
     (await app.sessions.open(phone, requestContextOf(app)))!,
     (await app.sessions.open(phone, requestContextOf(app)))!
   ]
-  await t.rejects(app.sessions.endAll(first, requestContextOf(app)), { message: 'Invalid access token' })
+  await t.rejects(app.sessions.logOut('all', first, requestContextOf(app)), { message: 'Invalid access token' })
   t.equal((await call('GET', '/auth/sessions', { token: app.issueToken(second).token })).status, 200)
 })
 

@@ -22,13 +22,14 @@ t.test('a dependency that fails or says nothing is not ready, and its return is 
     statusCode: 503,
     message: 'Not ready',
     retryAfter: 5,
-    cause: { message: 'store cannot be reached' }
+    cause: { message: 'store cannot be reached', cause: { message: 'gone' } }
   }
   await t.rejects(health.ready(), refused)
   answer = () => new Promise(() => {})
   await t.rejects(health.ready(), refused, 'the check of this second has failed')
   now = 1000
-  await t.rejects(health.ready(), refused, 'silent')
+  const silent = { ...refused, cause: { message: 'store cannot be reached', cause: { message: 'no answer' } } }
+  await t.rejects(health.ready(), silent, 'silent')
   answer = async () => {}
   now = 2000
   await health.ready()

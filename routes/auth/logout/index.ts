@@ -12,7 +12,6 @@ import {
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { sessions } = app
-  app.addHook('onRequest', app.authenticate)
 
   app.post('', {
     schema: {
@@ -20,7 +19,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['auth'],
       summary: 'Sign out: here, everywhere else, or everywhere',
       description: 'At once for this instance, within ten seconds for all.',
-      security: [{ bearer: [] }],
       body: ref(Logout),
       response: {
         204: NoContent,
@@ -32,9 +30,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ body: { scope = 'current' }, caller, requestContext }, reply) => {
-    if (scope === 'current') await sessions.leave(caller, requestContext)
-    else if (scope === 'others') await sessions.endOthers(caller, requestContext)
-    else await sessions.endAll(caller, requestContext)
+    await sessions.logOut(scope, caller, requestContext)
     return reply.code(204).send()
   })
 }

@@ -10,14 +10,11 @@ import {
   Unauthorized,
   UnsupportedMediaType
 } from '../../../schemas/common.js'
-import { toSession } from '../../../services/sessions/sessions.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { sessions } = app
-  app.addHook('onRequest', app.authenticate)
 
   app.get('', {
     config: { showsAccount: true },
@@ -25,19 +22,15 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'listSessions',
       tags: ['auth'],
       summary: 'The devices where the caller is signed in',
-      security,
       response: { 200: { ...ref(Sessions), description: 'At most ten' }, ...refusals }
     }
-  }, async ({ caller: { account, session: { id } } }) => ({
-    sessions: sessions.list(account).map(session => toSession(session, id))
-  }))
+  }, async ({ caller }) => ({ sessions: sessions.present(caller) }))
 
   app.delete('/:id', {
     schema: {
       operationId: 'endSession',
       tags: ['auth'],
       summary: 'Sign one device out',
-      security,
       params: SessionId,
       response: {
         204: NoContent,

@@ -16,11 +16,9 @@ import {
 import { FileUploaded, UploadForm } from '../../../schemas/library.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { library, uploads } = app
-  app.addHook('onRequest', app.authenticate)
 
   app.post('', {
     config: {
@@ -37,7 +35,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['library'],
       summary: 'Upload an image or GIF',
       description: uploadDescription(app.config.UPLOAD_MAX_BYTES, app.maxUploadsAtOnce),
-      security,
       consumes: ['multipart/form-data'],
       headers: IdempotencyHeaders,
       body: ref(UploadForm),

@@ -17,11 +17,9 @@ import { DirectUpload, DirectUploadRequest, FileUploaded, UploadId } from '../..
 import { dropBlank } from '../../../services/uploads/form.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { library, uploads } = app
-  app.addHook('onRequest', app.authenticate)
 
   app.post('', {
     preValidation: async ({ body }) => dropBlank(body),
@@ -30,7 +28,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['library'],
       summary: 'Get a form that posts a file straight to the store',
       description: 'For files that need not pass through this service: post the form\'s fields and then `file` as `multipart/form-data` to its `url`, then complete the upload. The form takes one object of exactly this type and size, until it expires. An account has at most 20 open ones.',
-      security,
       body: ref(DirectUploadRequest),
       response: {
         201: { ...ref(DirectUpload), description: 'The form' },
@@ -58,7 +55,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['library'],
       summary: 'Make what was posted an item of the library',
       description: 'The stored bytes are checked like those of an upload. A second request gets the same answer. Refused bytes are removed.',
-      security,
       params: UploadId,
       response: {
         201: { ...ref(FileUploaded), description: 'The item is in the library' },

@@ -13,24 +13,11 @@ import {
   UserNotFound
 } from '../../../schemas/common.js'
 import { CurrentUser, CurrentUserChange, PersonalData } from '../../../schemas/users.js'
-import { createExports } from '../../../services/users/export-stream.js'
-import { createAccountExport } from '../../../services/users/export.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accountDeletion, audit, collections, library: { present }, login, sessions, users, now } = app
-  const { exportOf } = createAccountExport({
-    ...collections,
-    findLoginState: login.findState,
-    sessions,
-    audit,
-    present,
-    now
-  })
-  const exports = createExports()
-  app.addHook('onRequest', app.authenticate)
+  const { accountDeletion, exportAccount, users } = app
 
   app.get('', {
     config: { showsAccount: true },
@@ -38,7 +25,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'getCurrentUser',
       tags: ['users'],
       summary: 'The caller',
-      security,
       response: {
         200: { ...ref(CurrentUser), description: 'The user who is signed in' },
         ...refusals,
@@ -52,7 +38,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'changeCurrentUser',
       tags: ['users'],
       summary: 'Change the caller\'s username',
-      security,
       body: ref(CurrentUserChange),
       response: {
         200: { ...ref(CurrentUser), description: 'The user as it is now' },
@@ -73,7 +58,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Delete the caller\'s account',
       description: 'Signs every device out. Items stay in the library, without an owner and with the label `deleted`. The caller must have signed in within the last 10 minutes.',
-      security,
       response: { 204: NoContent, ...refusals, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
     }
   }, async ({ caller, requestContext }, reply) => {
@@ -88,7 +72,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Everything that is stored about the caller',
       description: 'One at a time for the whole service process, read as fast as it is taken.',
-      security,
       response: {
         200: { ...ref(PersonalData), description: 'A file to download; a connection that ends early has cut it' },
         ...refusals,
@@ -96,7 +79,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ caller, requestContext }, reply) => {
-    const { at, text } = await exports(() => exportOf(caller, requestContext))
+    const { at, text } = await exportAccount(caller, requestContext)
     reply.type('application/json; charset=utf-8').header(
       'content-disposition',
       `attachment; filename="hookaba-${at.toISOString().slice(0, 10)}.json"`

@@ -13,7 +13,7 @@ import {
   UnsupportedMediaType
 } from '../../../../schemas/common.js'
 import { NumberChange, NumberChangeRequest, NumberChangeResult } from '../../../../schemas/users.js'
-import { createNumberChange } from '../../../../services/users/number-change.js'
+import { toBearerReply } from '../../../../services/sessions/tokens.js'
 
 const refusals = {
   ...anyOperation,
@@ -23,20 +23,9 @@ const refusals = {
   413: TooLarge,
   415: UnsupportedMediaType
 }
-const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accounts, accountDeletion: deletion, collections, config, login, roles, now } = app
-  const numberChange = createNumberChange({
-    users: collections.users,
-    accounts,
-    login,
-    deletion,
-    roles,
-    region: config.DEFAULT_REGION,
-    now
-  })
-  app.addHook('onRequest', app.authenticate)
+  const { numberChange } = app
   app.addHook('onRequest', app.requireRecentSignIn)
 
   app.post('', {
@@ -45,7 +34,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Send a code to the caller\'s new phone number',
       description: 'Under the rules of `POST /auth/request-otp`. Nothing changes before the code came back. The caller must have signed in within the last 10 minutes.',
-      security,
       body: ref(NumberChangeRequest),
       response: { 200: { ...ref(OtpSent), description: 'The code is on its way' }, ...refusals, 429: TooManyCodes }
     }
@@ -60,7 +48,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['users'],
       summary: 'Give the caller the new phone number',
       description: 'Sessions, items and admin rights stay: they belong to the account. Under the rules of `POST /auth/verify-otp`. Only the right code shows whether another account has the number. The caller must have signed in within the last 10 minutes; one SMS tells the old number of the change.',
-      security,
       body: ref(NumberChange),
       response: {
         200: {
@@ -75,15 +62,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, async ({ body, caller, requestContext }) => {
     const user = await numberChange.verify(body.number, body.otp, caller, requestContext)
     if (!user) return { success: false, message: 'Invalid OTP' }
-    const { token, expiresIn } = app.issueToken(caller)
-    return {
-      success: true,
-      message: 'Number changed',
-      ...user,
-      access_token: token,
-      token_type: 'Bearer',
-      expires_in: expiresIn
-    }
+    return { success: true, message: 'Number changed', ...user, ...toBearerReply(app.issueToken(caller)) }
   })
 }
 

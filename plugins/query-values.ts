@@ -2,9 +2,10 @@ import fp from 'fastify-plugin'
 
 /**
  * Converts query parameters, given once and not as `name[…]`: an integer in its plain notation, a boolean as `true` or
- * `false`. Every other value stays as sent, and the schema refuses it.
+ * `false`. Every other value stays as sent, and the schema refuses it. Ajv's `coerceTypes` is not used: it would
+ * convert the members of JSON bodies too, and takes `1e3`, `0x10` and ` 5` for integers.
  */
-export default fp(async function validation (app) {
+export default fp(async function queryValues (app) {
   app.addHook('preValidation', async ({ query, routeOptions }) => {
     const { properties } = (routeOptions.schema?.querystring ?? {}) as {
       properties?: Record<string, { type?: string }>
@@ -19,4 +20,4 @@ export default fp(async function validation (app) {
       else if (type === 'boolean' && (value === 'true' || value === 'false')) values[name] = value === 'true'
     }
   })
-}, { name: 'validation' })
+}, { name: 'query-values' })

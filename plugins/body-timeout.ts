@@ -1,0 +1,16 @@
+import fp from 'fastify-plugin'
+import { hasBody, isForm } from '../http-server.js'
+import { requestTimeout } from '../services/errors.js'
+import type { AppSettings } from '../services/ports.js'
+
+/** Milliseconds that a body may take, except an upload. */
+const BODY_MS = 10_000
+
+/** Ends a late body: its reader gets an error event (408). */
+export default fp<AppSettings>(async function bodyTimeout (app, { bodyMs = BODY_MS }) {
+  app.addHook('preParsing', async ({ headers, raw }) => {
+    if (raw.complete !== false || !hasBody(headers) || isForm(headers)) return // undefined for an injected request
+    const timer = setTimeout(() => { if (raw.listenerCount('error') > 0) raw.emit('error', requestTimeout()) }, bodyMs)
+    raw.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer))
+  })
+}, { name: 'body-timeout', dependencies: ['json'] })
