@@ -120,7 +120,7 @@ export default fp(async function tokens (app) {
     | undefined> {
     const fresh = (method !== 'GET' && method !== 'HEAD') || routeOptions.config.showsAccount === true
     return 'account' in claims
-      ? accounts.find(claims.account, claims.sid, fresh)
+      ? accounts.findCaller(claims.account, claims.sid, fresh)
       : findLegacy(claims, fresh, requestContext)
   }
 

@@ -32,10 +32,10 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     ttlResolution: 0,
     perf: { now: () => now().getTime() }
   })
-  return { find, findByNumber, liveSessions, forget }
+  return { findCaller, findByNumber, liveSessions, forget }
 
   /** The caller, while the session lives. Reads at most once. `fresh`: by what the database has now. */
-  async function find (id: string, sid: string, fresh: boolean): Promise<Caller | undefined> {
+  async function findCaller (id: string, sid: string, fresh: boolean): Promise<Caller | undefined> {
     return (await lookUp(id, { _id: new ObjectId(id) }, sid, fresh)).caller
   }
 

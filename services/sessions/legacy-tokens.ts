@@ -2,12 +2,10 @@ import { ObjectId, type Collection } from 'mongodb'
 import type { ReleasedNumberDocument, SessionDocument, UserDocument } from '../../schemas/documents.js'
 import { barPushedOut, newAccount, pushed, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
-import { isDuplicateKey } from '../errors.js'
+import { insertIfAbsent } from '../insert-if-absent.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
+import { retryConflict } from '../retry.js'
 import type { LegacyClaims } from './access-token.js'
-
-/** Races that one new session may lose. */
-const MAX_RACES = 20
 
 export interface LegacyTokensOptions {
   users: Collection<UserDocument>
@@ -36,15 +34,13 @@ export function createLegacyTokens ({
     | Caller
     | undefined> {
     if (takeover && claims.issuedAt > takeover) return undefined
-    for (let race = 0; race < MAX_RACES; race++) {
+    const caller = await retryConflict('the session of a legacy token', async race => {
       const { caller, account } = await accounts.findByNumber(claims.phone, claims.sid, fresh || race > 0)
       if (caller) return caller
-      if (account && !mayAdopt(account, claims)) return undefined
-      if (await wasGivenUp(claims, account)) return undefined
-      const adopted = await adopt(claims, account, requestContext)
-      if (adopted) return adopted
-    }
-    throw new Error('a session of a legacy token was changed at every attempt')
+      if ((account && !mayAdopt(account, claims)) || await wasGivenUp(claims, account)) return null
+      return adopt(claims, account, requestContext)
+    })
+    return caller ?? undefined
   }
 
   /** Repeats the conditions of the update's filter, to tell a refusal from a lost race. */
@@ -85,7 +81,7 @@ export function createLegacyTokens ({
       user_agent: requestContext.userAgent,
       legacy: true
     }
-    const account = await (known ? join(known, session, issuedAt) : found(phone, session))
+    const account = await (known ? join(known, session, issuedAt) : createUnnamed(phone, session))
     if (!account) return undefined
     accounts.forget(account)
     requestContext.record('session.opened', account, { session: sid, reason: 'legacy' })
@@ -113,19 +109,13 @@ export function createLegacyTokens ({
   }
 
   /** Creates an account without a name. Undefined if the number has one now. */
-  async function found (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
+  async function createUnnamed (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
     const account: UserDocument = {
       _id: new ObjectId(),
       number,
       sessions: [session],
       ...newAccount(session.last_used_at, isConfiguredAdmin(number))
     }
-    try {
-      await users.insertOne(account)
-      return account
-    } catch (error) {
-      if (!isDuplicateKey(error)) throw error
-      return undefined
-    }
+    return await insertIfAbsent(users, account) ? account : undefined
   }
 }

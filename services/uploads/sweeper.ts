@@ -1,8 +1,8 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/item-objects.js'
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
+import { settledWithin } from '../settled-within.js'
 import type { createLease } from './lease.js'
 
 /** Added to an upload's longest time, for its last writes and for clocks that differ. */
@@ -69,7 +69,7 @@ export function createSweeper ({
   /** Stops the current round after its present step. Waits for that at most CLOSE_MS. */
   async function close (): Promise<void> {
     stopping.abort()
-    await Promise.race([working, wait(CLOSE_MS, undefined, { ref: false })])
+    await settledWithin(working, CLOSE_MS)
   }
 
   async function sweepOnce (): Promise<Swept | undefined> {

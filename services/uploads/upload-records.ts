@@ -1,15 +1,15 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import { S3ServiceException } from '@aws-sdk/client-s3'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import { isRefusal, requestUnderWay, ServiceError, wrapFailure } from '../errors.js'
 import { folderOf } from '../library/item-objects.js'
 import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
-import { pauseAfter } from '../retry.js'
+import { retry } from '../retry.js'
+import { settledWithin } from '../settled-within.js'
 
 /** Milliseconds that a refusal waits for its clean-up before it is answered. The clean-up goes on. */
 const CLEANUP_WAIT_MS = 500
-const CLEAN_UP_ATTEMPTS = 100
+const MAX_CLEANUP_ATTEMPTS = 100
 /** Milliseconds that `close` waits for uploads, and then again for their clean-up. */
 const CLOSE_MS = 900
 
@@ -27,7 +27,7 @@ export interface UploadRecordsOptions {
  */
 export function createUploadRecords ({ uploads, library, ownership, media, now }: UploadRecordsOptions) {
   const stopping = new AbortController()
-  const cleaning = new Set<Promise<void>>()
+  const cleaning = new Set<Promise<boolean>>()
   const flying = new Set<Promise<unknown>>()
   return { watch, begin, resume, commit, settle, abandon, close }
 
@@ -102,10 +102,10 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
     if (row.key === '') return
     const again = row.staging !== undefined && !isRefusal(error)
-    await Promise.race([cleanUp(row, again, isDoubtful(error), log), wait(CLEANUP_WAIT_MS, undefined, { ref: false })])
+    await settledWithin(cleanUp(row, again, isDoubtful(error), log), CLEANUP_WAIT_MS)
   }
 
-  function cleanUp (row: UploadDocument, again: boolean, doubtful: boolean, log: Log): Promise<void> {
+  function cleanUp (row: UploadDocument, again: boolean, doubtful: boolean, log: Log): Promise<boolean> {
     const { key, owner, staging } = row
     const note: UploadDocument = {
       _id: again ? new ObjectId() : row._id,
@@ -115,20 +115,14 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
       started_at: now(),
       ...(staging && !again && { staging })
     }
-    const work = (async () => {
-      for (let attempt = 0; attempt < CLEAN_UP_ATTEMPTS && !stopping.signal.aborted; attempt++) {
-        try {
-          await removeAll(row, note, again, doubtful)
-          return
-        } catch (err) {
-          log.warn(
-            { event: 'upload.cleanup_failed', key, err },
-            'The objects of a failed upload could not be removed yet'
-          )
-          await pauseAfter(attempt + 1, stopping.signal)
-        }
-      }
-    })().finally(() => cleaning.delete(work))
+    const onFailure = (err: unknown) => {
+      log.warn({ event: 'upload.cleanup_failed', key, err }, 'The objects of a failed upload could not be removed yet')
+    }
+    const work = retry(() => removeAll(row, note, again, doubtful), {
+      attempts: MAX_CLEANUP_ATTEMPTS,
+      signal: stopping.signal,
+      onFailure
+    }).finally(() => cleaning.delete(work))
     cleaning.add(work)
     return work
   }
@@ -160,14 +154,13 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /**
-   * Waits a limited time for uploads that were cut off, then for the present attempts of clean-ups. A sweep removes the
+   * Waits a limited time for uploads that were cut off, then for the last attempts of clean-ups. A sweep removes the
    * rest.
    */
   async function close (): Promise<void> {
-    const atMost = () => wait(CLOSE_MS, undefined, { ref: false })
-    await Promise.race([Promise.allSettled(flying), atMost()])
+    await settledWithin(Promise.allSettled(flying), CLOSE_MS)
     stopping.abort()
-    await Promise.race([Promise.all(cleaning), atMost()])
+    await settledWithin(Promise.all(cleaning), CLOSE_MS)
   }
 }
 

@@ -4,12 +4,11 @@ import { UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { invalidToken } from '../errors.js'
 import type { Caller, Clock, Log, Ownership, RequestContext } from '../ports.js'
+import { retryConflict } from '../retry.js'
 import { warnOfFreedAdminNumber } from './roles.js'
 
 /** Longer than any token of the replaced system lives. */
 const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * 1000
-/** How often an account's number may change during its deletion. */
-const MAX_RACES = 20
 /** A request's time beyond the longest upload, and the difference of clocks. */
 const MARGIN_SECONDS = 60
 
@@ -47,19 +46,15 @@ export function createAccountDeletion ({
   async function remove (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: sid } = caller.session
     let { account } = caller
-    for (let race = 0; race < MAX_RACES; race++) {
-      if (await mark(account, { 'sessions.id': sid })) {
-        requestContext.record('user.deleted', account)
-        if (account.number !== undefined && isConfiguredAdmin(account.number)) {
-          warnOfFreedAdminNumber(log, account.number)
-        }
-        return finishNow(account._id)
-      }
-      const changed = await accounts.find(account._id.toHexString(), sid, true)
+    await retryConflict('an account that is to be deleted', async () => {
+      if (await mark(account, { 'sessions.id': sid })) return true
+      const changed = await accounts.findCaller(account._id.toHexString(), sid, true)
       if (!changed) throw invalidToken()
       account = changed.account
-    }
-    throw new Error('an account that is to be deleted changed at every attempt')
+    })
+    requestContext.record('user.deleted', account)
+    if (account.number !== undefined && isConfiguredAdmin(account.number)) warnOfFreedAdminNumber(log, account.number)
+    await finishNow(account._id)
   }
 
   /**

@@ -70,7 +70,7 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
     requestContext: RequestContext
   ): Promise<UserDocument> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const caller = await accounts.find(_id.toHexString(), session.id, true)
+      const caller = await accounts.findCaller(_id.toHexString(), session.id, true)
       if (!caller) throw invalidToken()
       accepted(to, caller)
       try {

@@ -13,8 +13,10 @@ import {
   usernameTaken,
   userNotFound
 } from '../errors.js'
+import { insertIfAbsent } from '../insert-if-absent.js'
 import { maskPhone, requirePhone } from '../phone.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
+import { retryConflict } from '../retry.js'
 import { storedTime } from '../stored-time.js'
 import type { Roles } from './roles.js'
 import { parseUsername, usernameKey } from './username.js'
@@ -28,8 +30,6 @@ export interface UsersOptions {
   now: Clock
 }
 
-/** How often a row may change while one account is named. */
-const MAX_RACES = 20
 /** Rows of the replaced system with one number: at most this many names are checked. */
 const MAX_MERGED = 100
 
@@ -77,31 +77,27 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   /** Tries first the row that the session check has read. */
   async function nameOwn (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
     let { account } = caller
-    for (let race = 0; race < MAX_RACES; race++) {
+    return retryConflict('an account that is to be named', async () => {
       const user = account.username === undefined
         ? await nameAccount(account, wanted, caller, requestContext, ofSession(caller))
         : await withPair(account, wanted)
       if (user) return user
-      const changed = await accounts.find(account._id.toHexString(), caller.session.id, true)
+      const changed = await accounts.findCaller(account._id.toHexString(), caller.session.id, true)
       if (!changed) throw invalidToken()
       account = changed.account
-      if (account.number !== wanted.number) return refuseForeign(wanted.username, caller, requestContext)
-    }
-    throw new Error('an account changed at every attempt to name it')
+      if (account.number !== wanted.number) await refuseForeign(wanted.username, caller, requestContext)
+    })
   }
 
   /** Only an existing row decides: the row that refused an insert may be gone. */
   async function nameAny (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
-    for (let race = 0; race < MAX_RACES; race++) {
+    return retryConflict('the account of a new user', async () => {
       const account = await users.findOne({ number: wanted.number })
-      const user = !account
-        ? await insert(wanted, caller, requestContext)
-        : account.username === undefined
-          ? await nameAccount(account, wanted, caller, requestContext)
-          : await withPair(account, wanted)
-      if (user) return user
-    }
-    throw new Error('what refused a new user was never there')
+      if (!account) return insert(wanted, caller, requestContext)
+      return account.username === undefined
+        ? nameAccount(account, wanted, caller, requestContext)
+        : withPair(account, wanted)
+    })
   }
 
   /**
@@ -162,17 +158,14 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
       sessions: [],
       ...newAccount(now(), admin || roles.isConfiguredAdmin(number))
     }
-    try {
-      await users.insertOne(user)
+    if (await insertIfAbsent(users, user)) {
       recordCreation(user, admin, caller, requestContext)
       return user
-    } catch (error) {
-      if (!isDuplicateKey(error)) throw error
-      if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) {
-        throw usernameTaken()
-      }
-      return undefined
     }
+    if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) {
+      throw usernameTaken()
+    }
+    return undefined
   }
 
   function recordCreation (
