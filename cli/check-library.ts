@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import { readConfig } from '../services/config.js'
-import { databaseName } from '../services/database.js'
+import { databaseName, FROM_PRIMARY } from '../services/database.js'
 import { checkLibrary, type Verdict } from '../services/library/check.js'
 import { connectStore } from '../services/store/connection.js'
 import { withMongo } from '../services/with-mongo.js'
@@ -26,8 +26,8 @@ async function run (fix: boolean): Promise<number> {
     try {
       const db = mongo.db(databaseName(uri))
       const verdict = await checkLibrary({
-        uploads: db.collection<UploadDocument>('uploads'),
-        library: db.collection<LibraryDocument>('library'),
+        uploads: db.collection<UploadDocument>('uploads', FROM_PRIMARY),
+        library: db.collection<LibraryDocument>('library', FROM_PRIMARY),
         media,
         now: () => new Date(),
         fix,

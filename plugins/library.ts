@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { FROM_PRIMARY } from '../services/database.js'
 import { createRemoval } from '../services/library/delete-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { onWrite } from '../services/on-write.js'
@@ -16,7 +17,7 @@ export default fp(async function library (app) {
     db: mongo.db!,
     library: collections.library,
     withDedicatedConnection: (milliseconds, work) => app.withDedicatedConnection(milliseconds, db =>
-      work(db.collection('library'))),
+      work(db.collection('library', FROM_PRIMARY))),
     media,
     log,
     urlRendition: config.LIBRARY_URL_RENDITION

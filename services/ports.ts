@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { ObjectId } from 'mongodb'
-import type { LibraryDocument, SessionDocument, UserDocument } from '../schemas/documents.js'
+import type { Fingerprint, IdempotencyDocument, LibraryDocument, SessionDocument, UserDocument } from '../schemas/documents.js'
 import type { Config } from '../schemas/env.js'
 import type { Phone } from './phone.js'
 
@@ -101,6 +101,12 @@ export interface RequestContext {
    */
   record (event: AuditEvent, subject: Subject, details?: Record<string, string | number | boolean>): void
 }
+
+/** A request's lock on its `Idempotency-Key`. */
+export type KeyLock = Pick<IdempotencyDocument, '_id' | 'holder'>
+
+/** The same, with the fingerprint of the request's body once that is read. */
+export interface IdempotencyLock { lock: KeyLock, fingerprint: () => Promise<Fingerprint | undefined> }
 
 /** The data of an account. Both are repeatable. */
 export interface Ownership {

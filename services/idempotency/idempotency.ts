@@ -3,7 +3,7 @@ import type { IdempotencyDocument, StoredAnswer } from '../../schemas/documents.
 import { requestUnderWay, ServiceError } from '../errors.js'
 import { insertIfAbsent } from '../insert-if-absent.js'
 import { keyedHash } from '../keyed-hash.js'
-import type { Clock, Log } from '../ports.js'
+import type { Clock, KeyLock, Log } from '../ports.js'
 import { retry, retryConflict } from '../retry.js'
 import { settledWithin } from '../settled-within.js'
 
@@ -20,9 +20,6 @@ export interface IdempotencyOptions {
   now: Clock
   log: Log
 }
-
-/** A request's lock on its key. */
-export type KeyLock = Pick<IdempotencyDocument, '_id' | 'holder'>
 
 /** Finds the result of a request that took its key at `since` and did not answer, by the key's digest. */
 export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>

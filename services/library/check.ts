@@ -2,9 +2,8 @@ import type { Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
 import { createItemDeletion } from './delete-item.js'
-import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from './item-objects.js'
+import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
 
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 /** Rows read ahead: few enough that the cursor does not expire before the next read. */
 const BATCH_ROWS = 1000
 const FIELDS = { key: 1, owner: 1, size: 1, renditions: 1 }
@@ -51,11 +50,8 @@ export async function checkLibrary ({
   const removal = createItemDeletion({ uploads, media, now })
   const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
   let object = await objects.next()
-  for await (const item of library
-    .find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS, ...FROM_PRIMARY })
-    .sort(
-      { key: 1 }
-    )) {
+  const items = library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS }).sort({ key: 1 })
+  for await (const item of items) {
     const folder = folderOf(item.key!)
     if (!isItemFolder(folder)) {
       verdict.foreign++
@@ -97,18 +93,18 @@ export async function checkLibrary ({
   }
 
   async function isInFlight (key: string): Promise<boolean> {
-    return await uploads.findOne(within(folderOf(key)), FROM_PRIMARY) !== null
+    return await uploads.findOne(within(folderOf(key))) !== null
   }
 
   async function isNamed (key: string): Promise<boolean> {
-    const items = await library.find(within(folderOf(key)), { projection: FIELDS, ...FROM_PRIMARY }).toArray()
+    const items = await library.find(within(folderOf(key)), { projection: FIELDS }).toArray()
     return items.some(item => objectsOf(item).has(key))
   }
 
   /** Reads the objects first, then the row. If the row still exists, no removal took the objects. */
   async function checkItem ({ _id, key = '' }: LibraryDocument): Promise<void> {
     const present = await objectsIn(folderOf(key), media)
-    const item = await library.findOne({ _id, key }, { projection: FIELDS, ...FROM_PRIMARY })
+    const item = await library.findOne({ _id, key }, { projection: FIELDS })
     if (!item) return
     const subject = `library ${_id.toHexString()}`
     if (!present.has(key)) {
@@ -116,7 +112,7 @@ export async function checkLibrary ({
       return report(subject, 'its original is missing, so it cannot be served', fix ? 'removed' : undefined)
     }
     for (const { size } of item.renditions ?? []) {
-      if (present.has(`${folderOf(key)}${size}.gif`)) continue
+      if (present.has(renditionKey(key, size))) continue
       if (fix) await library.updateOne({ _id, key }, { $pull: { renditions: { size } } })
       report(subject, `its rendition ${size} is missing`, fix ? 'dropped' : undefined)
     }

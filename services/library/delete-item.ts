@@ -2,9 +2,7 @@ import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
 import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
-import { folderOf, isItemFolder } from './item-objects.js'
-
-const FROM_PRIMARY = { readPreference: 'primary' } as const
+import { folderOf, isItemFolder } from './object-keys.js'
 
 export interface ItemDeletionOptions {
   uploads: Collection<UploadDocument>
@@ -65,7 +63,7 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
    * because others may share its object. 403, 404.
    */
   async function remove (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
-    const item = await library.findOne({ _id: new ObjectId(id) }, FROM_PRIMARY)
+    const item = await library.findOne({ _id: new ObjectId(id) })
     if (!item) throw itemNotFound()
     permit(item, caller, requestContext)
     if (item.key) await removal.begin(item)
@@ -102,7 +100,7 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
 
   /** Handles an item that went or changed its owner after it was read. */
   async function again (item: LibraryDocument, caller: Caller, requestContext: RequestContext): Promise<void> {
-    if (await library.findOne({ _id: item._id }, FROM_PRIMARY)) {
+    if (await library.findOne({ _id: item._id })) {
       if (item.key) await removal.cancel(item)
       return remove(item._id.toHexString(), caller, requestContext)
     }

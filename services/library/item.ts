@@ -4,7 +4,7 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem } from '../../schemas/library.js'
 import type { MediaStore } from '../ports.js'
 import { storedTime } from '../stored-time.js'
-import { folderOf } from './item-objects.js'
+import { renditionKey } from './object-keys.js'
 
 const BLUETOOTH_BYTES_PER_SECOND = 9000
 const FACTS = [
@@ -43,7 +43,7 @@ export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: 
       [
         size,
         {
-          url: media.url(`${folderOf(key)}${size}.gif`),
+          url: media.url(renditionKey(key, size)),
           bytes,
           frames,
           duration_ms: duration,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Platform } from '../../schemas/auth.js'
 import { clientOf } from '../client-network.js'
 import { invalidField, wrapFailure, ServiceError, sentences, tooManyGuesses, tooManySms } from '../errors.js'
 import { keyedHash } from '../keyed-hash.js'
@@ -12,7 +13,7 @@ import {
   type Subject,
   type RequestContext
 } from '../ports.js'
-import { numberChangedMessage, smsMessage, type Platform, type Wording } from '../sms/message.js'
+import { numberChangedMessage, smsMessage, type Wording } from '../sms/message.js'
 import type { AddressLimit } from './address-limits.js'
 import type { CounterWrite } from './hour-counts.js'
 import {

@@ -1,10 +1,8 @@
 import { ObjectId, type AnyBulkWriteOperation, type Collection, type Db, type Document, type Filter } from 'mongodb'
-import { indexes } from '../database.js'
+import { FROM_PRIMARY, indexes } from '../database.js'
 import { batches, BY_BATCH } from './settle.js'
 import type { Note, OldUser } from './users.js'
 
-/** A compare-and-set on a stale read would fail every time. */
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 /**
  * Collections that 0.3.0 kept by phone number. Their rows end: users sign in again. `sessions` goes last, because it
  * marks a database of 0.3.0.

@@ -6,7 +6,7 @@ import {
   type IndexDescriptionInfo,
   type ObjectId
 } from 'mongodb'
-import { ensureIndexes, indexes } from '../database.js'
+import { ensureIndexes, FROM_PRIMARY, indexes } from '../database.js'
 import { isDuplicateKey } from '../errors.js'
 import { categoryOf, typeOf } from '../library/item.js'
 import { convertAccounts, noteTakeover } from './accounts.js'
@@ -25,8 +25,6 @@ export interface MigrationOptions {
 
 export interface Tally { changes: number, open: number }
 
-/** A compare-and-set on a stale read would fail every time. */
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 const MAX_BUILDS = 10
 
 /**

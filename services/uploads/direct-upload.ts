@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection, type WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { DirectUpload, DirectUploadRequest } from '../../schemas/library.js'
@@ -12,6 +11,7 @@ import {
   uploadNotFound,
   uploadUnderWay
 } from '../errors.js'
+import { newItemKey, newStagingKey } from '../library/object-keys.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
 import type { createDecode } from './decode.js'
 import { isLabel, MAX_LABEL, uploadedFields } from './form.js'
@@ -68,7 +68,7 @@ export function createDirectUploads ({
   ): Promise<DirectUpload> {
     validateLabels(said)
     if (size > limit) throw fileTooLarge(limit)
-    const key = `incoming/${randomUUID()}`
+    const key = newStagingKey()
     const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
     const row: UploadDocument = {
       _id: new ObjectId(),
@@ -114,7 +114,7 @@ export function createDirectUploads ({
   }
 
   async function completed (_id: ObjectId, owner: ObjectId): Promise<LibraryDocument> {
-    const item = await library.findOne({ _id, owner }, { readPreference: 'primary' })
+    const item = await library.findOne({ _id, owner })
     if (!item) throw uploadNotFound()
     return item
   }
@@ -130,7 +130,7 @@ export function createDirectUploads ({
     let file: StoredFile | undefined
     try {
       const { head, type } = await wrapStoreFailure(detectType(chunks))
-      const key = `library/${randomUUID()}/original.${type?.extension ?? 'none'}`
+      const key = newItemKey(type?.extension ?? 'none')
       if (!await uploadRecords.resume(row, key)) throw uploadUnderWay()
       if (!type) throw unsupportedFileType()
       const incoming = { chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size }

@@ -119,7 +119,7 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
           }
         }
       }
-    ], { readPreference: 'primary' }).toArray()
+    ]).toArray()
     return sum ?? { bytes: 0, items: 0 }
   }
 

@@ -1,6 +1,6 @@
 import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
-import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/item-objects.js'
+import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/object-keys.js'
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
 import { settledWithin } from '../settled-within.js'
 import type { createLease } from './lease.js'
@@ -9,7 +9,6 @@ import type { createLease } from './lease.js'
 const MARGIN_SECONDS = 60
 const BATCH_SIZE = 100
 const CLOSE_MS = 900
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 
 export interface SweeperOptions {
   uploads: Collection<UploadDocument>
@@ -100,7 +99,7 @@ export function createSweeper ({
     const stale = staleAt(now())
     for (let last: ObjectId | undefined; ;) {
       const rows = await uploads
-        .find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale, FROM_PRIMARY)
+        .find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale)
         .sort({ _id: 1 })
         .limit(BATCH_SIZE)
         .toArray()
@@ -140,7 +139,7 @@ export function createSweeper ({
       { returnDocument: 'after' }
     )
     if (!claimed) return false
-    const item = await library.findOne({ _id }, FROM_PRIMARY)
+    const item = await library.findOne({ _id })
     return item && await isWhole(item) ? keep(claimed, item) : discard(claimed)
   }
 
@@ -183,7 +182,7 @@ export function createSweeper ({
         kind: 'multipart_uploads',
         about: { key },
         async run () {
-          if (await uploads.findOne(within(folderOf(key)), FROM_PRIMARY)) return false
+          if (await uploads.findOne(within(folderOf(key)))) return false
           await media.abort(key, uploadId)
           return true
         }
@@ -197,7 +196,7 @@ export function createSweeper ({
         kind: 'staged',
         about: { key },
         async run () {
-          if (await uploads.findOne({ 'staging.key': key }, FROM_PRIMARY)) return false
+          if (await uploads.findOne({ 'staging.key': key })) return false
           await media.removeObject(key)
           return true
         }

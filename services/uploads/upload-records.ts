@@ -2,7 +2,7 @@ import { S3ServiceException } from '@aws-sdk/client-s3'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import { isRefusal, requestUnderWay, ServiceError, wrapFailure } from '../errors.js'
-import { folderOf } from '../library/item-objects.js'
+import { folderOf } from '../library/object-keys.js'
 import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
 import { retry } from '../retry.js'
 import { settledWithin } from '../settled-within.js'
@@ -84,15 +84,15 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
     const { _id } = item
     const { matchedCount } = await library.updateOne({ _id }, { $set: { 'upload_key.replayed': true } })
     if (matchedCount === 0) return false
-    const row = await uploads.findOne({ _id }, { readPreference: 'primary' })
+    const row = await uploads.findOne({ _id })
     if (row?.state === 'committing') await release(item)
     else if (row) throw requestUnderWay()
     return true
   }
 
   async function isSettled (_id: ObjectId): Promise<boolean> {
-    const item = await library.findOne({ _id, 'upload_key.replayed': true }, { readPreference: 'primary' })
-    return item !== null && !await uploads.findOne({ _id }, { readPreference: 'primary' })
+    const item = await library.findOne({ _id, 'upload_key.replayed': true })
+    return item !== null && !await uploads.findOne({ _id })
   }
 
   /**
@@ -139,7 +139,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   ): Promise<void> {
     await uploads.replaceOne({ _id: note._id }, note, { upsert: true })
     await library.deleteOne({ _id, 'upload_key.replayed': { $ne: true } })
-    if (await library.findOne({ _id }, { readPreference: 'primary' })) {
+    if (await library.findOne({ _id })) {
       await uploads.deleteOne({ _id: note._id, state: 'removing' })
       return
     }

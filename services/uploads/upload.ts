@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection } from 'mongodb'
-import type { Fingerprint, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
+import type { LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
 import { fileTooLarge, invalidMultipart, isRefusal, unsupportedFileType } from '../errors.js'
-import type { Clock, FormFile, FormPart, Log } from '../ports.js'
+import { newItemKey } from '../library/object-keys.js'
+import type { Clock, FormFile, FormPart, IdempotencyLock, Log } from '../ports.js'
 import type { createDecode } from './decode.js'
 import { readForm } from './form.js'
 import { detectType, type createIngest, type StoredFile } from './ingest.js'
@@ -27,9 +27,6 @@ export interface UploadRequest {
   log: Log
   idempotencyLock: IdempotencyLock | null
 }
-
-/** The lock on a request's `Idempotency-Key`, and the fingerprint of its body once that is read. */
-export interface IdempotencyLock { lock: { _id: string }, fingerprint: () => Promise<Fingerprint | undefined> }
 
 /** Uploads in the body of a request. */
 export function createUploads ({ library, uploadRecords, ingest, decode, publish, limit, now }: UploadsOptions) {
@@ -70,7 +67,7 @@ export function createUploads ({ library, uploadRecords, ingest, decode, publish
       if (!type) throw unsupportedFileType()
       const { minBytes, maxBytes } = part
       if (minBytes !== undefined && minBytes > limit) throw fileTooLarge(limit)
-      record.key = `library/${randomUUID()}/original.${type.extension}`
+      record.key = newItemKey(type.extension)
       await uploadRecords.begin(record)
       const isTruncated = () => part.truncated === true
       const incoming = { chunks: wellFormed(chunks), head, type, minBytes, maxBytes, isTruncated }
@@ -82,9 +79,7 @@ export function createUploads ({ library, uploadRecords, ingest, decode, publish
 
   /** The item of a request that took its key at `since` and died before it answered. 409 while that is not settled. */
   async function recall (digest: string, since: Date): Promise<LibraryDocument | undefined> {
-    const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } }, {
-      readPreference: 'primary'
-    })
+    const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } })
     return item && await uploadRecords.settle(item) ? item : undefined
   }
 }
