@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { changesRight, createAudit, maskedPhone } from '../services/audit.js'
-import { inTime } from '../services/database-wait.js'
+import { withinDeadline } from '../services/request-deadline.js'
 import type { RequestContext } from '../services/ports.js'
 
 declare module 'fastify' {
@@ -47,7 +47,7 @@ export default fp(async function audit (app) {
     if (!request.auditDue) return done(null, payload)
     request.auditDue = false
     const answer = () => done(null, payload)
-    inTime(() => book.flush()).then(answer, answer) // a late write goes on
+    withinDeadline(() => book.flush()).then(answer, answer) // a late write goes on
   })
   app.addHook('onClose', () => book.close())
 }, { name: 'audit', dependencies: ['clock', 'client-address', 'mongo', 'metrics'] })

@@ -2,7 +2,7 @@ import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { isPlaceholder, parseDuration } from '../services/config.js'
-import { inTime } from '../services/database-wait.js'
+import { withinDeadline } from '../services/request-deadline.js'
 import { invalidToken, missingToken } from '../services/errors.js'
 import type { Caller } from '../services/ports.js'
 import {
@@ -103,7 +103,7 @@ export default fp(async function tokens (app) {
   app.decorate('authenticate', async request => {
     if (request.headers.authorization === undefined) throw missingToken()
     const claims = claimsOf(request)
-    const caller = claims && await inTime(() => callerOf(claims, request))
+    const caller = claims && await withinDeadline(() => callerOf(claims, request))
     if (!caller) throw invalidToken()
     request.caller = caller
   })

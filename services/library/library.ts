@@ -1,7 +1,7 @@
 import { ObjectId, type Collection, type Db, type Filter, type WithId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../../schemas/library.js'
-import { inTime } from '../database-wait.js'
+import { withinDeadline } from '../request-deadline.js'
 import { NEWEST_FIRST } from '../database.js'
 import { invalidField, itemNotFound, sentences } from '../errors.js'
 import type { Log, MediaStore } from '../ports.js'
@@ -49,7 +49,7 @@ export function createLibrary ({
    * all the while. 400.
    */
   function list (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
-    return inTime(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
+    return withinDeadline(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
   }
 
   async function readPage (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {

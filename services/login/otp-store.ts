@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { MongoBulkWriteError, type AnyBulkWriteOperation, type Collection } from 'mongodb'
 import type { CounterDocument, OtpDocument } from '../../schemas/documents.js'
-import { inTime } from '../database-wait.js'
+import { withinDeadline } from '../request-deadline.js'
 import { isDuplicateKey } from '../errors.js'
 import type { CounterOperation, CounterWrite } from './hour-counts.js'
 import { initial, type OtpOutcome, type OtpState } from './otp.js'
@@ -51,7 +51,7 @@ export function createOtpStore (otps: OtpCollection) {
    * changes, so that no request waits in line for a lost database.
    */
   function apply (phone: string, change: Change): Promise<Applied> {
-    return inTime(() => new Promise((resolve, reject) => {
+    return withinDeadline(() => new Promise((resolve, reject) => {
       const line = lines.get(phone)
       line?.push({ ...change, resolve, reject })
       if (line) return
