@@ -111,9 +111,9 @@ export interface IdempotencyLock { lock: KeyLock, fingerprint: () => Promise<Fin
 /** The data of an account. Both are repeatable. */
 export interface Ownership {
   /** The last step after an insert: returns the item, without its owner if that account is deleted. */
-  settle (item: LibraryDocument): Promise<LibraryDocument>
+  checkOwner (item: LibraryDocument): Promise<LibraryDocument>
   /** Items and upload records stay, without owner; keys, usage and duplicates go. */
-  release (owner: ObjectId): Promise<void>
+  disownAll (owner: ObjectId): Promise<void>
 }
 
 /** Account deletions that a process has not finished. */

@@ -49,7 +49,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ params, caller, requestContext }, reply) => {
-    await library.remove(params.id, caller, requestContext)
+    await library.deleteItem(params.id, caller, requestContext)
     return reply.code(204).send()
   })
 

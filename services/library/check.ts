@@ -1,7 +1,7 @@
 import type { Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
-import { createItemDeletion } from './delete-item.js'
+import { createDeletionRecords } from './delete-item.js'
 import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
 
 /** Rows read ahead: few enough that the cursor does not expire before the next read. */
@@ -19,10 +19,10 @@ export interface LibraryCheckOptions {
   print: (line: string) => void
 }
 
-export interface Verdict {
+export interface CheckResult {
   items: number
-  /** Rows of the replaced system, and others whose objects are not this service's. They are not checked. */
-  foreign: number
+  /** Rows of the replaced system, and others whose objects are not this service's. */
+  unchecked: number
   repaired: number
   /** Inconsistencies that remain. */
   open: number
@@ -40,24 +40,24 @@ export async function checkLibrary ({
   now,
   fix,
   print
-}: LibraryCheckOptions): Promise<Verdict> {
-  const verdict: Verdict = {
+}: LibraryCheckOptions): Promise<CheckResult> {
+  const result: CheckResult = {
     items: 0,
-    foreign: await library.countDocuments({ key: { $not: { $gt: '' } } }),
+    unchecked: await library.countDocuments({ key: { $not: { $gt: '' } } }),
     repaired: 0,
     open: 0
   }
-  const removal = createItemDeletion({ uploads, media, now })
+  const deletion = createDeletionRecords({ uploads, media, now })
   const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
   let object = await objects.next()
   const items = library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS }).sort({ key: 1 })
   for await (const item of items) {
     const folder = folderOf(item.key!)
     if (!isItemFolder(folder)) {
-      verdict.foreign++
+      result.unchecked++
       continue
     }
-    verdict.items++
+    result.items++
     const named = objectsOf(item)
     for (; !object.done && precedes(object.value.key, folder); object = await objects.next()) {
       await checkObject(object.value.key)
@@ -70,10 +70,10 @@ export async function checkLibrary ({
     if (named.size > 0) await checkItem(item)
   }
   for (; !object.done; object = await objects.next()) await checkObject(object.value.key)
-  return verdict
+  return result
 
   function report (subject: string, found: string, repaired?: string): void {
-    verdict[repaired === undefined ? 'open' : 'repaired']++
+    result[repaired === undefined ? 'open' : 'repaired']++
     print(`${subject}: ${found}${repaired === undefined ? '' : `; ${repaired}`}`)
   }
 
@@ -125,9 +125,9 @@ export async function checkLibrary ({
   }
 
   async function removeItem (item: LibraryDocument): Promise<void> {
-    await removal.begin(item)
+    await deletion.begin(item)
     await library.deleteOne({ _id: item._id })
-    await removal.finish(item)
+    await deletion.finish(item)
   }
 }
 

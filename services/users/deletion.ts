@@ -16,7 +16,7 @@ export interface AccountDeletionOptions {
   users: Collection<UserDocument>
   released: Collection<ReleasedNumberDocument>
   accounts: Accounts
-  ownership: Pick<Ownership, 'release'>
+  ownership: Pick<Ownership, 'disownAll'>
   isConfiguredAdmin: (phone: string) => boolean
   /** The longest an upload may take. */
   longestSeconds: number
@@ -37,13 +37,13 @@ export function createAccountDeletion ({
   now,
   log
 }: AccountDeletionOptions) {
-  return { remove, removeUnnamed, abandoned, finish }
+  return { deleteAccount, deleteUnnamed, abandoned, finish }
 
   /**
    * Signs the caller out everywhere, frees name and number, and keeps the items without an owner. 401 when the session
    * has ended meanwhile. The login's counts for the phone expire by themselves, the audit after 90 days.
    */
-  async function remove (caller: Caller, requestContext: RequestContext): Promise<void> {
+  async function deleteAccount (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: sid } = caller.session
     let { account } = caller
     await retryConflict('an account that is to be deleted', async () => {
@@ -61,7 +61,7 @@ export function createAccountDeletion ({
    * Deletes an account without a name, because its number has a new holder. False when it has a name by now, or is
    * blocked.
    */
-  async function removeUnnamed (account: UserDocument, requestContext: RequestContext): Promise<boolean> {
+  async function deleteUnnamed (account: UserDocument, requestContext: RequestContext): Promise<boolean> {
     if (!await mark(account, { username: { $exists: false } })) return false
     requestContext.record('user.deleted', account, { reason: 'number changed' })
     await finishNow(account._id)
@@ -114,7 +114,7 @@ export function createAccountDeletion ({
 
   /** The account is gone already. A sweep repeats what fails here. */
   async function finishNow (id: ObjectId): Promise<void> {
-    await ownership.release(id).catch((err: unknown) => {
+    await ownership.disownAll(id).catch((err: unknown) => {
       log.error(
         { event: 'account.release_failed', id: id.toHexString(), err },
         'What a deleted account had could not be released yet: a sweep does it'
@@ -133,7 +133,7 @@ export function createAccountDeletion ({
 
   /** Repeats the release of everything that belonged to a deleted account, and removes its row. */
   async function finish (id: ObjectId): Promise<boolean> {
-    await ownership.release(id)
+    await ownership.disownAll(id)
     const { deletedCount } = await users.deleteOne({ _id: id, deleting: { $exists: true } })
     return deletedCount === 1
   }

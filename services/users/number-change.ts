@@ -19,7 +19,7 @@ export interface NumberChangeOptions {
   users: Collection<UserDocument>
   accounts: Accounts
   login: NumberVerification
-  deletion: Pick<AccountDeletion, 'removeUnnamed'>
+  deletion: Pick<AccountDeletion, 'deleteUnnamed'>
   roles: Pick<Roles, 'isTestNumber' | 'isConfiguredAdmin'>
   region: string
   now: Clock
@@ -110,7 +110,7 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
     const holder = await users.findOne({ number })
     if (!holder) return
     if (holder.username !== undefined || holder.blocked === true) throw numberTaken()
-    await deletion.removeUnnamed(holder, requestContext)
+    await deletion.deleteUnnamed(holder, requestContext)
   }
 
   async function changed (

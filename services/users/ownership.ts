@@ -22,13 +22,13 @@ export interface OwnershipOptions {
 
 /** The data of an account, and its fate when the account is deleted. Everything here can be repeated. */
 export function createOwnership ({ users, uploads, library, idempotency, usage }: OwnershipOptions): Ownership {
-  return { settle, release }
+  return { checkOwner, disownAll }
 
   /**
    * The last step after an insert: an item without its account loses its owner. A later deletion of the account finds
    * the item; an earlier one is found here.
    */
-  async function settle (item: LibraryDocument): Promise<LibraryDocument> {
+  async function checkOwner (item: LibraryDocument): Promise<LibraryDocument> {
     const { _id, owner, ...rest } = item
     if (owner === undefined ||
       await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 } })) {
@@ -39,7 +39,7 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
   }
 
   /** Items and upload records stay, without owner; keys, usage and duplicates go. */
-  async function release (owner: ObjectId): Promise<void> {
+  async function disownAll (owner: ObjectId): Promise<void> {
     await uploads.updateMany({ owner }, { $unset: { owner: '' } })
     await disown(owner)
     await idempotency.deleteMany({ owner })
