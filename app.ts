@@ -15,7 +15,7 @@ export interface AppOptions extends AppSettings {
   logger?: FastifyLoggerOptions & PinoLoggerOptions
 }
 
-const JSON_LIMIT = 16 * 1024
+const MAX_JSON_BYTES = 16 * 1024
 const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 /**
@@ -33,7 +33,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
       maxConnections: config.MAX_CONNECTIONS,
       stallMs: options.stallMs
     }),
-    bodyLimit: JSON_LIMIT,
+    bodyLimit: MAX_JSON_BYTES,
     pluginTimeout: 0, // a new index may take long; everything else in a plugin has its own limit
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
     http: {

@@ -5,8 +5,8 @@ import { maskedPhone } from '../services/audit.js'
 export default fp(async function admins (app) {
   for (const account of await app.roles.grantConfiguredAdmins()) {
     const details = { by: 'ADMIN_NUMBERS', admin: true }
-    app.log.info({ event: 'admin.changed', phone: maskedPhone(account), ...details })
-    app.metrics.events.inc({ event: 'admin.changed', reason: '' })
-    app.audit.add({ event: 'admin.changed', subject: account, address: '', requestId: '', details })
+    app.log.info({ event: 'user.rights_changed', phone: maskedPhone(account), ...details })
+    app.metrics.events.inc({ event: 'user.rights_changed', reason: '' })
+    app.audit.add({ event: 'user.rights_changed', subject: account, address: '', requestId: '', details })
   }
 }, { name: 'admins', dependencies: ['roles', 'audit', 'metrics'] })

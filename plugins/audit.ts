@@ -23,8 +23,8 @@ const MAX_USER_AGENT = 255
  */
 export default fp(async function audit (app) {
   const { collections, now, metrics } = app
-  const book = createAudit({ audit: collections.audit, log: app.log, now })
-  app.decorate('audit', book)
+  const auditLog = createAudit({ audit: collections.audit, log: app.log, now })
+  app.decorate('audit', auditLog)
   app.decorateRequest('auditDue', false)
   app.decorateRequest('requestContext', {
     getter () {
@@ -37,7 +37,7 @@ export default fp(async function audit (app) {
         record (event, subject, details = {}) {
           log.info({ event, phone: maskedPhone(subject), ...details })
           metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
-          book.add({ event, subject, address, requestId, details, anonymous: request.caller === null })
+          auditLog.add({ event, subject, address, requestId, details, anonymous: request.caller === null })
           request.auditDue ||= changesRight(event)
         }
       }
@@ -47,7 +47,7 @@ export default fp(async function audit (app) {
     if (!request.auditDue) return done(null, payload)
     request.auditDue = false
     const answer = () => done(null, payload)
-    withinDeadline(() => book.flush()).then(answer, answer) // a late write goes on
+    withinDeadline(() => auditLog.flush()).then(answer, answer) // a late write goes on
   })
-  app.addHook('onClose', () => book.close())
+  app.addHook('onClose', () => auditLog.close())
 }, { name: 'audit', dependencies: ['clock', 'client-address', 'mongo', 'metrics'] })

@@ -9,8 +9,8 @@ import {
   ISSUER,
   readClaims,
   readLegacyClaims,
-  type Claims,
-  type LegacyClaims
+  type TokenClaims,
+  type LegacyTokenClaims
 } from '../services/sessions/access-token.js'
 import { createLegacyTokens } from '../services/sessions/legacy-tokens.js'
 import { legacyKeys, publicKeys, signingKeys, type SigningKey } from '../services/sessions/signing-keys.js'
@@ -67,7 +67,7 @@ export default fp(async function tokens (app) {
   })
   if (isPlaceholder(config.JWT_LEGACY_SECRET?.trim() ?? '')) {
     app.log.warn(
-      { event: 'legacy_secret.known' },
+      { event: 'legacy_secret.found_weak' },
       'JWT_LEGACY_SECRET is a known default: anybody can make a token for any phone number with it'
     )
   }
@@ -113,7 +113,7 @@ export default fp(async function tokens (app) {
 
   /** A read may use a session that another process ended some seconds ago. A write must not. */
   async function callerOf (
-    claims: Claims | LegacyClaims,
+    claims: TokenClaims | LegacyTokenClaims,
     { method, routeOptions, requestContext }: FastifyRequest
   ): Promise<
     | Caller
@@ -125,7 +125,7 @@ export default fp(async function tokens (app) {
   }
 
   /** The claims of the request's token, if a key of this service made it. */
-  function claimsOf (request: FastifyRequest): Claims | LegacyClaims | undefined {
+  function claimsOf (request: FastifyRequest): TokenClaims | LegacyTokenClaims | undefined {
     const token = CREDENTIALS.exec(request.headers.authorization ?? '')?.[1]
     if (token === undefined) return undefined
     const at = now()

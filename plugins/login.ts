@@ -10,8 +10,8 @@ declare module 'fastify' {
   }
 }
 
-const HOURLY_CAP = 500
-const DAILY_CAP = 2000
+const MAX_SMS_PER_HOUR = 500
+const MAX_SMS_PER_DAY = 2000
 
 /** `app.login`: sends codes by SMS, and verifies them. */
 export default fp(async function login (app) {
@@ -20,8 +20,8 @@ export default fp(async function login (app) {
   const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
   const guard = createSmsGuard({
     caps: {
-      hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0),
-      day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0)
+      hour: config.SMS_HOURLY_CAP ?? (costly ? MAX_SMS_PER_HOUR : 0),
+      day: config.SMS_DAILY_CAP ?? (costly ? MAX_SMS_PER_DAY : 0)
     },
     ...(costly &&
       config.FRAUD_MIN_SMS > 0 &&
@@ -34,7 +34,7 @@ export default fp(async function login (app) {
     addresses: createAddressLimit(config.LIMIT_SMS_PER_ADDRESS, now),
     failures: createAddressLimit(config.LIMIT_FAILURES_PER_ADDRESS, now),
     takesSms: ({ country, isMobile }) => !costly || (countries.includes(country) && isMobile),
-    findAccount: roles.findAccount,
+    accountStateOf: roles.accountStateOf,
     testCode,
     secret: config.OTP_SECRET,
     lifeSeconds: config.OTP_EXPIRY_SECONDS,

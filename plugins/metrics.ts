@@ -14,7 +14,7 @@ declare module 'fastify' {
 
 const EVENTS: AuditEvent[] = [
   'otp.sent', 'otp.limited', 'otp.failed', 'otp.undelivered', 'otp.verified', 'otp.rejected', 'otp.locked',
-  'session.opened', 'session.revoked', 'session.reused'
+  'session.opened', 'session.revoked', 'refresh_token.reused'
 ]
 
 /** `app.metrics`: the counters of this process, for Prometheus. */

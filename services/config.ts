@@ -370,11 +370,12 @@ function areKeysFor (text: string, algorithm: Env['JWT_ALGORITHM']): boolean {
   return whole && first !== undefined && !others.includes(undefined) && (algorithm === 'HS256' || algorithm === first)
 }
 
-/** The environment with its stand-ins. Throws a ConfigError when a service is still not set. */
+/** The environment with its stand-ins. Throws a ConfigError that names each service that is still not set. */
 export function completeConfig (env: Env, standIns: Partial<Env>): Config {
   const { MONGO_URI, S3_BUCKET, OTP_SECRET, ...rest } = { ...env, ...standIns }
-  if (MONGO_URI === undefined || S3_BUCKET === undefined || OTP_SECRET === undefined) {
-    throw new ConfigError(['MONGO_URI, S3_BUCKET and OTP_SECRET must be set'])
+  if (MONGO_URI !== undefined && S3_BUCKET !== undefined && OTP_SECRET !== undefined) {
+    return { ...rest, MONGO_URI, S3_BUCKET, OTP_SECRET }
   }
-  return { ...rest, MONGO_URI, S3_BUCKET, OTP_SECRET }
+  const missing = Object.entries({ MONGO_URI, S3_BUCKET, OTP_SECRET }).filter(([, value]) => value === undefined)
+  throw new ConfigError(missing.map(([name]) => `${name} must be set`))
 }

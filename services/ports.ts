@@ -1,6 +1,12 @@
 import type { Readable } from 'node:stream'
 import type { ObjectId } from 'mongodb'
-import type { Fingerprint, IdempotencyDocument, LibraryDocument, SessionDocument, UserDocument } from '../schemas/documents.js'
+import type {
+  Fingerprint,
+  IdempotencyDocument,
+  LibraryDocument,
+  SessionDocument,
+  UserDocument
+} from '../schemas/documents.js'
 import type { Config } from '../schemas/env.js'
 import type { Phone } from './phone.js'
 
@@ -23,7 +29,7 @@ export type SmsProvider = (text: SmsMessage, timeoutMs: number) => Promise<void>
 export class SmsUnconfirmed extends Error {}
 
 /** Whether the phone has an account, whether that is blocked, and the subject of its events. One read. */
-export type FindAccount = (phone: string) => Promise<{ known: boolean, blocked: boolean, subject: Subject }>
+export type AccountStateOf = (phone: string) => Promise<{ known: boolean, blocked: boolean, subject: Subject }>
 
 /** The provider accepts no SMS for this number (not mobile, blocked, unsubscribed): a retry will not help. */
 export class NumberRefused extends Error {}
@@ -75,10 +81,12 @@ export interface Log {
 
 /** Each event is a line in the log, a row in the audit and a count in the metrics. */
 export type AuditEvent =
-  | 'otp.requested' | 'otp.already_sent' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed' | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
-  | 'session.opened' | 'session.refreshed' | 'session.reused' | 'session.revoked'
-  | 'library.removed' | 'notice.sent'
-  | 'user.created' | 'user.renamed' | 'number.changed' | 'user.deleted' | 'user.exported' | 'admin.changed' | 'access.denied'
+  | 'otp.requested' | 'otp.already_sent' | 'otp.limited' | 'otp.sent' | 'otp.refused' | 'otp.failed'
+  | 'otp.undelivered' | 'otp.verified' | 'otp.rejected' | 'otp.locked'
+  | 'session.opened' | 'session.refreshed' | 'refresh_token.reused' | 'session.revoked'
+  | 'library.removed' | 'number_notice.sent'
+  | 'user.created' | 'user.renamed' | 'user.deleted' | 'user.exported' | 'user.rights_changed'
+  | 'number.changed' | 'access.denied'
 
 /** The account as it was read for this request, and the session that the token names. */
 export interface Caller {

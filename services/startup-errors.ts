@@ -79,7 +79,7 @@ function reasonOf (error: unknown): Reason {
 export function mongoRefusal (uri: string, cause: unknown): Error {
   const { kind, detail } = reasonOf(cause)
   const reason = {
-    credentials: 'it refuses the user name or the password',
+    credentials: 'it refuses the user name or the password: check both, and authSource',
     tls: `TLS failed (${detail})`
   }[kind as string] ??
     detail ??
@@ -122,7 +122,7 @@ export function listenRefusal (error: unknown): Error {
   }
   if (code === 'EACCES') return new Error('PORT is one that this process may not listen on: set PORT to one above 1023')
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') {
-    return new Error('HOST is no address of this machine')
+    return new Error('HOST is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them')
   }
   return error as Error
 }

@@ -17,7 +17,7 @@ import {
   UnsupportedMediaType
 } from '../../schemas/common.js'
 import { LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation } from '../../schemas/library.js'
-import { namesTag } from '../../services/entity-tag.js'
+import { namesTag } from '../../services/library/entity-tag.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]

@@ -8,7 +8,7 @@ import {
   NumberRefused,
   SmsUnconfirmed,
   type Clock,
-  type FindAccount,
+  type AccountStateOf,
   type SendSms,
   type Subject,
   type RequestContext
@@ -39,7 +39,7 @@ export interface LoginOptions {
   failures: AddressLimit
   /** Whether an SMS may go to this number at all. */
   takesSms: (phone: Phone) => boolean
-  findAccount: FindAccount
+  accountStateOf: AccountStateOf
   /** The fixed code of a test number; undefined for every other. */
   testCode: (phone: string) => string | undefined
   secret: string
@@ -52,7 +52,7 @@ export interface LoginOptions {
 const MAX_ERROR_CODE = 10
 const NO_NONCE = Buffer.alloc(16)
 
-type Account = Awaited<ReturnType<FindAccount>>
+type Account = Awaited<ReturnType<AccountStateOf>>
 
 /** An SMS that is counted, and about to be sent. */
 interface Sending {
@@ -77,7 +77,7 @@ export function createLogin ({
   addresses,
   failures,
   takesSms,
-  findAccount,
+  accountStateOf,
   testCode,
   secret,
   lifeSeconds,
@@ -137,7 +137,7 @@ export function createLogin ({
   ): Promise<{ account: Account, applied: Applied }> {
     const request = newRequest(network)
     const addressStop = slot.wait > 0 ? [{ reason: 'address', retryAfter: slot.wait }] : []
-    const beside = findAccount(phone.e164)
+    const beside = accountStateOf(phone.e164)
     const change: Change<Account> = { ids: guard.idsFor(phone, network), beside, at, decide }
     const applied = await wrapFailure('Failed to send OTP', true, store.apply(phone.e164, change))
     return { account: await beside, applied }
@@ -278,10 +278,10 @@ export function createLogin ({
         await store.cancel(writes)
         throw error
       })
-      requestContext.record('notice.sent', phone.e164)
+      requestContext.record('number_notice.sent', phone.e164)
     } catch (err) {
       requestContext.log.error(
-        { event: 'notice.failed', phone: maskPhone(phone.e164), err },
+        { event: 'number_notice.failed', phone: maskPhone(phone.e164), err },
         'The old number could not be told that its account has another number now'
       )
     }

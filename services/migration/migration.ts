@@ -11,7 +11,7 @@ import { isDuplicateKey } from '../errors.js'
 import { categoryOf, typeOf } from '../library/item.js'
 import { convertAccounts, noteTakeover } from './accounts.js'
 import { previewUsers } from './preview.js'
-import { asRead, batches, BY_BATCH, makeRoom, settleUsers } from './settle.js'
+import { asRead, batches, BY_BATCH, convertUserRows, setDuplicatesAside } from './convert.js'
 import type { Note, OldUser } from './users.js'
 
 export interface MigrationOptions {
@@ -59,7 +59,7 @@ export async function migrate ({
 
 async function convertUsers (users: Collection<OldUser>, region: string, dryRun: boolean, note: Note): Promise<void> {
   const rows = await users.countDocuments({ schema: { $ne: 2 } })
-  await (dryRun ? previewUsers : settleUsers)(users, region, note)
+  await (dryRun ? previewUsers : convertUserRows)(users, region, note)
   if (rows > 0) note('users', [`${rows} rows are accounts of this version`])
 }
 
@@ -101,14 +101,14 @@ async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<voi
   for (const index of missing) note(index, ['built'])
 }
 
-/** Builds the indexes. If rows have the same number or name key, they make room first. */
+/** Builds the indexes. If rows have the same number or name key, all but the oldest are set aside first. */
 async function build (db: Db): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await ensureIndexes(db)
     } catch (error) {
       if (!isDuplicateKey((error as Error).cause) || attempt === MAX_BUILDS) throw error
-      await makeRoom(db.collection<OldUser>('users', FROM_PRIMARY))
+      await setDuplicatesAside(db.collection<OldUser>('users', FROM_PRIMARY))
     }
   }
 }
@@ -140,9 +140,8 @@ interface OldItem { _id: ObjectId, key?: string, url?: unknown, type?: unknown, 
 /** Writes the type and category that rows of `library` are listed with. */
 async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const library = db.collection<OldItem>('library', FROM_PRIMARY)
-  for await (const rows of batches(library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({
-    _id: 1
-  }))) {
+  const incomplete = library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({ _id: 1 })
+  for await (const rows of batches(incomplete)) {
     const planned = rows.map(row => ({ row, set: missingOf(row) }))
     if (!dryRun) {
       await library.bulkWrite(

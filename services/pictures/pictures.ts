@@ -2,7 +2,7 @@ import type { Metadata, SharpOptions } from 'sharp'
 import type { Fit } from '../../schemas/library.js'
 import { damagedImage, outOfResources, ServiceError } from '../errors.js'
 import { drawnSize, fitFrames, type Frames } from './fit-frames.js'
-import { drawGif, readGif, type Gif } from './gif-decoder.js'
+import { drawGif, readGif, type ParsedGif } from './gif-decoder.js'
 import { endsEarly } from './jpeg-scans.js'
 import { DECODE_SECONDS, MAX_FRAME_PIXELS, MAX_FRAMES, MAX_PIXELS, MAX_SIDE } from './limits.js'
 import { isTurned, orientFrames } from './orient-frames.js'
@@ -198,7 +198,7 @@ function storedSizeWithinBounds ({ format, pages = 1, width, height, pageHeight 
 }
 
 /** The size of the screen. An image beyond the screen costs as much as on a larger one. */
-function gifSizeWithinBounds ({ width, height, images }: Gif): Box {
+function gifSizeWithinBounds ({ width, height, images }: ParsedGif): Box {
   if (width === 0 || height === 0) throw new Error('it has no pixels')
   const reach = {
     width: Math.max(width, ...images.map(image => image.left + image.width)),

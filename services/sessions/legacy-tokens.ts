@@ -1,11 +1,11 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { ReleasedNumberDocument, SessionDocument, UserDocument } from '../../schemas/documents.js'
-import { barPushedOut, newAccount, pushed, UNBLOCKED } from '../account-row.js'
+import { revokeEvictedLegacy, newAccount, pushSession, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { insertIfAbsent } from '../insert-if-absent.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
-import type { LegacyClaims } from './access-token.js'
+import type { LegacyTokenClaims } from './access-token.js'
 
 export interface LegacyTokensOptions {
   users: Collection<UserDocument>
@@ -30,7 +30,7 @@ export function createLegacyTokens ({
   now
 }: LegacyTokensOptions) {
   /** The caller. While the row with the number holds the session, that row alone decides: one read. */
-  return async function find (claims: LegacyClaims, fresh: boolean, requestContext: RequestContext): Promise<
+  return async function find (claims: LegacyTokenClaims, fresh: boolean, requestContext: RequestContext): Promise<
     | Caller
     | undefined> {
     if (takeover && claims.issuedAt > takeover) return undefined
@@ -46,7 +46,7 @@ export function createLegacyTokens ({
   /** Repeats the conditions of the update's filter, to tell a refusal from a lost race. */
   function mayAdopt (
     { blocked, legacy_revoked_at: revokedAt, ended_legacy: ended = [], sessions = [] }: UserDocument,
-    { sid, issuedAt }: LegacyClaims
+    { sid, issuedAt }: LegacyTokenClaims
   ): boolean {
     return blocked !== true &&
       !(revokedAt && revokedAt > issuedAt) &&
@@ -55,7 +55,7 @@ export function createLegacyTokens ({
   }
 
   /** Whether another account gave the number up after the token was issued: it then owns the token. */
-  async function wasGivenUp ({ phone, issuedAt }: LegacyClaims, account: UserDocument | null): Promise<boolean> {
+  async function wasGivenUp ({ phone, issuedAt }: LegacyTokenClaims, account: UserDocument | null): Promise<boolean> {
     const held = { number: phone, until: { $gt: issuedAt } }
     const [former, deleted] = await Promise.all([
       users.findOne({ former_numbers: { $elemMatch: held }, ...(account && { _id: { $ne: account._id } }) }, {
@@ -68,7 +68,7 @@ export function createLegacyTokens ({
 
   /** Opens the session by one update, whose filter excludes every refusal. Undefined when the row has changed. */
   async function adopt (
-    { sid, phone, issuedAt, expiresAt }: LegacyClaims,
+    { sid, phone, issuedAt, expiresAt }: LegacyTokenClaims,
     known: UserDocument | null,
     requestContext: RequestContext
   ): Promise<Caller | undefined> {
@@ -101,10 +101,10 @@ export function createLegacyTokens ({
         ended_legacy: { $ne: session.id },
         'sessions.id': { $ne: session.id }
       },
-      { $push: pushed(session) },
+      { $push: pushSession(session) },
       { returnDocument: 'before' }
     )
-    if (before) await barPushedOut(users, before, session.last_used_at)
+    if (before) await revokeEvictedLegacy(users, before, session.last_used_at)
     return before
   }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Collection, UpdateFilter } from 'mongodb'
 import type { Session } from '../../schemas/auth.js'
 import type { SessionDocument, UserDocument } from '../../schemas/documents.js'
-import { barPushedOut, endsAllLegacy, hasRoomForEnded, newAccount, pushed, UNBLOCKED } from '../account-row.js'
+import { revokeEvictedLegacy, revokeAllLegacy, hasRoomForEnded, newAccount, pushSession, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { invalidRefreshToken, invalidToken, isDuplicateKey, sessionNotFound, signInAgain } from '../errors.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
@@ -71,11 +71,11 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
   async function joinNamed (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
     const before = await users.findOneAndUpdate(
       { number, username: { $exists: true }, ...UNBLOCKED },
-      { $push: pushed(session) },
+      { $push: pushSession(session) },
       { returnDocument: 'before' }
     )
     if (!before) return undefined
-    await barPushedOut(users, before, session.login_at)
+    await revokeEvictedLegacy(users, before, session.login_at)
     return before
   }
 
@@ -129,7 +129,7 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     const pull = { sessions: { id } }
     const ended = legacy
       ? await updated({ ...present, ...hasRoomForEnded }, { $pull: pull, $push: { ended_legacy: id } }) ||
-        await updated(present, { $pull: pull, ...endsAllLegacy(now()) })
+        await updated(present, { $pull: pull, ...revokeAllLegacy(now()) })
       : await updated(present, { $pull: pull })
     accounts.forget(account)
     if (ended) requestContext.record('session.revoked', account, { session: id, reason })
@@ -205,7 +205,7 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
       if (presentedN === n - 1 && at.getTime() - rotatedAt.getTime() <= REFRESH_GRACE_MS) {
         return { account, session, refreshToken: tokens.issue(id, sid, n) }
       }
-      requestContext.record('session.reused', account, { session: sid })
+      requestContext.record('refresh_token.reused', account, { session: sid })
       await endOne(account, session, requestContext, 'reused')
       throw invalidRefreshToken()
     })

@@ -20,7 +20,7 @@ import type { MediaStore } from '../ports.js'
 import { createGatherBudget, type Reservation } from './gather-budget.js'
 
 /** Bytes. S3 takes no smaller part except the last. A gathered upload has this much in memory. */
-const PART_SIZE = 5 * 1024 * 1024
+const PART_BYTES = 5 * 1024 * 1024
 /** Bytes that may follow the first `minBytes`. */
 const TAIL_BYTES = 128 * 1024
 const FOR_EVER = 'public, max-age=31536000, immutable'
@@ -52,10 +52,10 @@ export function createMediaStore ({
   const store: MediaStore = {
     async put (key, body, contentType, minBytes) {
       const source = body[Symbol.asyncIterator]()
-      if (minBytes !== undefined && minBytes > PART_SIZE && trustworthy) {
+      if (minBytes !== undefined && minBytes > PART_BYTES && trustworthy) {
         return putParts(key, source, contentType, minBytes)
       }
-      return putGathered(key, source, contentType, minBytes === undefined ? PART_SIZE : minBytes + TAIL_BYTES)
+      return putGathered(key, source, contentType, minBytes === undefined ? PART_BYTES : minBytes + TAIL_BYTES)
     },
 
     async putBytes (key, Body, contentType) {
@@ -132,7 +132,7 @@ export function createMediaStore ({
     const Parts: Array<{ ETag?: string, PartNumber: number }> = []
     let UploadId: string | undefined
     for (let isLast = false; !isLast;) {
-      const memory = await gathering.reserve(Math.min(PART_SIZE, expected))
+      const memory = await gathering.reserve(Math.min(PART_BYTES, expected))
       try {
         const { bytes: Body, ended } = await gathered(source, memory)
         isLast = ended
@@ -240,7 +240,7 @@ async function gathered (source: AsyncIterator<Buffer>, memory: Reservation): Pr
   ended: boolean
 }> {
   const chunks: Buffer[] = []
-  for (let size = 0; size < PART_SIZE;) {
+  for (let size = 0; size < PART_BYTES;) {
     const next = await memory.forClient(source.next())
     if (next.done) return { bytes: Buffer.concat(chunks), ended: true }
     chunks.push(next.value)

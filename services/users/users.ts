@@ -36,6 +36,8 @@ const MAX_MERGED = 100
 /** A name as it was sent; a number in its normal form. */
 interface Wanted { username: string, number: string, admin: boolean }
 
+interface Naming { wanted: Wanted, caller: Caller, requestContext: RequestContext }
+
 export function createUsers ({ users, accounts, roles, region, requireOwnNumber, now }: UsersOptions) {
   return { create, get, getOwn, change }
 
@@ -51,7 +53,8 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     const number = requirePhone(text, region, 'number').e164
     const byAdmin = roles.isAdmin(caller)
     const own = number === caller.account.number
-    const wanted = { username, number, admin: byAdmin && mayBecomeAdmin(admin, number) }
+    if (byAdmin && admin) requireAdminAllowed(number)
+    const wanted = { username, number, admin: byAdmin && admin === true }
     const user = own
       ? await nameOwn(wanted, caller, requestContext)
       : byAdmin || !requireOwnNumber
@@ -60,11 +63,9 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     return user._id.toHexString()
   }
 
-  /** 400 to make a test number an admin. */
-  function mayBecomeAdmin (admin: boolean | undefined, phone: string): boolean {
-    if (admin === undefined) return false
-    if (admin && roles.isTestNumber(phone)) throw invalidField('admin', sentences.value)
-    return admin
+  /** 400 for a test number: others know its code. */
+  function requireAdminAllowed (phone: string): void {
+    if (roles.isTestNumber(phone)) throw invalidField('admin', sentences.value)
   }
 
   /** Hides whether a foreign number is registered: only the name decides between the two refusals. */
@@ -79,7 +80,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     let { account } = caller
     return retryConflict('an account that is to be named', async () => {
       const user = account.username === undefined
-        ? await nameAccount(account, wanted, caller, requestContext, ofSession(caller))
+        ? await nameAccount(account, { wanted, caller, requestContext }, ofSession(caller))
         : await withPair(account, wanted)
       if (user) return user
       const changed = await accounts.findCaller(account._id.toHexString(), caller.session.id, true)
@@ -95,7 +96,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
       const account = await users.findOne({ number: wanted.number })
       if (!account) return insert(wanted, caller, requestContext)
       return account.username === undefined
-        ? nameAccount(account, wanted, caller, requestContext)
+        ? nameAccount(account, { wanted, caller, requestContext })
         : withPair(account, wanted)
     })
   }
@@ -121,9 +122,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   /** Gives an account its name; undefined when it has changed since it was read. */
   async function nameAccount (
     account: UserDocument,
-    { username: text, number, admin }: Wanted,
-    caller: Caller,
-    requestContext: RequestContext,
+    { wanted: { username: text, number, admin }, caller, requestContext }: Naming,
     condition: Filter<UserDocument> = {}
   ): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
@@ -188,9 +187,13 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /** The caller. 404 before they have a name. */
-  function getOwn ({ account }: Caller): CurrentUser {
+  function getOwn (caller: Caller): CurrentUser {
+    requireNamed(caller)
+    return toCurrentUser(caller.account)
+  }
+
+  function requireNamed ({ account }: Caller): void {
     if (account.username === undefined) throw userNotFound()
-    return toCurrentUser(account)
   }
 
   /**
@@ -204,7 +207,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   ): Promise<CurrentUser> {
     if (username === undefined) return getOwn(caller)
     const { username: name, key } = parseUsername(username)
-    getOwn(caller) // 404 before there is a name
+    requireNamed(caller)
     const user = await rename(caller, name, key)
     if (!user) throw invalidToken()
     requestContext.record('user.renamed', user)

@@ -64,7 +64,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     reply.code(201)
     return {
       message: 'File uploaded',
-      ...library.present(await uploads.upload({
+      ...library.toItem(await uploads.upload({
         form: request.formParts(),
         owner: request.caller.account._id,
         signal: closed(reply),
@@ -80,7 +80,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     return item?.upload_key &&
       {
         status: 201,
-        answer: { message: 'File uploaded', ...library.present(item) },
+        answer: { message: 'File uploaded', ...library.toItem(item) },
         fingerprint: item.upload_key.fingerprint
       }
   }

@@ -20,13 +20,13 @@ const refusals = { ...anyOperation, 401: Unauthorized }
 const security = [{ bearer: [] }]
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { accountDeletion, audit, collections, library: { present }, login, sessions, users, now } = app
+  const { accountDeletion, audit, collections, library: { toItem }, login, sessions, users, now } = app
   const { exportOf } = createAccountExport({
     ...collections,
     findLoginState: login.findState,
     sessions,
     audit,
-    present,
+    toItem,
     now
   })
   const exports = createExports()
