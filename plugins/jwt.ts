@@ -115,9 +115,7 @@ export default fp(async function tokens (app) {
   async function callerOf (
     claims: TokenClaims | LegacyTokenClaims,
     { method, routeOptions, requestContext }: FastifyRequest
-  ): Promise<
-    | Caller
-    | undefined> {
+  ): Promise<Caller | undefined> {
     const fresh = (method !== 'GET' && method !== 'HEAD') || routeOptions.config.showsAccount === true
     return 'account' in claims
       ? accounts.findCaller(claims.account, claims.sid, fresh)

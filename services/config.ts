@@ -23,8 +23,9 @@ const PLACEHOLDER = /^(.+?)\1{3,}$|(change|replace)[-_ ]?(me|this)|placeholder|y
 /** Whether a secret is publicly known, from a README or a default. */
 export const isPlaceholder = (secret: string) => PLACEHOLDER.test(secret)
 /** The values of a comma-separated variable. */
-export const listOf = (text: string | undefined) => (text ?? '').split(',').map(item => item.trim()).filter(item =>
-  item !== '')
+export function listOf (text: string | undefined): string[] {
+  return (text ?? '').split(',').map(item => item.trim()).filter(item => item !== '')
+}
 const parses = (parse: () => unknown) => { try { parse(); return true } catch { return false } }
 const isUrl = (text: string) => isUrlWithQuery(text) && !text.includes('?')
 const isUrlWithQuery = (text: string) => /^https?:\/\/[^/?#@]+([/?][^#]*)?$/i.test(text) && parses(() => new URL(text))

@@ -78,12 +78,11 @@ function reasonOf (error: unknown): Reason {
 /** Why MongoDB at `uri` cannot be used. */
 export function mongoRefusal (uri: string, cause: unknown): Error {
   const { kind, detail } = reasonOf(cause)
-  const reason = {
+  const reasons: Partial<Record<Reason['kind'], string>> = {
     credentials: 'it refuses the user name or the password: check both, and authSource',
     tls: `TLS failed (${detail})`
-  }[kind as string] ??
-    detail ??
-    SILENT
+  }
+  const reason = reasons[kind] ?? detail ?? SILENT
   return new Error(`MongoDB cannot be reached at MONGO_URI (${hostsOf(uri)}): ${reason}`, { cause })
 }
 

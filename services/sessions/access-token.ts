@@ -37,9 +37,13 @@ export function readClaims (token: string, header: Json, payload: Json, now: Dat
  * The claims of a decoded token that the replaced system issued, if good `now`. Another spelling of the signature (RFC
  * 4648 §3.5) makes no other session.
  */
-export function readLegacyClaims (token: string, header: Json, payload: Json, now: Date, region: string):
-  | LegacyTokenClaims
-  | undefined {
+export function readLegacyClaims (
+  token: string,
+  header: Json,
+  payload: Json,
+  now: Date,
+  region: string
+): LegacyTokenClaims | undefined {
   if (!isGood(token, header, payload, now) || payload.type !== 'access' || payload.iss !== undefined) return undefined
   const { sub, iat, exp } = payload as { sub: string, iat: number, exp: number }
   const phone = normalizePhone(sub, region)

@@ -30,9 +30,11 @@ export function createLegacyTokens ({
   now
 }: LegacyTokensOptions) {
   /** The caller. While the row with the number holds the session, that row alone decides: one read. */
-  return async function find (claims: LegacyTokenClaims, fresh: boolean, requestContext: RequestContext): Promise<
-    | Caller
-    | undefined> {
+  return async function findLegacyCaller (
+    claims: LegacyTokenClaims,
+    fresh: boolean,
+    requestContext: RequestContext
+  ): Promise<Caller | undefined> {
     if (takeover && claims.issuedAt > takeover) return undefined
     const caller = await retryConflict('the session of a legacy token', async race => {
       const { caller, account } = await accounts.findByNumber(claims.phone, claims.sid, fresh || race > 0)
@@ -89,9 +91,11 @@ export function createLegacyTokens ({
   }
 
   /** Only the account that was judged: another may have its number now. */
-  async function join ({ _id, number }: UserDocument, session: SessionDocument, issuedAt: Date): Promise<
-    | UserDocument
-    | null> {
+  async function join (
+    { _id, number }: UserDocument,
+    session: SessionDocument,
+    issuedAt: Date
+  ): Promise<UserDocument | null> {
     const before = await users.findOneAndUpdate(
       {
         _id,

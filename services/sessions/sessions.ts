@@ -236,10 +236,9 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
   }
 }
 
-const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(
-  at.getTime() + lifeMs,
-  endsBy?.getTime() ?? Infinity
-))
+function ending (at: Date, lifeMs: number, endsBy?: Date): Date {
+  return new Date(Math.min(at.getTime() + lifeMs, endsBy?.getTime() ?? Infinity))
+}
 
 /** A session as its owner may see it. `current`: the caller's session. */
 export const toSession = (

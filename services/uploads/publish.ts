@@ -37,11 +37,8 @@ export function createPublish ({ media, uploadRecords, quota, now }: PublishOpti
   return async function publish (received: ReceivedFile, log: Log): Promise<LibraryDocument> {
     const { record, file, picture } = received
     const renditions = await putRenditions(record, picture)
-    const claim = await quota.claim(
-      record.owner,
-      record._id,
-      file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0)
-    )
+    const bytes = renditions.reduce((sum, { bytes }) => sum + bytes, file.size)
+    const claim = await quota.claim(record.owner, record._id, bytes)
     try {
       const item = await uploadRecords.commit(record, itemOf(received, renditions))
       const { _id, content_type: contentType, size } = item

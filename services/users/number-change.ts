@@ -39,9 +39,12 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
   }
 
   /** The user with their new number; undefined for a wrong code. 400, 401 the session has ended meanwhile, 409, 429. */
-  async function verify (number: string, otp: string, caller: Caller, requestContext: RequestContext): Promise<
-    | CurrentUser
-    | undefined> {
+  async function verify (
+    number: string,
+    otp: string,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<CurrentUser | undefined> {
     const phone = requireAllowedNumber(number, caller)
     if (!await login.verifyOtp(phone, otp, requestContext)) return undefined
     return toCurrentUser(await change(caller, phone.e164, requestContext))

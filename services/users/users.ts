@@ -145,9 +145,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     { username: text, number, admin }: Wanted,
     caller: Caller,
     requestContext: RequestContext
-  ): Promise<
-    | UserDocument
-    | undefined> {
+  ): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
     const user: UserDocument = {
       _id: new ObjectId(),
