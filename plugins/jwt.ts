@@ -1,7 +1,7 @@
 import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { isPlaceholder, parseDuration } from '../services/config.js'
+import { isPlaceholder } from '../services/config.js'
 import { withinDeadline } from '../services/request-deadline.js'
 import { invalidToken, missingToken } from '../services/errors.js'
 import type { Caller } from '../services/ports.js'
@@ -56,7 +56,7 @@ const CREDENTIALS = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i
 export default fp(async function tokens (app) {
   const { accounts, collections, config, now, roles, sessions } = app
   const keys = [...signingKeys(config), ...legacyKeys(config)]
-  const lifeSeconds = parseDuration(config.ACCESS_TOKEN_TTL)!
+  const { accessTokenSeconds: lifeSeconds } = config
   const findLegacy = createLegacyTokens({
     users: collections.users,
     released: collections.released_numbers,

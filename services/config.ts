@@ -340,7 +340,7 @@ export function parseDuration (text: string): number | undefined {
 }
 
 /** The same; 0 where there is no bound. */
-export const parseIdleTime = (text: string) => text === '0' ? 0 : parseDuration(text)
+const parseIdleTime = (text: string) => text === '0' ? 0 : parseDuration(text)
 
 function isIsoDate (text: string): boolean {
   return /^\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?$/.test(text) && !Number.isNaN(Date.parse(text))
@@ -375,8 +375,17 @@ function areKeysFor (text: string, algorithm: Env['JWT_ALGORITHM']): boolean {
 export function completeConfig (env: Env, standIns: Partial<Env>): Config {
   const { MONGO_URI, S3_BUCKET, OTP_SECRET, ...rest } = { ...env, ...standIns }
   if (MONGO_URI !== undefined && S3_BUCKET !== undefined && OTP_SECRET !== undefined) {
-    return { ...rest, MONGO_URI, S3_BUCKET, OTP_SECRET }
+    return { ...rest, MONGO_URI, S3_BUCKET, OTP_SECRET, ...parsedValues(env) }
   }
   const missing = Object.entries({ MONGO_URI, S3_BUCKET, OTP_SECRET }).filter(([, value]) => value === undefined)
   throw new ConfigError(missing.map(([name]) => `${name} must be set`))
+}
+
+/** Values whose text `readConfig` has checked. */
+function parsedValues (env: Env): Pick<Config, 'accessTokenSeconds' | 'sessionIdleSeconds' | 'adminNumbers'> {
+  return {
+    accessTokenSeconds: parseDuration(env.ACCESS_TOKEN_TTL)!,
+    sessionIdleSeconds: parseIdleTime(env.SESSION_IDLE_TTL)!,
+    adminNumbers: listOf(env.ADMIN_NUMBERS).map(number => normalizePhone(number, env.DEFAULT_REGION)!)
+  }
 }
