@@ -15,7 +15,7 @@ export interface AppOptions extends AppSettings {
   logger?: FastifyLoggerOptions & PinoLoggerOptions
 }
 
-const JSON_LIMIT = 16 * 1024
+const MAX_JSON_BYTES = 16 * 1024
 const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 /*
@@ -26,7 +26,7 @@ const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
  * 2. overload: refuses a request beyond MAX_REQUESTS before any other work.
  * 3. connections: refuses a request on a connection beyond MAX_CONNECTIONS.
  * 4. cors: lets pages read the answers below, and answers a preflight, which carries no token.
- * 5. database-wait: begins the time that the request may wait for the database; authentication spends some of it.
+ * 5. request-deadline: begins the time that the request may wait for the database; authentication spends some of it.
  *    graceful-shutdown: refuses while the process stops. json: prepares the body. None needs another of these three.
  * 6. jwt: authenticates, unless the route is public.
  * 7. The hooks of a scope of routes: an admin, a recent sign-in.
@@ -50,7 +50,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
       maxConnections: config.MAX_CONNECTIONS,
       stallMs: options.stallMs
     }),
-    bodyLimit: JSON_LIMIT,
+    bodyLimit: MAX_JSON_BYTES,
     pluginTimeout: 0, // a new index may take long; everything else in a plugin has its own limit
     requestTimeout: config.UPLOAD_MAX_SECONDS * 1000,
     http: {

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import { readConfig } from '../services/config.js'
-import { databaseName } from '../services/database.js'
-import { checkLibrary, type Verdict } from '../services/library/check.js'
+import { databaseName, FROM_PRIMARY } from '../services/database.js'
+import { checkLibrary, type CheckResult } from '../services/library/check.js'
 import { connectStore } from '../services/store/connection.js'
 import { withMongo } from '../services/with-mongo.js'
 import { misused, runProgram } from './program.js'
@@ -25,9 +25,9 @@ async function run (fix: boolean): Promise<number> {
     const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
     try {
       const db = mongo.db(databaseName(uri))
-      const verdict = await checkLibrary({
-        uploads: db.collection<UploadDocument>('uploads'),
-        library: db.collection<LibraryDocument>('library'),
+      const result = await checkLibrary({
+        uploads: db.collection<UploadDocument>('uploads', FROM_PRIMARY),
+        library: db.collection<LibraryDocument>('library', FROM_PRIMARY),
         media,
         now: () => new Date(),
         fix,
@@ -35,19 +35,19 @@ async function run (fix: boolean): Promise<number> {
       }).catch((cause: unknown) => {
         throw new Error('The check stopped; what is repaired stays repaired, and another run does the rest', { cause })
       })
-      console.log(summary(verdict))
-      return verdict.open > 0 ? INCONSISTENT : 0
+      console.log(summary(result))
+      return result.open > 0 ? INCONSISTENT : 0
     } finally {
       client.destroy()
     }
   })
 }
 
-function summary ({ items, foreign, repaired, open }: Verdict): string {
+function summary ({ items, unchecked, repaired, open }: CheckResult): string {
   const found = open + repaired === 0
     ? 'consistent'
     : [...(repaired > 0 ? [`${repaired} repaired`] : []), ...(open > 0 ? [`${open} inconsistent`] : [])].join(', ')
-  return `${items} items checked, ${foreign} of the replaced system not judged: ${found}.`
+  return `${items} items checked, ${unchecked} of the replaced system not judged: ${found}.`
 }
 
 function readArguments (): { fix: boolean } | undefined {

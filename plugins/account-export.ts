@@ -14,13 +14,13 @@ declare module 'fastify' {
 
 /** `app.exportAccount`: the personal data of an account. */
 export default fp(async function accountExport (app) {
-  const { audit, collections, library: { present }, login, sessions, now } = app
+  const { audit, collections, library: { toItem }, login, sessions, now } = app
   const { exportOf } = createAccountExport({
     ...collections,
     findLoginState: login.findState,
     sessions,
     audit,
-    present,
+    toItem,
     now
   })
   const inTurn = createExports()

@@ -1,6 +1,5 @@
 import fp from 'fastify-plugin'
 import { createAccounts, type Accounts } from '../services/accounts.js'
-import { parseIdleTime } from '../services/config.js'
 import type { Ownership } from '../services/ports.js'
 import { createAccountDeletion, type AccountDeletion } from '../services/users/deletion.js'
 import { createOwnership } from '../services/users/ownership.js'
@@ -20,7 +19,7 @@ declare module 'fastify' {
 export default fp(async function accounts (app) {
   const { collections, config, roles, now, log } = app
   const { users, released_numbers: released } = collections
-  const accounts = createAccounts({ users, idleSeconds: parseIdleTime(config.SESSION_IDLE_TTL)!, now, log })
+  const accounts = createAccounts({ users, idleSeconds: config.sessionIdleSeconds, now, log })
   const ownership = createOwnership(collections)
   app.decorate('accounts', accounts)
   app.decorate('ownership', ownership)

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { changesRight, createAudit, maskedPhone } from '../services/audit.js'
-import { inTime } from '../services/database-wait.js'
 import type { AuditEvent, Log, RequestContext, Subject } from '../services/ports.js'
+import { withinDeadline } from '../services/request-deadline.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -28,8 +28,8 @@ const MAX_USER_AGENT = 255
  */
 export default fp(async function audit (app) {
   const { collections, now, metrics } = app
-  const book = createAudit({ audit: collections.audit, log: app.log, now })
-  app.decorate('audit', book)
+  const auditLog = createAudit({ audit: collections.audit, log: app.log, now })
+  app.decorate('audit', auditLog)
   app.decorate('recordEvent', (event, subject, details) => {
     record({ log: app.log, address: '', requestId: '' }, event, subject, details)
   })
@@ -54,9 +54,9 @@ export default fp(async function audit (app) {
     if (!request.auditDue) return done(null, payload)
     request.auditDue = false
     const answer = () => done(null, payload)
-    inTime(() => book.flush()).then(answer, answer) // a late write goes on
+    withinDeadline(() => auditLog.flush()).then(answer, answer) // a late write goes on
   })
-  app.addHook('onClose', () => book.close())
+  app.addHook('onClose', () => auditLog.close())
 
   function record (
     { log, ...origin }: Origin,
@@ -66,6 +66,6 @@ export default fp(async function audit (app) {
   ): void {
     log.info({ event, phone: maskedPhone(subject), ...details })
     metrics.events.inc({ event, reason: typeof details.reason === 'string' ? details.reason : '' })
-    book.add({ event, subject, details, ...origin })
+    auditLog.add({ event, subject, details, ...origin })
   }
 }, { name: 'audit', dependencies: ['request-caller', 'clock', 'client-address', 'mongo', 'metrics'] })

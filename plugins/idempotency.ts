@@ -4,8 +4,9 @@ import { IDEMPOTENCY_KEY } from '../schemas/common.js'
 import type { Fingerprint, StoredAnswer } from '../schemas/documents.js'
 import { invalidIdempotencyKey, reusedIdempotencyKey } from '../services/errors.js'
 import { createFingerprints } from '../services/idempotency/fingerprint.js'
-import { createIdempotency, type KeyLock, type Recall } from '../services/idempotency/idempotency.js'
+import { createIdempotency, type Recall } from '../services/idempotency/idempotency.js'
 import { isLasting } from '../services/idempotency/is-lasting.js'
+import type { IdempotencyLock } from '../services/ports.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -18,7 +19,7 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     /** Set while the request holds its `Idempotency-Key`. */
-    idempotencyLock: { lock: KeyLock, fingerprint: () => Promise<Fingerprint | undefined> } | null
+    idempotencyLock: IdempotencyLock | null
   }
 }
 

@@ -1,7 +1,7 @@
 import fastifyJwt from '@fastify/jwt'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { isPlaceholder, parseDuration } from '../services/config.js'
+import { isPlaceholder } from '../services/config.js'
 import type { Caller } from '../services/ports.js'
 import { ISSUER } from '../services/sessions/access-token.js'
 import { createLegacyTokens } from '../services/sessions/legacy-tokens.js'
@@ -71,7 +71,7 @@ export default fp(async function jwt (app) {
       takeover: (await collections.migration.findOne({ _id: 'takeover' }))?.at,
       now
     }),
-    lifeSeconds: parseDuration(config.ACCESS_TOKEN_TTL)!,
+    lifeSeconds: config.accessTokenSeconds,
     region: config.DEFAULT_REGION,
     now
   })
@@ -86,7 +86,7 @@ export default fp(async function jwt (app) {
   })
   if (isPlaceholder(config.JWT_LEGACY_SECRET?.trim() ?? '')) {
     app.log.warn(
-      { event: 'legacy_secret.known' },
+      { event: 'legacy_secret.found_weak' },
       'JWT_LEGACY_SECRET is a known default: anybody can make a token for any phone number with it'
     )
   }
@@ -94,7 +94,7 @@ export default fp(async function jwt (app) {
   name: 'jwt',
   dependencies: [
     'env', 'clock', 'mongo', 'accounts', 'roles', 'audit', 'request-caller',
-    'cors', 'database-wait', 'graceful-shutdown', 'json' // for the order of onRequest hooks: see app.ts
+    'cors', 'request-deadline', 'graceful-shutdown', 'json' // for the order of onRequest hooks: see app.ts
   ]
 })
 

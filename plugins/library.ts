@@ -1,11 +1,12 @@
 import fp from 'fastify-plugin'
-import { createRemoval } from '../services/library/delete-item.js'
+import { FROM_PRIMARY } from '../services/database.js'
+import { createItemDeletion } from '../services/library/delete-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { onWrite } from '../services/on-write.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    library: ReturnType<typeof createLibrary> & ReturnType<typeof createRemoval>
+    library: ReturnType<typeof createLibrary> & ReturnType<typeof createItemDeletion>
   }
 }
 
@@ -16,13 +17,14 @@ export default fp(async function library (app) {
     db: mongo.db!,
     library: collections.library,
     withDedicatedConnection: (milliseconds, work) => app.withDedicatedConnection(milliseconds, db =>
-      work(db.collection('library'))),
+      work(db.collection('library', FROM_PRIMARY))),
     media,
     log,
     urlRendition: config.LIBRARY_URL_RENDITION
   })
   onWrite(collections.library, service.changed)
-  app.decorate('library', { ...service, ...createRemoval({ ...collections, media, isAdmin: roles.isAdmin, now }) })
+  const deletion = createItemDeletion({ ...collections, media, isAdmin: roles.isAdmin, now })
+  app.decorate('library', { ...service, ...deletion })
   app.addHook('onReady', async () => service.start())
   app.addHook('onClose', async () => service.close())
 }, { name: 'library', dependencies: ['env', 'clock', 'mongo', 's3', 'roles'] })

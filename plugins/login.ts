@@ -21,7 +21,7 @@ export default fp(async function login (app) {
     addresses: createAddressLimit(config.LIMIT_SMS_PER_ADDRESS, now),
     failures: createAddressLimit(config.LIMIT_FAILURES_PER_ADDRESS, now),
     takesSms,
-    findAccount: roles.findAccount,
+    accountStateOf: roles.accountStateOf,
     testCode: testNumbers.codeOf,
     secret: config.OTP_SECRET,
     lifeSeconds: config.OTP_EXPIRY_SECONDS,

@@ -15,7 +15,7 @@ import type {
   UserDocument
 } from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
-import { databaseName, ensureIndexes, withDefaults } from '../services/database.js'
+import { databaseName, ensureIndexes, FROM_PRIMARY, withDefaults } from '../services/database.js'
 import { isConverted } from '../services/migration/accounts.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
@@ -42,9 +42,6 @@ declare module 'fastify' {
     withDedicatedConnection: <T>(milliseconds: number, work: (db: Db) => Promise<T>) => Promise<T>
   }
 }
-
-/** A compare-and-set on a stale read fails every time, and an ended session must not be found on a secondary. */
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 
 /**
  * A silent connection is dropped after more than any command may take. All works again within 5 s of a database's
@@ -101,15 +98,15 @@ export default fp(async function mongo (app) {
       promoteBuffers: true,
       ...FROM_PRIMARY
     })),
-    audit: boundedCollection(db.collection<AuditDocument>('audit')),
+    audit: boundedCollection(db.collection<AuditDocument>('audit', FROM_PRIMARY)),
     users: boundedCollection(db.collection<UserDocument>('users', FROM_PRIMARY)),
     released_numbers: boundedCollection(db.collection<ReleasedNumberDocument>('released_numbers', FROM_PRIMARY)),
     migration: boundedCollection(db.collection<MigrationDocument>('migration', FROM_PRIMARY)),
     idempotency: boundedCollection(db.collection<IdempotencyDocument>('idempotency', FROM_PRIMARY)),
     uploads: boundedCollection(db.collection<UploadDocument>('uploads', FROM_PRIMARY)),
     usage: boundedCollection(db.collection<UsageDocument>('usage', FROM_PRIMARY)),
-    library: boundedCollection(db.collection<LibraryDocument>('library')),
-    leases: boundedCollection(db.collection<LeaseDocument>('leases'))
+    library: boundedCollection(db.collection<LibraryDocument>('library', FROM_PRIMARY)),
+    leases: boundedCollection(db.collection<LeaseDocument>('leases', FROM_PRIMARY))
   })
 
   /** Runs work with its own client, which is closed after the work or with the app. */

@@ -9,7 +9,7 @@ export default fp(async function requestLog (app) {
   app.addHook('onResponse', async (request, reply) => {
     const { method, clientAddress, routeOptions: { url: route = 'unknown' } } = request
     request.log.info({
-      event: 'request',
+      event: 'request.finished',
       method,
       route: route.replace(PATTERN, ''),
       status: reply.statusCode,

@@ -1,6 +1,4 @@
 import fp from 'fastify-plugin'
-import { listOf } from '../services/config.js'
-import { requirePhone } from '../services/phone.js'
 import { createRoles, type Roles } from '../services/users/roles.js'
 
 declare module 'fastify' {
@@ -15,7 +13,6 @@ export default fp(async function roles (app) {
   app.decorate('roles', createRoles({
     users: collections.users,
     isTestNumber: phone => testNumbers.codeOf(phone) !== undefined,
-    adminNumbers: listOf(config.ADMIN_NUMBERS).map(number =>
-      requirePhone(number, config.DEFAULT_REGION, 'ADMIN_NUMBERS').e164)
+    adminNumbers: config.adminNumbers
   }))
 }, { name: 'roles', dependencies: ['env', 'mongo', 'test-numbers'] })

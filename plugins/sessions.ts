@@ -1,5 +1,4 @@
 import fp from 'fastify-plugin'
-import { parseDuration } from '../services/config.js'
 import { createSessions } from '../services/sessions/sessions.js'
 
 declare module 'fastify' {
@@ -18,7 +17,7 @@ export default fp(async function sessions (app) {
     accounts,
     isConfiguredAdmin: roles.isConfiguredAdmin,
     secret: config.OTP_SECRET,
-    lifeSeconds: parseDuration(config.ACCESS_TOKEN_TTL)!,
+    lifeSeconds: config.accessTokenSeconds,
     now
   })
   app.decorate('sessions', sessions)

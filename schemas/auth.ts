@@ -6,6 +6,7 @@ export const Platform = Type.Unsafe<'android' | 'ios' | 'web' | 'other'>({
   enum: ['android', 'ios', 'web', 'other'],
   description: 'Decides the wording of the SMS, so that the phone can fill in the code by itself'
 })
+export type Platform = Static<typeof Platform>
 
 export const OtpRequest = Type.Object({
   phone: PhoneNumber,

@@ -1,4 +1,5 @@
 import type { ObjectId } from 'mongodb'
+import type { Fit } from './library.js'
 
 /** One code. Guesses are compared with it until it expires. */
 export interface Challenge {
@@ -201,7 +202,7 @@ export interface UploadedFields {
   user_id: string
   category?: string
   title?: string
-  fit?: 'contain' | 'cover' | 'fill'
+  fit?: Fit
 }
 
 /**

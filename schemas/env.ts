@@ -100,4 +100,11 @@ export type Env = Static<typeof Env>
 /**
  * An environment that names every service that this process needs, set by the operator or by the embedded stand-ins.
  */
-export type Config = Env & Required<Pick<Env, 'MONGO_URI' | 'S3_BUCKET' | 'OTP_SECRET'>>
+export type Config = Env & Required<Pick<Env, 'MONGO_URI' | 'S3_BUCKET' | 'OTP_SECRET'>> & {
+  /** ACCESS_TOKEN_TTL in seconds. */
+  accessTokenSeconds: number
+  /** SESSION_IDLE_TTL in seconds; 0: a session may be unused for as long as it lives. */
+  sessionIdleSeconds: number
+  /** ADMIN_NUMBERS in E.164. */
+  adminNumbers: string[]
+}

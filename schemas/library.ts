@@ -168,8 +168,8 @@ export const UploadForm = Type.Object({
   }))
 }, { $id: 'UploadForm', examples: [{ file: '(the bytes)', user_id: 'meera', title: 'Dancing fox' }] })
 
-/** The types of services/pictures/file-type.ts. */
-const CONTENT_TYPES = ['image/gif', 'image/png', 'image/jpeg', 'image/webp']
+/** The types of files that the library takes. */
+export const CONTENT_TYPES = ['image/gif', 'image/png', 'image/jpeg', 'image/webp'] as const
 
 export const DirectUploadRequest = Type.Object({
   content_type: Type.Unsafe<string>({ type: 'string', enum: CONTENT_TYPES, examples: ['image/gif'] }),

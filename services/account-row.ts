@@ -10,28 +10,28 @@ export const UNBLOCKED = { blocked: { $ne: true } } as const
 export const newAccount = (at: Date, admin: boolean) => ({ schema: 2 as const, admin, created_on: at })
 
 /** Adds a session to an account. The oldest session beyond ten goes. */
-export const pushed = (session: SessionDocument) => ({ sessions: { $each: [session], $slice: -MAX_SESSIONS } })
+export const pushSession = (session: SessionDocument) => ({ sessions: { $each: [session], $slice: -MAX_SESSIONS } })
 
 /** Matches while the list of ended legacy sessions has room. */
 export const hasRoomForEnded = { [`ended_legacy.${MAX_ENDED_LEGACY - 1}`]: { $exists: false } }
 
 /** Replaces that list when it is full: no legacy token that was issued until now opens a session any more. */
-export const endsAllLegacy = (at: Date) => ({ $set: { legacy_revoked_at: at }, $unset: { ended_legacy: '' as const } })
+export const revokeAllLegacy = (at: Date) => ({ $set: { legacy_revoked_at: at }, $unset: { ended_legacy: '' as const } })
 
-/** Bars the legacy tokens of the sessions that a further one pushes out: they open none again. */
-export async function barPushedOut (
+/** Revokes the legacy tokens of the sessions that a further one evicts: they open none again. */
+export async function revokeEvictedLegacy (
   users: Collection<UserDocument>,
   { _id, sessions = [] }: UserDocument,
   at: Date
 ): Promise<void> {
   const out = sessions.slice(0, Math.max(0, sessions.length - MAX_SESSIONS + 1))
   const legacy = out.filter(session => session.legacy).map(({ id }) => id)
-  if (legacy.length > 0) await bar(users, _id, legacy, at)
+  if (legacy.length > 0) await revokeLegacy(users, _id, legacy, at)
 }
 
-async function bar (users: Collection<UserDocument>, _id: ObjectId, ids: string[], at: Date): Promise<void> {
+async function revokeLegacy (users: Collection<UserDocument>, _id: ObjectId, ids: string[], at: Date): Promise<void> {
   const { matchedCount } = await users.updateOne({ _id, ...hasRoomForEnded }, {
     $push: { ended_legacy: { $each: ids } }
   })
-  if (matchedCount === 0) await users.updateOne({ _id }, endsAllLegacy(at))
+  if (matchedCount === 0) await users.updateOne({ _id }, revokeAllLegacy(at))
 }

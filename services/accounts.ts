@@ -32,10 +32,10 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     ttlResolution: 0,
     perf: { now: () => now().getTime() }
   })
-  return { find, findByNumber, liveSessions, forget }
+  return { findCaller, findByNumber, liveSessions, forget }
 
   /** The caller, while the session lives. Reads at most once. `fresh`: by what the database has now. */
-  async function find (id: string, sid: string, fresh: boolean): Promise<Caller | undefined> {
+  async function findCaller (id: string, sid: string, fresh: boolean): Promise<Caller | undefined> {
     return (await lookUp(id, { _id: new ObjectId(id) }, sid, fresh)).caller
   }
 
@@ -81,10 +81,12 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     const at = now()
     if (at.getTime() - session.last_used_at.getTime() < touchMs) return
     const unused = { _id, sessions: { $elemMatch: { id: session.id, last_used_at: { $lt: at } } } }
-    await users.updateOne(unused, { $set: { 'sessions.$.last_used_at': at } })
-      .catch((err: unknown) =>
-        log.warn({ event: 'session.touch_failed', err }, 'The last use of a session could not be written down'))
-    session.last_used_at = at
+    try {
+      await users.updateOne(unused, { $set: { 'sessions.$.last_used_at': at } })
+      session.last_used_at = at // also in the cached row, so that the next request writes nothing
+    } catch (err) {
+      log.warn({ event: 'session.touch_failed', err }, 'The last use of a session could not be written: it is tried again')
+    }
   }
 
   /** Makes this process read the row anew next time. */

@@ -16,12 +16,12 @@ const MAX_CACHED = 10_000
 /** Rows per client network and minute, by requests without a token. */
 const MAX_ANONYMOUS_ROWS = 100
 /** The event of the row beyond that. */
-const FOLDED = 'events.folded'
+const MERGED = 'events.merged'
 
 /** Events that change a right. Each has a row of its own, which is written before the answer. */
 const RIGHTS = new Set<AuditEvent>([
-  'otp.verified', 'session.opened', 'session.revoked', 'session.reused', 'user.created', 'number.changed',
-  'user.deleted', 'admin.changed'
+  'otp.verified', 'session.opened', 'session.revoked', 'refresh_token.reused', 'user.created', 'number.changed',
+  'user.deleted', 'user.rights_changed'
 ])
 export const changesRight = (event: AuditEvent) => RIGHTS.has(event)
 
@@ -42,13 +42,13 @@ export interface Entry {
 }
 
 /** `row.count` grows with each repetition. */
-interface Noted { row: AuditDocument, at: number }
+interface RecentRow { row: AuditDocument, at: number }
 
 /** Audit rows by account, kept for 90 days. Every number is masked. */
 export function createAudit ({ audit, log, now }: AuditOptions) {
   /** Rows not yet written. */
   const waiting = new Set<AuditDocument>()
-  const recent = new LRUCache<string, Noted>({ max: MAX_CACHED })
+  const recent = new LRUCache<string, RecentRow>({ max: MAX_CACHED })
   const networks = new LRUCache<string, { since: number, rows: number }>({ max: MAX_CACHED })
   let lost = 0
   let timer: NodeJS.Timeout | undefined
@@ -71,7 +71,7 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
     const { event, subject, address, details, anonymous } = entry
     if (changesRight(event)) return newRow(entry)
     const key = JSON.stringify([event, accountIn(subject), maskedPhone(subject), maskAddress(address), details])
-    return repeated(key) ?? remember(key, anonymous && isOverflowing(address) ? folded(entry) : newRow(entry))
+    return repeated(key) ?? remember(key, anonymous && isOverflowing(address) ? merged(entry) : newRow(entry))
   }
 
   function newRow ({
@@ -97,10 +97,10 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
   }
 
   function repeated (key: string): AuditDocument | undefined {
-    const noted = recent.get(key)
-    if (!noted || Math.abs(now().getTime() - noted.at) >= MINUTE_MS) return undefined
-    noted.row.count++
-    return noted.row
+    const recentRow = recent.get(key)
+    if (!recentRow || Math.abs(now().getTime() - recentRow.at) >= MINUTE_MS) return undefined
+    recentRow.row.count++
+    return recentRow.row
   }
 
   function remember (key: string, row: AuditDocument): AuditDocument {
@@ -120,12 +120,12 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
   }
 
   /** The one row for all events of a client network beyond its rows. */
-  function folded ({ address, requestId }: Entry): AuditDocument {
-    const key = `folded ${clientOf(address)}`
-    return repeated(key) ?? remember(key, newRow({ event: FOLDED, subject: null, address, requestId, details: {} }))
+  function merged ({ address, requestId }: Entry): AuditDocument {
+    const key = `merged ${clientOf(address)}`
+    return repeated(key) ?? remember(key, newRow({ event: MERGED, subject: null, address, requestId, details: {} }))
   }
 
-  /** Resolves when the rows noted before are written, or the write has failed: then a retry follows later. */
+  /** Resolves when the earlier rows are written, or the write has failed: then a retry follows later. */
   function flush (): Promise<void> {
     clearTimeout(timer)
     timer = undefined
@@ -161,7 +161,10 @@ export function createAudit ({ audit, log, now }: AuditOptions) {
       ? []
       : rows.filter(row => waiting.has(row) || (waiting.size < MAX_WAITING && waiting.add(row)))
     lost += refused > 0 ? refused : rows.length - kept.length
-    log.error({ event: 'audit.write_failed', rows: kept.length, err }, 'Audit rows could not be written: `rows` wait')
+    log.error(
+      { event: 'audit.write_failed', rows: kept.length, err },
+      'Audit rows could not be written to MongoDB: this process keeps them and writes them again in 5 s'
+    )
     if (kept.length > 0) timer ??= setTimeout(flush, RETRY_MS).unref()
   }
 

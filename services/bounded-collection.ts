@@ -1,5 +1,5 @@
 import type { AbstractCursor, Collection, Document } from 'mongodb'
-import { inTime, maxCommandMs } from './database-wait.js'
+import { withinDeadline, maxCommandMs } from './request-deadline.js'
 
 /** The position of the options in a method's arguments. */
 const COMMANDS: Record<string, number> = {
@@ -24,8 +24,10 @@ const READS = ['next', 'tryNext', 'hasNext', 'toArray']
 type Method = (...given: unknown[]) => unknown
 
 /**
- * The same collection with time limits for commands: `maxTimeMS` on the server, here the time that the request may
- * still wait.
+ * The same collection with time limits for commands: `maxTimeMS` on the server, here the rest of the request's time.
+ * A wrapper is needed because the driver's limits (`maxTimeMS`, `timeoutMS`, `socketTimeoutMS`) are constants of a
+ * client, a collection or one call: none of them knows how much time the commands before this one have left. Every call
+ * would have to pass it on, and one that does not would have no limit.
  */
 export function boundedCollection<T extends Document> (collection: Collection<T>): Collection<T> {
   return new Proxy(collection, {
@@ -34,7 +36,9 @@ export function boundedCollection<T extends Document> (collection: Collection<T>
       const [command, cursor] = [COMMANDS[name], CURSORS[name]]
       if (typeof value !== 'function' || (command === undefined && cursor === undefined)) return value
       const method = value.bind(target) as Method
-      if (command !== undefined) return (...given: unknown[]) => inTime(async () => method(...timed(given, command)))
+      if (command !== undefined) {
+        return (...given: unknown[]) => withinDeadline(async () => method(...timed(given, command)))
+      }
       return (...given: unknown[]) => boundedCursor(method(...timed(given, cursor!)) as AbstractCursor)
     }
   })
@@ -54,7 +58,7 @@ function boundedCursor (cursor: AbstractCursor): AbstractCursor {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       const method = value.bind(target) as Method
-      if (READS.includes(String(name))) return () => inTime(async () => method())
+      if (READS.includes(String(name))) return () => withinDeadline(async () => method())
       return (...given: unknown[]) => {
         const result = method(...given)
         return result === target ? bounded : result
@@ -66,8 +70,9 @@ function boundedCursor (cursor: AbstractCursor): AbstractCursor {
 
 async function * each (cursor: AbstractCursor): AsyncGenerator<unknown, void, undefined> {
   try {
-    for (let document = await inTime(() =>
-      cursor.next()); document !== null; document = await inTime(() => cursor.next())) {
+    for (;;) {
+      const document: unknown = await withinDeadline(() => cursor.next())
+      if (document === null) return
       yield document
     }
   } finally {

@@ -51,23 +51,16 @@ const FORMS = [
  * for every other text, such as `unknown`.
  */
 function readElement (element: string): string | undefined {
-  const text = element
-    .trim()
-    .replace(/^"(.*)"$/s, '$1')
-    .trim()
-    .replace(/^for=/i, '')
-    .replace(/;.*$/s, '')
-    .trim()
-    .replace(
-      /^"(.*)"$/s,
-      '$1'
-    )
+  const pair = unquoted(element.trim()).trim()
+  const text = unquoted(pair.replace(/^for=/i, '').replace(/;.*$/s, '').trim())
   for (const form of FORMS) {
     const address = normalAddress(form.exec(text)?.[1] ?? '')
     if (address !== undefined) return address
   }
   return undefined
 }
+
+const unquoted = (text: string) => text.replace(/^"(.*)"$/s, '$1')
 
 /**
  * The client's address behind trusted proxies: the address that the last trusted proxy from the right saw. Empty

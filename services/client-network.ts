@@ -22,6 +22,7 @@ function networkOf (bits: { ipv4: number, ipv6: number }): (address: string) => 
     if (!ipaddr.isValid(address)) return 'unknown'
     const parsed = ipaddr.process(address)
     const kind = parsed.kind()
-    return `${kind === 'ipv4' ? ipaddr.IPv4.networkAddressFromCIDR(`${parsed}/${bits.ipv4}`) : ipaddr.IPv6.networkAddressFromCIDR(`${parsed}/${bits.ipv6}`)}/${bits[kind]}`
+    const family = kind === 'ipv4' ? ipaddr.IPv4 : ipaddr.IPv6
+    return `${family.networkAddressFromCIDR(`${parsed}/${bits[kind]}`)}/${bits[kind]}`
   }
 }

@@ -23,8 +23,9 @@ const PLACEHOLDER = /^(.+?)\1{3,}$|(change|replace)[-_ ]?(me|this)|placeholder|y
 /** Whether a secret is publicly known, from a README or a default. */
 export const isPlaceholder = (secret: string) => PLACEHOLDER.test(secret)
 /** The values of a comma-separated variable. */
-export const listOf = (text: string | undefined) => (text ?? '').split(',').map(item => item.trim()).filter(item =>
-  item !== '')
+export function listOf (text: string | undefined): string[] {
+  return (text ?? '').split(',').map(item => item.trim()).filter(item => item !== '')
+}
 const parses = (parse: () => unknown) => { try { parse(); return true } catch { return false } }
 const isUrl = (text: string) => isUrlWithQuery(text) && !text.includes('?')
 const isUrlWithQuery = (text: string) => /^https?:\/\/[^/?#@]+([/?][^#]*)?$/i.test(text) && parses(() => new URL(text))
@@ -339,7 +340,7 @@ export function parseDuration (text: string): number | undefined {
 }
 
 /** The same; 0 where there is no bound. */
-export const parseIdleTime = (text: string) => text === '0' ? 0 : parseDuration(text)
+const parseIdleTime = (text: string) => text === '0' ? 0 : parseDuration(text)
 
 function isIsoDate (text: string): boolean {
   return /^\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?$/.test(text) && !Number.isNaN(Date.parse(text))
@@ -370,11 +371,21 @@ function areKeysFor (text: string, algorithm: Env['JWT_ALGORITHM']): boolean {
   return whole && first !== undefined && !others.includes(undefined) && (algorithm === 'HS256' || algorithm === first)
 }
 
-/** The environment with its stand-ins. Throws a ConfigError when a service is still not set. */
+/** The environment with its stand-ins. Throws a ConfigError that names each service that is still not set. */
 export function completeConfig (env: Env, standIns: Partial<Env>): Config {
   const { MONGO_URI, S3_BUCKET, OTP_SECRET, ...rest } = { ...env, ...standIns }
-  if (MONGO_URI === undefined || S3_BUCKET === undefined || OTP_SECRET === undefined) {
-    throw new ConfigError(['MONGO_URI, S3_BUCKET and OTP_SECRET must be set'])
+  if (MONGO_URI !== undefined && S3_BUCKET !== undefined && OTP_SECRET !== undefined) {
+    return { ...rest, MONGO_URI, S3_BUCKET, OTP_SECRET, ...parsedValues(env) }
   }
-  return { ...rest, MONGO_URI, S3_BUCKET, OTP_SECRET }
+  const missing = Object.entries({ MONGO_URI, S3_BUCKET, OTP_SECRET }).filter(([, value]) => value === undefined)
+  throw new ConfigError(missing.map(([name]) => `${name} must be set`))
+}
+
+/** Values whose text `readConfig` has checked. */
+function parsedValues (env: Env): Pick<Config, 'accessTokenSeconds' | 'sessionIdleSeconds' | 'adminNumbers'> {
+  return {
+    accessTokenSeconds: parseDuration(env.ACCESS_TOKEN_TTL)!,
+    sessionIdleSeconds: parseIdleTime(env.SESSION_IDLE_TTL)!,
+    adminNumbers: listOf(env.ADMIN_NUMBERS).map(number => normalizePhone(number, env.DEFAULT_REGION)!)
+  }
 }

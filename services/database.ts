@@ -23,6 +23,12 @@ interface Index extends Pick<CreateIndexesOptions, IndexOptions> {
  */
 const ANY_TEXT = { $gt: '' }
 
+/**
+ * The read preference of all collections, whatever MONGO_URI says: a compare-and-set on a stale read fails every time,
+ * and an ended session must not be found on a secondary. Only lists of the library are read as MONGO_URI says.
+ */
+export const FROM_PRIMARY = { readPreference: 'primary' } as const
+
 /** The order of the library. No two items have the same place. */
 export const NEWEST_FIRST = { created_at: -1, _id: -1 } as const
 

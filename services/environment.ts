@@ -24,7 +24,8 @@ function readEnvFile (file: string): Record<string, string> {
     return parseEnv(decode(readFileSync(file)).replaceAll('\r\n', '\n')) as Record<string, string>
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw new Error(`The file ${file} cannot be read`, { cause })
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new Error(`The file ${file} cannot be read (${code}): let this user read it, or remove it`, { cause })
   }
 }
 

@@ -5,6 +5,7 @@ export const foldCase = (text: string) =>
   withoutCase(text.normalize('NFKC').replace(invisible, '')).normalize('NFKC').trim()
 
 /** Folds letter by letter, so that a final sigma equals σ, and via lower case, so that ẞ equals ss. */
-const withoutCase = (text: string) => Array.from(text.toLowerCase().toUpperCase(), letter => letter.toLowerCase()).join(
-  ''
-)
+function withoutCase (text: string): string {
+  const letters = Array.from(text.toLowerCase().toUpperCase(), letter => letter.toLowerCase())
+  return letters.join('')
+}

@@ -1,4 +1,5 @@
 import { ServiceError } from './errors.js'
+import { settledWithin } from './settled-within.js'
 
 const RETRY_AFTER_SECONDS = 5
 /** One check serves all requests within this time. */
@@ -34,19 +35,12 @@ export function createHealth ({ checks, monotonic = () => performance.now() }: H
 
   async function findFailed (): Promise<Failed[]> {
     const results = await Promise.all(Object.entries(checks).map(([name, check]) =>
-      withPatience(check()).then(() => [], (error: unknown) => [{ name, error }])))
+      inTime(check()).then(() => [], (error: unknown) => [{ name, error }])))
     return results.flat()
   }
 }
 
-async function withPatience (answer: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const silence = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer')), TIMEOUT_MS)
-  })
-  try {
-    await Promise.race([answer, silence])
-  } finally {
-    clearTimeout(timer)
-  }
+async function inTime (answer: Promise<unknown>): Promise<void> {
+  if (!await settledWithin(answer, TIMEOUT_MS)) throw new Error(`no answer within ${TIMEOUT_MS} ms`)
+  await answer
 }

@@ -1,6 +1,12 @@
 import type { Readable } from 'node:stream'
 import type { ObjectId } from 'mongodb'
-import type { LibraryDocument, SessionDocument, UserDocument } from '../schemas/documents.js'
+import type {
+  Fingerprint,
+  IdempotencyDocument,
+  LibraryDocument,
+  SessionDocument,
+  UserDocument
+} from '../schemas/documents.js'
 import type { Config } from '../schemas/env.js'
 import type { Phone } from './phone.js'
 
@@ -23,7 +29,7 @@ export type SmsProvider = (text: SmsMessage, timeoutMs: number) => Promise<void>
 export class SmsUnconfirmed extends Error {}
 
 /** Whether the phone has an account, whether that is blocked, and the subject of its events. One read. */
-export type FindAccount = (phone: string) => Promise<{ known: boolean, blocked: boolean, subject: Subject }>
+export type AccountStateOf = (phone: string) => Promise<{ known: boolean, blocked: boolean, subject: Subject }>
 
 /** The provider accepts no SMS for this number (not mobile, blocked, unsubscribed): a retry will not help. */
 export class NumberRefused extends Error {}
@@ -77,9 +83,9 @@ export interface Log {
 export const AUDIT_EVENTS = [
   'otp.requested', 'otp.already_sent', 'otp.limited', 'otp.sent', 'otp.refused', 'otp.failed', 'otp.undelivered',
   'otp.verified', 'otp.rejected', 'otp.locked',
-  'session.opened', 'session.refreshed', 'session.reused', 'session.revoked',
-  'library.removed', 'notice.sent',
-  'user.created', 'user.renamed', 'number.changed', 'user.deleted', 'user.exported', 'admin.changed', 'access.denied'
+  'session.opened', 'session.refreshed', 'refresh_token.reused', 'session.revoked',
+  'library.removed', 'number_notice.sent',
+  'user.created', 'user.renamed', 'number.changed', 'user.deleted', 'user.exported', 'user.rights_changed', 'access.denied'
 ] as const
 export type AuditEvent = typeof AUDIT_EVENTS[number]
 
@@ -105,12 +111,18 @@ export interface RequestContext {
   record (event: AuditEvent, subject: Subject, details?: Record<string, string | number | boolean>): void
 }
 
+/** A request's lock on its `Idempotency-Key`. */
+export type KeyLock = Pick<IdempotencyDocument, '_id' | 'holder'>
+
+/** The same, with the fingerprint of the request's body once that is read. */
+export interface IdempotencyLock { lock: KeyLock, fingerprint: () => Promise<Fingerprint | undefined> }
+
 /** The data of an account. Both are repeatable. */
 export interface Ownership {
   /** The last step after an insert: returns the item, without its owner if that account is deleted. */
-  settle (item: LibraryDocument): Promise<LibraryDocument>
+  checkOwner (item: LibraryDocument): Promise<LibraryDocument>
   /** Items and upload records stay, without owner; keys, usage and duplicates go. */
-  release (owner: ObjectId): Promise<void>
+  disownAll (owner: ObjectId): Promise<void>
 }
 
 /** Account deletions that a process has not finished. */

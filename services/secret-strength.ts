@@ -20,8 +20,6 @@ const repeatsOnce = (text: string) => /^(.+?)\1+$/s.exec(text)?.[1] ?? text
 function entropy (characters: string[]): number {
   const counts = new Map<string, number>()
   for (const character of characters) counts.set(character, (counts.get(character) ?? 0) + 1)
-  return [...counts.values()].map(count => count / characters.length).reduce(
-    (sum, share) => sum - share * Math.log2(share),
-    0
-  )
+  const shares = [...counts.values()].map(count => count / characters.length)
+  return shares.reduce((sum, share) => sum - share * Math.log2(share), 0)
 }

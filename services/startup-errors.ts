@@ -78,12 +78,11 @@ function reasonOf (error: unknown): Reason {
 /** Why MongoDB at `uri` cannot be used. */
 export function mongoRefusal (uri: string, cause: unknown): Error {
   const { kind, detail } = reasonOf(cause)
-  const reason = {
-    credentials: 'it refuses the user name or the password',
+  const reasons: Partial<Record<Reason['kind'], string>> = {
+    credentials: 'it refuses the user name or the password: check both, and authSource',
     tls: `TLS failed (${detail})`
-  }[kind as string] ??
-    detail ??
-    SILENT
+  }
+  const reason = reasons[kind] ?? detail ?? SILENT
   return new Error(`MongoDB cannot be reached at MONGO_URI (${hostsOf(uri)}): ${reason}`, { cause })
 }
 
@@ -122,7 +121,7 @@ export function listenRefusal (error: unknown): Error {
   }
   if (code === 'EACCES') return new Error('PORT is one that this process may not listen on: set PORT to one above 1023')
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') {
-    return new Error('HOST is no address of this machine')
+    return new Error('HOST is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them')
   }
   return error as Error
 }

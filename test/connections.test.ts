@@ -204,7 +204,7 @@ t.test('a body that does not come is 408, and its rest is ignored', async t => {
 const statuses = (answers: string) => answers.match(/(?<=HTTP\/1\.1 )\d+/g)
 
 /** Counts the answered requests in the log. */
-const requests = ({ logs }: Service) => logs.filter(line => JSON.parse(line).event === 'request').length
+const requests = ({ logs }: Service) => logs.filter(line => JSON.parse(line).event === 'request.finished').length
 
 function connect (t: Test, { url }: Service): Socket {
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})

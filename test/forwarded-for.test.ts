@@ -107,5 +107,5 @@ t.test('The audit and the log have the network of the client, not of the proxy',
   const { service } = await letIn(t, ['[2001:db8:77:1::5]:443'])
   await service.app.audit.flush()
   t.ok(await service.app.collections.audit.findOne({ event: 'otp.requested', network: '2001:db8:77::/48' }))
-  t.ok(service.logs.some(line => line.includes('"event":"request"') && line.includes('"network":"2001:db8:77::/48"')))
+  t.ok(service.logs.some(line => line.includes('"event":"request.finished"') && line.includes('"network":"2001:db8:77::/48"')))
 })

@@ -409,7 +409,7 @@ t.test('HTTP', async t => {
     const routeOf = async (method: string, path: string) => {
       service.logs.length = 0
       await service.call(method, path, { token })
-      return service.logs.map(line => JSON.parse(line)).filter(({ event }) => event === 'request').map(
+      return service.logs.map(line => JSON.parse(line)).filter(({ event }) => event === 'request.finished').map(
         ({ method, route, status }) => [method, route, status]
       )
     }

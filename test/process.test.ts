@@ -178,7 +178,7 @@ t.test(
     const { url } = await startService(t, { services })
     for (const [env, sentence] of [
       [{ PORT: new URL(url).port }, 'PORT is in use by another process: stop that one, or set PORT to a free port'],
-      [{ PORT: '0', HOST: '203.0.113.7' }, 'HOST is no address of this machine']
+      [{ PORT: '0', HOST: '203.0.113.7' }, 'HOST is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them']
     ] as const) {
       const { code, stderr } = await runToEnd({ ...environment(services), ...env })
       t.equal(code, 1)

@@ -16,7 +16,7 @@ import {
   UnsupportedMediaType
 } from '../../schemas/common.js'
 import { LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation } from '../../schemas/library.js'
-import { namesTag, weakTag } from '../../services/entity-tag.js'
+import { namesTag, weakTag } from '../../services/library/entity-tag.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 /** Without the pattern the router would accept an empty id. */
@@ -45,7 +45,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async ({ params, caller, requestContext }, reply) => {
-    await library.remove(params.id, caller, requestContext)
+    await library.deleteItem(params.id, caller, requestContext)
     return reply.code(204).send()
   })
 

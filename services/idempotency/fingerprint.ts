@@ -75,9 +75,8 @@ export function createFingerprints (secret: string) {
     try {
       for await (const part of form) {
         const isLast = texts.length + 1 === upTo.parts
-        texts.push(
-          part.type === 'field' ? fieldText(part) : fileText(part, await readFile(part, isLast ? upTo.bytes : Infinity))
-        )
+        const max = isLast ? upTo.bytes : Infinity
+        texts.push(part.type === 'field' ? fieldText(part) : fileText(part, await readFile(part, max)))
         if (isLast) break
       }
     } catch (error) {
@@ -154,12 +153,8 @@ async function readFile ({ file }: File, max: number): Promise<Content> {
 }
 
 const fieldText = ({ name, value, truncated }: Field) => canonical([name, value, truncated])
-const fileText = ({ name, filename }: File, content: Content) => canonical([
-  name,
-  filename,
-  content.bytes,
-  content.sha256()
-])
+const fileText = ({ name, filename }: File, content: Content) =>
+  canonical([name, filename, content.bytes, content.sha256()])
 
 /**
  * The same text for the same JSON value, and for no other: each array and object begins with its length. Any depth

@@ -1,15 +1,16 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import { ObjectId, type Collection } from 'mongodb'
 import type { IdempotencyDocument, StoredAnswer } from '../../schemas/documents.js'
-import { isDuplicateKey, requestUnderWay, ServiceError } from '../errors.js'
+import { requestUnderWay, ServiceError } from '../errors.js'
+import { insertIfAbsent } from '../insert-if-absent.js'
 import { keyedHash } from '../keyed-hash.js'
-import type { Clock, Log } from '../ports.js'
-import { pauseAfter } from '../retry.js'
+import type { Clock, KeyLock, Log } from '../ports.js'
+import { retry, retryConflict } from '../retry.js'
+import { settledWithin } from '../settled-within.js'
 
 const KEPT_MS = 24 * 3600 * 1000
 /** How long a failed request waits until its key is free. The work on that goes on. */
 const WAIT_MS = 500
-const ATTEMPTS = 100
+const MAX_ATTEMPTS = 100
 
 export interface IdempotencyOptions {
   keys: Collection<IdempotencyDocument>
@@ -20,11 +21,11 @@ export interface IdempotencyOptions {
   log: Log
 }
 
-/** A request's lock on its key. */
-export type KeyLock = Pick<IdempotencyDocument, '_id' | 'holder'>
-
 /** Finds the result of a request that took its key at `since` and did not answer, by the key's digest. */
 export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | undefined>
+
+/** The key is taken, or the request was answered before. */
+export type Begun = { lock: KeyLock } | { answer: StoredAnswer }
 
 /**
  * Keys that callers give to their requests, so that a retry has no second effect
@@ -32,7 +33,7 @@ export type Recall = (digest: string, since: Date) => Promise<StoredAnswer | und
  */
 export function createIdempotency ({ keys, secret, longestSeconds, now, log }: IdempotencyOptions) {
   const stopping = new AbortController()
-  const working = new Set<Promise<void>>()
+  const working = new Set<Promise<boolean>>()
   return { begin, finish, forget, close }
 
   /**
@@ -40,9 +41,7 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
    * 409 while one is running. A request that began longer ago than any may last loses its key. `recall` finds the
    * result of one that died before it could answer.
    */
-  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<
-    | { lock: KeyLock }
-    | { answer: StoredAnswer }> {
+  async function begin (owner: ObjectId, route: string, key: string, recall?: Recall): Promise<Begun> {
     const at = now()
     const row: IdempotencyDocument = {
       _id: keyedHash(secret, 'idempotency', [owner.toHexString(), route, key].join('\0')),
@@ -52,39 +51,29 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
       purge_at: later(at, KEPT_MS)
     }
     try {
-      const answer = await take(row, recall)
-      return answer ? { answer } : { lock: row }
+      return await retryConflict('an Idempotency-Key', () => take(row, recall))
     } catch (error) {
       if (!(error instanceof ServiceError)) persist(() => remove(row)) // it may be there despite the error
       throw error
     }
   }
 
-  async function take (row: IdempotencyDocument, recall?: Recall): Promise<StoredAnswer | undefined> {
-    if (await insert(row)) return undefined
+  /** Undefined after a lost race. */
+  async function take (row: IdempotencyDocument, recall?: Recall): Promise<Begun | undefined> {
+    if (await insertIfAbsent(keys, row)) return { lock: row }
     const found = await keys.findOne({ _id: row._id })
-    if (!found) return take(row, recall)
+    if (!found) return undefined
     const recalled = !found.answer && found.purge_at > row.begun_at && await recall?.(found._id, found.begun_at)
-    if (recalled) return recalled
+    if (recalled) return { answer: recalled }
     if (isOver(found, row.begun_at)) {
       const { matchedCount } = await keys.replaceOne(
         { _id: found._id, holder: found.holder, answer: { $exists: found.answer !== undefined } },
         row
       )
-      return matchedCount === 1 ? undefined : take(row, recall)
+      return matchedCount === 1 ? { lock: row } : undefined
     }
     if (!found.answer) throw requestUnderWay()
-    return found.answer
-  }
-
-  async function insert (row: IdempotencyDocument): Promise<boolean> {
-    try {
-      await keys.insertOne(row)
-      return true
-    } catch (error) {
-      if (isDuplicateKey(error)) return false
-      throw error
-    }
+    return { answer: found.answer }
   }
 
   /** A row may outlive its end in the database; it does not count then. */
@@ -111,7 +100,7 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
 
   /** Frees the key, unless another request took it. Never rejects. */
   async function forget (lock: KeyLock): Promise<void> {
-    await Promise.race([persist(() => remove(lock)), wait(WAIT_MS, undefined, { ref: false })])
+    await settledWithin(persist(() => remove(lock)), WAIT_MS)
   }
 
   async function remove (lock: KeyLock): Promise<void> {
@@ -119,27 +108,18 @@ export function createIdempotency ({ keys, secret, longestSeconds, now, log }: I
   }
 
   /** Resolves after the first attempt; retries follow while the database is away. */
-  async function persist (write: () => Promise<unknown>): Promise<void> {
-    if (await attempt(write)) return
-    const work = insist(write).finally(() => working.delete(work))
-    working.add(work)
-  }
-
-  async function insist (write: () => Promise<unknown>): Promise<void> {
-    for (let failed = 0; failed < ATTEMPTS && !stopping.signal.aborted; failed++) {
-      await pauseAfter(failed + 1, stopping.signal)
-      if (await attempt(write)) return
-    }
-  }
-
-  async function attempt (write: () => Promise<unknown>): Promise<boolean> {
-    try {
-      await write()
-      return true
-    } catch (err) {
-      log.warn({ event: 'idempotency.settle_failed', err }, 'The end of an Idempotency-Key could not be written yet')
-      return false
-    }
+  function persist (write: () => Promise<unknown>): Promise<void> {
+    return new Promise(resolve => {
+      const onFailure = (err: unknown) => {
+        log.warn({ event: 'idempotency.settle_failed', err }, 'The end of an Idempotency-Key could not be written yet')
+        resolve()
+      }
+      const work = retry(write, { attempts: MAX_ATTEMPTS, signal: stopping.signal, onFailure }).finally(() => {
+        working.delete(work)
+        resolve()
+      })
+      working.add(work)
+    })
   }
 
   /** Tries each unfinished write one last time. */

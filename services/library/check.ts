@@ -1,10 +1,9 @@
 import type { Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
-import { createItemDeletion } from './delete-item.js'
-import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from './item-objects.js'
+import { createDeletionRecords } from './delete-item.js'
+import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
 
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 /** Rows read ahead: few enough that the cursor does not expire before the next read. */
 const BATCH_ROWS = 1000
 const FIELDS = { key: 1, owner: 1, size: 1, renditions: 1 }
@@ -20,10 +19,10 @@ export interface LibraryCheckOptions {
   print: (line: string) => void
 }
 
-export interface Verdict {
+export interface CheckResult {
   items: number
-  /** Rows of the replaced system, and others whose objects are not this service's. They are not checked. */
-  foreign: number
+  /** Rows of the replaced system, and others whose objects are not this service's. */
+  unchecked: number
   repaired: number
   /** Inconsistencies that remain. */
   open: number
@@ -41,27 +40,24 @@ export async function checkLibrary ({
   now,
   fix,
   print
-}: LibraryCheckOptions): Promise<Verdict> {
-  const verdict: Verdict = {
+}: LibraryCheckOptions): Promise<CheckResult> {
+  const result: CheckResult = {
     items: 0,
-    foreign: await library.countDocuments({ key: { $not: { $gt: '' } } }),
+    unchecked: await library.countDocuments({ key: { $not: { $gt: '' } } }),
     repaired: 0,
     open: 0
   }
-  const removal = createItemDeletion({ uploads, media, now })
+  const deletion = createDeletionRecords({ uploads, media, now })
   const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
   let object = await objects.next()
-  for await (const item of library
-    .find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS, ...FROM_PRIMARY })
-    .sort(
-      { key: 1 }
-    )) {
+  const items = library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS }).sort({ key: 1 })
+  for await (const item of items) {
     const folder = folderOf(item.key!)
     if (!isItemFolder(folder)) {
-      verdict.foreign++
+      result.unchecked++
       continue
     }
-    verdict.items++
+    result.items++
     const named = objectsOf(item)
     for (; !object.done && precedes(object.value.key, folder); object = await objects.next()) {
       await checkObject(object.value.key)
@@ -74,10 +70,10 @@ export async function checkLibrary ({
     if (named.size > 0) await checkItem(item)
   }
   for (; !object.done; object = await objects.next()) await checkObject(object.value.key)
-  return verdict
+  return result
 
   function report (subject: string, found: string, repaired?: string): void {
-    verdict[repaired === undefined ? 'open' : 'repaired']++
+    result[repaired === undefined ? 'open' : 'repaired']++
     print(`${subject}: ${found}${repaired === undefined ? '' : `; ${repaired}`}`)
   }
 
@@ -97,18 +93,18 @@ export async function checkLibrary ({
   }
 
   async function isInFlight (key: string): Promise<boolean> {
-    return await uploads.findOne(within(folderOf(key)), FROM_PRIMARY) !== null
+    return await uploads.findOne(within(folderOf(key))) !== null
   }
 
   async function isNamed (key: string): Promise<boolean> {
-    const items = await library.find(within(folderOf(key)), { projection: FIELDS, ...FROM_PRIMARY }).toArray()
+    const items = await library.find(within(folderOf(key)), { projection: FIELDS }).toArray()
     return items.some(item => objectsOf(item).has(key))
   }
 
   /** Reads the objects first, then the row. If the row still exists, no removal took the objects. */
   async function checkItem ({ _id, key = '' }: LibraryDocument): Promise<void> {
     const present = await objectsIn(folderOf(key), media)
-    const item = await library.findOne({ _id, key }, { projection: FIELDS, ...FROM_PRIMARY })
+    const item = await library.findOne({ _id, key }, { projection: FIELDS })
     if (!item) return
     const subject = `library ${_id.toHexString()}`
     if (!present.has(key)) {
@@ -116,7 +112,7 @@ export async function checkLibrary ({
       return report(subject, 'its original is missing, so it cannot be served', fix ? 'removed' : undefined)
     }
     for (const { size } of item.renditions ?? []) {
-      if (present.has(`${folderOf(key)}${size}.gif`)) continue
+      if (present.has(renditionKey(key, size))) continue
       if (fix) await library.updateOne({ _id, key }, { $pull: { renditions: { size } } })
       report(subject, `its rendition ${size} is missing`, fix ? 'dropped' : undefined)
     }
@@ -129,9 +125,9 @@ export async function checkLibrary ({
   }
 
   async function removeItem (item: LibraryDocument): Promise<void> {
-    await removal.begin(item)
+    await deletion.begin(item)
     await library.deleteOne({ _id: item._id })
-    await removal.finish(item)
+    await deletion.finish(item)
   }
 }
 

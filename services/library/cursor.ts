@@ -15,7 +15,7 @@ const OBJECT_ID = 7
 const MAX_LENGTH = 1024
 
 /** Types of ids that this service does not make. */
-export const FOREIGN_ID_TYPES = TYPES_IN_ORDER.flat().filter(type => type !== OBJECT_ID)
+export const OTHER_ID_TYPES = TYPES_IN_ORDER.flat().filter(type => type !== OBJECT_ID)
 
 /** The position of a row in the library, newest first, as opaque text. */
 export const cursorAfter = ({ created_at: at, _id: id }: Pick<Document, 'created_at' | '_id'>) =>

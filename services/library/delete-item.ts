@@ -2,80 +2,99 @@ import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
 import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
-import { folderOf, isItemFolder } from './item-objects.js'
+import { retryConflict } from '../retry.js'
+import { folderOf, isItemFolder } from './object-keys.js'
 
-const FROM_PRIMARY = { readPreference: 'primary' } as const
-
-export interface ItemDeletionOptions {
+export interface DeletionRecordsOptions {
   uploads: Collection<UploadDocument>
   media: MediaStore
   now: Clock
 }
 
 /**
- * Removes items so that a crash between any two steps leaves nothing behind for good. An upload record is written
- * before the item goes, and stays until its objects are gone. A sweep finishes an interrupted removal.
+ * The upload records of deletions: a crash between any two steps leaves nothing behind for good. A record is written
+ * before the item goes, and stays until its objects are gone. A sweep finishes an interrupted deletion.
  */
-export function createItemDeletion ({ uploads, media, now }: ItemDeletionOptions) {
+export function createDeletionRecords ({ uploads, media, now }: DeletionRecordsOptions) {
   return { begin, cancel, finish }
 
   /**
-   * Writes the upload record of a removal, over any other state of it. An upload that is being committed loses the
+   * Writes the upload record of a deletion, over any other state of it. An upload that is being committed loses the
    * item.
    */
   async function begin ({ _id, key = '', owner }: LibraryDocument): Promise<void> {
-    const note = {
+    const record = {
       $set: { key, state: 'removing' as const, started_at: now(), ...(owner !== undefined && { owner }) },
       ...(owner === undefined && { $unset: { owner: '' as const } })
     }
     try {
-      await uploads.updateOne({ _id }, note, { upsert: true })
+      await uploads.updateOne({ _id }, record, { upsert: true })
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
-      await uploads.updateOne({ _id }, note) // another request wrote it at the same moment
+      await uploads.updateOne({ _id }, record) // another request wrote it at the same moment
     }
   }
 
-  /** Deletes the upload record of a removal that is called off. */
+  /** Deletes the upload record of a deletion that is called off. */
   async function cancel ({ _id }: LibraryDocument): Promise<void> {
     await uploads.deleteOne({ _id, state: 'removing' })
   }
 
-  /** Removes the objects of an item whose row is gone, then the upload record. */
+  /** Deletes the objects of an item whose row is gone, then the upload record. */
   async function finish ({ _id, key = '' }: LibraryDocument): Promise<void> {
     if (isItemFolder(folderOf(key))) await media.remove(folderOf(key))
     await uploads.deleteOne({ _id, state: 'removing' })
   }
 }
 
-export interface RemovalOptions extends ItemDeletionOptions {
+export interface ItemDeletionOptions extends DeletionRecordsOptions {
   library: Collection<LibraryDocument>
   idempotency: Collection<IdempotencyDocument>
   isAdmin: (caller: Caller) => boolean
 }
 
-/** Removes items at a caller's request. */
-export function createRemoval ({ library, idempotency, isAdmin, ...stores }: RemovalOptions) {
-  const removal = createItemDeletion(stores)
-  return { remove }
+/** Deletes items at a caller's request. */
+export function createItemDeletion ({ library, idempotency, isAdmin, ...stores }: ItemDeletionOptions) {
+  const records = createDeletionRecords(stores)
+  return { deleteItem }
 
   /**
-   * Removes an item and its objects for its owner or an admin. A sweep later removes objects that the store does not
-   * give up now. Only admins may remove an item without an owner. An item of the replaced system loses its row only,
+   * Deletes an item and its objects for its owner or an admin. A sweep later deletes objects that the store does not
+   * give up now. Only admins may delete an item without an owner. An item of the replaced system loses its row only,
    * because others may share its object. 403, 404.
    */
-  async function remove (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
-    const item = await library.findOne({ _id: new ObjectId(id) }, FROM_PRIMARY)
+  async function deleteItem (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
+    const _id = new ObjectId(id)
+    const item = await retryConflict('a library item', () => deleteRow(_id, caller, requestContext))
+    if (item.key) await deleteObjects(item, requestContext.log)
+  }
+
+  /**
+   * The item whose row is gone, deleted here or by another request at the same moment. Undefined if its owner changed
+   * after it was read.
+   */
+  async function deleteRow (
+    _id: ObjectId,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<LibraryDocument | undefined> {
+    const item = await library.findOne({ _id })
     if (!item) throw itemNotFound()
-    permit(item, caller, requestContext)
-    if (item.key) await removal.begin(item)
-    if (!await removeRow(item)) return again(item, caller, requestContext)
+    requirePermission(item, caller, requestContext)
+    if (item.key) await records.begin(item)
+    const asRead = { _id, owner: item.owner ?? { $exists: false } } as Filter<LibraryDocument>
+    const { deletedCount } = await library.deleteOne(asRead)
+    if (deletedCount === 0) {
+      if (!await library.findOne({ _id })) return item
+      if (item.key) await records.cancel(item)
+      return undefined
+    }
     requestContext.record('library.removed', item.owner ? { _id: item.owner } : null, {
-      id,
+      id: _id.toHexString(),
       ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() })
     })
     if (item.upload_key) await freeKey(item.upload_key)
-    if (item.key) await removeObjects(item, requestContext.log)
+    return item
   }
 
   /**
@@ -86,31 +105,14 @@ export function createRemoval ({ library, idempotency, isAdmin, ...stores }: Rem
     await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
   }
 
-  function permit (item: LibraryDocument, caller: Caller, requestContext: RequestContext): void {
+  function requirePermission (item: LibraryDocument, caller: Caller, requestContext: RequestContext): void {
     if (isOwner(item, caller) || isAdmin(caller)) return
     requestContext.record('access.denied', caller.account, { reason: 'foreign item' })
     throw foreignItem()
   }
 
-  /** False if the item is gone or no longer has the expected owner. */
-  async function removeRow ({ _id, owner }: LibraryDocument): Promise<boolean> {
-    const { deletedCount } = await library.deleteOne(
-      { _id, owner: owner ?? { $exists: false } } as Filter<LibraryDocument>
-    )
-    return deletedCount === 1
-  }
-
-  /** Handles an item that went or changed its owner after it was read. */
-  async function again (item: LibraryDocument, caller: Caller, requestContext: RequestContext): Promise<void> {
-    if (await library.findOne({ _id: item._id }, FROM_PRIMARY)) {
-      if (item.key) await removal.cancel(item)
-      return remove(item._id.toHexString(), caller, requestContext)
-    }
-    if (item.key) await removeObjects(item, requestContext.log)
-  }
-
-  async function removeObjects (item: LibraryDocument, log: Log): Promise<void> {
-    await removal.finish(item).catch((err: unknown) => {
+  async function deleteObjects (item: LibraryDocument, log: Log): Promise<void> {
+    await records.finish(item).catch((err: unknown) => {
       log.warn(
         { event: 'upload.cleanup_failed', key: item.key, err },
         'The objects of a deleted item stay until a sweep'

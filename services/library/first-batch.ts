@@ -1,5 +1,5 @@
 import { MongoNetworkError, MongoServerError, type Db, type Document, type Filter, type WithId } from 'mongodb'
-import { inTime, maxCommandMs } from '../database-wait.js'
+import { withinDeadline, maxCommandMs } from '../request-deadline.js'
 import { isOverTimeLimit } from '../errors.js'
 
 /**
@@ -25,7 +25,7 @@ export async function firstBatch<T extends Document> (
     ...(db.readConcern && { readConcern: db.readConcern })
   }
   const run = () =>
-    inTime(() => db.command({ ...command, maxTimeMS: maxCommandMs() }, { readPreference: db.readPreference }))
+    withinDeadline(() => db.command({ ...command, maxTimeMS: maxCommandMs() }, { readPreference: db.readPreference }))
   const { cursor } = await run().catch(error => {
     if (error instanceof MongoNetworkError || (error instanceof MongoServerError && !isOverTimeLimit(error))) {
       return run()

@@ -4,7 +4,7 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem } from '../../schemas/library.js'
 import type { MediaStore } from '../ports.js'
 import { storedTime } from '../stored-time.js'
-import { folderOf } from './item-objects.js'
+import { renditionKey } from './object-keys.js'
 
 const BLUETOOTH_BYTES_PER_SECOND = 9000
 const FACTS = [
@@ -18,8 +18,8 @@ export const HIDDEN = { words: 0, upload_key: 0 } as const
  * Turns a row into the item that clients see. A row of the replaced system gets defaults for missing fields. An item's
  * `url` is that of the rendition `urlRendition` (`<width>x<height>`), if that is given and the item has it.
  */
-export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: string) {
-  return function present (row: LibraryDocument): LibraryItem {
+export function createToItem (media: Pick<MediaStore, 'url'>, urlRendition?: string) {
+  return function toItem (row: LibraryDocument): LibraryItem {
     const original = row.key ? media.url(row.key) : String(row.url ?? '')
     const renditions = renditionsOf(row)
     const type = row.type ?? typeOf(original)
@@ -43,7 +43,7 @@ export function createPresenter (media: Pick<MediaStore, 'url'>, urlRendition?: 
       [
         size,
         {
-          url: media.url(`${folderOf(key)}${size}.gif`),
+          url: media.url(renditionKey(key, size)),
           bytes,
           frames,
           duration_ms: duration,

@@ -1,19 +1,19 @@
 import { ObjectId, type Collection, type Db, type Filter, type WithId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../../schemas/library.js'
-import { inTime } from '../database-wait.js'
+import { withinDeadline } from '../request-deadline.js'
 import { NEWEST_FIRST } from '../database.js'
 import { invalidField, itemNotFound, sentences } from '../errors.js'
 import type { Log, MediaStore } from '../ports.js'
 import { createCoalescer } from './coalesce.js'
-import { after, cursorAfter, FOREIGN_ID_TYPES } from './cursor.js'
+import { after, cursorAfter, OTHER_ID_TYPES } from './cursor.js'
 import { firstBatch } from './first-batch.js'
-import { createPresenter, HIDDEN, publicId } from './item.js'
+import { createToItem, HIDDEN, publicId } from './item.js'
 import { libraryFilter } from './query.js'
 import { createTotals, MAX_COUNTED, type TotalsOptions } from './totals.js'
 
 const MAX_PER_PAGE = 100
-const MAX_FOREIGN = 1000
+const MAX_OTHER_IDS = 1000
 
 export interface LibraryOptions {
   db: Db
@@ -38,10 +38,10 @@ export function createLibrary ({
   urlRendition,
   monotonic = () => performance.now()
 }: LibraryOptions) {
-  const present = createPresenter(media, urlRendition)
+  const toItem = createToItem(media, urlRendition)
   const totals = createTotals({ library, withDedicatedConnection, log, monotonic })
   const shared = createCoalescer<LibraryPage>()
-  return { list, get, present, changed: totals.changed, start: totals.start, close: totals.close }
+  return { list, get, toItem, changed: totals.changed, start: totals.start, close: totals.close }
 
   /**
    * One page of the items that the query asks for, newest first, ties broken by id. A page past the end is empty. By
@@ -49,7 +49,7 @@ export function createLibrary ({
    * all the while. 400.
    */
   function list (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
-    return inTime(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
+    return withinDeadline(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
   }
 
   async function readPage (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
@@ -65,7 +65,7 @@ export function createLibrary ({
     const isAll = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
     const { total, exact } = await totalOf(filter, rows.length === 0 ? 0 : skip + rows.length, isAll)
     return {
-      items: shown.map(present),
+      items: shown.map(toItem),
       page,
       per_page: perPage,
       total,
@@ -77,9 +77,9 @@ export function createLibrary ({
 
   /** One item; 404. */
   async function get (id: string): Promise<LibraryItem> {
-    const row = await library.findOne({ _id: new ObjectId(id) }, { projection: HIDDEN }) ?? await findForeign(id)
+    const row = await library.findOne({ _id: new ObjectId(id) }, { projection: HIDDEN }) ?? await findByPublicId(id)
     if (!row) throw itemNotFound()
-    return present(row)
+    return toItem(row)
   }
 
   function read (
@@ -108,9 +108,9 @@ export function createLibrary ({
   }
 
   /** Finds a row of the replaced system, whose id is no ObjectId, by its public id. */
-  async function findForeign (id: string): Promise<WithId<LibraryDocument> | undefined> {
+  async function findByPublicId (id: string): Promise<WithId<LibraryDocument> | undefined> {
     const rows = await library
-      .find({ _id: { $type: FOREIGN_ID_TYPES } } as object, { limit: MAX_FOREIGN, projection: HIDDEN })
+      .find({ _id: { $type: OTHER_ID_TYPES } } as object, { limit: MAX_OTHER_IDS, projection: HIDDEN })
       .toArray()
     return rows.find(row => publicId(row._id) === id)
   }

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Collection, Filter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { Log } from '../ports.js'
+import { settledWithin } from '../settled-within.js'
 
 /** The most items that a filtered count counts. */
 export const MAX_COUNTED = 10_000
@@ -63,7 +64,7 @@ export function createTotals ({ library, withDedicatedConnection, log, monotonic
 
   /** Measures now and every 15 minutes. Totals wait for the first measurement, for a second at most. */
   function start (): void {
-    measured = Promise.race([measure(), new Promise<void>(resolve => { setTimeout(resolve, WAIT_MS).unref() })])
+    measured = settledWithin(measure(), WAIT_MS)
     timer = setInterval(measure, MEASURE_EVERY_MS).unref()
   }
 

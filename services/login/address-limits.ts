@@ -8,6 +8,11 @@ const MAX_CLIENTS = 10_000
 
 export type AddressLimit = ReturnType<typeof createAddressLimit>
 
+/** `wait`: the seconds until a take may succeed; 0: this one did, and `giveBack` undoes it. */
+export interface Take { wait: number, giveBack: () => void }
+
+const NOTHING = () => {}
+
 /** At most `max` takes within five minutes for each client address, in this process; 0 is no limit. */
 export function createAddressLimit (max: number, now: Clock) {
   const clients = new LRUCache<string, number[]>({ max: MAX_CLIENTS })
@@ -30,20 +35,21 @@ export function createAddressLimit (max: number, now: Clock) {
     /** Seconds until the client of `address` may take again; 0: now. */
     wait: (address: string): number => max === 0 ? 0 : wait(recent(clientOf(address))),
 
-    /** Takes one. Returns its undo function, or the seconds to wait where none is left. */
-    take (address: string): (() => void) | number {
-      if (max === 0) return () => {}
+    /** Takes one, if one is left. */
+    take (address: string): Take {
+      if (max === 0) return { wait: 0, giveBack: NOTHING }
       const client = clientOf(address)
       const taken = recent(client)
-      if (wait(taken) > 0) return wait(taken)
+      if (wait(taken) > 0) return { wait: wait(taken), giveBack: NOTHING }
       const time = now().getTime()
       taken.splice(taken.findLastIndex(other => other <= time) + 1, 0, time)
       clients.set(client, taken)
-      return () => {
+      const giveBack = () => {
         const left = recent(client)
         const index = left.lastIndexOf(time)
         if (index >= 0) left.splice(index, 1)
       }
+      return { wait: 0, giveBack }
     }
   }
 }

@@ -13,8 +13,18 @@ type Update = Record<'$inc' | '$set' | '$unset', Record<string, unknown>>
 export interface CounterWrite {
   operation: CounterOperation
   undo: CounterOperation[]
-  /** A line for the log, once the update is written. */
-  line?: { event: string, message: string, fields: Record<string, unknown> }
+  /** For the log, once the update is written. */
+  warning?: { event: string, message: string, fields: Record<string, unknown> }
+}
+
+export interface SmsCount {
+  _id: string
+  /** The document as it was read. */
+  row: CounterDocument | undefined
+  at: Date
+  /** Conditions on the document. */
+  bound: Record<string, unknown>
+  update?: Partial<Update>
 }
 
 /** The hour of a time, counted from 1970. */
@@ -32,14 +42,8 @@ export function lastDay (row: CounterDocument | undefined, hour: number): Array<
     .sort((a, b) => a - b).map(other => ({ hour: other, sent: countsIn(row, other).sent }))
 }
 
-/** Counts one SMS in the document `_id`, read as `row`, if `bound` still holds. Removes old hours. */
-export function countSms (
-  _id: string,
-  row: CounterDocument | undefined,
-  at: Date,
-  bound: Record<string, unknown>,
-  { $inc, $set, $unset }: Partial<Update> = {}
-): CounterOperation {
+/** Counts one SMS if `bound` still holds. Removes old hours. */
+export function countSms ({ _id, row, at, bound, update: { $inc, $set, $unset } = {} }: SmsCount): CounterOperation {
   const hour = hourOf(at)
   const old = Object.keys(row?.hours ?? {}).filter(other =>
     Number(other) <= hour - KEPT_HOURS || Number(other) > hour + 1)

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Platform } from '../../schemas/auth.js'
 import { clientOf } from '../client-network.js'
 import { invalidField, wrapFailure, ServiceError, sentences, tooManyGuesses, tooManySms } from '../errors.js'
 import { keyedHash } from '../keyed-hash.js'
@@ -7,17 +8,18 @@ import {
   NumberRefused,
   SmsUnconfirmed,
   type Clock,
-  type FindAccount,
+  type AccountStateOf,
   type SendSms,
   type Subject,
   type RequestContext
 } from '../ports.js'
-import { numberChangedMessage, smsMessage, type Platform, type Wording } from '../sms/message.js'
-import type { AddressLimit } from './address-limits.js'
+import { numberChangedMessage, smsMessage, type Wording } from '../sms/message.js'
+import type { AddressLimit, Take } from './address-limits.js'
 import type { CounterWrite } from './hour-counts.js'
 import {
   createOtpStore,
   type Applied,
+  type Change,
   type Counters,
   type Decision,
   type OtpCollection,
@@ -37,7 +39,7 @@ export interface LoginOptions {
   failures: AddressLimit
   /** Whether an SMS may go to this number at all. */
   takesSms: (phone: Phone) => boolean
-  findAccount: FindAccount
+  accountStateOf: AccountStateOf
   /** The fixed code of a test number; undefined for every other. */
   testCode: (phone: string) => string | undefined
   secret: string
@@ -50,8 +52,14 @@ export interface LoginOptions {
 const MAX_ERROR_CODE = 10
 const NO_NONCE = Buffer.alloc(16)
 
+type Account = Awaited<ReturnType<AccountStateOf>>
+
 /** An SMS that is counted, and about to be sent. */
 interface Sending {
+  phone: string
+  platform: Platform
+  /** The field that a refusal names. */
+  field: string
   subject: Subject
   sentAt: Date
   network: string
@@ -69,7 +77,7 @@ export function createLogin ({
   addresses,
   failures,
   takesSms,
-  findAccount,
+  accountStateOf,
   testCode,
   secret,
   lifeSeconds,
@@ -91,78 +99,74 @@ export function createLogin ({
     field = 'phone'
   ): Promise<void> {
     const { e164 } = phone
-    const isTest = testCode(e164) !== undefined
-    if (!isTest && !takesSms(phone)) throw invalidField(field, sentences.phone)
-    const at = now()
-    const request = {
-      type: 'request',
-      nonce: randomBytes(16),
-      life: lifeSeconds * 1000,
-      network: networkOf(requestContext.address)
-    } as const
-    let account: Awaited<ReturnType<FindAccount>> = { known: false, blocked: false, subject: e164 }
-    let taken: ReturnType<AddressLimit['take']> | undefined
-    const giveBack = () => { if (typeof taken === 'function') taken() }
-
-    const applying = wrapFailure('Failed to send OTP', true, isTest ? applyTest() : applyRequest())
-    const { outcome, writes = [], written } = await applying.catch((error: unknown) => {
-      giveBack()
-      throw error
-    })
-    if (outcome.type !== 'send') giveBack()
-    if (outcome.type === 'limited') throw limited(account.subject, outcome, requestContext)
-    if (outcome.type !== 'send') requestContext.record('otp.already_sent', account.subject)
-    else if (isTest) requestContext.record('otp.requested', account.subject, { reason: 'test number' })
-    else if (account.blocked) requestContext.record('otp.requested', account.subject, { reason: 'blocked' })
-    else {
-      const { network } = request
-      const sending = { subject: account.subject, sentAt: at, network, ...outcome, written: written!, writes, giveBack }
-      await send(phone, platform, sending, requestContext, field)
-    }
-
-    function applyTest (): Promise<Applied> {
-      return store.apply(e164, { at, decide: state => next(state, { ...request, silent: true }, at) })
-    }
-
-    function applyRequest (): Promise<Applied> {
-      const beside = findAccount(e164).then(found => { account = found })
-      return store.apply(e164, { ids: guard.idsFor(phone, request.network), beside, at, decide })
-    }
-
-    /** A blocked phone gets the same answer, and costs nothing. */
-    function decide (state: OtpState, counters: Counters): Decision {
-      const verdict = guard.decide(counters, phone, request.network, account.known || account.blocked, at)
-      const { writes, counted } = Array.isArray(verdict) ? { writes: [] } : verdict
-      const stops = [
-        ...addressStop(typeof taken === 'function' ? 0 : addresses.wait(requestContext.address)),
-        ...(Array.isArray(verdict) ? verdict : [])
-      ]
-      const decided = next(
-        state,
-        { ...request, counted: account.blocked ? undefined : counted, stop: longest(stops) },
-        at
-      )
-      if (decided.outcome.type !== 'send' || account.blocked) return decided
-      taken ??= addresses.take(requestContext.address)
-      if (typeof taken === 'number') return next(state, { ...request, stop: longest(addressStop(taken)) }, at)
-      return { ...decided, writes }
+    if (testCode(e164) !== undefined) return requestTestOtp(e164, requestContext)
+    if (!takesSms(phone)) throw invalidField(field, sentences.phone)
+    const slot = addresses.take(requestContext.address)
+    let isSending = false
+    try {
+      const at = now()
+      const network = networkOf(requestContext.address)
+      const { account, applied } = await applyRequest(phone, network, slot, at)
+      const { outcome, writes = [], written } = applied
+      const { subject } = account
+      if (outcome.type === 'limited') throw limited(subject, outcome, requestContext)
+      if (outcome.type !== 'send') return requestContext.record('otp.already_sent', subject)
+      if (account.blocked) return requestContext.record('otp.requested', subject, { reason: 'blocked' })
+      isSending = true
+      const sending = { phone: e164, platform, field, subject, sentAt: at, network, writes, giveBack: slot.giveBack }
+      await send({ ...sending, ...outcome, written: written! }, requestContext)
+    } finally {
+      if (!isSending) slot.giveBack()
     }
   }
 
-  async function send (
-    { e164 }: Phone,
-    platform: Platform,
-    sending: Sending,
-    requestContext: RequestContext,
-    field: string
-  ): Promise<void> {
-    const { subject, sentAt, nonce, writes } = sending
-    log(writes, requestContext)
+  /** Opens a challenge for a test number, without an SMS. */
+  async function requestTestOtp (phone: string, requestContext: RequestContext): Promise<void> {
+    const at = now()
+    const event: OtpEvent = { ...newRequest(networkOf(requestContext.address)), silent: true }
+    await wrapFailure('Failed to send OTP', true, store.apply(phone, { at, decide: state => next(state, event, at) }))
+    requestContext.record('otp.requested', phone, { reason: 'test number' })
+  }
+
+  /** Applies the request by the counters and the account, which are read at the same time. */
+  async function applyRequest (
+    phone: Phone,
+    network: string,
+    slot: Take,
+    at: Date
+  ): Promise<{ account: Account, applied: Applied }> {
+    const request = newRequest(network)
+    const addressStop = slot.wait > 0 ? [{ reason: 'address', retryAfter: slot.wait }] : []
+    const beside = accountStateOf(phone.e164)
+    const change: Change<Account> = { ids: guard.idsFor(phone, network), beside, at, decide }
+    const applied = await wrapFailure('Failed to send OTP', true, store.apply(phone.e164, change))
+    return { account: await beside, applied }
+
+    /** A blocked phone gets the same answer, and costs nothing. */
+    function decide (state: OtpState, rows: Counters, { known, blocked }: Account): Decision {
+      const decision = guard.decide({ rows, phone, network, isKnown: known || blocked, at })
+      if (decision.type === 'stopped') {
+        return next(state, { ...request, stop: longest([...addressStop, ...decision.stops]) }, at)
+      }
+      const { writes, counted } = decision
+      if (blocked) return next(state, { ...request, stop: longest(addressStop) }, at)
+      const decided = next(state, { ...request, counted, stop: longest(addressStop) }, at)
+      return decided.outcome.type === 'send' ? { ...decided, writes } : decided
+    }
+  }
+
+  function newRequest (network: string): OtpEvent & { type: 'request' } {
+    return { type: 'request', nonce: randomBytes(16), life: lifeSeconds * 1000, network }
+  }
+
+  async function send (sending: Sending, requestContext: RequestContext): Promise<void> {
+    const { phone, platform, field, subject, sentAt, nonce, writes } = sending
+    warn(writes, requestContext)
     requestContext.record('otp.requested', subject)
     try {
       await sendSms({
-        to: e164,
-        body: smsMessage(otpCode(secret, nonce, e164), platform, wording),
+        to: phone,
+        body: smsMessage(otpCode(secret, nonce, phone), platform, wording),
         reference: String(sentAt.getTime())
       })
       requestContext.record('otp.sent', subject)
@@ -170,7 +174,7 @@ export function createLogin ({
       if (cause instanceof SmsUnconfirmed) return requestContext.record('otp.sent', subject, { reason: 'unconfirmed' })
       const refused = cause instanceof NumberRefused
       requestContext.record(refused ? 'otp.refused' : 'otp.failed', subject)
-      await cancel(e164, sending, refused, requestContext)
+      await cancel(sending, refused, requestContext)
       if (refused) throw invalidField(field, sentences.phone)
       throw new ServiceError(500, 'Failed to send OTP', { cause, detailed: true })
     }
@@ -181,25 +185,22 @@ export function createLogin ({
    * much as an SMS.
    */
   async function cancel (
-    phone: string,
-    { sentAt, network, nonce, before, written, writes, giveBack }: Sending,
+    { phone, sentAt, network, nonce, before, written, writes, giveBack }: Sending,
     counted: boolean,
     { log }: RequestContext
   ): Promise<void> {
     if (!counted) giveBack()
     const at = now()
     const event: OtpEvent = { type: 'unsent', sentAt, network, nonce, before, counted }
-    await store.amend(
-      phone,
-      written,
-      { at, decide: state => next(state, event, at) },
-      counted ? [] : writes.flatMap(({ undo }) => undo)
-    )
-      .catch((err: unknown) =>
-        log.error(
-          { event: 'otp.restore_failed', phone: maskPhone(phone), err },
-          'An SMS that was not sent stays counted'
-        ))
+    const undo = counted ? [] : writes.flatMap(({ undo }) => undo)
+    try {
+      await store.amend(phone, written, { at, decide: state => next(state, event, at) }, undo)
+    } catch (err) {
+      log.error(
+        { event: 'otp.restore_failed', phone: maskPhone(phone), err },
+        'An SMS that was not sent stays counted for a day, because the database failed: the phone may be refused early'
+      )
+    }
   }
 
   /** Records a stop of all phones without the phone: a flood of numbers must not be a flood of rows. */
@@ -213,10 +214,10 @@ export function createLogin ({
    * waits or the client address had too many failures.
    */
   async function verifyOtp ({ e164 }: Phone, otp: string, requestContext: RequestContext): Promise<boolean> {
-    const giveBack = failures.take(requestContext.address)
-    if (typeof giveBack === 'number') {
+    const { wait, giveBack } = failures.take(requestContext.address)
+    if (wait > 0) {
       requestContext.record('otp.locked', null, { reason: 'address' })
-      throw tooManyGuesses(giveBack)
+      throw tooManyGuesses(wait)
     }
     const outcome = await compareCode(e164, readCode(otp)).catch((error: unknown) => {
       giveBack()
@@ -267,19 +268,20 @@ export function createLogin ({
     if (phone === undefined || testCode(phone.e164) !== undefined || !takesSms(phone)) return
     try {
       const at = now()
-      const writes = await store.count(SERVICE, counters => guard.decideUnasked(counters, at))
-      if (!Array.isArray(writes)) throw tooManySms(writes.retryAfter)
-      log(writes, requestContext)
+      const decision = await store.count(SERVICE, counters => guard.decideNotice(counters, at))
+      if (decision.type === 'stopped') throw tooManySms(longest(decision.stops)!.retryAfter)
+      const { writes } = decision
+      warn(writes, requestContext)
       const message = { to: phone.e164, body: numberChangedMessage(wording), reference: String(at.getTime()) }
       await sendSms(message).catch(async (error: unknown) => {
         if (error instanceof SmsUnconfirmed) return
         await store.cancel(writes)
         throw error
       })
-      requestContext.record('notice.sent', phone.e164)
+      requestContext.record('number_notice.sent', phone.e164)
     } catch (err) {
       requestContext.log.error(
-        { event: 'notice.failed', phone: maskPhone(phone.e164), err },
+        { event: 'number_notice.failed', phone: maskPhone(phone.e164), err },
         'The old number could not be told that its account has another number now'
       )
     }
@@ -315,9 +317,8 @@ export function createLogin ({
   }
 }
 
-function log (writes: CounterWrite[], { log }: RequestContext): void {
-  for (const { line } of writes) if (line) log.warn({ event: line.event, ...line.fields }, line.message)
+function warn (writes: CounterWrite[], { log }: RequestContext): void {
+  for (const { warning } of writes) if (warning) log.warn({ event: warning.event, ...warning.fields }, warning.message)
 }
 
-const addressStop = (wait: number): Stop[] => wait > 0 ? [{ reason: 'address', retryAfter: wait }] : []
 const longest = (stops: Stop[]): Stop | undefined => stops.toSorted((a, b) => b.retryAfter - a.retryAfter)[0]

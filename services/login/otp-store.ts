@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { MongoBulkWriteError, type AnyBulkWriteOperation, type Collection } from 'mongodb'
 import type { CounterDocument, OtpDocument } from '../../schemas/documents.js'
-import { inTime } from '../database-wait.js'
 import { isDuplicateKey } from '../errors.js'
+import { withinDeadline } from '../request-deadline.js'
+import { retryConflict } from '../retry.js'
 import type { CounterOperation, CounterWrite } from './hour-counts.js'
 import { initial, type OtpOutcome, type OtpState } from './otp.js'
+import type { SmsDecision } from './sms-guard.js'
 
-/** Races that may be lost in a row. Each is lost to another write; more mean another fault. */
-const MAX_RACES = 100
 const LIFE_MS = 25 * 3600 * 1000
 
 export type OtpCollection = Collection<OtpDocument | CounterDocument>
@@ -16,21 +16,29 @@ export type Counters = Map<string, CounterDocument>
 /** The new state of a phone, and the counts in the same write. */
 export interface Decision { state: OtpState, outcome: OtpOutcome, writes?: CounterWrite[] }
 
-export interface Change {
+/** A change of a phone's state. `beside` is read while the store reads, and given to the decision. */
+export interface Change<Beside = unknown> {
   /** The counters that the decision reads. */
   ids?: string[]
-  /** Work that the decision awaits; it fails with it. */
-  beside?: Promise<unknown>
+  beside?: Promise<Beside>
   at: Date
-  /** Pure, but for results that it remembers: it runs again after each lost race. */
-  decide: (state: OtpState, counters: Counters) => Decision
+  /** Pure: it runs again after each lost race. */
+  decide: Decide<Beside>
 }
+
+type Decide<Beside> = (state: OtpState, counters: Counters, beside: Beside) => Decision
 
 /** A finished write. A later write can tell by it that no other came between. */
 export interface Written { writeId: string, state: OtpState }
 export interface Applied extends Decision { written?: Written }
 
-interface Waiting extends Change { resolve: (applied: Applied) => void, reject: (error: unknown) => void }
+interface Queued {
+  ids: string[]
+  at: Date
+  decide: Promise<(state: OtpState, counters: Counters) => Decision>
+  resolve: (applied: Applied) => void
+  reject: (error: unknown) => void
+}
 
 /** The phone's state in a document. A document of an earlier version of this service has none. */
 export const stateOf = (document: OtpDocument | CounterDocument | null | undefined): OtpDocument | undefined =>
@@ -41,71 +49,74 @@ export const stateOf = (document: OtpDocument | CounterDocument | null | undefin
  * counters.
  */
 export function createOtpStore (otps: OtpCollection) {
-  /** One line for each phone with work: never more lines than requests. */
-  const lines = new Map<string, Waiting[]>()
+  /** One queue for each phone with work: never more queues than requests. */
+  const queues = new Map<string, Queued[]>()
   return { apply, amend, count, cancel, find }
 
   /**
    * Changes that arrive while one is under way wait and are applied together, by one read and one write. Else a flood
    * of guesses would lose race after race against itself, and take every connection. A failure fails all waiting
-   * changes, so that no request waits in line for a lost database.
+   * changes, so that no request waits in the queue for a lost database.
    */
-  function apply (phone: string, change: Change): Promise<Applied> {
-    return inTime(() => new Promise((resolve, reject) => {
-      const line = lines.get(phone)
-      line?.push({ ...change, resolve, reject })
-      if (line) return
-      lines.set(phone, [{ ...change, resolve, reject }])
+  function apply<Beside> (phone: string, { ids = [], beside, at, decide }: Change<Beside>): Promise<Applied> {
+    const ready = Promise.resolve(beside).then(value =>
+      (state: OtpState, counters: Counters) => decide(state, counters, value as Beside))
+    ready.catch(() => {}) // the change fails with it when its turn comes
+    return withinDeadline(() => new Promise((resolve, reject) => {
+      const queue = queues.get(phone)
+      const queued: Queued = { ids, at, decide: ready, resolve, reject }
+      queue?.push(queued)
+      if (queue) return
+      queues.set(phone, [queued])
       serve(phone).catch(reject)
     }))
   }
 
   async function serve (phone: string): Promise<void> {
-    const line = lines.get(phone)!
-    while (line.length > 0) {
-      const batch = line.splice(0)
+    const queue = queues.get(phone)!
+    while (queue.length > 0) {
+      const batch = queue.splice(0)
       try {
         const applied = await compareAndSet(phone, batch)
-        line.unshift(...batch.slice(applied.length))
+        queue.unshift(...batch.slice(applied.length))
         applied.forEach((one, i) => batch[i]!.resolve(one))
       } catch (error) {
-        for (const { reject } of [...batch, ...line.splice(0)]) reject(error)
+        for (const { reject } of [...batch, ...queue.splice(0)]) reject(error)
       }
     }
-    lines.delete(phone)
+    queues.delete(phone)
   }
 
   /**
    * Applies the changes in order, up to the first that sends an SMS: that one changes the counters that the others
    * read.
    */
-  async function compareAndSet (phone: string, batch: Waiting[]): Promise<Applied[]> {
+  function compareAndSet (phone: string, batch: Queued[]): Promise<Applied[]> {
     let attempt: { decisions: Decision[], written: Written } | undefined
-    for (let race = 0; race < MAX_RACES; race++) {
-      const [documents] = await Promise.all([read(phone, batch), ...batch.map(({ beside }) => beside)])
+    return retryConflict('the document of a phone', async () => {
+      const [documents, ...decides] = await Promise.all([read(phone, batch), ...batch.map(({ decide }) => decide)])
       const stored = stateOf(documents.get(phone))
       if (attempt && stored?.write_id === attempt.written.writeId) return applied(attempt)
       const before: OtpState = stored ?? initial
       let state = before
       const decisions: Decision[] = []
-      for (const { decide } of batch) {
+      for (const decide of decides) {
         const decision = decide(state, documents as Counters)
         decisions.push(decision)
         state = decision.state
         if (decision.outcome.type === 'send') break
       }
       if (state === before) return decisions
-      attempt = { decisions, written: { writeId: randomBytes(12).toString('base64url'), state } }
+      const written = { writeId: randomBytes(12).toString('base64url'), state }
+      attempt = { decisions, written }
       const writes = decisions.flatMap(({ writes = [] }) => writes)
-      if (await write(phone, stored?.write_id, attempt.written, writes, batch[decisions.length - 1]!.at)) {
-        return applied(attempt)
-      }
-    }
-    throw new Error('the document of a phone changed at every attempt')
+      const at = batch[decisions.length - 1]!.at
+      return await write({ phone, readId: stored?.write_id, written, at }, writes) ? applied(attempt) : undefined
+    })
   }
 
-  async function read (phone: string, batch: Waiting[]): Promise<Map<string, OtpDocument | CounterDocument>> {
-    const ids = new Set([phone, ...batch.flatMap(({ ids = [] }) => ids)])
+  async function read (phone: string, batch: Queued[]): Promise<Map<string, OtpDocument | CounterDocument>> {
+    const ids = new Set([phone, ...batch.flatMap(({ ids }) => ids)])
     const documents = await otps.find({ _id: { $in: [...ids] } }).toArray()
     return new Map(documents.map(document => [document._id, document]))
   }
@@ -115,19 +126,13 @@ export function createOtpStore (otps: OtpCollection) {
    * False where a bound or a race stopped that. Then nothing stays counted or, where the driver repeated a write whose
    * answer was lost, nothing counts twice.
    */
-  async function write (
-    phone: string,
-    readId: string | undefined,
-    written: Written,
-    writes: CounterWrite[],
-    at: Date
-  ): Promise<boolean> {
+  async function write (replacement: Replacement, writes: CounterWrite[]): Promise<boolean> {
     try {
-      await bulkWrite([...writes.map(({ operation }) => operation), replace(phone, readId, written, at)])
+      await bulkWrite([...writes.map(({ operation }) => operation), replace(replacement)])
       return true
     } catch (error) {
       if (!(error instanceof MongoBulkWriteError) || !isDuplicateKey(error)) {
-        if (await isWritten(phone, written)) return true
+        if (await isWritten(replacement)) return true
         throw error
       }
       const undo = writes.slice(0, [error.writeErrors].flat()[0]?.index).flatMap(({ undo }) => undo)
@@ -140,36 +145,32 @@ export function createOtpStore (otps: OtpCollection) {
   async function amend (
     phone: string,
     { writeId, state }: Written,
-    { at, decide }: Change,
+    { at, decide }: Change<undefined>,
     undo: CounterOperation[]
   ): Promise<void> {
-    const written = { writeId: randomBytes(12).toString('base64url'), state: decide(state, new Map()).state }
+    const { state: amended } = decide(state, new Map(), undefined)
+    const written = { writeId: randomBytes(12).toString('base64url'), state: amended }
     try {
-      await bulkWrite([...undo, replace(phone, writeId, written, at)])
+      await bulkWrite([...undo, replace({ phone, readId: writeId, written, at })])
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
       await apply(phone, { at, decide })
     }
   }
 
-  /**
-   * Counts an SMS that has no phone by the counter `_id`. Returns what was written, or what `decide` returned instead.
-   */
-  async function count <Refusal> (_id: string, decide: (counters: Counters) => CounterWrite[] | Refusal): Promise<
-    | CounterWrite[]
-    | Refusal> {
-    for (let race = 0; race < MAX_RACES; race++) {
+  /** Counts an SMS that has no phone by the counter `_id`, if the decision allows it. Returns the decision. */
+  function count (_id: string, decide: (counters: Counters) => SmsDecision): Promise<SmsDecision> {
+    return retryConflict('a counter of SMS', async () => {
       const found = await otps.findOne({ _id })
-      const decided = decide(new Map(found ? [[_id, found as CounterDocument]] : []))
-      if (!Array.isArray(decided) || decided.length === 0) return decided
+      const decision = decide(new Map(found ? [[_id, found as CounterDocument]] : []))
+      if (decision.type === 'stopped' || decision.writes.length === 0) return decision
       try {
-        await bulkWrite(decided.map(({ operation }) => operation))
-        return decided
+        await bulkWrite(decision.writes.map(({ operation }) => operation))
+        return decision
       } catch (error) {
         if (!isDuplicateKey(error)) throw error
       }
-    }
-    throw new Error('a counter changed at every attempt')
+    })
   }
 
   async function cancel (writes: CounterWrite[]): Promise<void> {
@@ -182,11 +183,9 @@ export function createOtpStore (otps: OtpCollection) {
   }
 
   /** Whether a write whose answer was lost was done. */
-  async function isWritten (phone: string, { writeId }: Written): Promise<boolean> {
-    return await otps.findOne({ _id: phone, write_id: writeId }, { projection: { _id: 1 } }).then(
-      found => found !== null,
-      () => false
-    )
+  async function isWritten ({ phone, written: { writeId } }: Replacement): Promise<boolean> {
+    const finding = otps.findOne({ _id: phone, write_id: writeId }, { projection: { _id: 1 } })
+    return finding.then(found => found !== null, () => false)
   }
 
   async function bulkWrite (operations: Array<AnyBulkWriteOperation<OtpDocument> | CounterOperation>): Promise<void> {
@@ -194,20 +193,17 @@ export function createOtpStore (otps: OtpCollection) {
   }
 }
 
-const applied = ({ decisions, written }: { decisions: Decision[], written: Written }): Applied[] => decisions.map(
-  decision => ({ ...decision, written })
-)
+const applied = ({ decisions, written }: { decisions: Decision[], written: Written }): Applied[] =>
+  decisions.map(decision => ({ ...decision, written }))
+
+/** A new document of a phone, in place of the one with the `write_id` that was read. */
+interface Replacement { phone: string, readId: string | undefined, written: Written, at: Date }
 
 /**
  * Replaces the phone's document, built member by member. No `write_id` is null: that filter finds a document of an
  * earlier version, or none. After another write, the insert fails on the existing `_id`.
  */
-function replace (
-  phone: string,
-  readId: string | undefined,
-  { writeId, state }: Written,
-  at: Date
-): AnyBulkWriteOperation<OtpDocument> {
+function replace ({ phone, readId, written: { writeId, state }, at }: Replacement): AnyBulkWriteOperation<OtpDocument> {
   const replacement: Omit<OtpDocument, '_id'> = {
     write_id: writeId,
     challenge: state.challenge,

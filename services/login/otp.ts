@@ -2,24 +2,24 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Challenge, OtpDocument, Sms } from '../../schemas/documents.js'
 import { toAsciiDigits } from '../digits.js'
 
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-const DAY = 24 * 60 * MINUTE
+const SECOND_MS = 1000
+const MINUTE_MS = 60 * SECOND_MS
+const DAY_MS = 24 * 60 * MINUTE_MS
 
 /** Guesses that one code allows. */
 export const MAX_TRIES = 5
-const GAPS = [15, 30, 60, 120, 300].map(seconds => seconds * SECOND)
-const WINDOW = 10 * MINUTE
+const GAPS_MS = [15, 30, 60, 120, 300].map(seconds => seconds * SECOND_MS)
+const WINDOW_MS = 10 * MINUTE_MS
 const MAX_PER_WINDOW = 5
 const MAX_PER_DAY = 10
 /** The part of these for one client network, so that a stranger cannot use up the owner's budget. */
 const MAX_PER_WINDOW_OF_NETWORK = 3
 const MAX_PER_DAY_OF_NETWORK = 5
-const REPEATABLE = 9 * MINUTE
-const MAX_LIFE = 10 * MINUTE
-const FAILURES_BEFORE_WAIT = 10
-const MAX_WAIT = 900 * SECOND
-const FAILURES_PER_DAY = 50
+const MAX_REPEAT_MS = 9 * MINUTE_MS
+const MAX_LIFE_MS = 10 * MINUTE_MS
+const MAX_FAILURES_WITHOUT_WAIT = 10
+const MAX_WAIT_MS = 900 * SECOND_MS
+const MAX_FAILURES_PER_DAY = 50
 
 export type OtpState = Omit<OtpDocument, '_id' | 'write_id' | 'expires_at'>
 
@@ -61,12 +61,12 @@ export type OtpOutcome =
 
 export const initial: OtpState = { challenge: null, sms: [], failures: { row: 0, dates: [] }, locked_until: null }
 
-const since = <T>(list: T[], dateOf: (item: T) => Date, start: number) => list.filter(item =>
-  dateOf(item).getTime() > start)
+const since = <T>(list: T[], dateOf: (item: T) => Date, start: number) =>
+  list.filter(item => dateOf(item).getTime() > start)
 const sentAt = ({ at }: Sms) => at
 const itself = (date: Date) => date
 const sorted = (dates: Date[]) => dates.toSorted((a, b) => a.getTime() - b.getTime())
-const seconds = (ms: number) => Math.max(1, Math.ceil(ms / SECOND))
+const seconds = (ms: number) => Math.max(1, Math.ceil(ms / SECOND_MS))
 const live = (challenge: Challenge | null, now: number): challenge is Challenge =>
   challenge !== null &&
     challenge.used_at === null &&
@@ -93,8 +93,8 @@ function request (state: OtpState, event: RequestEvent, now: number): ReturnType
   const outcome: OtpOutcome = { type: 'send', nonce: sending.nonce, before: challenge }
   if (event.silent) return { state: { ...state, challenge: sending }, outcome }
 
-  const day = since(state.sms, sentAt, now - DAY)
-  const recent = since(day, sentAt, now - WINDOW)
+  const day = since(state.sms, sentAt, now - DAY_MS)
+  const recent = since(day, sentAt, now - WINDOW_MS)
   const last = recent.at(-1)?.at.getTime()
   const lost = state.undelivered_at?.getTime()
   if (last !== undefined && last !== lost && live(challenge, now) && now < last + gapAfter(recent.length)) {
@@ -112,26 +112,26 @@ function request (state: OtpState, event: RequestEvent, now: number): ReturnType
 function renewed (challenge: Challenge | null, { nonce, life, counted }: RequestEvent, now: number): Challenge {
   const { counted: _, ...current } = challenge ?? {}
   const where = counted && { counted }
-  if (live(challenge, now) && now - challenge.issued_at.getTime() <= REPEATABLE) {
+  if (live(challenge, now) && now - challenge.issued_at.getTime() <= MAX_REPEAT_MS) {
     return {
       ...current as Challenge,
       ...where,
-      expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + MAX_LIFE))
+      expires_at: new Date(Math.min(now + life, challenge.issued_at.getTime() + MAX_LIFE_MS))
     }
   }
   return { nonce, issued_at: new Date(now), expires_at: new Date(now + life), tries: 0, used_at: null, ...where }
 }
 
-const gapAfter = (count: number) => GAPS[Math.min(count, GAPS.length) - 1] ?? 0
+const gapAfter = (count: number) => GAPS_MS[Math.min(count, GAPS_MS.length) - 1] ?? 0
 
 /** Milliseconds until the budgets of the phone and of the client network allow an SMS; 0: now. */
 function untilAllowed (recent: Sms[], day: Sms[], network: string, now: number): number {
   const own = (list: Sms[]) => list.filter(sms => sms.network === network)
   return Math.max(
-    untilBelow(recent.map(sentAt), MAX_PER_WINDOW, WINDOW, now),
-    untilBelow(day.map(sentAt), MAX_PER_DAY, DAY, now),
-    untilBelow(own(recent).map(sentAt), MAX_PER_WINDOW_OF_NETWORK, WINDOW, now),
-    untilBelow(own(day).map(sentAt), MAX_PER_DAY_OF_NETWORK, DAY, now)
+    untilBelow(recent.map(sentAt), MAX_PER_WINDOW, WINDOW_MS, now),
+    untilBelow(day.map(sentAt), MAX_PER_DAY, DAY_MS, now),
+    untilBelow(own(recent).map(sentAt), MAX_PER_WINDOW_OF_NETWORK, WINDOW_MS, now),
+    untilBelow(own(day).map(sentAt), MAX_PER_DAY_OF_NETWORK, DAY_MS, now)
   )
 }
 
@@ -171,7 +171,7 @@ function guess (state: OtpState, { matches }: OtpEvent & { type: 'guess' }, now:
     return { state, outcome: { type: 'rejected', replay: matches(nonce) && usedAt !== null } }
   }
 
-  const dates = since(failures.dates, itself, now.getTime() - DAY)
+  const dates = since(failures.dates, itself, now.getTime() - DAY_MS)
   if (matches(nonce)) {
     const succeeded = { row: 0, dates }
     return {
@@ -197,8 +197,9 @@ function guess (state: OtpState, { matches }: OtpEvent & { type: 'guess' }, now:
 }
 
 function waitAfter ({ row, dates }: OtpState['failures'], now: number): Date | null {
-  const growing = row >= FAILURES_BEFORE_WAIT ? Math.min(2 ** (row - FAILURES_BEFORE_WAIT) * SECOND, MAX_WAIT) : 0
-  const wait = Math.max(growing, untilBelow(dates, FAILURES_PER_DAY, DAY, now))
+  const tooMany = row - MAX_FAILURES_WITHOUT_WAIT
+  const growing = tooMany >= 0 ? Math.min(2 ** tooMany * SECOND_MS, MAX_WAIT_MS) : 0
+  const wait = Math.max(growing, untilBelow(dates, MAX_FAILURES_PER_DAY, DAY_MS, now))
   return wait > 0 ? new Date(now + wait) : null
 }
 
@@ -206,7 +207,10 @@ function waitAfter ({ row, dates }: OtpState['failures'], now: number): Date | n
  * Marks the last SMS, or the one of `sentAt` if that is the last, as lost: the next request meets no gap. Budgets still
  * count it.
  */
-function undelivered (state: OtpState, { sentAt: time }: OtpEvent & { type: 'undelivered' }): ReturnType<typeof next> {
+function undelivered (
+  state: OtpState,
+  { sentAt: time }: OtpEvent & { type: 'undelivered' }
+): ReturnType<typeof next> {
   const last = state.sms.at(-1)?.at
   const isLast = last !== undefined && (time === undefined || time.getTime() === last.getTime())
   if (!isLast || last.getTime() === state.undelivered_at?.getTime()) return { state, outcome: { type: 'unchanged' } }
@@ -224,9 +228,9 @@ export function otpCode (secret: string, nonce: Buffer, phone: string): string {
 }
 
 /** Six digits of any script, in ASCII; undefined for every other text. */
-export const readCode = (text: string):
-  | string
-  | undefined => /^\p{Nd}{6}$/u.test(text) ? toAsciiDigits(text) : undefined
+export function readCode (text: string): string | undefined {
+  return /^\p{Nd}{6}$/u.test(text) ? toAsciiDigits(text) : undefined
+}
 
 /** Whether two codes are the same, in constant time. Both must be well-formed. */
 export const sameCode = (a: string, b: string) => timingSafeEqual(Buffer.from(a), Buffer.from(b))

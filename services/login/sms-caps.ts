@@ -10,15 +10,14 @@ const ALARM_AT = 0.8
 export interface Caps { hour: number, day: number }
 
 /** SMS of the last 24 hours. */
-export const dayTotal = (row: CounterDocument | undefined, at: Date) => lastDay(row, hourOf(at)).reduce(
-  (sum, { sent }) => sum + sent,
-  0
-)
+export function dayTotal (row: CounterDocument | undefined, at: Date): number {
+  return lastDay(row, hourOf(at)).reduce((sum, { sent }) => sum + sent, 0)
+}
 
-/** Counts one SMS for the caps, or returns the caps that stop it. `share`: the usable part of each cap. */
-export function countForCaps (row: CounterDocument | undefined, caps: Caps, share: number, at: Date):
-  | CounterWrite
-  | Stop[] {
+export type CapDecision = { type: 'allowed', write: CounterWrite } | { type: 'stopped', stops: Stop[] }
+
+/** Counts one SMS for the caps, or tells which caps stop it. `share`: the usable part of each cap. */
+export function countForCaps (row: CounterDocument | undefined, caps: Caps, share: number, at: Date): CapDecision {
   const hour = hourOf(at)
   const { sent } = countsIn(row, hour)
   const hours = lastDay(row, hour)
@@ -31,7 +30,7 @@ export function countForCaps (row: CounterDocument | undefined, caps: Caps, shar
       ? [{ reason: 'daily cap', retryAfter: secondsUntil(firstHourBelow(max.day, total, hours, hour), at) }]
       : [])
   ]
-  if (stops.length > 0) return stops
+  if (stops.length > 0) return { type: 'stopped', stops }
 
   const silentUntil = [
     caps.hour > 0 && row?.alarms?.hour !== hour ? alarmThreshold(caps.hour) : Infinity,
@@ -42,19 +41,23 @@ export function countForCaps (row: CounterDocument | undefined, caps: Caps, shar
     ? []
     : [hour - 1, hour + 1].map(other =>
         [`hours.${other}.sent`, { $not: { $gt: earlier.find(({ hour }) => hour === other)?.sent ?? 0 } }])
-  const alarm = alarmOf(row, caps, sent + 1, total + 1, hour)
-  return {
-    operation: countSms(SERVICE, row, at, {
+  const alarm = alarmOf({ row, caps, sent: sent + 1, total: total + 1, hour })
+  const operation = countSms({
+    _id: SERVICE,
+    row,
+    at,
+    bound: {
       ...(bound < Infinity && { [`hours.${hour}.sent`]: { $not: { $gte: bound } } }),
       ...Object.fromEntries(neighbours),
       ...alarm?.bound
-    }, { $set: alarm?.set }),
-    undo: [uncountSms(SERVICE, at)],
-    ...(alarm && { line: alarm.line })
-  }
+    },
+    update: { $set: alarm?.set }
+  })
+  const write = { operation, undo: [uncountSms(SERVICE, at)], ...(alarm && { warning: alarm.warning }) }
+  return { type: 'allowed', write }
 }
 
-/** SMS without a line in the log. The next one writes it, so that no rush of requests passes it by. */
+/** SMS without a warning in the log. The next one writes it, so that no rush of requests passes it by. */
 const alarmThreshold = (cap: number) => Math.ceil(ALARM_AT * cap) - 1
 const isAlarmed = (row: CounterDocument | undefined, hour: number) => (row?.alarms?.day ?? 0) > hour - 24
 const portion = (cap: number, share: number) => cap === 0 ? Infinity : Math.ceil(cap * share)
@@ -76,7 +79,14 @@ function firstHourBelow (
 }
 
 /** Near a cap one line is logged per hour and per day, by the process that writes the alarm. */
-function alarmOf (row: CounterDocument | undefined, caps: Caps, sent: number, total: number, hour: number) {
+function alarmOf ({ row, caps, sent, total, hour }: {
+  row: CounterDocument | undefined
+  caps: Caps
+  /** SMS of this hour, and of the day. */
+  sent: number
+  total: number
+  hour: number
+}) {
   if (caps.day > 0 && total >= ALARM_AT * caps.day && !isAlarmed(row, hour)) {
     return alarm('day', total, caps.day, { $not: { $gt: hour - 24 } })
   }
@@ -85,11 +95,11 @@ function alarmOf (row: CounterDocument | undefined, caps: Caps, sent: number, to
   }
 
   function alarm (window: keyof Caps, count: number, cap: number, bound: object) {
-    const line = {
+    const warning = {
       event: 'sms.cap_approached',
       message: 'The service has sent most of the SMS that its cap allows',
       fields: { window, sent: count, cap }
     }
-    return { bound: { [`alarms.${window}`]: bound }, set: { [`alarms.${window}`]: hour }, line }
+    return { bound: { [`alarms.${window}`]: bound }, set: { [`alarms.${window}`]: hour }, warning }
   }
 }

@@ -10,7 +10,7 @@ const MIN_OF_NETWORK = 5
 /** The share of the day's SMS that a country or prefix must send this hour to be judged. */
 const MIN_OF_DAY = 1 / 5
 /** The part of each cap for phones without an account. */
-const STRANGERS = 1 / 2
+const CAP_SHARE_WITHOUT_ACCOUNT = 1 / 2
 
 export interface SmsGuardOptions {
   caps: Caps
@@ -23,14 +23,30 @@ export interface SmsGuardOptions {
 
 /** Where one SMS is counted: the documents, and the hour. */
 export type Counted = NonNullable<Challenge['counted']>
-export interface Verdict { writes: CounterWrite[], counted?: Counted }
+
+/** `stops`: all that stop the SMS, the longest first. `counted`: where its use will be counted. */
+export type SmsDecision =
+  | { type: 'allowed', writes: CounterWrite[], counted?: Counted }
+  | { type: 'stopped', stops: Stop[] }
+
+/** An SMS to be judged. */
+export interface SmsRequest {
+  /** The documents of `idsFor`, as read. */
+  rows: Map<string, CounterDocument>
+  phone: Phone
+  /** The client network that asks, as a keyed hash. */
+  network: string
+  /** The phone has an account. */
+  isKnown: boolean
+  at: Date
+}
 
 export type SmsGuard = ReturnType<typeof createSmsGuard>
 
 /** Limits the bill by the caps of the service and the fraud guard. Counts only what can stop an SMS. */
 export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
   const isCapped = caps.hour > 0 || caps.day > 0
-  return { idsFor, decide, decideUnasked, used }
+  return { idsFor, decide, decideNotice, used }
 
   /** The documents that judge an SMS to `phone`, requested from `network`. */
   function idsFor (phone: Phone, network: string): string[] {
@@ -40,28 +56,24 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
     ]
   }
 
-  /**
-   * Decides by these documents how the SMS is counted, or what stops it, the longest first. `isKnown`: the phone has an
-   * account.
-   */
-  function decide (rows: Map<string, CounterDocument>, phone: Phone, network: string, isKnown: boolean, at: Date):
-    | Verdict
-    | Stop[] {
-    if (!isCapped && !fraud) return { writes: [] }
-    const service = rows.get(SERVICE)
-    const cap = countForCaps(service, caps, isKnown || !fraud ? 1 : STRANGERS, at)
-    const verdict = fraud ? byGroups(rows, fraud, phone, network, isKnown, at) : { writes: [] }
-    const stops = [cap, verdict].flatMap(part => Array.isArray(part) ? part : [])
-    if (stops.length > 0) return stops.sort((a, b) => b.retryAfter - a.retryAfter)
-    const { writes, counted } = verdict as Verdict
-    return { writes: [cap as CounterWrite, ...writes], counted }
+  /** Decides how the SMS is counted, or what stops it. */
+  function decide (request: SmsRequest): SmsDecision {
+    const { rows, isKnown, at } = request
+    if (!isCapped && !fraud) return { type: 'allowed', writes: [] }
+    const cap = countForCaps(rows.get(SERVICE), caps, isKnown || !fraud ? 1 : CAP_SHARE_WITHOUT_ACCOUNT, at)
+    const groups: SmsDecision = fraud ? byGroups(request, fraud) : { type: 'allowed', writes: [] }
+    if (cap.type === 'allowed' && groups.type === 'allowed') {
+      return { ...groups, writes: [cap.write, ...groups.writes] }
+    }
+    const stops = [cap, groups].flatMap(part => part.type === 'stopped' ? part.stops : [])
+    return { type: 'stopped', stops: stops.sort((a, b) => b.retryAfter - a.retryAfter) }
   }
 
   /** The same for an SMS without a code that no client requested: only the caps count it. */
-  function decideUnasked (rows: Map<string, CounterDocument>, at: Date): CounterWrite[] | Stop {
-    if (!isCapped && !fraud) return []
+  function decideNotice (rows: Map<string, CounterDocument>, at: Date): SmsDecision {
+    if (!isCapped && !fraud) return { type: 'allowed', writes: [] }
     const cap = countForCaps(rows.get(SERVICE), caps, 1, at)
-    return Array.isArray(cap) ? cap[0]! : [cap]
+    return cap.type === 'allowed' ? { type: 'allowed', writes: [cap.write] } : cap
   }
 
   /**
@@ -69,26 +81,20 @@ export function createSmsGuard ({ caps, fraud }: SmsGuardOptions) {
    * country.
    */
   function byGroups (
-    rows: Map<string, CounterDocument>,
-    { minSms, minVerified }: NonNullable<typeof fraud>,
-    phone: Phone,
-    network: string,
-    isKnown: boolean,
-    at: Date
-  ): Verdict | Stop[] {
+    { rows, phone, network, isKnown, at }: SmsRequest,
+    { minSms, minVerified: share }: NonNullable<typeof fraud>
+  ): SmsDecision {
     const total = dayTotal(rows.get(SERVICE), at) + 1
-    const verdicts = groups(phone, network, minSms, total).map(group => ({
-      group,
-      verdict: checkGroup(group, rows.get(group._id), minVerified, isKnown, at, newId)
+    const decisions = groups(phone, network, minSms, total).map(group => ({
+      _id: group._id,
+      ...checkGroup({ group, row: rows.get(group._id), share, exempt: isKnown, at, newId })
     }))
-    const stops = verdicts.flatMap(({ verdict }) => 'reason' in verdict ? [verdict] : [])
-    if (stops.length > 0) return stops
-    const passed = verdicts.flatMap(({ group: { _id }, verdict }) => 'write' in verdict ? [{ _id, ...verdict }] : [])
-    const counting = passed[0]!.passes ? passed : passed.slice(0, 1)
-    return {
-      writes: counting.map(({ write }) => write),
-      counted: { hour: hourOf(at), by: counting.map(({ _id, stop }) => ({ _id, ...(stop && { stop }) })) }
-    }
+    const stops = decisions.flatMap(decision => decision.type === 'stopped' ? [decision.stop] : [])
+    if (stops.length > 0) return { type: 'stopped', stops }
+    const allowed = decisions.filter(decision => decision.type === 'allowed')
+    const counting = allowed[0]!.isTrusted ? allowed : allowed.slice(0, 1)
+    const by = counting.map(({ _id, trialOf }) => ({ _id, ...(trialOf && { stop: trialOf }) }))
+    return { type: 'allowed', writes: counting.map(({ write }) => write), counted: { hour: hourOf(at), by } }
   }
 
   /** Counts that the code of an SMS was used. */

@@ -3,8 +3,8 @@ import { listOf, sendsRealTexts } from '../config.js'
 import type { Phone } from '../phone.js'
 import type { SmsGuardOptions } from './sms-guard.js'
 
-const HOURLY_CAP = 500
-const DAILY_CAP = 2000
+const MAX_SMS_PER_HOUR = 500
+const MAX_SMS_PER_DAY = 2000
 
 export interface SmsPolicy extends SmsGuardOptions {
   /** Whether an SMS may go to this number at all. */
@@ -20,8 +20,8 @@ export function smsPolicy (config: Config): SmsPolicy {
   const countries = listOf(config.SMS_ALLOWED_COUNTRIES)
   return {
     caps: {
-      hour: config.SMS_HOURLY_CAP ?? (costly ? HOURLY_CAP : 0),
-      day: config.SMS_DAILY_CAP ?? (costly ? DAILY_CAP : 0)
+      hour: config.SMS_HOURLY_CAP ?? (costly ? MAX_SMS_PER_HOUR : 0),
+      day: config.SMS_DAILY_CAP ?? (costly ? MAX_SMS_PER_DAY : 0)
     },
     ...(costly &&
       config.FRAUD_MIN_SMS > 0 &&

@@ -16,9 +16,10 @@ export function createTestNumbers (
   }: Pick<Env, 'OTP_TEST_NUMBERS' | 'OTP_TEST_NUMBERS_UNTIL' | 'DEFAULT_REGION'>,
   now: Clock
 ) {
-  const codes = new Map(listOf(OTP_TEST_NUMBERS).map(entry => entry.split(':') as [string, string]).map(
-    ([number, code]) => [normalizePhone(number, DEFAULT_REGION), toAsciiDigits(code)]
-  ))
+  const codes = new Map(listOf(OTP_TEST_NUMBERS).map(entry => {
+    const [number = '', code = ''] = entry.split(':')
+    return [normalizePhone(number, DEFAULT_REGION), toAsciiDigits(code)]
+  }))
   const end = OTP_TEST_NUMBERS_UNTIL === undefined ? Infinity : lastMoment(OTP_TEST_NUMBERS_UNTIL)
   return {
     /** The fixed code of a test number; undefined for every other. */
@@ -28,9 +29,9 @@ export function createTestNumbers (
      * The latest end of what a test number's code opened `at`: the next holder is another person. Undefined for other
      * numbers, and without an end.
      */
-    endOf: (phone: string, at: Date):
-      | Date
-      | undefined => codes.has(phone) && at.getTime() < end && end < Infinity ? new Date(end) : undefined
+    endOf (phone: string, at: Date): Date | undefined {
+      return codes.has(phone) && at.getTime() < end && end < Infinity ? new Date(end) : undefined
+    }
   }
 }
 

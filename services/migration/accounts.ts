@@ -1,10 +1,8 @@
 import { ObjectId, type AnyBulkWriteOperation, type Collection, type Db, type Document, type Filter } from 'mongodb'
-import { indexes } from '../database.js'
-import { batches, BY_BATCH } from './settle.js'
+import { FROM_PRIMARY, indexes } from '../database.js'
+import { batches, BY_BATCH } from './convert.js'
 import type { Note, OldUser } from './users.js'
 
-/** A compare-and-set on a stale read would fail every time. */
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 /**
  * Collections that 0.3.0 kept by phone number. Their rows end: users sign in again. `sessions` goes last, because it
  * marks a database of 0.3.0.
@@ -61,7 +59,7 @@ export async function convertAccounts (
   const library = db.collection<OwnedRow>('library', FROM_PRIMARY)
   const given = await finishNumberChanges(db, dryRun, note)
   await convertUsers()
-  await giveToAccounts(users, library, given, dryRun, note)
+  await giveToAccounts({ users, library, given, dryRun, note })
   if (!dryRun) {
     await library.updateMany({ $or: [{ session: { $exists: true } }, { started_at: { $exists: true } }] }, {
       $unset: PROVENANCE
@@ -87,10 +85,9 @@ async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promis
   const library = db.collection<Document>('library', FROM_PRIMARY)
   const sessions = db.collection<Document & { _id: string }>('sessions', FROM_PRIMARY)
   const given: Array<Filter<OwnedRow>> = []
-  for (const { _id, number, moved } of await db
-    .collection('users', FROM_PRIMARY)
-    .find({ 'moved.from': { $type: 'string' } })
-    .toArray()) {
+  const users = db.collection('users', FROM_PRIMARY)
+  const interrupted = await users.find({ 'moved.from': { $type: 'string' } }).toArray()
+  for (const { _id, number, moved } of interrupted) {
     const { from, at } = moved as { from: string, at: Date }
     const theirs = await sessions
       .find({ $or: [{ phone: from, created_at: { $lte: at } }, { phone: number, moved_at: at }] }, {
@@ -110,13 +107,14 @@ async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promis
   return given
 }
 
-async function giveToAccounts (
-  users: Collection<OldUser>,
-  library: Collection<OwnedRow>,
-  given: Array<Filter<OwnedRow>>,
-  dryRun: boolean,
+/** `given`: the items that have an account already. */
+async function giveToAccounts ({ users, library, given, dryRun, note }: {
+  users: Collection<OldUser>
+  library: Collection<OwnedRow>
+  given: Array<Filter<OwnedRow>>
+  dryRun: boolean
   note: Note
-): Promise<void> {
+}): Promise<void> {
   const owned = { owner: { $type: 'string' }, ...(given.length > 0 && { $nor: given }) } as Filter<OwnedRow>
   const made = new Set<string>()
   let items = 0

@@ -6,12 +6,12 @@ import {
   type IndexDescriptionInfo,
   type ObjectId
 } from 'mongodb'
-import { ensureIndexes, indexes } from '../database.js'
+import { ensureIndexes, FROM_PRIMARY, indexes } from '../database.js'
 import { isDuplicateKey } from '../errors.js'
 import { categoryOf, typeOf } from '../library/item.js'
 import { convertAccounts, noteTakeover } from './accounts.js'
 import { previewUsers } from './preview.js'
-import { asRead, batches, BY_BATCH, makeRoom, settleUsers } from './settle.js'
+import { asRead, batches, BY_BATCH, convertUserRows, setDuplicatesAside } from './convert.js'
 import type { Note, OldUser } from './users.js'
 
 export interface MigrationOptions {
@@ -25,8 +25,6 @@ export interface MigrationOptions {
 
 export interface Tally { changes: number, open: number }
 
-/** A compare-and-set on a stale read would fail every time. */
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 const MAX_BUILDS = 10
 
 /**
@@ -61,7 +59,7 @@ export async function migrate ({
 
 async function convertUsers (users: Collection<OldUser>, region: string, dryRun: boolean, note: Note): Promise<void> {
   const rows = await users.countDocuments({ schema: { $ne: 2 } })
-  await (dryRun ? previewUsers : settleUsers)(users, region, note)
+  await (dryRun ? previewUsers : convertUserRows)(users, region, note)
   if (rows > 0) note('users', [`${rows} rows are accounts of this version`])
 }
 
@@ -103,14 +101,14 @@ async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<voi
   for (const index of missing) note(index, ['built'])
 }
 
-/** Builds the indexes. If rows have the same number or name key, they make room first. */
+/** Builds the indexes. If rows have the same number or name key, all but the oldest are set aside first. */
 async function build (db: Db): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await ensureIndexes(db)
     } catch (error) {
       if (!isDuplicateKey((error as Error).cause) || attempt === MAX_BUILDS) throw error
-      await makeRoom(db.collection<OldUser>('users', FROM_PRIMARY))
+      await setDuplicatesAside(db.collection<OldUser>('users', FROM_PRIMARY))
     }
   }
 }
@@ -142,9 +140,8 @@ interface OldItem { _id: ObjectId, key?: string, url?: unknown, type?: unknown, 
 /** Writes the type and category that rows of `library` are listed with. */
 async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const library = db.collection<OldItem>('library', FROM_PRIMARY)
-  for await (const rows of batches(library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({
-    _id: 1
-  }))) {
+  const incomplete = library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({ _id: 1 })
+  for await (const rows of batches(incomplete)) {
     const planned = rows.map(row => ({ row, set: missingOf(row) }))
     if (!dryRun) {
       await library.bulkWrite(

@@ -1,31 +1,31 @@
 import { createHash } from 'node:crypto'
 import type { Collection, ObjectId } from 'mongodb'
-import { BY_BATCH } from './settle.js'
-import { changeOf, claimsOf, type Claims, type Note, type OldUser } from './users.js'
+import { BY_BATCH } from './convert.js'
+import { changeOf, uniqueValuesOf, type UniqueValues, type Note, type OldUser } from './users.js'
 
 /**
- * Notes what settleUsers would do, and writes nothing. Goes oldest first, so the first row that claims a number or a
- * name keeps it. Reads twice, to remember only repeated values.
+ * Notes what convertUserRows would do, and writes nothing. Goes oldest first, so the first row that claims a number or
+ * a name keeps it. Reads twice, to remember only repeated values.
  */
 export async function previewUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
   const repeats = new Repeats()
   for await (const row of users.find({}, BY_BATCH)) {
-    for (const claim of namesOf(claimsOf(row, region))) repeats.add(claim)
+    for (const claim of namesOf(uniqueValuesOf(row, region))) repeats.add(claim)
   }
 
   const keepers = new Map<string, ObjectId>()
   for await (const row of users.find({}, BY_BATCH).sort({ _id: 1 })) {
-    const claims = claimsOf(row, region)
-    const change = changeOf(row, claims, {
-      phone: keepers.get(`number ${claims.phone}`),
-      key: keepers.get(`name ${claims.key}`)
+    const values = uniqueValuesOf(row, region)
+    const change = changeOf(row, values, {
+      phone: keepers.get(`number ${values.phone}`),
+      key: keepers.get(`name ${values.key}`)
     })
-    for (const claim of namesOf(claims)) if (repeats.has(claim) && !keepers.has(claim)) keepers.set(claim, row._id)
+    for (const claim of namesOf(values)) if (repeats.has(claim) && !keepers.has(claim)) keepers.set(claim, row._id)
     if (row.schema !== 2) note(`users ${String(row._id)}`, change.done, change.open)
   }
 }
 
-const namesOf = ({ phone, key }: Claims) => [
+const namesOf = ({ phone, key }: UniqueValues) => [
   ...(phone === undefined ? [] : [`number ${phone}`]),
   ...(key === undefined ? [] : [`name ${key}`])
 ]

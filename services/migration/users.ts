@@ -21,7 +21,7 @@ export interface OldUser {
 }
 
 /** The values of a row that must be unique. */
-export interface Claims { phone?: string, key?: string }
+export interface UniqueValues { phone?: string, key?: string }
 
 /** The older rows that hold these values. */
 export interface Holders { phone?: ObjectId, key?: ObjectId }
@@ -53,7 +53,7 @@ const writtenNumber = (row: OldUser) => isParked(row) ? row.old_number : row.num
  * The number and the name that a row gets unless an older row has them. A row whose id is no ObjectId claims nothing,
  * because the service cannot address it.
  */
-export function claimsOf (row: OldUser, region: string): Claims {
+export function uniqueValuesOf (row: OldUser, region: string): UniqueValues {
   if (!(row._id instanceof ObjectId)) return {}
   const number = writtenNumber(row)
   return {
@@ -63,14 +63,14 @@ export function claimsOf (row: OldUser, region: string): Claims {
 }
 
 /**
- * The change that turns a row of the replaced system into one of this service, given the holders of its claims. Empty
+ * The change that turns a row of the replaced system into one of this service, given the holders of its values. Empty
  * for a row that is one.
  */
-export function changeOf (row: OldUser, claims: Claims, held: Holders): Change {
+export function changeOf (row: OldUser, values: UniqueValues, held: Holders): Change {
   const change: Change = { set: {}, unset: {}, done: [], open: [] }
   if (!(row._id instanceof ObjectId)) change.open.push('its id is no ObjectId')
-  changeNumber(change, row, claims.phone, held.phone)
-  changeName(change, row, claims.key, held.key)
+  changeNumber(change, row, values.phone, held.phone)
+  changeName(change, row, values.key, held.key)
   if (typeof row.admin !== 'boolean') {
     change.set.admin = false
     change.done.push('admin false')

@@ -1,6 +1,8 @@
+import type { CONTENT_TYPES } from '../../schemas/library.js'
+
 /** A file type that the library takes. */
 export interface FileType {
-  contentType: 'image/gif' | 'image/png' | 'image/jpeg' | 'image/webp'
+  contentType: typeof CONTENT_TYPES[number]
   extension: 'gif' | 'png' | 'jpg' | 'webp'
 }
 

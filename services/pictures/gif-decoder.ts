@@ -15,7 +15,7 @@ interface GifImage {
   at: number
 }
 
-export interface Gif {
+export interface ParsedGif {
   width: number
   height: number
   images: GifImage[]
@@ -37,9 +37,9 @@ const MAX_CODE_BITS = 12
  * larger than the screen enlarges the screen, as in browsers. Throws if the file breaks off within a block or has an
  * unknown block.
  */
-export function readGif (bytes: Buffer): Gif {
+export function readGif (bytes: Buffer): ParsedGif {
   if (!/^GIF8[79]a/.test(bytes.toString('latin1', 0, 6)) || bytes.length < 13) throw new Error('no GIF')
-  const gif: Gif = { width: bytes.readUInt16LE(6), height: bytes.readUInt16LE(8), images: [] }
+  const gif: ParsedGif = { width: bytes.readUInt16LE(6), height: bytes.readUInt16LE(8), images: [] }
   const shared = colorTable(bytes, 13, bytes[10]!)
   let at = 13 + (shared?.length ?? 0)
   let control: Partial<GifImage> = {}
@@ -93,7 +93,7 @@ function readControl (bytes: Buffer, at: number): Partial<GifImage> {
   }
 }
 
-function enlarge (gif: Gif, { left, top, width, height }: GifImage): void {
+function enlarge (gif: ParsedGif, { left, top, width, height }: GifImage): void {
   gif.width = Math.max(gif.width, left + width)
   gif.height = Math.max(gif.height, top + height)
 }
@@ -128,7 +128,7 @@ interface Drawn {
  * Yields the screen after each image. Read it before the next one. Images beyond the screen are cut off. Throws if the
  * data of an image end before its last pixel.
  */
-export function * drawGif (bytes: Buffer, { width, height, images }: Gif): Generator<Drawn> {
+export function * drawGif (bytes: Buffer, { width, height, images }: ParsedGif): Generator<Drawn> {
   const screen = new Uint8Array(width * height * 3)
   let previous: Uint8Array | undefined
   let top = 0

@@ -1,7 +1,7 @@
 /** `colors` are RGB triples: at most 256, or 255 in an animation, where one index means "as before". */
 export interface GifFrame { indices: Uint8Array, colors: Uint8Array, delayCs: number }
 
-export interface Gif { width: number, height: number, frames: GifFrame[] }
+export interface GifContent { width: number, height: number, frames: GifFrame[] }
 
 export interface GifOptions {
   /** A distance in RGB, 0 to 441. */
@@ -23,7 +23,7 @@ const MAX_CODE = 12
  * more than `tolerance` from the shown one, or takes another colour that near if that costs fewer bytes. A frame stays
  * even if nothing changes.
  */
-export function writeGif ({ width, height, frames }: Gif, options: GifOptions): Buffer {
+export function writeGif ({ width, height, frames }: GifContent, options: GifOptions): Buffer {
   const { tolerance, thorough = false, onFrame } = options
   const animated = frames.length > 1
   const shared = frames[0]!.colors

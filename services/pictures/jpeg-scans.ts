@@ -87,9 +87,11 @@ function readFrame (segment: Buffer, progressive: boolean): Frame | undefined {
   return { progressive, components, mcuColumns, mcuRows }
 }
 
-function readScan (segment: Buffer, { progressive, components }: Frame, tables: Map<number, HuffmanTable>):
-  | Scan
-  | undefined {
+function readScan (
+  segment: Buffer,
+  { progressive, components }: Frame,
+  tables: Map<number, HuffmanTable>
+): Scan | undefined {
   const count = segment[0] ?? 0
   if (segment.length < 4 + 2 * count) return undefined
   const chosen: ScanComponent[] = []

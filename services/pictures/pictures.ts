@@ -2,8 +2,9 @@ import type { Metadata, SharpOptions } from 'sharp'
 import type { Fit } from '../../schemas/library.js'
 import { damagedImage, outOfResources, ServiceError } from '../errors.js'
 import { drawnSize, fitFrames, type Frames } from './fit-frames.js'
-import { drawGif, readGif, type Gif } from './gif-decoder.js'
+import { drawGif, readGif, type ParsedGif } from './gif-decoder.js'
 import { endsEarly } from './jpeg-scans.js'
+import { DECODE_SECONDS, MAX_FRAME_PIXELS, MAX_FRAMES, MAX_PIXELS, MAX_SIDE } from './limits.js'
 import { isTurned, orientFrames } from './orient-frames.js'
 import { makeRendition, type MadeGif } from './rendition.js'
 import { createShrink } from './shrink-rows.js'
@@ -21,11 +22,6 @@ export interface MadeRendition extends MadeGif { size: string }
 
 export interface Picture { facts: PictureFacts, renditions: MadeRendition[] }
 
-const MAX_SIDE = 16_384
-const MAX_FRAMES = 1000
-const FRAME_PIXELS = 50_000_000
-const ALL_PIXELS = 200_000_000
-export const DECODE_SECONDS = 10
 const FORMATS = new Set(['png', 'jpeg', 'webp'])
 /** As in browsers, for a frame without a delay. */
 const NO_DELAY_MS = 100
@@ -35,7 +31,7 @@ const NO_DELAY_MS = 100
  */
 const DETAIL = 2
 /** The most bytes of a picture's decoded frames. Beyond it there is less detail. */
-const FRAMES_BYTES = 64 * 1024 * 1024
+const MAX_DECODED_BYTES = 64 * 1024 * 1024
 
 export interface PicturesOptions {
   /** Sizes of the renditions, `<width>x<height>` each. */
@@ -110,7 +106,7 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
   async function decodeBySharp (bytes: Buffer, fit: Fit): Promise<Decoded> {
     const deadline = performance.now() + decodeSeconds * 1000
     const sharp = await loadedSharp()
-    const options: SharpOptions = { animated: true, limitInputPixels: ALL_PIXELS + FRAME_PIXELS }
+    const options: SharpOptions = { animated: true, limitInputPixels: MAX_PIXELS + MAX_FRAME_PIXELS }
     const header = await sharp(bytes, options).metadata()
     const { pages: count = 1, orientation = 1, format, delay = [] } = header
     const stored = storedSizeWithinBounds(header)
@@ -153,12 +149,12 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     }
   }
 
-  /** Large enough for every rendition, within FRAMES_BYTES, and never larger than the picture. */
+  /** Large enough for every rendition, within MAX_DECODED_BYTES, and never larger than the picture. */
   function decodedSize (size: Box, count: number, fit: Fit): Box {
     const drawn = boxes.map(({ box }) => drawnSize(size, box, fit))
     const width = Math.min(size.width, DETAIL * Math.max(1, ...drawn.map(({ width }) => width)))
     const height = Math.min(size.height, DETAIL * Math.max(1, ...drawn.map(({ height }) => height)))
-    const less = Math.min(1, Math.sqrt(FRAMES_BYTES / (width * height * 3 * count)))
+    const less = Math.min(1, Math.sqrt(MAX_DECODED_BYTES / (width * height * 3 * count)))
     return { width: Math.max(1, Math.floor(width * less)), height: Math.max(1, Math.floor(height * less)) }
   }
 }
@@ -202,7 +198,7 @@ function storedSizeWithinBounds ({ format, pages = 1, width, height, pageHeight 
 }
 
 /** The size of the screen. An image beyond the screen costs as much as on a larger one. */
-function gifSizeWithinBounds ({ width, height, images }: Gif): Box {
+function gifSizeWithinBounds ({ width, height, images }: ParsedGif): Box {
   if (width === 0 || height === 0) throw new Error('it has no pixels')
   const reach = {
     width: Math.max(width, ...images.map(image => image.left + image.width)),
@@ -214,8 +210,8 @@ function gifSizeWithinBounds ({ width, height, images }: Gif): Box {
 
 function withinBounds (size: Box, frames: number): Box {
   const pixels = size.width * size.height
-  if (Math.max(size.width, size.height) > MAX_SIDE || pixels > FRAME_PIXELS) throw new Error('too many pixels')
-  if (frames > MAX_FRAMES || pixels * frames > ALL_PIXELS) throw new Error('too many frames')
+  if (Math.max(size.width, size.height) > MAX_SIDE || pixels > MAX_FRAME_PIXELS) throw new Error('too many pixels')
+  if (frames > MAX_FRAMES || pixels * frames > MAX_PIXELS) throw new Error('too many frames')
   return size
 }
 

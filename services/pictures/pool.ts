@@ -6,7 +6,8 @@ import pLimit from 'p-limit'
 import type { Fit } from '../../schemas/library.js'
 import { damagedImage, isDamage, outOfResources } from '../errors.js'
 import type { PictureTimes } from '../ports.js'
-import { DECODE_SECONDS, type Picture, type PicturesOptions } from './pictures.js'
+import { DECODE_SECONDS } from './limits.js'
+import type { Picture, PicturesOptions } from './pictures.js'
 import type { PictureAnswer, PictureTask } from './worker.js'
 
 const COMPILED = new URL('./worker.js', import.meta.url)

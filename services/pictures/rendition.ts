@@ -21,7 +21,7 @@ const COLORS = [
 ]
 
 /** From the best to the smallest. `share` is the approximate part of the first one's bytes. */
-const RUNGS = [
+const QUALITY_LEVELS = [
   { colors: MAX_COLORS, tolerance: 6, share: 1 },
   { colors: MAX_COLORS, tolerance: 20, share: 0.95 },
   ...COLORS.map(colors => (
@@ -54,23 +54,23 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   const exact = own && attempt([own], { tolerance: 0 })
   if (exact && fits(exact)) return exact
   const general = chosenColors(frames.data, MAX_COLORS)
-  const first = attempt([general], RUNGS[0]!)
+  const first = attempt([general], QUALITY_LEVELS[0]!)
   if (fits(first)) return withMorePalettes(first)
   const smallerExact = own && attempt([own], { tolerance: 0, thorough: true })
   if (smallerExact && fits(smallerExact)) return smallerExact
   for (let merged = 1; ; merged *= 2) {
-    const smallest = measured({ ...RUNGS.at(-1)!, palettes: 'one' }, merged)
+    const smallest = measured({ ...QUALITY_LEVELS.at(-1)!, palettes: 'one' }, merged)
     if (fits(smallest.gif)) return best(merged, smallest)
     if (merged >= frames.count) return smallest.gif
   }
 
   /**
-   * Tries the best rung that fits, the same with a palette for each frame, and, if the colours are few, more of them
+   * Tries the best level that fits, the same with a palette for each frame, and, if the colours are few, more of them
    * with a tolerance that makes long runs. Of those that fit, returns the one with the most colours whose error is not
    * much more than the least.
    */
   function best (merged: number, smallest: Attempt): MadeGif {
-    const onRung = bestRung(merged, smallest)
+    const onRung = bestLevel(merged, smallest)
     const { colors } = onRung
     if (frames.data.length / 3 / merged > MANY_PIXELS) return onRung.gif
     const few = colors < FEW_COLORS
@@ -100,24 +100,25 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     return fitting
   }
 
-  /** Estimates the next rung from the bytes of the last try. */
-  function bestRung (merged: number, smallest: Attempt): Attempt {
+  /** Estimates the next level from the bytes of the last try. */
+  function bestLevel (merged: number, smallest: Attempt): Attempt {
     let found = smallest
     let low = 0
-    let high = RUNGS.length - 1
+    let high = QUALITY_LEVELS.length - 1
     const least = smallest.gif.bytes.length
-    let share = RUNGS.at(-1)!.share ** (1 - Math.log(maxBytes / least) / Math.log(first.bytes.length / merged / least))
+    const needed = Math.log(maxBytes / least) / Math.log(first.bytes.length / merged / least)
+    let share = QUALITY_LEVELS.at(-1)!.share ** (1 - needed)
     for (let tries = 0; low < high && tries < MAX_TRIES; tries++) {
-      const expected = RUNGS.findIndex(rung => rung.share <= share)
+      const expected = QUALITY_LEVELS.findIndex(level => level.share <= share)
       const probe = expected < 0 ? high - 1 : Math.max(low, Math.min(expected, high - 1))
-      const made = measured({ ...RUNGS[probe]!, palettes: 'one' }, merged)
+      const made = measured({ ...QUALITY_LEVELS[probe]!, palettes: 'one' }, merged)
       if (fits(made.gif)) {
         found = made
         high = probe
       } else {
         low = probe + 1
       }
-      share = RUNGS[probe]!.share * maxBytes / made.gif.bytes.length
+      share = QUALITY_LEVELS[probe]!.share * maxBytes / made.gif.bytes.length
     }
     return found
   }
@@ -140,7 +141,7 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
     const room = maxBytes / first.bytes.length
     const parts = Math.min(frames.count, MORE_PALETTES.find(({ growth }) => growth <= room)?.parts ?? 1)
     if (parts === 1 || errorOf(general, frames.data) <= FINE) return first
-    const made = attempt(palettesOf(parts, MAX_COLORS), RUNGS[0]!)
+    const made = attempt(palettesOf(parts, MAX_COLORS), QUALITY_LEVELS[0]!)
     return fits(made) ? made : first
   }
 

@@ -6,13 +6,13 @@ const CLOCK_SKEW_MS = 60_000
 const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
 
 /** The account and the session of a token of this service. */
-export interface Claims {
+export interface TokenClaims {
   account: string
   sid: string
 }
 
 /** The claims of a token of the replaced system. It names no account or session; `sid` comes from a hash of it. */
-export interface LegacyClaims {
+export interface LegacyTokenClaims {
   sid: string
   phone: string
   issuedAt: Date
@@ -26,7 +26,7 @@ type Json = Record<string, unknown>
  * of any type, so these checks are ours (RFC 8725 §3.8 to §3.11). They also reject texts that only decode to a token,
  * and repeated members (RFC 7519 §4), which each reader reads differently.
  */
-export function readClaims (token: string, header: Json, payload: Json, now: Date): Claims | undefined {
+export function readClaims (token: string, header: Json, payload: Json, now: Date): TokenClaims | undefined {
   if (!isGood(token, header, payload, now)) return undefined
   const { iss, aud, sub, sid } = payload
   const names = iss === ISSUER && aud === ISSUER && isId(sub) && isId(sid)
@@ -37,9 +37,13 @@ export function readClaims (token: string, header: Json, payload: Json, now: Dat
  * The claims of a decoded token that the replaced system issued, if good `now`. Another spelling of the signature (RFC
  * 4648 §3.5) makes no other session.
  */
-export function readLegacyClaims (token: string, header: Json, payload: Json, now: Date, region: string):
-  | LegacyClaims
-  | undefined {
+export function readLegacyClaims (
+  token: string,
+  header: Json,
+  payload: Json,
+  now: Date,
+  region: string
+): LegacyTokenClaims | undefined {
   if (!isGood(token, header, payload, now) || payload.type !== 'access' || payload.iss !== undefined) return undefined
   const { sub, iat, exp } = payload as { sub: string, iat: number, exp: number }
   const phone = normalizePhone(sub, region)

@@ -1,13 +1,11 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { ReleasedNumberDocument, SessionDocument, UserDocument } from '../../schemas/documents.js'
-import { barPushedOut, newAccount, pushed, UNBLOCKED } from '../account-row.js'
+import { revokeEvictedLegacy, newAccount, pushSession, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
-import { isDuplicateKey } from '../errors.js'
+import { insertIfAbsent } from '../insert-if-absent.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
-import type { LegacyClaims } from './access-token.js'
-
-/** Races that one new session may lose. */
-const MAX_RACES = 20
+import { retryConflict } from '../retry.js'
+import type { LegacyTokenClaims } from './access-token.js'
 
 export interface LegacyTokensOptions {
   users: Collection<UserDocument>
@@ -32,25 +30,25 @@ export function createLegacyTokens ({
   now
 }: LegacyTokensOptions) {
   /** The caller. While the row with the number holds the session, that row alone decides: one read. */
-  return async function find (claims: LegacyClaims, fresh: boolean, requestContext: RequestContext): Promise<
-    | Caller
-    | undefined> {
+  return async function findLegacyCaller (
+    claims: LegacyTokenClaims,
+    fresh: boolean,
+    requestContext: RequestContext
+  ): Promise<Caller | undefined> {
     if (takeover && claims.issuedAt > takeover) return undefined
-    for (let race = 0; race < MAX_RACES; race++) {
+    const caller = await retryConflict('the session of a legacy token', async race => {
       const { caller, account } = await accounts.findByNumber(claims.phone, claims.sid, fresh || race > 0)
       if (caller) return caller
-      if (account && !mayAdopt(account, claims)) return undefined
-      if (await wasGivenUp(claims, account)) return undefined
-      const adopted = await adopt(claims, account, requestContext)
-      if (adopted) return adopted
-    }
-    throw new Error('a session of a legacy token was changed at every attempt')
+      if ((account && !mayAdopt(account, claims)) || await wasGivenUp(claims, account)) return null
+      return adopt(claims, account, requestContext)
+    })
+    return caller ?? undefined
   }
 
   /** Repeats the conditions of the update's filter, to tell a refusal from a lost race. */
   function mayAdopt (
     { blocked, legacy_revoked_at: revokedAt, ended_legacy: ended = [], sessions = [] }: UserDocument,
-    { sid, issuedAt }: LegacyClaims
+    { sid, issuedAt }: LegacyTokenClaims
   ): boolean {
     return blocked !== true &&
       !(revokedAt && revokedAt > issuedAt) &&
@@ -59,7 +57,7 @@ export function createLegacyTokens ({
   }
 
   /** Whether another account gave the number up after the token was issued: it then owns the token. */
-  async function wasGivenUp ({ phone, issuedAt }: LegacyClaims, account: UserDocument | null): Promise<boolean> {
+  async function wasGivenUp ({ phone, issuedAt }: LegacyTokenClaims, account: UserDocument | null): Promise<boolean> {
     const held = { number: phone, until: { $gt: issuedAt } }
     const [former, deleted] = await Promise.all([
       users.findOne({ former_numbers: { $elemMatch: held }, ...(account && { _id: { $ne: account._id } }) }, {
@@ -72,7 +70,7 @@ export function createLegacyTokens ({
 
   /** Opens the session by one update, whose filter excludes every refusal. Undefined when the row has changed. */
   async function adopt (
-    { sid, phone, issuedAt, expiresAt }: LegacyClaims,
+    { sid, phone, issuedAt, expiresAt }: LegacyTokenClaims,
     known: UserDocument | null,
     requestContext: RequestContext
   ): Promise<Caller | undefined> {
@@ -85,7 +83,7 @@ export function createLegacyTokens ({
       user_agent: requestContext.userAgent,
       legacy: true
     }
-    const account = await (known ? join(known, session, issuedAt) : found(phone, session))
+    const account = await (known ? join(known, session, issuedAt) : createUnnamed(phone, session))
     if (!account) return undefined
     accounts.forget(account)
     requestContext.record('session.opened', account, { session: sid, reason: 'legacy' })
@@ -93,9 +91,11 @@ export function createLegacyTokens ({
   }
 
   /** Only the account that was judged: another may have its number now. */
-  async function join ({ _id, number }: UserDocument, session: SessionDocument, issuedAt: Date): Promise<
-    | UserDocument
-    | null> {
+  async function join (
+    { _id, number }: UserDocument,
+    session: SessionDocument,
+    issuedAt: Date
+  ): Promise<UserDocument | null> {
     const before = await users.findOneAndUpdate(
       {
         _id,
@@ -105,27 +105,21 @@ export function createLegacyTokens ({
         ended_legacy: { $ne: session.id },
         'sessions.id': { $ne: session.id }
       },
-      { $push: pushed(session) },
+      { $push: pushSession(session) },
       { returnDocument: 'before' }
     )
-    if (before) await barPushedOut(users, before, session.last_used_at)
+    if (before) await revokeEvictedLegacy(users, before, session.last_used_at)
     return before
   }
 
   /** Creates an account without a name. Undefined if the number has one now. */
-  async function found (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
+  async function createUnnamed (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
     const account: UserDocument = {
       _id: new ObjectId(),
       number,
       sessions: [session],
       ...newAccount(session.last_used_at, isConfiguredAdmin(number))
     }
-    try {
-      await users.insertOne(account)
-      return account
-    } catch (error) {
-      if (!isDuplicateKey(error)) throw error
-      return undefined
-    }
+    return await insertIfAbsent(users, account) ? account : undefined
   }
 }

@@ -2,15 +2,14 @@ import { randomBytes } from 'node:crypto'
 import type { Collection, UpdateFilter } from 'mongodb'
 import type { LogoutScope, Session } from '../../schemas/auth.js'
 import type { SessionDocument, UserDocument } from '../../schemas/documents.js'
-import { barPushedOut, endsAllLegacy, hasRoomForEnded, newAccount, pushed, UNBLOCKED } from '../account-row.js'
+import { revokeEvictedLegacy, revokeAllLegacy, hasRoomForEnded, newAccount, pushSession, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { invalidRefreshToken, invalidToken, isDuplicateKey, sessionNotFound, signInAgain } from '../errors.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
+import { retryConflict } from '../retry.js'
 import { createRefreshTokens } from './refresh-token.js'
 
 const SECOND = 1000
-/** Races that a sign-in or a refresh may lose. */
-const MAX_RACES = 20
 const RECENT_MS = 10 * 60 * SECOND
 const REFRESH_LIFE_MS = 30 * 24 * 3600 * SECOND
 const REFRESH_GRACE_MS = 10 * SECOND
@@ -57,34 +56,31 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
       user_agent: requestContext.userAgent,
       ...(refreshable && { refresh: { n: 0, rotated_at: at } })
     }
-    for (let race = 0, named = true; race < MAX_RACES; race++, named = !named) {
-      const account = await (named ? joinNamed(phone, session) : joinUnnamed(phone, session))
-      if (account === 'blocked') return undefined
-      if (account === undefined) continue
-      accounts.forget(account)
-      requestContext.record('session.opened', account, { session: session.id })
-      return {
-        account,
-        session,
-        ...(refreshable && { refreshToken: tokens.issue(account._id.toHexString(), session.id, 0) })
-      }
+    const account = await retryConflict('the account of a number', async () =>
+      await joinNamed(phone, session) ?? await joinUnnamed(phone, session))
+    if (!account) return undefined
+    accounts.forget(account)
+    requestContext.record('session.opened', account, { session: session.id })
+    return {
+      account,
+      session,
+      ...(refreshable && { refreshToken: tokens.issue(account._id.toHexString(), session.id, 0) })
     }
-    throw new Error('the account of a number changed at every attempt to sign it in')
   }
 
   async function joinNamed (number: string, session: SessionDocument): Promise<UserDocument | undefined> {
     const before = await users.findOneAndUpdate(
       { number, username: { $exists: true }, ...UNBLOCKED },
-      { $push: pushed(session) },
+      { $push: pushSession(session) },
       { returnDocument: 'before' }
     )
     if (!before) return undefined
-    await barPushedOut(users, before, session.login_at)
+    await revokeEvictedLegacy(users, before, session.login_at)
     return before
   }
 
-  /** A duplicate key means that the account is blocked, or has a name now. */
-  async function joinUnnamed (number: string, session: SessionDocument): Promise<UserDocument | 'blocked' | undefined> {
+  /** A duplicate key means that the account is blocked (null), or has a name now (undefined). */
+  async function joinUnnamed (number: string, session: SessionDocument): Promise<UserDocument | null | undefined> {
     try {
       return await users.findOneAndUpdate(
         { number, username: { $exists: false }, ...UNBLOCKED },
@@ -93,7 +89,7 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
       ) ?? undefined
     } catch (error) {
       if (!isDuplicateKey(error)) throw error
-      return await users.findOne({ number, blocked: true }, { projection: { _id: 1 } }) ? 'blocked' : undefined
+      return await users.findOne({ number, blocked: true }, { projection: { _id: 1 } }) ? null : undefined
     }
   }
 
@@ -143,7 +139,7 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     const pull = { sessions: { id } }
     const ended = legacy
       ? await updated({ ...present, ...hasRoomForEnded }, { $pull: pull, $push: { ended_legacy: id } }) ||
-        await updated(present, { $pull: pull, ...endsAllLegacy(now()) })
+        await updated(present, { $pull: pull, ...revokeAllLegacy(now()) })
       : await updated(present, { $pull: pull })
     accounts.forget(account)
     if (ended) requestContext.record('session.revoked', account, { session: id, reason })
@@ -192,8 +188,8 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
     const presented = tokens.read(token)
     if (!presented) throw invalidRefreshToken()
     const { account: id, sid, n: presentedN } = presented
-    for (let race = 0; race < MAX_RACES; race++) {
-      const caller = await accounts.find(id, sid, true)
+    return retryConflict('the session of a refresh token', async () => {
+      const caller = await accounts.findCaller(id, sid, true)
       if (!caller?.session.refresh) throw invalidRefreshToken()
       const { account, session } = caller
       const { n, rotated_at: rotatedAt } = caller.session.refresh
@@ -204,18 +200,17 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
           expires_at: ending(at, REFRESH_LIFE_MS, session.ends_by),
           refresh: { n: n + 1, rotated_at: at }
         }
-        if (!await rotate(account, sid, n, rotated)) continue
+        if (!await rotate(account, sid, n, rotated)) return undefined
         requestContext.record('session.refreshed', account, { session: sid })
         return { account, session: { ...session, ...rotated }, refreshToken: tokens.issue(id, sid, n + 1) }
       }
       if (presentedN === n - 1 && at.getTime() - rotatedAt.getTime() <= REFRESH_GRACE_MS) {
         return { account, session, refreshToken: tokens.issue(id, sid, n) }
       }
-      requestContext.record('session.reused', account, { session: sid })
+      requestContext.record('refresh_token.reused', account, { session: sid })
       await endOne(account, session, requestContext, 'reused')
       throw invalidRefreshToken()
-    }
-    throw new Error('a refresh token was rotated at every attempt')
+    })
   }
 
   async function rotate (
@@ -243,10 +238,9 @@ export function createSessions ({ users, accounts, isConfiguredAdmin, secret, li
   }
 }
 
-const ending = (at: Date, lifeMs: number, endsBy?: Date) => new Date(Math.min(
-  at.getTime() + lifeMs,
-  endsBy?.getTime() ?? Infinity
-))
+function ending (at: Date, lifeMs: number, endsBy?: Date): Date {
+  return new Date(Math.min(at.getTime() + lifeMs, endsBy?.getTime() ?? Infinity))
+}
 
 /** A session as its owner may see it. `current`: the caller's session. */
 const toSession = (

@@ -1,8 +1,9 @@
 import type { Accounts } from '../accounts.js'
-import { inTime } from '../database-wait.js'
+
 import { invalidToken, missingToken } from '../errors.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
-import { readClaims, readLegacyClaims, type Claims, type LegacyClaims } from './access-token.js'
+import { withinDeadline } from '../request-deadline.js'
+import { readClaims, readLegacyClaims, type LegacyTokenClaims, type TokenClaims } from './access-token.js'
 import type { createLegacyTokens } from './legacy-tokens.js'
 import type { SigningKey } from './signing-keys.js'
 
@@ -59,13 +60,13 @@ export function createTokens ({ codecs, decode, accounts, findLegacy, lifeSecond
   ): Promise<Caller> {
     if (authorization === undefined) throw missingToken()
     const claims = claimsOf(authorization)
-    const caller = claims && await inTime(() => callerOf(claims, fresh, requestContext))
+    const caller = claims && await withinDeadline(() => callerOf(claims, fresh, requestContext))
     if (!caller) throw invalidToken()
     return caller
   }
 
   /** The claims of the token, if a key of this service made it. */
-  function claimsOf (authorization: string): Claims | LegacyClaims | undefined {
+  function claimsOf (authorization: string): TokenClaims | LegacyTokenClaims | undefined {
     const token = CREDENTIALS.exec(authorization)?.[1]
     if (token === undefined) return undefined
     const at = now()
@@ -83,11 +84,13 @@ export function createTokens ({ codecs, decode, accounts, findLegacy, lifeSecond
     return undefined
   }
 
-  async function callerOf (claims: Claims | LegacyClaims, fresh: boolean, requestContext: RequestContext): Promise<
-    | Caller
-    | undefined> {
+  async function callerOf (
+    claims: TokenClaims | LegacyTokenClaims,
+    fresh: boolean,
+    requestContext: RequestContext
+  ): Promise<Caller | undefined> {
     return 'account' in claims
-      ? accounts.find(claims.account, claims.sid, fresh)
+      ? accounts.findCaller(claims.account, claims.sid, fresh)
       : findLegacy(claims, fresh, requestContext)
   }
 }

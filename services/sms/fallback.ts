@@ -13,13 +13,13 @@ export function createFallback (providers: SmsProvider[], timeoutMs: number, log
       } catch (err) {
         if (err instanceof SmsUnconfirmed) {
           log.warn(
-            { event: 'sms.unconfirmed', err },
+            { event: 'sms.delivery_unconfirmed', err },
             'A provider did not say whether it has sent an SMS: it counts as sent'
           )
         }
         const isLast = i === providers.length - 1 || performance.now() >= deadline
         if (isLast || err instanceof NumberRefused || err instanceof SmsUnconfirmed) throw err
-        log.warn({ event: 'sms.fallback', err }, 'A provider failed to send an SMS: the next one is asked')
+        log.warn({ event: 'sms.provider_failed', err }, 'A provider failed to send an SMS: the next one is asked')
       }
     }
   }

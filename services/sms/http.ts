@@ -1,5 +1,5 @@
 import type { SmsProvider } from '../ports.js'
-import { postOnce, refuse } from './post-once.js'
+import { postOnce, throwRefused } from './post-once.js'
 
 export interface HttpSmsOptions {
   url: string
@@ -11,6 +11,6 @@ export function createHttpSms ({ url, token }: HttpSmsOptions): SmsProvider {
   const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) }
   return async ({ to, body }, timeoutMs) => {
     const answer = await postOnce(url, headers, JSON.stringify({ to, body }), timeoutMs)
-    if (answer.status < 200 || answer.status > 299) refuse('the gateway', answer)
+    if (answer.status < 200 || answer.status > 299) throwRefused('the gateway', answer)
   }
 }

@@ -1,4 +1,4 @@
-export type Platform = 'android' | 'ios' | 'web' | 'other'
+import type { Platform } from '../../schemas/auth.js'
 
 export interface Wording {
   brand: string

@@ -56,7 +56,7 @@ export function postOnce (
  * Throws the error for an answer that is no 2xx. 504 means "no answer in time" from the system behind a gateway, so the
  * SMS may have been sent. Every other status says that it was not.
  */
-export function refuse (provider: string, { status }: Answer, code?: number): never {
+export function throwRefused (provider: string, { status }: Answer, code?: number): never {
   const reason = `${provider} answered ${status}${code === undefined ? '' : `, code ${code}`}`
   throw status === 504 ? new SmsUnconfirmed(reason) : new Error(reason)
 }

@@ -5,10 +5,7 @@ import twilio from 'twilio'
  * the form, by the account's token ("Security", Twilio's manual).
  */
 export function createSignatureCheck (authToken: string, publicUrl: string) {
-  return (signature: string, path: string, form: Record<string, unknown>): boolean => twilio.validateRequest(
-    authToken,
-    signature,
-    publicUrl.replace(/\/+$/, '') + path,
-    form
-  )
+  const origin = publicUrl.replace(/\/+$/, '')
+  return (signature: string, path: string, form: Record<string, unknown>): boolean =>
+    twilio.validateRequest(authToken, signature, origin + path, form)
 }

@@ -1,5 +1,5 @@
 import { NumberRefused, SmsUnconfirmed, type SmsProvider } from '../ports.js'
-import { postOnce, refuse, type Answer } from './post-once.js'
+import { postOnce, throwRefused, type Answer } from './post-once.js'
 
 /** Twilio's codes for a number that takes no SMS: invalid, region not allowed, unsubscribed, not mobile. */
 const REFUSED = new Set([21211, 21408, 21610, 21614])
@@ -60,10 +60,10 @@ export function createTwilioSms ({
       }
       if (REFUSED.has(Number(code))) throw new NumberRefused(`Twilio ${code}`)
       const isBusy = answer.status === 429 || (answer.status >= 500 && answer.status !== 504)
-      if (retries === MAX_RETRIES || !isBusy) refuse('Twilio', answer, code)
+      if (retries === MAX_RETRIES || !isBusy) throwRefused('Twilio', answer, code)
       const left = deadline - performance.now()
       await wait(random() * BACKOFF_MS * 2 ** retries, AbortSignal.timeout(Math.max(0, Math.floor(left)))).catch(() =>
-        refuse('Twilio', answer, code))
+        throwRefused('Twilio', answer, code))
     }
   }
 }

@@ -8,14 +8,14 @@ import { createMediaStore } from './media-store.js'
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
 const SILENCE_MS = 3500
-/** The silence may be this many times longer for bodies of more than LARGE_BODY bytes. */
+/** The silence may be this many times longer for bodies of more than LARGE_BODY_BYTES bytes. */
 const LARGE_BODY_FACTOR = 2.5
-const LARGE_BODY = 256 * 1024
+const LARGE_BODY_BYTES = 256 * 1024
 /**
  * Bytes. An answer that is no object is read into memory. S3's are shorter: a list of 1,000 keys has at most some
  * megabytes.
  */
-const MAX_DOCUMENT = 8 * 1024 * 1024
+const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 
 type StoreConfig = Pick<Config,
   | 'S3_BUCKET'
@@ -102,7 +102,7 @@ class PatientHandler extends NodeHttpHandler {
     const answer = await this.#answer(request, options)
     const { response } = answer
     if (response.statusCode >= 300 || request.query['x-id'] !== 'GetObject') {
-      response.body = Readable.from(atMost(MAX_DOCUMENT, response.body), { objectMode: false })
+      response.body = Readable.from(atMost(MAX_DOCUMENT_BYTES, response.body), { objectMode: false })
     }
     return answer
   }
@@ -110,7 +110,7 @@ class PatientHandler extends NodeHttpHandler {
   #answer (...given: Parameters<NodeHttpHandler['handle']>): ReturnType<NodeHttpHandler['handle']> {
     const [{ body, headers }] = given
     if (body instanceof Readable) return this.#streaming.handle(...given)
-    return Number(headers['content-length'] ?? 0) > LARGE_BODY ? this.#large.handle(...given) : super.handle(...given)
+    return Number(headers['content-length'] ?? 0) > LARGE_BODY_BYTES ? this.#large.handle(...given) : super.handle(...given)
   }
 
   override destroy (): void {

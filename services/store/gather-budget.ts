@@ -24,6 +24,9 @@ interface Holder {
 interface Waiter { bytes: number, since: number, admit: () => void, refuse: (error: Error) => void }
 
 /**
+ * A part is gathered at the speed of the client. With a first come, first served budget (uploads/byte-budget.ts) a few
+ * clients that send nothing would keep all of it, and nobody else could upload. Here their memory is taken back.
+ *
  * Bounds the bytes of all uploads that are gathered before they go to the store. The smallest request is served first.
  * While an upload waits, the client with the largest product of memory and waiting time loses its memory. So slow
  * uploaders cannot starve others, however many there are.

@@ -1,4 +1,8 @@
 /**
+ * Uploads keep their compressed bytes until they are decoded: 50 uploads of 20 MB would need 1 GB. First come, first
+ * served is fair here, because nobody waits for a slow client: an upload that waits for this memory is in the store
+ * already. Memory that fills at the speed of clients needs eviction (store/gather-budget.ts).
+ *
  * Lends a fixed amount of memory, in bytes, first come, first served. A request for more than the whole gets the whole,
  * alone. `reserve` waits, and rejects if `signal` aborts meanwhile. `tryReserve` does not wait: it returns undefined if
  * it would have to. Both give a function that returns the bytes, once.

@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto'
-import { ObjectId, type Collection, type WithId } from 'mongodb'
+import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { DirectUpload, DirectUploadRequest } from '../../schemas/library.js'
 import {
@@ -12,6 +11,7 @@ import {
   uploadNotFound,
   uploadUnderWay
 } from '../errors.js'
+import { newItemKey, newStagingKey } from '../library/object-keys.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
 import type { createDecode } from './decode.js'
 import { isLabel, MAX_LABEL, uploadedFields } from './form.js'
@@ -68,9 +68,9 @@ export function createDirectUploads ({
   ): Promise<DirectUpload> {
     validateLabels(said)
     if (size > limit) throw fileTooLarge(limit)
-    const key = `incoming/${randomUUID()}`
+    const key = newStagingKey()
     const expiresAt = new Date(now().getTime() + lifeSeconds * 1000)
-    const row: UploadDocument = {
+    const record: UploadDocument = {
       _id: new ObjectId(),
       key: '',
       owner,
@@ -78,10 +78,10 @@ export function createDirectUploads ({
       started_at: now(),
       staging: { key, content_type: contentType, size, expires_at: expiresAt, fields: uploadedFields(said) }
     }
-    await quota.stage(owner, row._id, size, expiresAt)
-    await uploadRecords.begin(row)
+    await quota.stage(owner, record._id, size, expiresAt)
+    await uploadRecords.begin(record)
     return {
-      id: row._id.toHexString(),
+      id: record._id.toHexString(),
       ...await media.presignPost(key, contentType, size, lifeSeconds),
       expires_at: expiresAt.toISOString()
     }
@@ -94,16 +94,16 @@ export function createDirectUploads ({
    */
   async function complete (id: string, owner: ObjectId, log: Log): Promise<LibraryDocument> {
     const _id = new ObjectId(id)
-    const row = await uploads.findOne({ _id, staging: { $exists: true }, owner })
-    if (!row) return completed(_id, owner)
-    if (row.state !== 'staged') throw uploadUnderWay()
-    const posted = await wrapStoreFailure(media.get(row.staging!.key))
+    const record = await uploads.findOne({ _id, staging: { $exists: true }, owner })
+    if (!record) return completed(_id, owner)
+    if (record.state !== 'staged') throw uploadUnderWay()
+    const posted = await wrapStoreFailure(media.get(record.staging!.key))
     if (!posted) throw nothingUploaded()
     try {
-      if (posted.size !== row.staging!.size) {
+      if (posted.size !== record.staging!.size) {
         await wrapStoreFailure(Promise.reject(new Error('the store gives another size than its form let through')))
       }
-      return await uploadRecords.watch(take(row, posted.body, posted.size, log))
+      return await uploadRecords.watch(ingestStaged(record, posted, log))
     } finally {
       posted.body.destroy()
     }
@@ -114,46 +114,45 @@ export function createDirectUploads ({
   }
 
   async function completed (_id: ObjectId, owner: ObjectId): Promise<LibraryDocument> {
-    const item = await library.findOne({ _id, owner }, { readPreference: 'primary' })
+    const item = await library.findOne({ _id, owner })
     if (!item) throw uploadNotFound()
     return item
   }
 
-  async function take (
-    row: WithId<UploadDocument>,
-    body: AsyncIterable<Buffer>,
-    size: number,
+  async function ingestStaged (
+    staged: UploadDocument,
+    { body, size }: { body: AsyncIterable<Buffer>, size: number },
     log: Log
   ): Promise<LibraryDocument> {
-    const staging = row.staging!
+    const staging = staged.staging!
     const chunks = body[Symbol.asyncIterator]()
+    let record: UploadDocument | undefined
     let file: StoredFile | undefined
     try {
       const { head, type } = await wrapStoreFailure(detectType(chunks))
-      const key = `library/${randomUUID()}/original.${type?.extension ?? 'none'}`
-      if (!await uploadRecords.resume(row, key)) throw uploadUnderWay()
+      const key = newItemKey(type?.extension ?? 'none')
+      record = await uploadRecords.resume(staged, key)
+      if (!record) throw uploadUnderWay()
       if (!type) throw unsupportedFileType()
       const incoming = { chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size }
       file = await ingest(incoming, key, PATIENT)
       const picture = await decode(file, staging.fields.fit)
-      const item = await publish({ record: row, fields: staging.fields, file, picture }, log)
-      await close(row)
+      const item = await publish({ record, fields: staging.fields, file, picture }, log)
+      await close(record)
       await media.removeObject(staging.key).catch((err: unknown) => {
-        log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }, 'A posted file could not be removed')
+        log.warn({ event: 'upload.cleanup_failed', key: staging.key, err }, 'A posted file could not be removed: a sweep does it')
       })
       return item
     } catch (error) {
-      if (isRefused(row, error)) await close(row)
-      await uploadRecords.abandon(row, error, log)
+      // after other failures the client can complete it later
+      if (record && isRefusal(error)) await close(record)
+      await uploadRecords.abandon(record, error, log)
       throw error
     } finally {
       file?.release()
     }
   }
 }
-
-/** Whether `error` refuses an upload that was resumed. After other failures the client can complete it later. */
-const isRefused = ({ key }: UploadDocument, error: unknown) => key !== '' && isRefusal(error)
 
 /** Checks the labels of a file by the same rules as in a form. */
 function validateLabels (fields: Partial<Record<typeof LABELS[number], string>>): void {

@@ -15,10 +15,10 @@ export interface LeaseOptions {
 /** A lock that one process holds at a time, by the database's clock: the clocks of processes may differ. */
 export function createLease ({ leases, name, holder, seconds }: LeaseOptions) {
   // as numbers, because SecantusDB finds every stored date equal to `$$NOW`
-  const toBeHad = {
+  const isAvailable = {
     $or: [{ $lte: [{ $toLong: '$until' }, { $toLong: '$$NOW' }] }, { $eq: ['$holder', { $literal: holder }] }]
   }
-  const ours = { _id: { $literal: name }, holder: { $literal: holder }, until: { $add: ['$$NOW', seconds * 1000] } }
+  const taken = { _id: { $literal: name }, holder: { $literal: holder }, until: { $add: ['$$NOW', seconds * 1000] } }
   return {
     /**
      * Takes the lease, or renews it. Call it before each step. False if another process holds it, even if this process
@@ -28,7 +28,7 @@ export function createLease ({ leases, name, holder, seconds }: LeaseOptions) {
       try {
         const lease = await leases.findOneAndUpdate(
           { _id: name },
-          [{ $replaceWith: { $cond: [toBeHad, ours, '$$ROOT'] } }],
+          [{ $replaceWith: { $cond: [isAvailable, taken, '$$ROOT'] } }],
           { upsert: true, returnDocument: 'after' }
         )
         return lease?.holder === holder

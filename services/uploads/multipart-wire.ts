@@ -5,15 +5,9 @@ const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/
 
 /** The boundary that a content type names (RFC 2046 §5.1.1), quoted or not. Undefined if it is missing or invalid. */
 export function boundaryOf (contentType: string): string | undefined {
-  const value = contentType
-    .split(';')
-    .slice(1)
-    .map(parameter => parameter.trim())
-    .find(parameter => /^boundary=/i.test(parameter))
-    ?.slice(
-      'boundary='.length
-    )
-  const boundary = value?.replace(/^"(.*)"$/, '$1')
+  const parameters = contentType.split(';').slice(1).map(parameter => parameter.trim())
+  const parameter = parameters.find(parameter => /^boundary=/i.test(parameter))
+  const boundary = parameter?.slice('boundary='.length).replace(/^"(.*)"$/, '$1')
   return boundary !== undefined && BOUNDARY.test(boundary) ? boundary : undefined
 }
 

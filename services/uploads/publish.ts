@@ -5,8 +5,8 @@ import type {
   UploadedFields,
   UploadKey
 } from '../../schemas/documents.js'
-import { folderOf } from '../library/item-objects.js'
 import { categoryOf } from '../library/item.js'
+import { renditionKey } from '../library/object-keys.js'
 import { titleWords } from '../library/title-words.js'
 import type { Picture } from '../pictures/pictures.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
@@ -37,11 +37,8 @@ export function createPublish ({ media, uploadRecords, quota, now }: PublishOpti
   return async function publish (received: ReceivedFile, log: Log): Promise<LibraryDocument> {
     const { record, file, picture } = received
     const renditions = await putRenditions(record, picture)
-    const claim = await quota.claim(
-      record.owner,
-      record._id,
-      file.size + renditions.reduce((sum, { bytes }) => sum + bytes, 0)
-    )
+    const bytes = renditions.reduce((sum, { bytes }) => sum + bytes, file.size)
+    const claim = await quota.claim(record.owner, record._id, bytes)
     try {
       const item = await uploadRecords.commit(record, itemOf(received, renditions))
       const { _id, content_type: contentType, size } = item
@@ -54,7 +51,7 @@ export function createPublish ({ media, uploadRecords, quota, now }: PublishOpti
 
   async function putRenditions ({ key }: UploadDocument, picture?: Picture): Promise<StoredRendition[]> {
     return Promise.all((picture?.renditions ?? []).map(async ({ size, bytes, frames, duration_ms: duration }) => {
-      await wrapStoreFailure(media.putBytes(`${folderOf(key)}${size}.gif`, bytes, 'image/gif'))
+      await wrapStoreFailure(media.putBytes(renditionKey(key, size), bytes, 'image/gif'))
       return { size, bytes: bytes.length, frames, duration_ms: duration }
     }))
   }

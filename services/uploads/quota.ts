@@ -1,7 +1,9 @@
 import type { Collection, ObjectId } from 'mongodb'
 import type { LibraryDocument, UsageDocument } from '../../schemas/documents.js'
-import { isDuplicateKey, tooManyBytes, tooManyItems, tooManyOpenUploads } from '../errors.js'
+import { tooManyBytes, tooManyItems, tooManyOpenUploads } from '../errors.js'
+import { insertIfAbsent } from '../insert-if-absent.js'
 import type { Clock } from '../ports.js'
+import { retryConflict } from '../retry.js'
 
 const KEPT_MS = 25 * 3600 * 1000
 /** The most direct uploads of one owner whose form can still be used. */
@@ -63,29 +65,22 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
   }
 
   async function change (owner: Owner, next: (usage: Usage) => Promise<Usage>): Promise<void> {
-    for (;;) {
+    await retryConflict('the usage of an account', async () => {
       const { version = 0, staged = [], claims = [] } = await usage.findOne({ _id: owner }) ?? {}
       const time = now().getTime()
       const changed = await next({
         staged: staged.filter(({ until }) => until.getTime() > time),
         claims: claims.filter(({ at }) => at.getTime() > time - claimMs)
       })
-      if (await written(owner, version, { version: version + 1, ...changed, purge_at: new Date(time + KEPT_MS) })) {
-        return
-      }
-    }
+      const document = { _id: owner, version: version + 1, ...changed, purge_at: new Date(time + KEPT_MS) }
+      return await write(document, version) || undefined
+    })
   }
 
-  async function written (owner: Owner, version: number, next: Omit<UsageDocument, '_id'>): Promise<boolean> {
-    try {
-      const { matchedCount, upsertedCount } = await usage.replaceOne({ _id: owner, version }, next, {
-        upsert: version === 0
-      })
-      return matchedCount + upsertedCount === 1
-    } catch (error) {
-      if (isDuplicateKey(error)) return false
-      throw error
-    }
+  /** False if another request has written since this `version` was read; 0: there was no document. */
+  async function write (document: UsageDocument, version: number): Promise<boolean> {
+    if (version === 0) return insertIfAbsent(usage, document)
+    return (await usage.replaceOne({ _id: document._id, version }, document)).matchedCount === 1
   }
 
   async function requireRoom (owner: Owner, bytes: number, { staged, claims }: Usage): Promise<void> {
@@ -124,7 +119,7 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
           }
         }
       }
-    ], { readPreference: 'primary' }).toArray()
+    ]).toArray()
     return sum ?? { bytes: 0, items: 0 }
   }
 

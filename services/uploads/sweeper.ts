@@ -1,21 +1,20 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
-import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/item-objects.js'
+import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/object-keys.js'
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
+import { settledWithin } from '../settled-within.js'
 import type { createLease } from './lease.js'
 
 /** Added to an upload's longest time, for its last writes and for clocks that differ. */
 const MARGIN_SECONDS = 60
 const BATCH_SIZE = 100
 const CLOSE_MS = 900
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 
 export interface SweeperOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
   media: MediaStore
-  ownership: Pick<Ownership, 'settle'>
+  ownership: Pick<Ownership, 'checkOwner'>
   deletion: UnfinishedDeletions
   lease: ReturnType<typeof createLease>
   /** The longest an upload may take. */
@@ -40,7 +39,11 @@ interface Task {
   run: () => Promise<boolean>
 }
 
-/** Removes what interrupted uploads, removals and deletions left. */
+/**
+ * Removes what interrupted uploads and deletions left: objects, parts and posted files without a record, and accounts
+ * whose deletion began longer ago than any upload may last. One sweep does both, because an account can go only when no
+ * upload of it is left, and because both need the same lease.
+ */
 export function createSweeper ({
   uploads,
   library,
@@ -69,7 +72,7 @@ export function createSweeper ({
   /** Stops the current round after its present step. Waits for that at most CLOSE_MS. */
   async function close (): Promise<void> {
     stopping.abort()
-    await Promise.race([working, wait(CLOSE_MS, undefined, { ref: false })])
+    await settledWithin(working, CLOSE_MS)
   }
 
   async function sweepOnce (): Promise<Swept | undefined> {
@@ -99,16 +102,16 @@ export function createSweeper ({
   async function * staleUploads (): AsyncGenerator<Task> {
     const stale = staleAt(now())
     for (let last: ObjectId | undefined; ;) {
-      const rows = await uploads
-        .find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale, FROM_PRIMARY)
+      const records = await uploads
+        .find(last ? { $and: [{ _id: { $gt: last } }, stale] } : stale)
         .sort({ _id: 1 })
         .limit(BATCH_SIZE)
         .toArray()
-      for (const row of rows) {
-        yield { kind: 'uploads', about: { id: row._id.toHexString() }, run: () => sweepUpload(row) }
+      for (const record of records) {
+        yield { kind: 'uploads', about: { id: record._id.toHexString() }, run: () => sweepUpload(record) }
       }
-      if (rows.length < BATCH_SIZE) return
-      last = rows.at(-1)!._id
+      if (records.length < BATCH_SIZE) return
+      last = records.at(-1)!._id
     }
   }
 
@@ -128,19 +131,19 @@ export function createSweeper ({
   }
 
   /**
-   * Claims the row first: a process that still works on the upload finds the row claimed or gone, and gives up. A
+   * Claims the record first: a process that still works on the upload finds it claimed or gone, and gives up. A
    * removal needs no claim, because nothing takes an old one back.
    */
-  async function sweepUpload (row: WithId<UploadDocument>): Promise<boolean> {
-    const { _id, state } = row
-    if (state === 'removing') return discard(row)
+  async function sweepUpload (record: WithId<UploadDocument>): Promise<boolean> {
+    const { _id, state, started_at: startedAt } = record
+    if (state === 'removing') return discard(record)
     const claimed = await uploads.findOneAndUpdate(
-      { _id, state, started_at: row.started_at },
+      { _id, state, started_at: startedAt },
       { $set: { state: 'sweeping' } },
       { returnDocument: 'after' }
     )
     if (!claimed) return false
-    const item = await library.findOne({ _id }, FROM_PRIMARY)
+    const item = await library.findOne({ _id })
     return item && await isWhole(item) ? keep(claimed, item) : discard(claimed)
   }
 
@@ -153,12 +156,12 @@ export function createSweeper ({
   /** Does what the upload does at its end. */
   async function keep ({ _id, staging }: WithId<UploadDocument>, item: LibraryDocument): Promise<boolean> {
     if (staging) await media.removeObject(staging.key)
-    await ownership.settle(item)
+    await ownership.checkOwner(item)
     const { deletedCount } = await uploads.deleteOne({ _id, state: 'sweeping' })
     return deletedCount === 1
   }
 
-  /** Deletes the row last, so that a failure is retried. An item that is written meanwhile is deleted too. */
+  /** Deletes the record last, so that a failure is retried. An item that is written meanwhile is deleted too. */
   async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
     await library.deleteOne({ _id })
     if (key !== '') await removeFolder(folderOf(key))
@@ -169,7 +172,7 @@ export function createSweeper ({
   }
 
   async function removeFolder (folder: string): Promise<void> {
-    if (!isItemFolder(folder)) throw new Error('the row names no folder of an item')
+    if (!isItemFolder(folder)) throw new Error(`the folder ${folder} of an upload record is not that of an item, so nothing of it is removed`)
     await media.remove(folder)
   }
 
@@ -183,7 +186,7 @@ export function createSweeper ({
         kind: 'multipart_uploads',
         about: { key },
         async run () {
-          if (await uploads.findOne(within(folderOf(key)), FROM_PRIMARY)) return false
+          if (await uploads.findOne(within(folderOf(key)))) return false
           await media.abort(key, uploadId)
           return true
         }
@@ -197,7 +200,7 @@ export function createSweeper ({
         kind: 'staged',
         about: { key },
         async run () {
-          if (await uploads.findOne({ 'staging.key': key }, FROM_PRIMARY)) return false
+          if (await uploads.findOne({ 'staging.key': key })) return false
           await media.removeObject(key)
           return true
         }

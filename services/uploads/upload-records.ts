@@ -1,58 +1,59 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import { S3ServiceException } from '@aws-sdk/client-s3'
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import { isRefusal, requestUnderWay, ServiceError, wrapFailure } from '../errors.js'
-import { folderOf } from '../library/item-objects.js'
+import { folderOf } from '../library/object-keys.js'
 import type { Clock, Log, MediaStore, Ownership } from '../ports.js'
-import { pauseAfter } from '../retry.js'
+import { retry } from '../retry.js'
+import { settledWithin } from '../settled-within.js'
 
 /** Milliseconds that a refusal waits for its clean-up before it is answered. The clean-up goes on. */
 const CLEANUP_WAIT_MS = 500
-const CLEAN_UP_ATTEMPTS = 100
+const MAX_CLEANUP_ATTEMPTS = 100
 /** Milliseconds that `close` waits for uploads, and then again for their clean-up. */
 const CLOSE_MS = 900
 
 export interface UploadRecordsOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
-  ownership: Pick<Ownership, 'settle'>
+  ownership: Pick<Ownership, 'checkOwner'>
   media: MediaStore
   now: Clock
 }
 
 /**
- * The upload records. A row exists before the first byte is stored, and until the item is in the library or nothing of
- * it is left.
+ * The upload records. A record exists before the first byte is stored, and until the item is in the library or nothing
+ * of it is left.
  */
 export function createUploadRecords ({ uploads, library, ownership, media, now }: UploadRecordsOptions) {
   const stopping = new AbortController()
-  const cleaning = new Set<Promise<void>>()
-  const flying = new Set<Promise<unknown>>()
-  return { watch, begin, resume, commit, settle, abandon, close }
+  const cleaning = new Set<Promise<boolean>>()
+  const inFlight = new Set<Promise<unknown>>()
+  return { watch, begin, resume, commit, finishCommit, abandon, close }
 
   /** Settles as the upload does. `close` waits for it. */
   async function watch<T> (upload: Promise<T>): Promise<T> {
-    flying.add(upload)
+    inFlight.add(upload)
     try {
       return await upload
     } finally {
-      flying.delete(upload)
+      inFlight.delete(upload)
     }
   }
 
-  /** Writes the row of an upload before anything is stored. */
-  async function begin (row: UploadDocument): Promise<void> {
-    await uploads.insertOne(row)
+  /** Writes the record of an upload before anything is stored. If this fails, it may be there all the same. */
+  async function begin (record: UploadDocument): Promise<void> {
+    await uploads.insertOne(record)
   }
 
-  /** Opens a staged row before anything is stored under `key`. False if another request has opened it or it is gone. */
-  async function resume (row: UploadDocument, key: string): Promise<boolean> {
+  /**
+   * Opens a staged record before anything is stored under `key`, and returns it. Undefined if another request has
+   * opened it or it is gone.
+   */
+  async function resume (staged: UploadDocument, key: string): Promise<UploadDocument | undefined> {
     const opened = { key, state: 'open', started_at: now() } as const
-    const { matchedCount } = await uploads.updateOne({ _id: row._id, state: 'staged' }, { $set: opened })
-    if (matchedCount === 0) return false
-    Object.assign(row, opened)
-    return true
+    const { matchedCount } = await uploads.updateOne({ _id: staged._id, state: 'staged' }, { $set: opened })
+    return matchedCount === 0 ? undefined : { ...staged, ...opened }
   }
 
   /**
@@ -60,116 +61,132 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
    */
   async function commit ({ _id }: UploadDocument, item: LibraryDocument): Promise<LibraryDocument> {
     const { matchedCount } = await uploads.updateOne({ _id, state: 'open' }, { $set: { state: 'committing' } })
-    if (matchedCount === 0) throw new Error('the upload was given up for dead before it ended')
+    if (matchedCount === 0) throw sweptTooEarly('before it was committed')
     await library.insertOne(item)
-    return release(item)
+    return endCommit(item)
   }
 
-  /** Settles the ownership of the item, then deletes the row of the committed upload. */
-  async function release (item: LibraryDocument): Promise<LibraryDocument> {
+  /** Takes the item's owner away if that account is deleted, then deletes the record of the committed upload. */
+  async function endCommit (item: LibraryDocument): Promise<LibraryDocument> {
     const { _id } = item
-    const settled = await ownership.settle(item)
+    const owned = await ownership.checkOwner(item)
     const { deletedCount } = await uploads.deleteOne({ _id, state: 'committing' })
-    if (deletedCount === 0 && !await isSettled(_id)) {
-      throw new Error('the upload was given up for dead while it was committed')
-    }
-    return settled
+    if (deletedCount === 0 && !await isFinished(_id)) throw sweptTooEarly('while it was committed')
+    return owned
   }
 
   /**
-   * Ends an upload that wrote its item, for a request that repeats it: the first request may be dead, or may still find
-   * it ended. False if the item is gone; 409 if it may still go.
+   * Finishes the commit of an upload that wrote its item, for a request that repeats it: the first request may be dead,
+   * or may still find it ended. False if the item is gone; 409 if it may still go.
    */
-  async function settle (item: LibraryDocument): Promise<boolean> {
+  async function finishCommit (item: LibraryDocument): Promise<boolean> {
     const { _id } = item
     const { matchedCount } = await library.updateOne({ _id }, { $set: { 'upload_key.replayed': true } })
     if (matchedCount === 0) return false
-    const row = await uploads.findOne({ _id }, { readPreference: 'primary' })
-    if (row?.state === 'committing') await release(item)
-    else if (row) throw requestUnderWay()
+    const record = await uploads.findOne({ _id })
+    if (record?.state === 'committing') await endCommit(item)
+    else if (record) throw requestUnderWay()
     return true
   }
 
-  async function isSettled (_id: ObjectId): Promise<boolean> {
-    const item = await library.findOne({ _id, 'upload_key.replayed': true }, { readPreference: 'primary' })
-    return item !== null && !await uploads.findOne({ _id }, { readPreference: 'primary' })
+  /** Whether a request that repeats the upload has finished its commit. */
+  async function isFinished (_id: ObjectId): Promise<boolean> {
+    const item = await library.findOne({ _id, 'upload_key.replayed': true })
+    return item !== null && !await uploads.findOne({ _id })
   }
 
   /**
    * Removes what an upload left because of `error`, and retries while the store or the database is away. Resolves after
-   * at most 500 ms; the removal goes on. A direct upload that failed, but was not refused, is staged again.
+   * at most 500 ms; the removal goes on. A direct upload that failed, but was not refused, is staged again. Undefined:
+   * nothing was begun.
    */
-  async function abandon (row: UploadDocument, error: unknown, log: Log): Promise<void> {
-    if (row.key === '') return
-    const again = row.staging !== undefined && !isRefusal(error)
-    await Promise.race([cleanUp(row, again, isDoubtful(error), log), wait(CLEANUP_WAIT_MS, undefined, { ref: false })])
+  async function abandon (record: UploadDocument | undefined, error: unknown, log: Log): Promise<void> {
+    if (!record) return
+    const left: Leftover = {
+      record,
+      isStagedAgain: record.staging !== undefined && !isRefusal(error),
+      isOutcomeUnknown: isOutcomeUnknown(error)
+    }
+    await settledWithin(cleanUp(left, log), CLEANUP_WAIT_MS)
   }
 
-  function cleanUp (row: UploadDocument, again: boolean, doubtful: boolean, log: Log): Promise<void> {
-    const { key, owner, staging } = row
-    const note: UploadDocument = {
-      _id: again ? new ObjectId() : row._id,
-      key,
-      ...(owner !== undefined && { owner }),
-      state: 'removing',
-      started_at: now(),
-      ...(staging && !again && { staging })
-    }
-    const work = (async () => {
-      for (let attempt = 0; attempt < CLEAN_UP_ATTEMPTS && !stopping.signal.aborted; attempt++) {
-        try {
-          await removeAll(row, note, again, doubtful)
-          return
-        } catch (err) {
-          log.warn(
-            { event: 'upload.cleanup_failed', key, err },
-            'The objects of a failed upload could not be removed yet'
-          )
-          await pauseAfter(attempt + 1, stopping.signal)
-        }
+  function cleanUp (left: Leftover, log: Log): Promise<boolean> {
+    const { key } = left.record
+    const removal = removalOf(left)
+    const work = retry(() => removeAll(left, removal), {
+      attempts: MAX_CLEANUP_ATTEMPTS,
+      signal: stopping.signal,
+      onFailure (err) {
+        log.warn(
+          { event: 'upload.cleanup_failed', key, err },
+          'The objects of a failed upload could not be removed yet: it is tried again, and a sweep does the rest'
+        )
       }
-    })().finally(() => cleaning.delete(work))
+    }).finally(() => cleaning.delete(work))
     cleaning.add(work)
     return work
   }
 
+  /** The record that tells a sweep what to remove, even if a sweep has claimed the upload or deleted its record. */
+  function removalOf ({ record: { _id, key, owner, staging }, isStagedAgain }: Leftover): UploadDocument {
+    return {
+      _id: isStagedAgain ? new ObjectId() : _id,
+      key,
+      ...(owner !== undefined && { owner }),
+      state: 'removing',
+      started_at: now(),
+      ...(staging && !isStagedAgain && { staging })
+    }
+  }
+
   /**
-   * The note tells a sweep what to remove, even if a sweep has claimed the upload or deleted its row. It stays, without
-   * an owner, if the store may still carry out a write that it did not answer.
+   * Removes the item and the objects. The record of the removal stays, without an owner, if the store may still carry
+   * out a write that it did not answer.
    */
   async function removeAll (
-    { _id, key, staging }: UploadDocument,
-    note: UploadDocument,
-    again: boolean,
-    doubtful: boolean
+    { record: { _id, key, staging }, isStagedAgain, isOutcomeUnknown }: Leftover,
+    removal: UploadDocument
   ): Promise<void> {
-    await uploads.replaceOne({ _id: note._id }, note, { upsert: true })
+    const written = { _id: removal._id, state: 'removing' } as const
+    await uploads.replaceOne({ _id: removal._id }, removal, { upsert: true })
     await library.deleteOne({ _id, 'upload_key.replayed': { $ne: true } })
-    if (await library.findOne({ _id }, { readPreference: 'primary' })) {
-      await uploads.deleteOne({ _id: note._id, state: 'removing' })
+    if (await library.findOne({ _id })) {
+      await uploads.deleteOne(written)
       return
     }
     await media.remove(folderOf(key))
-    if (again) {
+    if (isStagedAgain) {
       await uploads.updateOne({ _id, key, state: { $in: ['open', 'committing'] } }, {
         $set: { key: '', state: 'staged' }
       })
     } else if (staging) await media.removeObject(staging.key)
-    if (doubtful) await uploads.updateOne({ _id: note._id }, { $unset: { owner: '' } })
-    else await uploads.deleteOne({ _id: note._id, state: 'removing' })
+    if (isOutcomeUnknown) await uploads.updateOne({ _id: removal._id }, { $unset: { owner: '' } })
+    else await uploads.deleteOne(written)
   }
 
   /**
-   * Waits a limited time for uploads that were cut off, then for the present attempts of clean-ups. A sweep removes the
+   * Waits a limited time for uploads that were cut off, then for the last attempts of clean-ups. A sweep removes the
    * rest.
    */
   async function close (): Promise<void> {
-    const atMost = () => wait(CLOSE_MS, undefined, { ref: false })
-    await Promise.race([Promise.allSettled(flying), atMost()])
+    await settledWithin(Promise.allSettled(inFlight), CLOSE_MS)
     stopping.abort()
-    await Promise.race([Promise.all(cleaning), atMost()])
+    await settledWithin(Promise.all(cleaning), CLOSE_MS)
   }
 }
+
+/** An upload that failed. */
+interface Leftover {
+  record: UploadDocument
+  /** The client may complete it later. */
+  isStagedAgain: boolean
+  /** The store may still carry out a write. */
+  isOutcomeUnknown: boolean
+}
+
+const sweptTooEarly = (when: string) => new Error(
+  `A sweep claimed this upload ${when}, because it took longer than UPLOAD_MAX_SECONDS: nothing of it is kept`
+)
 
 const STORE_FAILED = 'Failed to upload file to S3'
 
@@ -177,7 +194,7 @@ const STORE_FAILED = 'Failed to upload file to S3'
 export const wrapStoreFailure = <T>(work: Promise<T>) => wrapFailure(STORE_FAILED, true, work)
 
 /** Whether the outcome of a write is unknown: the store may still carry it out. */
-const isDoubtful = (error: unknown) =>
+const isOutcomeUnknown = (error: unknown) =>
   error instanceof ServiceError &&
     error.message === STORE_FAILED &&
     !(error.cause instanceof S3ServiceException && error.cause.$response !== undefined)

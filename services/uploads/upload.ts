@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { ObjectId, type Collection } from 'mongodb'
-import type { Fingerprint, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
+import type { LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
 import { fileTooLarge, invalidMultipart, isRefusal, unsupportedFileType } from '../errors.js'
-import type { Clock, FormFile, FormPart, Log } from '../ports.js'
+import { newItemKey } from '../library/object-keys.js'
+import type { Clock, FormFile, FormPart, IdempotencyLock, Log } from '../ports.js'
 import type { createDecode } from './decode.js'
 import { readForm } from './form.js'
 import { detectType, type createIngest, type StoredFile } from './ingest.js'
@@ -11,7 +11,7 @@ import type { createUploadRecords } from './upload-records.js'
 
 export interface UploadsOptions {
   library: Collection<LibraryDocument>
-  uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'watch' | 'begin' | 'settle' | 'abandon'>
+  uploadRecords: Pick<ReturnType<typeof createUploadRecords>, 'watch' | 'begin' | 'finishCommit' | 'abandon'>
   ingest: ReturnType<typeof createIngest>
   decode: ReturnType<typeof createDecode>
   publish: ReturnType<typeof createPublish>
@@ -28,8 +28,8 @@ export interface UploadRequest {
   idempotencyLock: IdempotencyLock | null
 }
 
-/** The lock on a request's `Idempotency-Key`, and the fingerprint of its body once that is read. */
-export interface IdempotencyLock { lock: { _id: string }, fingerprint: () => Promise<Fingerprint | undefined> }
+/** A file in the store, and its upload record. */
+interface Stored { record: UploadDocument, file: StoredFile }
 
 /** Uploads in the body of a request. */
 export function createUploads ({ library, uploadRecords, ingest, decode, publish, limit, now }: UploadsOptions) {
@@ -37,55 +37,73 @@ export function createUploads ({ library, uploadRecords, ingest, decode, publish
 
   /**
    * Streams the file of a form to the media store and makes it an item of the account, completely or not at all. After
-   * any failure the object, its parts and its rows are removed, also if `signal` aborts before the item is written.
+   * any failure the object, its parts and its records are removed, also if `signal` aborts before the item is written.
    * 400, 413, or 500 if the store or the database failed.
    */
   async function upload (request: UploadRequest): Promise<LibraryDocument> {
-    const { owner, signal, log, idempotencyLock } = request
-    const record: UploadDocument = { _id: new ObjectId(), key: '', owner, state: 'open', started_at: now() }
     const form = readForm(request.form, limit)
-    let file: StoredFile | undefined
-    try {
-      const part = await form.findFile()
-      file = await storeFile(part, record, signal).catch(async (error: unknown) => {
-        throw isRefusal(error) ? await form.firstFault(error) : error
-      })
-      const fields = await form.readRest()
-      if (signal.aborted) throw invalidMultipart(signal.reason)
-      const picture = await decode(file, fields.fit)
-      return await publish({ record, fields, file, picture, key: await uploadKey(idempotencyLock) }, log)
-    } catch (error) {
-      await uploadRecords.abandon(record, error, log)
-      throw error
-    } finally {
-      file?.release()
-    }
+    const part = await form.findFile()
+    const stored = await storeFile(part, request).catch(async (error: unknown) => {
+      throw isRefusal(error) ? await form.firstFault(error) : error
+    })
+    return orAbandon(stored.record, request.log, () => publishFile(stored, form, request))
   }
 
   /** Detects the type of a file, writes its upload record, and stores it. Leaves the form ready for its next part. */
-  async function storeFile (part: FormFile, record: UploadDocument, signal: AbortSignal): Promise<StoredFile> {
+  async function storeFile (part: FormFile, { owner, signal, log }: UploadRequest): Promise<Stored> {
     const chunks = part.iterator({ destroyOnReturn: false })
     try {
       const { head, type } = await wrapMalformed(detectType(chunks))
       if (!type) throw unsupportedFileType()
       const { minBytes, maxBytes } = part
       if (minBytes !== undefined && minBytes > limit) throw fileTooLarge(limit)
-      record.key = `library/${randomUUID()}/original.${type.extension}`
-      await uploadRecords.begin(record)
+      const record: UploadDocument = {
+        _id: new ObjectId(),
+        key: newItemKey(type.extension),
+        owner,
+        state: 'open',
+        started_at: now()
+      }
       const isTruncated = () => part.truncated === true
       const incoming = { chunks: wellFormed(chunks), head, type, minBytes, maxBytes, isTruncated }
-      return await ingest(incoming, record.key, signal)
+      return await orAbandon(record, log, async () => {
+        await uploadRecords.begin(record)
+        return { record, file: await ingest(incoming, record.key, signal) }
+      })
     } finally {
       skipRest(part, chunks)
     }
   }
 
+  /** Checks the fields, decodes the file, and makes it an item. */
+  async function publishFile (
+    { record, file }: Stored,
+    form: ReturnType<typeof readForm>,
+    { signal, log, idempotencyLock }: UploadRequest
+  ): Promise<LibraryDocument> {
+    try {
+      const fields = await form.readRest()
+      if (signal.aborted) throw invalidMultipart(signal.reason)
+      const picture = await decode(file, fields.fit)
+      return await publish({ record, fields, file, picture, key: await uploadKey(idempotencyLock) }, log)
+    } finally {
+      file.release()
+    }
+  }
+
+  async function orAbandon<T> (record: UploadDocument, log: Log, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      await uploadRecords.abandon(record, error, log)
+      throw error
+    }
+  }
+
   /** The item of a request that took its key at `since` and died before it answered. 409 while that is not settled. */
   async function recall (digest: string, since: Date): Promise<LibraryDocument | undefined> {
-    const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } }, {
-      readPreference: 'primary'
-    })
-    return item && await uploadRecords.settle(item) ? item : undefined
+    const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } })
+    return item && await uploadRecords.finishCommit(item) ? item : undefined
   }
 }
 

@@ -41,7 +41,7 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
     }
     const rows = await users.find(filter).sort({ _id: 1 }).limit(size + 1).toArray()
     const page = rows.slice(0, size)
-    return { users: page.map(shownToAdmin), next_cursor: rows.length > size ? cursorAfter(page.at(-1)!) : null }
+    return { users: page.map(toManagedUser), next_cursor: rows.length > size ? cursorAfter(page.at(-1)!) : null }
   }
 
   /**
@@ -59,7 +59,7 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
     if (!before) throw userNotFound()
     if (admin && roles.isTestNumber(before.number ?? '')) throw invalidField('admin', sentences.value)
     const changes = { ...(admin !== undefined && { admin }), ...(blocked !== undefined && { blocked }) }
-    if (Object.keys(changes).length === 0) return shownToAdmin(before)
+    if (Object.keys(changes).length === 0) return toManagedUser(before)
 
     const endsLegacy = blocked === true || (blocked === false && before.blocked === true)
     const user = await users.findOneAndUpdate(
@@ -76,12 +76,12 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
         requestContext.record('session.revoked', user, { session, reason: 'blocked', by })
       }
     }
-    requestContext.record('admin.changed', user, { by, ...changes })
-    return shownToAdmin(user)
+    requestContext.record('user.rights_changed', user, { by, ...changes })
+    return toManagedUser(user)
   }
 }
 
-const shownToAdmin = (user: UserDocument): ManagedUser => ({ ...toCurrentUser(user), blocked: user.blocked === true })
+const toManagedUser = (user: UserDocument): ManagedUser => ({ ...toCurrentUser(user), blocked: user.blocked === true })
 
 const cursorAfter = ({ _id }: UserDocument) => Buffer.from(_id.id).toString('base64url')
 

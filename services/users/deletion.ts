@@ -4,12 +4,11 @@ import { UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import { invalidToken } from '../errors.js'
 import type { Caller, Clock, Log, Ownership, RequestContext } from '../ports.js'
+import { retryConflict } from '../retry.js'
 import { warnOfFreedAdminNumber } from './roles.js'
 
 /** Longer than any token of the replaced system lives. */
 const LEGACY_LIFE_MS = 11 * 365 * 24 * 3600 * 1000
-/** How often an account's number may change during its deletion. */
-const MAX_RACES = 20
 /** A request's time beyond the longest upload, and the difference of clocks. */
 const MARGIN_SECONDS = 60
 
@@ -17,7 +16,7 @@ export interface AccountDeletionOptions {
   users: Collection<UserDocument>
   released: Collection<ReleasedNumberDocument>
   accounts: Accounts
-  ownership: Pick<Ownership, 'release'>
+  ownership: Pick<Ownership, 'disownAll'>
   isConfiguredAdmin: (phone: string) => boolean
   /** The longest an upload may take. */
   longestSeconds: number
@@ -38,35 +37,31 @@ export function createAccountDeletion ({
   now,
   log
 }: AccountDeletionOptions) {
-  return { remove, removeUnnamed, abandoned, finish }
+  return { deleteAccount, deleteUnnamed, abandoned, finish }
 
   /**
    * Signs the caller out everywhere, frees name and number, and keeps the items without an owner. 401 when the session
    * has ended meanwhile. The login's counts for the phone expire by themselves, the audit after 90 days.
    */
-  async function remove (caller: Caller, requestContext: RequestContext): Promise<void> {
+  async function deleteAccount (caller: Caller, requestContext: RequestContext): Promise<void> {
     const { id: sid } = caller.session
     let { account } = caller
-    for (let race = 0; race < MAX_RACES; race++) {
-      if (await mark(account, { 'sessions.id': sid })) {
-        requestContext.record('user.deleted', account)
-        if (account.number !== undefined && isConfiguredAdmin(account.number)) {
-          warnOfFreedAdminNumber(log, account.number)
-        }
-        return finishNow(account._id)
-      }
-      const changed = await accounts.find(account._id.toHexString(), sid, true)
+    await retryConflict('an account that is to be deleted', async () => {
+      if (await mark(account, { 'sessions.id': sid })) return true
+      const changed = await accounts.findCaller(account._id.toHexString(), sid, true)
       if (!changed) throw invalidToken()
       account = changed.account
-    }
-    throw new Error('an account that is to be deleted changed at every attempt')
+    })
+    requestContext.record('user.deleted', account)
+    if (account.number !== undefined && isConfiguredAdmin(account.number)) warnOfFreedAdminNumber(log, account.number)
+    await finishNow(account._id)
   }
 
   /**
    * Deletes an account without a name, because its number has a new holder. False when it has a name by now, or is
    * blocked.
    */
-  async function removeUnnamed (account: UserDocument, requestContext: RequestContext): Promise<boolean> {
+  async function deleteUnnamed (account: UserDocument, requestContext: RequestContext): Promise<boolean> {
     if (!await mark(account, { username: { $exists: false } })) return false
     requestContext.record('user.deleted', account, { reason: 'number changed' })
     await finishNow(account._id)
@@ -119,7 +114,7 @@ export function createAccountDeletion ({
 
   /** The account is gone already. A sweep repeats what fails here. */
   async function finishNow (id: ObjectId): Promise<void> {
-    await ownership.release(id).catch((err: unknown) => {
+    await ownership.disownAll(id).catch((err: unknown) => {
       log.error(
         { event: 'account.release_failed', id: id.toHexString(), err },
         'What a deleted account had could not be released yet: a sweep does it'
@@ -138,7 +133,7 @@ export function createAccountDeletion ({
 
   /** Repeats the release of everything that belonged to a deleted account, and removes its row. */
   async function finish (id: ObjectId): Promise<boolean> {
-    await ownership.release(id)
+    await ownership.disownAll(id)
     const { deletedCount } = await users.deleteOne({ _id: id, deleting: { $exists: true } })
     return deletedCount === 1
   }

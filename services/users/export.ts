@@ -9,7 +9,7 @@ import type {
 import type { LibraryItem } from '../../schemas/library.js'
 import type { LoginState, RecordedEvent } from '../../schemas/users.js'
 import type { createAudit } from '../audit.js'
-import { jsonText } from '../json-text.js'
+import { jsonText } from './json-text.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import type { createSessions } from '../sessions/sessions.js'
 import { toUser, toCurrentUser } from './users.js'
@@ -22,7 +22,7 @@ export interface AccountExportOptions {
   library: Collection<LibraryDocument>
   sessions: Pick<ReturnType<typeof createSessions>, 'present'>
   audit: Pick<ReturnType<typeof createAudit>, 'each'>
-  present: (row: LibraryDocument) => LibraryItem
+  toItem: (row: LibraryDocument) => LibraryItem
   now: Clock
 }
 
@@ -37,7 +37,7 @@ export function createAccountExport ({
   library,
   sessions,
   audit,
-  present,
+  toItem,
   now
 }: AccountExportOptions) {
   return { exportOf }
@@ -61,19 +61,19 @@ export function createAccountExport ({
       former_numbers: (account.former_numbers ?? []).map(({ number, until }) => ({ number, until: toText(until) })),
       duplicates: map(users.find({ duplicate_of: owner }, BY_BATCH), row => toUser(row, true)),
       sessions: sessions.present(caller),
-      ...(otp && { login: loginState(otp) }),
+      ...(otp && { login: toLoginState(otp) }),
       uploads: map(uploads.find({ owner }, BY_BATCH), ({ _id, started_at: startedAt }) => ({
         id: _id.toHexString(),
         started_at: startedAt
       })),
-      items: map(library.find({ owner }, BY_BATCH).sort({ created_at: -1, _id: -1 }), present),
-      audit: map(audit.each(owner), recordedEvent)
+      items: map(library.find({ owner }, BY_BATCH).sort({ created_at: -1, _id: -1 }), toItem),
+      audit: map(audit.each(owner), toRecordedEvent)
     })
     return { at, text }
   }
 }
 
-function loginState ({ challenge, sms, failures, locked_until: lockedUntil }: OtpDocument): LoginState {
+function toLoginState ({ challenge, sms, failures, locked_until: lockedUntil }: OtpDocument): LoginState {
   return {
     texts: sms.map(({ at }) => toText(at)),
     failures: failures.dates.map(toText),
@@ -92,7 +92,7 @@ function loginState ({ challenge, sms, failures, locked_until: lockedUntil }: Ot
 }
 
 /** An event for its account. Hides another account that caused it, and its network. */
-function recordedEvent ({
+function toRecordedEvent ({
   at,
   event,
   count,

@@ -19,7 +19,7 @@ export interface NumberChangeOptions {
   users: Collection<UserDocument>
   accounts: Accounts
   login: NumberVerification
-  deletion: Pick<AccountDeletion, 'removeUnnamed'>
+  deletion: Pick<AccountDeletion, 'deleteUnnamed'>
   roles: Pick<Roles, 'isTestNumber' | 'isConfiguredAdmin'>
   region: string
   now: Clock
@@ -34,21 +34,24 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
 
   /** Sends a code to the new number. 400, 429. */
   async function request (number: string, caller: Caller, requestContext: RequestContext): Promise<void> {
-    const phone = accepted(number, caller)
+    const phone = requireAllowedNumber(number, caller)
     await login.requestOtp(phone, 'other', requestContext, 'number')
   }
 
   /** The user with their new number; undefined for a wrong code. 400, 401 the session has ended meanwhile, 409, 429. */
-  async function verify (number: string, otp: string, caller: Caller, requestContext: RequestContext): Promise<
-    | CurrentUser
-    | undefined> {
-    const phone = accepted(number, caller)
+  async function verify (
+    number: string,
+    otp: string,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<CurrentUser | undefined> {
+    const phone = requireAllowedNumber(number, caller)
     if (!await login.verifyOtp(phone, otp, requestContext)) return undefined
     return toCurrentUser(await change(caller, phone.e164, requestContext))
   }
 
   /** Requires another number than the caller's. Neither may be a test number: others know its code. 400, 429. */
-  function accepted (
+  function requireAllowedNumber (
     number: string,
     { account: { number: present = '', former_numbers: former = [] } }: Caller
   ): Phone {
@@ -70,15 +73,15 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
     requestContext: RequestContext
   ): Promise<UserDocument> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const caller = await accounts.find(_id.toHexString(), session.id, true)
+      const caller = await accounts.findCaller(_id.toHexString(), session.id, true)
       if (!caller) throw invalidToken()
-      accepted(to, caller)
+      requireAllowedNumber(to, caller)
       try {
         const account = await renumber(caller, to)
         if (account) return changed(account, caller.account.number!, to, requestContext)
       } catch (error) {
         if (!isDuplicateKey(error)) throw error
-        if (attempt < MAX_ATTEMPTS - 1) await makeWay(to, requestContext)
+        if (attempt < MAX_ATTEMPTS - 1) await deleteUnnamedHolder(to, requestContext)
       }
     }
     throw numberTaken()
@@ -106,11 +109,11 @@ export function createNumberChange ({ users, accounts, login, deletion, roles, r
     return renumbered
   }
 
-  async function makeWay (number: string, requestContext: RequestContext): Promise<void> {
+  async function deleteUnnamedHolder (number: string, requestContext: RequestContext): Promise<void> {
     const holder = await users.findOne({ number })
     if (!holder) return
     if (holder.username !== undefined || holder.blocked === true) throw numberTaken()
-    await deletion.removeUnnamed(holder, requestContext)
+    await deletion.deleteUnnamed(holder, requestContext)
   }
 
   async function changed (

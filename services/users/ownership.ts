@@ -10,7 +10,6 @@ import type { Ownership } from '../ports.js'
 
 const BATCH_ROWS = 1000
 const FORMER_OWNER = 'deleted'
-const FROM_PRIMARY = { readPreference: 'primary' } as const
 const DISOWN: UpdateFilter<LibraryDocument> = { $unset: { owner: '' }, $set: { user_id: FORMER_OWNER } }
 
 export interface OwnershipOptions {
@@ -23,16 +22,16 @@ export interface OwnershipOptions {
 
 /** The data of an account, and its fate when the account is deleted. Everything here can be repeated. */
 export function createOwnership ({ users, uploads, library, idempotency, usage }: OwnershipOptions): Ownership {
-  return { settle, release }
+  return { checkOwner, disownAll }
 
   /**
    * The last step after an insert: an item without its account loses its owner. A later deletion of the account finds
    * the item; an earlier one is found here.
    */
-  async function settle (item: LibraryDocument): Promise<LibraryDocument> {
+  async function checkOwner (item: LibraryDocument): Promise<LibraryDocument> {
     const { _id, owner, ...rest } = item
     if (owner === undefined ||
-      await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 }, ...FROM_PRIMARY })) {
+      await users.findOne({ _id: owner, deleting: { $exists: false } }, { projection: { _id: 1 } })) {
       return item
     }
     await library.updateOne({ _id, owner }, DISOWN)
@@ -40,7 +39,7 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
   }
 
   /** Items and upload records stay, without owner; keys, usage and duplicates go. */
-  async function release (owner: ObjectId): Promise<void> {
+  async function disownAll (owner: ObjectId): Promise<void> {
     await uploads.updateMany({ owner }, { $unset: { owner: '' } })
     await disown(owner)
     await idempotency.deleteMany({ owner })
@@ -52,7 +51,7 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
   async function disown (owner: ObjectId): Promise<void> {
     for (;;) {
       const rows = await library
-        .find({ owner }, { projection: { _id: 1 }, limit: BATCH_ROWS, ...FROM_PRIMARY })
+        .find({ owner }, { projection: { _id: 1 }, limit: BATCH_ROWS })
         .toArray()
       if (rows.length > 0) await library.updateMany({ owner, _id: { $in: rows.map(({ _id }) => _id) } }, DISOWN)
       if (rows.length < BATCH_ROWS) return

@@ -2,7 +2,7 @@ import type { Collection } from 'mongodb'
 import type { UserDocument } from '../../schemas/documents.js'
 import { adminsOnly } from '../errors.js'
 import { maskPhone } from '../phone.js'
-import type { Caller, FindAccount, Log, RequestContext } from '../ports.js'
+import type { Caller, AccountStateOf, Log, RequestContext } from '../ports.js'
 
 export interface RolesOptions {
   users: Collection<UserDocument>
@@ -16,9 +16,9 @@ export type Roles = ReturnType<typeof createRoles>
 
 /** The rights of admins, and their numbers. */
 export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions) {
-  return { isTestNumber, findAccount, isAdmin, requireAdmin, isConfiguredAdmin, grantConfiguredAdmins }
+  return { isTestNumber, accountStateOf, isAdmin, requireAdmin, isConfiguredAdmin, grantConfiguredAdmins }
 
-  async function findAccount (number: string): ReturnType<FindAccount> {
+  async function accountStateOf (number: string): ReturnType<AccountStateOf> {
     const account = await users.findOne({ number }, { projection: { blocked: 1 } })
     return {
       known: account !== null,

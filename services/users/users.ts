@@ -13,8 +13,10 @@ import {
   usernameTaken,
   userNotFound
 } from '../errors.js'
+import { insertIfAbsent } from '../insert-if-absent.js'
 import { maskPhone, requirePhone } from '../phone.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
+import { retryConflict } from '../retry.js'
 import { storedTime } from '../stored-time.js'
 import type { Roles } from './roles.js'
 import { parseUsername, usernameKey } from './username.js'
@@ -28,13 +30,13 @@ export interface UsersOptions {
   now: Clock
 }
 
-/** How often a row may change while one account is named. */
-const MAX_RACES = 20
 /** Rows of the replaced system with one number: at most this many names are checked. */
 const MAX_MERGED = 100
 
 /** A name as it was sent; a number in its normal form. */
 interface Wanted { username: string, number: string, admin: boolean }
+
+interface Naming { wanted: Wanted, caller: Caller, requestContext: RequestContext }
 
 export function createUsers ({ users, accounts, roles, region, requireOwnNumber, now }: UsersOptions) {
   return { create, get, getOwn, change }
@@ -51,7 +53,8 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     const number = requirePhone(text, region, 'number').e164
     const byAdmin = roles.isAdmin(caller)
     const own = number === caller.account.number
-    const wanted = { username, number, admin: byAdmin && mayBecomeAdmin(admin, number) }
+    if (byAdmin && admin) requireAdminAllowed(number)
+    const wanted = { username, number, admin: byAdmin && admin === true }
     const user = own
       ? await nameOwn(wanted, caller, requestContext)
       : byAdmin || !requireOwnNumber
@@ -60,11 +63,9 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     return user._id.toHexString()
   }
 
-  /** 400 to make a test number an admin. */
-  function mayBecomeAdmin (admin: boolean | undefined, phone: string): boolean {
-    if (admin === undefined) return false
-    if (admin && roles.isTestNumber(phone)) throw invalidField('admin', sentences.value)
-    return admin
+  /** 400 for a test number: others know its code. */
+  function requireAdminAllowed (phone: string): void {
+    if (roles.isTestNumber(phone)) throw invalidField('admin', sentences.value)
   }
 
   /** Hides whether a foreign number is registered: only the name decides between the two refusals. */
@@ -77,31 +78,27 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   /** Tries first the row that the session check has read. */
   async function nameOwn (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
     let { account } = caller
-    for (let race = 0; race < MAX_RACES; race++) {
+    return retryConflict('an account that is to be named', async () => {
       const user = account.username === undefined
-        ? await nameAccount(account, wanted, caller, requestContext, ofSession(caller))
+        ? await nameAccount(account, { wanted, caller, requestContext }, ofSession(caller))
         : await withPair(account, wanted)
       if (user) return user
-      const changed = await accounts.find(account._id.toHexString(), caller.session.id, true)
+      const changed = await accounts.findCaller(account._id.toHexString(), caller.session.id, true)
       if (!changed) throw invalidToken()
       account = changed.account
-      if (account.number !== wanted.number) return refuseForeign(wanted.username, caller, requestContext)
-    }
-    throw new Error('an account changed at every attempt to name it')
+      if (account.number !== wanted.number) await refuseForeign(wanted.username, caller, requestContext)
+    })
   }
 
   /** Only an existing row decides: the row that refused an insert may be gone. */
   async function nameAny (wanted: Wanted, caller: Caller, requestContext: RequestContext): Promise<UserDocument> {
-    for (let race = 0; race < MAX_RACES; race++) {
+    return retryConflict('the account of a new user', async () => {
       const account = await users.findOne({ number: wanted.number })
-      const user = !account
-        ? await insert(wanted, caller, requestContext)
-        : account.username === undefined
-          ? await nameAccount(account, wanted, caller, requestContext)
-          : await withPair(account, wanted)
-      if (user) return user
-    }
-    throw new Error('what refused a new user was never there')
+      if (!account) return insert(wanted, caller, requestContext)
+      return account.username === undefined
+        ? nameAccount(account, { wanted, caller, requestContext })
+        : withPair(account, wanted)
+    })
   }
 
   /**
@@ -125,9 +122,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   /** Gives an account its name; undefined when it has changed since it was read. */
   async function nameAccount (
     account: UserDocument,
-    { username: text, number, admin }: Wanted,
-    caller: Caller,
-    requestContext: RequestContext,
+    { wanted: { username: text, number, admin }, caller, requestContext }: Naming,
     condition: Filter<UserDocument> = {}
   ): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
@@ -150,9 +145,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     { username: text, number, admin }: Wanted,
     caller: Caller,
     requestContext: RequestContext
-  ): Promise<
-    | UserDocument
-    | undefined> {
+  ): Promise<UserDocument | undefined> {
     const { username, key } = parseUsername(text)
     const user: UserDocument = {
       _id: new ObjectId(),
@@ -162,17 +155,14 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
       sessions: [],
       ...newAccount(now(), admin || roles.isConfiguredAdmin(number))
     }
-    try {
-      await users.insertOne(user)
+    if (await insertIfAbsent(users, user)) {
       recordCreation(user, admin, caller, requestContext)
       return user
-    } catch (error) {
-      if (!isDuplicateKey(error)) throw error
-      if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) {
-        throw usernameTaken()
-      }
-      return undefined
     }
+    if (await users.findOne({ username_key: key, number: { $ne: number } }, { projection: { _id: 1 } })) {
+      throw usernameTaken()
+    }
+    return undefined
   }
 
   function recordCreation (
@@ -195,9 +185,13 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   }
 
   /** The caller. 404 before they have a name. */
-  function getOwn ({ account }: Caller): CurrentUser {
+  function getOwn (caller: Caller): CurrentUser {
+    requireNamed(caller)
+    return toCurrentUser(caller.account)
+  }
+
+  function requireNamed ({ account }: Caller): void {
     if (account.username === undefined) throw userNotFound()
-    return toCurrentUser(account)
   }
 
   /**
@@ -211,7 +205,7 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
   ): Promise<CurrentUser> {
     if (username === undefined) return getOwn(caller)
     const { username: name, key } = parseUsername(username)
-    getOwn(caller) // 404 before there is a name
+    requireNamed(caller)
     const user = await rename(caller, name, key)
     if (!user) throw invalidToken()
     requestContext.record('user.renamed', user)

@@ -681,7 +681,7 @@ t.test('GET /users/me/export', async t => {
     }
     const { body: { audit } } = await call('GET', '/users/me/export', { token: await service.tokenFor(meera.phone) })
     const done = audit.filter(({ event, details }: { event: string, details: { reason?: string } }) =>
-      event === 'admin.changed' || details.reason === 'blocked')
+      event === 'user.rights_changed' || details.reason === 'blocked')
     t.equal(done.length, 3)
     for (const row of done) t.notHas(row, { network: String, request_id: String, details: { by: String } })
     t.notOk(JSON.stringify(audit).includes(chief.phone.slice(-4)))

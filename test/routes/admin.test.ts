@@ -37,10 +37,10 @@ t.test('ADMIN_NUMBERS', async t => {
     const next = await startService(t, { services, env, now: () => clock.now })
     t.match(await users.findOne({ number: early }), { admin: true })
     t.match(
-      (await auditOf(next.app, early)).filter(({ event }) => event === 'admin.changed'),
+      (await auditOf(next.app, early)).filter(({ event }) => event === 'user.rights_changed'),
       [{ details: { by: 'ADMIN_NUMBERS', admin: true } }]
     )
-    t.ok(next.logs.some(line => line.includes('"admin.changed"')))
+    t.ok(next.logs.some(line => line.includes('"user.rights_changed"')))
     await users.deleteOne({ number: early })
   })
 
@@ -226,7 +226,7 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await call('GET', '/users', { token: meera.token }), ADMINS_ONLY)
     clock.advance(10)
     t.match(await other.call('GET', '/users', { token: meera.token }), ADMINS_ONLY, 'within ten seconds everywhere')
-    const events = (await auditOf(app, meera.phone)).filter(({ event }) => event === 'admin.changed').map(
+    const events = (await auditOf(app, meera.phone)).filter(({ event }) => event === 'user.rights_changed').map(
       ({ details }) => details
     )
     t.same(

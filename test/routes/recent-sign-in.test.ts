@@ -103,7 +103,7 @@ t.test('A changed number: one SMS tells the old number, without a digit', async 
   t.match(told[0]!.body, /another phone number/)
   t.notMatch(told[0]!.body, /\p{Nd}/u)
   t.ok(Buffer.byteLength(told[0]!.body) <= 140)
-  t.ok((await auditOf(service.app, meera.phone)).some(({ event }) => event === 'notice.sent'))
+  t.ok((await auditOf(service.app, meera.phone)).some(({ event }) => event === 'number_notice.sent'))
 })
 
 t.test('The owner is told although the budget of the old number and of the address is used up', async t => {
@@ -133,7 +133,7 @@ t.test('The SMS to the old number counts in the caps of the service and is not s
   t.match(await change(asha), { status: 200, body: { number: /^\+/ } }, 'the last one is the code')
   t.equal(service.sms.length, 3)
   t.notOk(service.sms.some(({ to }) => to === asha.phone))
-  t.ok(service.logs.some(line => line.includes('notice.failed')))
+  t.ok(service.logs.some(line => line.includes('number_notice.failed')))
 })
 
 t.test('A provider that fails to tell the old number changes nothing', async t => {

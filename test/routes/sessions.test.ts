@@ -340,7 +340,7 @@ t.test('POST /auth/refresh', async t => {
       }
       const events = await eventually(async () => {
         await service.app.audit.flush()
-        const found = await service.app.collections.audit.find({ event: 'session.reused' }).toArray()
+        const found = await service.app.collections.audit.find({ event: 'refresh_token.reused' }).toArray()
         return found.length >= 3 && found
       })
       t.match(events[0], { phone: /^\+\*{8}\d{4}$/, network: '127.0.0.0/24', details: { session: /^[0-9a-f]{24}$/ } })
@@ -532,7 +532,7 @@ t.test('tokens of the system it replaces', async t => {
     const token = await signIn(freshPhone())
     t.match(await me(hs256(claimsOf(token), LEGACY_SECRET)), INVALID_TOKEN)
     t.match(await me(legacy(freshPhone(), {}, service.config.JWT_SECRET_KEY!)), INVALID_TOKEN)
-    t.ok(service.logs.some(line => line.includes('"legacy_secret.known"')), 'a known secret is warned about')
+    t.ok(service.logs.some(line => line.includes('"legacy_secret.found_weak"')), 'a known secret is warned about')
   })
 
   t.test('count among the ten, and one that was pushed out does not come back', async t => {

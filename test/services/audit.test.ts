@@ -103,7 +103,7 @@ t.test('without a token one client network fills at most 100 rows a minute, and 
   const written = await rows()
   t.same(written.filter(({ event, network }) => event === 'otp.rejected' && network === '198.51.100.0/24').length, 100)
   t.same(
-    written.filter(({ event }) => event === 'events.folded').map(({ count, phone, account }) =>
+    written.filter(({ event }) => event === 'events.merged').map(({ count, phone, account }) =>
       [count, phone, account]),
     [[50, null, null]]
   )

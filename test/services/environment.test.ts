@@ -43,6 +43,6 @@ t.test(
 
 t.test('an unreadable .env gives one sentence, and a missing one is fine', async t => {
   const folder = t.testdir({ '.env': {} })
-  t.throws(() => prepareEnvironment({}, join(folder, '.env')), { message: /The file .*\.env cannot be read$/ })
+  t.throws(() => prepareEnvironment({}, join(folder, '.env')), { message: /The file .*\.env cannot be read \(\w+\): let this user read it/ })
   t.doesNotThrow(() => prepareEnvironment({}, join(folder, 'none')))
 })

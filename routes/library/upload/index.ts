@@ -14,6 +14,14 @@ import {
   UnsupportedMediaType
 } from '../../../schemas/common.js'
 import { FileUploaded, UploadForm } from '../../../schemas/library.js'
+import {
+  DECODE_SECONDS,
+  MAX_FRAME_PIXELS,
+  MAX_FRAMES,
+  MAX_PIXELS,
+  MAX_PIXELS_IN_PASSES,
+  MAX_SIDE
+} from '../../../services/pictures/limits.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 
@@ -53,7 +61,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     reply.code(201)
     return {
       message: 'File uploaded',
-      ...library.present(await uploads.upload({
+      ...library.toItem(await uploads.upload({
         form: request.formParts(),
         owner: request.caller.account._id,
         signal: closed(reply),
@@ -69,7 +77,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     return item?.upload_key &&
       {
         status: 201,
-        answer: { message: 'File uploaded', ...library.present(item) },
+        answer: { message: 'File uploaded', ...library.toItem(item) },
         fingerprint: item.upload_key.fingerprint
       }
   }
@@ -85,7 +93,7 @@ const uploadDescription = (
 
 Limits:
 * The file: at most ${maxBytes} bytes (413).
-* The picture: at most 16,384 pixels wide and high; 50 megapixels for one frame, 16 for an interlaced PNG or a progressive JPEG; 1,000 frames; 200 megapixels over all frames; 10 s to decode (400).
+* The picture: at most ${MAX_SIDE.toLocaleString('en')} pixels wide and high; ${MAX_FRAME_PIXELS / 1e6} megapixels for one frame, ${MAX_PIXELS_IN_PASSES / 1e6} for an interlaced PNG or a progressive JPEG; ${MAX_FRAMES.toLocaleString('en')} frames; ${MAX_PIXELS / 1e6} megapixels over all frames; ${DECODE_SECONDS} s to decode (400).
 * The fields: at most 255 characters each (400).
 * The form: one file, at most 20 parts, at most 64 KiB after the file (400).
 * The caller's library: a quota of bytes and of items, where the operator sets one (413).

@@ -71,7 +71,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     reply.code(201)
     return {
       message: 'File uploaded',
-      ...library.present(await uploads.complete(request.params.id, request.caller.account._id, request.log))
+      ...library.toItem(await uploads.complete(request.params.id, request.caller.account._id, request.log))
     }
   })
 }

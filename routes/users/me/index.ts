@@ -61,7 +61,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: { 204: NoContent, ...refusals, 403: OldSignIn, 413: TooLarge, 415: UnsupportedMediaType }
     }
   }, async ({ caller, requestContext }, reply) => {
-    await accountDeletion.remove(caller, requestContext)
+    await accountDeletion.deleteAccount(caller, requestContext)
     return reply.code(204).send()
   })
 

@@ -1,11 +1,5 @@
 import { damagedImage } from '../../errors.js'
-
-const MAX_PIXELS_A_SIDE = 16_384
-const MAX_PIXELS_A_FRAME = 50_000_000
-/** For a picture in several passes, which must be in memory whole. */
-const MAX_PIXELS_IN_PASSES = 16_000_000
-const MAX_PIXELS = 200_000_000
-const MAX_FRAMES = 1000
+import { MAX_FRAME_PIXELS, MAX_FRAMES, MAX_PIXELS, MAX_PIXELS_IN_PASSES, MAX_SIDE } from '../limits.js'
 
 interface Place { left?: number, top?: number, inPasses?: boolean }
 
@@ -16,16 +10,12 @@ export function createBounds () {
   let frames = 0
 
   /** Notes that the canvas is at least this large. */
-  function canvas (atLeastWide: number, atLeastHigh: number, mostPixels = MAX_PIXELS_A_FRAME): void {
+  function canvas (atLeastWide: number, atLeastHigh: number, maxPixels = MAX_FRAME_PIXELS): void {
     width = Math.max(width, atLeastWide)
     height = Math.max(height, atLeastHigh)
     const pixels = width * height
-    if (width > MAX_PIXELS_A_SIDE ||
-      height > MAX_PIXELS_A_SIDE ||
-      pixels > mostPixels ||
-      pixels * frames > MAX_PIXELS) {
-      throw damagedImage()
-    }
+    const isTooLarge = Math.max(width, height) > MAX_SIDE || pixels > maxPixels || pixels * frames > MAX_PIXELS
+    if (isTooLarge) throw damagedImage()
   }
 
   /** Notes one more frame of this size. Returns their number so far. */

@@ -1,6 +1,6 @@
 import { damagedImage } from '../../errors.js'
 import { createBounds } from './bounds.js'
-import { move, pass, peek, type Course, type Walk } from './stream.js'
+import { move, pass, peek, type ParserState, type Parser } from './stream.js'
 
 const HEADER_BYTES = 13
 const IMAGE = 0x2c
@@ -29,7 +29,7 @@ const KEPT_APPLICATIONS = new Map([['NETSCAPE2.0', loop], ['ANIMEXTS1.0', loop],
  * comment is the only label that every decoder skips. Loop extensions and ICC profiles stay. Zeros between blocks are
  * allowed. After an image the trailer may be missing.
  */
-export function * walkGif (course: Course): Walk {
+export function * parseGif (state: ParserState): Parser {
   const bounds = createBounds()
   const header = yield peek(HEADER_BYTES)
   const version = header.toString('latin1', 0, 6)
@@ -38,18 +38,18 @@ export function * walkGif (course: Course): Walk {
   yield pass(HEADER_BYTES + colorTableBytes(header[10]!))
 
   for (;;) {
-    course.whole = course.frames > 0
+    state.whole = state.frames > 0
     yield toBlock()
     const [introducer] = yield peek(1)
-    course.whole = false
+    state.whole = false
     if (introducer === IMAGE) yield * image()
     else if (introducer === EXTENSION) yield * extension()
-    else if (introducer === TRAILER && course.frames > 0) break
+    else if (introducer === TRAILER && state.frames > 0) break
     else throw damagedImage()
   }
   yield pass(1)
 
-  function * image (): Walk {
+  function * image (): Parser {
     const descriptor = yield peek(IMAGE_BYTES)
     const [left, top, width, height] = [1, 3, 5, 7].map(at =>
       descriptor.readUInt16LE(at)) as [number, number, number, number]
@@ -57,11 +57,11 @@ export function * walkGif (course: Course): Walk {
     const frames = bounds.frame(Math.max(1, width), Math.max(1, height), { left, top })
     yield pass(IMAGE_BYTES + colorTableBytes(descriptor[9]!) + 1)
     yield subBlocks(all)
-    course.frames = frames
+    state.frames = frames
   }
 }
 
-function * extension (): Walk {
+function * extension (): Parser {
   let block = yield peek(3)
   let keeps = none
   let bytes = 2

@@ -1,9 +1,9 @@
 import type { FileType } from '../file-type.js'
-import { walkGif } from './gif.js'
-import { walkJpeg } from './jpeg.js'
-import { walkPng } from './png.js'
+import { parseGif } from './gif.js'
+import { parseJpeg } from './jpeg.js'
+import { parsePng } from './png.js'
 import { createStream } from './stream.js'
-import { walkWebp } from './webp.js'
+import { parseWebp } from './webp.js'
 
 /** Passes the bytes of a picture through at the same length, without its metadata. */
 export interface Scrubber {
@@ -18,7 +18,7 @@ export interface Scrubber {
   readonly frames: number
 }
 
-const WALKS = { gif: walkGif, jpg: walkJpeg, png: walkPng, webp: walkWebp }
+const PARSERS = { gif: parseGif, jpg: parseJpeg, png: parsePng, webp: parseWebp }
 
 /**
  * Overwrites Exif (but for the orientation), XMP, IPTC, comments, texts, previews and all bytes after the picture.
@@ -26,6 +26,6 @@ const WALKS = { gif: walkGif, jpg: walkJpeg, png: walkPng, webp: walkWebp }
  * be needed for the pixels count as metadata.
  */
 export function createScrubber ({ extension }: FileType): Scrubber {
-  const { course, push, end } = createStream(WALKS[extension])
-  return { push, end, get frames () { return course.frames } }
+  const { state, push, end } = createStream(PARSERS[extension])
+  return { push, end, get frames () { return state.frames } }
 }

@@ -1,7 +1,7 @@
 import { damagedImage } from '../../errors.js'
 import { createBounds } from './bounds.js'
 import { hasPrefix, PREFIX_BYTES, readOrientation, reduceExif } from './orientation.js'
-import { fill, move, pass, peek, type Course, type Walk } from './stream.js'
+import { fill, move, pass, peek, type ParserState, type Parser } from './stream.js'
 
 const SOI = 0xd8
 const EOI = 0xd9
@@ -36,7 +36,7 @@ type Part<T> = Generator<ReturnType<typeof peek>, T, Buffer>
  * the first Exif that has one. Tables and headers must fill their own lengths, so that none has room for other data.
  * Takes only Huffman-coded pictures, sequential or progressive.
  */
-export function * walkJpeg (course: Course): Walk {
+export function * parseJpeg (state: ParserState): Parser {
   const bounds = createBounds()
   let oriented = false
   let scans = 0
@@ -58,7 +58,7 @@ export function * walkJpeg (course: Course): Walk {
   if (scans === 0 || unseen.size > 0) throw damagedImage()
   yield pass(1)
 
-  function * segment (code: number, length: number): Walk {
+  function * segment (code: number, length: number): Parser {
     const isApplication = code >= APP0 && code <= APP15
     // an empty one, by a writer that does not count the length field
     if (length < 2 && (isApplication || code === COM)) yield pass(HEADER_BYTES)
@@ -67,7 +67,7 @@ export function * walkJpeg (course: Course): Walk {
     else yield * coding(code, length)
   }
 
-  function * application (code: number, length: number): Walk {
+  function * application (code: number, length: number): Parser {
     const segment = yield peek(1 + Math.min(length, 2 + JFIF_BYTES))
     const parameters = segment.subarray(HEADER_BYTES)
     if (code === APP0 && parameters.length === JFIF_BYTES && startsWith(parameters, 'JFIF\0')) {
@@ -86,7 +86,7 @@ export function * walkJpeg (course: Course): Walk {
     }
   }
 
-  function * exif (length: number): Walk {
+  function * exif (length: number): Parser {
     const segment = yield peek(1 + length)
     const tiff = segment.subarray(HEADER_BYTES + PREFIX_BYTES)
     const orientation = readOrientation(tiff)
@@ -98,17 +98,17 @@ export function * walkJpeg (course: Course): Walk {
     yield pass(segment.length)
   }
 
-  function * coding (code: number, length: number): Walk {
+  function * coding (code: number, length: number): Parser {
     const parameters = (yield peek(1 + length)).subarray(HEADER_BYTES)
     if (!isWellFormed(code, parameters)) throw damagedImage()
     if (isFrame(code)) {
       bounds.frame(parameters.readUInt16BE(3), parameters.readUInt16BE(1), { inPasses: code === PROGRESSIVE })
-      course.frames = 1
+      state.frames = 1
       isProgressive = code === PROGRESSIVE
       for (let i = 0; i < parameters[5]!; i++) unseen.add(parameters[6 + 3 * i]!)
     }
     if (code === SOS) {
-      if (course.frames === 0) throw damagedImage()
+      if (state.frames === 0) throw damagedImage()
       if (++scans > MAX_SCANS) throw damagedImage()
       const components = parameters[0]!
       const hasFirstCoefficients = !isProgressive || parameters[1 + 2 * components] === 0
@@ -163,14 +163,14 @@ function * nextMarkerOfScan (): Part<number> {
   return (yield peek(1))[0]!
 }
 
-function * blank (length: number): Walk {
+function * blank (length: number): Parser {
   const header = yield peek(HEADER_BYTES)
   header[0] = COM
   yield * keepStart(length, 0)
 }
 
 /** This many bytes of the parameters stay. The others become zeros. */
-function * keepStart (length: number, bytes: number): Walk {
+function * keepStart (length: number, bytes: number): Parser {
   yield pass(HEADER_BYTES + bytes)
   yield fill(length - 2 - bytes, 0)
 }

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib'
 import { damagedImage } from '../../errors.js'
 import { createBounds } from './bounds.js'
 import { EXIF_BYTES, readOrientation, reduceExif } from './orientation.js'
-import { fill, pass, peek, type Course, type Walk } from './stream.js'
+import { fill, pass, peek, type ParserState, type Parser } from './stream.js'
 
 const SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')
 /** Bytes of length and type, and of the CRC after the data. */
@@ -34,13 +34,13 @@ const KEPT = new Map([
  * pixels stays. Few decoders see a later one (§5.6), and all must agree. A wrong CRC stays wrong, for the decoder to
  * judge.
  */
-export function * walkPng (course: Course): Walk {
+export function * parsePng (state: ParserState): Parser {
   const bounds = createBounds()
   const start = yield peek(SIGNATURE.length + HEADER_BYTES + 13)
   const header = start.subarray(SIGNATURE.length)
   if (start.indexOf(SIGNATURE) !== 0 || header.readUInt32BE(0) !== 13 || typeOf(header) !== 'IHDR') throw damagedImage()
   bounds.frame(header.readUInt32BE(8), header.readUInt32BE(12), { inPasses: header[20] !== 0 })
-  course.frames = 1
+  state.frames = 1
   yield pass(start.length + 4)
 
   let pixels = false
@@ -71,7 +71,7 @@ export function * walkPng (course: Course): Walk {
     }
   }
 
-  function * exif (length: number): Walk {
+  function * exif (length: number): Parser {
     const chunk = yield peek(HEADER_BYTES + Math.min(length, EXIF_BYTES))
     const payload = chunk.subarray(HEADER_BYTES)
     const orientation = readOrientation(payload)
@@ -90,14 +90,14 @@ export function * walkPng (course: Course): Walk {
   }
 }
 
-function * blank (length: number): Walk {
+function * blank (length: number): Parser {
   const header = yield peek(HEADER_BYTES)
   header.write('voId', 4, 'latin1')
   yield * rewrite(header, length)
 }
 
 /** Passes the chunk on as its peeked bytes, filled up with zeros, and a correct CRC. */
-function * rewrite (seen: Buffer, length: number): Walk {
+function * rewrite (seen: Buffer, length: number): Parser {
   let crc = crc32(seen.subarray(4))
   yield pass(seen.length)
   yield fill(HEADER_BYTES + length - seen.length, 0, piece => { crc = crc32(piece, crc) })

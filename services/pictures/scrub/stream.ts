@@ -3,14 +3,14 @@ import { damagedImage } from '../../errors.js'
 /** Reads a buffer from a position on, and may change it. Returns where to stop, or -1 to go on in the next buffer. */
 type Scan = (buffer: Buffer, from: number) => number
 
-/** The next request of a walk: this many bytes to look at, or a scan that moves on. */
+/** The next request of a parser: this many bytes to look at, or a scan that moves on. */
 type Step = number | Scan
 
 /** Walks over a picture by its structure, step by step. Throws damagedImage(). Bytes after its end become zeros. */
-export type Walk = Generator<Step, void, Buffer>
+export type Parser = Generator<Step, void, Buffer>
 
-/** The state that a walk reports. */
-export interface Course {
+/** The state that a parser reports. */
+export interface ParserState {
   frames: number
   /** Whether the picture may end here. */
   whole: boolean
@@ -53,11 +53,12 @@ function overwrite (bytes: number, write: (buffer: Buffer, from: number, to: num
 const NONE = Buffer.alloc(0)
 
 /**
- * Runs a walk over a stream of bytes in chunks of any size. Copies only the bytes of a peek that spans several chunks.
+ * Runs a parser over a stream of bytes in chunks of any size. Copies only the bytes of a peek that spans several
+ * chunks.
  */
-export function createStream (walkOf: (course: Course) => Walk) {
-  const course: Course = { frames: 0, whole: false, holding: false }
-  const walk = walkOf(course)
+export function createStream (parserOf: (state: ParserState) => Parser) {
+  const state: ParserState = { frames: 0, whole: false, holding: false }
+  const parser = parserOf(state)
   const passed: Buffer[] = []
   /** The buffer of a waiting peek, of which `gatheredBytes` are there. */
   let gathered: Buffer | undefined
@@ -65,7 +66,7 @@ export function createStream (walkOf: (course: Course) => Walk) {
   let failure: unknown
   let step = advance(NONE)
 
-  return { course, push, end }
+  return { state, push, end }
 
   function push (chunk: Buffer): Buffer[] {
     if (failure) throw failure
@@ -84,12 +85,12 @@ export function createStream (walkOf: (course: Course) => Walk) {
         run(full)
       }
     }
-    return course.holding ? [] : passed.splice(0)
+    return state.holding ? [] : passed.splice(0)
   }
 
   function end (): Buffer[] {
     if (failure) throw failure
-    if (step !== undefined && !course.whole) throw damagedImage()
+    if (step !== undefined && !state.whole) throw damagedImage()
     return passed.splice(0)
   }
 
@@ -118,10 +119,10 @@ export function createStream (walkOf: (course: Course) => Walk) {
     gatheredBytes = begun.copy(gathered)
   }
 
-  /** Remembers an error: a walk that has thrown must not look finished. */
+  /** Remembers an error: a parser that has thrown must not look finished. */
   function advance (seen: Buffer): Step | undefined {
     try {
-      const next = walk.next(seen)
+      const next = parser.next(seen)
       return next.done ? undefined : next.value
     } catch (error) {
       failure = error

@@ -1,7 +1,7 @@
 import { damagedImage } from '../../errors.js'
 import { createBounds } from './bounds.js'
 import { EXIF_BYTES, readOrientation, reduceExif } from './orientation.js'
-import { fill, pass, peek, type Course, type Walk } from './stream.js'
+import { fill, pass, peek, type ParserState, type Parser } from './stream.js'
 
 const RIFF_BYTES = 12
 const HEADER_BYTES = 8
@@ -27,7 +27,7 @@ const KEPT_IN_FRAMES = ['VP8 ', 'VP8L', 'ALPH']
  * of the first EXIF stays (RFC 9649 §2.7). Its flag comes long before it, so a picture that announces EXIF is held back
  * until that has come.
  */
-export function * walkWebp (course: Course): Walk {
+export function * parseWebp (state: ParserState): Parser {
   const bounds = createBounds()
   /** The extended header, while its EXIF flag may still have to be cleared. */
   let announcement: Buffer | undefined
@@ -42,10 +42,10 @@ export function * walkWebp (course: Course): Walk {
   const bytes = riff.readUInt32LE(4) - (RIFF_BYTES - HEADER_BYTES)
   yield pass(RIFF_BYTES)
   yield * chunks(bytes, chunk)
-  if (course.frames === 0) throw damagedImage()
+  if (state.frames === 0) throw damagedImage()
   settle(false)
 
-  function * chunk (type: string, length: number): Walk {
+  function * chunk (type: string, length: number): Parser {
     if (type === 'VP8X') yield * extendedHeader()
     else if (type === 'EXIF' && announcement) yield * exif(length)
     else if (type === 'ANMF') yield * frame(length)
@@ -54,35 +54,35 @@ export function * walkWebp (course: Course): Walk {
     else yield * blank(length)
   }
 
-  function * extendedHeader (): Walk {
+  function * extendedHeader (): Parser {
     const header = yield peek(HEADER_BYTES + 10)
-    if (announcement || course.frames > 0) throw damagedImage()
+    if (announcement || state.frames > 0) throw damagedImage()
     bounds.canvas(1 + header.readUIntLE(12, 3), 1 + header.readUIntLE(15, 3))
     header[FLAGS]! &= ~HAS_XMP
     if (header[FLAGS]! & HAS_EXIF) {
       announcement = header
-      course.holding = true
+      state.holding = true
     }
     yield pass(header.length)
   }
 
-  function * image (type: string, length: number): Walk {
+  function * image (type: string, length: number): Parser {
     const { width, height } = sizeOf(type, yield peek(HEADER_BYTES + KEPT.get(type)![0]))
-    if (course.frames > 0) throw damagedImage()
-    course.frames = bounds.frame(width, height)
+    if (state.frames > 0) throw damagedImage()
+    state.frames = bounds.frame(width, height)
     yield pass(HEADER_BYTES + length)
   }
 
-  function * frame (length: number): Walk {
+  function * frame (length: number): Parser {
     const header = (yield peek(HEADER_BYTES + FRAME_HEADER_BYTES)).subarray(HEADER_BYTES)
     const [left, top, width, height] = [0, 3, 6, 9].map(at =>
       header.readUIntLE(at, 3)) as [number, number, number, number]
-    course.frames = bounds.frame(width + 1, height + 1, { left: left * 2, top: top * 2 })
+    state.frames = bounds.frame(width + 1, height + 1, { left: left * 2, top: top * 2 })
     yield pass(HEADER_BYTES + FRAME_HEADER_BYTES)
     yield * chunks(length - FRAME_HEADER_BYTES, chunkOfFrame)
   }
 
-  function * chunkOfFrame (type: string, length: number): Walk {
+  function * chunkOfFrame (type: string, length: number): Parser {
     if (isImage(type)) {
       const { width, height } = sizeOf(type, yield peek(HEADER_BYTES + KEPT.get(type)![0]))
       bounds.canvas(width, height)
@@ -91,7 +91,7 @@ export function * walkWebp (course: Course): Walk {
     else yield * blank(length)
   }
 
-  function * exif (length: number): Walk {
+  function * exif (length: number): Parser {
     const seen = yield peek(HEADER_BYTES + Math.min(length, EXIF_BYTES))
     const payload = seen.subarray(HEADER_BYTES)
     const kept = reduceExif(payload, readOrientation(payload))
@@ -104,12 +104,12 @@ export function * walkWebp (course: Course): Walk {
   function settle (hasExif: boolean): void {
     if (!hasExif && announcement) announcement[FLAGS]! &= ~HAS_EXIF
     announcement = undefined
-    course.holding = false
+    state.holding = false
   }
 }
 
 /** Moves through chunks that fill this many bytes. `visit` has to move over header and data of each. */
-function * chunks (bytes: number, visit: (type: string, length: number) => Walk): Walk {
+function * chunks (bytes: number, visit: (type: string, length: number) => Parser): Parser {
   let left = bytes
   while (left >= HEADER_BYTES) {
     const header = yield peek(HEADER_BYTES)
@@ -126,7 +126,7 @@ function * chunks (bytes: number, visit: (type: string, length: number) => Walk)
   yield fill(left, 0)
 }
 
-function * blank (length: number): Walk {
+function * blank (length: number): Parser {
   const header = yield peek(HEADER_BYTES)
   header.write('voId', 'latin1')
   yield pass(HEADER_BYTES)

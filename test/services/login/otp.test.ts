@@ -5,6 +5,7 @@ import { getCountries, getExampleNumber } from 'libphonenumber-js/max'
 import examples from 'libphonenumber-js/mobile/examples'
 import t from 'tap'
 import type { Challenge, Sms } from '../../../schemas/documents.js'
+import type { Platform } from '../../../schemas/auth.js'
 import { readConfig } from '../../../services/config.js'
 import { FieldError } from '../../../services/errors.js'
 import {
@@ -17,7 +18,7 @@ import {
   type OtpState
 } from '../../../services/login/otp.js'
 import { maskPhone, maskPhones, normalizePhone, parsePhone, requirePhone } from '../../../services/phone.js'
-import { smsMessage, type Platform, type Wording } from '../../../services/sms/message.js'
+import { smsMessage, type Wording } from '../../../services/sms/message.js'
 import { parseUsername, usernameKey } from '../../../services/users/username.js'
 import { root } from '../../helpers/paths.js'
 

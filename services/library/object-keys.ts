@@ -1,9 +1,17 @@
+import { randomUUID } from 'node:crypto'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { MediaStore } from '../ports.js'
 
 /** Prefixes of the objects of items, each item in its own folder, and of the objects of direct uploads. */
 export const LIBRARY = 'library/'
 export const INCOMING = 'incoming/'
+
+/** A key for the original of a new item, in a folder of its own. */
+export const newItemKey = (extension: string) => `${LIBRARY}${randomUUID()}/original.${extension}`
+/** A key for a file that a client posts to the store. */
+export const newStagingKey = () => `${INCOMING}${randomUUID()}`
+/** The key of a rendition of `size`, `<width>x<height>`, beside the original at `key`. */
+export const renditionKey = (key: string, size: string) => `${folderOf(key)}${size}.gif`
 
 /** All objects of an item are in one folder of the bucket. */
 export const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1)
@@ -13,7 +21,7 @@ export const isItemFolder = (folder: string) => /^library\/[^/]+\/$/.test(folder
 
 /** The objects that a row names: the key of each, and its size in bytes if the row has it. */
 export function objectsOf ({ key = '', size, renditions = [] }: LibraryDocument): Map<string, number | undefined> {
-  return new Map([[key, size], ...renditions.map(({ size, bytes }) => [`${folderOf(key)}${size}.gif`, bytes] as const)])
+  return new Map([[key, size], ...renditions.map(({ size, bytes }) => [renditionKey(key, size), bytes] as const)])
 }
 
 /** The objects in a folder: the key of each, and its size in bytes. */

@@ -9,11 +9,11 @@ import {
 import { DUPLICATE_KEY, isDuplicateKey } from '../errors.js'
 import {
   changeOf,
-  claimsOf,
+  uniqueValuesOf,
   duplicateOf,
   GAVE_NAME_UP,
   type Change,
-  type Claims,
+  type UniqueValues,
   type Holders,
   type Note,
   type OldUser
@@ -38,21 +38,22 @@ export const BY_BATCH = { batchSize: BATCH }
  * whether a number or a name is taken. The older of two rows keeps it, whichever is written first. So the run can stop
  * anywhere and be repeated, and the service may write meanwhile.
  */
-export async function settleUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
-  for await (const rows of batches(users.find({ schema: { $ne: 2 } }, BY_BATCH).sort({ _id: 1 }))) await settleAll(rows)
+export async function convertUserRows (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
+  const unconverted = users.find({ schema: { $ne: 2 } }, BY_BATCH).sort({ _id: 1 })
+  for await (const rows of batches(unconverted)) await convertBatch(rows)
 
-  /** Writes rows without a conflict at once, then settles the others one by one. */
-  async function settleAll (rows: OldUser[]): Promise<void> {
-    const planned = rows.map(row => ({ row, change: changeOf(row, claimsOf(row, region), {}) }))
+  /** Writes rows without a conflict at once, then converts the others one by one. */
+  async function convertBatch (rows: OldUser[]): Promise<void> {
+    const planned = rows.map(row => ({ row, change: changeOf(row, uniqueValuesOf(row, region), {}) }))
     const writing = planned.filter(({ change }) => updateOf(change))
     const { matched, refused } = await writeAll(writing)
     const stale = matched < writing.length - refused.size
     for (const { row, change } of planned) {
       if (refused.has(row)) continue
-      if (!stale || await isSettled(row)) noteRow(row, change)
+      if (!stale || await isConverted(row)) noteRow(row, change)
       else refused.add(row)
     }
-    for (const row of rows) if (refused.has(row)) await settle(row)
+    for (const row of rows) if (refused.has(row)) await convert(row)
   }
 
   async function writeAll (writing: Array<{ row: OldUser, change: Change }>): Promise<{
@@ -74,17 +75,17 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
     }
   }
 
-  async function isSettled ({ _id }: OldUser): Promise<boolean> {
+  async function isConverted ({ _id }: OldUser): Promise<boolean> {
     const row = await users.findOne({ _id })
-    return row !== null && updateOf(changeOf(row, claimsOf(row, region), {})) === undefined
+    return row !== null && updateOf(changeOf(row, uniqueValuesOf(row, region), {})) === undefined
   }
 
-  async function settle (found: OldUser): Promise<void> {
+  async function convert (found: OldUser): Promise<void> {
     let row = found
     let held: Holders = {}
     for (let race = 0; race < MAX_RACES; race++) {
-      const claims = claimsOf(row, region)
-      const change = changeOf(row, claims, held)
+      const values = uniqueValuesOf(row, region)
+      const change = changeOf(row, values, held)
       try {
         const update = updateOf(change)
         if (held.phone && row.blocked === true) await block(held.phone)
@@ -97,10 +98,12 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
         held = {}
       } catch (error) {
         if (!isDuplicateKey(error)) throw error
-        held = await olderHolders(row._id, claims)
+        held = await olderHolders(row._id, values)
       }
     }
-    throw new Error('a row of users changed at every attempt')
+    throw new Error(
+      `The row ${String(found._id)} of users changed ${MAX_RACES} times while it was converted: stop every instance, run it again`
+    )
   }
 
   function noteRow ({ _id }: OldUser, { done, open }: Change): void {
@@ -113,7 +116,7 @@ export async function settleUsers (users: Collection<OldUser>, region: string, n
   }
 
   /** The older rows that hold the claimed values. A newer row gives its value up and is not returned. */
-  async function olderHolders (id: ObjectId, { phone, key }: Claims): Promise<Holders> {
+  async function olderHolders (id: ObjectId, { phone, key }: UniqueValues): Promise<Holders> {
     return {
       phone: phone === undefined
         ? undefined
@@ -181,9 +184,9 @@ function updateOf ({ set, unset }: Change): UpdateFilter<OldUser> | undefined {
 
 /**
  * Lets the unique indexes be built: of rows with an identical number or key, all but the oldest set it aside until they
- * are settled.
+ * are converted.
  */
-export async function makeRoom (users: Collection<OldUser>): Promise<void> {
+export async function setDuplicatesAside (users: Collection<OldUser>): Promise<void> {
   await putAside('number', number => ({ $unset: { number: '' }, $set: { old_number: number, duplicate_of: null } }))
   await putAside('username_key', () => ({ $unset: { username_key: '' } }))
 
@@ -192,12 +195,11 @@ export async function makeRoom (users: Collection<OldUser>): Promise<void> {
     update: (value: unknown) => UpdateFilter<OldUser>
   ): Promise<void> {
     let last: unknown
-    for await (const row of users
+    const inOrder = users
       .find({ [field]: { $gt: '' } }, { projection: { [field]: 1 }, ...BY_BATCH })
       .sort({ [field]: 1, _id: 1 })
-      .allowDiskUse(
-        true
-      )) {
+      .allowDiskUse(true)
+    for await (const row of inOrder) {
       const value = row[field]
       if (value === last) await users.updateOne(asRead(row, [field]), update(value))
       last = value

@@ -1,0 +1,28 @@
+import fp from 'fastify-plugin'
+import { newRequestDeadline, runWithDeadline, type RequestDeadline } from '../services/request-deadline.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /**
+     * Each command of such a request may take as long as all commands of another together. It has many, or much to
+     * read.
+     */
+    isPatient?: boolean
+  }
+  interface FastifyRequest {
+    requestDeadline?: RequestDeadline
+  }
+}
+
+/** Limits the total time that a request waits for the database. */
+export default fp(async function requestDeadline (app) {
+  app.decorateRequest('requestDeadline')
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.requestDeadline = newRequestDeadline(request.routeOptions.config.isPatient ?? false)
+    runWithDeadline(request.requestDeadline, done)
+  })
+  // the end of a body comes in another async context
+  app.addHook('preValidation', (request, _reply, done) => { runWithDeadline(request.requestDeadline!, done) })
+  // no client waits for the commands that are left
+  app.addHook('onResponse', async ({ requestDeadline }) => { if (requestDeadline) requestDeadline.isPerCommand = true })
+}, { name: 'request-deadline' })

@@ -1,0 +1,66 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+/** How long a request waits for the database: all its commands together, or each of them. */
+const MAX_WAIT_MS = 5000
+/** How long the database itself may work on one command: less than the driver waits for a silent connection. */
+const MAX_COMMAND_MS = 2000
+/** Waits are rounded to this, so that Node keeps few lists of timers. */
+const STEP_MS = 50
+
+/** The time that one request has left for its database commands. */
+export interface RequestDeadline {
+  /** Each command has the full time. */
+  isPerCommand: boolean
+  spentMs: number
+  /** Commands under way. While there is one, time is spent. */
+  running: number
+  since: number
+}
+
+const current = new AsyncLocalStorage<RequestDeadline>()
+
+export const newRequestDeadline = (isPerCommand: boolean): RequestDeadline =>
+  ({ isPerCommand, spentMs: 0, running: 0, since: 0 })
+
+/** Runs `work`, and everything that it starts, with this deadline. */
+export const runWithDeadline = <T>(deadline: RequestDeadline, work: () => T): T => current.run(deadline, work)
+
+/**
+ * Awaits a database command, or work that waits for one. Rejects when the request's deadline has passed; the command
+ * goes on until the driver ends it. Work that belongs to no request has no deadline.
+ *
+ * Without it, a request to a silent database waits for the driver's limits once for each command and each retry, and
+ * longer where MONGO_URI sets longer ones. All that time its client has no answer, and it holds one of MAX_REQUESTS
+ * places (test/outage.test.ts).
+ */
+export async function withinDeadline<T> (work: () => Promise<T>): Promise<T> {
+  const deadline = current.getStore()
+  if (!deadline) return work()
+  const left = remainingMs(deadline)
+  if (deadline.running++ === 0) deadline.since = performance.now()
+  let timer: NodeJS.Timeout | undefined
+  try {
+    if (left <= 0) throw deadlineExceeded()
+    return await Promise.race([
+      work(),
+      new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(deadlineExceeded()), left) })
+    ])
+  } finally {
+    clearTimeout(timer)
+    if (--deadline.running === 0) deadline.spentMs += performance.now() - deadline.since
+  }
+}
+
+/** The `maxTimeMS` of a command that is sent now. */
+export function maxCommandMs (): number {
+  const deadline = current.getStore()
+  return Math.max(1, Math.min(MAX_COMMAND_MS, deadline ? remainingMs(deadline) : Infinity))
+}
+
+function remainingMs ({ isPerCommand, spentMs, running, since }: RequestDeadline): number {
+  if (isPerCommand) return MAX_WAIT_MS
+  const spent = spentMs + (running > 0 ? performance.now() - since : 0)
+  return Math.floor((MAX_WAIT_MS - spent) / STEP_MS) * STEP_MS
+}
+
+const deadlineExceeded = () => new Error(`MongoDB did not answer within ${MAX_WAIT_MS} ms of a request`)
