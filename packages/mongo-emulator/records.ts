@@ -41,7 +41,6 @@ export class Records {
     for (const { index, added } of entries) this.#checkUnique(collection, index, added, record)
     collection.nextRecord++
     collection.count++
-    collection.bytes += raw.length
     this.#storage.documents.putSync(documentKey(collection, record), raw)
     for (const { index, added } of entries) this.#put(index, added, record)
     this.#catalog.changed(collection)
@@ -58,7 +57,6 @@ export class Records {
       added: this.#entries(index, successor)
     }))
     for (const { index, added } of changes) this.#checkUnique(collection, index, added, record)
-    collection.bytes += raw.length - before.length
     this.#storage.documents.putSync(documentKey(collection, record), raw)
     for (const { index, removed, added } of changes) {
       const kept = new Set(added.map(({ key }) => key.toString('latin1')))
@@ -74,7 +72,6 @@ export class Records {
     for (const index of collection.indexes) this.#remove(index, this.#entries(index, doc), record)
     this.#storage.documents.removeSync(documentKey(collection, record))
     collection.count--
-    collection.bytes -= raw.length
     this.#catalog.changed(collection)
   }
 
