@@ -11,7 +11,7 @@ import { matches } from './match.js'
 import { prefixRange, readKeys, recordBytes, recordOf, uint32, type Storage } from './storage.js'
 import { type Doc, type Value } from './values.js'
 
-export const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 /** A stored document: `raw` is exactly what was stored, `doc` a fresh copy that may be changed. */
 export interface StoredRecord { record: number, raw: Buffer, doc: Doc }

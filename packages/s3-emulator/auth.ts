@@ -13,9 +13,8 @@ export interface Identity { isOwner: boolean, sha256: string | undefined }
  * Signature Version 4, "Authenticating Requests"). A request without a signature is anonymous.
  */
 export function authenticate (target: Target, settings: Settings): Identity {
-  const { headers, query } = target
+  const { headers } = target
   const header = headers.get('authorization')
-  if (query.has('AWSAccessKeyId') || query.has('Signature') || header?.startsWith('AWS ')) throw onlyVersion4()
   const payloadHash = headers.get('x-amz-content-sha256')
   if (header === undefined) return { isOwner: false, sha256: payloadOf(payloadHash ?? 'UNSIGNED-PAYLOAD') }
   if (!header.startsWith('AWS4-HMAC-SHA256 ')) {
@@ -80,13 +79,6 @@ export function checkSignature (signature: string, scope: Scope, text: string, {
       SignatureProvided: signature
     })
   }
-}
-
-export function onlyVersion4 (): S3Error {
-  return new S3Error(
-    'InvalidRequest',
-    'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.'
-  )
 }
 
 function checkTime (stamp: string, { now }: Settings): void {

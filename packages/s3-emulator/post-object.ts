@@ -1,4 +1,4 @@
-import { checkCredential, checkSignature, onlyVersion4 } from './auth.js'
+import { checkCredential, checkSignature } from './auth.js'
 import { quoted, type Call, type Reply } from './call.js'
 import { S3Error } from './errors.js'
 import { readForm } from './form-data.js'
@@ -38,7 +38,6 @@ export async function postObject (call: Call): Promise<Reply> {
 function signedPolicy ({ settings }: Call, fields: ReadonlyMap<string, string>): string {
   const policy = fields.get('policy')
   if (policy === undefined) throw new S3Error('AccessDenied')
-  if (fields.has('awsaccesskeyid')) throw onlyVersion4()
   const [algorithm, credential = '', stamp = '', signature = ''] =
     ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].map(name => fields.get(name))
   if (algorithm !== 'AWS4-HMAC-SHA256') {

@@ -35,10 +35,6 @@ export class Store {
     this.blobs.sweep(this.#namedBlobs())
   }
 
-  buckets (): BucketRecord[] {
-    return [...this.#buckets.getRange({})].map(entry => entry.value)
-  }
-
   findBucket (name: string): BucketRecord | undefined {
     return this.#buckets.get(Buffer.from(name))
   }
@@ -50,12 +46,10 @@ export class Store {
     return record
   }
 
-  /** Returns false when the bucket exists already, and leaves it unchanged. */
-  createBucket (record: BucketRecord): boolean {
-    return this.#root.transactionSync(() => {
-      if (this.#buckets.doesExist(Buffer.from(record.name))) return false
-      this.#buckets.putSync(Buffer.from(record.name), record)
-      return true
+  /** Leaves a bucket that exists already as it is. */
+  createBucket (record: BucketRecord): void {
+    this.#root.transactionSync(() => {
+      if (this.findBucket(record.name) === undefined) this.#buckets.putSync(Buffer.from(record.name), record)
     })
   }
 

@@ -18,7 +18,6 @@ export function upsertDocument (filter: Filter, update: Update): Doc {
   for (const [path, value] of equalities(filter)) {
     if (update.kind === 'replacement' && path !== '_id') continue
     const other = seen.find(earlier => isPrefix(earlier, path) || isPrefix(path, earlier))
-    if (other === path) throw new CommandError(54, `cannot infer query fields to set, path '${path}' is matched twice`)
     if (other !== undefined) {
       throw new CommandError(54, `cannot infer query fields to set, both paths '${path}' and '${other}' are matched`)
     }

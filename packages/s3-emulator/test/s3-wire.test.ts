@@ -186,10 +186,10 @@ t.test('signatures in headers', async t => {
     }),
     [400, 'AuthorizationHeaderMalformed']
   )
-  t.same(await refused({ signed: null, headers: { authorization: 'AWS AK:sig' } }), [400, 'InvalidRequest'])
+  t.same(await refused({ signed: null, headers: { authorization: 'AWS AK:sig' } }), [400, 'InvalidArgument'])
   t.same(
     await refused({ signed: null, path: '/hookaba/key?AWSAccessKeyId=AKWIRE&Signature=x&Expires=9999999999' }),
-    [400, 'InvalidRequest'],
+    [501, 'NotImplemented'],
     'version 2 in a query'
   )
   t.same(await refused({ signed: null, headers: { authorization: 'Bearer x' } }), [400, 'InvalidArgument'])
