@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { opened } from '../data-file/data-file.js'
+import { damaged, opened } from '../data-file/data-file.js'
 import { Catalog } from './catalog.js'
 import type { Services } from './commands/types.js'
 import { serve } from './connection.js'
@@ -81,15 +81,12 @@ async function openServices (
 ): Promise<Services> {
   try {
     mkdirSync(path, { recursive: true })
-    const { storage, catalog } = opened(path, () => {
-      const storage = new Storage(path)
-      return { storage, catalog: new Catalog(storage) }
-    })
+    const { storage, catalog, records } = opened(path, () => openStore(path))
     return {
       ...outside,
       storage,
       catalog,
-      records: new Records(storage, catalog),
+      records,
       cursors: new Cursors(),
       sessions: new Sessions(storage, outside.now),
       failPoints: new FailPoints()
@@ -101,6 +98,18 @@ async function openServices (
       `Embedded MongoDB cannot open its store in ${path}: ${error instanceof Error ? error.message : String(error)}`,
       { cause: error }
     )
+  }
+}
+
+function openStore (path: string): Pick<Services, 'storage' | 'catalog' | 'records'> {
+  const storage = new Storage(path)
+  try {
+    const catalog = new Catalog(storage)
+    const records = new Records(storage, catalog)
+    if (!storage.isSealed) records.check()
+    return { storage, catalog, records }
+  } catch (error) {
+    throw damaged(path, error)
   }
 }
 
