@@ -53,10 +53,10 @@ const types = new Map<number, { name: string, order: number }>([
   [11, { name: 'regex', order: 60 }]
 ])
 
-const classes = [
+const classes = new Map<unknown, number>([
   [Map, 3], [RawDocument, 3], [Array, 4], [Binary, 5], [ObjectId, 7], [Date, 9], [BSONRegExp, 11], [Int32, 16],
   [Timestamp, 17], [Decimal128, 19]
-] as const
+])
 
 /** The BSON type byte of a value. */
 export function typeNumber (value: Value): number {
@@ -66,8 +66,7 @@ export function typeNumber (value: Value): number {
     case 'string': return 2
     case 'boolean': return 8
   }
-  if (value === null) return 10
-  return classes.find(([constructor]) => value instanceof constructor)?.[1] ?? 6
+  return value === null ? 10 : classes.get(value.constructor) ?? 6
 }
 
 export const typeName = (value: Value | undefined): string => value === undefined
