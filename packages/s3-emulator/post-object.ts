@@ -17,13 +17,7 @@ export async function postObject (call: Call): Promise<Reply> {
   const { bucket, headers, body, settings } = call
   const { fields, file } = await readForm(headers.get('content-type') ?? '', body.bytes())
   const key = fields.get('key') ?? ''
-  if (key === '') {
-    throw new S3Error(
-      'InvalidArgument',
-      'Bucket POST must contain a field named \'key\'.  If it is specified, please check the order of the fields.',
-      { ArgumentName: 'key', ArgumentValue: '' }
-    )
-  }
+  if (key === '') throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'key\'.')
   const range = checkPolicy(signedPolicy(call, fields), fields, bucket, settings.now())
   const unsupported = [...fields.keys()].find(name => UNSUPPORTED.test(name))
   if (unsupported !== undefined) throw new S3Error('NotImplemented', undefined, { Field: unsupported })

@@ -5,7 +5,6 @@ import { describe } from '../describe.js'
 import { encode } from '../encode.js'
 import { CommandError, failedToParse } from '../errors.js'
 import { parseFilter } from '../match-parse.js'
-import type { Filter } from '../match.js'
 import { isDoc, isNumeric, toNumber, type Doc, type Value } from '../values.js'
 import { batchSizeOf } from './collections.js'
 import { collectionName, requiredArray } from './fields.js'
@@ -78,21 +77,11 @@ function checkOptions (spec: Doc, key: Doc): void {
   if (partial !== undefined) {
     if (!isDoc(partial)) throw new CommandError(14, "The field 'partialFilterExpression' must be an object")
     if (spec.get('sparse') === true) throw cannotCreate('cannot mix "partialFilterExpression" and "sparse" options')
-    checkPartial(parseFilter(partial))
+    parseFilter(partial)
   }
   if (seconds === undefined) return
   if (!isNumeric(seconds)) throw new CommandError(14, "The field 'expireAfterSeconds' must be a number")
   if (key.size > 1) throw cannotCreate(`TTL indexes are single-field indexes. Index spec: ${describe(spec)}`)
-}
-
-/** The operators MongoDB allows in a partial filter. */
-const partialOperators = new Set(['$eq', '$gt', '$gte', '$lt', '$lte', '$exists', '$type', '$in'])
-
-function checkPartial (filter: Filter): void {
-  if (filter.kind === 'and') filter.children.forEach(checkPartial)
-  else if (filter.kind !== 'leaf' || !partialOperators.has(filter.operator)) {
-    throw cannotCreate('Expression not supported in partial index')
-  }
 }
 
 /** True for the same index again. Throws CommandError 85 or 86 for one that differs under the same key or name. */
