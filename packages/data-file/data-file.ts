@@ -1,17 +1,26 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync, truncateSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { readMeta, type Meta } from './meta.js'
+import { isWhole } from './pages.js'
 
-/** LMDB's meta page (mdb.c, MDB_meta): the offset of each member in its page. A file has two of them. */
-const META = { magic: 24, pageSize: 48, lastPage: 144, transaction: 152, end: 160 }
-const MAGIC = 0xbeefc0de
+/** What a data file was when it was closed: its last transaction, its size and the checksum of its bytes. */
+interface Seal { transaction: string, size: number, checksum: number }
+
+const CHUNK_BYTES = 1024 * 1024
 
 /** Whether the folder has a store, or had one. */
 export const hasStore = (folder: string) => existsSync(dataFile(folder))
 const dataFile = (folder: string) => join(folder, 'data.mdb')
+const sealFile = (folder: string) => join(folder, 'data.seal')
 
 export function damaged (folder: string, cause?: unknown): Error {
+  return broken(dataFile(folder), 'damaged', cause)
+}
+
+export function broken (file: string, how: 'damaged' | 'missing', cause?: unknown): Error {
   return new Error(
-    `${dataFile(folder)} is damaged: restore DATA_DIR from a copy, or set DATA_DIR to a new folder to begin anew`,
+    `${file} is ${how}: restore DATA_DIR from a copy, or set DATA_DIR to a new folder to begin anew`,
     { cause }
   )
 }
@@ -26,35 +35,71 @@ export function opened<T> (folder: string, open: () => T): T {
 }
 
 /**
- * Must run before LMDB opens the folder. Throws one clear sentence when the file is not LMDB's.
- * `isShort`: the file was shorter than it says, which need not be damage. It is then extended, because LMDB would read
- * beyond its end and crash the process. The caller must then read all of it.
+ * Must run before LMDB opens the folder, because LMDB crashes the process on a damaged file. Throws one clear sentence.
+ * A file that was closed is compared with its seal. One whose process was killed has none: its pages are checked, and
+ * `isSealed` is false; then the caller must check what they hold.
+ * A file that is shorter than it says, which need not be damage, is extended, because LMDB would read beyond its end.
  */
-export function checkDataFile (folder: string): { isShort: boolean } {
-  if (!hasStore(folder)) return { isShort: false }
+export function checkDataFile (folder: string): { isSealed: boolean } {
+  if (!hasStore(folder)) return { isSealed: true }
   const file = openSync(dataFile(folder), 'r')
   try {
     const { size } = fstatSync(file)
-    if (size === 0) throw damaged(folder)
-    const pages = [0, readMeta(file, 0)?.pageSize ?? 4096].map(offset => readMeta(file, offset))
-    const newest = pages.flatMap(page => page ?? []).sort((a, b) => Number(b.transaction - a.transaction))[0]
-    if (newest === undefined || pages.includes(undefined)) throw damaged(folder)
-    const wanted = (newest.lastPage + 1) * newest.pageSize
-    if (size < wanted) truncateSync(dataFile(folder), wanted)
-    return { isShort: size < wanted }
+    const meta = readMeta(file)
+    if (meta === undefined) throw damaged(folder)
+    const seal = readSeal(folder)
+    const isSealed = seal?.transaction === String(meta.transaction)
+    const isGood = isSealed
+      ? seal.size === size && seal.checksum === checksumOf(file)
+      : isWhole(file, size, meta)
+    if (!isGood) throw damaged(folder)
+    rmSync(sealFile(folder), { force: true })
+    extend(folder, size, meta)
+    return { isSealed }
   } finally {
     closeSync(file)
   }
 }
 
-function readMeta (file: number, offset: number):
-  | { pageSize: number, lastPage: number, transaction: bigint }
-  | undefined {
-  const page = Buffer.alloc(META.end)
-  if (readSync(file, page, 0, META.end, offset) < META.end || page.readUInt32LE(META.magic) !== MAGIC) return undefined
-  const pageSize = page.readUInt32LE(META.pageSize)
-  const lastPage = Number(page.readBigUInt64LE(META.lastPage))
-  return pageSize >= 512 && pageSize <= 65_536 && lastPage < 2 ** 40
-    ? { pageSize, lastPage, transaction: page.readBigUInt64LE(META.transaction) }
-    : undefined
+/** Must run after LMDB has closed the folder. A file that is gone is no error. */
+export function sealDataFile (folder: string): void {
+  if (!hasStore(folder)) return
+  const file = openSync(dataFile(folder), 'r')
+  try {
+    const meta = readMeta(file)
+    if (meta === undefined) return
+    const seal: Seal = {
+      transaction: String(meta.transaction),
+      size: fstatSync(file).size,
+      checksum: checksumOf(file)
+    }
+    writeFileSync(sealFile(folder), JSON.stringify(seal), { flush: true })
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** A seal that cannot be read is none. */
+function readSeal (folder: string): Partial<Seal> | undefined {
+  try {
+    return Object(JSON.parse(readFileSync(sealFile(folder), 'utf8'))) as Partial<Seal>
+  } catch {
+    return undefined
+  }
+}
+
+function checksumOf (file: number): number {
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+  let checksum = 0
+  for (let at = 0; ;) {
+    const length = readSync(file, chunk, 0, CHUNK_BYTES, at)
+    if (length === 0) return checksum
+    checksum = crc32(chunk.subarray(0, length), checksum)
+    at += length
+  }
+}
+
+function extend (folder: string, size: number, { lastPage, pageSize }: Meta): void {
+  const wanted = (lastPage + 1) * pageSize
+  if (size < wanted) truncateSync(dataFile(folder), wanted)
 }

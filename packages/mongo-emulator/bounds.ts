@@ -1,11 +1,10 @@
-import { BSONRegExp, MaxKey, MinKey } from 'bson'
+import { BSONRegExp } from 'bson'
 import type { Index } from './catalog.js'
-import { bracketOf, canonicalType } from './compare.js'
-import { bracketBounds, cutBound, encodeComponent, invert } from './key-encoding.js'
+import { cut, encodeComponent, invert, typeBounds } from './key-encoding.js'
 import { typeCodes } from './match-operators.js'
 import type { Filter, Leaf } from './match.js'
 import { uint32, type KeyRange } from './storage.js'
-import { isNumeric, toNumber, UNDEFINED, type Value } from './values.js'
+import { isNumeric, orderOf, orderOfType, toNumber, UNDEFINED, type Value } from './values.js'
 
 /** A place between encoded values: before everything that begins with `bytes`, or after it. */
 interface Bound { bytes: Buffer, after: boolean }
@@ -82,8 +81,8 @@ export function indexBounds (index: Index, conditions: Filter[]): IndexBounds {
 
 function keyRange (index: Index, prefix: Buffer, lower: Bound, upper: Bound): KeyRange {
   const id = uint32(index.id)
-  const [start, cutStart] = cutBound(Buffer.concat([prefix, lower.bytes]))
-  const [end, cutEnd] = cutBound(Buffer.concat([prefix, upper.bytes]))
+  const [start, cutStart] = cut(Buffer.concat([prefix, lower.bytes]))
+  const [end, cutEnd] = cut(Buffer.concat([prefix, upper.bytes]))
   return {
     start: Buffer.concat([id, boundBytes({ bytes: start, after: lower.after && !cutStart })]),
     end: Buffer.concat([id, boundBytes({ bytes: end, after: upper.after || cutEnd })])
@@ -141,22 +140,20 @@ function intersect (a: Intervals, b: Intervals): Intervals {
 }
 
 function conditionIntervals (condition: Filter, path: string, multikey: boolean): Intervals | undefined {
-  if (condition.kind === 'not' &&
-    condition.child.kind === 'leaf' &&
-    condition.child.path === path &&
-    condition.child.operator === '$exists') {
-    return { list: [point(null)], exact: false }
+  if (condition.kind === 'not') {
+    const { child } = condition
+    return child.kind === 'leaf' && child.path === path && child.operator === '$exists'
+      ? { list: [point(null)], exact: false }
+      : undefined
   }
   if (condition.kind !== 'leaf' || condition.path !== path) return undefined
   const intervals = leafIntervals(condition)
-  return intervals === undefined || !multikey
-    ? intervals
-    : { ...intervals, exact: intervals.exact && condition.operator === '$eq' }
+  return intervals && { ...intervals, exact: intervals.exact && (!multikey || condition.operator === '$eq') }
 }
 
 function leafIntervals ({ operator, operand }: Leaf): Intervals | undefined {
   switch (operator) {
-    case '$eq': return equal(operand)
+    case '$eq': return anyOf([operand])
     case '$in': return Array.isArray(operand) ? anyOf(operand) : undefined
     case '$type': return ofTypes(typeCodes(operand))
     case '$lt': case '$lte': case '$gt': case '$gte': return range(operator, operand)
@@ -165,56 +162,43 @@ function leafIntervals ({ operator, operand }: Leaf): Intervals | undefined {
 }
 
 function point (value: Value): Interval {
-  const { bytes } = encodeComponent(value)
+  const bytes = encodeComponent(value)
   return { lower: before(bytes), upper: after(bytes), point: true }
 }
 
-function equal (operand: Value): Intervals {
-  if (Array.isArray(operand)) return { list: union([point(operand[0] ?? UNDEFINED), point(operand)]), exact: false }
-  return { list: [point(operand)], exact: operand !== null && encodeComponent(operand).exact }
-}
-
+/** An array is filed under each of its members, and as a member of others. */
 function anyOf (operands: Value[]): Intervals | undefined {
   if (operands.some(operand => operand instanceof BSONRegExp)) return undefined
-  const parts = operands.map(equal)
-  return { list: union(parts.flatMap(({ list }) => list)), exact: parts.every(({ exact }) => exact) }
-}
-
-function union (intervals: Interval[]): Interval[] {
-  const seen = new Set<string>()
-  return intervals
-    .filter(({ lower, point }) =>
-      !point || (!seen.has(lower.bytes.toString('latin1')) && seen.add(lower.bytes.toString('latin1')) !== undefined))
+  const points = operands
+    .flatMap(operand => Array.isArray(operand) ? [point(operand[0] ?? UNDEFINED), point(operand)] : [point(operand)])
     .sort((a, b) => compareBounds(a.lower, b.lower))
+  return {
+    list: points.filter(({ lower }, at) => at === 0 || compareBounds(points[at - 1]!.lower, lower) !== 0),
+    exact: !operands.some(operand => operand === null || Array.isArray(operand))
+  }
 }
 
-/**
- * Whole type brackets, which types may share. Undefined for arrays: their members are indexed, so they may be anywhere.
- */
+/** Types that share their order are one. Undefined for arrays: their members are indexed, so they may be anywhere. */
 function ofTypes (codes: Set<number>): Intervals | undefined {
   if (codes.has(ARRAY_TYPE)) return undefined
-  const brackets = [...new Set([...codes].map(canonicalType))].sort((a, b) => a - b)
+  const orders = [...new Set([...codes].map(code => orderOfType(code) ?? 0))].sort((a, b) => a - b)
   return {
-    list: brackets.map(bracketBounds).map(([first, end]) => ({
-      lower: before(first),
-      upper: before(end),
-      point: false
-    })),
+    list: orders.map(typeBounds).map(([first, end]) => ({ lower: before(first), upper: before(end), point: false })),
     exact: false
   }
 }
 
 function range (operator: '$lt' | '$lte' | '$gt' | '$gte', operand: Value): Intervals | undefined {
-  if (operand instanceof MinKey || operand instanceof MaxKey || Array.isArray(operand)) return undefined
+  if (Array.isArray(operand)) return undefined
   const inclusive = operator === '$lte' || operator === '$gte'
   if (operand === null || (isNumeric(operand) && Number.isNaN(toNumber(operand)))) {
     return { list: inclusive ? [point(operand)] : [], exact: false }
   }
-  const { bytes, exact } = encodeComponent(operand)
-  const [first, end] = bracketBounds(bracketOf(operand))
-  const lowest = isNumeric(operand) ? encodeComponent(-Infinity).bytes : first
+  const bytes = encodeComponent(operand)
+  const [first, end] = typeBounds(orderOf(operand))
+  const lowest = isNumeric(operand) ? encodeComponent(-Infinity) : first // NaN comes before
   const interval = operator === '$lt' || operator === '$lte'
-    ? { lower: before(lowest), upper: inclusive || !exact ? after(bytes) : before(bytes), point: false }
-    : { lower: inclusive || !exact ? before(bytes) : after(bytes), upper: before(end), point: false }
-  return { list: compareBounds(interval.lower, interval.upper) < 0 ? [interval] : [], exact }
+    ? { lower: before(lowest), upper: inclusive ? after(bytes) : before(bytes), point: false }
+    : { lower: inclusive ? before(bytes) : after(bytes), upper: before(end), point: false }
+  return { list: compareBounds(interval.lower, interval.upper) < 0 ? [interval] : [], exact: true }
 }

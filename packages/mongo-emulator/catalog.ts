@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto'
-import { Binary, Int32, UUID } from 'bson'
+import { Int32 } from 'bson'
 import { decode } from './decode.js'
 import { encode } from './encode.js'
 import { CommandError } from './errors.js'
@@ -30,9 +29,7 @@ export interface Collection {
   id: number
   database: string
   name: string
-  uuid: Binary
   count: number
-  bytes: number
   nextRecord: number
   indexes: Index[]
 }
@@ -92,9 +89,7 @@ export class Catalog {
       id: this.allocate(),
       database,
       name,
-      uuid: new UUID(randomUUID()),
       count: 0,
-      bytes: 0,
       nextRecord: 1,
       indexes: [
         parseIndex(
@@ -144,17 +139,9 @@ export class Catalog {
 }
 
 function checkNames (database: string, name: string): void {
-  if (database === '' || /[/\\. "$\0]/.test(database) || database.length > 63) {
-    throw new CommandError(73, `Invalid database name: '${database}'`)
+  if (!/^[^/\\. "$\0]{1,63}$/.test(database) || !/^(?!\.|system\.)[^$\0]{1,190}(?<!\.)$/.test(name)) {
+    throw new CommandError(73, `Invalid namespace specified '${database}.${name}'`)
   }
-  if (name === '' ||
-    name.startsWith('.') ||
-    name.endsWith('.') ||
-    /[$\0]/.test(name) ||
-    Buffer.byteLength(`${database}.${name}`) > 255) {
-    throw new CommandError(73, `Invalid collection name: ${name}`)
-  }
-  if (name.startsWith('system.')) throw new CommandError(73, `Invalid system namespace: ${database}.${name}`)
 }
 
 /** Reads an index specification that was checked before. */
@@ -181,10 +168,10 @@ export function parseIndex (spec: Doc, id: number): Index {
 }
 
 function collectionDoc (collection: Collection): Doc {
-  const { id, database, name, uuid, count, bytes, nextRecord, indexes } = collection
+  const { id, database, name, count, nextRecord, indexes } = collection
   return new Map<string, Value>([
-    ['id', fromInteger(id)], ['database', database], ['name', name], ['uuid', uuid],
-    ['count', fromInteger(count)], ['bytes', fromInteger(bytes)], ['nextRecord', fromInteger(nextRecord)],
+    ['id', fromInteger(id)], ['database', database], ['name', name],
+    ['count', fromInteger(count)], ['nextRecord', fromInteger(nextRecord)],
     ['indexes', indexes.map(index => new Map<string, Value>([
       ['id', fromInteger(index.id)], ['spec', index.spec], ['multikey', index.multikey], ['inexact', index.inexact]
     ]))]
@@ -194,14 +181,11 @@ function collectionDoc (collection: Collection): Doc {
 function collectionFrom (doc: Doc): Collection {
   const number = (name: string, from = doc): number => Number(from.get(name)?.toString())
   const indexes = doc.get('indexes')
-  const uuid = doc.get('uuid')
   return {
     id: number('id'),
     database: String(doc.get('database')),
     name: String(doc.get('name')),
-    uuid: uuid instanceof Binary ? uuid : new UUID(),
     count: number('count'),
-    bytes: number('bytes'),
     nextRecord: number('nextRecord'),
     indexes: (Array.isArray(indexes) ? indexes : []).filter(isDoc).map(entry => {
       const spec = entry.get('spec')

@@ -42,16 +42,10 @@ export class Cursors {
     return { firstBatch: batch, id, ns: namespace }
   }
 
-  /** Answers `getMore`. Throws CommandError 43 for a cursor that is not open, 13 for one of another collection. */
+  /** Answers `getMore`. Throws CommandError 43 for a cursor that is not open. */
   next (id: bigint, namespace: string, batchSize: number | undefined): Plain {
     const cursor = this.#open.get(id)
     if (cursor === undefined) throw new CommandError(43, `cursor id ${id} not found`)
-    if (cursor.namespace !== namespace) {
-      throw new CommandError(
-        13,
-        `Requested getMore on namespace '${namespace}', but cursor belongs to a different namespace ${cursor.namespace}`
-      )
-    }
     cursor.usedAt = Date.now()
     const { batch, done } = this.#fillOrClose(id, cursor, batchSize)
     if (done) this.#close(id)

@@ -1,17 +1,17 @@
-import { Binary, BSONRegExp, Decimal128, Int32, MaxKey, MinKey, ObjectId, Timestamp } from 'bson'
-import { CommandError } from './errors.js'
-import { Opaque, UNDEFINED, type Doc, type Value } from './values.js'
+import { Binary, BSONRegExp, Decimal128, Int32, ObjectId, Timestamp } from 'bson'
+import { badValue, CommandError } from './errors.js'
+import type { Doc, Value } from './values.js'
 
 /** MongoDB's own limit (`BSONDepth`). */
 const MAX_DEPTH = 200
-const MAX_DATE = 8_640_000_000_000_000n
 
 /** The bytes are not BSON: the connection cannot go on. */
 export class MalformedBson extends Error {}
 
 /**
  * Decodes one document (bsonspec.org) that begins at `offset`.
- * Throws MalformedBson for broken structure, CommandError 15 for nesting beyond 200 levels.
+ * Throws MalformedBson for broken structure, CommandError 15 for nesting beyond 200 levels, BadValue for a type or a
+ * date that this server does not keep.
  */
 export function decode (buffer: Buffer, offset = 0): Doc {
   return new Reader(buffer, offset).document(1)
@@ -64,22 +64,16 @@ class Reader {
       case 0x03: return this.document(depth + 1)
       case 0x04: return this.#array(depth + 1)
       case 0x05: return this.#binary()
-      case 0x06: return UNDEFINED
       case 0x07: return new ObjectId(this.#copy(12))
       case 0x08: return this.#boolean()
       case 0x09: return this.#date()
       case 0x0a: return null
       case 0x0b: return new BSONRegExp(this.#cstring(), this.#cstring())
-      case 0x0c: return this.#opaque(type, 4 + this.#peekInt32() + 12)
-      case 0x0d: case 0x0e: return this.#opaque(type, 4 + this.#peekInt32())
-      case 0x0f: return this.#opaque(type, this.#peekInt32())
       case 0x10: return new Int32(this.#int32())
       case 0x11: return new Timestamp(this.#buffer.readBigUInt64LE(this.#take(8)))
       case 0x12: return this.#buffer.readBigInt64LE(this.#take(8))
       case 0x13: return new Decimal128(this.#copy(16))
-      case 0x7f: return new MaxKey()
-      case 0xff: return new MinKey()
-      default: throw new MalformedBson(`unknown BSON type ${type}`)
+      default: throw badValue(`BSON type ${type} is not supported by this server`)
     }
   }
 
@@ -103,16 +97,6 @@ class Reader {
     return this.#buffer.readInt32LE(this.#take(4))
   }
 
-  #peekInt32 (): number {
-    const value = this.#int32()
-    this.#at -= 4
-    return value
-  }
-
-  #opaque (type: number, length: number): Opaque {
-    return new Opaque(type, this.#copy(length))
-  }
-
   #cstring (): string {
     const stop = this.#buffer.indexOf(0, this.#at)
     if (stop < 0 || stop >= this.#end) throw new MalformedBson('unterminated name')
@@ -134,13 +118,10 @@ class Reader {
     return byte === 1
   }
 
-  #date (): Date | Opaque {
-    const milliseconds = this.#buffer.readBigInt64LE(this.#take(8))
-    if (milliseconds > MAX_DATE || milliseconds < -MAX_DATE) {
-      this.#at -= 8
-      return this.#opaque(0x09, 8)
-    }
-    return new Date(Number(milliseconds))
+  #date (): Date {
+    const date = new Date(Number(this.#buffer.readBigInt64LE(this.#take(8))))
+    if (Number.isNaN(date.getTime())) throw badValue('a date beyond the year 275760 is not supported by this server')
+    return date
   }
 
   #binary (): Binary {

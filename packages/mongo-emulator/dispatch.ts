@@ -1,10 +1,9 @@
-import { Binary, Timestamp } from 'bson'
 import { commands, genericFields } from './commands/table.js'
 import type { Command, Reply, Request, Services } from './commands/types.js'
 import { maxTimeOf, within } from './deadline.js'
 import { CommandError, codeName } from './errors.js'
 import type { Failure } from './fail-points.js'
-import { toDoc, type Doc, type Value } from './values.js'
+import { toDoc, type Doc } from './values.js'
 
 /**
  * Runs one command and returns MongoDB's document for it, an error included. Never throws.
@@ -14,10 +13,10 @@ export function dispatch (request: Request, services: Services, failure: Failure
   try {
     const command = commandOf(request)
     if (failure?.error !== undefined) throw failure.error
-    const reply = toDoc(within(maxTimeOf(request.body.get('maxTimeMS')), () => runCommand(command, request, services)))
-    return finished(reply, 1, services)
+    const reply = within(maxTimeOf(request.body.get('maxTimeMS')), () => runCommand(command, request, services))
+    return toDoc({ ...reply, ok: 1 })
   } catch (error) {
-    return finished(errorReply(error), 0, services)
+    return errorReply(error)
   }
 }
 
@@ -33,11 +32,8 @@ function commandOf ({ name }: Request): Command {
   return command
 }
 
-function checkRequest ({ fields, adminOnly }: Command, request: Request): void {
-  const { name, database, body } = request
-  if (adminOnly === true && database !== 'admin') {
-    throw new CommandError(13, `${name} may only be run against the admin database.`)
-  }
+function checkRequest ({ fields }: Command, request: Request): void {
+  const { name, body } = request
   if (fields !== undefined) {
     for (const field of body.keys()) {
       if (field !== name && !fields.includes(field) && !genericFields.has(field)) {
@@ -51,18 +47,6 @@ function errorReply (error: unknown): Doc {
   const known = error instanceof CommandError
     ? error
     : new CommandError(1, error instanceof Error ? error.message : String(error))
-  const reply = toDoc({ errmsg: known.message, code: known.code, codeName: codeName(known.code) })
+  const reply = toDoc({ ok: 0, errmsg: known.message, code: known.code, codeName: codeName(known.code) })
   return new Map([...reply, ...known.details ?? []])
-}
-
-/** Adds the fields of every reply of a replica set member; `ok` is a double. */
-function finished (reply: Doc, ok: number, { now }: Services): Doc {
-  const time = new Timestamp({ t: Math.floor(now().getTime() / 1000), i: 1 })
-  reply.set('ok', ok)
-  reply.set('$clusterTime', new Map<string, Value>([
-    ['clusterTime', time],
-    ['signature', new Map<string, Value>([['hash', new Binary(Buffer.alloc(20))], ['keyId', 0n]])]
-  ]))
-  reply.set('operationTime', time)
-  return reply
 }

@@ -1,13 +1,13 @@
 import { Binary, BSONRegExp, Decimal128, Int32, ObjectId, Timestamp } from 'bson'
 import { CommandError } from './errors.js'
-import { isDoc, Opaque, RawDocument, typeNumber, type Doc, type Value } from './values.js'
+import { isDoc, RawDocument, typeNumber, type Doc, type Value } from './values.js'
 
 const MAX_DEPTH = 200
 
 /** Encodes a document (bsonspec.org). Throws CommandError 15 when it is nested beyond 200 levels. */
 export function encode (doc: Doc): Buffer {
   const writer = new Writer()
-  writer.document(doc, 1)
+  writer.elements(doc, 1)
   return writer.result()
 }
 
@@ -19,11 +19,7 @@ class Writer {
     return Buffer.from(this.#buffer.subarray(0, this.#at))
   }
 
-  document (doc: Doc, depth: number): void {
-    this.#elements(doc, depth)
-  }
-
-  #elements (entries: Iterable<[string | number, Value]>, depth: number): void {
+  elements (entries: Iterable<[string | number, Value]>, depth: number): void {
     if (depth > MAX_DEPTH) throw new CommandError(15, `BSONObj exceeded maximum nested object depth: ${MAX_DEPTH}`)
     const start = this.#reserve(4)
     for (const [name, value] of entries) {
@@ -36,31 +32,28 @@ class Writer {
   }
 
   #value (value: Value, depth: number): void {
-    if (typeof value === 'number') this.#write(8, at => this.#buffer.writeDoubleLE(value, at))
-    else if (typeof value === 'bigint') this.#write(8, at => this.#buffer.writeBigInt64LE(value, at))
-    else if (typeof value === 'string') this.#string(value)
+    if (typeof value === 'string') this.#string(value)
+    else if (typeof value === 'number') this.#double(value)
+    else if (typeof value === 'bigint') this.#long(value)
     else if (typeof value === 'boolean') this.#byte(value ? 1 : 0)
-    else if (isDoc(value)) this.#elements(value, depth + 1)
-    else if (Array.isArray(value)) this.#elements(value.entries(), depth + 1)
+    else if (isDoc(value)) this.elements(value, depth + 1)
+    else if (Array.isArray(value)) this.elements(value.entries(), depth + 1)
     else if (value instanceof ObjectId) this.#bytes(value.id)
-    else if (value instanceof Date) this.#write(8, at => this.#buffer.writeBigInt64LE(BigInt(value.getTime()), at))
-    else if (value instanceof Int32) this.#write(4, at => this.#buffer.writeInt32LE(value.value, at))
+    else if (value instanceof Date) this.#long(BigInt(value.getTime()))
+    else if (value instanceof Int32) this.#int(value.value)
     else this.#rare(value)
   }
 
   #rare (value: Value): void {
-    if (value instanceof RawDocument || value instanceof Opaque || value instanceof Decimal128) this.#bytes(value.bytes)
-    else if (value instanceof Timestamp) {
-      this.#write(8, at =>
-        this.#buffer.writeBigUInt64LE(BigInt.asUintN(64, value.toBigInt()), at))
-    } else if (value instanceof BSONRegExp) {
+    if (value instanceof RawDocument || value instanceof Decimal128) this.#bytes(value.bytes)
+    else if (value instanceof Timestamp) this.#long(BigInt.asIntN(64, value.toBigInt()))
+    else if (value instanceof BSONRegExp) {
       this.#cstring(value.pattern)
       this.#cstring(value.options)
     } else if (value instanceof Binary) {
-      const at = this.#reserve(5)
-      this.#buffer.writeInt32LE(value.position, at)
-      this.#buffer[at + 4] = value.sub_type
-      this.#bytes(value.buffer.subarray(0, value.position))
+      this.#int(value.position)
+      this.#byte(value.sub_type)
+      this.#bytes(value.value())
     }
   }
 
@@ -80,12 +73,23 @@ class Writer {
   }
 
   #byte (byte: number): void {
-    this.#write(1, at => this.#buffer.writeUInt8(byte, at))
+    const at = this.#reserve(1)
+    this.#buffer[at] = byte
   }
 
-  /** Reserving may move the buffer, so it comes before any access to the buffer. */
-  #write (length: number, write: (at: number) => void): void {
-    write(this.#reserve(length))
+  #double (value: number): void {
+    const at = this.#reserve(8)
+    this.#buffer.writeDoubleLE(value, at)
+  }
+
+  #int (value: number): void {
+    const at = this.#reserve(4)
+    this.#buffer.writeInt32LE(value, at)
+  }
+
+  #long (value: bigint): void {
+    const at = this.#reserve(8)
+    this.#buffer.writeBigInt64LE(value, at)
   }
 
   #bytes (bytes: Uint8Array): void {
@@ -93,6 +97,7 @@ class Writer {
     this.#buffer.set(bytes, at)
   }
 
+  /** May move the buffer, so it comes before any access to the buffer. */
   #reserve (length: number): number {
     const at = this.#at
     this.#at += length

@@ -40,22 +40,14 @@ function * matching (
 }
 
 /** Record numbers in the order of the plan. One that several keys lead to comes once. */
-function * scan (storage: Storage, plan: Plan, examined: Examined): Generator<number> {
-  const seen = plan.branches.length > 0 || plan.index?.multikey.includes(true) === true ? new Set<number>() : undefined
-  for (const record of candidates(storage, plan, examined)) {
-    if (seen?.has(record) === true) continue
-    seen?.add(record)
-    yield record
-  }
-}
-
-function * candidates (storage: Storage, plan: Plan, examined: Examined): Generator<number> {
-  for (const branch of plan.branches) yield * candidates(storage, branch, examined)
-  const map = plan.index === undefined ? storage.documents : storage.indexes
-  for (const range of plan.reverse ? [...plan.ranges].reverse() : plan.ranges) {
-    for (const key of readKeys(map, range, plan.reverse)) {
-      if (plan.index !== undefined) examined.keys++
-      yield recordOf(key)
+function * scan (storage: Storage, { index, ranges, reverse }: Plan, examined: Examined): Generator<number> {
+  const seen = index?.multikey.includes(true) === true ? new Set<number>() : undefined
+  for (const range of reverse ? [...ranges].reverse() : ranges) {
+    for (const key of readKeys(index === undefined ? storage.documents : storage.indexes, range, reverse)) {
+      if (index !== undefined) examined.keys++
+      const record = recordOf(key)
+      if (seen?.has(record) !== true) yield record
+      seen?.add(record)
     }
   }
 }

@@ -2,66 +2,13 @@ import { Decimal128, Int32 } from 'bson'
 import { badValue } from './errors.js'
 import { toNumber, type Numeric } from './values.js'
 
-const INT64_MAX = 9_223_372_036_854_775_807n
-const INT64_MIN = -9_223_372_036_854_775_808n
-
-interface Fraction { numerator: bigint, denominator: bigint }
-interface Scaled { coefficient: bigint, exponent: number }
-
-/** Orders numbers of any BSON types by their exact values; NaN equals itself and is below all others. */
+/** Orders numbers of any BSON types, decimals by the nearest double; NaN equals itself and is below all others. */
 export function compareNumbers (a: Numeric, b: Numeric): number {
-  if (a instanceof Decimal128 || b instanceof Decimal128) return compareExactly(a, b)
-  const x = a instanceof Int32 ? a.value : a
-  const y = b instanceof Int32 ? b.value : b
+  const x = typeof a === 'bigint' ? a : toNumber(a)
+  const y = typeof b === 'bigint' ? b : toNumber(b)
   if (x < y) return -1
   if (x > y) return 1
   return Number(Number.isNaN(y)) - Number(Number.isNaN(x))
-}
-
-function compareExactly (a: Numeric, b: Numeric): number {
-  const x = toFraction(a)
-  const y = toFraction(b)
-  if (x === undefined || y === undefined) return compareNumbers(special(a, x), special(b, y))
-  const left = x.numerator * y.denominator
-  const right = y.numerator * x.denominator
-  return left < right ? -1 : left > right ? 1 : 0
-}
-
-/** A number that stands for a finite value next to NaN and the infinities. */
-const special = (value: Numeric, fraction: Fraction | undefined): number => fraction === undefined ? toNumber(value) : 0
-
-/** The exact value as a fraction; undefined for NaN and the infinities. */
-export function toFraction (value: Numeric): Fraction | undefined {
-  if (value instanceof Decimal128) {
-    const scaled = toScaled(value)
-    if (scaled === undefined) return undefined
-    const { coefficient, exponent } = scaled
-    return exponent >= 0
-      ? { numerator: coefficient * 10n ** BigInt(exponent), denominator: 1n }
-      : { numerator: coefficient, denominator: 10n ** BigInt(-exponent) }
-  }
-  if (value instanceof Int32) return { numerator: BigInt(value.value), denominator: 1n }
-  if (typeof value === 'bigint') return { numerator: value, denominator: 1n }
-  return doubleToFraction(value)
-}
-
-function doubleToFraction (value: number): Fraction | undefined {
-  if (!Number.isFinite(value)) return undefined
-  let denominator = 1n
-  let scaled = value
-  while (!Number.isInteger(scaled)) {
-    scaled *= 2
-    denominator *= 2n
-  }
-  return { numerator: BigInt(scaled), denominator }
-}
-
-/** A decimal as coefficient × 10^exponent; undefined for NaN and the infinities. */
-function toScaled (value: Decimal128): Scaled | undefined {
-  const parts = /^(-?)(\d+)(?:\.(\d+))?(?:E([+-]?\d+))?$/.exec(value.toString())
-  if (parts === null) return undefined
-  const [, sign = '', whole = '', fraction = '', exponent = '0'] = parts
-  return { coefficient: BigInt(sign + whole + fraction), exponent: Number(exponent) - fraction.length }
 }
 
 /**
@@ -75,7 +22,7 @@ export function add (a: Numeric, b: Numeric): Numeric | undefined {
   }
   if (typeof a === 'number' || typeof b === 'number') return toNumber(a) + toNumber(b)
   const total = BigInt(a.toString()) + BigInt(b.toString())
-  if (total > INT64_MAX || total < INT64_MIN) return undefined
+  if (BigInt.asIntN(64, total) !== total) return undefined
   const narrow = a instanceof Int32 && b instanceof Int32 && BigInt.asIntN(32, total) === total
   return narrow ? new Int32(Number(total)) : total
 }

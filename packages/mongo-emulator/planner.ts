@@ -20,8 +20,6 @@ export interface Plan {
   sorted: boolean
   /** Every key in the ranges belongs to a document that satisfies the filter. */
   exact: boolean
-  /** One plan for each branch of an `$or` that no single index serves. */
-  branches: Plan[]
 }
 
 interface Candidate extends Plan { index: Index, score: number, bounded: boolean, complete: boolean }
@@ -37,36 +35,22 @@ const FEW_KEYS = 1000
  * Throws BadValue for a hint that names no index.
  */
 export function plan (storage: Storage, collection: Collection, filter: Filter, sort: SortField[], hint?: Value): Plan {
-  const scan = collectionScan(collection, sort)
   const branches = disjuncts(filter)
-  const hinted = hint === undefined ? undefined : hintedIndex(collection, hint)
-  if (hinted === 'natural') {
-    return hint instanceof Map && isDescending(hint.get('$natural')) ? { ...scan, reverse: true } : scan
-  }
-  if (hinted !== undefined) return candidate(hinted, branches, sort)
+  if (hint !== undefined) return candidate(hintedIndex(collection, hint), branches, sort)
   const candidates = collection.indexes.filter(index => usable(index, branches)).map(index =>
     candidate(index, branches, sort))
-  return choose(storage, candidates, sort) ?? unionPlan(storage, collection, branches, sort) ??
-    candidates.find(({ sorted }) => sorted && sort.length > 0) ?? scan
-}
-
-const collectionScan = (collection: Collection, sort: SortField[]): Plan =>
-  ({
+  return choose(storage, candidates, sort) ?? candidates.find(({ sorted }) => sorted && sort.length > 0) ?? {
     index: undefined,
     ranges: [prefixRange(uint32(collection.id))],
     reverse: false,
     sorted: sort.length === 0,
-    exact: false,
-    branches: []
-  })
+    exact: false
+  }
+}
 
-const isDescending = (value: Value | undefined): boolean => Number(value?.toString()) < 0
-
-function hintedIndex (collection: Collection, hint: Value): Index | 'natural' | undefined {
-  if (isDoc(hint) && hint.has('$natural')) return 'natural'
-  if (isDoc(hint) && hint.size === 0) return undefined
+function hintedIndex (collection: Collection, hint: Value): Index {
   const found = collection.indexes.find(({ name, spec }) =>
-    isDoc(hint) ? sameKeys(hint, spec.get('key')) : name === hint)
+    isDoc(hint) ? equalValues(hint, spec.get('key') ?? null) : name === hint)
   if (found === undefined) {
     throw badValue(
       'error processing query: planner returned error :: caused by :: hint provided does not correspond to an existing index'
@@ -74,8 +58,6 @@ function hintedIndex (collection: Collection, hint: Value): Index | 'natural' | 
   }
   return found
 }
-
-export const sameKeys = (a: Value, b: Value | undefined): boolean => b !== undefined && equalValues(a, b)
 
 /** The filter as alternatives of conjunctions. An `$or` that would make too many stays one condition. */
 function disjuncts (filter: Filter): Filter[][] {
@@ -107,25 +89,16 @@ function impliesExistence (condition: Filter, path: string): boolean {
 
 function implies (conditions: Filter[], needed: Filter): boolean {
   if (needed.kind === 'and') return needed.children.every(child => implies(conditions, child))
-  if (needed.kind === 'or') return needed.children.some(child => implies(conditions, child))
   if (needed.kind !== 'leaf') return false
   return conditions.some(condition =>
     condition.kind === 'leaf' && condition.path === needed.path && leafImplies(condition, needed))
 }
 
 function leafImplies (given: Leaf, needed: Leaf): boolean {
-  if (needed.operator === '$exists') return !given.test(undefined)
-  // MongoDB compares no further either
-  if (needed.operator === '$type') return given.operator === '$type' && equalValues(given.operand, needed.operand)
-  if (given.operator === '$eq') return needed.test(given.operand)
-  if (given.operator === '$in' && Array.isArray(given.operand)) return given.operand.every(value => needed.test(value))
   if (given.operator === needed.operator && equalValues(given.operand, needed.operand)) return true
-  const upward = (operator: string) => operator === '$gt' || operator === '$gte'
-  const downward = (operator: string) => operator === '$lt' || operator === '$lte'
-  if ((upward(given.operator) && upward(needed.operator)) || (downward(given.operator) && downward(needed.operator))) {
-    return needed.test(given.operand) || (given.operator.length === 3 && equalValues(given.operand, needed.operand))
-  }
-  return false
+  if (given.operator === '$in' && Array.isArray(given.operand)) return given.operand.every(value => needed.test(value))
+  const isBeyond = /^\$[gl]t/.test(needed.operator) && given.operator.startsWith(needed.operator.slice(0, 3))
+  return (given.operator === '$eq' || isBeyond) && needed.test(given.operand)
 }
 
 function candidate (index: Index, branches: Filter[][], sort: SortField[]): Candidate {
@@ -139,8 +112,7 @@ function candidate (index: Index, branches: Filter[][], sort: SortField[]): Cand
     exact: bounds.every(({ exact }) => exact),
     bounded: bounds.every(({ points, bounded }) => points > 0 || bounded),
     complete: bounds.every(({ complete }) => complete),
-    score: Math.min(...bounds.map(({ points, bounded }) => points * 2 + Number(bounded))),
-    branches: []
+    score: Math.min(...bounds.map(({ points, bounded }) => points * 2 + Number(bounded)))
   }
 }
 
@@ -193,13 +165,4 @@ function probe (storage: Storage, { ranges }: Plan): number {
     if (keys >= FEW_KEYS) break
   }
   return keys
-}
-
-function unionPlan (storage: Storage, collection: Collection, branches: Filter[][], sort: SortField[]):
-  | Plan
-  | undefined {
-  if (branches.length < 2) return undefined
-  const plans = branches.map(conditions => plan(storage, collection, { kind: 'and', children: conditions }, []))
-  if (plans.some(({ index }) => index === undefined)) return undefined
-  return { index: undefined, ranges: [], reverse: false, sorted: sort.length === 0, exact: false, branches: plans }
 }

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import { namespaceOf, type Catalog, type Collection, type Index } from './catalog.js'
 import { equalValues } from './compare.js'
 import { checkDeadline } from './deadline.js'
@@ -8,10 +9,10 @@ import { CommandError } from './errors.js'
 import { indexValues } from './index-keys.js'
 import { encodeKey } from './key-encoding.js'
 import { matches } from './match.js'
-import { prefixRange, readKeys, recordBytes, recordOf, uint32, type Storage } from './storage.js'
+import { countKeys, prefixRange, readKeys, recordBytes, recordOf, uint32, type Storage } from './storage.js'
 import { type Doc, type Value } from './values.js'
 
-export const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 /** A stored document: `raw` is exactly what was stored, `doc` a fresh copy that may be changed. */
 export interface StoredRecord { record: number, raw: Buffer, doc: Doc }
@@ -29,8 +30,30 @@ export class Records {
   }
 
   read (collection: Collection, record: number): StoredRecord | undefined {
-    const raw = this.#storage.documents.get(documentKey(collection, record))
-    return raw === undefined ? undefined : { record, raw, doc: decode(raw) }
+    const stored = this.#storage.documents.get(documentKey(collection, record))
+    if (stored === undefined) return undefined
+    const raw = unsealed(stored)
+    return { record, raw, doc: decode(raw) }
+  }
+
+  /** Throws unless every document is whole, and has its entries in each index, and nothing else is there. */
+  check (): void {
+    for (const collection of this.#catalog.all()) {
+      const { documents, indexes } = this.#storage
+      const expected = collection.indexes.map(() => 0)
+      for (const key of readKeys(documents, prefixRange(uint32(collection.id)), false)) {
+        const record = recordOf(key)
+        const doc = this.read(collection, record)?.doc ?? new Map<string, Value>()
+        for (const [at, index] of collection.indexes.entries()) {
+          const entries = this.#entries(index, doc)
+          expected[at]! += entries.length
+          if (!entries.every(({ key }) => indexes.doesExist(entryKey(index, key, record)))) throw new Error(index.name)
+        }
+      }
+      const isWhole = countKeys(documents, prefixRange(uint32(collection.id))) === collection.count &&
+        collection.indexes.every(({ id }, at) => countKeys(indexes, prefixRange(uint32(id))) === expected[at])
+      if (!isWhole) throw new Error(namespaceOf(collection))
+    }
   }
 
   /** Stores a new document. Throws CommandError 11000 when a unique index has its key, 10334 when it is too large. */
@@ -41,8 +64,7 @@ export class Records {
     for (const { index, added } of entries) this.#checkUnique(collection, index, added, record)
     collection.nextRecord++
     collection.count++
-    collection.bytes += raw.length
-    this.#storage.documents.putSync(documentKey(collection, record), raw)
+    this.#storage.documents.putSync(documentKey(collection, record), sealed(raw))
     for (const { index, added } of entries) this.#put(index, added, record)
     this.#catalog.changed(collection)
   }
@@ -58,8 +80,7 @@ export class Records {
       added: this.#entries(index, successor)
     }))
     for (const { index, added } of changes) this.#checkUnique(collection, index, added, record)
-    collection.bytes += raw.length - before.length
-    this.#storage.documents.putSync(documentKey(collection, record), raw)
+    this.#storage.documents.putSync(documentKey(collection, record), sealed(raw))
     for (const { index, removed, added } of changes) {
       const kept = new Set(added.map(({ key }) => key.toString('latin1')))
       this.#remove(index, removed.filter(({ key }) => !kept.has(key.toString('latin1'))), record)
@@ -74,7 +95,6 @@ export class Records {
     for (const index of collection.indexes) this.#remove(index, this.#entries(index, doc), record)
     this.#storage.documents.removeSync(documentKey(collection, record))
     collection.count--
-    collection.bytes -= raw.length
     this.#catalog.changed(collection)
   }
 
@@ -137,6 +157,19 @@ export class Records {
   #remove (index: Index, entries: Entry[], record: number): void {
     for (const { key } of entries) this.#storage.indexes.removeSync(entryKey(index, key, record))
   }
+}
+
+/** A document is stored with its checksum. Those of earlier versions have none. */
+function sealed (raw: Buffer): Buffer {
+  const checksum = Buffer.allocUnsafe(4)
+  checksum.writeUInt32LE(crc32(raw))
+  return Buffer.concat([raw, checksum])
+}
+
+function unsealed (stored: Buffer): Buffer {
+  const raw = stored.subarray(0, stored.readInt32LE(0))
+  if (stored.length > raw.length && stored.readUInt32LE(raw.length) !== crc32(raw)) throw new Error('document damaged')
+  return raw
 }
 
 const documentKey = (collection: Collection, record: number): Buffer => Buffer.concat([

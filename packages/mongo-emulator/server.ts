@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { opened } from '../data-file/data-file.js'
+import { damaged, opened } from '../data-file/data-file.js'
 import { Catalog } from './catalog.js'
 import type { Services } from './commands/types.js'
 import { serve } from './connection.js'
@@ -12,12 +12,13 @@ import { Sessions } from './sessions.js'
 import { Storage } from './storage.js'
 import { startMonitor } from './ttl.js'
 
+const HOST = '127.0.0.1'
+
 export interface MongoOptions {
   /** The directory the data lives in; made when it is not there. */
   path: string
   /** 0, the default, takes any free port. */
   port?: number
-  host?: string
   /** The clock of TTL indexes, `$$NOW` and sessions. */
   now?: () => Date
   ttlIntervalMs?: number
@@ -38,15 +39,14 @@ export interface MongoServer {
 export async function startMongo ({
   path,
   port = 0,
-  host = '127.0.0.1',
   now = () => new Date(),
   ttlIntervalMs = 60_000
 }: MongoOptions): Promise<MongoServer> {
   const sockets = new Set<Socket>()
   const server = createServer()
-  await listen(server, port, host)
+  await listen(server, port)
   const bound = (server.address() as AddressInfo).port
-  const address = `${host.includes(':') ? `[${host}]` : host === '0.0.0.0' ? '127.0.0.1' : host}:${bound}`
+  const address = `${HOST}:${bound}`
   const services = await openServices(server, path, { now, address })
   accept(server, sockets, services)
   const monitor = startMonitor(services, ttlIntervalMs)
@@ -62,15 +62,15 @@ export async function startMongo ({
   }
 }
 
-async function listen (server: Server, port: number, host: string): Promise<void> {
+async function listen (server: Server, port: number): Promise<void> {
   try {
-    server.listen(port, host)
+    server.listen(port, HOST)
     await once(server, 'listening')
   } catch (error) {
     const reason = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
       ? 'the port is already in use'
       : String(error)
-    throw new Error(`Embedded MongoDB cannot listen on ${host}:${port}: ${reason}`, { cause: error })
+    throw new Error(`Embedded MongoDB cannot listen on ${HOST}:${port}: ${reason}`, { cause: error })
   }
 }
 
@@ -81,15 +81,12 @@ async function openServices (
 ): Promise<Services> {
   try {
     mkdirSync(path, { recursive: true })
-    const { storage, catalog } = opened(path, () => {
-      const storage = new Storage(path)
-      return { storage, catalog: new Catalog(storage) }
-    })
+    const { storage, catalog, records } = opened(path, () => openStore(path))
     return {
       ...outside,
       storage,
       catalog,
-      records: new Records(storage, catalog),
+      records,
       cursors: new Cursors(),
       sessions: new Sessions(storage, outside.now),
       failPoints: new FailPoints()
@@ -101,6 +98,18 @@ async function openServices (
       `Embedded MongoDB cannot open its store in ${path}: ${error instanceof Error ? error.message : String(error)}`,
       { cause: error }
     )
+  }
+}
+
+function openStore (path: string): Pick<Services, 'storage' | 'catalog' | 'records'> {
+  const storage = new Storage(path)
+  try {
+    const catalog = new Catalog(storage)
+    const records = new Records(storage, catalog)
+    if (!storage.isSealed) records.check()
+    return { storage, catalog, records }
+  } catch (error) {
+    throw damaged(path, error)
   }
 }
 

@@ -7,22 +7,12 @@ import { isNumeric, toNumber, UNDEFINED, type Doc, type Value } from './values.j
 /** One field of a sort specification. */
 export interface SortField { path: string, parts: string[], descending: boolean }
 
-/** Parses `{ field: 1 | -1 }`. Throws CommandError for anything else. */
+/** Parses `{ field: 1 | -1 }`. Throws CommandError 15975 for anything else. */
 export function parseSort (spec: Doc): SortField[] {
   return [...spec].map(([path, direction]) => {
-    if (path === '') throw new CommandError(15998, 'FieldPath field names may not be empty strings.')
-    if (!isNumeric(direction)) {
-      throw new CommandError(15974, `Illegal key in $sort specification: ${path}: ${describe(direction)}`)
-    }
-    const sign = toNumber(direction)
-    if (sign !== 1 && sign !== -1) {
-      throw new CommandError(15975, '$sort key ordering must be 1 (for ascending) or -1 (for descending)')
-    }
-    if (path.startsWith('$')) {
-      throw new CommandError(
-        16410,
-        'FieldPath field names may not start with \'$\'. Consider using $getField or $setField.'
-      )
+    const sign = isNumeric(direction) ? toNumber(direction) : 0
+    if (Math.abs(sign) !== 1 || path.startsWith('$') || path.split('.').includes('')) {
+      throw new CommandError(15975, `Illegal key in sort specification: ${path}: ${describe(direction)}`)
     }
     return { path, parts: path.split('.'), descending: sign < 0 }
   })

@@ -1,16 +1,15 @@
-import { Binary, BSONRegExp } from 'bson'
+import { BSONRegExp } from 'bson'
 import type { Collection } from './catalog.js'
 import { equalValues } from './compare.js'
 import { describe } from './describe.js'
-import { encode } from './encode.js'
 import { CommandError } from './errors.js'
 import type { Source } from './execute.js'
 import { matches, type Filter, type MatchDetails } from './match.js'
 import { findRecords, type Query } from './queries.js'
-import { MAX_DOCUMENT_BYTES, type Records, type StoredRecord } from './records.js'
+import type { Records, StoredRecord } from './records.js'
 import type { Update } from './update/parse.js'
 import { idFirst, upsertDocument } from './update/upsert.js'
-import { isDoc, typeName, type Doc, type Value } from './values.js'
+import { typeName, type Doc, type Value } from './values.js'
 
 /** Inserts one document, with `_id` as its first field. Throws CommandError 53 for an `_id` of a forbidden type. */
 export function insertDocument (records: Records, collection: Collection, doc: Doc): void {
@@ -20,14 +19,8 @@ export function insertDocument (records: Records, collection: Collection, doc: D
 }
 
 function checkId (id: Value | undefined): void {
-  if (Array.isArray(id) || id instanceof BSONRegExp || typeName(id) === 'undefined') {
+  if (Array.isArray(id) || id instanceof BSONRegExp) {
     throw new CommandError(53, `The '_id' value cannot be of type ${typeName(id)}`)
-  }
-  if (!isDoc(id)) return
-  for (const name of id.keys()) {
-    if (name.startsWith('$')) {
-      throw new CommandError(52, `_id fields may not contain '$'-prefixed fields: ${name} is not valid for storage.`)
-    }
   }
 }
 
@@ -77,25 +70,13 @@ function succeed ({ doc }: StoredRecord, update: Update, details: MatchDetails):
   const id = doc.get('_id')
   const successor = update.apply(doc, details, false)
   const newId = successor.get('_id')
-  if (id === undefined || newId === undefined || !equalValues(id, newId) || !sameType(id, newId)) {
-    throw update.kind === 'modifiers'
-      ? new CommandError(66, "Performing an update on the path '_id' would modify the immutable field '_id'")
-      : new CommandError(
-        66,
-        `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(newId)}`
-      )
+  if (id === undefined || newId === undefined || !equalValues(id, newId) || typeName(id) !== typeName(newId)) {
+    throw new CommandError(
+      66,
+      `After applying the update, the (immutable) field '_id' was found to have been altered to _id: ${describe(newId)}`
+    )
   }
-  checkSize(successor)
   return successor
-}
-
-const sameType = (a: Value, b: Value): boolean => isDoc(a) || a instanceof Binary || typeName(a) === typeName(b)
-
-function checkSize (doc: Doc): void {
-  const size = encode(doc).length
-  if (size > MAX_DOCUMENT_BYTES) {
-    throw new CommandError(17419, `Resulting document after update is larger than ${MAX_DOCUMENT_BYTES}`)
-  }
 }
 
 function upsert ({ records, collection }: Source, filter: Filter, update: Update): Partial<Updated> {

@@ -1,5 +1,5 @@
 import { open, type Database, type RootDatabase } from 'lmdb'
-import { checkDataFile, damaged } from '../data-file/data-file.js'
+import { checkDataFile, sealDataFile } from '../data-file/data-file.js'
 import { lengthOf } from './iterate.js'
 
 /** One of the ordered byte maps of the store. */
@@ -18,10 +18,14 @@ export class Storage {
   readonly catalog: ByteMap
   readonly sessions: ByteMap
   readonly #root: RootDatabase<Buffer, Buffer>
+  readonly #path: string
+  /** Whether the file is as it was when it was closed. */
+  readonly isSealed: boolean
 
   /** Throws one clear sentence when the file is damaged. */
   constructor (path: string) {
-    const { isShort } = checkDataFile(path)
+    this.isSealed = checkDataFile(path).isSealed
+    this.#path = path
     this.#root = open<Buffer, Buffer>({ path, maxDbs: 4, noSubdir: false, encoding: 'binary', keyEncoding: 'binary' })
     const map = (name: string): ByteMap => this.#root.openDB<Buffer, Buffer>({
       name,
@@ -32,19 +36,6 @@ export class Storage {
     this.indexes = map('indexes')
     this.catalog = map('catalog')
     this.sessions = map('sessions')
-    if (isShort) this.#readAll(path)
-  }
-
-  #readAll (path: string): void {
-    try {
-      for (const map of [this.documents, this.indexes, this.catalog, this.sessions]) {
-        for (const { key, value } of map.getRange({})) {
-          if (!Buffer.isBuffer(key) || !Buffer.isBuffer(value)) throw damaged(path)
-        }
-      }
-    } catch (error) {
-      throw damaged(path, error)
-    }
   }
 
   /** Runs `work` in one transaction. It is on disk on return; nothing of it stays when it throws. */
@@ -54,6 +45,7 @@ export class Storage {
 
   async close (): Promise<void> {
     await this.#root.close()
+    sealDataFile(this.#path)
   }
 }
 

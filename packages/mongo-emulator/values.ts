@@ -1,25 +1,12 @@
-import { Binary, BSONRegExp, Decimal128, Int32, MaxKey, MinKey, ObjectId, Timestamp } from 'bson'
+import { Binary, BSONRegExp, Decimal128, Int32, ObjectId, Timestamp } from 'bson'
 
 /** A BSON document: a Map, because plain objects reorder integer-like names. */
 export type Doc = Map<string, Value>
 
-/** A BSON value kept only as bytes: code, symbol, DBPointer, and dates beyond JavaScript's range. */
-export class Opaque {
-  readonly type: number
-  readonly bytes: Uint8Array
+class Undefined {}
 
-  constructor (type: number, bytes: Uint8Array) {
-    this.type = type
-    this.bytes = bytes
-  }
-}
-
-/** BSON's deprecated `undefined`; a field that is not there is JavaScript's. */
-export class BsonUndefined {
-  readonly _bsontype = 'Undefined'
-}
-
-export const UNDEFINED = new BsonUndefined()
+/** Stands for an empty array in keys and sorts, where it comes before null. No client sends it. */
+export const UNDEFINED = new Undefined()
 
 /** A document that is already encoded, written into replies as it is. */
 export class RawDocument {
@@ -36,7 +23,7 @@ export class RawDocument {
  */
 export type Value =
   number | bigint | Int32 | Decimal128 | string | boolean | null | Doc | Value[] | Date | ObjectId | Binary |
-  BSONRegExp | Timestamp | MinKey | MaxKey | BsonUndefined | Opaque | RawDocument
+  BSONRegExp | Timestamp | Undefined | RawDocument
 
 export type Numeric = number | bigint | Int32 | Decimal128
 
@@ -45,10 +32,33 @@ export const isDoc = (value: Value | undefined): value is Doc => value instanceo
 export const isNumeric = (value: Value | undefined): value is Numeric =>
   typeof value === 'number' || typeof value === 'bigint' || value instanceof Int32 || value instanceof Decimal128
 
-export const isNullish = (value: Value | undefined): value is null | undefined | BsonUndefined =>
-  value === undefined || value === null || value instanceof BsonUndefined
+export const isNullish = (value: Value | undefined): value is null | undefined => value === undefined || value === null
 
-/** The BSON type byte of a value (bsonspec.org); MinKey is 255 there and −1 in `$type`. */
+/** For each BSON type byte (bsonspec.org), its name and its place in the order of types (MongoDB manual). */
+const types = new Map<number, { name: string, order: number }>([
+  [6, { name: 'undefined', order: 5 }],
+  [10, { name: 'null', order: 10 }],
+  [1, { name: 'double', order: 15 }],
+  [16, { name: 'int', order: 15 }],
+  [18, { name: 'long', order: 15 }],
+  [19, { name: 'decimal', order: 15 }],
+  [2, { name: 'string', order: 20 }],
+  [3, { name: 'object', order: 25 }],
+  [4, { name: 'array', order: 30 }],
+  [5, { name: 'binData', order: 35 }],
+  [7, { name: 'objectId', order: 40 }],
+  [8, { name: 'bool', order: 45 }],
+  [9, { name: 'date', order: 50 }],
+  [17, { name: 'timestamp', order: 55 }],
+  [11, { name: 'regex', order: 60 }]
+])
+
+const classes = new Map<unknown, number>([
+  [Map, 3], [RawDocument, 3], [Array, 4], [Binary, 5], [ObjectId, 7], [Date, 9], [BSONRegExp, 11], [Int32, 16],
+  [Timestamp, 17], [Decimal128, 19]
+])
+
+/** The BSON type byte of a value. */
 export function typeNumber (value: Value): number {
   switch (typeof value) {
     case 'number': return 1
@@ -56,51 +66,20 @@ export function typeNumber (value: Value): number {
     case 'string': return 2
     case 'boolean': return 8
   }
-  if (value === null) return 10
-  if (value instanceof Map || value instanceof RawDocument) return 3
-  if (Array.isArray(value)) return 4
-  if (value instanceof ObjectId) return 7
-  if (value instanceof Int32) return 16
-  if (value instanceof Date) return 9
-  if (value instanceof Binary) return 5
-  if (value instanceof Decimal128) return 19
-  if (value instanceof Timestamp) return 17
-  if (value instanceof BSONRegExp) return 11
-  if (value instanceof MinKey) return 255
-  if (value instanceof MaxKey) return 127
-  if (value instanceof Opaque) return value.type
-  return 6
-}
-
-const names: Record<number, string> = {
-  1: 'double',
-  2: 'string',
-  3: 'object',
-  4: 'array',
-  5: 'binData',
-  6: 'undefined',
-  7: 'objectId',
-  8: 'bool',
-  9: 'date',
-  10: 'null',
-  11: 'regex',
-  12: 'dbPointer',
-  13: 'javascript',
-  14: 'symbol',
-  15: 'javascriptWithScope',
-  16: 'int',
-  17: 'timestamp',
-  18: 'long',
-  19: 'decimal',
-  127: 'maxKey',
-  255: 'minKey'
+  return value === null ? 10 : classes.get(value.constructor) ?? 6
 }
 
 export const typeName = (value: Value | undefined): string => value === undefined
   ? 'missing'
-  : names[typeNumber(value)] ?? 'unknown'
+  : types.get(typeNumber(value))?.name ?? ''
 
-export const typeNumbersByName = new Map(Object.entries(names).map(([number, name]) => [name, Number(number)]))
+/** The place of a type in the order of types; undefined for a type that this server does not know. */
+export const orderOfType = (type: number): number | undefined => types.get(type)?.order
+
+export const orderOf = (value: Value): number => orderOfType(typeNumber(value)) ?? 0
+
+export const typeNumberOf = (name: string): number | undefined =>
+  [...types].find(([, type]) => type.name === name)?.[0]
 
 export type Plain = Value | undefined | Plain[] | { [name: string]: Plain }
 

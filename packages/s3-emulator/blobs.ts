@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { createReadStream, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { open, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
+import { broken } from '../data-file/data-file.js'
 import type { Piece } from './records.js'
 
 const READ_CHUNK = 256 * 1024
@@ -70,10 +71,18 @@ export class Blobs {
     }
   }
 
-  /** Removes every file except the named ones. Only for the start, before anything is written or read. */
-  sweep (keep: ReadonlySet<string>): void {
+  /**
+   * Removes every file except the named ones. Only for the start, before anything is written or read. Throws one clear
+   * sentence when a named file is missing or has another size.
+   */
+  sweep (named: ReadonlyMap<string, number>): void {
     for (const name of readdirSync(this.#directory)) {
-      if (!keep.has(name)) rmSync(join(this.#directory, name), { recursive: true, force: true })
+      if (!named.has(name)) rmSync(join(this.#directory, name), { recursive: true, force: true })
+    }
+    for (const [name, size] of named) {
+      const file = join(this.#directory, name)
+      const found = statSync(file, { throwIfNoEntry: false })?.size
+      if (found !== size) throw broken(file, found === undefined ? 'missing' : 'damaged')
     }
   }
 

@@ -35,10 +35,7 @@ export async function readForm (contentType: string, source: AsyncIterable<Buffe
     fields.set(name, Buffer.concat(chunks).toString())
     const rest = await reader.line(MAX_LINE)
     if (rest === undefined || rest.startsWith('--')) {
-      throw new S3Error('InvalidArgument', 'POST requires exactly one file upload per request.', {
-        ArgumentName: 'file',
-        ArgumentValue: 0
-      })
+      throw new S3Error('InvalidArgument', 'POST requires exactly one file upload per request.')
     }
   }
 }

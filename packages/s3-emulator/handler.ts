@@ -56,7 +56,7 @@ async function perform (
   const target = parseTarget(request)
   const { isOwner, sha256 } = authenticate(target, settings)
   const operation = findOperation(target)
-  if (target.bucket !== '' && !isBucketName(target.bucket)) {
+  if (!isBucketName(target.bucket)) {
     throw new S3Error('InvalidBucketName', undefined, { BucketName: target.bucket })
   }
   checkKey(target.key)
@@ -70,8 +70,8 @@ async function perform (
   return { ...reply, headers: { ...reply.headers, ...cors } }
 }
 
-function authorize ({ level, access, run }: Operation, { store, bucket, key, isOwner }: Call): void {
-  const policy = level === 'service' || run === createBucket ? undefined : store.bucket(bucket).policy
+function authorize ({ access, run }: Operation, { store, bucket, key, isOwner }: Call): void {
+  const policy = run === createBucket ? undefined : store.bucket(bucket).policy
   const isAllowed = isOwner || access === 'form' ||
     (access === 'public' && policy !== undefined && isPublic(policy, bucket, key))
   if (!isAllowed) throw new S3Error('AccessDenied')

@@ -17,6 +17,8 @@ const TAKEN = new Set([
   'x-amz-user-agent'
 ])
 
+const REFUSED = new Set(['content-md5', 'if-match', 'if-unmodified-since'])
+
 /** The headers that a written object keeps. */
 export function keptHeaders (headers: Target['headers']): Record<string, string> {
   const given = KEPT.map(name => [name, headers.get(name)] as const).filter(([, value]) => value)
@@ -31,7 +33,7 @@ export function refuseUnsupported ({ method, headers }: Pick<Target, 'method' | 
   for (const [name, value] of headers) {
     const isTaken = name.startsWith('x-amz-')
       ? TAKEN.has(name) && (!name.endsWith('checksum-algorithm') || value === 'CRC32')
-      : name !== 'content-md5' && (method === 'GET' || method === 'HEAD' || !/^if-(none-)?match$/.test(name))
+      : !REFUSED.has(name) && (name !== 'if-none-match' || method === 'GET' || method === 'HEAD')
     if (!isTaken) throw new S3Error('NotImplemented', undefined, { Header: name })
   }
 }

@@ -76,23 +76,15 @@ function pageOf<T extends { key: string }> (items: Iterable<T>, prefix: string, 
 
 /** Throws InvalidArgument; more than a thousand means a thousand. */
 function pageLimit (query: Call['query'], name: string): number {
-  const text = query.get(name)
-  if (text === undefined) return MAX_PAGE
-  if (!/^\d{1,9}$/.test(text)) {
-    throw new S3Error('InvalidArgument', `Provided ${name} not an integer or within integer range`, {
-      ArgumentName: name,
-      ArgumentValue: text
-    })
-  }
-  return Math.min(Number(text), MAX_PAGE)
+  const limit = Number(query.get(name) ?? MAX_PAGE)
+  if (!Number.isInteger(limit) || limit < 0) throw new S3Error('InvalidArgument', `${name} is no page size`)
+  return Math.min(limit, MAX_PAGE)
 }
 
 function readToken (token: string): string {
   const key = Buffer.from(token, 'base64url').toString()
   if (key === '' || Buffer.from(key).toString('base64url') !== token) {
-    throw new S3Error('InvalidArgument', 'The continuation token provided is incorrect', {
-      ArgumentName: 'continuation-token'
-    })
+    throw new S3Error('InvalidArgument', 'The continuation token provided is incorrect')
   }
   return key
 }

@@ -24,10 +24,7 @@ export async function uploadPart ({ store, bucket, key, query, headers, body }: 
   const text = query.get('partNumber') ?? ''
   const partNumber = /^\d{1,6}$/.test(text) ? Number(text) : 0
   if (partNumber < 1 || partNumber > MAX_PARTS) {
-    throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive', {
-      ArgumentName: 'partNumber',
-      ArgumentValue: text
-    })
+    throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive')
   }
   const upload = store.upload(bucket, key, query.get('uploadId') ?? '')
   checkLength(headers, body, MAX_PUT)
@@ -102,12 +99,7 @@ function chooseParts (stored: PartRecord[], listed: Listed[]): PartRecord[] {
     const part = byNumber.get(partNumber)
     if (part?.etag !== etag) throw new S3Error('InvalidPart', undefined, { PartNumber: partNumber, ETag: etag })
     if (part.size < MIN_PART && index < listed.length - 1) {
-      throw new S3Error('EntityTooSmall', undefined, {
-        ProposedSize: part.size,
-        MinSizeAllowed: MIN_PART,
-        PartNumber: partNumber,
-        ETag: etag
-      })
+      throw new S3Error('EntityTooSmall', undefined, { PartNumber: partNumber, ETag: etag })
     }
     return part
   })

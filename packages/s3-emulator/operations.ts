@@ -1,4 +1,4 @@
-import { createBucket, deleteBucket, headBucket, listBuckets, putBucketPolicy } from './buckets.js'
+import { createBucket, deleteBucket, headBucket, putBucketPolicy } from './buckets.js'
 import type { Call, Reply } from './call.js'
 import { S3Error } from './errors.js'
 import { listMultipartUploads, listObjectsV2 } from './listing.js'
@@ -10,7 +10,7 @@ import type { Target } from './target.js'
 
 export interface Operation {
   method: string
-  level: 'service' | 'bucket' | 'object'
+  level: 'bucket' | 'object'
   /** Query names that select it. The first operation whose names are all there is chosen. */
   when?: readonly string[]
   /** Other query names that it takes. */
@@ -21,8 +21,6 @@ export interface Operation {
 }
 
 const OPERATIONS: readonly Operation[] = [
-  { method: 'GET', level: 'service', run: listBuckets },
-
   {
     method: 'GET',
     level: 'bucket',
@@ -56,7 +54,8 @@ const OPERATIONS: readonly Operation[] = [
 
 /** Throws MethodNotAllowed for a method that S3 does not know, NotImplemented for an operation that only S3 has. */
 export function findOperation ({ method, bucket, key, query }: Target): Operation {
-  const level = bucket === '' ? 'service' : key === '' ? 'bucket' : 'object'
+  if (bucket === '') throw new S3Error('NotImplemented')
+  const level = key === '' ? 'bucket' : 'object'
   const candidates = OPERATIONS.filter(operation => operation.level === level && operation.method === method)
   if (candidates.length === 0) {
     throw new S3Error('MethodNotAllowed', undefined, { Method: method, ResourceType: level.toUpperCase() })

@@ -5,35 +5,23 @@ interface Statement { resources: string[], isListed: boolean }
 
 const STATEMENT_FIELDS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'NotResource']
 
+const everybodyReads = (...statements: object[]): string => JSON.stringify({
+  Version: '2012-10-17',
+  Statement: statements.map(({ Sid, ...resource }: { Sid?: string }) =>
+    ({ Sid, Effect: 'Allow', Principal: '*', Action: 's3:GetObject', ...resource }))
+})
+
 /**
  * Makes the library public, and objects without a folder, as the replaced system wrote them. Nothing else is public.
  */
-export function publicReadPolicy (bucket: string): string {
-  const everybody = { Effect: 'Allow', Principal: '*', Action: 's3:GetObject' }
-  return JSON.stringify({
-    Version: '2012-10-17',
-    Statement: [
-      { Sid: 'PublicLibrary', ...everybody, Resource: `arn:aws:s3:::${bucket}/library/*` },
-      { Sid: 'PublicRoot', ...everybody, NotResource: `arn:aws:s3:::${bucket}/*/*` }
-    ]
-  })
-}
+export const publicReadPolicy = (bucket: string): string => everybodyReads(
+  { Sid: 'PublicLibrary', Resource: `arn:aws:s3:::${bucket}/library/*` },
+  { Sid: 'PublicRoot', NotResource: `arn:aws:s3:::${bucket}/*/*` }
+)
 
 /** The policy that earlier versions set: everything in the bucket was public. */
-export function formerPublicReadPolicy (bucket: string): string {
-  return JSON.stringify({
-    Version: '2012-10-17',
-    Statement: [
-      {
-        Sid: 'PublicRead',
-        Effect: 'Allow',
-        Principal: '*',
-        Action: 's3:GetObject',
-        Resource: `arn:aws:s3:::${bucket}/*`
-      }
-    ]
-  })
-}
+export const formerPublicReadPolicy = (bucket: string): string =>
+  everybodyReads({ Sid: 'PublicRead', Resource: `arn:aws:s3:::${bucket}/*` })
 
 /**
  * Reads a bucket policy (IAM JSON policy reference) that lets everybody read objects. Throws MalformedPolicy, and

@@ -1,4 +1,4 @@
-import { checkCredential, checkSignature, onlyVersion4 } from './auth.js'
+import { checkCredential, checkSignature } from './auth.js'
 import { quoted, type Call, type Reply } from './call.js'
 import { S3Error } from './errors.js'
 import { readForm } from './form-data.js'
@@ -17,13 +17,7 @@ export async function postObject (call: Call): Promise<Reply> {
   const { bucket, headers, body, settings } = call
   const { fields, file } = await readForm(headers.get('content-type') ?? '', body.bytes())
   const key = fields.get('key') ?? ''
-  if (key === '') {
-    throw new S3Error(
-      'InvalidArgument',
-      'Bucket POST must contain a field named \'key\'.  If it is specified, please check the order of the fields.',
-      { ArgumentName: 'key', ArgumentValue: '' }
-    )
-  }
+  if (key === '') throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'key\'.')
   const range = checkPolicy(signedPolicy(call, fields), fields, bucket, settings.now())
   const unsupported = [...fields.keys()].find(name => UNSUPPORTED.test(name))
   if (unsupported !== undefined) throw new S3Error('NotImplemented', undefined, { Field: unsupported })
@@ -38,7 +32,6 @@ export async function postObject (call: Call): Promise<Reply> {
 function signedPolicy ({ settings }: Call, fields: ReadonlyMap<string, string>): string {
   const policy = fields.get('policy')
   if (policy === undefined) throw new S3Error('AccessDenied')
-  if (fields.has('awsaccesskeyid')) throw onlyVersion4()
   const [algorithm, credential = '', stamp = '', signature = ''] =
     ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].map(name => fields.get(name))
   if (algorithm !== 'AWS4-HMAC-SHA256') {

@@ -25,8 +25,7 @@ export function errorReply (
       Message: known.message,
       ...known.details,
       Resource: resource,
-      RequestId: requestId,
-      HostId: hostId(requestId)
+      RequestId: requestId
     },
     false
   )
@@ -45,7 +44,6 @@ export async function sendReply (
   response.statusCode = reply.status
   response.sendDate = false
   const headers = {
-    'x-amz-id-2': hostId(requestId),
     'x-amz-request-id': requestId,
     date: now.toUTCString(),
     ...reply.headers,
@@ -66,10 +64,6 @@ export async function sendReply (
   } else {
     await pipeline(Readable.from(body.bytes), response)
   }
-}
-
-function hostId (requestId: string): string {
-  return Buffer.from(`${requestId}${requestId}`).toString('base64')
 }
 
 /** Header values are bytes: wider characters become UTF-8, control characters become spaces. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
-import { checkDataFile } from '../data-file/data-file.js'
+import { checkDataFile, sealDataFile } from '../data-file/data-file.js'
 import { Blobs } from './blobs.js'
 import { S3Error } from './errors.js'
 import type { BucketRecord, ObjectRecord, PartRecord, UploadRecord } from './records.js'
@@ -16,6 +16,7 @@ const UPLOAD_ID = /^[0-9a-f]{60}$/
  */
 export class Store {
   readonly blobs: Blobs
+  readonly #meta: string
   readonly #root: RootDatabase
   readonly #buckets: Database<BucketRecord, Buffer>
   readonly #objects: Database<ObjectRecord, Buffer>
@@ -24,19 +25,16 @@ export class Store {
 
   /** Throws one clear sentence when the file of the records is damaged. */
   constructor (path: string) {
-    checkDataFile(join(path, 'meta'))
+    this.#meta = join(path, 'meta')
+    checkDataFile(this.#meta)
     this.blobs = new Blobs(join(path, 'blobs'))
-    this.#root = open({ path: join(path, 'meta'), maxDbs: 8 })
+    this.#root = open({ path: this.#meta, maxDbs: 8 })
     const options = { keyEncoding: 'binary' } as const
     this.#buckets = this.#root.openDB('buckets', options)
     this.#objects = this.#root.openDB('objects', options)
     this.#uploads = this.#root.openDB('uploads', options)
     this.#parts = this.#root.openDB('parts', options)
     this.blobs.sweep(this.#namedBlobs())
-  }
-
-  buckets (): BucketRecord[] {
-    return [...this.#buckets.getRange({})].map(entry => entry.value)
   }
 
   findBucket (name: string): BucketRecord | undefined {
@@ -50,12 +48,10 @@ export class Store {
     return record
   }
 
-  /** Returns false when the bucket exists already, and leaves it unchanged. */
-  createBucket (record: BucketRecord): boolean {
-    return this.#root.transactionSync(() => {
-      if (this.#buckets.doesExist(Buffer.from(record.name))) return false
-      this.#buckets.putSync(Buffer.from(record.name), record)
-      return true
+  /** Leaves a bucket that exists already as it is. */
+  createBucket (record: BucketRecord): void {
+    this.#root.transactionSync(() => {
+      if (this.findBucket(record.name) === undefined) this.#buckets.putSync(Buffer.from(record.name), record)
     })
   }
 
@@ -161,6 +157,7 @@ export class Store {
   async close (): Promise<void> {
     await this.blobs.close()
     await this.#root.close()
+    sealDataFile(this.#meta)
   }
 
   #swapObject (bucket: string, record: ObjectRecord): string[] {
@@ -177,10 +174,13 @@ export class Store {
     return parts.map(part => part.blob)
   }
 
-  #namedBlobs (): Set<string> {
-    const named = new Set<string>()
-    for (const { value } of this.#objects.getRange({})) for (const blob of blobsOf(value)) named.add(blob)
-    for (const { value } of this.#parts.getRange({})) named.add(value.blob)
+  /** The size of each blob that a record names. */
+  #namedBlobs (): Map<string, number> {
+    const named = new Map<string, number>()
+    for (const { value } of this.#objects.getRange({})) {
+      for (const { blob, size } of value.pieces) named.set(blob, size)
+    }
+    for (const { value } of this.#parts.getRange({})) named.set(value.blob, value.size)
     return named
   }
 }

@@ -21,10 +21,10 @@ const listCollections: Command = {
   }
 }
 
-const describeCollection = ({ name, uuid, indexes }: Collection, nameOnly: boolean) => toDoc({
+const describeCollection = ({ name, indexes }: Collection, nameOnly: boolean) => toDoc({
   name,
   type: 'collection',
-  ...(nameOnly ? {} : { options: {}, info: { readOnly: false, uuid }, idIndex: indexes[0]?.spec })
+  ...(nameOnly ? {} : { options: {}, info: { readOnly: false }, idIndex: indexes[0]?.spec })
 })
 
 /** The `batchSize` within the `cursor` option of commands other than find. */

@@ -6,36 +6,22 @@ import { isDoc, type Plain } from '../values.js'
 import { findQuery, nothing, sourceOf } from './find.js'
 import type { Command, CommandTable, Reply, Request } from './types.js'
 
-function scanStage (plan: Plan): Plain {
-  if (plan.branches.length > 0) return { stage: 'OR', inputStages: plan.branches.map(scanStage) }
+/** The stages of a plan, from the last to the first. */
+function stagesOf (plan: Plan | undefined, query: Query): Plain {
+  if (plan === undefined) return { stage: 'EOF' }
   const direction = plan.reverse ? 'backward' : 'forward'
-  if (plan.index === undefined) return { stage: 'COLLSCAN', direction }
-  const { name, spec, multikey, unique, sparse, partial } = plan.index
-  return {
-    stage: 'IXSCAN',
-    keyPattern: spec.get('key'),
-    indexName: name,
-    isMultiKey: multikey.includes(true),
-    isUnique: unique,
-    isSparse: sparse,
-    isPartial: partial !== undefined,
-    indexVersion: 2,
-    direction
-  }
-}
-
-function winningPlan (plan: Plan, query: Query): Plain {
-  const scan = scanStage(plan)
-  const fetched: Plain = plan.index === undefined && plan.branches.length === 0
-    ? scan
-    : { stage: 'FETCH', inputStage: scan }
-  const sorted: Plain = plan.sorted
-    ? fetched
+  const fetched: Plain = plan.index === undefined
+    ? { stage: 'COLLSCAN', direction }
     : {
-        stage: 'SORT',
-        sortPattern: new Map(query.sort.map(({ path, descending }) => [path, descending ? -1 : 1])),
-        inputStage: fetched
+        stage: 'FETCH',
+        inputStage: {
+          stage: 'IXSCAN',
+          keyPattern: plan.index.spec.get('key'),
+          indexName: plan.index.name,
+          direction
+        }
       }
+  const sorted: Plain = plan.sorted ? fetched : { stage: 'SORT', inputStage: fetched }
   return query.limit === Infinity ? sorted : { stage: 'LIMIT', limitAmount: query.limit, inputStage: sorted }
 }
 
@@ -53,16 +39,7 @@ const explain: Command = {
     const query = findQuery(request)
     const source = sourceOf(request, services)
     const plan = source === undefined ? undefined : planQuery(source, query)
-    const winning: Plain = plan === undefined ? { stage: 'EOF' } : winningPlan(plan, query)
-    const reply: Reply = {
-      explainVersion: '1',
-      queryPlanner: {
-        namespace: `${request.database}.${String(inner.get('find'))}`,
-        indexFilterSet: false,
-        winningPlan: winning,
-        rejectedPlans: []
-      }
-    }
+    const reply: Reply = { explainVersion: '1', queryPlanner: { winningPlan: stagesOf(plan, query) } }
     if (outer.body.get('verbosity') === 'queryPlanner') return reply
     const examined = nothing()
     const nReturned = source === undefined ? 0 : lengthOf(findRecords(source, query, examined, plan))
@@ -71,10 +48,8 @@ const explain: Command = {
       executionStats: {
         executionSuccess: true,
         nReturned,
-        executionTimeMillis: 0,
         totalKeysExamined: examined.keys,
-        totalDocsExamined: examined.docs,
-        executionStages: winning
+        totalDocsExamined: examined.docs
       }
     }
   }

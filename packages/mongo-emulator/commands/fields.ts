@@ -13,7 +13,6 @@ const wrongType = (request: Request, field: string, value: Value | undefined, ex
 export function collectionName (request: Request): string {
   const name = request.body.get(request.name)
   if (typeof name !== 'string') throw new CommandError(73, `collection name has invalid type ${typeName(name)}`)
-  if (name === '') throw new CommandError(73, `Invalid namespace specified '${request.database}.'`)
   return name
 }
 

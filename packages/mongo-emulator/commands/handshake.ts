@@ -35,7 +35,6 @@ const empty: Command = { fields: [], run: () => ({}) }
 
 const configureFailPoint: Command = {
   fields: ['mode', 'data'],
-  adminOnly: true,
   run: ({ body }, { failPoints }) => ({ count: failPoints.configure(body) })
 }
 

@@ -31,7 +31,6 @@ export type Reply = { [name: string]: Plain }
 export interface Command {
   /** The fields besides the generic ones; any other is error 40415. `undefined` accepts all, as for handshakes. */
   fields: string[] | undefined
-  adminOnly?: boolean
   /** It changes data, and is one transaction. */
   writes?: boolean
   run: (request: Request, services: Services) => Reply

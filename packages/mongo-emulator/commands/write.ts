@@ -21,8 +21,6 @@ import {
 import { checkFields, collectionName, flagField, missingField, requiredArray } from './fields.js'
 import type { Command, CommandTable, Reply, Request, Services } from './types.js'
 
-const MAX_BATCH = 100_000
-
 /** Finds the collection to write to. A missing one is made only for a statement that inserts. */
 type Locate = (create: boolean) => Source | undefined
 
@@ -43,12 +41,6 @@ function runStatements (
   execute: Execute
 ): Outcome {
   const statements = requiredArray(request, field)
-  if (statements.length === 0 || statements.length > MAX_BATCH) {
-    throw new CommandError(
-      16,
-      `Write batch sizes must be between 1 and ${MAX_BATCH}. Got ${statements.length} operations.`
-    )
-  }
   const checked = statements.map((statement, at) => {
     if (!isDoc(statement)) {
       throw new CommandError(
@@ -127,9 +119,6 @@ const updateFields = new Set(['q', 'u', 'multi', 'upsert'])
 const checkUpdate = (request: Request) => (statement: Doc): void => {
   checkFields(statement, 'update.updates', updateFields)
   for (const field of ['q', 'u']) if (!statement.has(field)) throw missingField(request, `updates.${field}`)
-  if (isTruthy(statement.get('multi')) && request.body.has('txnNumber')) {
-    throw new CommandError(72, 'Cannot use retryable writes with multi=true')
-  }
 }
 
 const executeUpdate = (request: Request): Execute => (statement, locate, now) => {
@@ -178,9 +167,6 @@ const checkDelete = (request: Request) => (statement: Doc): void => {
   for (const field of ['q', 'limit']) if (!statement.has(field)) throw missingField(request, `deletes.${field}`)
   const limit = limitOf(statement)
   if (limit !== 0 && limit !== 1) throw failedToParse(`The limit field in delete objects must be 0 or 1. Got ${limit}`)
-  if (limit === 0 && request.body.has('txnNumber')) {
-    throw new CommandError(72, 'Cannot use retryable writes with limit=0')
-  }
 }
 
 const executeDelete = (request: Request): Execute => (statement, locate) => {

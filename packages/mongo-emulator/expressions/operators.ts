@@ -3,7 +3,7 @@ import { compareValues } from '../compare.js'
 import { CommandError, typeMismatch } from '../errors.js'
 import { add } from '../numbers.js'
 import { isDoc, isNullish, isNumeric, isTruthy, toNumber, typeName, type Numeric, type Value } from '../values.js'
-import { bind, type Operator } from './types.js'
+import type { Operator } from './types.js'
 
 type Values = (Value | undefined)[]
 
@@ -58,7 +58,7 @@ const reduce: Operator = (operand, compile) => {
   if (!isDoc(operand)) throw new CommandError(40075, '$reduce requires an object as an argument')
   const input = compile(operand.get('input') ?? null)
   const initial = compile(operand.get('initialValue') ?? null)
-  const body = compile(operand.get('in') ?? null, ['this', 'value'])
+  const body = compile(operand.get('in') ?? null)
   return scope => {
     const items = input(scope)
     if (isNullish(items)) return null
@@ -66,7 +66,7 @@ const reduce: Operator = (operand, compile) => {
       throw new CommandError(40080, `$reduce requires that 'input' be an array, found: ${typeName(items)}`)
     }
     return items.reduce<Value | undefined>(
-      (value, item) => body(bind(bind(scope, 'value', value), 'this', item)),
+      (value, item) => body(new Map([...scope, ['value', value], ['this', item]])),
       initial(scope)
     )
   }

@@ -56,7 +56,7 @@ function fieldOf (name: string, spec: Value): Field {
 }
 
 function groupOf (groups: Map<string, Group[]>, id: Value, fields: Field[]): Group {
-  const hash = encodeComponent(id).bytes.toString('latin1')
+  const hash = encodeComponent(id).toString('latin1')
   const candidates = groups.get(hash) ?? []
   const found = candidates.find(candidate => equalValues(candidate.id, id))
   if (found !== undefined) return found

@@ -1,8 +1,8 @@
 import { compareStrings } from '../compare.js'
 import { describe } from '../describe.js'
-import { badValue, CommandError, failedToParse } from '../errors.js'
+import { CommandError, failedToParse } from '../errors.js'
 import type { MatchDetails } from '../match.js'
-import { isIndexName, isPrefix } from '../paths.js'
+import { isPrefix } from '../paths.js'
 import { compileUpdatePipeline } from '../pipeline/compile.js'
 import { cloneDoc, isDoc, typeName, type Doc, type Value } from '../values.js'
 import { modifiers, type Modifier } from './operators.js'
@@ -55,7 +55,7 @@ interface Change { path: string, parts: string[], modify: Modifier | 'remove' }
 function compileModifiers (update: Doc): Update['apply'] {
   const changes = [...update].flatMap(([operator, operand]) => changesOf(operator, operand))
   checkConflicts(changes.map(({ path }) => path))
-  changes.sort((a, b) => comparePaths(a.parts, b.parts))
+  changes.sort((a, b) => compareStrings(a.path, b.path)) // new fields appear in the order of their names
   return (doc, details, inserting) => {
     for (const change of changes) applyChange(doc, change, details, inserting)
     return doc
@@ -79,18 +79,11 @@ function changesOf (operator: string, operand: Value): Change[] {
 }
 
 function pathParts (path: string): string[] {
-  if (path === '') throw new CommandError(56, 'An empty update path is not valid.')
   const parts = path.split('.')
   if (parts.includes('')) {
     throw new CommandError(56, `The update path '${path}' contains an empty field name, which is not allowed.`)
   }
-  if (parts[0] === '$') {
-    throw badValue(`Cannot have positional (i.e. '$') element in the first position in path '${path}'`)
-  }
   if (parts[0]?.startsWith('$') === true) throw dollarPrefixed(parts[0])
-  if (parts.filter(part => part === '$').length > 1) {
-    throw badValue(`Too many positional (i.e. '$') elements found in path '${path}'`)
-  }
   return parts
 }
 
@@ -102,20 +95,6 @@ function checkConflicts (paths: string[]): void {
       throw new CommandError(40, `Updating the path '${path}' would create a conflict at '${other}'`)
     }
   }
-}
-
-/**
- * New fields appear in the order of their names, numbers by their value (MongoDB manual, "Update Operators: Behavior").
- */
-function comparePaths (a: string[], b: string[]): number {
-  for (const [at, part] of a.entries()) {
-    const other = b[at]
-    if (other === undefined) return 1
-    if (part !== other) {
-      return isIndexName(part) && isIndexName(other) ? Number(part) - Number(other) : compareStrings(part, other)
-    }
-  }
-  return a.length - b.length
 }
 
 function applyChange (doc: Doc, { path, parts, modify }: Change, details: MatchDetails, inserting: boolean): void {

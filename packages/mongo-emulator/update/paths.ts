@@ -10,7 +10,6 @@ const MAX_PADDING = 1_500_000
 /** Replaces the positional operator `$` by the place where the filter matched. Throws BadValue when there is none. */
 export function concretePath (parts: string[], { arrayIndex }: MatchDetails): string[] {
   return parts.map(part => {
-    if (part.startsWith('$[')) throw badValue(`No array filter found for identifier '${part.slice(2, -1)}'`)
     if (part !== '$') return part
     if (arrayIndex !== undefined) return String(arrayIndex)
     throw badValue('The positional operator did not find the match needed from the query.')

@@ -3,26 +3,17 @@ import { equalValues } from '../compare.js'
 import { describe } from '../describe.js'
 import { CommandError } from '../errors.js'
 import type { Filter } from '../match.js'
-import { isPrefix } from '../paths.js'
 import type { Doc, Value } from '../values.js'
 import type { Update } from './parse.js'
 import { setAt } from './paths.js'
 
 /**
  * The document an upsert inserts: the filter's equality conditions (a replacement takes only `_id`), then the update.
- * Throws CommandError 54 when two conditions set the same path.
  */
 export function upsertDocument (filter: Filter, update: Update): Doc {
   const seed: Doc = new Map()
-  const seen: string[] = []
   for (const [path, value] of equalities(filter)) {
     if (update.kind === 'replacement' && path !== '_id') continue
-    const other = seen.find(earlier => isPrefix(earlier, path) || isPrefix(path, earlier))
-    if (other === path) throw new CommandError(54, `cannot infer query fields to set, path '${path}' is matched twice`)
-    if (other !== undefined) {
-      throw new CommandError(54, `cannot infer query fields to set, both paths '${path}' and '${other}' are matched`)
-    }
-    seen.push(path)
     setAt(seed, path.split('.'), value)
   }
   const id = seed.get('_id')

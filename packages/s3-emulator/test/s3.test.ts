@@ -22,7 +22,6 @@ import {
   GetObjectTaggingCommand,
   HeadBucketCommand,
   HeadObjectCommand,
-  ListBucketsCommand,
   ListObjectVersionsCommand,
   ListMultipartUploadsCommand,
   ListObjectsCommand,
@@ -202,16 +201,8 @@ for (const [mode, extra] of Object.entries(modes)) {
       t.same(await text({ Range: 'bytes=0-1,3-4' }), [200, '0123456789', undefined])
       await t.rejects(get({ Range: 'bytes=10-' }), failure('InvalidRange', 416))
       await t.rejects(get({ Range: 'bytes=-0' }), failure('InvalidRange', 416))
-      t.equal((await get({ IfMatch: ETag })).$metadata.httpStatusCode, 200)
-      await t.rejects(get({ IfMatch: '"other"' }), failure('PreconditionFailed', 412))
       t.equal(await statusOf(get({ IfNoneMatch: ETag })), 304)
       t.equal(await statusOf(get({ IfModifiedSince: new Date(Date.now() + 60_000) })), 304)
-      await t.rejects(get({ IfUnmodifiedSince: new Date(0) }), failure('PreconditionFailed', 412))
-      t.equal(
-        (await get({ IfMatch: ETag, IfUnmodifiedSince: new Date(0) })).$metadata.httpStatusCode,
-        200,
-        'If-Match wins'
-      )
     })
 
     t.test('refusals', async t => {
@@ -232,13 +223,13 @@ for (const [mode, extra] of Object.entries(modes)) {
         region: 'us-east-1',
         credentials: { ...credentials, secretAccessKey: 'wrong' }
       })
-      await t.rejects(stranger.send(new ListBucketsCommand({})), failure('SignatureDoesNotMatch', 403))
+      await t.rejects(stranger.send(new ListObjectsV2Command({ Bucket })), failure('SignatureDoesNotMatch', 403))
       const unknown = new S3Client({
         endpoint,
         region: 'us-east-1',
         credentials: { ...credentials, accessKeyId: 'WRONG' }
       })
-      await t.rejects(unknown.send(new ListBucketsCommand({})), failure('InvalidAccessKeyId', 403))
+      await t.rejects(unknown.send(new ListObjectsV2Command({ Bucket })), failure('InvalidAccessKeyId', 403))
       const abroad = new S3Client({ endpoint, region: 'eu-north-1', credentials })
       await t.rejects(abroad.send(new ListObjectsV2Command({ Bucket })), failure('AuthorizationHeaderMalformed', 400))
       for (const other of [stranger, unknown, abroad]) other.destroy()
@@ -248,7 +239,6 @@ for (const [mode, extra] of Object.entries(modes)) {
       const Other = 'another-bucket-1'
       await client.send(new CreateBucketCommand({ Bucket: Other }))
       await client.send(new CreateBucketCommand({ Bucket: Other }))
-      t.same((await client.send(new ListBucketsCommand({}))).Buckets?.map(({ Name }) => Name), [Other, Bucket])
       t.equal((await client.send(new HeadBucketCommand({ Bucket: Other }))).BucketRegion, 'us-east-1')
       await t.rejects(client.send(new HeadBucketCommand({ Bucket: 'missing' })), failure('NotFound', 404))
       for (const name of ['Bad_Name', 'foo.-bar', 'foo-.bar', 'foo..bar', '1.2.3.4']) {
@@ -413,8 +403,8 @@ t.test('what is not served is answered NotImplemented, and changes nothing', asy
   await ask(client.send(new GetBucketAclCommand({ Bucket })), 'GetBucketAcl')
   await ask(client.send(new GetObjectTaggingCommand({ Bucket, Key })), 'GetObjectTagging')
   await ask(client.send(new ListObjectsV2Command({ Bucket, Delimiter: '/' })), 'a delimiter')
-  await ask(client.send(new ListBucketsCommand({ MaxBuckets: 1 })), 'pages of buckets')
   await ask(client.send(new GetObjectCommand({ Bucket, Key, PartNumber: 1 })), 'a part of an object')
+  await ask(client.send(new GetObjectCommand({ Bucket, Key, IfMatch: '"x"' })), 'a condition on the version')
   await ask(client.send(new GetObjectCommand({ Bucket, Key, ResponseContentType: 'x/y' })), 'another content type')
   await ask(client.send(new DeleteObjectCommand({ Bucket, Key, VersionId: 'null' })), 'a version')
   await ask(client.send(new DeleteObjectCommand({ Bucket, Key, IfMatch: '"x"' })), 'a conditional delete')
@@ -575,7 +565,7 @@ t.test('presigned POST', async t => {
     code: 'SignatureDoesNotMatch'
   })
   t.match(await post({}, fields => { delete fields.Policy }), { status: 403, code: 'AccessDenied' })
-  t.match(await post({}, fields => { fields.AWSAccessKeyId = 'AKTEST' }), { status: 400, code: 'InvalidRequest' })
+  t.match(await post({}, fields => { fields.AWSAccessKeyId = 'AKTEST' }), { status: 403, code: 'AccessDenied' })
   t.match(await post({}, fields => { delete fields.key }), {
     status: 400,
     code: 'InvalidArgument',
