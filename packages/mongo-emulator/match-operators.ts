@@ -33,8 +33,21 @@ function inTest (path: string, operand: Value, name = '$in'): Leaf {
   if (operand.some(item => isDoc(item) && [...item.keys()][0]?.startsWith('$') === true)) {
     throw badValue(`cannot nest $ under ${name}`)
   }
-  const tests = operand.map(item => item instanceof BSONRegExp ? regexTest(item) : eqTest(path, item).test)
-  return leaf(path, '$in', operand, value => tests.some(test => test(value)))
+  const patterns = operand.filter(item => item instanceof BSONRegExp).map(regexTest)
+  const sorted = operand.filter(item => !(item instanceof BSONRegExp)).sort(compareValues)
+  const hasNull = sorted.includes(null)
+  return leaf(path, '$in', operand, value =>
+    value === undefined ? hasNull : includes(sorted, value) || patterns.some(test => test(value)))
+}
+
+function includes (sorted: Value[], value: Value): boolean {
+  let [low, high] = [0, sorted.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compareValues(sorted[middle] ?? null, value) < 0) low = middle + 1
+    else high = middle
+  }
+  return low < sorted.length && equalValues(sorted[low] ?? null, value)
 }
 
 function regexTest (regex: BSONRegExp): Test {

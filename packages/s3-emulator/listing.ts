@@ -22,8 +22,7 @@ export async function listObjectsV2 ({ store, bucket, query }: Call): Promise<Re
       Key: key,
       LastModified: new Date(modifiedAt).toISOString(),
       ETag: quoted(etag),
-      Size: size,
-      StorageClass: 'STANDARD'
+      Size: size
     }))
   }))
 }
@@ -48,7 +47,6 @@ export async function listMultipartUploads ({ store, bucket, query }: Call): Pro
     Upload: items.map(({ key, uploadId, initiatedAt }) => ({
       Key: key,
       UploadId: uploadId,
-      StorageClass: 'STANDARD',
       Initiated: new Date(initiatedAt).toISOString()
     }))
   }))

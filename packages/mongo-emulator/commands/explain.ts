@@ -46,7 +46,6 @@ const explain: Command = {
     return {
       ...reply,
       executionStats: {
-        executionSuccess: true,
         nReturned,
         totalKeysExamined: examined.keys,
         totalDocsExamined: examined.docs

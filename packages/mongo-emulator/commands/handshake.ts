@@ -14,7 +14,6 @@ const hello: Command = {
     ...(name === 'hello' ? { isWritablePrimary: true } : { ismaster: true }),
     ...(body.has('helloOk') ? { helloOk: true } : {}),
     setName: 'embedded',
-    setVersion: 1,
     secondary: false,
     hosts: [address],
     primary: address,
@@ -26,8 +25,7 @@ const hello: Command = {
     logicalSessionTimeoutMinutes: 30,
     connectionId,
     minWireVersion: new Int32(0),
-    maxWireVersion: WIRE_VERSION,
-    readOnly: false
+    maxWireVersion: WIRE_VERSION
   })
 }
 

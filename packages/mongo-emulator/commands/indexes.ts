@@ -24,7 +24,6 @@ const createIndexes: Command = {
     const name = collectionName(request)
     const specs = requiredArray(request, 'indexes').map(checkSpec)
     if (specs.length === 0) throw new CommandError(2, 'Must specify at least one index to create')
-    const created = catalog.find(request.database, name) === undefined
     const collection = catalog.findOrCreate(request.database, name)
     const numIndexesBefore = collection.indexes.length
     for (const spec of specs) {
@@ -34,13 +33,7 @@ const createIndexes: Command = {
       collection.indexes.push(index)
       catalog.changed(collection)
     }
-    const numIndexesAfter = collection.indexes.length
-    return {
-      numIndexesBefore,
-      numIndexesAfter,
-      createdCollectionAutomatically: created,
-      ...(numIndexesAfter === numIndexesBefore ? { note: 'all indexes already exist' } : {})
-    }
+    return { numIndexesBefore, numIndexesAfter: collection.indexes.length }
   }
 }
 
