@@ -5,7 +5,7 @@ import { gif } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
 import { startService, type Service } from './helpers/service.js'
 import { startServices } from './helpers/backends.js'
-import { mongoProxy } from './helpers/proxy.js'
+import { mongoProxy } from './helpers/tcp-proxy.js'
 import { answerFrom, exchange, raw } from './helpers/raw-http.js'
 
 const LIVE = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'

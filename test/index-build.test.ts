@@ -5,7 +5,7 @@ import { completeConfig, readConfig } from '../services/config.js'
 import { databaseName } from '../services/database.js'
 import { environment, startServices } from './helpers/backends.js'
 import { freshPhone } from './helpers/accounts.js'
-import { tcpProxy } from './helpers/proxy.js'
+import { tcpProxy } from './helpers/tcp-proxy.js'
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)

@@ -6,7 +6,7 @@ import { environment, startServices } from './helpers/backends.js'
 import { eventually } from './helpers/wait.js'
 import { freshPhone } from './helpers/accounts.js'
 import { startService } from './helpers/service.js'
-import { startProcess, type Running } from './helpers/server-process.js'
+import { startProcess, type ServerProcess } from './helpers/server-process.js'
 
 /** The name and the collection of a command, as BSON has them. */
 const command = (name: string, collection: string) => Buffer.concat([
@@ -63,7 +63,7 @@ t.test(
     const number = freshPhone()
     const token = await observer.tokenFor(number)
     const env = { ...environment(services), UPLOAD_MAX_SECONDS: '1' }
-    const create = ({ url }: Running) => fetch(`${url}/users`, {
+    const create = ({ url }: ServerProcess) => fetch(`${url}/users`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': 'one' },
       body: JSON.stringify({ username: `u${number.slice(1)}`, number })
@@ -82,7 +82,7 @@ t.test(
   }
 )
 
-async function upload ({ url }: Running, token: string, user: string) {
+async function upload ({ url }: ServerProcess, token: string, user: string) {
   const response = await fetch(`${url}/library/upload`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': FORM_TYPE, 'idempotency-key': 'one' },
@@ -102,7 +102,7 @@ async function killedAt (
   t: Test,
   env: Record<string, string>,
   pattern: Buffer,
-  begin: (running: Running) => Promise<unknown>
+  begin: (running: ServerProcess) => Promise<unknown>
 ): Promise<void> {
   const address = new URL(env.MONGO_URI!)
   let caught = () => {}

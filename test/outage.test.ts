@@ -7,7 +7,8 @@ import { environment, startServices, type Services } from './helpers/backends.js
 import { eventually } from './helpers/wait.js'
 import { foldersOf, startService, type CallOptions, type Reply, type Service } from './helpers/service.js'
 import { freshPhone } from './helpers/accounts.js'
-import { mongoProxy, s3Proxy, tcpProxy } from './helpers/proxy.js'
+import { s3Proxy } from './helpers/s3-proxy.js'
+import { mongoProxy, tcpProxy } from './helpers/tcp-proxy.js'
 
 const NO_TIME_LIMIT = process.env.TEST_REAL
   ? 'a command that SecantusDB holds back by a fail point does not end at its maxTimeMS'

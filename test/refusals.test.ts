@@ -5,7 +5,7 @@ import { freshPhone } from './helpers/accounts.js'
 import { startService, type Service } from './helpers/service.js'
 import { startServices } from './helpers/backends.js'
 import { openApiCheck, type OpenApiDocument } from './helpers/openapi-check.js'
-import { mongoProxy } from './helpers/proxy.js'
+import { mongoProxy } from './helpers/tcp-proxy.js'
 import { ask, type RawAnswer } from './helpers/raw-http.js'
 
 const FORM = 'multipart/form-data; boundary=b'

@@ -52,7 +52,7 @@ t.test('POST /library/upload', async t => {
     t.ok((await servedOf(t, service, token, sent)).equals(sent))
   })
 
-  await t.test('every frame of a restless GIF is in its rendition, which loops for ever', async t => {
+  await t.test('every frame of a GIF of noise is in its rendition, which loops for ever', async t => {
     const { status, body } = await service.upload(token, await caseOf('plasma250.gif'))
     t.equal(status, 201)
     const { url, bytes, frames, duration_ms: duration } = body.renditions['64x64']

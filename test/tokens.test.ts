@@ -119,7 +119,7 @@ t.test(
     quiet.app.mongo.client.on('commandStarted', () => { asked++ })
     const mutants = mutate([...tokens], MUTANTS, 5)
     const rest = [...mutants]
-    const strays: string[] = []
+    const failures: string[] = []
     const overHttp = rest.splice(0, OVER_HTTP)
     const injected = rest.splice(0, INJECTED)
     const agent = new http.Agent({ keepAlive: true, maxSockets: 8 })
@@ -128,7 +128,7 @@ t.test(
       for (let token = overHttp.pop(); token !== undefined; token = overHttp.pop()) {
         const { status, headers, text } = await request(quiet, agent, `Bearer ${token}`)
         if (JSON.stringify([status, headers['www-authenticate'], JSON.parse(text)]) !== JSON.stringify(INVALID)) {
-          strays.push(`${status} ${token}`)
+          failures.push(`${status} ${token}`)
         }
       }
     }))
@@ -139,7 +139,7 @@ t.test(
         headers: { authorization: `Bearer ${token}` }
       })
       if (statusCode !== 401 || headers['www-authenticate'] !== INVALID[1] || body !== JSON.stringify(INVALID[2])) {
-        strays.push(`${statusCode} ${token}`)
+        failures.push(`${statusCode} ${token}`)
       }
     }
     const guard = (token: string) => quiet.app
@@ -151,10 +151,10 @@ t.test(
     for (const [n, token] of rest.entries()) {
       if (n % 500 === 0) await setImmediate()
       const verdict = await guard(token)
-      if (verdict !== '401 Invalid access token') strays.push(`${verdict} ${token}`)
+      if (verdict !== '401 Invalid access token') failures.push(`${verdict} ${token}`)
     }
     t.equal(mutants.size, MUTANTS)
-    t.strictSame(strays, [])
+    t.strictSame(failures, [])
     t.ok(asked < 10, 'no command but those of the service itself')
     for (const token of tokens) t.equal(await guard(token), 'taken', 'is still taken as it is')
   }
@@ -351,7 +351,7 @@ t.test('no way of writing a request gets past the guard of any route', async t =
         'Connection: Authorization', 'Origin: null', 'Expect: the-unexpected', 'Range: bytes=0-', 'If-None-Match: *',
         'Accept: text/html', 'Content-Length: 0'
       ]
-      const strays: string[] = []
+      const failures: string[] = []
       const tried = async (line: string, header = '') => {
         const text = await exchange(
           service,
@@ -361,7 +361,7 @@ t.test('no way of writing a request gets past the guard of any route', async t =
           (line.startsWith('HEAD ')
             ? text.endsWith('\r\n\r\n')
             : /\r\n\r\n\{("error":"[A-Z][a-z ]+"|"errors":\{"_schema":\["Invalid input\."\]\})\}$/.test(text))
-        if (!refused) strays.push(`${line} ${header}\n${text.slice(0, 400)}`)
+        if (!refused) failures.push(`${line} ${header}\n${text.slice(0, 400)}`)
         return text
       }
       for (const target of targets) await tried(`${method} ${Buffer.from(target).toString('latin1')}`)
@@ -374,7 +374,7 @@ t.test('no way of writing a request gets past the guard of any route', async t =
         await tried(`${verb} ${path}`)
       }
       for (const header of overrides) await tried(`${method} ${path}`, header)
-      t.strictSame(strays, [])
+      t.strictSame(failures, [])
       for (const header of overrides) t.match(await tried(`${method} ${path}`, header), /^HTTP\/1\.1 401 /, header)
       t.match(await exchange(service, `${method} ${path} HTTP/1.0\r\n\r\n`), /^HTTP\/1\.1 401 /, 'HTTP/1.0')
       t.notMatch(

@@ -2,7 +2,7 @@ import t from 'tap'
 import { environment, startServices } from './helpers/backends.js'
 import { eventually } from './helpers/wait.js'
 import { freshPhone } from './helpers/accounts.js'
-import { startProcess, type Running } from './helpers/server-process.js'
+import { startProcess, type ServerProcess } from './helpers/server-process.js'
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)
@@ -16,18 +16,18 @@ const env = {
 }
 const [one, two] = [await startProcess(t, env), await startProcess(t, env)]
 
-const request = (at: Running, phone: string) => at.json('POST', '/auth/request-otp', { json: { phone } })
-const verify = (at: Running, phone: string, otp: string) => at.json('POST', '/auth/verify-otp', {
+const request = (at: ServerProcess, phone: string) => at.json('POST', '/auth/request-otp', { json: { phone } })
+const verify = (at: ServerProcess, phone: string, otp: string) => at.json('POST', '/auth/verify-otp', {
   json: { phone, otp }
 })
-const status = async (at: Running, token: string) => (await at.json('GET', '/auth/sessions', { token })).status
+const status = async (at: ServerProcess, token: string) => (await at.json('GET', '/auth/sessions', { token })).status
 
-async function codeOf (at: Running, phone: string): Promise<string> {
+async function codeOf (at: ServerProcess, phone: string): Promise<string> {
   await request(at, phone)
   return /: (\d{6})/.exec(await at.line(new RegExp(`^SMS .*\\${phone}"`)))![1]!
 }
 
-async function signIn (at: Running, phone = freshPhone()): Promise<string> {
+async function signIn (at: ServerProcess, phone = freshPhone()): Promise<string> {
   return (await verify(at, phone, await codeOf(at, phone))).body.access_token
 }
 

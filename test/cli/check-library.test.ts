@@ -9,7 +9,7 @@ import { gif, png } from '../helpers/small-pictures.js'
 import { accountOf, insertRows } from '../helpers/accounts.js'
 import { environment, s3Client } from '../helpers/backends.js'
 import { startService, type Service } from '../helpers/service.js'
-import { s3Proxy } from '../helpers/proxy.js'
+import { s3Proxy } from '../helpers/s3-proxy.js'
 
 const program = built('cli/check-library.js')
 const OURS = /^(NODE_|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|LIMIT_|TAP)/

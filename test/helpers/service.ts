@@ -1,6 +1,6 @@
 import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { FastifyInstance } from 'fastify'
-import type { Test } from 'tap'
+import tap, { type Test } from 'tap'
 import { buildApp, type AppOptions } from '../../app.js'
 import type { Config, Env } from '../../schemas/env.js'
 import { completeConfig, readConfig } from '../../services/config.js'
@@ -52,6 +52,10 @@ export interface Service {
   remains: () => Promise<{ objects: string[], multipartUploads: string[], uploads: number, library: number }>
 }
 
+/** Secrets that a log held. They fail the file in its last teardown, because an error skips those still to come. */
+const leaks: string[] = []
+tap.teardown(() => { if (leaks.length > 0) throw new Error(leaks.join('\n')) })
+
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
 /**
@@ -80,7 +84,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       codes: sms.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []),
       secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey]
     })
-    if (leak) failProcess(`${t.fullname}: the log holds ${leak}`)
+    if (leak) leaks.push(`${t.fullname}: the log holds ${leak}`)
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const check = openApiCheck(app.swagger() as unknown as OpenApiDocument)
@@ -156,12 +160,6 @@ export const foldersOf = (keys: string[]) => [...new Set(keys.map(key => key.sli
 
 /** Upload records, without the notes of what the store may still finish, which wait for a sweep. */
 export const UPLOAD_RECORDS = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
-
-/** Fails the test file. An error thrown here would skip the teardowns that are still to come. */
-function failProcess (message: string): void {
-  process.stderr.write(`${message}\n`)
-  process.once('exit', () => { process.exitCode = 1 })
-}
 
 /** The kind of secret that a log holds; undefined for none. The process id and the times of a line are skipped. */
 function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets: string[] }): string | undefined {

@@ -35,15 +35,15 @@ interface TextSent {
 
 t.test(`next follows the model in ${HISTORIES} random histories`, async t => {
   const seen = new Map<string, number>()
-  const strays: string[] = []
-  for (let seed = 1; seed <= HISTORIES && strays.length < 3; seed++) {
+  const failures: string[] = []
+  for (let seed = 1; seed <= HISTORIES && failures.length < 3; seed++) {
     try {
       play(seed, what => seen.set(what, (seen.get(what) ?? 0) + 1))
     } catch (error) {
-      strays.push(`history ${seed}: ${error instanceof Error ? error.message : error}`)
+      failures.push(`history ${seed}: ${error instanceof Error ? error.message : error}`)
     }
   }
-  t.same(strays, [])
+  t.same(failures, [])
   for (const what of [
     'send', 'repeat', 'quiet', 'limited phone', 'limited network', 'limited guard', 'rejected', 'locked', 'accepted',
     'failed',

@@ -210,9 +210,9 @@ t.test('a file cut short anywhere is not whole, except a GIF that lacks only its
 
 t.test(`${MUTANTS} mutants: refused as damaged or passed at their length, without a secret`, async t => {
   const bases = [...await fixtures(), ...(await turned(6))].filter(({ file }) => file.length < 4000)
-  const strays: string[] = []
+  const failures: string[] = []
   const seen = { passed: 0, refused: 0, compared: 0 }
-  for (let i = 0; i < MUTANTS && strays.length < 5; i++) {
+  for (let i = 0; i < MUTANTS && failures.length < 5; i++) {
     const { format, name, file } = bases[i % bases.length]!
     const random = generator(i)
     const below = (most: number) => Math.floor(random() * most)
@@ -223,22 +223,22 @@ t.test(`${MUTANTS} mutants: refused as damaged or passed at their length, withou
       const again = attempt(format, mutant, 1 + below(40))
       if (out === undefined) {
         seen.refused++
-        if (again) strays.push(`${label}: passed when cut differently`)
+        if (again) failures.push(`${label}: passed when cut differently`)
         continue
       }
       seen.passed++
-      if (out.length !== mutant.length) strays.push(`${label}: another length`)
-      if (!again?.equals(out)) strays.push(`${label}: differs by its chunks`)
-      if (!attempt(format, out, out.length)?.equals(out)) strays.push(`${label}: is not at rest`)
-      if (besidePixels(format, out).includes(SECRET)) strays.push(`${label}: tells`)
+      if (out.length !== mutant.length) failures.push(`${label}: another length`)
+      if (!again?.equals(out)) failures.push(`${label}: differs by its chunks`)
+      if (!attempt(format, out, out.length)?.equals(out)) failures.push(`${label}: is not at rest`)
+      if (besidePixels(format, out).includes(SECRET)) failures.push(`${label}: tells`)
       if (below(6) === 0 && ++seen.compared && !await decodesAlike(mutant, out)) {
-        strays.push(`${label}: looks different`)
+        failures.push(`${label}: looks different`)
       }
     } catch (error) {
-      strays.push(`${label}: ${error instanceof Error ? error.stack : error}`)
+      failures.push(`${label}: ${error instanceof Error ? error.stack : error}`)
     }
   }
-  t.same(strays, [])
+  t.same(failures, [])
   t.comment(seen)
   t.ok(seen.passed > MUTANTS / 10 && seen.refused > MUTANTS / 10 && seen.compared > MUTANTS / 100)
 })

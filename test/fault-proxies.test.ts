@@ -4,7 +4,8 @@ import http from 'node:http'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { mongoProxy, operationOf, s3Proxy, tcpProxy } from './helpers/proxy.js'
+import { operationOf, s3Proxy } from './helpers/s3-proxy.js'
+import { mongoProxy, tcpProxy } from './helpers/tcp-proxy.js'
 
 async function until (condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise(setImmediate)

@@ -18,7 +18,7 @@ export interface Acknowledged {
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 /** Reads a database and a bucket directly, not through the service. Closes itself when `t` ends. */
-export async function judge (t: Test, services: Services) {
+export async function libraryChecker (t: Test, services: Services) {
   const mongo = await new MongoClient(services.mongoUri).connect()
   const s3 = s3Client(services)
   t.teardown(async () => {
