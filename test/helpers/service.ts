@@ -36,7 +36,7 @@ export interface Service {
   clock: { now: Date, advance: (seconds: number) => void }
   /** Sends one request over HTTP. Rejects when the answer departs from the OpenAPI document. */
   call: (method: string, path: string, options?: CallOptions) => Promise<Reply>
-  /** Signs a phone in, with the code of its SMS. */
+  /** Signs a phone in, with the code of its SMS. Rejects when either step is refused. */
   signIn: (phone?: string) => Promise<{ phone: string, token: string }>
   /** An access token of a new session, opened without a code. */
   tokenFor: (phone: string) => Promise<string>
@@ -125,8 +125,11 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       return reply
     },
     async signIn (phone = freshPhone()) {
-      await service.call('POST', '/auth/request-otp', { json: { phone } })
-      const { body } = await service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone) } })
+      const asked = await service.call('POST', '/auth/request-otp', { json: { phone } })
+      if (asked.status !== 200) throw new Error(`request of a code for ${phone}: ${asked.status} ${asked.text}`)
+      const json = { phone, otp: service.lastCode(phone) }
+      const { status, body, text } = await service.call('POST', '/auth/verify-otp', { json })
+      if (body.success !== true) throw new Error(`sign-in of ${phone}: ${status} ${text}`)
       return { phone, token: body.access_token }
     },
     async tokenFor (phone) {
