@@ -4,12 +4,9 @@ import http from 'node:http'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { eventually } from './helpers/wait.js'
 import { operationOf, s3Proxy } from './helpers/s3-proxy.js'
 import { mongoProxy, tcpProxy } from './helpers/tcp-proxy.js'
-
-async function until (condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate)
-}
 
 async function echoServer (t: Test) {
   const sockets = new Set<Socket>()
@@ -42,7 +39,7 @@ async function connect (t: Test, port: number) {
     got: () => got,
     send: (bytes: number | string) => socket.write(typeof bytes === 'string' ? bytes : Buffer.alloc(bytes)),
     async received (bytes: number) {
-      await until(() => got >= bytes)
+      await eventually(() => got >= bytes)
       return got
     }
   }
@@ -97,7 +94,7 @@ t.test('tcpProxy', async (t) => {
     loser.send(1000)
     const late = await client()
     late.send('x')
-    await until(() => proxy.swallowed() === 1001)
+    await eventually(() => proxy.swallowed() === 1001)
     await proxy.up()
     t.equal(await loser.ended, 'ECONNRESET')
     t.equal(await late.ended, 'ECONNRESET')
@@ -141,7 +138,7 @@ t.test('tcpProxy', async (t) => {
     const size = 64 << 20
     const one = await client()
     one.send(size)
-    await until(() => proxy.connections() === 1)
+    await eventually(() => proxy.connections() === 1)
     for (let turn = 0; turn < 200; turn++) await new Promise(setImmediate)
     t.equal(server.received(), 0)
     t.ok(one.socket.writableLength > size / 2, 'the client still holds most of it')
@@ -164,7 +161,7 @@ t.test('tcpProxy', async (t) => {
     proxy.latency(3_600_000)
     const one = await client()
     one.send(1)
-    await until(() => server.received() > 0)
+    await eventually(() => server.received() > 0)
     t.equal(one.got(), 0)
     proxy.latency(0)
     t.equal(await one.received(1), 1)
@@ -330,7 +327,7 @@ t.test('s3Proxy', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
     proxy.fault({ operation: 'PutObject', action: { do: 'reset', after: 100_000 } })
     t.equal(await outcome(put(Buffer.alloc(200_000))), 'ECONNRESET')
-    await until(() => heard[0]?.request.destroyed === true)
+    await eventually(() => heard[0]?.request.destroyed === true)
     t.equal(heard[0]?.whole, false)
     t.equal(heard[0]?.body.length, 100_000)
     t.match(proxy.requests, [{ bytes: 100_000, status: undefined }])
@@ -370,7 +367,7 @@ t.test('s3Proxy', async (t) => {
     const { request, answer } = ask(`${proxy.endpoint}/b/k`, { method: 'PUT', headers: { 'content-length': size } })
     request.write(Buffer.alloc(size))
     await fault.hit
-    await until(() => heard.length > 0)
+    await eventually(() => heard.length > 0)
     t.ok(request.writableLength > 16 << 20, 'the client still holds most of it')
     t.match(proxy.requests, [{ bytes: 0 }])
     request.end()
@@ -399,9 +396,9 @@ t.test('s3Proxy', async (t) => {
     const { proxy, heard } = await s3(t)
     const { request } = ask(`${proxy.endpoint}/b/k`, { method: 'PUT', headers: { 'content-length': 10 } })
     request.write('half')
-    await until(() => heard[0]?.body === 'half')
+    await eventually(() => heard[0]?.body === 'half')
     request.destroy()
-    await until(() => heard[0]?.request.destroyed === true)
+    await eventually(() => heard[0]?.request.destroyed === true)
     t.equal(heard[0]?.whole, false)
   })
 })

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
+import { bytesAt } from './helpers/bytes.js'
 import { caseFile } from './helpers/paths.js'
 import { handGif, readGif, type HandGif } from './helpers/gif-codec.js'
 import { BLACK, BLUE, GREEN, PALETTE, rawPicture, RED, WHITE } from './helpers/example-pictures.js'
@@ -20,7 +21,6 @@ import {
 } from './helpers/picture-bytes.js'
 
 const caseOf = (name: string) => readFile(caseFile(name))
-const fetched = async (url: string) => Buffer.from(await (await fetch(url)).arrayBuffer())
 const near = (found: ArrayLike<number>, wanted: number[], within: number) => wanted.every((value, c) =>
   Math.abs(found[c]! - value) <= within)
 
@@ -31,8 +31,8 @@ async function uploaded (t: Test, service: Service, token: string, file: Buffer,
   if (status !== 201) return undefined
   return {
     item: body,
-    served: await fetched(body.original_url ?? body.url),
-    screens: readGif(await fetched(body.renditions['64x64'].url)).screens
+    served: await bytesAt(body.original_url ?? body.url),
+    screens: readGif(await bytesAt(body.renditions['64x64'].url)).screens
   }
 }
 

@@ -1,14 +1,17 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
 import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand, type S3Client } from '@aws-sdk/client-s3'
 import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import { createLease } from '../services/uploads/lease.js'
+import { sha256 } from './helpers/bytes.js'
 import { gif, png } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
 import { s3Client, startServices } from './helpers/backends.js'
 import { startService, type Reply, type Service } from './helpers/service.js'
 import { userRow } from './helpers/accounts.js'
+import { seededRandom } from './helpers/seeded-random.js'
 import { scale } from './helpers/test-length.js'
 import { startFaultySetup } from './helpers/faulty-setup.js'
 
@@ -346,7 +349,7 @@ t.test(
     const outcomes = { kept: 0, refused: 0, removed: 0 }
 
     for (let seed = 1; seed <= ORDERS; seed++) {
-      const random = seeded(seed)
+      const random = seededRandom(seed)
       const existing = (await service.upload(token, gif)).body.id
       const uploads: Reply[] = []
       const upload = async () => { uploads.push(await service.upload(token, gif)) }
@@ -478,21 +481,7 @@ async function everything (service: Service) {
 }
 
 async function digestOf ({ app }: Service, key: string): Promise<string> {
-  const { body } = (await app.mediaStore.get(key))!
-  const hash = createHash('sha256')
-  for await (const chunk of body) hash.update(chunk as Buffer)
-  return hash.digest('hex')
-}
-
-/** Numbers from 0 to below 1, the same for the same seed (mulberry32). */
-function seeded (seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6D2B79F5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
+  return sha256(await buffer((await app.mediaStore.get(key))!.body))
 }
 
 /** Lets one actor at a time go on, in random order, at each call of the methods it directs. */

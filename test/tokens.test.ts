@@ -8,7 +8,9 @@ import t, { type Test } from 'tap'
 import { forgeries, respelled, type Target } from './helpers/token-forgeries.js'
 import { claimsOf, freshPhone } from './helpers/accounts.js'
 import { startService, type Reply, type Service } from './helpers/service.js'
-import { startServices } from './helpers/backends.js'
+import { startServices, withUriOption } from './helpers/backends.js'
+import { exchange } from './helpers/raw-http.js'
+import { seededRandom } from './helpers/seeded-random.js'
 import { compact, ecKey, edKey, hmac, keyPair, pem, sharedSecret, thumbprint, type Json, type Signer } from './helpers/jws.js'
 import { scale } from './helpers/test-length.js'
 
@@ -25,7 +27,7 @@ const services = await startServices(t)
 const keys = { ec: ecKey(), ed: edKey() }
 /** Trusts keys of all three kinds at once, which allows the most confusion. The test counts its commands on `users`. */
 const service = await startService(t, {
-  services: { ...services, mongoUri: withOption(services.mongoUri, 'monitorCommands', 'true') },
+  services: { ...services, mongoUri: withUriOption(services.mongoUri, 'monitorCommands', 'true') },
   env: { JWT_SECRET_KEY: SECRET, JWT_PRIVATE_KEY: pem(keys.ec) + pem(keys.ed) }
 })
 const { call, clock } = service
@@ -105,7 +107,7 @@ t.test(
   `${MUTANTS} mutants, seeded, of tokens with each of three algorithms, ${OVER_HTTP} of them over HTTP, ${INJECTED} injected, the rest straight to the guard: none is taken, each is a 401, none asks the database`,
   async t => {
     const quiet = await startService(t, {
-      services: { ...services, mongoUri: withOption(services.mongoUri, 'monitorCommands', 'true') },
+      services: { ...services, mongoUri: withUriOption(services.mongoUri, 'monitorCommands', 'true') },
       env: { JWT_SECRET_KEY: SECRET, JWT_PRIVATE_KEY: pem(keys.ec) + pem(keys.ed) },
       logger: { level: 'silent' }
     })
@@ -609,7 +611,8 @@ function verified (token: string, published: Array<Json & { alg: string, kid: st
 
 /** `count` different strings that are none of `tokens`, made from them by random changes. */
 function mutate (tokens: string[], count: number, seed: number): Set<string> {
-  const random = below(seed)
+  const from = seededRandom(seed)
+  const random = (below: number) => Math.floor(from() * below)
   const pick = <T>(list: ArrayLike<T>) => list[random(list.length)]!
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/'
   const inPart = (token: string, change: (part: string, index: number) => string) => {
@@ -692,16 +695,6 @@ function mutate (tokens: string[], count: number, seed: number): Set<string> {
   return mutants
 }
 
-/** Whole numbers from 0 to below n, the same for the same seed (mulberry32). */
-function below (seed: number): (n: number) => number {
-  return n => {
-    seed = seed + 0x6D2B79F5 | 0
-    let x = Math.imul(seed ^ seed >>> 15, 1 | seed)
-    x = x + Math.imul(x ^ x >>> 7, 61 | x) ^ x
-    return Math.floor(((x ^ x >>> 14) >>> 0) / 2 ** 32 * n)
-  }
-}
-
 /** One request with exactly this header; fetch would tidy it up. */
 function request ({ url }: Service, agent: http.Agent, authorization?: string | string[], path = GUARDED): Promise<{
   status: number
@@ -722,15 +715,6 @@ function request ({ url }: Service, agent: http.Agent, authorization?: string | 
   })
 }
 
-/** Sends `text`. Resolves with all that the server sends until it ends the connection. */
-function exchange ({ url }: Service, text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let heard = ''
-    const socket = net.connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text, 'latin1'))
-    socket.on('data', chunk => { heard += chunk }).on('error', reject).on('close', () => resolve(heard))
-  })
-}
-
 /** A server that only counts connections. */
 async function listener (t: Test): Promise<{ url: string, connections: () => number }> {
   let connections = 0
@@ -738,10 +722,4 @@ async function listener (t: Test): Promise<{ url: string, connections: () => num
   t.teardown(() => server.close())
   await once(server, 'listening')
   return { url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`, connections: () => connections }
-}
-
-function withOption (uri: string, name: string, value: string): string {
-  const url = new URL(uri)
-  url.searchParams.set(name, value)
-  return url.href
 }

@@ -1,12 +1,14 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import t, { type Test } from 'tap'
-import { libraryChecker, sha256, type Acknowledged } from './helpers/library-checker.js'
+import { libraryChecker, type Acknowledged } from './helpers/library-checker.js'
+import { sha256 } from './helpers/bytes.js'
 import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
 import { gifOf } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
 import type { Service } from './helpers/service.js'
-import { generator, noise } from './helpers/picture-bytes.js'
+import { noise } from './helpers/picture-bytes.js'
+import { seededRandom } from './helpers/seeded-random.js'
 import {
   ASKED,
   atRequest,
@@ -123,7 +125,7 @@ async function openInstance (t: Test, patience: 'short' | 'long'): Promise<Insta
 }
 
 function plan (seed: number, patience: 'short' | 'long'): Run {
-  const random = generator(seed)
+  const random = seededRandom(seed)
   const way = pick(random, ['form', 'form', 'chunks', 'direct', 'removal'] as const)
   const large = random() < 0.03
   const picture = large ? gifOf(between(random, 5 * MIB, 6 * MIB)) : pick(random, pictures)

@@ -5,7 +5,7 @@ import { environment } from './backends.js'
 import { freshPhone } from './accounts.js'
 import { startService } from './service.js'
 import { work, type ClientRecord } from './upload-clients.js'
-import { generator } from './picture-bytes.js'
+import { seededRandom } from './seeded-random.js'
 import { atRequest, between, pick, type Random } from './random-faults.js'
 import type { ServerProcess } from './server-process.js'
 import { startFaultySetup } from './faulty-setup.js'
@@ -37,7 +37,7 @@ export async function playRounds (
 ): Promise<string[]> {
   const instances = await Promise.all(Array.from({ length: INSTANCES }, () => openInstance(t)))
   const problems = await Promise.all(instances.map(async (instance, i) => {
-    const random = generator(seed * INSTANCES + i)
+    const random = seededRandom(seed * INSTANCES + i)
     for (let round = 0; round < rounds / INSTANCES; round++) await play(instance, round, random)
     return await instance.problems()
   }))

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { seededRandom } from '../../helpers/seeded-random.js'
 import { initial, next, type OtpEvent, type OtpState } from '../../../services/login/otp.js'
 
 /**
@@ -60,7 +61,7 @@ t.test(`next follows the model in ${HISTORIES} random histories`, async t => {
 })
 
 function play (seed: number, saw: (what: string) => void): void {
-  const random = generator(seed)
+  const random = seededRandom(seed)
   const chance = (share: number) => random() < share
   const below = (most: number) => Math.floor(random() * most)
   const oneOf = <T>(list: readonly T[]): T => list[below(list.length)]!
@@ -310,15 +311,4 @@ function agree (what: string, actual: unknown, expected: unknown): void {
 
 function inSeconds (ms: number): number {
   return Math.max(1, Math.ceil(ms / SECOND))
-}
-
-/** Mulberry32. */
-function generator (seed: number): () => number {
-  let a = seed
-  return () => {
-    a = (a + 0x6D2B79F5) | 0
-    let x = Math.imul(a ^ (a >>> 15), 1 | a)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296
-  }
 }

@@ -3,6 +3,7 @@ import { deflateSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { createPictures, type Picture } from '../../../services/pictures/pictures.js'
 import { caseFile } from '../../helpers/paths.js'
+import { seededRandom } from '../../helpers/seeded-random.js'
 import { handGif, readGif, type Color, type ReadGif } from '../../helpers/gif-codec.js'
 import { BLACK, BLUE, expectedPictures, GREEN, PALETTE, rawPicture, RED, WHITE } from '../../helpers/example-pictures.js'
 
@@ -29,14 +30,6 @@ const colorsOf = (screen: Buffer) => new Set(Array.from({ length: screen.length 
 const near = (found: number[], wanted: number[], within: number) => found.every((value, c) =>
   Math.abs(value - wanted[c]!) <= within)
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
-
-/** The same numbers every time. */
-function seeded (seed: number): () => number {
-  return () => {
-    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff
-    return seed / 0x80000000
-  }
-}
 
 t.test('the expected pictures', async t => {
   for (const { name, bytes, facts, delaysCs, netscape, spots } of await expectedPictures()) {
@@ -107,7 +100,7 @@ t.test(
 )
 
 t.test('the total time is kept, whatever the delays', async t => {
-  const random = seeded(11)
+  const random = seededRandom(11)
   for (let run = 0; run < 30; run++) {
     const delay = Array.from({ length: 2 + Math.floor(random() * 40) }, () => 11 + Math.floor(random() * 90))
     const webp = await rawPicture(8, 8, delay.length, (x, y, k) => [k * 5, x * 20, y * 20])
@@ -129,7 +122,7 @@ t.test('the total time is kept, whatever the delays', async t => {
 })
 
 t.test('a rendition is as good as its limit allows', async t => {
-  const random = seeded(5)
+  const random = seededRandom(5)
   const anyColors = Array.from({ length: 128 }, () => [0, 0, 0].map(() => Math.floor(random() * 256)) as Color)
   const noise = (frames: number) => handGif({
     width: 64,
@@ -307,7 +300,7 @@ t.test('a picture is whole or refused', async t => {
 })
 
 t.test('changed bytes are a picture or refused', async t => {
-  const random = seeded(23)
+  const random = seededRandom(23)
   const shade = (x: number, y: number, k: number) => [x * 8, y * 8, k * 80]
   const whole = await Promise.all(
     [

@@ -8,7 +8,6 @@ import {
   EOI,
   exif,
   fctl,
-  generator,
   gifApplication,
   gifComment,
   gifControl,
@@ -42,6 +41,7 @@ import {
   webpWith,
   type Format
 } from '../../helpers/picture-bytes.js'
+import { seededRandom } from '../../helpers/seeded-random.js'
 import { scale } from '../../helpers/test-length.js'
 
 const MUTANTS = scale({ short: 3000, long: 24_000 })
@@ -214,7 +214,7 @@ t.test(`${MUTANTS} mutants: refused as damaged or passed at their length, withou
   const seen = { passed: 0, refused: 0, compared: 0 }
   for (let i = 0; i < MUTANTS && failures.length < 5; i++) {
     const { format, name, file } = bases[i % bases.length]!
-    const random = generator(i)
+    const random = seededRandom(i)
     const below = (most: number) => Math.floor(random() * most)
     const { how, mutant } = mutate(file, random)
     const label = `${format}: ${name}: mutant ${i} (${how})`
@@ -279,7 +279,7 @@ const damaged = (t: Test, format: Format, file: Buffer, name: string) =>
 function cutsDoNotMatter (t: Test, format: Format, file: Buffer, out: Buffer): void {
   for (const size of [1, 2, 7, 1000]) t.ok(scrub(format, file, size).out.equals(out), `in chunks of ${size}`)
   for (const seed of [1, 2, 3]) {
-    const random = generator(seed)
+    const random = seededRandom(seed)
     t.ok(scrub(format, file, () => 1 + Math.floor(random() * 60)).out.equals(out), `in chunks of seed ${seed}`)
   }
 }
