@@ -21,7 +21,8 @@ export interface ClientRecord {
   stopping: boolean
 }
 
-export const newClientRecord = (): ClientRecord => ({ acknowledged: [], removed: [], statuses: [], dropped: [], stopping: false })
+export const newClientRecord = (): ClientRecord =>
+  ({ acknowledged: [], removed: [], statuses: [], dropped: [], stopping: false })
 
 interface Answer { status: number, body: Acknowledged & { url: string, fields: Record<string, string> } }
 
@@ -82,7 +83,8 @@ export async function work (url: string, token: string, random: Random, record: 
     })
     let begun = false
     request.once('continue', () => {
-      begun = !record.stopping // a stopping service refuses later requests, and may be gone before this client reads that
+      // a stopping service refuses later requests, and may be gone before this client reads that
+      begun = !record.stopping
       request.end(body)
     })
     if (!type) request.end()
