@@ -4,6 +4,7 @@ import net, { type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { MongoClient } from 'mongodb'
 import t from 'tap'
+import { uploadForm } from './helpers/multipart.js'
 import { gif } from './helpers/small-pictures.js'
 import { environment, startServices } from './helpers/backends.js'
 import { freshPhone } from './helpers/accounts.js'
@@ -106,7 +107,7 @@ t.test(
       while (!over.aborted) {
         await served('GET', '/health/live', 200)
         await served('GET', '/library?per_page=10', 200)
-        await served('POST', '/library/upload', 201, form())
+        await served('POST', '/library/upload', 201, uploadForm(gif))
       }
     }
 
@@ -124,13 +125,6 @@ t.test(
 )
 
 const many = <T>(count: number, work: () => T): T[] => Array.from({ length: count }, work)
-
-function form (): FormData {
-  const data = new FormData()
-  data.append('user_id', 'meera')
-  data.append('file', new Blob([gif]), 'fox.gif')
-  return data
-}
 
 /** Items whose pages are large. */
 async function fill (uri: string): Promise<void> {

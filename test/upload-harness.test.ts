@@ -6,7 +6,7 @@ import { sha256 } from './helpers/bytes.js'
 import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
 import { gifOf } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
-import type { Service } from './helpers/service.js'
+import { staleAfterSeconds, type Service } from './helpers/service.js'
 import { noise } from './helpers/picture-bytes.js'
 import { seededRandom } from './helpers/seeded-random.js'
 import {
@@ -34,8 +34,6 @@ const INSTANCES = scale({ short: 4, long: 4, real: 1 })
 const BATCH = 50
 /** Milliseconds that a client waits for an answer. */
 const DEADLINE_MS = 10_000
-/** Seconds: UPLOAD_MAX_SECONDS, the sweeper's margin, and one. */
-const STALE_SECONDS = 661
 const SILENCE_MS = 1500
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
@@ -302,13 +300,13 @@ async function leaveWith (
  * or left over.
  */
 async function settle (instance: Instance, batch: Run[]): Promise<string[]> {
-  const { service: { app, clock }, checker } = instance
+  const { service: { app, clock, config }, checker } = instance
   const problems: string[] = []
   for (const run of batch) problems.push(...await again(instance, run))
   const inProgress = { state: { $in: ['open' as const, 'committing' as const] } }
   await eventually(async () => await checker.uploads.countDocuments(inProgress) === 0)
     .catch(() => problems.push('something is in progress for ever'))
-  clock.advance(STALE_SECONDS)
+  clock.advance(staleAfterSeconds(config))
   const swept = await app.sweeper.sweep()
   if (swept?.failed !== 0) problems.push(`the sweep: ${JSON.stringify(swept)}`)
   const items = batch.flatMap(({ item }) => item ?? [])

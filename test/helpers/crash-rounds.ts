@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { libraryChecker } from './library-checker.js'
 import { environment } from './backends.js'
 import { freshPhone } from './accounts.js'
-import { startService } from './service.js'
+import { staleAfterSeconds, startService } from './service.js'
 import { work, type ClientRecord } from './upload-clients.js'
 import { seededRandom } from './seeded-random.js'
 import { atRequest, between, pick, type Random } from './random-faults.js'
@@ -12,8 +12,6 @@ import { startFaultySetup } from './faulty-setup.js'
 
 const INSTANCES = 2
 const CLIENTS = 3
-/** Milliseconds: the life of a form, UPLOAD_MAX_SECONDS, the sweeper's margin, and a reserve. */
-const STALE_MS = 1_300_000
 
 export interface Instance {
   env: Record<string, string>
@@ -53,6 +51,7 @@ async function openInstance (t: Test): Promise<Instance> {
     env: { SWEEP_INTERVAL_SECONDS: '0' },
     now: () => new Date(Date.now() + ahead)
   })
+  const staleMs = 2 * 1000 * staleAfterSeconds(sweeping.config) // a form lives before the upload that completes it
   const token = await sweeping.tokenFor(freshPhone())
   const records: ClientRecord[] = []
   // many processes that start at once overload a slow machine
@@ -86,9 +85,9 @@ async function openInstance (t: Test): Promise<Instance> {
     const removed = records.flatMap(({ removed }) => removed)
     records.length = 0
     await checker.mongo.db().collection('leases').deleteMany({}) // a killed process holds the lease for a minute
-    ahead += STALE_MS
+    ahead += staleMs
     const swept = await sweeping.app.sweeper.sweep()
-    ahead -= STALE_MS
+    ahead -= staleMs
     const there = (await checker.library.find().toArray()).map(({ _id }) => _id.toHexString())
     return [
       ...(swept?.failed === 0 ? [] : [`the sweep: ${JSON.stringify(swept)}`]),

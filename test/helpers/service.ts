@@ -7,6 +7,7 @@ import { completeConfig, readConfig } from '../../services/config.js'
 import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 import { environment, s3Client, startServices, type Services } from './backends.js'
 import { freshPhone, requestContextOf } from './accounts.js'
+import { uploadForm } from './multipart.js'
 
 export interface CallOptions {
   token?: string
@@ -51,6 +52,9 @@ export interface Service {
   /** The contents of the bucket and of the collections that an upload writes to. */
   remains: () => Promise<{ objects: string[], multipartUploads: string[], uploads: number, library: number }>
 }
+
+/** Seconds after which an upload that did not end is stale: its longest time, the sweeper's margin, and one. */
+export const staleAfterSeconds = ({ UPLOAD_MAX_SECONDS }: Config) => UPLOAD_MAX_SECONDS + 60 + 1
 
 /** Secrets that a log held. They fail the file in its last teardown, because an error skips those still to come. */
 const leaks: string[] = []
@@ -138,11 +142,8 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     },
     lastCode: phone =>
       /\d{6}/.exec(sms.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
-    upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {
-      const form = new FormData()
-      for (const [name, value] of Object.entries(fields)) form.append(name, value)
-      form.append('file', new Blob([file]), filename)
-      return service.call('POST', '/library/upload', { token, body: form })
+    upload (token, file, options) {
+      return service.call('POST', '/library/upload', { token, body: uploadForm(file, options) })
     },
     async remains () {
       const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: services.s3.bucket }))
