@@ -12,7 +12,7 @@ import { built } from './paths.js'
 import { eventually } from './wait.js'
 
 const server = built('server.js')
-const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP)/
+const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP|npm_config_dry_run)/
 
 export interface ServerProcess {
   url: string
@@ -147,20 +147,31 @@ async function died (child: ChildProcess): Promise<never> {
   throw new Error(`the process ended with ${code}`)
 }
 
+export interface Ended { code: number | null, stdout: string, stderr: string }
+
 /** Runs the built server until it ends by itself. Rejects when `signal` is aborted first. */
-export async function runToEnd (env: Record<string, string>, signal?: AbortSignal): Promise<{
-  code: number | null
-  stdout: string
-  stderr: string
-}> {
-  const child = spawn(process.execPath, [server], {
+export const runToEnd = (env: Record<string, string>, signal?: AbortSignal): Promise<Ended> =>
+  runProgram('server.js', [], env, { signal })
+
+/** Runs a built program to its end, or kills it after this many lines of output. */
+export async function runProgram (
+  program: string,
+  args: string[],
+  env: Record<string, string>,
+  { killAfterLines, signal }: { killAfterLines?: number, signal?: AbortSignal } = {}
+): Promise<Ended> {
+  const child = spawn(process.execPath, [built(program), ...args], {
     env: environment(env),
     cwd: tmpdir(),
     stdio: ['ignore', 'pipe', 'pipe'],
     signal
   })
   const output = { stdout: '', stderr: '' }
-  child.stdout.on('data', chunk => { output.stdout += chunk })
+  let lines = 0
+  createInterface(child.stdout).on('line', line => {
+    output.stdout += `${line}\n`
+    if (++lines === killAfterLines) child.kill('SIGKILL')
+  })
   child.stderr.on('data', chunk => { output.stderr += chunk })
   const [code] = await once(child, 'close')
   return { code, ...output }
