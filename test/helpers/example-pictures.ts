@@ -320,20 +320,19 @@ async function stills (): Promise<ExpectedPicture[]> {
     const turned = i >= 4
     const [w, h] = [120, 80]
     // As displayed, the upper left corner is red and the upper right one green.
-    const place = [
-      [0, 0, 1, 0],
-      [1, 0, 0, 0],
-      [1, 1, 0, 1],
-      [0, 1, 1, 1],
-      [0, 0, 0, 1],
-      [0, 1, 0, 0],
-      [1, 1, 1, 0],
-      [1, 0, 1, 1]
+    const { red, green } = [
+      { red: [0, 0], green: [1, 0] },
+      { red: [1, 0], green: [0, 0] },
+      { red: [1, 1], green: [0, 1] },
+      { red: [0, 1], green: [1, 1] },
+      { red: [0, 0], green: [0, 1] },
+      { red: [0, 1], green: [0, 0] },
+      { red: [1, 1], green: [1, 0] },
+      { red: [1, 0], green: [1, 1] }
     ][i]!
-    const at = (x: number, y: number, cx: number, cy: number) => (x * 2 >= w ? 1 : 0) === cx &&
-      (y * 2 >= h ? 1 : 0) === cy
-    const bytes = await rgb(w, h, (x, y) =>
-      at(x, y, place[0]!, place[1]!) ? RED : at(x, y, place[2]!, place[3]!) ? GREEN : BLUE)
+    const isIn = ([right, bottom]: number[], x: number, y: number) =>
+      Number(x * 2 >= w) === right && Number(y * 2 >= h) === bottom
+    const bytes = await rgb(w, h, (x, y) => isIn(red, x, y) ? RED : isIn(green, x, y) ? GREEN : BLUE)
       .withMetadata({ orientation: i + 1 })
       .jpeg({ quality: 95, chromaSubsampling: '4:4:4' })
       .toBuffer()

@@ -85,7 +85,7 @@ const oldCodes: Document[] = [1, 2, 3].map(n => ({
   expires_at: created
 }))
 
-/** Fills an empty database like the replaced system's. `shared` adds rows with exactly the same number, which no unique index allows. */
+/** Fills an empty database. `shared` adds rows with exactly the same number, which no unique index allows. */
 export async function fillOldDatabase (db: Db, { shared = true } = {}): Promise<void> {
   await db.collection('users').insertMany(
     shared ? oldUsers : oldUsers.filter(({ _id }) => !_id.equals?.(oldId(8)) && !_id.equals?.(oldId(10)))

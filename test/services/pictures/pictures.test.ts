@@ -256,17 +256,21 @@ t.test('several sizes come of one decoding', async t => {
 
 t.test('a picture is whole or refused', async t => {
   const shade = (x: number, y: number, k = 0) => [x * 2 & 255, y * 2 & 255, (x * y >> 4) + k * 60 & 255]
-  const whole: Array<[string, Buffer, number]> = [
-    ['GIF', await rawPicture(100, 100, 3, shade).gif({ delay: 50 }).toBuffer(), 1],
-    ['PNG', await rawPicture(100, 100, 1, shade).png().toBuffer(), 12],
-    ['interlaced PNG', await rawPicture(100, 100, 1, shade).png({ progressive: true }).toBuffer(), 12],
-    ['JPEG', await rawPicture(100, 100, 1, shade).jpeg().toBuffer(), 0],
-    ['progressive JPEG', await rawPicture(100, 100, 1, shade).jpeg({ progressive: true }).toBuffer(), 0],
-    ['WebP', await rawPicture(100, 100, 1, shade).webp().toBuffer(), 0],
-    ['lossless WebP', await rawPicture(100, 100, 1, shade).webp({ lossless: true }).toBuffer(), 0],
-    ['animated WebP', await rawPicture(100, 100, 3, shade).webp({ delay: 50 }).toBuffer(), 0]
+  const whole: Array<{ name: string, bytes: Buffer, tail?: number }> = [
+    { name: 'GIF', bytes: await rawPicture(100, 100, 3, shade).gif({ delay: 50 }).toBuffer(), tail: 1 },
+    { name: 'PNG', bytes: await rawPicture(100, 100, 1, shade).png().toBuffer(), tail: 12 },
+    {
+      name: 'interlaced PNG',
+      bytes: await rawPicture(100, 100, 1, shade).png({ progressive: true }).toBuffer(),
+      tail: 12
+    },
+    { name: 'JPEG', bytes: await rawPicture(100, 100, 1, shade).jpeg().toBuffer() },
+    { name: 'progressive JPEG', bytes: await rawPicture(100, 100, 1, shade).jpeg({ progressive: true }).toBuffer() },
+    { name: 'WebP', bytes: await rawPicture(100, 100, 1, shade).webp().toBuffer() },
+    { name: 'lossless WebP', bytes: await rawPicture(100, 100, 1, shade).webp({ lossless: true }).toBuffer() },
+    { name: 'animated WebP', bytes: await rawPicture(100, 100, 3, shade).webp({ delay: 50 }).toBuffer() }
   ]
-  for (const [name, bytes, tail] of whole) {
+  for (const { name, bytes, tail = 0 } of whole) {
     t.match(
       await pictures.read(Buffer.concat([bytes, Buffer.alloc(300)]), 'contain'),
       { facts: { width: 100, height: 100 } },
@@ -308,9 +312,7 @@ t.test('changed bytes are a picture or refused', async t => {
       rawPicture(20, 20, 1, shade).png(),
       rawPicture(20, 20, 1, shade).jpeg(),
       rawPicture(20, 20, 3, shade).webp()
-    ].map(
-      picture => picture.toBuffer()
-    )
+    ].map(picture => picture.toBuffer())
   )
   let taken = 0
   for (let run = 0; run < 800; run++) {
@@ -375,69 +377,52 @@ t.test('bombs are refused, or decoded within bounds', async t => {
     return copy
   }
   const frame = jpeg.indexOf(Buffer.of(0xff, 0xc0))
-  const bombs: Array<[string, Buffer, 'refused' | 'taken']> = [
-    ['PNG of 20,000×20,000, 1 bit', png(20_000, 20_000, { depth: 1 }), 'refused'],
-    ['PNG of 14,000×14,000, 1 bit', png(14_000, 14_000, { depth: 1 }), 'refused'],
-    ['PNG of 7,000×7,000, grey', png(7000, 7000), 'taken'],
-    ['PNG of 16,384×3,000, 1 bit', png(16_384, 3000, { depth: 1 }), 'taken'],
-    ['PNG of 65,535×65,535', png(65_535, 65_535, { rows: 1 }), 'refused'],
-    ['PNG of 2³¹−1 square', png(0x7fffffff, 0x7fffffff, { data: deflateSync(Buffer.alloc(9)) }), 'refused'],
-    ['PNG of 0×0', png(0, 0, { data: deflateSync(Buffer.alloc(9)) }), 'refused'],
-    ['PNG of 16,385×1', png(16_385, 1), 'refused'],
-    ['PNG with fewer rows than it says', png(500, 500, { rows: 250 }), 'refused'],
-    [
-      'PNG whose data unpack to more than it has',
-      png(10, 10, { data: deflateSync(Buffer.alloc(50_000_000)) }),
-      'taken'
-    ],
-    [
-      'PNG with a text that unpacks to 50 MB',
-      png(10, 10, {
-        extra: [chunk('zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))]
-      }),
-      'taken'
-    ],
-    [
-      'PNG with a profile that unpacks to 50 MB',
-      png(10, 10, {
-        extra: [chunk('iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))]
-      }),
-      'taken'
-    ],
-    ['PNG with data that are not deflated', png(100, 100, { data: Buffer.alloc(1000, 7) }), 'refused'],
-    ['interlaced PNG of 4,000×4,000', png(4000, 4000, { interlace: 1, rows: 8000 }), 'taken'],
-    ['GIF of 65,535×65,535, one pixel drawn', gif(65_535, 65_535, 1), 'refused'],
-    ['GIF of 16,384×16,384, one pixel drawn', gif(16_384, 16_384, 1), 'refused'],
-    ['GIF of 7,000×7,000, one pixel drawn', gif(7000, 7000, 1), 'taken'],
-    ['GIF of 7,000×7,000, five frames of a pixel', gif(7000, 7000, 5), 'refused'],
-    ['GIF of 447×447, 1,000 frames of a pixel', gif(447, 447, 1000), 'taken'],
-    ['GIF of 10,000 frames of a pixel', gif(1, 1, 10_000), 'refused'],
-    ['GIF of 1,001 frames', gif(2, 2, 1001), 'refused'],
-    [
-      'GIF that ends drawing before all its pixels',
+  const refusedOnes: Record<string, Buffer> = {
+    'PNG of 20,000×20,000, 1 bit': png(20_000, 20_000, { depth: 1 }),
+    'PNG of 14,000×14,000, 1 bit': png(14_000, 14_000, { depth: 1 }),
+    'PNG of 65,535×65,535': png(65_535, 65_535, { rows: 1 }),
+    'PNG of 2³¹−1 square': png(0x7fffffff, 0x7fffffff, { data: deflateSync(Buffer.alloc(9)) }),
+    'PNG of 0×0': png(0, 0, { data: deflateSync(Buffer.alloc(9)) }),
+    'PNG of 16,385×1': png(16_385, 1),
+    'PNG with fewer rows than it says': png(500, 500, { rows: 250 }),
+    'PNG with data that are not deflated': png(100, 100, { data: Buffer.alloc(1000, 7) }),
+    'GIF of 65,535×65,535, one pixel drawn': gif(65_535, 65_535, 1),
+    'GIF of 16,384×16,384, one pixel drawn': gif(16_384, 16_384, 1),
+    'GIF of 7,000×7,000, five frames of a pixel': gif(7000, 7000, 5),
+    'GIF of 10,000 frames of a pixel': gif(1, 1, 10_000),
+    'GIF of 1,001 frames': gif(2, 2, 1001),
+    'GIF that ends drawing before all its pixels':
       handGif({ width: 50, height: 50, palette: PALETTE, frames: [{ index: () => 1, missing: 1000 }] }),
-      'refused'
-    ],
-    ['GIF without a frame', gif(50, 50, 0), 'refused'],
-    ['JPEG that says 65,535×65,535', resized(jpeg, frame + 5, [0xff, 0xff, 0xff, 0xff]), 'refused'],
-    ['JPEG that says 7,000×7,000', resized(jpeg, frame + 5, [0x1b, 0x58, 0x1b, 0x58]), 'refused'],
-    ['JPEG of no rows', resized(jpeg, frame + 5, [0, 0]), 'refused'],
-    ['WebP whose canvas is 16,777,216 square', resized(webp, 24, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), 'refused'],
-    ['WebP whose canvas is 16,383 square', resized(webp, 24, [0xfe, 0x3f, 0, 0xfe, 0x3f, 0]), 'refused'],
-    [
-      'SVG that repeats itself',
-      Buffer.from(
-        `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">${'<g>'.repeat(1000)}${'</g>'.repeat(1000)}</svg>`
-      ),
-      'refused'
-    ],
-    ['TIFF', Buffer.from('II*\0\x08\0\0\0\0\0\0\0\0\0', 'latin1'), 'refused'],
-    ['nothing', Buffer.alloc(0), 'refused']
-  ]
-  for (const [name, bytes, outcome] of bombs) {
-    if (outcome === 'refused') await t.rejects(pictures.read(bytes, 'contain'), refused, name)
-    else checked(t, await pictures.read(bytes, 'contain'))
+    'GIF without a frame': gif(50, 50, 0),
+    'JPEG that says 65,535×65,535': resized(jpeg, frame + 5, [0xff, 0xff, 0xff, 0xff]),
+    'JPEG that says 7,000×7,000': resized(jpeg, frame + 5, [0x1b, 0x58, 0x1b, 0x58]),
+    'JPEG of no rows': resized(jpeg, frame + 5, [0, 0]),
+    'WebP whose canvas is 16,777,216 square': resized(webp, 24, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    'WebP whose canvas is 16,383 square': resized(webp, 24, [0xfe, 0x3f, 0, 0xfe, 0x3f, 0]),
+    'SVG that repeats itself': Buffer.from(
+      `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">${'<g>'.repeat(1000)}${'</g>'.repeat(1000)}</svg>`
+    ),
+    TIFF: Buffer.from('II*\0\x08\0\0\0\0\0\0\0\0\0', 'latin1'),
+    nothing: Buffer.alloc(0)
   }
+  const boundedOnes: Record<string, Buffer> = {
+    'PNG of 7,000×7,000, grey': png(7000, 7000),
+    'PNG of 16,384×3,000, 1 bit': png(16_384, 3000, { depth: 1 }),
+    'PNG whose data unpack to more than it has': png(10, 10, { data: deflateSync(Buffer.alloc(50_000_000)) }),
+    'PNG with a text that unpacks to 50 MB': png(10, 10, {
+      extra: [chunk('zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))]
+    }),
+    'PNG with a profile that unpacks to 50 MB': png(10, 10, {
+      extra: [chunk('iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync(Buffer.alloc(50_000_000))]))]
+    }),
+    'interlaced PNG of 4,000×4,000': png(4000, 4000, { interlace: 1, rows: 8000 }),
+    'GIF of 7,000×7,000, one pixel drawn': gif(7000, 7000, 1),
+    'GIF of 447×447, 1,000 frames of a pixel': gif(447, 447, 1000)
+  }
+  for (const [name, bytes] of Object.entries(refusedOnes)) {
+    await t.rejects(pictures.read(bytes, 'contain'), refused, name)
+  }
+  for (const bytes of Object.values(boundedOnes)) checked(t, await pictures.read(bytes, 'contain'))
 })
 
 function crc (bytes: Buffer): number {
