@@ -163,9 +163,7 @@ const WORDS = [
 const TARGETS = [
   'name="file"', 'name="user_id"', '; filename="', 'form-data', 'Content-Disposition', 'Content-Type', '\r\n\r\n',
   '\r\n', BOUNDARY, '--', '"', ': '
-].map(
-  word => Buffer.from(word)
-)
+].map(word => Buffer.from(word))
 
 type Mutation = (bytes: Buffer, dice: Dice) => Buffer
 const flip: Mutation = (bytes, dice) => {

@@ -135,9 +135,7 @@ t.test('a rendition is as good as its limit allows', async t => {
     [
       128 + 90 * Math.sin(x / 20 + k / 9), 128 + 90 * Math.cos(y / 15 - k / 7),
       128 + 60 * Math.sin((x + y) / 30 + k / 5)
-    ].map(
-      value => Math.min(255, Math.max(0, value + 10 * random()))
-    ))
+    ].map(value => Math.min(255, Math.max(0, value + 10 * random()))))
     .gif({ effort: 1, delay: Array(60).fill(50) })
     .toBuffer()
 

@@ -57,7 +57,7 @@ t.test('this thread is almost idle meanwhile', async t => {
 })
 
 t.test(
-  'a picture that takes too long is refused if the process used CPU time meanwhile, and else may be sent again; the next one gets a thread',
+  'a picture that takes too long is refused if the process used CPU time meanwhile, and else may be sent again',
   async t => {
     const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).jpeg().toBuffer()
     const limits = [
