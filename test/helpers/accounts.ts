@@ -8,9 +8,16 @@ import type { Service } from './service.js'
 
 let nextPhone = randomInt(1_000_000) * 100
 let nextName = 0
+let nextAddress = 0
 
 /** A possible Indian mobile number that is new in this process. */
 export const freshPhone = () => `+9198${String(nextPhone++ % 100_000_000).padStart(8, '0')}`
+
+/** A client address that is new in this process, for `x-forwarded-for`. */
+export function freshAddress (): string {
+  nextAddress++
+  return `10.${nextAddress >> 16}.${(nextAddress >> 8) & 255}.${nextAddress & 255}`
+}
 
 /** A username that is new in this process. */
 export const freshName = () => `name ${nextName++}`
@@ -53,8 +60,7 @@ export const userRow = (more: Partial<UserDocument>): UserDocument =>
   })
 
 /** A number whose account has a name, so that a further sign-in ends no other session. */
-export async function namedPhone ({ collections }: FastifyInstance): Promise<string> {
-  const number = freshPhone()
+export async function namedPhone ({ collections }: FastifyInstance, number = freshPhone()): Promise<string> {
   await collections.users.insertOne(userRow({ number, username: `user ${number}`, username_key: `user ${number}` }))
   return number
 }
@@ -72,6 +78,12 @@ export async function insertRows <Row extends Document> (collection: Collection<
 /** The id of the account that has a number now. */
 export async function accountOf ({ collections }: FastifyInstance, number: string): Promise<ObjectId> {
   return (await collections.users.findOne({ number }))!._id
+}
+
+/** A new account without a name, and a session of it. */
+export async function createCaller ({ tokenFor }: Service): Promise<{ phone: string, token: string }> {
+  const phone = freshPhone()
+  return { phone, token: await tokenFor(phone) }
 }
 
 /** An account with a name and a new session; one without a name, for a phone or a token that has one, gets it. */

@@ -1,5 +1,14 @@
 import { stateOf } from '../../services/login/otp-store.js'
-import type { Service } from './service.js'
+import { freshAddress } from './accounts.js'
+import type { Reply, Service } from './service.js'
+
+/** Asks for a code, from a client address of its own unless the service trusts no proxy. */
+export const askForCode = ({ call }: Service, phone: string, more: { platform?: string } = {}): Promise<Reply> =>
+  call('POST', '/auth/request-otp', { json: { phone, ...more }, headers: { 'x-forwarded-for': freshAddress() } })
+
+/** Submits a code. */
+export const submitCode = ({ call }: Service, phone: string, otp: string): Promise<Reply> =>
+  call('POST', '/auth/verify-otp', { json: { phone, otp } })
 
 /** Lets the service send a code. Resolves with the code. */
 export async function requestCode (service: Service, phone: string): Promise<string> {

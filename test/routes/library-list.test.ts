@@ -6,10 +6,11 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import { ensureIndexes } from '../../services/database.js'
 import { createLibrary } from '../../services/library/library.js'
 import { titleWords } from '../../services/library/title-words.js'
-import { gif } from '../helpers/small-pictures.js'
-import { accountOf, freshPhone, insertRows } from '../helpers/accounts.js'
-import { startService, type Service } from '../helpers/service.js'
+import { accountOf, createUser, freshPhone, insertRows } from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
 import { faultBed } from '../helpers/fault-bed.js'
+import { type Service, startService } from '../helpers/service.js'
+import { gif } from '../helpers/small-pictures.js'
 
 const media = { url: (key: string) => `https://media.example.com/${key}` }
 const FOLDER = 'library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/'
@@ -54,7 +55,7 @@ t.test('GET /library, filters and cursors', async t => {
   const rows = service.app.collections.library
   t.beforeEach(async () => { await rows.deleteMany({}) })
 
-  t.test('each filter finds what is stored, and several filters must all match', async t => {
+  t.test('Each filter finds what is stored, and several filters must all match', async t => {
     const stranger = await service.signIn()
     const other = await accountOf(service.app, stranger.phone)
     const stored = [
@@ -93,7 +94,7 @@ t.test('GET /library, filters and cursors', async t => {
     t.same(await found('?category=%24ne&user_id=u'), [])
   })
 
-  t.test('a search finds the titles in which each of its words begins a word, whatever its case', async t => {
+  t.test('A search finds the titles in which each of its words begins a word, whatever its case', async t => {
     const long = 'x'.repeat(40)
     const titles = [
       'Dancing fox 🦊',
@@ -161,7 +162,7 @@ t.test('GET /library, filters and cursors', async t => {
     }
   })
 
-  t.test('a search for a text without any word finds nothing, with and without other filters', async t => {
+  t.test('A search for a string without any word finds nothing, with and without other filters', async t => {
     await rows.insertMany([
       row(-1, { title: '.*' }),
       row(-2, { title: '!!! %', type: 'gif', owner }),
@@ -173,12 +174,15 @@ t.test('GET /library, filters and cursors', async t => {
         const { status, body } = await list(`?q=${encodeURIComponent(q)}${filters}`)
         t.same({ status, body }, { status: 200, body: nothing }, `${JSON.stringify(q)} ${filters}`)
       }
-      t.same((await list(`?q=${encodeURIComponent(q)}&page=3&per_page=7`)).body, { ...nothing, page: 3, per_page: 7 })
+      t.same(
+        (await ok(list(`?q=${encodeURIComponent(q)}&page=3&per_page=7`))).body,
+        { ...nothing, page: 3, per_page: 7 }
+      )
     }
-    t.equal((await list('?q=fox&type=gif&mine=true')).body.total, 1, 'a word finds what it found before')
+    t.equal((await ok(list('?q=fox&type=gif&mine=true'))).body.total, 1, 'a word finds what it found before')
   })
 
-  t.test('an invalid filter, or one that is given twice, is 400 and says why', async t => {
+  t.test('An invalid filter, or one that is given twice, is 400 and says why', async t => {
     const long = 'x'.repeat(256)
     const bad: Array<[query: string, errors: object]> = [
       ['type=', { type: ['Must be one of: gif, image.'] }],
@@ -213,22 +217,31 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('with a cursor the page is 1, and a page number is refused; an invalid cursor is 400', async t => {
+  t.test('The page of a cursor is 1, and a page number beside it is 400, as is an invalid cursor', async t => {
     await rows.insertMany([3, 2, 1].map(ms => row(ms)))
-    const { next_cursor: cursor } = (await list('?per_page=1')).body
-    t.match((await list(`?per_page=1&cursor=${cursor}`)).body, {
-      page: 1,
-      per_page: 1,
-      total: 3,
-      total_pages: 3,
-      total_exact: true,
-      next_cursor: String
+    const { next_cursor: cursor } = (await ok(list('?per_page=1'))).body
+    t.match(await list(`?per_page=1&cursor=${cursor}`), {
+      status: 200,
+      body: {
+        page: 1,
+        per_page: 1,
+        total: 3,
+        total_pages: 3,
+        total_exact: true,
+        next_cursor: String
+      }
     })
-    t.equal((await list('?page=2&per_page=2')).body.next_cursor, null)
+    t.equal((await ok(list('?page=2&per_page=2'))).body.next_cursor, null)
     for (const page of [1, 2]) {
-      t.same((await list(`?page=${page}&cursor=${cursor}`)).body, { errors: { page: ['Not a valid value.'] } })
+      t.match(
+        await list(`?page=${page}&cursor=${cursor}`),
+        { status: 400, body: { errors: { page: ['Not a valid value.'] } } }
+      )
     }
-    t.same((await list(`?cursor=${cursor}&cursor=${cursor}`)).body, { errors: { cursor: ['Not a valid string.'] } })
+    t.match(
+      await list(`?cursor=${cursor}&cursor=${cursor}`),
+      { status: 400, body: { errors: { cursor: ['Not a valid string.'] } } }
+    )
 
     const forged = (document: Document) => Buffer.from(BSON.serialize(document)).toString('base64url')
     const nested = (depth: number): Document => depth === 0 ? {} : { a: nested(depth - 1) }
@@ -279,7 +292,7 @@ t.test('GET /library, filters and cursors', async t => {
   })
 
   t.test(
-    'a walk by cursor meets every row once, whatever the type of its time and id',
+    'A walk by cursor meets every row once, whatever the type of its time and id',
     { skip: process.env.TEST_REAL ? 'SecantusDB has not MongoDB\'s order of types' : false },
     async t => {
       const moments = [
@@ -332,7 +345,7 @@ t.test('GET /library, filters and cursors', async t => {
         { _id: 'none', url: 'https://old.example.com/c.gif' }
       ]
       await rows.insertMany(documents as unknown as LibraryDocument[])
-      const everything = idsOf((await list('?per_page=100')).body)
+      const everything = idsOf((await ok(list('?per_page=100'))).body)
       t.equal(new Set(everything).size, documents.length)
       for (const perPage of [1, 2, 7, documents.length - 1, documents.length]) {
         t.same((await walk(list, `per_page=${perPage}`)).flat(), everything, `${perPage} a page`)
@@ -345,7 +358,7 @@ t.test('GET /library, filters and cursors', async t => {
     }
   )
 
-  t.test('a walk during other writes meets each row that stays exactly once', async t => {
+  t.test('A walk during other writes meets each row that stays exactly once', async t => {
     const random = fc.sample(
       fc.record({ insert: fc.array(fc.integer({ min: -5, max: 60 }), { maxLength: 4 }), remove: fc.nat() }),
       { seed: 11, numRuns: 60 }
@@ -368,7 +381,7 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('pages, cursors and totals are those of a list in memory', async t => {
+  t.test('Pages, cursors and totals are those of a list in memory', async t => {
     const label = fc.constantFrom('a', 'b', 'c')
     const stored = fc.record({
       ms: fc.integer({ min: 0, max: 6 }),
@@ -407,9 +420,7 @@ t.test('GET /library, filters and cursors', async t => {
               own.startsWith(word) && (own !== '' || word === ''))))
               .sort((a, b) =>
                 b.created_at.getTime() - a.created_at.getTime() ||
-              b._id.toHexString().localeCompare(a._id.toHexString())).map(
-                ({ _id }) => _id.toHexString()
-              )
+              b._id.toHexString().localeCompare(a._id.toHexString())).map(({ _id }) => _id.toHexString())
             const query = new URLSearchParams({ ...filter, per_page: String(perPage) } as Record<string, string>)
             const totals = {
               per_page: perPage,
@@ -418,7 +429,7 @@ t.test('GET /library, filters and cursors', async t => {
               total_exact: true
             }
             for (let page = 1; page <= totals.total_pages + 1; page++) {
-              const { body: { items, next_cursor: cursor, ...told } } = await list(`?${query}&page=${page}`)
+              const { body: { items, next_cursor: cursor, ...told } } = await ok(list(`?${query}&page=${page}`))
               t.same({ ids: idsOf({ items }), ...told }, {
                 ids: matching.slice((page - 1) * perPage, page * perPage),
                 page,
@@ -437,33 +448,45 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('a filter that finds more than 10,000 counts them no further', async t => {
+  t.test('A filter that finds more than 10,000 counts them no further', async t => {
     const many = Array.from({ length: 10_001 }, (_, i) => ({ ...row(i), category: i === 0 ? 'first' : 'many' }))
     await insertRows(rows, many)
     t.match(
-      (await list('?per_page=100')).body,
-      { total: 10_001, total_pages: 101, total_exact: true },
+      await list('?per_page=100'),
+      { status: 200, body: { total: 10_001, total_pages: 101, total_exact: true } },
       'without a filter all are counted'
     )
-    t.match((await list('?category=many&per_page=100')).body, { total: 10_000, total_pages: 100, total_exact: true })
-    t.match((await list('?type=gif&per_page=100')).body, { total: 10_000, total_pages: 100, total_exact: false })
-    t.match((await list('?type=gif&per_page=100&page=101')).body, {
-      items: [{ id: many[0]!._id.toHexString() }],
-      total: 10_000,
-      total_exact: false,
-      next_cursor: null
+    t.match(
+      await list('?category=many&per_page=100'),
+      { status: 200, body: { total: 10_000, total_pages: 100, total_exact: true } }
+    )
+    t.match(
+      await list('?type=gif&per_page=100'),
+      { status: 200, body: { total: 10_000, total_pages: 100, total_exact: false } }
+    )
+    t.match(await list('?type=gif&per_page=100&page=101'), {
+      status: 200,
+      body: {
+        items: [{ id: many[0]!._id.toHexString() }],
+        total: 10_000,
+        total_exact: false,
+        next_cursor: null
+      }
     })
-    t.match((await list('?type=gif&per_page=100&page=500')).body, {
-      items: [],
-      total: 10_000,
-      total_exact: false,
-      next_cursor: null
+    t.match(await list('?type=gif&per_page=100&page=500'), {
+      status: 200,
+      body: {
+        items: [],
+        total: 10_000,
+        total_exact: false,
+        next_cursor: null
+      }
     })
-    t.match((await list('?page=101&per_page=100')).body, { items: { length: 1 }, next_cursor: null })
+    t.match(await list('?page=101&per_page=100'), { status: 200, body: { items: { length: 1 }, next_cursor: null } })
   })
 })
 
-t.test('the documents that a page reads', async t => {
+t.test('Documents that a page reads', async t => {
   const service = await startService(t)
   const rows = service.app.collections.library
   const mine = new ObjectId()
@@ -488,7 +511,7 @@ t.test('the documents that a page reads', async t => {
   })
 
   t.test(
-    'each filter is read in the order of its index, as far as the page goes, on the first page and by cursor anywhere',
+    'Each filter is read in the order of its index, as far as the page goes, on the first page and by cursor',
     { skip: process.env.MONGO_URI !== undefined && 'other servers plan otherwise' },
     async t => {
       const filters: Array<[object, string]> = [
@@ -523,7 +546,7 @@ t.test('the documents that a page reads', async t => {
     }
   )
 
-  t.test('a page is one command, and fields that it does not show stay in the database', async t => {
+  t.test('A page is one command, and fields that it does not show stay in the database', async t => {
     const commands: Document[] = []
     client.on('commandSucceeded', ({ commandName, reply }) => { commands.push({ commandName, reply }) })
     await library.list({ per_page: 10, q: 'fox' }, mine)
@@ -554,9 +577,9 @@ t.test('GET /library by many clients at once', async t => {
     data: { failCommands: ['find'], appName: bed.appName, ...data }
   })
   t.teardown(() => fail('off'))
-  await list()
+  await ok(list())
 
-  t.test('costs the database a few reads, and gives each client its page', async t => {
+  t.test('Many lists at once cost the database a few reads, and each client gets its page', async t => {
     let finds = 0
     service.app.mongo.client.on('commandStarted', ({ commandName }) => { if (commandName === 'find') finds++ })
     bed.mongo.latency(200)
@@ -570,7 +593,7 @@ t.test('GET /library by many clients at once', async t => {
     t.ok(finds >= 3 && finds <= 45, `${finds} reads`)
   })
 
-  t.test('a request after an acknowledged write sees it, though the same read was under way', async t => {
+  t.test('A request after an acknowledged write sees it, though the same read was under way', async t => {
     bed.mongo.latency(50)
     for (let i = 0; i < 10; i++) {
       const sent = bed.mongo.passed(1, 'up')
@@ -585,7 +608,7 @@ t.test('GET /library by many clients at once', async t => {
   })
 
   t.test(
-    'a broken connection or a primary that steps down costs no answer; a database that refuses costs all waiting ones theirs, and the next is well',
+    'A broken connection costs no answer; a refusal costs the waiting requests theirs, and the next is well',
     async t => {
       for (const data of [{ closeConnection: true }, { errorCode: 11602 }]) {
         await fail({ times: 1 }, data)
@@ -599,7 +622,7 @@ t.test('GET /library by many clients at once', async t => {
   )
 })
 
-t.test('totals', async t => {
+t.test('Totals of a list', async t => {
   const service = await startService(t)
   const rows = service.app.collections.library
   const other = service.app.mongo.db!.collection<LibraryDocument>('library') // writes like another instance: unnoticed
@@ -638,7 +661,7 @@ t.test('totals', async t => {
   t.beforeEach(async () => { await other.deleteMany({}); drift = 0; counts.all = counts.some = 0 })
 
   t.test(
-    'are held for two seconds, whatever the service\'s clock says, and count writes of this instance at once',
+    'A total is held for two seconds, whatever the clock says, and counts writes of this instance at once',
     async t => {
       const library = fresh()
       await insert(5)
@@ -666,7 +689,7 @@ t.test('totals', async t => {
     }
   )
 
-  t.test('a count that a write overtook is not held', async t => {
+  t.test('A count that a write overtook is not held', async t => {
     const library = fresh()
     await insert(5)
     const under = totalOf(library)
@@ -677,7 +700,7 @@ t.test('totals', async t => {
     t.equal(await totalOf(library), 7)
   })
 
-  t.test('are exact though MongoDB\'s own count is off, once it was measured', async t => {
+  t.test('A total is exact though MongoDB\'s own count is off, once it was measured', async t => {
     await insert(7)
     for (const wrong of [3, -3, 20]) {
       drift = wrong
@@ -694,23 +717,26 @@ t.test('totals', async t => {
     }
   })
 
-  t.test('every write of the service counts at once', async t => {
+  t.test('Every write of the service counts at once', async t => {
     const { token, phone } = await service.signIn()
-    const total = async () => (await service.call('GET', '/library?per_page=1', { token })).body.total
+    const total = async () => (await ok(service.call('GET', '/library?per_page=1', { token }))).body.total
     await rows.insertMany([row(1), row(2), row(3)])
     t.equal(await total(), 3)
     t.equal((await service.upload(token, gif)).status, 201)
     t.equal(await total(), 4)
     await rows.deleteOne({})
     t.equal(await total(), 3)
-    t.equal((await service.call('GET', '/library?per_page=1&mine=true', { token })).body.total, 1)
-    await service.call('POST', '/users', { token, json: { username: 'totals', number: phone } })
+    t.equal((await ok(service.call('GET', '/library?per_page=1&mine=true', { token }))).body.total, 1)
+    await createUser(service, { phone, token })
     t.equal((await service.call('DELETE', '/users/me', { token })).status, 204)
     await rows.updateMany({}, { $set: { category: 'x' } })
     const { token: another } = await service.signIn()
-    t.match((await service.call('GET', '/library?per_page=1&category=x', { token: another })).body, {
-      total: 3,
-      items: [{ category: 'x' }]
+    t.match(await service.call('GET', '/library?per_page=1&category=x', { token: another }), {
+      status: 200,
+      body: {
+        total: 3,
+        items: [{ category: 'x' }]
+      }
     })
   })
 })
@@ -771,11 +797,11 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     }
   }
 
-  t.test('an item shows all its facts, in the list and by itself, and only the id of its owner', async t => {
+  t.test('An item shows all its facts, in the list and by itself, and only the id of its owner', async t => {
     const { status, body, text } = await get(item.id)
     t.strictSame([status, body], [200, item])
     t.notMatch(text, /"owner"|words|\+91/)
-    const [listed, old] = (await service.call('GET', '/library', { token })).body.items
+    const [listed, old] = (await ok(service.call('GET', '/library', { token }))).body.items
     t.strictSame(listed, item)
     t.match(old, {
       owner_id: null,
@@ -785,24 +811,27 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
       category: 'Images'
     })
     t.strictSame(Object.keys(old).filter(name => ['title', 'sha256', 'renditions', 'width'].includes(name)), [])
-    t.strictSame((await get(old.id)).body, old)
+    t.strictSame((await ok(get(old.id))).body, old)
   })
 
   t.test(
-    'with LIBRARY_URL_RENDITION the url is that rendition\'s, where there is one; the original has its own',
+    'LIBRARY_URL_RENDITION makes the url that rendition\'s, where there is one; the original has its own',
     async t => {
       const other = await startService(t, { services: service.services, env: { LIBRARY_URL_RENDITION: '64x64' } })
-      const { body } = await other.call('GET', `/library/${item.id}`, { token: (await other.signIn()).token })
+      const { body } = await ok(other.call('GET', `/library/${item.id}`, { token: (await other.signIn()).token }))
       t.strictSame(body, { ...item, url: `${base}64x64.gif` })
       const small = await startService(t, {
         services: service.services,
         env: { RENDITION_SIZES: '16x16', LIBRARY_URL_RENDITION: '16x16' }
       })
-      t.strictSame((await small.call('GET', `/library/${item.id}`, { token: (await small.signIn()).token })).body, item)
+      t.strictSame(
+        (await ok(small.call('GET', `/library/${item.id}`, { token: (await small.signIn()).token }))).body,
+        item
+      )
     }
   )
 
-  t.test('404 for an unknown id, 400 for an invalid one, 401 without a token', async t => {
+  t.test('GET /library/{id} answers 404 for an unknown id, 400 for an invalid one, 401 without a token', async t => {
     t.match(await get(new ObjectId().toHexString()), { status: 404, body: { error: 'Library item not found' } })
     for (const id of [
       'x',
@@ -818,7 +847,7 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     t.match(await service.call('GET', `/library/${item.id}`), { status: 401 })
   })
 
-  t.test('times and ids that the service never writes are no failure', async t => {
+  t.test('Times and ids that the service never writes are no failure', async t => {
     // SecantusDB reads no year beyond 9999
     const strange = [
       ...(process.env.TEST_REAL ? [] : [new Date(8.64e15), new Date(-8.64e15), new Date(Date.UTC(10000, 0))]),
@@ -837,7 +866,7 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     t.equal(body.items.length, strange.length + 3)
     const foreign = body.items.find(({ url }: { url: string }) => url.endsWith('y.png'))
     t.match(foreign, { id: /^[0-9a-f]{24}$/, created_at: '1970-01-01T00:00:00.000Z' })
-    t.strictSame((await get(foreign.id)).body, foreign)
+    t.strictSame((await ok(get(foreign.id))).body, foreign)
     await rows.deleteMany({ key: { $exists: false } })
   })
 })
@@ -864,7 +893,7 @@ t.test('ETag', async t => {
     })
     t.equal((await ask()).headers.etag, tag, 'the same answer has the same tag')
 
-    t.test(`${path} is 304 without a body when the request names its tag, in every form there is`, async t => {
+    t.test(`GET ${path} is 304 without a body when the request names its tag, in every form there is`, async t => {
       const opaque = tag.slice(2)
       for (const named of [
         tag, opaque, '*', ' * ', `"a", ${tag}`, `${opaque},"b"`, `W/"x",${opaque} , "y"`, `"a,b", ${tag}`
@@ -911,7 +940,7 @@ t.test('ETag', async t => {
     })
   }
 
-  t.test('a change gives a new tag; a refusal has none and is never 304', async t => {
+  t.test('A change gives a new tag; a refusal has none and is never 304', async t => {
     const [before] = await Promise.all([service.call('GET', '/library', { token })])
     await service.app.collections.library.insertOne(row(1))
     const after = await service.call('GET', '/library', {
@@ -939,9 +968,7 @@ const orderOf = (rows: LibraryDocument[], id: string) =>
   rows
     .toSorted((a, b) =>
       b.created_at.getTime() - a.created_at.getTime() || b._id.toHexString().localeCompare(a._id.toHexString()))
-    .findIndex(
-      ({ _id }) => _id.toHexString() === id
-    )
+    .findIndex(({ _id }) => _id.toHexString() === id)
 
 /** One request with exactly these headers; fetch adds some about caching. */
 function raw ({ url }: Service, method: string, path: string, headers: Record<string, string>): Promise<{

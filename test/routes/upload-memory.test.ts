@@ -9,57 +9,48 @@ import { KIB, MIB, send, user, zeros } from '../helpers/upload-requests.js'
 const PART = 5 * MIB
 const MANY = scale({ short: 40, long: 100 })
 
-t.test(
-  'POST /library/upload: 20 uploads of unknown length to a slow store take memory for their parts, not for their files',
-  async t => {
-    const uploads = await slowStore(t, { IMAGES: 'false' })
-    await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-    const large = await uploads(5, 40 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-    const small = await uploads(20, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-    t.comment(
-    `grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for 20 × 10 MiB`
-    )
-    t.ok(large <= 150 * MIB, 'files of 200 MiB are never in memory as a whole')
-    t.ok(large + small <= 20 * 4 * PART, 'four parts for each at most')
-  }
-)
+t.test('20 uploads of unknown length to a slow store take memory for their parts, not for their files', async t => {
+  const uploads = await slowStore(t, { IMAGES: 'false' })
+  await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+  const large = await uploads(5, 40 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+  const small = await uploads(20, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+  t.comment(
+  `grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for 20 × 10 MiB`
+  )
+  t.ok(large <= 150 * MIB, 'files of 200 MiB are never in memory as a whole')
+  t.ok(large + small <= 20 * 4 * PART, 'four parts for each at most')
+})
 
 for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] as const) {
-  t.test(
-    `POST /library/upload: ${MANY} uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`,
-    async t => {
-      const uploads = await slowStore(t, { IMAGES: images })
-      await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
-      const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })
-      t.comment(`grew by ${Math.round(grown / MIB)} MiB`)
-      t.ok(grown <= 256 * MIB)
-    }
-  )
+  t.test(`Many uploads of 20 MiB at once to a slow store take at most 256 MiB with IMAGES=${images}`, async t => {
+    const uploads = await slowStore(t, { IMAGES: images })
+    await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
+    const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })
+    t.comment(`grew by ${Math.round(grown / MIB)} MiB`)
+    t.ok(grown <= 256 * MIB)
+  })
 }
 
-t.test(
-  'POST /library/upload does not read an error document of 500 MiB from the store to its end',
-  async t => {
-    const bed = await faultBed(t)
-    const { url, token, peak } = await forkService(
-      t,
-      { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } },
-      {
-        STORE_SILENCE_MS: '60000'
-      }
-    )
-    t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
-    const before = await peak()
-    const flooded = bed.s3.fault({
-      operation: 'PutObject',
-      action: { do: 'flood', status: 403, bytes: 500 * MIB },
-      times: 1
-    })
-    t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 500)
-    t.equal(flooded.hits, 1)
-    t.ok(await peak() - before <= 64 * MIB)
-  }
-)
+t.test('POST /library/upload does not read an error document of 500 MiB from the store to its end', async t => {
+  const bed = await faultBed(t)
+  const { url, token, peak } = await forkService(
+    t,
+    { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } },
+    {
+      STORE_SILENCE_MS: '60000'
+    }
+  )
+  t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
+  const before = await peak()
+  const flooded = bed.s3.fault({
+    operation: 'PutObject',
+    action: { do: 'flood', status: 403, bytes: 500 * MIB },
+    times: 1
+  })
+  t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 500)
+  t.equal(flooded.hits, 1)
+  t.ok(await peak() - before <= 64 * MIB)
+})
 
 interface Slowness { bytesPerSecond: number, chunked?: boolean }
 

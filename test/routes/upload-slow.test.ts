@@ -12,7 +12,7 @@ import { json, MIB, open, send, user } from '../helpers/upload-requests.js'
 const SLOW = 7
 const LARGE = 8 * MIB
 
-t.test('POST /library/upload while others upload slowly, as much as they may', async t => {
+t.test('Uploads while others upload slowly, as much as they may', async t => {
   const bed = await faultBed(t)
   const service = await bed.start()
   const { token } = await service.signIn()
@@ -30,7 +30,7 @@ t.test('POST /library/upload while others upload slowly, as much as they may', a
     return uploads === SLOW && objects === library ? library : undefined
   }
 
-  t.test('no upload waits for them, and each gets the same facts and renditions', async t => {
+  t.test('No upload waits for slow ones, and each gets the same facts and renditions', async t => {
     for (const { status, body } of await Promise.all(Array.from({ length: 20 }, () => service.upload(token, gif)))) {
       t.equal(status, 201)
       const {
@@ -52,7 +52,7 @@ t.test('POST /library/upload while others upload slowly, as much as they may', a
     }
   })
 
-  t.test('a store that does not give back what it took is a 500, and nothing is left of the upload', async t => {
+  t.test('A store that does not give back what it took is a 500, and nothing is left of the upload', async t => {
     const before = await eventually(settled)
     for (const action of [
       { do: 'answer', status: 403, code: 'AccessDenied' },
@@ -69,42 +69,39 @@ t.test('POST /library/upload while others upload slowly, as much as they may', a
     t.equal((await service.upload(token, gif)).status, 201)
   })
 
-  t.test('when they have gone, nothing is left of them', async t => {
+  t.test('Slow clients that have gone leave nothing', async t => {
     for (const request of slow) request.destroy()
     t.match(await bed.settled(), { uploads: 0, multipartUploads: 0 })
     t.equal((await service.upload(token, gif)).status, 201)
   })
 })
 
-t.test(
-  'POST /library/upload while more stall than fit in memory: those that stall for long make room, with 503, and no other is refused',
-  async t => {
-    const bed = await faultBed(t)
-    const service = await bed.start()
-    const { token } = await service.signIn()
-    const size = 5 * MIB - 100_000
-    const stalled = Array.from({ length: 30 }, () => open(service, token, { 'content-length': size }))
-    const answers = stalled.map(request =>
-      new Promise<IncomingMessage | undefined>(resolve => {
-        request.on('response', resolve).on('close', () => resolve(undefined))
-      }))
-    for (const request of stalled) request.write(form([user, file(gif)], { end: '' }))
-    const first = await Promise.race(answers)
-    t.match({ status: first?.statusCode, retry: first?.headers['retry-after'], body: await json(first!) }, {
-      status: 503,
-      retry: '5',
-      body: { error: 'Server is busy' }
-    })
+t.test('Uploads that stall for long make room with 503 when memory is full, and no other is refused', async t => {
+  const bed = await faultBed(t)
+  const service = await bed.start()
+  const { token } = await service.signIn()
+  const size = 5 * MIB - 100_000
+  const stalled = Array.from({ length: 30 }, () => open(service, token, { 'content-length': size }))
+  const answers = stalled.map(request =>
+    new Promise<IncomingMessage | undefined>(resolve => {
+      request.on('response', resolve).on('close', () => resolve(undefined))
+    }))
+  for (const request of stalled) request.write(form([user, file(gif)], { end: '' }))
+  const first = await Promise.race(answers)
+  t.match({ status: first?.statusCode, retry: first?.headers['retry-after'], body: await json(first!) }, {
+    status: 503,
+    retry: '5',
+    body: { error: 'Server is busy' }
+  })
 
-    const others = await Promise.all([gif, gif, gif, gifOf(size)].map(bytes => service.upload(token, bytes)))
-    t.strictSame(others.map(({ status }) => status), [201, 201, 201, 201])
-    for (const request of stalled) request.destroy()
-    await Promise.all(answers)
-    t.match(await bed.settled(), { uploads: 0, multipartUploads: 0, library: 4 })
-  }
-)
+  const others = await Promise.all([gif, gif, gif, gifOf(size)].map(bytes => service.upload(token, bytes)))
+  t.strictSame(others.map(({ status }) => status), [201, 201, 201, 201])
+  for (const request of stalled) request.destroy()
+  await Promise.all(answers)
+  t.match(await bed.settled(), { uploads: 0, multipartUploads: 0, library: 4 })
+})
 
-t.test('POST /library/upload by a client that pauses for longer than the store may be silent', async t => {
+t.test('A client may pause its upload for longer than the store may be silent', async t => {
   const PAUSE_MS = 10_000
   const bed = await faultBed(t)
   const service = await bed.start()
