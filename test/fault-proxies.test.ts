@@ -53,7 +53,7 @@ async function tcp (t: Test) {
 }
 
 t.test('tcpProxy', async (t) => {
-  t.test('passes bytes and ends both ways', async (t) => {
+  t.test('a TCP proxy passes bytes and ends both ways', async (t) => {
     const { proxy, client } = await tcp(t)
     const one = await client()
     one.send('hello')
@@ -63,7 +63,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await one.ended, 'closed')
   })
 
-  t.test('down resets what there is and refuses what comes, up heals on the same port', async (t) => {
+  t.test('`down` resets what there is and refuses what comes, `up` heals on the same port', async (t) => {
     const { proxy, client } = await tcp(t)
     const one = await client()
     one.send(1)
@@ -77,7 +77,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await two.received(3), 3)
   })
 
-  t.test('without a server the client is reset', async (t) => {
+  t.test('a client of a TCP proxy without a server is reset', async (t) => {
     const { port } = await echoServer(t)
     const gone = await tcpProxy({ port })
     await gone.down()
@@ -86,7 +86,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await (await connect(t, proxy.port)).ended, 'ECONNRESET')
   })
 
-  t.test('blackhole swallows both ways, and up resets only connections that lost bytes', async (t) => {
+  t.test('`blackhole` swallows both ways, and `up` resets only connections that lost bytes', async (t) => {
     const { proxy, server, client } = await tcp(t)
     const [loser, idle] = [await client(), await client()]
     for (const each of [loser, idle]) { each.send(1); await each.received(1) }
@@ -103,7 +103,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await idle.received(5), 5)
   })
 
-  t.test('reset resets once', async (t) => {
+  t.test('`reset` resets once', async (t) => {
     const { proxy, client } = await tcp(t)
     const one = await client()
     one.send(1)
@@ -234,7 +234,7 @@ function ask (url: string, options: http.RequestOptions = {}, body?: string) {
 }
 
 t.test('s3Proxy', async (t) => {
-  t.test('passes request and answer unchanged', async (t) => {
+  t.test('an S3 proxy passes request and answer unchanged', async (t) => {
     const { proxy, heard } = await s3(t)
     const headers = [
       'Host', 'signed.example:9', 'X-Amz-Date', 'd', 'x-twice', '1', 'X-Twice', '2', 'Content-Length', '4',
@@ -269,7 +269,7 @@ t.test('s3Proxy', async (t) => {
     )
   })
 
-  t.test('passes 100 Continue, chunked bodies, trailers, HEAD, and posts without a body', async (t) => {
+  t.test('an S3 proxy passes 100 Continue, chunked bodies, trailers, HEAD, and posts without a body', async (t) => {
     const { proxy, heard } = await s3(t)
     const put = ask(`${proxy.endpoint}/b/k`, {
       method: 'PUT',
@@ -341,7 +341,7 @@ t.test('s3Proxy', async (t) => {
     t.equal(heard[0]?.whole, true)
   })
 
-  t.test('is silent until cleared', async (t) => {
+  t.test('a silenced S3 proxy is silent until it is cleared', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
     const fault = proxy.fault({ action: { do: 'silence' } })
     const sent = outcome(put())
@@ -351,7 +351,7 @@ t.test('s3Proxy', async (t) => {
     t.equal(heard.length, 0)
   })
 
-  t.test('delays until cleared', async (t) => {
+  t.test('an S3 proxy delays until it is cleared', async (t) => {
     const { proxy, put, outcome } = await s3(t)
     const fault = proxy.fault({ action: { do: 'delay', ms: 3_600_000 } })
     const sent = outcome(put())

@@ -14,7 +14,7 @@ import { exchange, raw } from './helpers/raw-http.js'
 const JSON_ROUTES = ['/auth/request-otp', '/auth/verify-otp', '/users'] as const
 const invalidBody = { errors: { _schema: ['Invalid input.'] } }
 
-t.test('HTTP', async t => {
+t.test('every kind of HTTP request', async t => {
   const service = await startService(t)
   const { token } = await service.signIn()
   const authorization = `Bearer ${token}`

@@ -1,6 +1,6 @@
 // Gone as soon as test/routes imports faulty-setup.
 import type { Test } from 'tap'
-import { failureOf } from './faulty-setup.js'
+import { failureOf } from './answers.js'
 import type { Reply } from './service.js'
 
 export { quiet, startFaultySetup as faultBed } from './faulty-setup.js'

@@ -1,9 +1,8 @@
-import { isDeepStrictEqual } from 'node:util'
 import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import { eventually } from './wait.js'
-import { foldersOf, UPLOAD_RECORDS, startService, type Reply, type Service, type ServiceOptions } from './service.js'
+import { foldersOf, UPLOAD_RECORDS, startService, type Service, type ServiceOptions } from './service.js'
 import { s3Client, startServices, type Services } from './backends.js'
 import { s3Proxy } from './s3-proxy.js'
 import { mongoProxy, tcpProxy } from './tcp-proxy.js'
@@ -77,18 +76,6 @@ export async function startFaultySetup (t: Test): Promise<FaultySetup> {
       return now.uploads === 0 && now.multipartUploads === 0 && now.objects === now.library ? now : undefined
     })
   }
-}
-
-/**
- * The sentence of a 500 that tells only it and the request id, for an assertion. It is the whole answer as text if the
- * answer is any other.
- */
-export function failureOf ({ status, headers, body }: Pick<Reply, 'status' | 'headers' | 'body'>): string {
-  const details =
-    `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`
-  return status === 500 && isDeepStrictEqual(body, { error: body.error, details })
-    ? body.error
-    : `${status} ${JSON.stringify(body)}`
 }
 
 /** The remains; undefined while something is in progress. */

@@ -31,7 +31,7 @@ const near = (found: number[], wanted: number[], within: number) => found.every(
   Math.abs(value - wanted[c]!) <= within)
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
 
-t.test('the expected pictures', async t => {
+t.test('a picture is read and rendered as expected', async t => {
   for (const { name, bytes, facts, delaysCs, netscape, spots } of await expectedPictures()) {
     await t.test(name, async t => {
       const picture = await pictures.read(bytes, 'contain')
@@ -139,7 +139,7 @@ t.test('a rendition is as good as its limit allows', async t => {
     .gif({ effort: 1, delay: Array(60).fill(50) })
     .toBuffer()
 
-  await t.test('with every frame while that is possible', async t => {
+  await t.test('a rendition has every frame while that is possible', async t => {
     let before = Infinity
     for (const maxBytes of [KIB96, 60_000, 30_000, 15_000]) {
       const gif = checked(t, await createPictures({ sizes: ['64x64'], maxBytes }).read(film, 'contain'), maxBytes)
@@ -155,7 +155,7 @@ t.test('a rendition is as good as its limit allows', async t => {
     }
   })
 
-  await t.test('with more palettes where one is too few colours and there is room', async t => {
+  await t.test('a rendition has more palettes where one has too few colours and there is room', async t => {
     const fade = await rawPicture(64, 64, 24, (x, y, k) => [k * 10, x * 4 * k / 24, y * 4 * k / 24])
       .webp({ lossless: true, delay: 50 })
       .toBuffer()
@@ -184,7 +184,7 @@ t.test('a rendition is as good as its limit allows', async t => {
   })
 
   await t.test(
-    'with every frame of a GIF of noise, in at least as many colours as gifsicle reaches in the same bytes',
+    'a rendition of a GIF of noise has every frame, in as many colours as gifsicle reaches in the same bytes',
     async t => {
       const plasma = await readFile(caseFile('plasma250.gif'))
       for (const [maxBytes, colors] of [[KIB96, 7], [82_772, 6], [75_403, 5], [63_616, 4], [57_733, 3]] as const) {
@@ -197,7 +197,7 @@ t.test('a rendition is as good as its limit allows', async t => {
     }
   )
 
-  await t.test('with neighbours merged for noise, and the time of all', async t => {
+  await t.test('a rendition of noise has merged neighbours, and the time of all', async t => {
     for (const [frames, maxBytes] of [[500, KIB96], [60, 4000]] as const) {
       const { facts, renditions: [made] } = await createPictures({ sizes: ['64x64'], maxBytes }).read(
         noise(frames),
@@ -213,14 +213,14 @@ t.test('a rendition is as good as its limit allows', async t => {
     }
   })
 
-  await t.test('as one frame of two colours when nothing fits', async t => {
+  await t.test('a rendition is one frame of two colours when nothing fits', async t => {
     const { renditions: [made] } = await createPictures({ sizes: ['64x64'], maxBytes: 1 }).read(noise(9), 'contain')
     const { screens: [screen], delaysCs } = readGif(made!.bytes)
     t.strictSame([delaysCs, made!.frames, made!.duration_ms], [[36], 1, 360])
     t.ok(new Set(Array.from({ length: 4096 }, (_, i) => screen!.readUIntBE(i * 3, 3))).size <= 2)
   })
 
-  await t.test('in the colours it has, where they are few', async t => {
+  await t.test('a rendition has the colours of its picture, where they are few', async t => {
     const colors = Array.from({ length: 200 }, (_, i): Color => [i, i * 7 & 255, i * 13 & 255])
     const gif = checked(
       t,

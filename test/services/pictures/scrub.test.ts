@@ -174,7 +174,7 @@ t.test('pixels pass as they came, at once and uncopied', async t => {
   t.equal(Buffer.concat(unannounced.push(webp(vp8x(0, 60, 60), still).subarray(0, 200))).length, 200)
 })
 
-t.test('bounds', async t => {
+t.test('a file within each bound passes, and one beyond it is refused', async t => {
   for (const { format, name, inside, outside } of bounds()) {
     t.doesNotThrow(() => scrub(format, inside()), `${format}: ${name}: inside`)
     damaged(t, format, outside(), `${format}: ${name}: outside`)
@@ -190,7 +190,7 @@ t.test('a frame too many is refused where it begins', async t => {
   t.throws(() => scrubber.end(), REFUSAL)
 })
 
-t.test('damage', async t => {
+t.test('a damaged file is refused', async t => {
   for (const [format, name, file] of await damages()) damaged(t, format, file, `${format}: ${name}`)
 })
 
