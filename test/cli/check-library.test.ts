@@ -20,6 +20,10 @@ const { phone, token } = await service.signIn()
 const owner = await accountOf(service.app, phone)
 const env = { ...environment(service.services), NODE_NO_WARNINGS: '1' } // the AWS SDK warns on Node 20
 
+/** Runs the program on this service, or with another environment. */
+const run = (args: string[] = [], other: Record<string, string> = {}): Promise<Ended> =>
+  runProgram('cli/check-library.js', args, { ...env, ...other })
+
 const put = (Key: string, Body = png) => client.send(new PutObjectCommand({ Bucket, Key, Body }))
 const lose = (Key: string) => client.send(new DeleteObjectCommand({ Bucket, Key }))
 const rendition = (size: string) => ({ size, bytes: png.length, frames: 1, duration_ms: 0 })
@@ -176,7 +180,6 @@ t.test('npm run check-library --fix beside uploads and removals finds no fault i
 })
 
 t.test('npm run check-library with thousands of rows and objects reads both streams to their ends', async t => {
-  t.teardown(clear)
   await insertItems(service, 1100, i => ({
     key: `library/many-${String(i).padStart(5, '0')}/original.gif`,
     owner,
@@ -277,7 +280,3 @@ async function everything (): Promise<{
 }
 
 const sorted = (output: string) => output.split('\n').sort()
-
-/** Runs the program on this service, or with another environment. */
-const run = (args: string[] = [], other: Record<string, string> = {}): Promise<Ended> =>
-  runProgram('cli/check-library.js', args, { ...env, ...other })
