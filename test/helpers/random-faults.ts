@@ -4,9 +4,8 @@ import type { FaultySetup } from './faulty-setup.js'
 
 export type Random = () => number
 export const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)]!
-export const between = (random: Random, least: number, most: number) => Math.floor(
-  least + random() * (most - least + 1)
-)
+export const between = (random: Random, least: number, most: number) =>
+  Math.floor(least + random() * (most - least + 1))
 
 /**
  * A fault on a setup that serves one request at a time. `set` arms it until `over`, and resolves with a function that
