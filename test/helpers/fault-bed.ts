@@ -2,7 +2,7 @@ import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/clie
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import { eventually } from './wait.js'
-import { foldersOf, UPLOAD_RECORDS, startService, type Reply, type Service, type ServiceOptions } from './service.js'
+import { foldersOf, UPLOAD_RECORDS, startService, type Service, type ServiceOptions } from './service.js'
 import { s3Client, startServices, type Services } from './backends.js'
 import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
 
@@ -75,19 +75,6 @@ export async function faultBed (t: Test): Promise<FaultBed> {
       return now.uploads === 0 && now.multipartUploads === 0 && now.objects === now.library ? now : undefined
     })
   }
-}
-
-/** Asserts a 500 with this sentence and the request id, and nothing internal. */
-export function failed (
-  t: Test,
-  { status, headers, body }: Pick<Reply, 'status' | 'headers' | 'body'>,
-  sentence: string
-): void {
-  t.equal(status, 500)
-  t.strictSame(body, {
-    error: sentence,
-    details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`
-  })
 }
 
 /** The remains; undefined while something is in progress. */
