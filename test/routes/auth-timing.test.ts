@@ -17,6 +17,7 @@ const service = await startService(t)
 const { call, app: { collections } } = service
 
 t.test('The time of an answer tells nothing, in interleaved samples', async t => {
+  t.comment(`2 × ${SAMPLES} samples of each pair`)
   const known = Array.from({ length: SAMPLES + WARM_UP }, freshPhone)
   await insertRows(
     collections.users,

@@ -61,7 +61,8 @@ t.test('A refresh does not renew the sign-in', async t => {
   }))
   await createUser(service, { phone, token: body.access_token })
   service.clock.advance(TEN_MINUTES + 1)
-  const { body: { access_token: token } } = await ok(service.call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } }))
+  const json = { refresh_token: body.refresh_token }
+  const { body: { access_token: token } } = await ok(service.call('POST', '/auth/refresh', { json }))
   for (const answer of [
     await ask(service, token, freshPhone()),
     await verify(service, token, freshPhone(), '123456'),

@@ -24,6 +24,7 @@ const FORMS = [
 const LARGE_FORM = form([user, file(gifOf(6 * MIB))])
 
 t.test('Of clients that go away during an upload nothing stays in the store, the database or the process', async t => {
+  t.comment(`${CLIENTS} clients go away at 0, 1, 50, 99 or 100 %`)
   const service = await startService(t, { logger: { level: 'silent' } })
   const token = await service.tokenFor(freshPhone())
   await leave(service, token, 1, CLIENTS / 2) // until the pools of connections are full and the code is warm

@@ -1,8 +1,8 @@
 import type { Document } from 'mongodb'
 import t from 'tap'
-import { ok } from '../helpers/answers.js'
+import { failureOf, ok } from '../helpers/answers.js'
 import { failCommands } from '../helpers/fail-commands.js'
-import { failed, faultBed } from '../helpers/fault-bed.js'
+import { faultBed } from '../helpers/fault-bed.js'
 import { file, form } from '../helpers/multipart.js'
 import { type S3Fault, type S3Operation } from '../helpers/proxy.js'
 import { type Reply, type Service } from '../helpers/service.js'
@@ -327,7 +327,7 @@ t.test('Uploads to a store that fails', async t => {
       const answer = inChunks ? await uploadInChunks(asked, token, gifOf(size)) : await asked.upload(token, gifOf(size))
       t.ok(set[0]!.hits >= 1)
       if (status === 201) t.match(answer, { status: 201, body: { size } })
-      else failed(t, answer, 'Failed to upload file to S3')
+      else t.equal(failureOf(answer), 'Failed to upload file to S3')
       bed.s3.clear()
       t.match(await bed.settled(), { library: library + Number(status === 201) })
       t.equal((await service.upload(token, gif)).status, 201, 'afterwards an upload works')
@@ -338,7 +338,7 @@ t.test('Uploads to a store that fails', async t => {
     const { library } = await bed.settled()
     bed.s3.fault(toStore('CompleteMultipartUpload', { do: 'lose' }, 1))
     const answer = await service.upload(token, gifOf(big))
-    if (answer.status !== 201) failed(t, answer, 'Failed to upload file to S3')
+    if (answer.status !== 201) t.equal(failureOf(answer), 'Failed to upload file to S3')
     t.equal((await bed.settled()).library, library + Number(answer.status === 201))
   })
 
@@ -346,7 +346,7 @@ t.test('Uploads to a store that fails', async t => {
     const { library } = await bed.settled()
     bed.s3.fault(toStore('PutObject', { do: 'lose' }))
     bed.s3.fault({ operation: ['DeleteObject'], action: { do: 'answer', status: 403, code: 'AccessDenied' } })
-    failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
+    t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
     t.match(await bed.left(), { objects: library + 1, uploads: 1, library }, 'its row says what is to be removed')
     bed.s3.clear()
     t.match(await bed.settled(), { library })
@@ -388,7 +388,7 @@ t.test('Uploads to a store that fails', async t => {
   t.test('Uploads fail while the store is down, and work again afterwards', async t => {
     const { library } = await bed.settled()
     await bed.s3Wire.down()
-    failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
+    t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
     await bed.s3Wire.up()
     t.match(await bed.settled(), { library })
     t.equal((await service.upload(token, gif)).status, 201)
@@ -417,7 +417,7 @@ t.test('Uploads to a database that fails', async t => {
       const upload = () => service.upload(token, gif, {
         fields: { user_id: 'meera', ...(collection === 'library' && { title: 'taken' }) }
       })
-      failed(t, await upload(), 'Failed to save library item')
+      t.equal(failureOf(await upload()), 'Failed to save library item')
       await db.collection(collection).deleteOne({ _id: insertedId })
       t.strictSame(await bed.settled(), before)
       await db.collection(collection).dropIndex(index)
@@ -435,7 +435,7 @@ t.test('Uploads to a database that fails', async t => {
     const answer = await service.upload(token, gif)
     const stuck = await bed.left()
     await heal()
-    failed(t, answer, 'Failed to save library item')
+    t.equal(failureOf(answer), 'Failed to save library item')
     t.strictSame(stuck, { ...before, uploads: 1, objects: before.objects + 1, library: before.library + 1 })
     t.strictSame(await bed.settled(), before)
   })
@@ -447,7 +447,7 @@ t.test('Uploads to a database that fails', async t => {
     await hit
     await db.collection('uploads').updateMany({ state: 'open' }, { $set: { state: 'sweeping' } })
     bed.s3.clear()
-    failed(t, await answer, 'Failed to save library item')
+    t.equal(failureOf(await answer), 'Failed to save library item')
     t.strictSame(await bed.settled(), before)
   })
 
@@ -458,7 +458,7 @@ t.test('Uploads to a database that fails', async t => {
     await hit
     await bed.mongo.down()
     bed.s3.clear()
-    failed(t, await answer, 'Failed to save library item')
+    t.equal(failureOf(await answer), 'Failed to save library item')
     await bed.mongo.up()
     t.strictSame(await bed.settled(), before)
     t.equal(
@@ -475,7 +475,7 @@ t.test('Uploads to a database that fails', async t => {
     const before = await bed.settled()
     await bed.mongo.down()
     bed.s3.requests.length = 0
-    failed(t, await service.upload(token, gif), 'Failed to save library item')
+    t.equal(failureOf(await service.upload(token, gif)), 'Failed to save library item')
     t.notOk(bed.s3.requests.some(({ operation }) => operation === 'PutObject'), 'nothing was stored')
     await bed.mongo.up()
     t.strictSame(await bed.settled(), before)

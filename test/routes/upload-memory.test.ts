@@ -23,6 +23,7 @@ t.test('20 uploads of unknown length to a slow store take memory for their parts
 
 for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] as const) {
   t.test(`Many uploads of 20 MiB at once to a slow store take at most 256 MiB with IMAGES=${images}`, async t => {
+    t.comment(`${MANY} uploads`)
     const uploads = await slowStore(t, { IMAGES: images })
     await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
     const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })

@@ -30,6 +30,7 @@ type Outcome = Reply | 'hung up' | 'silence'
 t.test(
   'No mutant of an upload is a 5xx or waits for ever, no file is cut, and a refused one leaves nothing',
   async t => {
+    t.comment(`${COUNT} mutants from seed ${FIRST}`)
     const services = await startServices(t)
     const { url, token } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(LIMIT) })
     const client = await new MongoClient(services.mongoUri).connect()

@@ -2,11 +2,12 @@ import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { failureOf } from '../helpers/answers.js'
+import { faultBed } from '../helpers/fault-bed.js'
 import { file, form } from '../helpers/multipart.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
-import { eventually } from '../helpers/wait.js'
-import { failed, faultBed } from '../helpers/fault-bed.js'
 import { json, MIB, open, send, user } from '../helpers/upload-requests.js'
+import { eventually } from '../helpers/wait.js'
 
 /** The number of uploads that fill the memory for files before decoding, and one more. */
 const SLOW = 7
@@ -61,7 +62,7 @@ t.test('Uploads while others upload slowly, as much as they may', async t => {
       { do: 'reset', after: 0 }
     ] as const) {
       const refused = bed.s3.fault({ operation: 'GetObject', action, times: 3 })
-      failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
+      t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
       t.ok(refused.hits > 0)
       bed.s3.clear()
       t.equal(await eventually(settled), before)

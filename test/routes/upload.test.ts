@@ -546,7 +546,7 @@ t.test('POST /library/upload: bodies', async t => {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
   for (const [row, bodies] of Object.entries(rows)) {
-    t.test(row, async t => {
+    t.test(`A form is answered as the table says: ${row}`, async t => {
       for (const [name, body, expected, type = FORM_TYPE] of bodies) {
         let { library } = await service.remains()
         for (const headers of [{ 'content-length': body.length }, {}]) {
