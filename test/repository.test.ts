@@ -48,5 +48,5 @@ const titlesIn = (source: string) => [...source.matchAll(/\.test\(\s*(['"`])((?:
 function says (title: string, quote: string): boolean {
   const word = (text: string) => `(?:${text.replace(/[^\w\s]/g, '\\$&')}|\\S*…\\S*)`
   const pieces = quote.split(' … ').map(piece => piece.split(' ').map(word).join(' '))
-  return new RegExp(pieces.join('.*')).test(title)
+  return new RegExp(pieces.join('.*'), 'i').test(title)
 }

@@ -22,11 +22,6 @@ export const user = field('user_id', 'meera')
 
 export const picture = file(gif)
 
-/** Unhandled rejections in this process. */
-export const unhandled: unknown[] = []
-
-process.on('unhandledRejection', reason => unhandled.push(reason))
-
 export const zeros = Buffer.alloc(256 * KIB)
 
 export const requestHead = (token: string, headers: Record<string, string | number>) => [
@@ -49,10 +44,7 @@ export function open (
       agent: false,
       headers: { authorization: `Bearer ${token}`, 'content-type': FORM_TYPE, ...headers }
     })
-    .on(
-      'error',
-      () => {}
-    )
+    .on('error', () => {})
 }
 
 /** Hangs up. Resolves once the service has noticed. */

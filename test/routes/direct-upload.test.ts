@@ -5,7 +5,7 @@ import t from 'tap'
 import { accountOf } from '../helpers/accounts.js'
 import { ok } from '../helpers/answers.js'
 import { s3Client } from '../helpers/backends.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { type Reply, type Service, startService } from '../helpers/service.js'
 import { gif, png } from '../helpers/small-pictures.js'
 import { eventually } from '../helpers/wait.js'
@@ -286,8 +286,8 @@ t.test('Direct uploads', async t => {
 })
 
 t.test('An upload can be completed later when the store or the database failed', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
   const direct = async () => {
     const { body: offer } = await ok(start(service, token, {
@@ -306,47 +306,47 @@ t.test('An upload can be completed later when the store or the database failed',
     { name: 'writing', operation: 'PutObject', status: 503 }
   ] as const) {
     t.test(`The store refuses ${name} with ${status}`, async t => {
-      const before = (await bed.left()).library
+      const before = (await setup.left()).library
       const offer = await direct()
-      const fault = bed.s3.fault({
+      const fault = setup.s3.fault({
         operation,
         action: { do: 'answer', status, code: status === 403 ? 'AccessDenied' : 'SlowDown' }
       })
       t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
       t.ok(fault.hits >= 1)
-      bed.s3.clear()
+      setup.s3.clear()
       t.match(await completeAgain(service, token, offer), { status: 201, body: { id: offer.id } })
-      t.match(await bed.settled(), { library: before + 1 })
+      t.match(await setup.settled(), { library: before + 1 })
     })
   }
 
   t.test('The store cuts the connection while the posted bytes are read', async t => {
     const offer = await direct()
-    bed.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
+    setup.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
     t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-    bed.s3.clear()
+    setup.s3.clear()
     t.equal((await completeAgain(service, token, offer)).status, 201)
-    await bed.settled()
+    await setup.settled()
   })
 
   t.test('The store gives other bytes than its form let through', async t => {
     const offer = await direct()
-    bed.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
+    setup.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
     t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-    bed.s3.clear()
+    setup.s3.clear()
     t.equal((await completeAgain(service, token, offer)).status, 201)
-    await bed.settled()
+    await setup.settled()
   })
 
   t.test('The database is gone when the item is to be saved', async t => {
     const offer = await direct()
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = complete(service, token, offer)
     await hit
-    await bed.mongo.down()
-    bed.s3.clear()
+    await setup.mongo.down()
+    setup.s3.clear()
     t.match(await answer, { status: 500, body: { error: 'Failed to save library item' } })
-    await bed.mongo.up()
+    await setup.mongo.up()
     t.equal(
       (await ok(eventually(async () => {
         const reply = await complete(service, token, offer)
@@ -354,7 +354,7 @@ t.test('An upload can be completed later when the store or the database failed',
       }))).body.id,
       offer.id
     )
-    await bed.settled()
+    await setup.settled()
   })
 })
 

@@ -3,12 +3,12 @@ import http from 'node:http'
 import t from 'tap'
 import { freshPhone } from '../helpers/accounts.js'
 import { failureOf, ok } from '../helpers/answers.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { BOUNDARY, field, file, form, FORM_TYPE, type Part } from '../helpers/multipart.js'
-import { tcpProxy } from '../helpers/proxy.js'
+import { tcpProxy } from '../helpers/tcp-proxy.js'
 import { type Reply, type Service, startService } from '../helpers/service.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
-import { type Answer, hangUp, MIB, open, picture, send, tooLarge, unhandled, user } from '../helpers/upload-requests.js'
+import { type Answer, hangUp, MIB, open, picture, send, tooLarge, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
 
 const DAY_SECONDS = 24 * 3600
@@ -436,10 +436,10 @@ t.test('POST /library/upload with an Idempotency-Key', async t => {
 })
 
 t.test('Idempotency-Key, when something goes wrong', async t => {
-  const bed = await faultBed(t)
+  const setup = await startFaultySetup(t)
   const slow = { storeSilenceMs: 20_000 } // the delays of this test must not end a request on a slow machine
-  const service = await bed.start(slow)
-  const other = await bed.start(slow)
+  const service = await setup.start(slow)
+  const other = await setup.start(slow)
   const phone = freshPhone()
   const token = await service.tokenFor(phone)
   const fresh = (): Options => ({ token, key: freshKey() })
@@ -457,29 +457,29 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
 
   t.test('A failure is forgotten', async t => {
     const options = fresh()
-    const { library } = await bed.settled()
-    bed.s3.fault(once403)
+    const { library } = await setup.settled()
+    setup.s3.fault(once403)
     t.equal(failureOf(await upload(service, options)), 'Failed to upload file to S3')
-    bed.s3.clear()
+    setup.s3.clear()
     const anew = await upload(service, options)
     t.equal(anew.status, 201)
     t.equal(anew.headers.get('idempotency-replayed'), null)
     t.equal(strayOf(await upload(service, options), anew), undefined)
-    t.equal((await bed.settled()).library, library + 1)
+    t.equal((await setup.settled()).library, library + 1)
   })
 
   t.test('A request that is cut off is forgotten', async t => {
     const body = form([user, file(gifOf(MIB))])
     for (const come of [30, body.length >> 1, body.length - 1]) {
       const options = fresh()
-      const { library } = await bed.settled()
+      const { library } = await setup.settled()
       const request = open(service, token, { 'content-length': body.length, 'idempotency-key': options.key })
       await new Promise(resolve => request.write(body.subarray(0, come), resolve))
-      await eventually(() => bed.client.db().collection('idempotency').findOne({ answer: { $exists: false } }))
+      await eventually(() => setup.client.db().collection('idempotency').findOne({ answer: { $exists: false } }))
       t.match(await upload(service, options), underWay)
       await hangUp(service, request)
       t.equal((await notRunning(() => upload(service, options))).status, 201)
-      t.equal((await bed.settled()).library, library + 1)
+      t.equal((await setup.settled()).library, library + 1)
     }
   })
 
@@ -487,33 +487,33 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     const body = form([user, picture])
     for (const come of [30, body.length]) {
       const options = fresh()
-      const { library } = await bed.settled()
-      bed.mongo.throttle(0, 'up')
+      const { library } = await setup.settled()
+      setup.mongo.throttle(0, 'up')
       const request = open(service, token, { 'content-length': body.length, 'idempotency-key': options.key })
       await new Promise(resolve => request.write(body.subarray(0, come), resolve))
       await hangUp(service, request)
-      await bed.mongo.up()
+      await setup.mongo.up()
       t.equal((await notRunning(() => upload(service, options))).status, 201)
-      t.equal((await bed.settled()).library, library + 1)
+      t.equal((await setup.settled()).library, library + 1)
     }
   })
 
   t.test('A request whose client sends all and leaves before it is saved is forgotten', async t => {
     const options = fresh()
-    const { library } = await bed.settled()
-    const { hit } = bed.s3.fault(hold)
+    const { library } = await setup.settled()
+    const { hit } = setup.s3.fault(hold)
     const request = open(service, token, { 'idempotency-key': options.key })
     request.end(form([user, picture]))
     await hit
     await hangUp(service, request)
-    bed.s3.clear()
+    setup.s3.clear()
     t.equal((await notRunning(() => upload(service, options))).status, 201)
-    t.equal((await bed.settled()).library, library + 1)
+    t.equal((await setup.settled()).library, library + 1)
   })
 
   t.test('An upload whose answer is lost gets the same id on another try, and there is one item', async t => {
     const options = fresh()
-    const { library } = await bed.settled()
+    const { library } = await setup.settled()
     const wire = await tcpProxy({ port: Number(new URL(service.url).port) })
     t.teardown(wire.close)
     wire.cutAfter(0, 'down')
@@ -524,7 +524,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     await lost
     const again = await ok(notRunning(() => upload(other, options)))
     t.equal(again.headers.get('idempotency-replayed'), 'true')
-    t.equal((await bed.settled()).library, library + 1)
+    t.equal((await setup.settled()).library, library + 1)
     t.ok(await service.app.collections.library.findOne({
       user_id: 'meera',
       key: { $regex: again.body.url.split('/').at(-2) }
@@ -533,20 +533,20 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
 
   t.test('A client that leaves while its item is saved gets it on another try', async t => {
     const options = fresh()
-    const { library } = await bed.settled()
-    const { hit } = bed.s3.fault(hold)
+    const { library } = await setup.settled()
+    const { hit } = setup.s3.fault(hold)
     const request = open(service, token, { 'idempotency-key': options.key })
     request.end(form([user, picture]))
     await hit
-    bed.mongo.throttle(0, 'up')
-    const held = bed.s3.requests.length
-    bed.s3.clear()
-    await eventually(() => bed.s3.requests[held - 1]?.status === 200)
+    setup.mongo.throttle(0, 'up')
+    const held = setup.s3.requests.length
+    setup.s3.clear()
+    await eventually(() => setup.s3.requests[held - 1]?.status === 200)
     await hangUp(service, request)
-    await bed.mongo.up()
+    await setup.mongo.up()
     const again = await notRunning(() => upload(service, options))
     t.equal(again.status, 201)
-    t.equal((await bed.settled()).library, library + 1, 'one item, by either request')
+    t.equal((await setup.settled()).library, library + 1, 'one item, by either request')
   })
 
   t.test('A user whose 201 is lost gets the same id on another try, though the name has changed since', async t => {
@@ -573,8 +573,8 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     'A request that never ended holds its key until UPLOAD_MAX_SECONDS, and changes nothing afterwards',
     async t => {
       const options = fresh()
-      const { library } = await bed.settled()
-      const { hit } = bed.s3.fault(hold)
+      const { library } = await setup.settled()
+      const { hit } = setup.s3.fault(hold)
       const sleeping = upload(service, options)
       await hit
       for (const seconds of [0, service.config.UPLOAD_MAX_SECONDS - 1]) {
@@ -585,18 +585,18 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
       const next = await upload(other, options)
       t.equal(next.status, 201)
       t.equal(next.headers.get('idempotency-replayed'), null)
-      bed.s3.clear()
+      setup.s3.clear()
       t.match(await sleeping, { status: 201 }, 'the sleeper ends as it would')
       t.equal(strayOf(await upload(service, options), next), undefined)
-      t.equal((await bed.settled()).library, library + 2)
+      t.equal((await setup.settled()).library, library + 2)
 
       const failing = fresh()
-      const fault = bed.s3.fault({ ...hold, action: { do: 'silence' } })
+      const fault = setup.s3.fault({ ...hold, action: { do: 'silence' } })
       const doomed = upload(service, failing)
       await fault.hit
       other.clock.advance(service.config.UPLOAD_MAX_SECONDS)
       const taken = await upload(other, failing)
-      bed.s3.clear()
+      setup.s3.clear()
       await ok(doomed)
       t.equal(strayOf(await upload(other, failing), taken), undefined, 'nor does a failure free it')
     }
@@ -607,33 +607,33 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     const number = freshPhone()
     const createOptions = { token: await service.tokenFor(number), key: freshKey() }
     const json = { username: `u${number.slice(1)}`, number }
-    await bed.mongo.down()
+    await setup.mongo.down()
     t.equal(failureOf(await upload(service, options)), 'Failed to save library item')
     t.match(await create(service, createOptions, json), { status: 500, body: { error: 'User creation failed' } })
-    await bed.mongo.up()
+    await setup.mongo.up()
     t.equal((await notRunning(() => upload(service, options))).status, 201)
     t.equal((await notRunning(() => create(service, createOptions, json))).status, 201)
   })
 
   t.test('A request is 500 when the database goes away while it runs, and the key is free once it is back', async t => {
     const options = fresh()
-    const { library } = await bed.settled()
-    const { hit } = bed.s3.fault(hold)
+    const { library } = await setup.settled()
+    const { hit } = setup.s3.fault(hold)
     const answer = upload(service, options)
     await hit
-    await bed.mongo.down()
-    bed.s3.clear()
+    await setup.mongo.down()
+    setup.s3.clear()
     t.equal(failureOf(await answer), 'Failed to save library item')
-    await bed.mongo.up()
+    await setup.mongo.up()
     t.equal((await notRunning(() => upload(service, options))).status, 201)
-    t.equal((await bed.settled()).library, library + 1)
+    t.equal((await setup.settled()).library, library + 1)
   })
 
   t.test('An answer that cannot be stored at once is sent, and stored later', async t => {
     const options = fresh()
-    const { library } = await bed.settled()
-    const rows = bed.client.db().collection('idempotency')
-    const { hit } = bed.s3.fault(hold)
+    const { library } = await setup.settled()
+    const rows = setup.client.db().collection('idempotency')
+    const { hit } = setup.s3.fault(hold)
     const answer = upload(service, options)
     await hit
     await rows.deleteMany({ answer: { $exists: true } })
@@ -642,7 +642,7 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
       partialFilterExpression: { 'answer.status': { $gt: 0 } }
     })
     const { insertedId } = await rows.insertOne({ answer: { status: 201 } })
-    bed.s3.clear()
+    setup.s3.clear()
     const first = await answer
     t.match(await upload(service, options), { status: 201, body: first.body }, 'its item is found by the key')
     t.equal(await rows.countDocuments({ answer: { $exists: true } }), 1, 'its own is not stored yet')
@@ -651,8 +651,6 @@ t.test('Idempotency-Key, when something goes wrong', async t => {
     t.equal(first.status, 201)
     await eventually(async () => await rows.countDocuments({ answer: { $exists: true } }) === 1)
     t.equal(strayOf(await upload(service, options), first), undefined)
-    t.equal((await bed.settled()).library, library + 1)
+    t.equal((await setup.settled()).library, library + 1)
   })
 })
-
-t.test('No promise was rejected unhandled', async t => t.strictSame(unhandled, []))

@@ -5,7 +5,7 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import { createLibrary } from '../../services/library/library.js'
 import { accountOf, freshPhone, insertRows } from '../helpers/accounts.js'
 import { ok } from '../helpers/answers.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { createdAt, itemRow } from '../helpers/items.js'
 import { startService } from '../helpers/service.js'
 
@@ -551,17 +551,17 @@ t.test('Documents that a page reads', async t => {
 })
 
 t.test('GET /library by many clients at once', async t => {
-  const bed = await faultBed(t)
+  const setup = await startFaultySetup(t)
   const service = await startService(t, {
-    services: { ...bed.throughProxies, mongoUri: `${bed.throughProxies.mongoUri}&monitorCommands=true` }
+    services: { ...setup.throughProxies, mongoUri: `${setup.throughProxies.mongoUri}&monitorCommands=true` }
   })
   const { token } = await service.signIn()
   await service.app.collections.library.insertMany([itemRow(0), itemRow(1), itemRow(2)])
   const list = (query = '') => service.call('GET', `/library${query}`, { token })
-  const fail = (mode: object | string, data: object = {}) => bed.client.db('admin').command({
+  const fail = (mode: object | string, data: object = {}) => setup.client.db('admin').command({
     configureFailPoint: 'failCommand',
     mode,
-    data: { failCommands: ['find'], appName: bed.appName, ...data }
+    data: { failCommands: ['find'], appName: setup.appName, ...data }
   })
   t.teardown(() => fail('off'))
   await ok(list())
@@ -569,10 +569,10 @@ t.test('GET /library by many clients at once', async t => {
   t.test('Many lists at once cost the database a few reads, and each client gets its page', async t => {
     let finds = 0
     service.app.mongo.client.on('commandStarted', ({ commandName }) => { if (commandName === 'find') finds++ })
-    bed.mongo.latency(200)
+    setup.mongo.latency(200)
     const asked = Array.from({ length: 60 }, (_, i) => i % 3 + 1)
     const answers = await Promise.all(asked.map(page => list(`?per_page=1&page=${page}`)))
-    await bed.mongo.up()
+    await setup.mongo.up()
     t.strictSame(
       answers.map(({ status, body }) => [status, body.page, body.items[0].created_at]),
       asked.map(page => [200, page, createdAt(3 - page).toISOString()])
@@ -581,17 +581,17 @@ t.test('GET /library by many clients at once', async t => {
   })
 
   t.test('A request after an acknowledged write sees it, though the same read was under way', async t => {
-    bed.mongo.latency(50)
+    setup.mongo.latency(50)
     for (let i = 0; i < 10; i++) {
-      const sent = bed.mongo.passed(1, 'up')
+      const sent = setup.mongo.passed(1, 'up')
       const before = Array.from({ length: 5 }, () => list('?per_page=100'))
       await sent
       const added = itemRow(10 + i)
-      await bed.client.db().collection<LibraryDocument>('library').insertOne(added) // as another instance does
+      await setup.client.db().collection<LibraryDocument>('library').insertOne(added) // as another instance does
       const [{ body }] = await Promise.all([list('?per_page=100'), ...before])
       t.equal(body.items[0].id, added._id.toHexString())
     }
-    await bed.mongo.up()
+    await setup.mongo.up()
   })
 
   t.test(

@@ -5,10 +5,9 @@ import { accountOf, auditOf, freshPhone } from '../helpers/accounts.js'
 import { failureOf, ok } from '../helpers/answers.js'
 import { s3Client } from '../helpers/backends.js'
 import { failCommands } from '../helpers/fail-commands.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { type Service, startService } from '../helpers/service.js'
 import { gif, png } from '../helpers/small-pictures.js'
-import { unhandled } from '../helpers/upload-requests.js'
 
 const admin = freshPhone()
 
@@ -166,13 +165,13 @@ t.test('DELETE /library/{id}', async t => {
 })
 
 t.test('DELETE /library/{id} while something fails', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start({ storeSilenceMs: 700 })
+  const setup = await startFaultySetup(t)
+  const service = await setup.start({ storeSilenceMs: 700 })
   const { token } = await service.signIn()
   const remove = (id: string) => service.call('DELETE', `/library/${id}`, { token })
-  const failing = (command: string, skip = 0) => failCommands(bed.services.mongoUri, {
+  const failing = (command: string, skip = 0) => failCommands(setup.services.mongoUri, {
     commands: [command],
-    appName: bed.appName,
+    appName: setup.appName,
     errorCode: 8,
     skip
   })
@@ -190,16 +189,16 @@ t.test('DELETE /library/{id} while something fails', async t => {
   ] as const) {
     t.test(`An item is gone though the store fails at ${operation} (${action.do}); its objects follow`, async t => {
       const { id } = await uploaded(service, token)
-      const { hit } = bed.s3.fault({ operation, action })
+      const { hit } = setup.s3.fault({ operation, action })
       t.equal((await remove(id)).status, 204)
       await hit
-      t.match(await bed.left(), { library: 0, uploads: 1 })
+      t.match(await setup.left(), { library: 0, uploads: 1 })
       t.equal((await remove(id)).status, 404)
-      bed.s3.clear()
+      setup.s3.clear()
       await service.app.sweeper.sweep()
-      t.match(await bed.left(), { uploads: 1 }, 'a fresh one is left to the process that works on it')
+      t.match(await setup.left(), { uploads: 1 }, 'a fresh one is left to the process that works on it')
       t.match(await sweep(), { uploads: 1, failed: 0 })
-      t.strictSame(await bed.left(), bed.empty)
+      t.strictSame(await setup.left(), setup.empty)
     })
   }
 
@@ -208,9 +207,9 @@ t.test('DELETE /library/{id} while something fails', async t => {
     const heal = await failing('update')
     t.equal(failureOf(await remove(id)), 'Internal server error')
     await heal()
-    t.strictSame(await bed.left(), { objects: 1, multipartUploads: 0, uploads: 0, library: 1 })
+    t.strictSame(await setup.left(), { objects: 1, multipartUploads: 0, uploads: 0, library: 1 })
     t.equal((await remove(id)).status, 204)
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
   t.test('A database that fails at the item is a 500; another try does it, or a sweep', async t => {
@@ -219,9 +218,9 @@ t.test('DELETE /library/{id} while something fails', async t => {
       const heal = await failing('delete')
       t.equal(failureOf(await remove(id)), 'Internal server error')
       await heal()
-      t.strictSame(await bed.left(), { objects: 1, multipartUploads: 0, uploads: 1, library: 1 })
+      t.strictSame(await setup.left(), { objects: 1, multipartUploads: 0, uploads: 1, library: 1 })
       await next(id)
-      t.strictSame(await bed.left(), bed.empty)
+      t.strictSame(await setup.left(), setup.empty)
     }
   })
 
@@ -230,23 +229,21 @@ t.test('DELETE /library/{id} while something fails', async t => {
     const heal = await failing('delete', 1)
     t.equal((await remove(id)).status, 204)
     await heal()
-    t.strictSame(await bed.left(), { ...bed.empty, uploads: 1 })
+    t.strictSame(await setup.left(), { ...setup.empty, uploads: 1 })
     await sweep()
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
   t.test('A database that is away is a 500, and a deletion works again afterwards', async t => {
     const { id } = await uploaded(service, token)
-    await bed.mongo.down()
+    await setup.mongo.down()
     t.equal((await remove(id)).status, 500)
-    await bed.mongo.up()
+    await setup.mongo.up()
     await service.app.collections.library.findOne().catch(() => {})
     t.equal((await remove(id)).status, 204)
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 })
-
-t.test('No promise was rejected unhandled', async t => t.strictSame(unhandled, []))
 
 /** The details of a phone's audit rows for this event, newest first. */
 const noted = async ({ app }: Service, event: string, phone: string) =>

@@ -11,7 +11,7 @@ import { startServices } from '../helpers/backends.js'
 import { readGif } from '../helpers/gif-codec.js'
 import { field, file, form, FORM_TYPE, type Part } from '../helpers/multipart.js'
 import { exif, ihdr, jpegWith, noise, PNG_SIGNATURE, pngChunk, SECRET, segment } from '../helpers/picture-bytes.js'
-import { mongoProxy } from '../helpers/proxy.js'
+import { mongoProxy } from '../helpers/tcp-proxy.js'
 import { foldersOf, type Reply, type Service, startService } from '../helpers/service.js'
 import { gif, jpeg, png, webp } from '../helpers/small-pictures.js'
 

@@ -2,17 +2,17 @@ import type { Document } from 'mongodb'
 import t from 'tap'
 import { failureOf, ok } from '../helpers/answers.js'
 import { failCommands } from '../helpers/fail-commands.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { file, form } from '../helpers/multipart.js'
-import { type S3Fault, type S3Operation } from '../helpers/proxy.js'
+import { type S3Fault, type S3Operation } from '../helpers/s3-proxy.js'
 import { type Reply, type Service } from '../helpers/service.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
-import { hangUp, KIB, MIB, open, picture, pieces, send, tooLarge, unhandled, user } from '../helpers/upload-requests.js'
+import { hangUp, KIB, MIB, open, picture, pieces, send, tooLarge, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
 
 t.test('Uploads of a client that goes away', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
 
   for (const size of [gif.length, 6 * MIB]) {
@@ -24,60 +24,60 @@ t.test('Uploads of a client that goes away', async t => {
         const request = open(service, token, { 'content-length': body.length })
         request.flushHeaders()
         if (come > 0) await new Promise(resolve => request.write(body.subarray(0, come), resolve))
-        await eventually(async () => (await bed.left()).uploads === Number(fileHasBegun))
-        if (come > 5 * MIB + KIB) await eventually(async () => (await bed.left()).multipartUploads === 1)
+        await eventually(async () => (await setup.left()).uploads === Number(fileHasBegun))
+        if (come > 5 * MIB + KIB) await eventually(async () => (await setup.left()).multipartUploads === 1)
         await hangUp(service, request)
-        t.strictSame(await bed.settled(), bed.empty)
+        t.strictSame(await setup.settled(), setup.empty)
       })
     }
   }
 
   for (const operation of ['CreateMultipartUpload', 'UploadPart'] as const) {
     t.test(`A client leaves nothing when it is gone at ${operation}`, async t => {
-      const { hit } = bed.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
+      const { hit } = setup.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
       const request = open(service, token)
       request.write(form([user, file(gifOf(6 * MIB))], { end: '' }))
       await hit
-      t.equal((await bed.left()).uploads, 1)
+      t.equal((await setup.left()).uploads, 1)
       request.destroy()
-      bed.s3.clear()
-      t.strictSame(await bed.settled(), bed.empty)
+      setup.s3.clear()
+      t.strictSame(await setup.settled(), setup.empty)
     })
   }
 
   for (const [operation, size] of [['PutObject', gif.length], ['CompleteMultipartUpload', 6 * MIB]] as const) {
     t.test(`A client leaves nothing when it has sent all and is gone at ${operation}`, async t => {
-      const { hit } = bed.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
+      const { hit } = setup.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
       const request = open(service, token)
       request.end(form([user, file(gifOf(size))]))
       await hit
-      t.equal((await bed.left()).uploads, 1)
+      t.equal((await setup.left()).uploads, 1)
       await hangUp(service, request)
-      bed.s3.clear()
-      t.strictSame(await bed.settled(), bed.empty)
+      setup.s3.clear()
+      t.strictSame(await setup.settled(), setup.empty)
     })
   }
 
   t.test('A client that leaves while the item is being saved leaves it whole, or nothing', async t => {
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const request = open(service, token)
     request.end(form([user, picture]))
     await hit
-    bed.mongo.throttle(0, 'up')
-    const held = bed.s3.requests.length
-    bed.s3.clear()
-    await eventually(() => bed.s3.requests[held - 1]?.status === 200)
+    setup.mongo.throttle(0, 'up')
+    const held = setup.s3.requests.length
+    setup.s3.clear()
+    await eventually(() => setup.s3.requests[held - 1]?.status === 200)
     await hangUp(service, request)
-    await bed.mongo.up()
-    const { objects, library } = await bed.settled()
+    await setup.mongo.up()
+    const { objects, library } = await setup.settled()
     t.equal(objects, library)
   })
 })
 
 t.test('Uploads to a store that fails', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
-  const impatient = await bed.start({ storeSilenceMs: 700 })
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
+  const impatient = await setup.start({ storeSilenceMs: 700 })
   const { token } = await service.signIn()
   const toStore = (operation: S3Operation, action: S3Fault['action'], times = Infinity): S3Fault => ({
     operation,
@@ -320,44 +320,44 @@ t.test('Uploads to a store that fails', async t => {
   ])
   for (const { name, size, faults, status, inChunks } of ways) {
     t.test(`An upload is ${status} with the fault ${name}`, async t => {
-      const { library } = await bed.settled()
-      const set = faults.map(fault => bed.s3.fault(fault))
+      const { library } = await setup.settled()
+      const set = faults.map(fault => setup.s3.fault(fault))
       const silent = faults.some(({ action }) => action.do === 'silence')
       const asked = silent ? impatient : service
       const answer = inChunks ? await uploadInChunks(asked, token, gifOf(size)) : await asked.upload(token, gifOf(size))
       t.ok(set[0]!.hits >= 1)
       if (status === 201) t.match(answer, { status: 201, body: { size } })
       else t.equal(failureOf(answer), 'Failed to upload file to S3')
-      bed.s3.clear()
-      t.match(await bed.settled(), { library: library + Number(status === 201) })
+      setup.s3.clear()
+      t.match(await setup.settled(), { library: library + Number(status === 201) })
       t.equal((await service.upload(token, gif)).status, 201, 'afterwards an upload works')
     })
   }
 
   t.test('A lost answer to CompleteMultipartUpload leaves an item or nothing, never half of it', async t => {
-    const { library } = await bed.settled()
-    bed.s3.fault(toStore('CompleteMultipartUpload', { do: 'lose' }, 1))
+    const { library } = await setup.settled()
+    setup.s3.fault(toStore('CompleteMultipartUpload', { do: 'lose' }, 1))
     const answer = await service.upload(token, gifOf(big))
     if (answer.status !== 201) t.equal(failureOf(answer), 'Failed to upload file to S3')
-    t.equal((await bed.settled()).library, library + Number(answer.status === 201))
+    t.equal((await setup.settled()).library, library + Number(answer.status === 201))
   })
 
   t.test('The remains of a refused file are removed later when the store is away', async t => {
-    const { library } = await bed.settled()
-    bed.s3.fault(toStore('PutObject', { do: 'lose' }))
-    bed.s3.fault({ operation: ['DeleteObject'], action: { do: 'answer', status: 403, code: 'AccessDenied' } })
+    const { library } = await setup.settled()
+    setup.s3.fault(toStore('PutObject', { do: 'lose' }))
+    setup.s3.fault({ operation: ['DeleteObject'], action: { do: 'answer', status: 403, code: 'AccessDenied' } })
     t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
-    t.match(await bed.left(), { objects: library + 1, uploads: 1, library }, 'its row says what is to be removed')
-    bed.s3.clear()
-    t.match(await bed.settled(), { library })
+    t.match(await setup.left(), { objects: library + 1, uploads: 1, library }, 'its row says what is to be removed')
+    setup.s3.clear()
+    t.match(await setup.settled(), { library })
   })
 
   t.test('A file beyond the limit is 413, also when its remains cannot be removed at once', async t => {
-    const { library } = await bed.settled()
-    bed.s3.fault({ operation: ['AbortMultipartUpload', 'ListMultipartUploads'], action: { do: 'silence' } })
+    const { library } = await setup.settled()
+    setup.s3.fault({ operation: ['AbortMultipartUpload', 'ListMultipartUploads'], action: { do: 'silence' } })
     t.match(await impatient.upload(token, gifOf(10 * MIB + 1)), tooLarge(10 * MIB))
-    bed.s3.clear()
-    t.match(await bed.settled(), { library })
+    setup.s3.clear()
+    t.match(await setup.settled(), { library })
   })
 
   for (const [status, code] of [
@@ -368,38 +368,38 @@ t.test('Uploads to a store that fails', async t => {
   ] as const) {
     t.test(`Readiness shows a bucket that is ${status} ${code}, and a deletion is done all the same`, async t => {
       const item = await ok(service.upload(token, gif))
-      const { library } = await bed.settled()
-      bed.s3.fault(toStore('HeadBucket', { do: 'answer', status, code }))
+      const { library } = await setup.settled()
+      setup.s3.fault(toStore('HeadBucket', { do: 'answer', status, code }))
       // a check is reused for one second
       await eventually(async () => (await service.call('GET', '/health/ready')).status === 503)
-      bed.s3.fault(toStore('DeleteObject', { do: 'answer', status, code }, status === 503 ? 1 : Infinity))
+      setup.s3.fault(toStore('DeleteObject', { do: 'answer', status, code }, status === 503 ? 1 : Infinity))
       t.equal((await service.call('DELETE', `/library/${item.body.id}`, { token })).status, 204)
-      if (status === 503) t.match(await bed.left(), { objects: library - 1, uploads: 0 }, 'tried again')
-      else t.match(await bed.left(), { objects: library, uploads: 1 }, 'its row says what is to be removed')
-      bed.s3.clear()
+      if (status === 503) t.match(await setup.left(), { objects: library - 1, uploads: 0 }, 'tried again')
+      else t.match(await setup.left(), { objects: library, uploads: 1 }, 'its row says what is to be removed')
+      setup.s3.clear()
       // a check is reused for one second
       await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
       service.clock.advance(61)
       t.match(await eventually(() => service.app.sweeper.sweep()), { failed: 0 })
-      t.match(await bed.settled(), { library: library - 1 })
+      t.match(await setup.settled(), { library: library - 1 })
     })
   }
 
   t.test('Uploads fail while the store is down, and work again afterwards', async t => {
-    const { library } = await bed.settled()
-    await bed.s3Wire.down()
+    const { library } = await setup.settled()
+    await setup.s3Wire.down()
     t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
-    await bed.s3Wire.up()
-    t.match(await bed.settled(), { library })
+    await setup.s3Wire.up()
+    t.match(await setup.settled(), { library })
     t.equal((await service.upload(token, gif)).status, 201)
   })
 })
 
 t.test('Uploads to a database that fails', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
-  const db = bed.client.db()
+  const db = setup.client.db()
 
   const refusals: Array<[name: string, collection: string, field: string, blocking: Document]> = [
     ['the upload record', 'uploads', 'state', { state: 'open' }],
@@ -408,7 +408,7 @@ t.test('Uploads to a database that fails', async t => {
   ]
   for (const [name, collection, member, blocking] of refusals) {
     t.test(`An upload fails and leaves nothing when the database refuses ${name}`, async t => {
-      const before = await bed.settled()
+      const before = await setup.settled()
       const index = await db.collection(collection).createIndex({ [member]: 1 }, {
         unique: true,
         partialFilterExpression: { [member]: { $type: 'string' } }
@@ -419,48 +419,48 @@ t.test('Uploads to a database that fails', async t => {
       })
       t.equal(failureOf(await upload()), 'Failed to save library item')
       await db.collection(collection).deleteOne({ _id: insertedId })
-      t.strictSame(await bed.settled(), before)
+      t.strictSame(await setup.settled(), before)
       await db.collection(collection).dropIndex(index)
       t.equal((await upload()).status, 201)
     })
   }
 
   t.test('An upload whose record cannot be deleted fails, and is removed later', async t => {
-    const before = await bed.settled()
-    const heal = await failCommands(bed.services.mongoUri, {
+    const before = await setup.settled()
+    const heal = await failCommands(setup.services.mongoUri, {
       commands: ['delete'],
-      appName: bed.appName,
+      appName: setup.appName,
       errorCode: 8
     })
     const answer = await service.upload(token, gif)
-    const stuck = await bed.left()
+    const stuck = await setup.left()
     await heal()
     t.equal(failureOf(answer), 'Failed to save library item')
     t.strictSame(stuck, { ...before, uploads: 1, objects: before.objects + 1, library: before.library + 1 })
-    t.strictSame(await bed.settled(), before)
+    t.strictSame(await setup.settled(), before)
   })
 
   t.test('An upload fails when a sweep has claimed its record', async t => {
-    const before = await bed.settled()
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const before = await setup.settled()
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
     await hit
     await db.collection('uploads').updateMany({ state: 'open' }, { $set: { state: 'sweeping' } })
-    bed.s3.clear()
+    setup.s3.clear()
     t.equal(failureOf(await answer), 'Failed to save library item')
-    t.strictSame(await bed.settled(), before)
+    t.strictSame(await setup.settled(), before)
   })
 
   t.test('An upload fails when the database goes away after the file is stored', async t => {
-    const before = await bed.settled()
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const before = await setup.settled()
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
     await hit
-    await bed.mongo.down()
-    bed.s3.clear()
+    await setup.mongo.down()
+    setup.s3.clear()
     t.equal(failureOf(await answer), 'Failed to save library item')
-    await bed.mongo.up()
-    t.strictSame(await bed.settled(), before)
+    await setup.mongo.up()
+    t.strictSame(await setup.settled(), before)
     t.equal(
       (await eventually(async () => {
         const reply = await service.upload(token, gif)
@@ -472,13 +472,13 @@ t.test('Uploads to a database that fails', async t => {
   })
 
   t.test('An upload fails when the database is away before the file is stored', async t => {
-    const before = await bed.settled()
-    await bed.mongo.down()
-    bed.s3.requests.length = 0
+    const before = await setup.settled()
+    await setup.mongo.down()
+    setup.s3.requests.length = 0
     t.equal(failureOf(await service.upload(token, gif)), 'Failed to save library item')
-    t.notOk(bed.s3.requests.some(({ operation }) => operation === 'PutObject'), 'nothing was stored')
-    await bed.mongo.up()
-    t.strictSame(await bed.settled(), before)
+    t.notOk(setup.s3.requests.some(({ operation }) => operation === 'PutObject'), 'nothing was stored')
+    await setup.mongo.up()
+    t.strictSame(await setup.settled(), before)
   })
 
   for (const command of ['insert', 'update', 'delete', 'find']) {
@@ -486,17 +486,17 @@ t.test('Uploads to a database that fails', async t => {
       t.test(
         `A client does not notice a ${command} that fails once (${Object.keys(trouble)}), and it is done once`,
         async t => {
-          const before = await bed.settled()
-          const heal = await failCommands(bed.services.mongoUri, {
+          const before = await setup.settled()
+          const heal = await failCommands(setup.services.mongoUri, {
             commands: [command],
-            appName: bed.appName,
+            appName: setup.appName,
             times: 1,
             ...trouble
           })
           const answer = await service.upload(token, gif)
           await heal()
           t.equal(answer.status, 201)
-          t.strictSame(await bed.settled(), { ...before, library: before.library + 1, objects: before.objects + 1 })
+          t.strictSame(await setup.settled(), { ...before, library: before.library + 1, objects: before.objects + 1 })
         }
       )
     }
@@ -505,12 +505,12 @@ t.test('Uploads to a database that fails', async t => {
   t.test(
     'A database that is slower than requests wait costs each a 500 in time, and it recovers afterwards',
     async t => {
-      bed.mongo.throttle(0, 'up')
+      setup.mongo.throttle(0, 'up')
       const answers = await Promise.all(Array.from({ length: 150 }, () =>
         service.call('GET', '/library', { token, signal: AbortSignal.timeout(10_000) })))
       t.strictSame([...new Set(answers.map(({ status }) => status))], [500])
-      t.ok(bed.mongo.connections() <= 110, `${bed.mongo.connections()} connections`)
-      await bed.mongo.up()
+      t.ok(setup.mongo.connections() <= 110, `${setup.mongo.connections()} connections`)
+      await setup.mongo.up()
       t.equal(
         (await eventually(async () => {
           const reply = await service.upload(token, gif)
@@ -522,11 +522,11 @@ t.test('Uploads to a database that fails', async t => {
   )
 
   t.test('A connection that is cut once costs nothing', async t => {
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
     await hit
-    bed.mongo.reset()
-    bed.s3.clear()
+    setup.mongo.reset()
+    setup.s3.clear()
     t.equal((await answer).status, 201)
   })
 })
@@ -539,5 +539,3 @@ async function uploadInChunks (service: Service, token: string, bytes: Buffer): 
   const { status, headers, body } = await send(service, token, pieces(form([user, file(bytes)]), 64 * KIB))
   return { status, body, headers: new Headers({ 'x-request-id': String(headers['x-request-id']) }) }
 }
-
-t.test('No promise was rejected unhandled', async t => t.strictSame(unhandled, []))

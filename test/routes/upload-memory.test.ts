@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { BOUNDARY, file, form } from '../helpers/multipart.js'
 import { gif } from '../helpers/small-pictures.js'
 import { scale } from '../helpers/test-length.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { forkService } from '../helpers/forked-service.js'
 import { KIB, MIB, send, user, zeros } from '../helpers/upload-requests.js'
 
@@ -33,17 +33,17 @@ for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] 
 }
 
 t.test('POST /library/upload does not read an error document of 500 MiB from the store to its end', async t => {
-  const bed = await faultBed(t)
+  const setup = await startFaultySetup(t)
   const { url, token, peak } = await forkService(
     t,
-    { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } },
+    { ...setup.throughProxies, s3: { ...setup.throughProxies.s3, endpoint: setup.s3.endpoint } },
     {
       STORE_SILENCE_MS: '60000'
     }
   )
   t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
   const before = await peak()
-  const flooded = bed.s3.fault({
+  const flooded = setup.s3.fault({
     operation: 'PutObject',
     action: { do: 'flood', status: 403, bytes: 500 * MIB },
     times: 1
@@ -64,10 +64,10 @@ async function slowStore (t: Test, env: Record<string, string>): Promise<(
   size: number,
   slowness: Slowness
 ) => Promise<number>> {
-  const bed = await faultBed(t)
+  const setup = await startFaultySetup(t)
   // a hundred inserts at once overload a slow database
-  const mongoUri = `${bed.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000`
-  const services = { mongoUri, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }
+  const mongoUri = `${setup.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000`
+  const services = { mongoUri, s3: { ...setup.throughProxies.s3, endpoint: setup.s3.endpoint } }
   // a hundred uploads of one account are an eighth of MAX_REQUESTS
   const { url, token, peak } = await forkService(t, services, {
     UPLOAD_MAX_BYTES: String(40 * MIB),
@@ -78,7 +78,7 @@ async function slowStore (t: Test, env: Record<string, string>): Promise<(
 
   return async (count, size, { bytesPerSecond, chunked = false }) => {
     const before = await peak()
-    const slow = bed.s3.fault({
+    const slow = setup.s3.fault({
       operation: 'UploadPart',
       match: ({ query }) => query.get('partNumber') === '1',
       action: { do: 'throttle', bytesPerSecond },

@@ -3,7 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { failureOf } from '../helpers/answers.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { file, form } from '../helpers/multipart.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
 import { json, MIB, open, send, user } from '../helpers/upload-requests.js'
@@ -14,8 +14,8 @@ const SLOW = 7
 const LARGE = 8 * MIB
 
 t.test('Uploads while others upload slowly, as much as they may', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
   const alone = await service.upload(token, gif)
   t.equal(alone.status, 201)
@@ -25,9 +25,9 @@ t.test('Uploads while others upload slowly, as much as they may', async t => {
     slow.push(open(service, token, { 'content-length': LARGE }))
     slow[i]!.write(begun)
   }
-  await eventually(async () => (await bed.left()).uploads === SLOW)
+  await eventually(async () => (await setup.left()).uploads === SLOW)
   const settled = async () => {
-    const { objects, library, uploads } = await bed.left()
+    const { objects, library, uploads } = await setup.left()
     return uploads === SLOW && objects === library ? library : undefined
   }
 
@@ -61,10 +61,10 @@ t.test('Uploads while others upload slowly, as much as they may', async t => {
       { do: 'lose' },
       { do: 'reset', after: 0 }
     ] as const) {
-      const refused = bed.s3.fault({ operation: 'GetObject', action, times: 3 })
+      const refused = setup.s3.fault({ operation: 'GetObject', action, times: 3 })
       t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
       t.ok(refused.hits > 0)
-      bed.s3.clear()
+      setup.s3.clear()
       t.equal(await eventually(settled), before)
     }
     t.equal((await service.upload(token, gif)).status, 201)
@@ -72,14 +72,14 @@ t.test('Uploads while others upload slowly, as much as they may', async t => {
 
   t.test('Slow clients that have gone leave nothing', async t => {
     for (const request of slow) request.destroy()
-    t.match(await bed.settled(), { uploads: 0, multipartUploads: 0 })
+    t.match(await setup.settled(), { uploads: 0, multipartUploads: 0 })
     t.equal((await service.upload(token, gif)).status, 201)
   })
 })
 
 t.test('Uploads that stall for long make room with 503 when memory is full, and no other is refused', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
   const size = 5 * MIB - 100_000
   const stalled = Array.from({ length: 30 }, () => open(service, token, { 'content-length': size }))
@@ -99,13 +99,13 @@ t.test('Uploads that stall for long make room with 503 when memory is full, and 
   t.strictSame(others.map(({ status }) => status), [201, 201, 201, 201])
   for (const request of stalled) request.destroy()
   await Promise.all(answers)
-  t.match(await bed.settled(), { uploads: 0, multipartUploads: 0, library: 4 })
+  t.match(await setup.settled(), { uploads: 0, multipartUploads: 0, library: 4 })
 })
 
 t.test('A client may pause its upload for longer than the store may be silent', async t => {
   const PAUSE_MS = 10_000
-  const bed = await faultBed(t)
-  const service = await bed.start()
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
   const whole = form([user, file(gifOf(6 * MIB))])
   const attempts = [
@@ -124,14 +124,14 @@ t.test('A client may pause its upload for longer than the store may be silent', 
     t.match({ status: response.statusCode, body: await json(response) }, { status: 201, body: { size: 6 * MIB } }, name)
   }))
 
-  const silent = bed.s3.fault({ operation: 'UploadPart', action: { do: 'throttle', bytesPerSecond: 0 }, times: 1 })
+  const silent = setup.s3.fault({ operation: 'UploadPart', action: { do: 'throttle', bytesPerSecond: 0 }, times: 1 })
   t.match(await send(service, token, [whole], { headers: { 'content-length': whole.length } }), {
     status: 500,
     body: { error: 'Failed to upload file to S3' }
   })
   t.equal(silent.hits, 1, 'while a store that is silent still counts as gone')
-  bed.s3.clear()
-  t.match(await bed.settled(), { library: attempts.length })
+  setup.s3.clear()
+  t.match(await setup.settled(), { library: attempts.length })
 })
 
 const bytesAt = async (url: string) => Buffer.from(await (await fetch(url)).arrayBuffer())

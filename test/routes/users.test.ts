@@ -6,7 +6,7 @@ import { answerOf, failureOf, ok, refusal } from '../helpers/answers.js'
 import { startServices, withUriOption } from '../helpers/backends.js'
 import { failCommands } from '../helpers/fail-commands.js'
 import { type Answer, type Burst, burstOf } from '../helpers/pipelined-posts.js'
-import { mongoProxy } from '../helpers/proxy.js'
+import { mongoProxy } from '../helpers/tcp-proxy.js'
 import { type Reply, startService } from '../helpers/service.js'
 import { scale } from '../helpers/test-length.js'
 
