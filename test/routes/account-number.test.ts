@@ -493,16 +493,11 @@ t.test('GET /users/me/export', async t => {
       created_at: clock.now
     }))
     await new Promise<void>(resolve => {
-      http
-        .get(
-          `${service.url}/users/me/export`,
-          { headers: { authorization: `Bearer ${meera.token}` }, agent: false },
-          response => response.once('data', () => response.destroy()).once('close', resolve)
-        )
-        .on(
-          'error',
-          () => {}
-        )
+      http.get(
+        `${service.url}/users/me/export`,
+        { headers: { authorization: `Bearer ${meera.token}` }, agent: false },
+        response => response.once('data', () => response.destroy()).once('close', resolve)
+      ).on('error', () => {})
     })
     t.equal((await call('GET', '/users/me', { token: meera.token })).status, 200)
     await library.deleteMany({ key: { $regex: '^library/[0-9]+/' } })

@@ -12,8 +12,9 @@ import { readGif } from '../helpers/gif-codec.js'
 import { field, file, form, FORM_TYPE, type Part } from '../helpers/multipart.js'
 import { exif, ihdr, jpegWith, noise, PNG_SIGNATURE, pngChunk, SECRET, segment } from '../helpers/picture-bytes.js'
 import { mongoProxy } from '../helpers/tcp-proxy.js'
-import { foldersOf, type Reply, type Service, startService } from '../helpers/service.js'
+import { foldersOf, type Service, startService } from '../helpers/service.js'
 import { gif, jpeg, png, webp } from '../helpers/small-pictures.js'
+import type { Answer } from '../helpers/upload-requests.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
@@ -370,12 +371,8 @@ t.test('POST /library/upload', async t => {
     const black = async (fit?: string) => {
       const { body } = await ok(service.upload(token, wide, { fields: { user_id: 'meera', ...(fit && { fit }) } }))
       const pixels = new Uint8Array(64 * 64 * 4)
-      new omggif.GifReader(new Uint8Array(await (await fetch(
-        body.renditions['64x64'].url
-      )).arrayBuffer())).decodeAndBlitFrameRGBA(
-        0,
-        pixels
-      )
+      const bytes = await (await fetch(body.renditions['64x64'].url)).arrayBuffer()
+      new omggif.GifReader(new Uint8Array(bytes)).decodeAndBlitFrameRGBA(0, pixels)
       return Array.from({ length: 64 }, (_, row) => pixels[row * 64 * 4]!).filter(red => red < 100).length
     }
     t.strictSame([await black(), await black('contain'), await black('cover'), await black('fill')], [48, 48, 0, 0])
@@ -530,9 +527,12 @@ const row = (createdAt: Date, userId = 'u') =>
   })
 
 /** Posts a form with exactly these bytes, with a length or in chunks. */
-async function post (service: Service, token: string, parts: Part[], { chunked = false } = {}): Promise<Pick<Reply,
-  | 'status'
-  | 'body'>> {
+async function post (
+  service: Service,
+  token: string,
+  parts: Part[],
+  { chunked = false } = {}
+): Promise<Answer> {
   const body = form(parts)
   const headers = {
     authorization: `Bearer ${token}`,
