@@ -23,9 +23,7 @@ async function ask (service: Service, headers: string | string[]): Promise<numbe
     request
       .on('response', response => { response.resume().on('end', () => resolve(response.statusCode!)) })
       .on('error', reject)
-      .end(
-        body
-      )
+      .end(body)
   })
 }
 

@@ -5,7 +5,8 @@ import { completeConfig, readConfig } from '../services/config.js'
 import { databaseName } from '../services/database.js'
 import { environment, startServices } from './helpers/backends.js'
 import { freshPhone } from './helpers/accounts.js'
-import { tcpProxy } from './helpers/proxy.js'
+import { eventually } from './helpers/wait.js'
+import { tcpProxy } from './helpers/tcp-proxy.js'
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)
@@ -30,14 +31,14 @@ t.test(
     const lines: string[] = []
     proxy.latency(100)
     const starting = boot(through.href, lines)
-    await until(async () => (await db.listCollections().toArray()).length > 0)
+    await eventually(async () => (await db.listCollections().toArray()).length > 0, 'the first collection is there')
     proxy.throttle(0, 'down')
-    const told = () => lines.filter(line => line.includes('index.build_continued'))
-    await until(() => told().length >= 3) // by then the driver's monitor has given up its server
+    const progress = () => lines.filter(line => line.includes('index.build_continued'))
+    await eventually(() => progress().length >= 3, 'three lines of progress') // by then the driver's monitor has given up its server
     await proxy.up()
     const app = await starting
     t.equal((await app.inject('/health/ready')).statusCode, 200)
-    t.match(told()[0], /"collection":"\w+","index":"\w+","seconds":\d+/)
+    t.match(progress()[0], /"collection":"\w+","index":"\w+","seconds":\d+/)
     await app.close()
   }
 )
@@ -77,8 +78,3 @@ t.test('Rows that share a number or a name are reported by an example without a 
   const app = await boot(services.mongoUri)
   await app.close()
 })
-
-/** Resolves once `probe` gives true, however slow the machine is. */
-async function until (probe: () => Promise<boolean> | boolean): Promise<void> {
-  while (!await probe()) await new Promise(resolve => setTimeout(resolve, 25))
-}

@@ -1,12 +1,13 @@
 import { createServer, connect, type AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
+import { bytesAt } from './helpers/bytes.js'
 import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
 import { gif } from './helpers/small-pictures.js'
 import { environment, startServices } from './helpers/backends.js'
 import { eventually } from './helpers/wait.js'
-import { freshPhone } from './helpers/accounts.js'
+import { accountOf, freshPhone } from './helpers/accounts.js'
 import { startService } from './helpers/service.js'
-import { startProcess, type Running } from './helpers/server-process.js'
+import { startProcess, type ServerProcess } from './helpers/server-process.js'
 
 /** The name and the collection of a command, as BSON has them. */
 const command = (name: string, collection: string) => Buffer.concat([
@@ -16,19 +17,19 @@ const command = (name: string, collection: string) => Buffer.concat([
 ])
 const KEY_WRITTEN = command('update', 'idempotency')
 
-for (const [moment, pattern] of [
-  ['the item was written', command('delete', 'uploads')],
-  ['its answer could be remembered', KEY_WRITTEN]
-] as const) {
+for (const { moment, pattern } of [
+  { moment: 'just after the item was written', pattern: command('delete', 'uploads') },
+  { moment: 'before its answer could be remembered', pattern: KEY_WRITTEN }
+]) {
   t.test(
-    `POST /library/upload with an Idempotency-Key, when the process is killed ${pattern === KEY_WRITTEN ? 'before' : 'just after'} ${moment}`,
+    `POST /library/upload finds its item by the Idempotency-Key when the process was killed ${moment}`,
     async t => {
       const services = await startServices(t)
       const observer = await startService(t, { services, now: () => new Date(), env: { SWEEP_INTERVAL_SECONDS: '0' } })
       const { library } = observer.app.collections
       const token = await observer.tokenFor(freshPhone())
       const env = { ...environment(services), SWEEP_INTERVAL_SECONDS: '0' }
-      await killedAt(t, env, pattern, running => upload(running, token, 'meera'))
+      await killedAt(t, env, pattern, server => upload(server, token, 'meera'))
       t.equal(await library.countDocuments(), 1)
 
       const service = await startProcess(t, env)
@@ -36,10 +37,10 @@ for (const [moment, pattern] of [
       t.equal(again.status, 201, 'the repeated request finds the item')
       t.equal(again.replayed, 'true')
       t.match(again.body, { message: 'File uploaded', user_id: 'meera', size: gif.length })
-      t.equal((await (await fetch(again.body.url)).arrayBuffer()).byteLength, gif.length)
-      t.strictSame(await library.countDocuments(), 1)
+      t.equal((await bytesAt(again.body.url)).length, gif.length)
+      t.equal(await library.countDocuments(), 1)
       t.equal(await observer.app.collections.uploads.countDocuments(), 0)
-      t.strictSame((await upload(service, token, 'meera')).body, again.body)
+      t.strictSame(await upload(service, token, 'meera'), again)
       t.match(await upload(service, token, 'somebody else'), {
         status: 422,
         body: { error: 'This Idempotency-Key was used for another request' }
@@ -56,20 +57,20 @@ for (const [moment, pattern] of [
 }
 
 t.test(
-  'POST /users with an Idempotency-Key, when the process is killed before its answer could be remembered',
+  'POST /users finds its user by the Idempotency-Key when the process was killed before its answer was remembered',
   async t => {
     const services = await startServices(t)
     const observer = await startService(t, { services, now: () => new Date() })
     const number = freshPhone()
     const token = await observer.tokenFor(number)
     const env = { ...environment(services), UPLOAD_MAX_SECONDS: '1' }
-    const create = ({ url }: Running) => fetch(`${url}/users`, {
+    const create = ({ url }: ServerProcess) => fetch(`${url}/users`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': 'one' },
       body: JSON.stringify({ username: `u${number.slice(1)}`, number })
     })
     await killedAt(t, env, KEY_WRITTEN, create)
-    const { _id } = (await observer.app.collections.users.findOne({ number }))!
+    const id = await accountOf(observer.app, number)
 
     const service = await startProcess(t, env)
     const answer = await eventually(async () => {
@@ -77,12 +78,12 @@ t.test(
       return reply.status === 409 ? undefined : reply
     })
     t.equal(answer.status, 201)
-    t.strictSame(await answer.json(), { message: 'User created', user_id: _id.toHexString() })
+    t.strictSame(await answer.json(), { message: 'User created', user_id: id.toHexString() })
     t.equal(await observer.app.collections.users.countDocuments({ number }), 1)
   }
 )
 
-async function upload ({ url }: Running, token: string, user: string) {
+async function upload ({ url }: ServerProcess, token: string, user: string) {
   const response = await fetch(`${url}/library/upload`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': FORM_TYPE, 'idempotency-key': 'one' },
@@ -102,7 +103,7 @@ async function killedAt (
   t: Test,
   env: Record<string, string>,
   pattern: Buffer,
-  begin: (running: Running) => Promise<unknown>
+  request: (server: ServerProcess) => Promise<unknown>
 ): Promise<void> {
   const address = new URL(env.MONGO_URI!)
   let caught = () => {}
@@ -127,7 +128,7 @@ async function killedAt (
   uri.searchParams.delete('replicaSet')
   uri.searchParams.set('directConnection', 'true')
   const running = await startProcess(t, { ...env, MONGO_URI: uri.href })
-  const answered = begin(running)
+  const answered = request(running)
   await Promise.race([
     hit,
     answered.then(() => { throw new Error('the request was answered before the process was killed') })

@@ -1,33 +1,32 @@
 import t from 'tap'
-import { begin, inLanes } from './helpers/crash-rounds.js'
-import { nothingTold } from './helpers/upload-clients.js'
+import { playRounds, startClients } from './helpers/crash-rounds.js'
+import { newClientRecord } from './helpers/upload-clients.js'
 import { startProcess } from './helpers/server-process.js'
-import { scale } from './helpers/test-length.js'
+import { SEED, scale } from './helpers/test-length.js'
 
-const SEED = Number(process.env.HARNESS_SEED ?? 6)
-const KILLS = Number(process.env.HARNESS_RUNS ?? scale({ short: 8, long: 200, real: 5 }))
+const KILLS = scale({ short: 8, long: 200, real: 5 })
 const KILLS_FOR_A_SWEEP = 10
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 
-t.test(
-  `SIGKILL ${KILLS} times while clients upload, also directly, and delete, from seed ${SEED}: acknowledged items stay, and one sweep removes the rest`,
-  async t => {
-    const figures = { acknowledged: 0, removed: 0, unanswered: 0 }
-    await inLanes(t, KILLS, SEED, async (lane, round, random) => {
-      const told = nothingTold()
-      const service = await startProcess(t, lane.env)
-      const clients = begin(lane, service, random, told)
-      await lane.moment(random, told)
-      await service.kill('SIGKILL')
-      await clients
-      lane.told.push(told)
-      figures.acknowledged += told.acknowledged.length
-      figures.removed += told.removed.length
-      figures.unanswered += told.dropped.length
-      if ((round + 1) % KILLS_FOR_A_SWEEP === 0) t.strictSame(await lane.problems(), [], `after ${round + 1} kills`)
-    })
-    t.comment(JSON.stringify(figures))
-    t.ok(figures.acknowledged > 0 && figures.unanswered > KILLS / 4, 'it died in the middle of work')
-  }
-)
+t.test('after SIGKILL during uploads and removals, acknowledged items stay and one sweep removes the rest', async t => {
+  const seed = SEED ?? 6
+  t.comment(`${KILLS} kills from seed ${seed}`)
+  const figures = { acknowledged: 0, removed: 0, unanswered: 0 }
+  const problems = await playRounds(t, KILLS, seed, async (instance, round, random) => {
+    const record = newClientRecord()
+    const service = await startProcess(t, instance.env)
+    const clients = startClients(instance, service, random, record)
+    await instance.moment(random, record)
+    await service.kill('SIGKILL')
+    await clients
+    instance.records.push(record)
+    figures.acknowledged += record.acknowledged.length
+    figures.removed += record.removed.length
+    figures.unanswered += record.dropped.length
+    if ((round + 1) % KILLS_FOR_A_SWEEP === 0) t.strictSame(await instance.problems(), [], `after ${round + 1} kills`)
+  })
+  t.strictSame(problems, [], 'at the end')
+  t.comment(JSON.stringify(figures))
+  t.ok(figures.acknowledged > 0 && figures.unanswered > KILLS / 4, 'the process died in the middle of its work')
+})

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
+import { bytesAt } from './helpers/bytes.js'
 import { caseFile } from './helpers/paths.js'
+import { uploadForm } from './helpers/multipart.js'
 import { handGif, readGif, type HandGif } from './helpers/gif-codec.js'
 import { BLACK, BLUE, GREEN, PALETTE, rawPicture, RED, WHITE } from './helpers/example-pictures.js'
 import { startService, type Service } from './helpers/service.js'
@@ -20,7 +22,6 @@ import {
 } from './helpers/picture-bytes.js'
 
 const caseOf = (name: string) => readFile(caseFile(name))
-const fetched = async (url: string) => Buffer.from(await (await fetch(url)).arrayBuffer())
 const near = (found: ArrayLike<number>, wanted: number[], within: number) => wanted.every((value, c) =>
   Math.abs(found[c]! - value) <= within)
 
@@ -31,8 +32,8 @@ async function uploaded (t: Test, service: Service, token: string, file: Buffer,
   if (status !== 201) return undefined
   return {
     item: body,
-    served: await fetched(body.original_url ?? body.url),
-    screens: readGif(await fetched(body.renditions['64x64'].url)).screens
+    served: await bytesAt(body.original_url ?? body.url),
+    screens: readGif(await bytesAt(body.renditions['64x64'].url)).screens
   }
 }
 
@@ -90,14 +91,15 @@ t.test('POST /library/upload', async t => {
     for (const orientation of [1, 2, 3, 4, 5, 6, 7, 8]) {
       const block = exif(orientation, { order: orientation % 2 ? 'II' : 'MM' })
       const prefixed = exif(orientation, { order: 'II', prefix: 'Exif\0\0' })
-      const files: Array<[string, Buffer, number]> = [
-        ['JPEG', jpegWith(jpeg, [segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), block]))]), 1],
-        ['PNG', pngWith(png, [pngChunk('eXIf', block)]), 1],
-        ['PNG with the prefix of JPEG', pngWith(png, [pngChunk('eXIf', prefixed)]), 1],
-        ['WebP', webp(vp8x(0x08, 48, 32), still, riffChunk('EXIF', block)), 1],
-        ['animated WebP', webpWith(moving, 0x08, [riffChunk('EXIF', prefixed)]), 3]
-      ]
-      for (const [format, file, frames] of files) {
+      const exifSegment = segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), block]))
+      const files = {
+        JPEG: { file: jpegWith(jpeg, [exifSegment]), frames: 1 },
+        PNG: { file: pngWith(png, [pngChunk('eXIf', block)]), frames: 1 },
+        'PNG with the prefix of JPEG': { file: pngWith(png, [pngChunk('eXIf', prefixed)]), frames: 1 },
+        WebP: { file: webp(vp8x(0x08, 48, 32), still, riffChunk('EXIF', block)), frames: 1 },
+        'animated WebP': { file: webpWith(moving, 0x08, [riffChunk('EXIF', prefixed)]), frames: 3 }
+      }
+      for (const [format, { file, frames }] of Object.entries(files)) {
         const name = `${format} of orientation ${orientation}`
         const found = await uploaded(t, service, token, file, name)
         if (!found) continue
@@ -108,11 +110,7 @@ t.test('POST /library/upload', async t => {
           .toColourspace('srgb')
           .removeAlpha()
           .raw()
-          .toBuffer(
-            {
-              resolveWithObject: true
-            }
-          )
+          .toBuffer({ resolveWithObject: true })
         t.strictSame([info.width, info.height], [found.item.width, found.item.height], `${name} as served`)
         const at = (across: number, down: number) => data.subarray(
           (Math.floor(info.height * down) * info.width + Math.floor(info.width * across)) * 3
@@ -217,8 +215,8 @@ t.test('POST /library/upload', async t => {
       t.match(found!.item, { width: 8, height: 8, frames: 3 })
       t.ok(
         near(found!.screens[1]!, RED, 3) &&
-        near(found!.screens[1]!.subarray(-3), GREEN, 3) &&
-        near(found!.screens[2]!.subarray(-3), GREEN, 3)
+          near(found!.screens[1]!.subarray(-3), GREEN, 3) &&
+          near(found!.screens[2]!.subarray(-3), GREEN, 3)
       )
     }
   )
@@ -245,18 +243,14 @@ t.test('POST /library/upload', async t => {
 })
 
 t.test(
-  'POST /library/upload answers 503 when a picture takes too long because the process was stopped, and forgets the Idempotency-Key',
+  'POST /library/upload answers 503, and forgets the Idempotency-Key, when the process had no time for a picture',
   async t => {
     const picture = await rawPicture(64, 48, 1, (x, y) => [x, y, 0]).jpeg().toBuffer()
     const stopped = await startService(t, { pictureTimes: { decodeSeconds: 1e-6, cpuMs: () => 0 } })
     const running = await startService(t, { services: stopped.services })
     const token = await running.tokenFor('+919876543210')
-    const upload = ({ call }: Service) => {
-      const form = new FormData()
-      form.append('user_id', 'meera')
-      form.append('file', new Blob([picture]), 'photo.jpg')
-      return call('POST', '/library/upload', { token, body: form, headers: { 'idempotency-key': 'once' } })
-    }
+    const upload = ({ call }: Service) =>
+      call('POST', '/library/upload', { token, body: uploadForm(picture), headers: { 'idempotency-key': 'once' } })
     const late = await upload(stopped)
     t.match(late, { status: 503, body: { error: 'Service is out of resources' } })
     t.equal(late.headers.get('retry-after'), '5')

@@ -180,9 +180,7 @@ t.test('the OpenAPI document', async t => {
   t.test('refusals of different kinds have examples of their own, and no key is given away', async t => {
     const sentences = (path: string, method: string, status: number) => Object
       .values(served.paths[path]![method]!.responses[status]!.content!['application/json']!.examples!)
-      .map(
-        ({ value }) => (value as { error: string }).error
-      )
+      .map(({ value }) => (value as { error: string }).error)
     t.same(sentences('/auth/request-otp', 'post', 429), ['Too many codes requested'])
     t.same(sentences('/auth/verify-otp', 'post', 429), ['Too many wrong codes'])
     t.same(sentences('/users', 'get', 403), ['Only an admin may do that'])

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readdir, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -6,14 +5,16 @@ import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { startMongo } from '../packages/mongo-emulator/server.js'
-import { field, file, form } from './helpers/multipart.js'
+import { sha256 } from './helpers/bytes.js'
+import { ok } from './helpers/answers.js'
+import { field, file, form, uploadForm } from './helpers/multipart.js'
 import { gif, gifOf, jpeg, png, webp } from './helpers/small-pictures.js'
 import { environment, startServices } from './helpers/backends.js'
 import { eventually } from './helpers/wait.js'
 import { freshPhone } from './helpers/accounts.js'
 import { startService } from './helpers/service.js'
 import { fillFrom030 } from './helpers/old-database.js'
-import { tcpProxy } from './helpers/proxy.js'
+import { tcpProxy } from './helpers/tcp-proxy.js'
 import {
   freePort,
   runToEnd,
@@ -21,7 +22,7 @@ import {
   startNpm,
   startProcess,
   temporaryFolder,
-  type Running
+  type ServerProcess
 } from './helpers/server-process.js'
 import { open } from './helpers/upload-requests.js'
 
@@ -35,9 +36,9 @@ t.test(
       status: 200,
       body: { message: 'OTP sent' }
     })
-    const text = JSON.parse((await first.line(/^SMS \{/)).slice(4))
-    t.match(text, { to: phone, body: /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/ })
-    const otp = /\d{6}/.exec(text.body)![0]
+    const sms = JSON.parse((await first.line(/^SMS \{/)).slice(4))
+    t.match(sms, { to: phone, body: /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/ })
+    const otp = /\d{6}/.exec(sms.body)![0]
     const verified = await first.json('POST', '/auth/verify-otp', { json: { phone: '09876543210', otp } })
     t.match(verified, {
       status: 200,
@@ -51,14 +52,14 @@ t.test(
     const created = await first.json('POST', '/users', { token, json: { username: 'Meera', number: phone } })
     t.match(created, { status: 201, body: { message: 'User created', user_id: /^[0-9a-f]{24}$/ } })
 
-    const files: Array<[name: string, type: string, bytes: Buffer]> = [
-      ['fox.gif', 'image/gif', gif],
-      ['photo.jpg', 'image/jpeg', jpeg],
-      ['drawing.png', 'image/png', png],
-      ['new.webp', 'image/webp', webp]
+    const files = [
+      { name: 'fox.gif', type: 'image/gif', bytes: gif },
+      { name: 'photo.jpg', type: 'image/jpeg', bytes: jpeg },
+      { name: 'drawing.png', type: 'image/png', bytes: png },
+      { name: 'new.webp', type: 'image/webp', bytes: webp }
     ]
-    const uploaded = new Map<string, { type: string, sha256: string }>()
-    for (const [name, type, bytes] of files) {
+    const uploaded = new Map<string, { type: string, digest: string }>()
+    for (const { name, type, bytes } of files) {
       for (const fileFirst of [true, false]) {
         const form = new FormData()
         if (!fileFirst) form.append('user_id', 'meera')
@@ -66,7 +67,7 @@ t.test(
         if (fileFirst) form.append('user_id', 'meera')
         const { status, body } = await first.json('POST', '/library/upload', { token, body: form })
         t.equal(status, 201)
-        uploaded.set(body.url, { type, sha256: createHash('sha256').update(bytes).digest('hex') })
+        uploaded.set(body.url, { type, digest: sha256(bytes) })
       }
     }
     t.equal(uploaded.size, 8)
@@ -88,7 +89,7 @@ t.test(
       status: 201,
       body: { user_id: created.body.user_id }
     })
-    t.equal(await second.kill('SIGTERM'), 0, 'an orderly end')
+    t.equal(await second.kill('SIGTERM'), 0)
   }
 )
 
@@ -97,13 +98,16 @@ t.test('a second process on the same data refuses to start with one sentence, an
   const first = await startProcess(t, { DATA_DIR: dataDir })
   const { code, stderr } = await runToEnd({ DATA_DIR: dataDir, PORT: String(await freePort()) })
   t.equal(code, 1)
-  t.match(lastLine(stderr), /data|in use|another/i)
+  t.equal(
+    lastLine(stderr),
+    `The data folder ${dataDir} is in use by process ${first.pid}: stop that one, or set DATA_DIR to another folder`
+  )
   t.match(await first.json('GET', '/health/ready'), { status: 200 })
 })
 
 t.test('npm start converts a DATA_DIR of 0.3.0 by itself, and people keep their data', async t => {
   const dataDir = await temporaryFolder(t)
-  await (await startProcess(t, { DATA_DIR: dataDir })).kill('SIGTERM')
+  t.equal(await (await startProcess(t, { DATA_DIR: dataDir })).kill('SIGTERM'), 0)
   const mongo = await startMongo({ path: join(dataDir, 'mongo') })
   const client = await new MongoClient(mongo.uri).connect()
   await fillFrom030(client.db('hookaba'))
@@ -113,12 +117,12 @@ t.test('npm start converts a DATA_DIR of 0.3.0 by itself, and people keep their 
   const service = await startProcess(t, { DATA_DIR: dataDir })
   await service.line(/accounts of this version/)
   const phone = '+919800000002'
-  await service.json('POST', '/auth/request-otp', { json: { phone } })
+  await ok(service.json('POST', '/auth/request-otp', { json: { phone } }))
   const otp = /\d{6}/.exec(JSON.parse((await service.line(/^SMS \{/)).slice(4)).body)![0]
-  const { body: { access_token: token } } = await service.json('POST', '/auth/verify-otp', { json: { phone, otp } })
-  const { body: me } = await service.json('GET', '/users/me', { token })
+  const { body: { access_token: token } } = await ok(service.json('POST', '/auth/verify-otp', { json: { phone, otp } }))
+  const { body: me } = await ok(service.json('GET', '/users/me', { token }))
   t.match(me, { username: 'Meera', number: phone })
-  const { body: { items } } = await service.json('GET', '/library?mine=true', { token })
+  const { body: { items } } = await ok(service.json('GET', '/library?mine=true', { token }))
   t.same(items.map(({ owner_id: owner }: { owner_id: string }) => owner), [me._id, me._id])
   t.equal(await service.kill('SIGTERM'), 0)
   const again = await startProcess(t, { DATA_DIR: dataDir })
@@ -140,7 +144,7 @@ t.test('production without its variables refuses to start, and names each variab
 })
 
 t.test(
-  'an unreachable or silent database or store at the start gives exit code 1 and one sentence that names the variable',
+  'a start without a database or a store exits with code 1 and one sentence that names the variable',
   async t => {
     const dataDir = await temporaryFolder(t)
     const store = {
@@ -153,13 +157,13 @@ t.test(
     t.teardown(silent.close)
     silent.blackhole()
     const [noDatabase, noStore] = [/^MongoDB cannot be reached at MONGO_URI/, /^The bucket S3_BUCKET cannot be reached/]
-    const cases: Array<[Record<string, string>, RegExp]> = [
-      [{ MONGO_URI: 'mongodb://user:hidden@127.0.0.1:1/hookaba' }, noDatabase],
-      [{ MONGO_URI: `mongodb://user:hidden@127.0.0.1:${silent.port}/hookaba` }, noDatabase],
-      [store, noStore],
-      [{ ...store, S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }, noStore]
+    const cases: Array<{ env: Record<string, string>, sentence: RegExp }> = [
+      { env: { MONGO_URI: 'mongodb://user:hidden@127.0.0.1:1/hookaba' }, sentence: noDatabase },
+      { env: { MONGO_URI: `mongodb://user:hidden@127.0.0.1:${silent.port}/hookaba` }, sentence: noDatabase },
+      { env: store, sentence: noStore },
+      { env: { ...store, S3_ENDPOINT: `http://127.0.0.1:${silent.port}` }, sentence: noStore }
     ]
-    for (const [env, sentence] of cases) {
+    for (const { env, sentence } of cases) {
       const { code, stderr, stdout } = await runToEnd(
         { DATA_DIR: dataDir, PORT: String(await freePort()), ...env },
         AbortSignal.timeout(30_000)
@@ -172,14 +176,17 @@ t.test(
 )
 
 t.test(
-  'a port in use, or an address that is not this machine\'s, gives exit code 1 and one sentence that names the variable',
+  'a port in use or a foreign address gives exit code 1 and one sentence that names the variable',
   async t => {
     const services = await startServices(t)
     const { url } = await startService(t, { services })
-    for (const [env, sentence] of [
-      [{ PORT: new URL(url).port }, 'PORT is in use by another process: stop that one, or set PORT to a free port'],
-      [{ PORT: '0', HOST: '203.0.113.7' }, 'HOST is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them']
-    ] as const) {
+    for (const { env, sentence } of [
+      {
+        env: { PORT: new URL(url).port },
+        sentence: 'PORT is in use by another process: stop that one, or set PORT to a free port'
+      },
+      { env: { PORT: '0', HOST: '203.0.113.7' }, sentence: 'HOST is no address of this machine: set HOST to one that is, or to 0.0.0.0 for all of them' }
+    ]) {
       const { code, stderr } = await runToEnd({ ...environment(services), ...env })
       t.equal(code, 1)
       t.equal(lastLine(stderr), sentence)
@@ -188,11 +195,11 @@ t.test(
 )
 
 t.test(
-  'when its output is closed, SMS fail as the contract says, and it still serves and ends in order',
+  'a process whose output is closed answers 500 for an SMS, still serves, and exits with code 0',
   async t => {
     const dataDir = await temporaryFolder(t)
     const first = await startProcess(t, { DATA_DIR: dataDir })
-    first.deafen()
+    first.closeOutput()
     t.match(await first.json('POST', '/auth/request-otp', { json: { phone: '+919876543210' } }), {
       status: 500,
       body: { error: 'Failed to send OTP' }
@@ -202,7 +209,7 @@ t.test(
   }
 )
 
-t.test('a server whose terminal goes away ends in order, also when it prints', async t => {
+t.test('a server whose terminal goes away exits with code 0, also when it prints', async t => {
   const dataDir = await temporaryFolder(t)
   for (const LOG_LEVEL of ['info', 'trace']) {
     const terminal = await startInTerminal(t, { DATA_DIR: dataDir, LOG_LEVEL })
@@ -236,16 +243,10 @@ t.test('an upload of any size leaves no file of its own on the disk', async t =>
   t.strictSame(await readdir(folder, { recursive: true }), before)
 })
 
-t.test('without file descriptors it refuses, lives on, and recovers once there are some', async t => {
+t.test('a process without file descriptors refuses, lives on, and recovers once there are some', async t => {
   const services = await startServices(t)
   const token = await (await startService(t, { services, now: () => new Date() })).tokenFor(freshPhone())
   const service = await startProcess(t, environment(services), { files: 250 })
-  const form = () => {
-    const data = new FormData()
-    data.append('user_id', 'meera')
-    data.append('file', new Blob([gif]), 'fox.gif')
-    return data
-  }
   const sockets = Array.from({ length: 300 }, () =>
     connect(Number(new URL(service.url).port), '127.0.0.1').on('error', () => {}))
   await Promise.all(sockets.map(socket =>
@@ -261,7 +262,7 @@ t.test('without file descriptors it refuses, lives on, and recovers once there a
   )
   for (const socket of sockets) socket.destroy()
   await eventually(async () => (await service.json('GET', '/health/ready').catch(() => undefined))?.status === 200)
-  t.equal((await service.json('POST', '/library/upload', { token, body: form() })).status, 201)
+  t.equal((await service.json('POST', '/library/upload', { token, body: uploadForm(gif) })).status, 201)
   t.equal(await service.kill('SIGTERM'), 0)
 })
 
@@ -278,26 +279,29 @@ t.test('damaged secrets give exit code 1 and one sentence that names the file, n
 
 async function allThere (
   t: Test,
-  service: Running,
+  service: ServerProcess,
   token: string,
-  uploaded: Map<string, { type: string, sha256: string }>
+  uploaded: Map<string, { type: string, digest: string }>
 ): Promise<void> {
   const pages = [
     await service.json('GET', '/library?per_page=5', { token }),
     await service.json('GET', '/library?per_page=5&page=2', { token })
   ]
-  t.match(pages[0]!.body, { page: 1, per_page: 5, total: 8, total_pages: 2 })
+  t.match(pages, [
+    { status: 200, body: { page: 1, per_page: 5, total: 8, total_pages: 2 } },
+    { status: 200, body: { page: 2 } }
+  ])
   const items = pages.flatMap(({ body }) => body.items as Array<{ url: string, sha256: string, user_id: string }>)
   t.same(items.map(({ url }) => url).sort(), [...uploaded.keys()].sort())
   for (const { url, user_id: label } of items) {
     const response = await fetch(url)
-    const { type, sha256 } = uploaded.get(url)!
+    const { type, digest } = uploaded.get(url)!
     t.match({ status: response.status, type: response.headers.get('content-type'), label }, {
       status: 200,
       type,
       label: 'meera'
     })
-    t.equal(createHash('sha256').update(Buffer.from(await response.arrayBuffer())).digest('hex'), sha256)
+    t.equal(sha256(Buffer.from(await response.arrayBuffer())), digest)
   }
 }
 

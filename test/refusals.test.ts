@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { eventually } from './helpers/wait.js'
-import { freshPhone } from './helpers/accounts.js'
+import { createUser, freshPhone } from './helpers/accounts.js'
 import { startService, type Service } from './helpers/service.js'
 import { startServices } from './helpers/backends.js'
 import { openApiCheck, type OpenApiDocument } from './helpers/openapi-check.js'
-import { mongoProxy } from './helpers/proxy.js'
+import { mongoProxy } from './helpers/tcp-proxy.js'
 import { ask, type RawAnswer } from './helpers/raw-http.js'
 
 const FORM = 'multipart/form-data; boundary=b'
@@ -16,24 +16,18 @@ interface Operation { name: string, method: string, path: string, type: string |
 /** All operations of the document, with ids that do not exist. */
 function operationsOf (service: Service): { document: OpenApiDocument, operations: Operation[] } {
   const document = service.app.swagger() as unknown as OpenApiDocument
-  const operations = Object
-    .entries(
-      document.paths as unknown as Record<string, Record<string, {
-        security?: object[]
-        requestBody?: { content: object }
-      }>>
-    )
-    .flatMap(
-      (
-        [template, methods]
-      ) => Object.entries(methods).map(([verb, { security, requestBody }]) => ({
-        name: `${verb.toUpperCase()} ${template}`,
-        method: verb.toUpperCase(),
-        path: template.replaceAll(/\{\w+\}/g, createHash('md5').update(template).digest('hex').slice(0, 24)),
-        type: Object.keys(requestBody?.content ?? {})[0],
-        isOpen: security?.length === 0
-      }))
-    )
+  const paths = document.paths as unknown as Record<string, Record<string, {
+    security?: object[]
+    requestBody?: { content: object }
+  }>>
+  const operations = Object.entries(paths).flatMap(([template, methods]) =>
+    Object.entries(methods).map(([verb, { security, requestBody }]) => ({
+      name: `${verb.toUpperCase()} ${template}`,
+      method: verb.toUpperCase(),
+      path: template.replaceAll(/\{\w+\}/g, createHash('md5').update(template).digest('hex').slice(0, 24)),
+      type: Object.keys(requestBody?.content ?? {})[0],
+      isOpen: security?.length === 0
+    })))
   return { document, operations }
 }
 
@@ -46,7 +40,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
     now: () => { if (broken) throw new Error('broken'); return new Date('2126-05-04T10:00:00.000Z') }
   })
   const { token } = await service.signIn(admin)
-  await service.call('POST', '/users', { token, json: { username: 'Meera', number: admin } })
+  await createUser(service, { phone: admin, token })
   const { document, operations } = operationsOf(service)
   const check = openApiCheck(document)
   const authorization = `Authorization: Bearer ${token}`
@@ -95,7 +89,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
   }
 
   const badRequest = () => ({ status: 400, body: { error: 'Bad request' } })
-  await t.test('no Host, two Hosts, or an invalid one: 400', async () => {
+  await t.test('no Host, two Hosts, or an invalid one is 400', async () => {
     for (const hosts of [
       [],
       ['Host: a', 'Host: b'],
@@ -112,7 +106,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
     }
   })
 
-  await t.test('a URL or headers that are too long: 414 and 431', async () => {
+  await t.test('a URL that is too long is 414, and headers are 431', async () => {
     await each(
       operations,
       ({ path }) => ({ path: `${path}?x=${'a'.repeat(9000)}`, lines: ['Host: x', authorization] }),
@@ -125,7 +119,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
     )
   })
 
-  await t.test('without a token: 401', async () => {
+  await t.test('a request without a token is 401', async () => {
     await each(operations.filter(({ isOpen }) => !isOpen), () => ({ lines: ['Host: x'] }), () => ({
       status: 401,
       body: { error: 'Missing access token' }
@@ -136,7 +130,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
   const withJson = withBody.filter(({ type }) =>
     type !== 'multipart/form-data' && type !== 'application/x-www-form-urlencoded')
   await t.test(
-    'a body that is compressed, of another type, too large, no JSON, or does not come: 415, 413, 400, 408',
+    'a body that is compressed, of another type, too large, no JSON, or does not come is 415, 413, 400 or 408',
     async () => {
       const unsupported = () => ({ status: 415, body: { error: 'Unsupported media type' } })
       for (const encoding of ['gzip', 'deflate', 'br', 'x']) {
@@ -146,9 +140,9 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
             lines: [
               'Host: x',
               authorization,
-            `Content-Type: ${type ?? 'application/json'}; boundary=b`,
-            `Content-Encoding: ${encoding}`,
-            'Content-Length: 2'
+              `Content-Type: ${type ?? 'application/json'}; boundary=b`,
+              `Content-Encoding: ${encoding}`,
+              'Content-Length: 2'
             ],
             body: '{}'
           }),
@@ -180,7 +174,7 @@ t.test('every operation answers every refusal in the contract\'s shape, and none
     }
   )
 
-  await t.test('an error thrown inside: 500', async () => {
+  await t.test('an error thrown inside is 500', async () => {
     const failing = operations.filter(({ isOpen, path }) => !isOpen && path !== '/auth/logout')
     broken = true
     await each(failing, () => ({ lines: ['Host: x', authorization] }), () => ({ status: 500, body: { error: String } }))

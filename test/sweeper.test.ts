@@ -1,23 +1,28 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
 import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand, type S3Client } from '@aws-sdk/client-s3'
 import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { LibraryDocument, UploadDocument } from '../schemas/documents.js'
 import { createLease } from '../services/uploads/lease.js'
+import { sha256 } from './helpers/bytes.js'
 import { gif, png } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
 import { s3Client, startServices } from './helpers/backends.js'
-import { startService, type Reply, type Service } from './helpers/service.js'
-import { userRow } from './helpers/accounts.js'
+import { staleAfterSeconds, startService, type Reply, type Service } from './helpers/service.js'
+import { findAccount, insertAccount, userRow } from './helpers/accounts.js'
+import { ok } from './helpers/answers.js'
+import { findItem } from './helpers/items.js'
+import type { S3Fault } from './helpers/s3-proxy.js'
+import { seededRandom } from './helpers/seeded-random.js'
 import { scale } from './helpers/test-length.js'
-import { faultBed } from './helpers/fault-bed.js'
-import { unhandled } from './helpers/upload-requests.js'
+import { startFaultySetup } from './helpers/faulty-setup.js'
 
 const ORDERS = scale({ short: 10, long: 40, real: 5 })
 
 t.setTimeout(1_200_000)
-/** Seconds after which an upload is stale: UPLOAD_MAX_SECONDS, the margin, and one. */
-const ABANDONED_SECONDS = 661
+/** What the sweeper adds to the longest time of an upload. */
+const MARGIN_SECONDS = 60
 
 /** The rows and objects of one upload that a killed process leaves. */
 interface Left {
@@ -35,55 +40,60 @@ const ALL = ['original.gif', '64x64.gif']
 const whole = { item: { renditions: RENDITIONS }, objects: ALL }
 
 /** All of it is gone after a sweep, unless `kept` says that the item stays. */
-const kills: Array<[when: string, left: Left, kept?: 'kept']> = [
-  ['before anything is stored', { state: 'open' }],
-  ['while parts are stored', { state: 'open', parts: true }],
-  ['when the original is stored', { state: 'open', objects: ['original.gif'] }],
-  ['when all is stored', { state: 'open', objects: ALL }],
-  ['before the item is written', { state: 'committing', objects: ALL }],
-  ['after the item is written', { state: 'committing', ...whole }, 'kept'],
-  ['when a form was handed out', { state: 'staged', staged: 'form' }],
-  ['when its bytes were posted', { state: 'staged', staged: 'posted' }],
-  ['while posted bytes are taken over', { state: 'open', staged: 'posted', objects: ALL, parts: true }],
-  ['after the item of posted bytes is written', { state: 'committing', staged: 'posted', ...whole }, 'kept'],
-  ['after a failure, before anything is removed', { state: 'removing', objects: ALL, parts: true }],
-  ['before a removed item\'s row is gone', { state: 'removing', ...whole }],
-  ['after a removed item\'s row is gone', { state: 'removing', objects: ALL }],
-  ['after some of its objects are', { state: 'removing', objects: ['original.gif'] }],
-  ['after all of them are', { state: 'removing' }],
-  ['as a sweep had claimed what was open', { state: 'sweeping', objects: ALL, parts: true }],
-  ['as a sweep had removed some objects', { state: 'sweeping', objects: ['original.gif'] }],
-  ['as a sweep had removed all', { state: 'sweeping' }],
-  ['as a sweep had claimed a form', { state: 'sweeping', staged: 'posted' }],
-  ['as a sweep had claimed what was committed', { state: 'sweeping', ...whole }, 'kept'],
-  [
-    'as a sweep had begun to remove what was committed just then',
-    { state: 'sweeping', item: { renditions: RENDITIONS }, objects: ['original.gif'] }
-  ],
-  ['as a sweep had removed what was committed just then', { state: 'sweeping', item: true }],
-  ['while parts are stored, and a former clean-up lost the row', { parts: true }],
-  ['when the form was used again after the item was written', { staged: 'posted', ...whole }, 'kept']
+const KILLS: Array<{ when: string, left: Left, kept?: boolean }> = [
+  { when: 'before anything is stored', left: { state: 'open' } },
+  { when: 'while parts are stored', left: { state: 'open', parts: true } },
+  { when: 'when the original is stored', left: { state: 'open', objects: ['original.gif'] } },
+  { when: 'when all is stored', left: { state: 'open', objects: ALL } },
+  { when: 'before the item is written', left: { state: 'committing', objects: ALL } },
+  { when: 'after the item is written', left: { state: 'committing', ...whole }, kept: true },
+  { when: 'when a form was handed out', left: { state: 'staged', staged: 'form' } },
+  { when: 'when its bytes were posted', left: { state: 'staged', staged: 'posted' } },
+  { when: 'while posted bytes are taken over', left: { state: 'open', staged: 'posted', objects: ALL, parts: true } },
+  {
+    when: 'after the item of posted bytes is written',
+    left: { state: 'committing', staged: 'posted', ...whole },
+    kept: true
+  },
+  { when: 'after a failure, before anything is removed', left: { state: 'removing', objects: ALL, parts: true } },
+  { when: 'before a removed item\'s row is gone', left: { state: 'removing', ...whole } },
+  { when: 'after a removed item\'s row is gone', left: { state: 'removing', objects: ALL } },
+  { when: 'after some of a removed item\'s objects are gone', left: { state: 'removing', objects: ['original.gif'] } },
+  { when: 'after all of a removed item\'s objects are gone', left: { state: 'removing' } },
+  { when: 'as a sweep had claimed what was open', left: { state: 'sweeping', objects: ALL, parts: true } },
+  { when: 'as a sweep had removed some objects', left: { state: 'sweeping', objects: ['original.gif'] } },
+  { when: 'as a sweep had removed all', left: { state: 'sweeping' } },
+  { when: 'as a sweep had claimed a form', left: { state: 'sweeping', staged: 'posted' } },
+  { when: 'as a sweep had claimed what was committed', left: { state: 'sweeping', ...whole }, kept: true },
+  {
+    when: 'as a sweep had begun to remove what was committed just then',
+    left: { state: 'sweeping', item: { renditions: RENDITIONS }, objects: ['original.gif'] }
+  },
+  { when: 'as a sweep had removed what was committed just then', left: { state: 'sweeping', item: true } },
+  { when: 'while parts are stored, and a former clean-up lost the row', left: { parts: true } },
+  { when: 'when the form was used again after the item was written', left: { staged: 'posted', ...whole }, kept: true }
 ]
 
-t.test('app.sweeper.sweep(): the remains of a kill', async t => {
+t.test('a sweep after a kill', async t => {
   const service = await startService(t, { env: { SWEEP_INTERVAL_SECONDS: '0' } })
   const { clock, app: { sweeper } } = service
+  const abandonedSeconds = staleAfterSeconds(service.config)
   const bucket = opened(t, service)
   const { token } = await service.signIn()
-  const bystander = (await service.upload(token, gif)).body.id
+  const bystander = (await ok(service.upload(token, gif))).body.id
   const still = await everything(service)
 
-  for (const [when, left, kept] of kills) {
+  for (const { when, left, kept } of KILLS) {
     t.test(
-      `${when} is ${kept ? 'settled, and the item kept' : 'gone'} after one sweep, not before its time`,
+      `an upload killed ${when} is ${kept ? 'settled, and its item kept,' : 'gone'} after one sweep, not before its time`,
       async t => {
         const { _id, key } = await leave(bucket, service, left)
         const before = await everything(service)
         if (left.state && left.state !== 'sweeping') {
-          clock.advance(left.state === 'removing' ? 59 : ABANDONED_SECONDS - 2)
+          clock.advance(left.state === 'removing' ? MARGIN_SECONDS - 1 : abandonedSeconds - 2)
           t.strictSame(await sweeper.sweep(), { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 })
           t.strictSame(await everything(service), before, 'while the upload may still run')
-          clock.advance(700)
+          clock.advance(abandonedSeconds)
         }
         t.match(await sweeper.sweep(), { failed: 0 })
         const after = await everything(service)
@@ -100,18 +110,18 @@ t.test('app.sweeper.sweep(): the remains of a kill', async t => {
           'a second sweep finds nothing'
         )
         if (kept) {
-          await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
+          await removeItem(service, _id)
         }
         t.strictSame(await everything(service), still)
       }
     )
   }
 
-  t.test('all of it at once', async t => {
-    for (const [, left] of kills) await leave(bucket, service, left)
-    clock.advance(1400)
+  t.test('one sweep clears the remains of many kills', async t => {
+    for (const { left } of KILLS) await leave(bucket, service, left)
+    clock.advance(2 * abandonedSeconds) // a form lives before the upload that completes it
     t.match(await sweeper.sweep(), {
-      uploads: kills.filter(([, { state }]) => state).length,
+      uploads: KILLS.filter(({ left }) => left.state).length,
       multipart_uploads: 1,
       staged: 1,
       failed: 0
@@ -119,21 +129,18 @@ t.test('app.sweeper.sweep(): the remains of a kill', async t => {
     const after = await everything(service)
     t.match(after, { multipartUploads: [], uploads: [] })
     const items = await service.app.collections.library.find({ owner: OWNER }).toArray()
-    t.equal(items.length, kills.filter(([, , kept]) => kept).length)
+    t.equal(items.length, KILLS.filter(({ kept }) => kept).length)
     t.equal(after.objects.length, still.objects.length + items.length * 2)
-    for (const { _id } of items) {
-      await service.call('DELETE', `/library/${_id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) })
-    }
+    for (const { _id } of items) await removeItem(service, _id)
     t.strictSame(await everything(service), still)
-    const metrics = (await service.call('GET', '/metrics')).text
+    const { text: metrics } = await ok(service.call('GET', '/metrics'))
     t.match(metrics, /hookaba_swept_total\{kind="uploads"\} [1-9]/)
     t.match(metrics, /hookaba_swept_total\{kind="failed"\} 0/)
     t.ok(service.logs.some(line => line.includes('"sweep.finished"')))
   })
 
   t.test('an item whose account is gone, or is being deleted, has no owner', async t => {
-    const leaving = userRow({ deleting: clock.now })
-    await service.app.collections.users.insertOne(leaving)
+    const leaving = await insertAccount(service, { deleting: clock.now })
     for (const owner of [leaving._id, new ObjectId()]) {
       const { _id, key } = await leave(bucket, service, {
         state: 'committing',
@@ -141,19 +148,15 @@ t.test('app.sweeper.sweep(): the remains of a kill', async t => {
         objects: ALL,
         row: { owner }
       })
-      clock.advance(ABANDONED_SECONDS)
-      await sweeper.sweep()
-      const item = await service.app.collections.library.findOne({ _id })
+      clock.advance(abandonedSeconds)
+      t.match(await sweeper.sweep(), { failed: 0 })
+      const item = await findItem(service, _id.toHexString())
       t.match(item, { user_id: 'deleted' })
       t.notOk('owner' in item!)
       await service.app.collections.library.deleteOne({ _id })
       await service.app.mediaStore.remove(key.replace('original.gif', ''))
     }
-    t.equal(
-      await service.app.collections.users.countDocuments({ _id: leaving._id }),
-      0,
-      'and the row of the account goes'
-    )
+    t.equal(await findAccount(service, { id: leaving._id.toHexString() }), null, 'and the row of the account goes')
   })
 
   t.test('a row that names no folder of an item takes nothing with it, and stops no other row', async t => {
@@ -163,7 +166,7 @@ t.test('app.sweeper.sweep(): the remains of a kill', async t => {
       await leave(bucket, service, { state: 'open', row: { key } })
     }
     await leave(bucket, service, { state: 'open', objects: ALL })
-    clock.advance(ABANDONED_SECONDS)
+    clock.advance(abandonedSeconds)
     t.match(await sweeper.sweep(), { uploads: 1, failed: 5 })
     const { uploads, ...rest } = await everything(service)
     t.match({ ...rest, uploads: [] }, still)
@@ -172,7 +175,7 @@ t.test('app.sweeper.sweep(): the remains of a kill', async t => {
   })
 })
 
-t.test('the lease', async t => {
+t.test('the lease of a sweep', async t => {
   const service = await startService(t, { env: { SWEEP_INTERVAL_SECONDS: '0' } })
   const { db } = service.app.mongo
   const { leases } = service.app.collections
@@ -180,7 +183,7 @@ t.test('the lease', async t => {
   const databaseTime = async () => (await db!.command({ hello: 1 })).localTime as Date
   const [one, two] = [leaseOf('$one'), leaseOf('two')]
 
-  t.test('has one holder at a time, until it is given up', async t => {
+  t.test('the lease has one holder at a time, until it is given up', async t => {
     t.equal(await one.hold(), true)
     t.equal(await two.hold(), false)
     t.equal(await one.hold(), true, 'renewed')
@@ -193,7 +196,7 @@ t.test('the lease', async t => {
     t.equal(await leases.countDocuments({ _id: 'something' }), 0)
   })
 
-  t.test('runs by the database\'s clock; a holder that dies loses it, and notices when it comes back', async t => {
+  t.test('the lease runs by the database\'s clock; a holder that dies loses it, and notices when it comes back', async t => {
     const before = await databaseTime()
     await one.hold()
     const after = await databaseTime()
@@ -204,7 +207,7 @@ t.test('the lease', async t => {
     t.equal(await one.hold(), false)
   })
 
-  t.test('is taken by one of many at once', async t => {
+  t.test('the lease is taken by one of many at once', async t => {
     for (let round = 0; round < 5; round++) {
       const answers = await Promise.all(Array.from({ length: 10 }, (_, i) =>
         leaseOf(`holder ${i}`, `race ${round}`).hold()))
@@ -214,9 +217,9 @@ t.test('the lease', async t => {
 })
 
 t.test('a sweep among others', async t => {
-  const bed = await faultBed(t)
+  const setup = await startFaultySetup(t)
   const start = (options: object) => startService(t, {
-    services: bed.throughProxies,
+    services: setup.throughProxies,
     env: { SWEEP_INTERVAL_SECONDS: '0' },
     ...options
   })
@@ -224,117 +227,117 @@ t.test('a sweep among others', async t => {
   const two = await start({ now: () => one.clock.now })
   const bucket = opened(t, one)
   await eventually(async () => await one.app.sweeper.sweep() && await two.app.sweeper.sweep())
-  const leases = bed.client.db().collection<{ _id: string, holder: string }>('leases')
+  const leases = setup.client.db().collection<{ _id: string, holder: string }>('leases')
   const swept = (uploads: number) => ({ uploads, failed: 0 })
   const fill = async (count: number) => {
     for (let i = 0; i < count; i++) await leave(bucket, one, { state: 'open', objects: i < 5 ? ['original.gif'] : [] })
-    one.clock.advance(ABANDONED_SECONDS)
+    one.clock.advance(staleAfterSeconds(one.config))
   }
 
-  t.test('two at once: one does it all, beyond one batch too', async t => {
+  t.test('of two sweeps at once one does it all, beyond one batch too', async t => {
     await fill(110)
     const rounds = await Promise.all([one.app.sweeper.sweep(), two.app.sweeper.sweep()])
     t.strictSame(rounds.map(round => round?.uploads).sort(), [110, undefined])
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
   t.test('a sweep that loses the lease stops after the present step', async t => {
     await fill(4)
-    const { hit } = bed.s3.fault({ operation: 'ListMultipartUploads', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const { hit } = setup.s3.fault({ operation: 'ListMultipartUploads', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const round = one.app.sweeper.sweep()
     await hit
     await leases.updateOne({ _id: 'sweep' }, { $set: { holder: 'somebody else', until: new Date('2200-01-01') } })
-    bed.s3.clear()
+    setup.s3.clear()
     t.match(await round, swept(1))
     t.equal(await two.app.sweeper.sweep(), undefined)
-    t.match(await bed.left(), { uploads: 3, objects: 3 })
+    t.match(await setup.left(), { uploads: 3, objects: 3 })
     await leases.deleteMany({})
     t.match(await two.app.sweeper.sweep(), swept(3))
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
-  t.test('two at the same row do no harm, as when one was thought dead', async t => {
+  t.test('two sweeps at the same row do no harm, as when one was thought dead', async t => {
     await fill(1)
-    const { hit } = bed.s3.fault({ operation: 'DeleteObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const { hit } = setup.s3.fault({ operation: 'DeleteObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const slow = one.app.sweeper.sweep()
     await hit
     await leases.deleteMany({})
     t.match(await two.app.sweeper.sweep(), swept(1))
-    bed.s3.clear()
+    setup.s3.clear()
     t.match(await slow, swept(0))
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
-  for (const [name, fault] of [
-    [
-      'one deletion refused',
-      { operation: 'DeleteObject', action: { do: 'answer', status: 403, code: 'AccessDenied' }, times: 1 }
-    ],
-    ['one deletion unanswered', { operation: 'DeleteObject', action: { do: 'silence' }, times: 1 }],
-    ['one listing broken', { operation: 'ListObjectsV2', action: { do: 'broken' }, times: 1 }]
-  ] as const) {
-    t.test(`the store fails (${name}): the other rows are swept, and that one by the next`, async t => {
+  const refusal = { do: 'answer', status: 403, code: 'AccessDenied' } as const
+  for (const [name, fault] of Object.entries({
+    'refuses one deletion': { operation: 'DeleteObject', action: refusal, times: 1 },
+    'does not answer one deletion': { operation: 'DeleteObject', action: { do: 'silence' }, times: 1 },
+    'breaks off one listing': { operation: 'ListObjectsV2', action: { do: 'broken' }, times: 1 }
+  } satisfies Record<string, S3Fault>)) {
+    t.test(`when the store ${name}, the other rows are swept, and that one by the next sweep`, async t => {
       await fill(4)
-      bed.s3.fault(fault)
+      setup.s3.fault(fault)
       t.match(await one.app.sweeper.sweep(), { uploads: 3, failed: 1 })
-      t.match(await bed.left(), { uploads: 1, objects: 1 })
+      t.match(await setup.left(), { uploads: 1, objects: 1 })
       t.match(await one.app.sweeper.sweep(), swept(1))
-      t.strictSame(await bed.left(), bed.empty)
+      t.strictSame(await setup.left(), setup.empty)
     })
   }
 
-  t.test('the store is down: nothing is forgotten', async t => {
+  t.test('a sweep while the store is down forgets nothing', async t => {
     await fill(2)
-    await bed.s3Wire.down()
+    await setup.s3Wire.down()
     t.match(await one.app.sweeper.sweep(), { uploads: 0, failed: 4 })
-    await bed.s3Wire.up()
+    await setup.s3Wire.up()
     t.match(await one.app.sweeper.sweep(), swept(2))
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
-  t.test('the database goes away in the middle: the round ends, and another does the rest', async t => {
+  t.test('when the database goes away in the middle the sweep ends, and another does the rest', async t => {
     await fill(4)
-    const { hit } = bed.s3.fault({ operation: 'DeleteObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const { hit } = setup.s3.fault({ operation: 'DeleteObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const round = one.app.sweeper.sweep()
     await hit
-    await bed.mongo.down()
-    bed.s3.clear()
+    await setup.mongo.down()
+    setup.s3.clear()
     t.match(await round, { uploads: 0 })
-    t.equal(await bed.client.db().collection('uploads').countDocuments(), 4)
-    await bed.mongo.up()
+    t.equal(await setup.client.db().collection('uploads').countDocuments(), 4)
+    await setup.mongo.up()
     await eventually(async () => (await one.app.sweeper.sweep().catch(() => undefined))?.failed === 0)
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
   t.test('a process that stops does not wait for a store that says nothing', async t => {
     await fill(3)
-    const { hit } = bed.s3.fault({ operation: 'DeleteObject', action: { do: 'silence' }, times: 1 })
+    const { hit } = setup.s3.fault({ operation: 'DeleteObject', action: { do: 'silence' }, times: 1 })
     const patient = await start({ storeSilenceMs: 600_000, now: () => one.clock.now })
     await hit
     await patient.app.close()
-    bed.s3.clear()
-    t.match(await bed.left(), { uploads: 3 }, 'nothing was begun after')
+    setup.s3.clear()
+    t.match(await setup.left(), { uploads: 3 }, 'nothing was begun after')
     await leases.deleteMany({})
     t.match(await one.app.sweeper.sweep(), swept(3))
   })
 
-  t.test('at the start, and from time to time', async t => {
+  t.test('a service sweeps at its start, and from time to time', async t => {
     await fill(2)
     await start({ now: () => one.clock.now, env: { SWEEP_INTERVAL_SECONDS: '1' } })
-    await eventually(async () => (await bed.left()).uploads === 0)
+    const swept = async () => (await setup.left()).uploads === 0
+    await eventually(swept, 'the sweep at the start')
     await fill(2)
-    await eventually(async () => (await bed.left()).uploads === 0)
-    t.strictSame(await bed.left(), bed.empty)
+    await eventually(swept, 'the sweep after a second')
+    t.strictSame(await setup.left(), setup.empty)
   })
 })
 
 t.test(
-  `a sweep that races running uploads and removals, in ${ORDERS} orders, deletes nothing that is alive and leaves nothing that is not`,
+  'a sweep that races uploads and removals deletes nothing that is alive and leaves nothing that is not',
   async t => {
     const services = await startServices(t)
     const env = { SWEEP_INTERVAL_SECONDS: '0' }
     const service = await startService(t, { services, env })
     const other = await startService(t, { services, env, now: () => service.clock.now })
+    const abandonedSeconds = staleAfterSeconds(service.config)
     const stage = createStage()
     for (const { collections, mediaStore } of [service.app, other.app]) {
       for (const collection of [collections.uploads, collections.library]) {
@@ -347,14 +350,14 @@ t.test(
     const outcomes = { kept: 0, refused: 0, removed: 0 }
 
     for (let seed = 1; seed <= ORDERS; seed++) {
-      const random = seeded(seed)
-      const existing = (await service.upload(token, gif)).body.id
+      const random = seededRandom(seed)
+      const existing = (await ok(service.upload(token, gif))).body.id
       const uploads: Reply[] = []
       const upload = async () => { uploads.push(await service.upload(token, gif)) }
       const sweep = async () => {
         for (let round = 0; round < 4; round++) {
           await stage.turn()
-          if (random() < 0.4) service.clock.advance(ABANDONED_SECONDS)
+          if (random() < 0.4) service.clock.advance(abandonedSeconds)
           await other.app.sweeper.sweep()
         }
       }
@@ -367,7 +370,7 @@ t.test(
       const removed: string[] = []
       await stage.play([upload, upload, sweep, removeOne], random)
 
-      service.clock.advance(2 * ABANDONED_SECONDS)
+      service.clock.advance(2 * abandonedSeconds)
       await eventually(() => other.app.sweeper.sweep())
       const ids = [existing, ...uploads.flatMap(({ status, body }) => status === 201 ? [body.id] : [])].filter(id =>
         !removed.includes(id))
@@ -375,7 +378,7 @@ t.test(
       t.strictSame(
         items.map(({ _id }) => _id.toHexString()).sort(),
         ids.sort(),
-      `seed ${seed}: what was acknowledged and not removed, and nothing else`
+        `seed ${seed}: what was acknowledged and not removed, and nothing else`
       )
       t.strictSame(
         await service.remains(),
@@ -388,23 +391,21 @@ t.test(
           uploads: 0,
           library: items.length
         },
-      `seed ${seed}: each with its objects, and no others`
+        `seed ${seed}: each with its objects, and no others`
       )
       for (const { key, sha256 } of items) t.equal(await digestOf(service, key!), sha256, `seed ${seed}`)
       t.ok(uploads.every(({ status }) => [201, 500].includes(status)))
       outcomes.kept += ids.length
       outcomes.refused += uploads.filter(({ status }) => status === 500).length
       outcomes.removed += removed.length
-      for (const id of ids) await service.call('DELETE', `/library/${id}`, { token })
+      for (const id of ids) await ok(service.call('DELETE', `/library/${id}`, { token }))
     }
     t.ok(
       outcomes.kept > ORDERS / 2 && outcomes.refused > ORDERS / 4 && outcomes.removed > ORDERS / 4,
-      JSON.stringify(outcomes)
+      `${ORDERS} orders: ${JSON.stringify(outcomes)}`
     )
   }
 )
-
-t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
 
 const OWNER = new ObjectId()
 const OWNER_NUMBER = '+919800000001'
@@ -469,6 +470,11 @@ async function leave (
   return { _id, key }
 }
 
+/** Removes an item of the owner of all that `leave` leaves. */
+async function removeItem (service: Service, id: ObjectId): Promise<void> {
+  await ok(service.call('DELETE', `/library/${id.toHexString()}`, { token: await service.tokenFor(OWNER_NUMBER) }))
+}
+
 async function everything (service: Service) {
   const { objects, multipartUploads } = await service.remains()
   const { uploads, library } = service.app.collections
@@ -481,21 +487,7 @@ async function everything (service: Service) {
 }
 
 async function digestOf ({ app }: Service, key: string): Promise<string> {
-  const { body } = (await app.mediaStore.get(key))!
-  const hash = createHash('sha256')
-  for await (const chunk of body) hash.update(chunk as Buffer)
-  return hash.digest('hex')
-}
-
-/** Numbers from 0 to below 1, the same for the same seed (mulberry32). */
-function seeded (seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6D2B79F5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
+  return sha256(await buffer((await app.mediaStore.get(key))!.body))
 }
 
 /** Lets one actor at a time go on, in random order, at each call of the methods it directs. */

@@ -1,22 +1,19 @@
-import { spawn } from 'node:child_process'
-import { createHmac, randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { tmpdir } from 'node:os'
-import { createInterface } from 'node:readline'
 import { MongoClient, ObjectId, type Db, type Document } from 'mongodb'
 import t, { type Test } from 'tap'
 import { migrate } from '../../services/migration/migration.js'
-import { built } from '../helpers/paths.js'
-import { gif } from '../helpers/small-pictures.js'
-import { startService } from '../helpers/service.js'
-import { startServices } from '../helpers/backends.js'
+import { findAccount } from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
+import { startServices, withUriOption, type Services } from '../helpers/backends.js'
+import { failCommands } from '../helpers/fail-commands.js'
+import { LEGACY_SECRET, legacyToken } from '../helpers/jws.js'
 import { database030, dump, fillFrom030, fillOldDatabase, oldId, oldLibrary, oldUsers } from '../helpers/old-database.js'
+import { runProgram } from '../helpers/server-process.js'
+import { startService } from '../helpers/service.js'
+import { gif } from '../helpers/small-pictures.js'
 import { scale } from '../helpers/test-length.js'
 
-const program = built('cli/migrate.js')
-const OURS = /^(NODE_|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|TAP|npm_config_dry_run)/
-const LEGACY_SECRET = 'jwt-secret'
-const appName = 'migrate-test'
+/** The fail points of this file are for clients of this name. */
+const APP_NAME = 'migrate-test'
 const phone = (n: number) => `+9198000000${String(n).padStart(2, '0')}`
 
 /** Each row of the fixture that the migration changes, after the migration. `undefined`: no such field. */
@@ -59,17 +56,17 @@ t.test('npm run migrate reports by id and converts every row, and a second run f
   const { uri, db } = await oldDatabase(t)
   await db.collection<{ _id: string }>('otps').insertOne({ _id: '+919876543299' })
   const before = await dump(db)
-  const dry = await run(uri, '--dry-run')
+  const dry = await run(uri, ['--dry-run'])
   t.match(dry, { code: 0, stderr: '' })
   t.match(dry.lines.at(-1), /^\d+ changes to make \(nothing was written\); 11 open points to look at\.$/)
   t.same(await dump(db), before, 'a dry run writes nothing')
-  t.equal((await run(uri, { npm_config_dry_run: 'true' })).code, 0)
+  t.equal((await run(uri, [], { env: { npm_config_dry_run: 'true' } })).code, 0)
   t.same(await dump(db), before, 'nor does npm run migrate --dry-run, which forgets the --')
 
   const real = await run(uri)
   t.match(real, { code: 0, stderr: '' })
   t.match(real.lines.at(-1), /^\d+ changes made; 11 open points to look at\.$/)
-  t.same(facts(real.lines), facts(dry.lines), 'the dry run told all of it')
+  t.same(facts(real.lines), facts(dry.lines), 'the dry run reported all of it')
   const withoutIds = (real.stdout + dry.stdout).replaceAll(/\b[0-9a-f]{24}\b/g, '')
   t.match(withoutIds, /\*{8}3210/)
   t.notMatch(withoutIds, /\d{5}|ask Ravi|Meera/, 'no whole number, no code, no name')
@@ -99,7 +96,7 @@ t.test('npm run migrate reports by id and converts every row, and a second run f
   t.same(await dump(db), after, 'a second run changes nothing')
 })
 
-t.test('npm run migrate never unblocks a phone: the row that keeps the number is blocked', async t => {
+t.test('npm run migrate never unblocks a phone, because the row that keeps the number is blocked', async t => {
   const db = (await connected(t, (await startServices(t)).mongoUri)).db()
   const users = db.collection('users')
   const row = (n: number, number: string, more = {}) => ({
@@ -120,7 +117,7 @@ t.test('npm run migrate never unblocks a phone: the row that keeps the number is
     await migrate({ db, region: 'IN', dryRun, print: line => lines.push(line) })
     reports.push([...facts([...lines, ''])].filter(fact => fact.includes('duplicate of')))
   }
-  t.same(reports[0], reports[1], 'the dry run told it')
+  t.same(reports[0], reports[1], 'the dry run reported it')
   t.same(reports[0]!.map(fact => fact.includes('blocks')), [true, true, false])
   const kept = await users.find({ number: { $exists: true } }).sort({ _id: 1 }).toArray()
   t.same(
@@ -147,7 +144,7 @@ t.test(
     t.same(await dump(db), end)
 
     await db.dropDatabase()
-    t.match((await run(uri, '--dry-run')).lines, [/^index /])
+    t.match((await run(uri, ['--dry-run'])).lines, [/^index /])
     t.same(await dump(db), {})
     t.equal((await run(uri)).code, 0)
     t.equal((await run(uri)).stdout, 'Nothing to do.\n')
@@ -161,8 +158,8 @@ t.test('npm run migrate with a wrong argument or variable prints one sentence an
     run(''),
     run(badUri),
     run('postgres://hidden@hidden'),
-    run(badUri, '--dryrun'),
-    run(badUri, 'hidden')
+    run(badUri, ['--dryrun']),
+    run(badUri, ['hidden'])
   ])
   t.match(none, { code: 1, stdout: '', stderr: /^MONGO_URI must be set[^\n]*\n$/ })
   t.match(empty, { code: 1, stdout: '', stderr: /^MONGO_URI must be set[^\n]*\n$/ })
@@ -174,34 +171,35 @@ t.test('npm run migrate with a wrong argument or variable prints one sentence an
 })
 
 t.test(
-  'after a kill or a failed write, another npm run migrate reaches the same end',
+  'another npm run migrate after a kill or a failed write reaches the same end',
   async t => {
     const { uri, db } = await oldDatabase(t)
     await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
     const end = await dump(db)
 
-    for (const lines of process.env.TEST_LONG ? [1, 4, 12, 20, 30] : [4, 20]) {
+    for (const killAfterLines of [4, 20, 1, 12, 30].slice(0, scale({ short: 2, long: 5 }))) {
       await refill(db)
-      t.equal((await run(uri, { kill: lines })).code, null, `killed after ${lines} lines`)
+      t.equal((await run(uri, [], { killAfterLines })).code, null, `killed after ${killAfterLines} lines`)
       t.equal((await run(uri)).code, 0)
       t.same(await dump(db), end)
     }
 
-    const { client, stopFailing } = failing(t, uri)
+    const client = failingClient(t, uri)
     const ends: unknown[] = []
     const step = scale({ short: 5, long: 1 })
     for (let skip = 0, failed = true; failed; skip += step) {
       await refill(db)
-      await db.admin().command({
-        configureFailPoint: 'failCommand',
-        mode: { skip },
-        data: { failCommands: ['update', 'delete', 'createIndexes', 'dropIndexes'], appName, errorCode: 8000 }
+      const heal = await failCommands(uri, {
+        commands: ['update', 'delete', 'createIndexes', 'dropIndexes'],
+        appName: APP_NAME,
+        errorCode: 8000,
+        skip
       })
       failed = await migrate({ db: client.db(db.databaseName), region: 'IN', dryRun: false, print: () => {} }).then(
         () => false,
         () => true
       )
-      await stopFailing()
+      await heal()
       await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
       ends.push(await dump(db))
     }
@@ -211,15 +209,10 @@ t.test(
 )
 
 t.test('npm run migrate with a failing write exits with 1 and one sentence without a number', async t => {
-  const { uri, db } = await oldDatabase(t)
-  const { stopFailing } = failing(t, uri)
-  await db.admin().command({
-    configureFailPoint: 'failCommand',
-    mode: 'alwaysOn',
-    data: { failCommands: ['update'], appName, errorCode: 11601 }
-  })
-  const { code, stderr } = await run(withAppName(uri))
-  await stopFailing()
+  const { uri } = await oldDatabase(t)
+  const heal = await failCommands(uri, { commands: ['update'], appName: APP_NAME, errorCode: 11601 })
+  const { code, stderr } = await run(withUriOption(uri, 'appName', APP_NAME))
+  await heal()
   t.equal(code, 1)
   t.match(
     stderr,
@@ -237,24 +230,17 @@ t.test('the service refuses a database that is not migrated, and names the comma
 })
 
 t.test('npm run migrate on a database of 0.3.0', async t => {
-  const of030 = async () => {
-    const services = await startServices(t)
-    const db = (await connected(t, services.mongoUri)).db()
-    await fillFrom030(db)
-    return { services, db }
-  }
-  const { services, db } = await of030()
-
   t.test('a dry run reports the same, the run converts everything, and a second run changes nothing', async t => {
+    const { services, db } = await database(t)
     const before = await dump(db)
-    const dry = await run(services.mongoUri, '--dry-run')
+    const dry = await run(services.mongoUri, ['--dry-run'])
     t.match(dry, { code: 0, stderr: '' })
     t.same(await dump(db), before, 'a dry run writes nothing')
     const real = await run(services.mongoUri)
     t.match(real, { code: 0, stderr: '' })
-    t.same(facts(real.lines), facts(dry.lines), 'the dry run told all of it')
+    t.same(facts(real.lines), facts(dry.lines), 'the dry run reported all of it')
     const after = await dump(db)
-    t.equal((await run(services.mongoUri)).stdout, 'Nothing to do.\n')
+    t.match(await run(services.mongoUri), { code: 0, stdout: 'Nothing to do.\n' })
     t.same(await dump(db), after)
     t.notMatch(
       JSON.stringify(after),
@@ -266,23 +252,25 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
   })
 
   t.test('accounts, names, admins, blocks, items and quotas are carried over; people sign in again', async t => {
+    const { services, db } = await migratedDatabase(t)
     const service = await startService(t, { services, env: { UPLOAD_QUOTA_ITEMS: '2' } })
     const signIn = async (n: number) => (await service.signIn(phone(n))).token
-    const mine = async (token: string) => (await service.call('GET', '/library?mine=true', { token })).body.items.map(
-      ({ user_id: label, owner_id: owner }: { user_id: string, owner_id: string }) => [label, owner]
-    )
+    const mine = async (token: string) =>
+      (await ok(service.call('GET', '/library?mine=true', { token }))).body.items.map(
+        ({ user_id: label, owner_id: owner }: { user_id: string, owner_id: string }) => [label, owner]
+      )
     const [boss, meera, asha, ravi, kiran, nobody, newcomer] = [
       await signIn(1), await signIn(2), await signIn(4), await signIn(8), await signIn(10), await signIn(5),
       await signIn(9)
     ]
     const idOf = (name: string) => database030.users!.rows.find(({ username }) => username === name)!._id.toHexString()
-    for (const [token, name, admin] of [
-      [boss, 'Boss', true],
-      [meera, 'Meera', false],
-      [asha, 'Asha', true],
-      [ravi, 'Ravi', false],
-      [kiran, 'Kiran', false]
-    ] as const) {
+    for (const { token, name, admin = false } of [
+      { token: boss, name: 'Boss', admin: true },
+      { token: meera, name: 'Meera' },
+      { token: asha, name: 'Asha', admin: true },
+      { token: ravi, name: 'Ravi' },
+      { token: kiran, name: 'Kiran' }
+    ]) {
       t.match(
         await service.call('GET', '/users/me', { token }),
         { status: 200, body: { _id: idOf(name), username: name, admin } },
@@ -295,45 +283,44 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     t.same(await mine(newcomer), [])
     t.match(await mine(nobody), [['nobody yet', /^[0-9a-f]{24}$/]], 'an account without a name')
     t.equal((await service.call('GET', '/users/me', { token: nobody })).status, 404)
-    t.match((await service.call('GET', '/library?user_id=deleted', { token: boss })).body, {
-      total: 1,
-      items: [{ owner_id: null }]
+    t.match(await service.call('GET', '/library?user_id=deleted', { token: boss }), {
+      status: 200,
+      body: { total: 1, items: [{ owner_id: null }] }
     })
-    await service.call('POST', '/auth/request-otp', { json: { phone: phone(3) } })
+    await ok(service.call('POST', '/auth/request-otp', { json: { phone: phone(3) } }))
     t.equal(service.lastCode(phone(3)), '', 'a blocked phone stays blocked')
     t.match(await service.call('GET', '/library?user_id=mallory', { token: boss }), {
+      status: 200,
       body: { items: [{ owner_id: idOf('Mallory') }] }
     })
     t.equal((await service.upload(meera, gif)).status, 413)
-    t.equal(
-      (await service.call('POST', '/users', {
-        token: meera,
-        json: { username: 'Meera', number: phone(2) }
-      })).body.user_id,
-      idOf('Meera')
+    t.match(
+      await service.call('POST', '/users', { token: meera, json: { username: 'Meera', number: phone(2) } }),
+      { status: 201, body: { user_id: idOf('Meera') } }
     )
-    await service.app.sweeper.sweep()
+    t.match(await service.app.sweeper.sweep(), { failed: 0 })
     t.equal(await db.collection('uploads').countDocuments(), 0)
   })
 
   t.test(
     'tokens of the replaced system are refused where some were revoked, and for a number without an account',
     async t => {
+      const { services } = await migratedDatabase(t)
       const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
       for (const token of [
         legacyToken(phone(2)),
         legacyToken(phone(77)),
-        legacyToken(phone(77), 0),
-        legacyToken(phone(77), -1)
+        legacyToken(phone(77), { iat: 0 }),
+        legacyToken(phone(77), { iat: -1 })
       ]) {
         t.equal((await service.call('GET', '/auth/sessions', { token })).status, 401)
       }
-      t.equal(await db.collection('users').countDocuments({ number: phone(77) }), 0)
+      t.equal(await findAccount(service, { phone: phone(77) }), null)
     }
   )
 
   t.test('items that belong to a phone number are converted also without a collection of sessions', async t => {
-    const { services, db } = await of030()
+    const { services, db } = await database(t)
     await db.dropCollection('sessions')
     t.equal((await run(services.mongoUri)).code, 0)
     t.equal(await db.collection('library').countDocuments({ owner: { $type: 'string' } }), 0)
@@ -341,32 +328,29 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
   })
 
   t.test('when a run stops at any of its writes, another run reaches the same end', async t => {
-    const { services, db } = await of030()
-    const { client, stopFailing } = failing(t, services.mongoUri)
+    const { services, db } = await database(t)
+    const client = failingClient(t, services.mongoUri)
     const now = () => new Date('2026-11-29T00:00:00Z')
     const options = { region: 'IN', dryRun: false, now, print: () => {} }
     await migrate({ db, ...options })
-    const normal = async () => JSON.stringify(await dump(db)).replaceAll(/\\"\$date\\":\\"20[^"]*"/g, '').replaceAll(
-      /[0-9a-f]{24}/g,
-      id => JSON.stringify(database030).includes(id) ? id : 'new'
-    )
+    const old = JSON.stringify(database030)
+    const normal = async () => JSON.stringify(await dump(db))
+      .replaceAll(/\\"\$date\\":\\"20[^"]*"/g, '')
+      .replaceAll(/[0-9a-f]{24}/g, id => old.includes(id) ? id : 'new')
     const end = await normal()
-    const step = process.env.MONGO_URI ? 7 : 2
+    const step = scale({ short: 2, long: 2, real: 7 })
     let stops = 0
     for (let skip = 0, failed = true; failed; skip += step, stops++) {
       await db.dropDatabase()
       await fillFrom030(db)
-      await db.admin().command({
-        configureFailPoint: 'failCommand',
-        mode: { skip },
-        data: {
-          failCommands: ['update', 'delete', 'findAndModify', 'drop', 'dropIndexes', 'createIndexes'],
-          appName,
-          errorCode: 8000
-        }
+      const heal = await failCommands(services.mongoUri, {
+        commands: ['update', 'delete', 'findAndModify', 'drop', 'dropIndexes', 'createIndexes'],
+        appName: APP_NAME,
+        errorCode: 8000,
+        skip
       })
       failed = await migrate({ db: client.db(db.databaseName), ...options }).then(() => false, () => true)
-      await stopFailing()
+      await heal()
       await migrate({ db, ...options })
       t.equal(await normal(), end, `stopped after ${skip} writes`)
     }
@@ -375,7 +359,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
 })
 
 t.test(
-  'on a migrated database, tokens of the replaced system still lead to their users',
+  'tokens of the replaced system still lead to their users on a migrated database',
   async t => {
     const services = await startServices(t)
     const client = await connected(t, services.mongoUri)
@@ -390,17 +374,14 @@ t.test(
       t.match(
         { status, body },
         { status: 200, body: { _id: _id.toHexString(), number: phone, admin: _id.equals(oldId(1)) } },
-      `the owner of ${_id}`
+        `the owner of ${_id}`
       )
       if (typeof createdOn !== 'number') t.equal(body.created_on, '2023-03-02T08:00:00.000Z')
       if (String(username ?? '').trim().length < 2) continue
       for (const notation of [phone, `0${phone.slice(3)}`, `0091 ${phone.slice(3, 8)}-${phone.slice(8)}`]) {
         t.match(
           await service.call('POST', '/users', { token, json: { username: String(username), number: notation } }),
-          {
-            status: 201,
-            body: { user_id: _id.toHexString() }
-          }
+          { status: 201, body: { user_id: _id.toHexString() } }
         )
       }
     }
@@ -417,7 +398,7 @@ t.test(
       { status: 200, body: { _id: oldId(11).toHexString(), ...second.json } },
       'renames, and has a unique name then'
     )
-    t.match(await client.db().collection('users').findOne({ _id: oldId(11) }), { username_key: 'meera the second' })
+    t.match(await findAccount(service, { id: oldId(11).toHexString() }), { username_key: 'meera the second' })
     const nameless = {
       token: legacyToken(oldUsers[16]!.number),
       json: { username: 'Somebody', number: oldUsers[16]!.number }
@@ -438,7 +419,7 @@ t.test(
         )
       }
     }
-    const { body } = await service.call('GET', '/library', { token })
+    const { body } = await ok(service.call('GET', '/library', { token }))
     t.match(body, {
       total: 5,
       items: [105, 104, 103, 102, 101].map(n => ({ id: oldId(n).toHexString(), url: oldLibrary[n - 101]!.url }))
@@ -473,30 +454,26 @@ const facts = (lines: string[]) => [...new Set(lines.slice(0, -1).flatMap(line =
   return rest.split('; ').map(fact => `${subject}: ${fact}`)
 }))].sort()
 
-/** A token in the form of the replaced system: the phone as typed, a life of ten years, no session. */
-function legacyToken (phone: string, iat = Math.floor(Date.now() / 1000) - 86_400): string {
-  const payload = {
-    fresh: false,
-    iat,
-    jti: randomUUID(),
-    type: 'access',
-    sub: phone,
-    nbf: iat,
-    exp: iat + 200 * 365 * 86_400
-  }
-  const signed = [{ alg: 'HS256', typ: 'JWT' }, payload]
-    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
-    .join(
-      '.'
-    )
-  return `${signed}.${createHmac('sha256', LEGACY_SECRET).update(signed).digest('base64url')}`
-}
-
 async function oldDatabase (t: Test, options = {}): Promise<{ uri: string, db: Db }> {
   const { mongoUri: uri } = await startServices(t)
   const db = (await connected(t, uri)).db()
   await fillOldDatabase(db, options)
   return { uri, db }
+}
+
+/** A database of 0.3.0. */
+async function database (t: Test): Promise<{ services: Services, db: Db }> {
+  const services = await startServices(t)
+  const db = (await connected(t, services.mongoUri)).db()
+  await fillFrom030(db)
+  return { services, db }
+}
+
+/** A database of 0.3.0 after the migration. */
+async function migratedDatabase (t: Test): Promise<{ services: Services, db: Db }> {
+  const made = await database(t)
+  await migrate({ db: made.db, region: 'IN', dryRun: false, print: () => {} })
+  return made
 }
 
 async function refill (db: Db): Promise<void> {
@@ -514,47 +491,19 @@ async function connected (t: Test, uri: string): Promise<MongoClient> {
 }
 
 /** A client that the fail points of this file apply to. */
-function failing (t: Test, uri: string) {
-  const client = new MongoClient(withAppName(uri))
-  const stopFailing = () => client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
-  t.teardown(async () => {
-    await stopFailing()
-    await client.close()
-  })
-  return { client, stopFailing }
+function failingClient (t: Test, uri: string): MongoClient {
+  const client = new MongoClient(withUriOption(uri, 'appName', APP_NAME))
+  t.teardown(() => client.close())
+  return client
 }
 
-function withAppName (uri: string): string {
-  const url = new URL(uri)
-  url.searchParams.set('appName', appName)
-  return url.href
-}
-
-/** Runs the built program to its end, or kills it after `kill` lines of output. */
+/** Runs the program to its end, or kills it after this many lines of output. */
 async function run (
   uri: string | undefined,
-  ...options: Array<string | { kill?: number, npm_config_dry_run?: string }>
-): Promise<{
-  code: number | null
-  stdout: string
-  stderr: string
-  lines: string[]
-}> {
-  const { kill, ...more } = options.find(option => typeof option !== 'string') as { kill?: number } ?? {}
-  const env = {
-    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name))),
-    ...more,
-    ...(uri !== undefined && { MONGO_URI: uri })
-  }
-  const child = spawn(process.execPath, [program, ...options.filter(option => typeof option === 'string')], {
-    env,
-    cwd: tmpdir(),
-    stdio: ['ignore', 'pipe', 'pipe']
-  })
-  const lines: string[] = []
-  let stderr = ''
-  createInterface(child.stdout).on('line', line => { if (lines.push(line) === kill) child.kill('SIGKILL') })
-  child.stderr.on('data', chunk => { stderr += chunk })
-  const [code] = await once(child, 'close')
-  return { code, stdout: lines.map(line => `${line}\n`).join(''), stderr, lines }
+  args: string[] = [],
+  { env = {}, killAfterLines }: { env?: Record<string, string>, killAfterLines?: number } = {}
+) {
+  const all = { ...env, ...(uri !== undefined && { MONGO_URI: uri }) }
+  const ended = await runProgram('cli/migrate.js', args, all, { killAfterLines })
+  return { ...ended, lines: ended.stdout.split('\n').slice(0, -1) }
 }

@@ -41,8 +41,8 @@ async function cases (): Promise<Sent[]> {
   )))
 }
 
-/** What is told, in pieces of these sizes. */
-const told = (...sizes: number[]) => sizes.map(size => SECRET.repeat(Math.ceil(size / SECRET.length)).slice(0, size))
+/** What is secrets, in pieces of these sizes. */
+const secrets = (...sizes: number[]) => sizes.map(size => SECRET.repeat(Math.ceil(size / SECRET.length)).slice(0, size))
 const SIZES: Record<string, number[]> = {
   'no sub-block': [],
   '1 byte': [1],
@@ -87,17 +87,17 @@ function gifBases (): Array<[string, Buffer]> {
 
 function gifBlocks (): Array<[string, Buffer]> {
   const sized = Object.entries(SIZES).flatMap(([name, sizes]): Array<[string, Buffer]> => [
-    [`a comment of ${name}`, gifComment(...told(...sizes))],
-    [`an application block of ${name}`, gifApplication('MGKID3.0   ', ...told(...sizes))]
+    [`a comment of ${name}`, gifComment(...secrets(...sizes))],
+    [`an application block of ${name}`, gifApplication('MGKID3.0   ', ...secrets(...sizes))]
   ])
   return [
     ...sized,
     ['XMP', gifXmp(`<x:xmpmeta>${SECRET}</x:xmpmeta>`)],
     ['long XMP', gifXmp(`<x:xmpmeta>${SECRET.repeat(900)}</x:xmpmeta>`)],
-    ['IPTC', gifApplication('MGK8BIM0000', ...told(90))],
+    ['IPTC', gifApplication('MGK8BIM0000', ...secrets(90))],
     ['a loop', gifApplication('NETSCAPE2.0', '\x01\0\0')],
     ['another loop', gifApplication('ANIMEXTS1.0', '\x01\0\0')],
-    ['a loop with more', gifApplication('NETSCAPE2.0', '\x01\x02\0', '\x02\x09\0\0\0', ...told(3, 5, 200))],
+    ['a loop with more', gifApplication('NETSCAPE2.0', '\x01\x02\0', '\x02\x09\0\0\0', ...secrets(3, 5, 200))],
     ['an ICC profile', gifApplication('ICCRGBG1012', '\0\0\x01\x02', '\x07'.repeat(200))],
     // A text has a control block of its own, or takes the one of the image after it.
     ['a text', Buffer.concat([gifPlainText(SECRET), gifControl])],
@@ -124,28 +124,33 @@ function placesIn (gif: Buffer): Array<{ name: string, at: number, before: Buffe
 
 async function jpegs (): Promise<Sent[]> {
   const noisy = noise(40, 24)
-  const bases: Array<[string, Buffer]> = [
-    ['baseline', await noisy.clone().jpeg().toBuffer()],
-    ['progressive', await noisy.clone().jpeg({ progressive: true }).toBuffer()],
-    ['grey', await noise(40, 24, { channels: 1 }).jpeg().toBuffer()],
-    ['CMYK', await noisy.clone().toColourspace('cmyk').jpeg().toBuffer()],
-    ['with a profile', await noisy.clone().withIccProfile('p3').jpeg().toBuffer()]
-  ]
+  const bases = {
+    baseline: await noisy.clone().jpeg().toBuffer(),
+    progressive: await noisy.clone().jpeg({ progressive: true }).toBuffer(),
+    grey: await noise(40, 24, { channels: 1 }).jpeg().toBuffer(),
+    CMYK: await noisy.clone().toColourspace('cmyk').jpeg().toBuffer(),
+    'with a profile': await noisy.clone().withIccProfile('p3').jpeg().toBuffer()
+  }
   const app1 = (orientation: number) => segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0'), exif(orientation)]))
-  const blocks: Array<[string, Buffer]> = [
-    ...[0, 1, 2, 3, 4, 255, 65_533].flatMap((size): Array<[string, Buffer]> => [
-      [`a comment of ${size} bytes`, segment(0xfe, told(size)[0]!)],
-      [`an APP13 of ${size} bytes`, segment(0xed, told(size)[0]!)]
+  const blocks = [
+    ...[0, 1, 2, 3, 4, 255, 65_533].flatMap(size => [
+      { kind: `a comment of ${size} bytes`, block: segment(0xfe, secrets(size)[0]!) },
+      { kind: `an APP13 of ${size} bytes`, block: segment(0xed, secrets(size)[0]!) }
     ]),
-    ['five of the longest', Buffer.concat(Array(5).fill(segment(0xe1, told(65_533)[0]!)))],
-    ['upright Exif', app1(1)], ['turned Exif', app1(6)],
-    ['XMP', segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${SECRET}`)],
-    ['JFIF with a thumbnail', segment(0xe0, `JFIF\0\x01\x02\0\0\x01\0\x01\x02\x01${told(6)[0]!}`)],
-    ['MPF', segment(0xe2, `MPF\0MM\0*${SECRET}`)]
+    { kind: 'five of the longest', block: Buffer.concat(Array(5).fill(segment(0xe1, secrets(65_533)[0]!))) },
+    { kind: 'upright Exif', block: app1(1) },
+    { kind: 'turned Exif', block: app1(6) },
+    { kind: 'XMP', block: segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${SECRET}`) },
+    {
+      kind: 'JFIF with a thumbnail',
+      block: segment(0xe0, `JFIF\0\x01\x02\0\0\x01\0\x01\x02\x01${secrets(6)[0]!}`)
+    },
+    { kind: 'MPF', block: segment(0xe2, `MPF\0MM\0*${SECRET}`) }
   ]
-  return bases.flatMap(([base, jpeg]) => blocks.flatMap(([kind, block]) => segmentsIn(jpeg).map(({ name, at }) => (
-    { name: `${base}, ${kind}, ${name}`, format: 'jpeg' as const, sent: withBlock(jpeg, block, at) }
-  ))))
+  return Object.entries(bases).flatMap(([base, jpeg]) => blocks.flatMap(({ kind, block }) =>
+    segmentsIn(jpeg).map(({ name, at }) => (
+      { name: `${base}, ${kind}, ${name}`, format: 'jpeg' as const, sent: withBlock(jpeg, block, at) }
+    ))))
 }
 
 /** The start of every second segment up to the first scan, that of the second scan, and the end. */
@@ -163,26 +168,27 @@ function segmentsIn (jpeg: Buffer): Array<{ name: string, at: number }> {
 }
 
 async function pngs (): Promise<Sent[]> {
-  const bases: Array<[string, Buffer]> = [
-    ['colour', await noise(16, 12).png().toBuffer()],
-    ['with alpha', await noise(16, 12, { channels: 4 }).png().toBuffer()],
-    ['palette', await noise(16, 12, { channels: 4 }).png({ palette: true, colours: 16 }).toBuffer()],
-    ['interlaced', await noise(16, 12).png({ progressive: true }).toBuffer()],
-    ['16 bits', await noise(16, 12).toColourspace('rgb16').png().toBuffer()],
-    ['with a profile', await noise(16, 12).withIccProfile('p3').png().toBuffer()]
-  ]
-  const chunks: Array<[string, Buffer]> = [
-    ...[0, 1, 255, 70_000].flatMap((size): Array<[string, Buffer]> => [
-      [`a text of ${size} bytes`, pngChunk('tEXt', `Comment\0${told(size)[0]!}`)],
-      [`a private chunk of ${size} bytes`, pngChunk('prVt', told(size)[0]!)]
+  const bases = {
+    colour: await noise(16, 12).png().toBuffer(),
+    'with alpha': await noise(16, 12, { channels: 4 }).png().toBuffer(),
+    palette: await noise(16, 12, { channels: 4 }).png({ palette: true, colours: 16 }).toBuffer(),
+    interlaced: await noise(16, 12).png({ progressive: true }).toBuffer(),
+    '16 bits': await noise(16, 12).toColourspace('rgb16').png().toBuffer(),
+    'with a profile': await noise(16, 12).withIccProfile('p3').png().toBuffer()
+  }
+  const chunks = [
+    ...[0, 1, 255, 70_000].flatMap(size => [
+      { kind: `a text of ${size} bytes`, chunk: pngChunk('tEXt', `Comment\0${secrets(size)[0]!}`) },
+      { kind: `a private chunk of ${size} bytes`, chunk: pngChunk('prVt', secrets(size)[0]!) }
     ]),
-    ['an international text', pngChunk('iTXt', `XML:com.adobe.xmp\0\0\0\0\0${SECRET}`)],
-    ['upright Exif', pngChunk('eXIf', exif(1))], ['turned Exif', pngChunk('eXIf', exif(6))],
-    ['a time', pngChunk('tIME', Buffer.of(0x07, 0xea, 5, 4, 10, 0, 0))],
-    ['a chunk that must not be copied', pngChunk('prVT', SECRET)]
+    { kind: 'an international text', chunk: pngChunk('iTXt', `XML:com.adobe.xmp\0\0\0\0\0${SECRET}`) },
+    { kind: 'upright Exif', chunk: pngChunk('eXIf', exif(1)) },
+    { kind: 'turned Exif', chunk: pngChunk('eXIf', exif(6)) },
+    { kind: 'a time', chunk: pngChunk('tIME', Buffer.of(0x07, 0xea, 5, 4, 10, 0, 0)) },
+    { kind: 'a chunk that must not be copied', chunk: pngChunk('prVT', SECRET) }
   ]
   const places = (png: Buffer) => [33, png.indexOf('IDAT') - 4, png.length - 12]
-  return bases.flatMap(([base, png]) => chunks.flatMap(([kind, chunk]) => places(png).map(at => (
+  return Object.entries(bases).flatMap(([base, png]) => chunks.flatMap(({ kind, chunk }) => places(png).map(at => (
     { name: `${base}, ${kind}, at ${at}`, format: 'png' as const, sent: withBlock(png, chunk, at) }
   ))))
 }
@@ -198,21 +204,28 @@ async function webps (): Promise<Sent[]> {
     const chunks = riffChunks(file).filter(chunk => chunk.toString('latin1', 0, 4) !== 'VP8X')
     return (more: number, last: Buffer[]) => webp(vp8x(flags | more, 16, 12), ...chunks, ...last)
   }
-  const bases: Array<[string, (more: number, last: Buffer[]) => Buffer]> = [
-    ['lossy', extended(0, lossy!)], ['lossless', extended(0, lossless!)],
-    ['with alpha', extended(ALPHA!, alpha!)], ['moving', extended(MOVES!, moving!)],
-    ['without an extended header', (_, last) => webp(...riffChunks(lossy!), ...last)]
-  ]
-  const blocks: Array<[string, number, Buffer[]]> = [
-    ['upright Exif', EXIF!, [riffChunk('EXIF', exif(1))]], ['turned Exif', EXIF!, [riffChunk('EXIF', exif(6))]],
-    ...[0, 1, 255, 70_000].map((size): [string, number, Buffer[]] => (
-      [`XMP of ${size} bytes`, XMP!, [riffChunk('XMP ', told(size)[0]!)]]
+  const bases: Record<string, (more: number, last: Buffer[]) => Buffer> = {
+    lossy: extended(0, lossy!),
+    lossless: extended(0, lossless!),
+    'with alpha': extended(ALPHA!, alpha!),
+    moving: extended(MOVES!, moving!),
+    'without an extended header': (_, last) => webp(...riffChunks(lossy!), ...last)
+  }
+  const blocks = [
+    { kind: 'upright Exif', flags: EXIF!, last: [riffChunk('EXIF', exif(1))] },
+    { kind: 'turned Exif', flags: EXIF!, last: [riffChunk('EXIF', exif(6))] },
+    ...[0, 1, 255, 70_000].map(size => (
+      { kind: `XMP of ${size} bytes`, flags: XMP!, last: [riffChunk('XMP ', secrets(size)[0]!)] }
     )),
-    ['all', EXIF! | XMP!, [riffChunk('EXIF', exif(6)), riffChunk('XMP ', SECRET), riffChunk('MORE', SECRET)]],
-    ['an unknown chunk', 0, [riffChunk('MORE', SECRET)]],
-    ['Exif announced, but not there', EXIF!, []]
+    {
+      kind: 'all',
+      flags: EXIF! | XMP!,
+      last: [riffChunk('EXIF', exif(6)), riffChunk('XMP ', SECRET), riffChunk('MORE', SECRET)]
+    },
+    { kind: 'an unknown chunk', flags: 0, last: [riffChunk('MORE', SECRET)] },
+    { kind: 'Exif announced, but not there', flags: EXIF!, last: [] }
   ]
-  return bases.flatMap(([base, make]) => blocks.map(([kind, flags, last]) => (
+  return Object.entries(bases).flatMap(([base, make]) => blocks.map(({ kind, flags, last }) => (
     { name: `${base}, ${kind}`, format: 'webp' as const, sent: make(flags, last) }
   )))
 }

@@ -94,3 +94,10 @@ export function environment ({ mongoUri, s3 }: Services): Record<string, string>
     LIMIT_FAILURES_PER_ADDRESS: '0'
   }
 }
+
+/** A database's address with one option more. */
+export function withUriOption (uri: string, name: string, value: string): string {
+  const url = new URL(uri)
+  url.searchParams.set(name, value)
+  return url.href
+}

@@ -1,68 +1,68 @@
-/** Processes that end in the middle of their work, and the state they leave. */
+/** Rounds in which a process ends in the middle of its work, and the state that it leaves. */
 import type { Test } from 'tap'
-import { judge } from './library-check.js'
+import { libraryChecker } from './library-checker.js'
 import { environment } from './backends.js'
 import { freshPhone } from './accounts.js'
-import { startService } from './service.js'
-import { work, type Told } from './upload-clients.js'
-import { generator } from './picture-bytes.js'
+import { staleAfterSeconds, startService } from './service.js'
+import { work, type ClientRecord } from './upload-clients.js'
+import { seededRandom } from './seeded-random.js'
 import { atRequest, between, pick, type Random } from './random-faults.js'
-import type { Running } from './server-process.js'
-import { faultBed } from './fault-bed.js'
+import type { ServerProcess } from './server-process.js'
+import { startFaultySetup } from './faulty-setup.js'
 
-const LANES = 2
+const INSTANCES = 2
 const CLIENTS = 3
-/** Milliseconds: the life of a form, UPLOAD_MAX_SECONDS, the sweeper's margin, and a reserve. */
-const STALE_MS = 1_300_000
 
-export interface Lane {
+export interface Instance {
   env: Record<string, string>
   token: string
-  /** The answers its clients got since the last check. */
-  told: Told[]
-  moment: (random: Random, told: Told) => Promise<unknown>
+  /** The records of its clients since the last check. */
+  records: ClientRecord[]
+  moment: (random: Random, record: ClientRecord) => Promise<unknown>
   /** Sweeps once. Resolves with what is left over, and what is wrongly gone. */
   problems: () => Promise<string[]>
 }
 
 /**
- * Plays this many rounds in two lanes side by side, each with its own database and bucket. At the end nothing may be
- * lost or left over.
+ * Plays this many rounds on two instances side by side, each with its own database and bucket. Resolves with what is
+ * lost or left over at the end.
  */
-export async function inLanes (
+export async function playRounds (
   t: Test,
   rounds: number,
   seed: number,
-  play: (lane: Lane, round: number, random: Random) => Promise<void>
-): Promise<void> {
-  const lanes = await Promise.all(Array.from({ length: LANES }, () => openLane(t)))
-  await Promise.all(lanes.map(async (lane, i) => {
-    const random = generator(seed * LANES + i)
-    for (let round = 0; round < rounds / LANES; round++) await play(lane, round, random)
-    t.strictSame(await lane.problems(), [], 'at the end')
+  play: (instance: Instance, round: number, random: Random) => Promise<void>
+): Promise<string[]> {
+  const instances = await Promise.all(Array.from({ length: INSTANCES }, () => openInstance(t)))
+  const problems = await Promise.all(instances.map(async (instance, i) => {
+    const random = seededRandom(seed * INSTANCES + i)
+    for (let round = 0; round < rounds / INSTANCES; round++) await play(instance, round, random)
+    return await instance.problems()
   }))
+  return problems.flat()
 }
 
-async function openLane (t: Test): Promise<Lane> {
-  const bed = await faultBed(t)
-  const court = await judge(t, bed.services)
+async function openInstance (t: Test): Promise<Instance> {
+  const setup = await startFaultySetup(t)
+  const checker = await libraryChecker(t, setup.services)
   let ahead = 0
   const sweeping = await startService(t, {
-    services: bed.services,
+    services: setup.services,
     env: { SWEEP_INTERVAL_SECONDS: '0' },
     now: () => new Date(Date.now() + ahead)
   })
+  const staleMs = 2 * 1000 * staleAfterSeconds(sweeping.config) // a form lives before the upload that completes it
   const token = await sweeping.tokenFor(freshPhone())
-  const told: Told[] = []
+  const records: ClientRecord[] = []
   // many processes that start at once overload a slow machine
-  const mongoUri = `${bed.throughProxies.mongoUri}&serverSelectionTimeoutMS=60000&connectTimeoutMS=60000`
-  return { env: environment({ ...bed.throughProxies, mongoUri }), token, told, moment, problems }
+  const mongoUri = `${setup.throughProxies.mongoUri}&serverSelectionTimeoutMS=60000&connectTimeoutMS=60000`
+  return { env: environment({ ...setup.throughProxies, mongoUri }), token, records, moment, problems }
 
   /**
    * Resolves some time after the first upload, at the n-th request to the store, or after this many bytes to or from
    * the database.
    */
-  async function moment (random: Random, told: Told): Promise<unknown> {
+  async function moment (random: Random, record: ClientRecord): Promise<unknown> {
     const [kind, nth, bytes, ms] = [
       pick(random, ['time', 'store', 'database up', 'database down'] as const),
       between(random, 1, 30),
@@ -70,35 +70,42 @@ async function openLane (t: Test): Promise<Lane> {
       between(random, 0, 20)
     ]
     if (kind === 'time') {
-      for (let waited = 0; told.acknowledged.length === 0 && waited < 60_000; waited += 10) await later(10)
+      for (let waited = 0; record.acknowledged.length === 0 && waited < 60_000; waited += 10) await later(10)
       return later(between(random, 0, 800))
     }
-    const aim = kind === 'store' ? atRequest(bed, nth) : bed.mongo.passed(bytes, kind === 'database up' ? 'up' : 'down')
+    const aim = kind === 'store'
+      ? atRequest(setup, nth)
+      : setup.mongo.passed(bytes, kind === 'database up' ? 'up' : 'down')
     await Promise.race([aim, later(1500)])
     if (random() < 0.5) await later(ms)
   }
 
   async function problems (): Promise<string[]> {
-    const acknowledged = told.flatMap(({ acknowledged }) => acknowledged)
-    const removed = told.flatMap(({ removed }) => removed)
-    told.length = 0
-    await court.mongo.db().collection('leases').deleteMany({}) // a killed process holds the lease for a minute
-    ahead += STALE_MS
+    const acknowledged = records.flatMap(({ acknowledged }) => acknowledged)
+    const removed = records.flatMap(({ removed }) => removed)
+    records.length = 0
+    await checker.mongo.db().collection('leases').deleteMany({}) // a killed process holds the lease for a minute
+    ahead += staleMs
     const swept = await sweeping.app.sweeper.sweep()
-    ahead -= STALE_MS
-    const there = (await court.library.find().toArray()).map(({ _id }) => _id.toHexString())
+    ahead -= staleMs
+    const there = (await checker.library.find().toArray()).map(({ _id }) => _id.toHexString())
     return [
       ...(swept?.failed === 0 ? [] : [`the sweep: ${JSON.stringify(swept)}`]),
-      ...await court.afterSweep(),
-      ...await court.missing(acknowledged),
+      ...await checker.afterSweep(),
+      ...await checker.missing(acknowledged),
       ...removed.filter(id => there.includes(id)).map(id => `${id} was removed, and is there`)
     ]
   }
 }
 
 /** Starts the clients. Resolves when all of them have noticed that the service is gone. */
-export function begin ({ token }: Lane, { url }: Running, random: Random, told: Told): Promise<unknown> {
-  return Promise.all(Array.from({ length: CLIENTS }, () => work(url, token, random, told)))
+export function startClients (
+  { token }: Instance,
+  { url }: ServerProcess,
+  random: Random,
+  record: ClientRecord
+): Promise<unknown> {
+  return Promise.all(Array.from({ length: CLIENTS }, () => work(url, token, random, record)))
 }
 
 const later = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))

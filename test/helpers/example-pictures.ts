@@ -14,7 +14,7 @@ export const PALETTE = [BLACK, RED, GREEN, BLUE, WHITE, YELLOW]
 /** The colour to expect at (x, y) of a frame of the rendition, to within `within` in each channel. */
 type Spot = [frame: number, x: number, y: number, color: Color, within?: number]
 
-export interface Golden {
+export interface ExpectedPicture {
   name: string
   bytes: Buffer
   facts: Partial<PictureFacts>
@@ -64,7 +64,7 @@ const flat = (index: number) => () => index
 /** 16×16 at (8, 8) of 32×32: (16, 16) to (47, 47) in a rendition. */
 const patch = (index: number) => ({ left: 8, top: 8, width: 16, height: 16, index: flat(index) })
 
-async function gifs (): Promise<Golden[]> {
+async function gifs (): Promise<ExpectedPicture[]> {
   const still = square({ frames: [{ index: (x, y) => x < 16 ? 1 : y < 16 ? 2 : 3, delayCs: 50 }] })
   const three = [{ index: flat(1) }, { index: flat(2) }, { index: flat(3) }]
   const threeSpots: Spot[] = [[0, 0, 0, RED], [1, 63, 63, GREEN], [2, 31, 31, BLUE]]
@@ -221,7 +221,7 @@ async function gifs (): Promise<Golden[]> {
       netscape: 0,
       spots: threeSpots
     },
-    ...[[640, 480], [3000, 2000]].map(([width = 0, height = 0]): Golden => ({
+    ...[[640, 480], [3000, 2000]].map(([width = 0, height = 0]): ExpectedPicture => ({
       name: `frames smaller than a screen of ${width}×${height}`,
       bytes: handGif({
         width,
@@ -315,25 +315,24 @@ async function gifs (): Promise<Golden[]> {
   ]
 }
 
-async function stills (): Promise<Golden[]> {
-  const oriented = await Promise.all(Array.from({ length: 8 }, async (_, i): Promise<Golden> => {
+async function stills (): Promise<ExpectedPicture[]> {
+  const oriented = await Promise.all(Array.from({ length: 8 }, async (_, i): Promise<ExpectedPicture> => {
     const turned = i >= 4
     const [w, h] = [120, 80]
     // As displayed, the upper left corner is red and the upper right one green.
-    const place = [
-      [0, 0, 1, 0],
-      [1, 0, 0, 0],
-      [1, 1, 0, 1],
-      [0, 1, 1, 1],
-      [0, 0, 0, 1],
-      [0, 1, 0, 0],
-      [1, 1, 1, 0],
-      [1, 0, 1, 1]
+    const { red, green } = [
+      { red: [0, 0], green: [1, 0] },
+      { red: [1, 0], green: [0, 0] },
+      { red: [1, 1], green: [0, 1] },
+      { red: [0, 1], green: [1, 1] },
+      { red: [0, 0], green: [0, 1] },
+      { red: [0, 1], green: [0, 0] },
+      { red: [1, 1], green: [1, 0] },
+      { red: [1, 0], green: [1, 1] }
     ][i]!
-    const at = (x: number, y: number, cx: number, cy: number) => (x * 2 >= w ? 1 : 0) === cx &&
-      (y * 2 >= h ? 1 : 0) === cy
-    const bytes = await rgb(w, h, (x, y) =>
-      at(x, y, place[0]!, place[1]!) ? RED : at(x, y, place[2]!, place[3]!) ? GREEN : BLUE)
+    const isIn = ([right, bottom]: number[], x: number, y: number) =>
+      Number(x * 2 >= w) === right && Number(y * 2 >= h) === bottom
+    const bytes = await rgb(w, h, (x, y) => isIn(red, x, y) ? RED : isIn(green, x, y) ? GREEN : BLUE)
       .withMetadata({ orientation: i + 1 })
       .jpeg({ quality: 95, chromaSubsampling: '4:4:4' })
       .toBuffer()
@@ -441,4 +440,4 @@ async function stills (): Promise<Golden[]> {
   ]
 }
 
-export const goldens = async (): Promise<Golden[]> => [...await gifs(), ...await stills()]
+export const expectedPictures = async (): Promise<ExpectedPicture[]> => [...await gifs(), ...await stills()]

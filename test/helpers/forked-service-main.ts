@@ -1,6 +1,6 @@
 /**
- * The service in a process of its own, for tests that measure it or need a whole core for it. It tells its parent where
- * it listens and, when asked, the most memory it ever held.
+ * The child process of `forked-service.ts`. It tells its parent where it listens and, when asked, the most memory it
+ * ever held.
  */
 import { buildApp } from '../../app.js'
 import { completeConfig, readConfig } from '../../services/config.js'

@@ -1,9 +1,9 @@
-import { environment } from './backends.js'
+/** The service in a child process of its own, for tests that measure its memory or need a whole core for it. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import type { Services } from './backends.js'
+import { environment, type Services } from './backends.js'
 
 /**
  * Starts the service in a process of its own, on these services. `peak` resolves with the most memory it ever held. It

@@ -1,4 +1,6 @@
-import { createHash, createHmac, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
+import {
+  createHash, createHmac, createPublicKey, generateKeyPairSync, randomUUID, sign, type KeyObject
+} from 'node:crypto'
 
 /** JSON Web Signatures (RFC 7515) by Node's crypto alone, so that a test signs without the code that it tests. */
 export interface Signer {
@@ -47,3 +49,24 @@ export const edKey = () => generateKeyPairSync('ed25519').privateKey
 export const pem = (key: KeyObject) => key
   .export({ type: key.type === 'public' ? 'spki' : 'pkcs8', format: 'pem' })
   .toString()
+
+/** The secret that `legacyToken` signs with, for JWT_LEGACY_SECRET. */
+export const LEGACY_SECRET = 'the secret of the replaced system'
+
+/**
+ * A token in the form of the replaced system: the phone as it was typed, no session, issued yesterday, and good beyond
+ * the clock of a test. `iat` is in seconds. A claim that is undefined is left out.
+ */
+export function legacyToken (
+  phone: string,
+  { iat = Math.floor(Date.now() / 1000) - 86_400, claims = {}, secret = LEGACY_SECRET }: {
+    iat?: number
+    claims?: Json
+    secret?: string
+  } = {}
+): string {
+  const exp = iat + 200 * 365 * 86_400
+  const payload = { fresh: false, iat, jti: randomUUID(), type: 'access', sub: phone, nbf: iat, exp, ...claims }
+  const { header, sign } = sharedSecret(secret)
+  return compact(header, payload, sign)
+}

@@ -17,6 +17,17 @@ export const file = (
     content
   })
 
+/** A form for `fetch` that uploads this file. */
+export function uploadForm (
+  content: Uint8Array,
+  { filename = 'picture', fields = { user_id: 'meera' } }: { filename?: string, fields?: Record<string, string> } = {}
+): FormData {
+  const form = new FormData()
+  for (const [name, value] of Object.entries(fields)) form.append(name, value)
+  form.append('file', new Blob([content]), filename)
+  return form
+}
+
 /** A multipart body on the wire. */
 export function form (
   parts: Part[],

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import sharp from 'sharp'
 import type { FileType } from '../../services/pictures/file-type.js'
+import { seededRandom } from './seeded-random.js'
 
 /**
  * The text that must not be in a served file. None of its bytes is zero as a GIF sub-block length, or means something
@@ -17,20 +18,9 @@ export const TYPES = {
 
 export type Format = keyof typeof TYPES
 
-/** Numbers from 0 to below 1, the same for the same seed (mulberry32). */
-export function generator (seed: number): () => number {
-  let state = seed
-  return () => {
-    state = state + 0x6d2b79f5 | 0
-    let t = Math.imul(state ^ state >>> 15, 1 | state)
-    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t
-    return ((t ^ t >>> 14) >>> 0) / 2 ** 32
-  }
-}
-
 /** A picture of noise, of one frame or more. */
 export function noise (width: number, height: number, { frames = 1, channels = 3 as 1 | 3 | 4, seed = 1 } = {}) {
-  const random = generator(seed)
+  const random = seededRandom(seed)
   const pixels = Buffer.from(Array.from({ length: width * height * frames * channels }, () =>
     Math.floor(random() * 256)))
   return sharp(pixels, { raw: { width, height: height * frames, channels, ...(frames > 1 && { pageHeight: height }) } })

@@ -21,12 +21,11 @@ export function burstOf (t: Test, service: Service): Burst {
   t.teardown(() => { for (const socket of sockets) socket.destroy() })
 
   return async posts => {
-    while (sockets.length < Math.min(
-      CONNECTIONS,
-      posts.length
-    )) sockets.push(await connect(Number(new URL(service.url).port)))
-    const lanes = sockets.map((socket, lane) => ({ socket, mine: posts.filter((_, i) => i % sockets.length === lane) }))
-    const answers = await Promise.all(lanes.map(({ socket, mine }) => exchange(socket, mine)))
+    while (sockets.length < Math.min(CONNECTIONS, posts.length)) {
+      sockets.push(await connect(Number(new URL(service.url).port)))
+    }
+    const answers = await Promise.all(sockets.map((socket, nth) =>
+      exchange(socket, posts.filter((_, i) => i % sockets.length === nth))))
     return posts.map(({ path }, i) => {
       const answer = answers[i % sockets.length]![Math.floor(i / sockets.length)]!
       const fault = check({ method: 'POST', path, contentType: 'application/json', ...answer })

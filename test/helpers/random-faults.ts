@@ -1,18 +1,17 @@
 /** Random faults from a seed: in the store, in the database, and in the client itself. */
-import type { S3Action, S3Operation } from './proxy.js'
-import type { FaultBed } from './fault-bed.js'
+import type { S3Action, S3Operation } from './s3-proxy.js'
+import type { FaultySetup } from './faulty-setup.js'
 
 export type Random = () => number
 export const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)]!
-export const between = (random: Random, least: number, most: number) => Math.floor(
-  least + random() * (most - least + 1)
-)
+export const between = (random: Random, least: number, most: number) =>
+  Math.floor(least + random() * (most - least + 1))
 
 /**
- * A fault on a bed that serves one request at a time. `set` arms it until `over`, and resolves with a function that
+ * A fault on a setup that serves one request at a time. `set` arms it until `over`, and resolves with a function that
  * tells whether it struck.
  */
-export interface Fault { name: string, set: (bed: FaultBed, over: AbortSignal) => Promise<() => boolean> }
+export interface Fault { name: string, set: (setup: FaultySetup, over: AbortSignal) => Promise<() => boolean> }
 
 /** How a client leaves: after this share of its request, or at the n-th request to the store. */
 export interface Leave { share: number, at: number, by: 'FIN' | 'RST' | 'half' }
@@ -88,9 +87,9 @@ export function wireFault (random: Random): Fault {
   const [bytes, ms] = [between(random, 0, 3000), between(random, 10, 200)]
   return {
     name: `store ${what} (${bytes} bytes, ${ms} ms) ${when.name}`,
-    async set (bed, over) {
-      const { s3Wire } = bed
-      return when.come(bed, over, async () => {
+    async set (setup, over) {
+      const { s3Wire } = setup
+      return when.come(setup, over, async () => {
         if (what === 'reset') s3Wire.reset()
         if (what === 'down') await outage(s3Wire, ms, over)
         if (what === 'slow') s3Wire.latency(ms / 4)
@@ -113,9 +112,9 @@ function brokenDatabase (random: Random): Fault {
   const [bytes, ms, times] = [between(random, 0, 4000), between(random, 10, 300), pick(random, [1, 1, 2])]
   return {
     name: `database ${what} (${bytes} bytes ×${times}, ${ms} ms) ${when.name}`,
-    async set (bed, over) {
-      const { mongo } = bed
-      return when.come(bed, over, async () => {
+    async set (setup, over) {
+      const { mongo } = setup
+      return when.come(setup, over, async () => {
         if (what === 'reset') mongo.reset()
         if (what === 'down') await outage(mongo, ms, over)
         if (what === 'silent') mongo.blackhole()
@@ -167,7 +166,7 @@ function moment (random: Random) {
   const [nth, ms] = [between(random, 1, 3), between(random, 0, 60)]
   return {
     name: kind === 'before' ? 'before' : kind === 'at' ? `at request ${nth} to the store` : `after ${ms} ms`,
-    async come (bed: FaultBed, over: AbortSignal, strike: () => Promise<void>): Promise<() => boolean> {
+    async come (setup: FaultySetup, over: AbortSignal, strike: () => Promise<void>): Promise<() => boolean> {
       let struck = false
       const once = async () => {
         if (over.aborted) return
@@ -175,7 +174,7 @@ function moment (random: Random) {
         await strike()
       }
       if (kind === 'before') await once()
-      if (kind === 'at') atRequest(bed, nth).then(once)
+      if (kind === 'at') atRequest(setup, nth).then(once)
       if (kind === 'after') setTimeout(once, ms)
       return () => struck
     }
@@ -183,7 +182,7 @@ function moment (random: Random) {
 }
 
 /** Resolves at the n-th request to the store from now on. */
-export function atRequest ({ s3 }: FaultBed, nth: number): Promise<unknown> {
+export function atRequest ({ s3 }: FaultySetup, nth: number): Promise<unknown> {
   let heard = 0
   return s3.fault({ match: () => ++heard === nth, action: { do: 'delay', ms: 0 }, times: 1 }).hit
 }
@@ -192,7 +191,7 @@ export function leaving (random: Random): Leave {
   return { share: random() < 0.4 ? 1 : random(), at: between(random, 0, 3), by: pick(random, ['FIN', 'RST', 'half']) }
 }
 
-export async function heal ({ s3, s3Wire, mongo, client }: FaultBed): Promise<void> {
+export async function heal ({ s3, s3Wire, mongo, client }: FaultySetup): Promise<void> {
   s3.clear()
   await Promise.all([
     s3Wire.up(),

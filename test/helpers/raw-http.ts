@@ -29,11 +29,11 @@ export async function raw (
   )
 }
 
-/** Sends `text`. Resolves with all that the server sends until it ends the connection. */
+/** Sends `text` (Latin-1). Resolves with all that the server sends until it ends the connection. */
 export function exchange ({ url }: { url: string }, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = ''
-    const socket = net.connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text))
+    const socket = net.connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text, 'latin1'))
     socket.on('data', chunk => { answer += chunk }).on('error', reject).on('close', () => resolve(answer))
   })
 }

@@ -1,3 +1,4 @@
+/** The built server as a child process, started as an operator starts it. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -8,16 +9,16 @@ import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 import { built } from './paths.js'
+import { eventually } from './wait.js'
 
 const server = built('server.js')
-const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP)/
+const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP|npm_config_dry_run)/
 
-export interface Running {
+export interface ServerProcess {
   url: string
   pid: number
   json: (method: string, path: string, options?: { token?: string, json?: unknown, body?: FormData }) => Promise<{
     status: number
-
     // eslint-disable-next-line @typescript-eslint/no-explicit-any
     body: any
   }>
@@ -25,7 +26,7 @@ export interface Running {
   line: (pattern: RegExp) => Promise<string>
   output: () => string[]
   /** Closes the reading end of its output. */
-  deafen: () => void
+  closeOutput: () => void
   kill: (signal: NodeJS.Signals) => Promise<number | null>
 }
 
@@ -44,7 +45,7 @@ export async function startProcess (
   t: Test,
   env: Record<string, string>,
   { files, flags = [] }: { files?: number, flags?: string[] } = {}
-): Promise<Running> {
+): Promise<ServerProcess> {
   const command = [process.execPath, ...flags, '--enable-source-maps', server]
   if (files !== undefined) command.unshift('sh', '-c', `ulimit -n ${files} && exec "$@"`, 'sh')
   const child = spawn(command[0]!, command.slice(1), {
@@ -58,7 +59,7 @@ export async function startProcess (
   reader.on('line', line => lines.push(line))
   let url = ''
   let check: ReturnType<typeof openApiCheck> | undefined
-  const running: Running = {
+  const running: ServerProcess = {
     get url () { return url },
     pid: child.pid!,
     async line (pattern) {
@@ -68,7 +69,7 @@ export async function startProcess (
       }
     },
     output: () => lines,
-    deafen () { child.stdout!.destroy() },
+    closeOutput () { child.stdout!.destroy() },
     async json (method, path, { token, json, body } = {}) {
       const response = await fetch(url + path, {
         method,
@@ -115,11 +116,7 @@ export async function startInTerminal (t: Test, env: Record<string, string>): Pr
   return {
     close () { child.kill('SIGKILL') },
     async code () {
-      for (;;) {
-        const text = await readFile(path, 'utf8').catch(() => '')
-        if (text !== '') return Number(text)
-        await new Promise(resolve => setTimeout(resolve, 50))
-      }
+      return Number(await eventually(() => readFile(path, 'utf8').catch(() => ''), 'the server in a terminal ends'))
     }
   }
 }
@@ -150,20 +147,31 @@ async function died (child: ChildProcess): Promise<never> {
   throw new Error(`the process ended with ${code}`)
 }
 
+export interface Ended { code: number | null, stdout: string, stderr: string }
+
 /** Runs the built server until it ends by itself. Rejects when `signal` is aborted first. */
-export async function runToEnd (env: Record<string, string>, signal?: AbortSignal): Promise<{
-  code: number | null
-  stdout: string
-  stderr: string
-}> {
-  const child = spawn(process.execPath, [server], {
+export const runToEnd = (env: Record<string, string>, signal?: AbortSignal): Promise<Ended> =>
+  runProgram('server.js', [], env, { signal })
+
+/** Runs a built program to its end, or kills it after this many lines of output. */
+export async function runProgram (
+  program: string,
+  args: string[],
+  env: Record<string, string>,
+  { killAfterLines, signal }: { killAfterLines?: number, signal?: AbortSignal } = {}
+): Promise<Ended> {
+  const child = spawn(process.execPath, [built(program), ...args], {
     env: environment(env),
     cwd: tmpdir(),
     stdio: ['ignore', 'pipe', 'pipe'],
     signal
   })
   const output = { stdout: '', stderr: '' }
-  child.stdout.on('data', chunk => { output.stdout += chunk })
+  let lines = 0
+  createInterface(child.stdout).on('line', line => {
+    output.stdout += `${line}\n`
+    if (++lines === killAfterLines) child.kill('SIGKILL')
+  })
   child.stderr.on('data', chunk => { output.stderr += chunk })
   const [code] = await once(child, 'close')
   return { code, ...output }

@@ -1,12 +1,13 @@
 import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { FastifyInstance } from 'fastify'
-import type { Test } from 'tap'
+import tap, { type Test } from 'tap'
 import { buildApp, type AppOptions } from '../../app.js'
 import type { Config, Env } from '../../schemas/env.js'
 import { completeConfig, readConfig } from '../../services/config.js'
 import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 import { environment, s3Client, startServices, type Services } from './backends.js'
 import { freshPhone, requestContextOf } from './accounts.js'
+import { uploadForm } from './multipart.js'
 
 export interface CallOptions {
   token?: string
@@ -36,7 +37,7 @@ export interface Service {
   clock: { now: Date, advance: (seconds: number) => void }
   /** Sends one request over HTTP. Rejects when the answer departs from the OpenAPI document. */
   call: (method: string, path: string, options?: CallOptions) => Promise<Reply>
-  /** Signs a phone in, with the code of its SMS. */
+  /** Signs a phone in, with the code of its SMS. Rejects when either step is refused. */
   signIn: (phone?: string) => Promise<{ phone: string, token: string }>
   /** An access token of a new session, opened without a code. */
   tokenFor: (phone: string) => Promise<string>
@@ -51,6 +52,13 @@ export interface Service {
   /** The contents of the bucket and of the collections that an upload writes to. */
   remains: () => Promise<{ objects: string[], multipartUploads: string[], uploads: number, library: number }>
 }
+
+/** Seconds after which an upload that did not end is stale: its longest time, the sweeper's margin, and one. */
+export const staleAfterSeconds = ({ UPLOAD_MAX_SECONDS }: Config) => UPLOAD_MAX_SECONDS + 60 + 1
+
+/** Secrets that a log held. They fail the file in its last teardown, because an error skips those still to come. */
+const leaks: string[] = []
+tap.teardown(() => { if (leaks.length > 0) throw new Error(leaks.join('\n')) })
 
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
@@ -80,7 +88,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       codes: sms.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []),
       secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey]
     })
-    if (leak) failProcess(`${t.fullname}: the log holds ${leak}`)
+    if (leak) leaks.push(`${t.fullname}: the log holds ${leak}`)
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const check = openApiCheck(app.swagger() as unknown as OpenApiDocument)
@@ -121,8 +129,11 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
       return reply
     },
     async signIn (phone = freshPhone()) {
-      await service.call('POST', '/auth/request-otp', { json: { phone } })
-      const { body } = await service.call('POST', '/auth/verify-otp', { json: { phone, otp: service.lastCode(phone) } })
+      const asked = await service.call('POST', '/auth/request-otp', { json: { phone } })
+      if (asked.status !== 200) throw new Error(`request of a code for ${phone}: ${asked.status} ${asked.text}`)
+      const json = { phone, otp: service.lastCode(phone) }
+      const { status, body, text } = await service.call('POST', '/auth/verify-otp', { json })
+      if (body.success !== true) throw new Error(`sign-in of ${phone}: ${status} ${text}`)
       return { phone, token: body.access_token }
     },
     async tokenFor (phone) {
@@ -131,11 +142,8 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     },
     lastCode: phone =>
       /\d{6}/.exec(sms.findLast(({ to, body }) => to === phone && /\d{6}/.test(body))?.body ?? '')?.[0] ?? '',
-    upload (token, file, { filename = 'picture', fields = { user_id: 'meera' } } = {}) {
-      const form = new FormData()
-      for (const [name, value] of Object.entries(fields)) form.append(name, value)
-      form.append('file', new Blob([file]), filename)
-      return service.call('POST', '/library/upload', { token, body: form })
+    upload (token, file, options) {
+      return service.call('POST', '/library/upload', { token, body: uploadForm(file, options) })
     },
     async remains () {
       const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: services.s3.bucket }))
@@ -156,12 +164,6 @@ export const foldersOf = (keys: string[]) => [...new Set(keys.map(key => key.sli
 
 /** Upload records, without the notes of what the store may still finish, which wait for a sweep. */
 export const UPLOAD_RECORDS = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
-
-/** Fails the test file. An error thrown here would skip the teardowns that are still to come. */
-function failProcess (message: string): void {
-  process.stderr.write(`${message}\n`)
-  process.once('exit', () => { process.exitCode = 1 })
-}
 
 /** The kind of secret that a log holds; undefined for none. The process id and the times of a line are skipped. */
 function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets: string[] }): string | undefined {

@@ -40,6 +40,11 @@ export async function startGateway (t: Test): Promise<Gateway> {
   }
 }
 
+/** Fails as a proxy before a gateway does. */
+export function gatewayError (status: number): Behaviour {
+  return response => { response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>Bad gateway</h1>') }
+}
+
 /** Refuses as Twilio does (https://www.twilio.com/docs/usage/requests-to-twilio). */
 export function refusing (status: number, code: number): Behaviour {
   return response => {

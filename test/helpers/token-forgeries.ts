@@ -70,9 +70,7 @@ function algorithms ({ signer, claims, secret, published }: Target): Forgery[] {
       'HS1',
       'dir',
       'PBES2-HS256+A128KW'
-    ].map(
-      (alg): Forgery => [`alg ${JSON.stringify(alg)}`, made(alg, good)]
-    ),
+    ].map((alg): Forgery => [`alg ${JSON.stringify(alg)}`, made(alg, good)]),
     ...[
       'HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'ES256', 'ES384', 'ES512', 'ES256K', 'EdDSA',
       'Ed25519'
@@ -240,9 +238,7 @@ function headers ({ signer, claims, published, url }: Target): Forgery[] {
       { JWT: 1 },
       1,
       true
-    ].map(
-      (typ): Forgery => [`typ ${JSON.stringify(typ)}`, made({ typ })]
-    ),
+    ].map((typ): Forgery => [`typ ${JSON.stringify(typ)}`, made({ typ })]),
     ...[['exp'], ['b64'], ['alg'], ['kid', 'kid'], ['x'], [], 'exp', {}, null, false, 0, ''].map((crit): Forgery =>
       [`crit ${JSON.stringify(crit)}`, made({ crit })]),
     ['b64 false', made({ b64: false })],
@@ -270,9 +266,7 @@ function headers ({ signer, claims, published, url }: Target): Forgery[] {
     ],
     ...[
       'x5t', 'x5t#S256', 'cty', 'zip', 'enc', 'epk', 'apu', 'iv', 'tag', 'p2s', 'url', 'nonce', 'exp', '__proto__x'
-    ].map(
-      (name): Forgery => [`a header member ${name}`, made({ [name]: 'x' })]
-    ),
+    ].map((name): Forgery => [`a header member ${name}`, made({ [name]: 'x' })]),
     ['a million rounds of PBKDF2', made({ p2c: 1e6, p2s: 'AAAA' })],
     [
       '__proto__ in the header',
@@ -335,9 +329,7 @@ function claims ({ signer, claims: living }: Target): Forgery[] {
       { _id: sid },
       { $where: '1' },
       sid.replace(/\d/g, digit => String.fromCodePoint(0xFF10 + Number(digit)))
-    ].filter(
-      value => value !== sid
-    ),
+    ].filter(value => value !== sid),
     iss: [
       '',
       'Hookaba',
@@ -355,9 +347,7 @@ function claims ({ signer, claims: living }: Target): Forgery[] {
       {},
       { hookaba: 1 },
       { $ne: null }
-    ].filter(
-      value => value !== iss
-    ),
+    ].filter(value => value !== iss),
     aud: [
       '',
       'Hookaba',
@@ -371,9 +361,7 @@ function claims ({ signer, claims: living }: Target): Forgery[] {
       ['other', 'hookaba'],
       {},
       { hookaba: 1 }
-    ].filter(
-      value => value !== aud
-    ),
+    ].filter(value => value !== aud),
     exp: [
       String(exp),
       '',
@@ -496,9 +484,7 @@ function shapes ({ signer, claims, other, refreshToken }: Target): Forgery[] {
     'AAAAAAAAAAAAAAAA',
     encode(claims),
     'AAAAAAAAAAAAAAAAAAAAAA'
-  ].join(
-    '.'
-  )
+  ].join('.')
   return [
     ['JWE in its compact form', jwe],
     ['JWE with our signature', `${token}.${body}.${tail}`],

@@ -4,13 +4,14 @@
  */
 import { once } from 'node:events'
 import http from 'node:http'
-import type { Acknowledged } from './library-check.js'
+import type { Acknowledged } from './library-checker.js'
 import { field, file, form, FORM_TYPE } from './multipart.js'
 import { gif, gifOf, jpeg, png, webp } from './small-pictures.js'
 import { between, pick, type Random } from './random-faults.js'
 import { json, MIB } from './upload-requests.js'
 
-export interface Told {
+/** The answers that a client got. */
+export interface ClientRecord {
   acknowledged: Acknowledged[]
   /** Ids of items whose removal was acknowledged. */
   removed: string[]
@@ -20,12 +21,13 @@ export interface Told {
   stopping: boolean
 }
 
-export const nothingTold = (): Told => ({ acknowledged: [], removed: [], statuses: [], dropped: [], stopping: false })
+export const newClientRecord = (): ClientRecord =>
+  ({ acknowledged: [], removed: [], statuses: [], dropped: [], stopping: false })
 
 interface Answer { status: number, body: Acknowledged & { url: string, fields: Record<string, string> } }
 
 /** Does one client's work. Resolves once the service refuses or is gone. */
-export async function work (url: string, token: string, random: Random, told: Told): Promise<void> {
+export async function work (url: string, token: string, random: Random, record: ClientRecord): Promise<void> {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   try {
     for (;;) await pick(random, [uploadForm, uploadForm, uploadDirectly, remove])()
@@ -56,14 +58,14 @@ export async function work (url: string, token: string, random: Random, told: To
   }
 
   async function remove (): Promise<void> {
-    const [item] = told.acknowledged.splice(Math.floor(random() * told.acknowledged.length), 1)
+    const [item] = record.acknowledged.splice(Math.floor(random() * record.acknowledged.length), 1)
     if (!item) return uploadForm()
     const { status } = await ask('DELETE', `/library/${item.id}`)
-    if (status === 204) told.removed.push(item.id)
+    if (status === 204) record.removed.push(item.id)
   }
 
   function keep ({ status, body }: Answer): void {
-    if (status === 201) told.acknowledged.push(body)
+    if (status === 201) record.acknowledged.push(body)
   }
 
   /**
@@ -81,18 +83,19 @@ export async function work (url: string, token: string, random: Random, told: To
     })
     let begun = false
     request.once('continue', () => {
-      begun = !told.stopping // a stopping service refuses later requests, and may be gone before this client reads that
+      // a stopping service refuses later requests, and may be gone before this client reads that
+      begun = !record.stopping
       request.end(body)
     })
     if (!type) request.end()
     try {
       const [response] = await once(request, 'response') as [http.IncomingMessage]
       const answer = { status: response.statusCode!, body: await json(response) }
-      told.statuses.push(answer.status)
+      record.statuses.push(answer.status)
       if (answer.status === 503) throw new Gone()
       return answer
     } catch {
-      if (begun) told.dropped.push(`${method} ${path}`)
+      if (begun) record.dropped.push(`${method} ${path}`)
       throw new Gone()
     }
   }

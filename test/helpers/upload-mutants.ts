@@ -3,6 +3,7 @@
  * its head.
  */
 import { BOUNDARY, field, file, form, FORM_TYPE, type Part } from './multipart.js'
+import { seededRandom } from './seeded-random.js'
 import { gif, gifOf, jpeg, png, webp } from './small-pictures.js'
 
 export interface Mutant {
@@ -24,13 +25,7 @@ export interface Mutant {
 
 /** Random choices, the same for the same seed (mulberry32). */
 export function createDice (seed: number) {
-  let a = Math.imul(seed, 0x9E3779B1)
-  const random = () => {
-    a = (a + 0x6D2B79F5) | 0
-    let x = Math.imul(a ^ (a >>> 15), 1 | a)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296
-  }
+  const random = seededRandom(Math.imul(seed, 0x9E3779B1))
   const below = (n: number) => Math.floor(random() * n)
   return {
     below,
@@ -168,9 +163,7 @@ const WORDS = [
 const TARGETS = [
   'name="file"', 'name="user_id"', '; filename="', 'form-data', 'Content-Disposition', 'Content-Type', '\r\n\r\n',
   '\r\n', BOUNDARY, '--', '"', ': '
-].map(
-  word => Buffer.from(word)
-)
+].map(word => Buffer.from(word))
 
 type Mutation = (bytes: Buffer, dice: Dice) => Buffer
 const flip: Mutation = (bytes, dice) => {

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import http from 'node:http'
-import { field, file, FORM_TYPE } from './multipart.js'
+import { field, file, form, FORM_TYPE } from './multipart.js'
 import { gif } from './small-pictures.js'
+import { countUploads } from './items.js'
 import { eventually } from './wait.js'
 import type { Reply, Service } from './service.js'
 import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
@@ -20,11 +21,6 @@ export const tooLarge = (limit: number): Answer => ({
 export const user = field('user_id', 'meera')
 
 export const picture = file(gif)
-
-/** Unhandled rejections in this process. */
-export const unhandled: unknown[] = []
-
-process.on('unhandledRejection', reason => unhandled.push(reason))
 
 export const zeros = Buffer.alloc(256 * KIB)
 
@@ -48,10 +44,7 @@ export function open (
       agent: false,
       headers: { authorization: `Bearer ${token}`, 'content-type': FORM_TYPE, ...headers }
     })
-    .on(
-      'error',
-      () => {}
-    )
+    .on('error', () => {})
 }
 
 /** Hangs up. Resolves once the service has noticed. */
@@ -65,6 +58,29 @@ export async function hangUp ({ app }: Service, request: http.ClientRequest): Pr
 
 export function pieces (bytes: Buffer, size: number): Buffer[] {
   return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size))
+}
+
+/** An upload whose upload record exists, and whose file has not ended. */
+export async function halfAnUpload (service: Service, token: string): Promise<{
+  finish: () => Promise<{ status: number, body: Reply['body'] }>
+}> {
+  const body = form([user, picture])
+  const cut = body.length - 60
+  const request = open(service, token)
+  const answered = new Promise<http.IncomingMessage>((resolve, reject) => {
+    request.on('response', resolve).on('error', reject)
+  })
+  answered.catch(() => {})
+  const before = await countUploads(service)
+  request.write(body.subarray(0, cut))
+  await eventually(async () => await countUploads(service) === before + 1)
+  return {
+    async finish () {
+      request.end(body.subarray(cut))
+      const response = await answered
+      return { status: response.statusCode!, body: await json(response) }
+    }
+  }
 }
 
 interface SendOptions {

@@ -6,7 +6,7 @@ t.setTimeout(3_600_000)
 
 for (const networks of [6, 60, 600]) {
   t.test(
-    `a day under attack from ${networks} networks: of 1,000 people with an account at least 95 % get in, and the bill stays under the caps`,
+    `at least 95 % of 1,000 people with an account get in on a day under attack from ${networks} networks`,
     async t => {
       const service = await startService(t, {
         env: {
@@ -24,11 +24,9 @@ for (const networks of [6, 60, 600]) {
         known: 1000,
         strangers: 100
       })
-      t.comment(
-      `${networks} networks: ${known} of 1000 with an account, ${strangers} of 100 without; ${sms} SMS, ${mostInHour} in one hour`
-      )
+      t.comment(`${known} of 1000 with an account and ${strangers} of 100 without got in`)
       t.ok(known >= 950, `${known} of 1000`)
-      t.ok(sms <= 3000 && mostInHour <= 300, `${sms} SMS, ${mostInHour} in one hour`)
+      t.ok(sms <= 3000 && mostInHour <= 300, `the caps hold: ${sms} SMS, ${mostInHour} in one hour`)
     }
   )
 }

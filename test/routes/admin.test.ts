@@ -1,10 +1,14 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { gif } from '../helpers/small-pictures.js'
-import { accountOf, auditOf, freshPhone, insertRows, userRow } from '../helpers/accounts.js'
-import { eventually } from '../helpers/wait.js'
-import { startService, type Reply } from '../helpers/service.js'
+import {
+  accountOf, auditOf, createUser, findAccount, freshName, freshPhone, insertAccount, insertRows, makeAdmin, setBlocked,
+  userRow
+} from '../helpers/accounts.js'
+import { answerOf, ok } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
+import { requestCode } from '../helpers/codes.js'
+import { type Reply, startService } from '../helpers/service.js'
+import { gif } from '../helpers/small-pictures.js'
 
 const ADMINS_ONLY = { status: 403, body: { error: 'Only an admin may do that' } }
 const USER_NOT_FOUND = { status: 404, body: { error: 'User not found' } }
@@ -22,20 +26,19 @@ const service = await startService(t, { services, env })
 const other = await startService(t, { services, now: () => service.clock.now })
 const { app, call, clock } = service
 const { users } = app.collections
-let names = 0
 
-const admin = await person('zz chief', { phone: chief, token: await service.tokenFor(chief) })
+const admin = await createUser(service, { username: 'zz chief', phone: chief })
 const chiefId = admin.id
 
 t.test('ADMIN_NUMBERS', async t => {
-  t.test('makes the user with the number an admin when the user is made', async t => {
-    t.match(await call('GET', '/users/me', { token: admin.token }), { body: { admin: true } })
+  t.test('ADMIN_NUMBERS makes the user with the number an admin when the user is made', async t => {
+    t.match(await call('GET', '/users/me', { token: admin.token }), { status: 200, body: { admin: true } })
   })
 
-  t.test('makes existing users admins at every start', async t => {
-    await users.insertOne(userRow({ username: freshName(), number: early }))
+  t.test('ADMIN_NUMBERS makes existing users admins at every start', async t => {
+    await insertAccount(service, { username: freshName(), number: early })
     const next = await startService(t, { services, env, now: () => clock.now })
-    t.match(await users.findOne({ number: early }), { admin: true })
+    t.match(await findAccount(service, { phone: early }), { admin: true })
     t.match(
       (await auditOf(next.app, early)).filter(({ event }) => event === 'user.rights_changed'),
       [{ details: { by: 'ADMIN_NUMBERS', admin: true } }]
@@ -44,36 +47,36 @@ t.test('ADMIN_NUMBERS', async t => {
     await users.deleteOne({ number: early })
   })
 
-  t.test('warns when such a number loses its user', async t => {
+  t.test('The log warns when a number of ADMIN_NUMBERS loses its user', async t => {
     const warnings = () => service.logs.filter(line => line.includes('"admin.number_freed"')).length
     for (const lose of [(token: string) => call('DELETE', '/users/me', { token }), moveAway]) {
       const before = warnings()
-      const { token } = await person(freshName(), { phone: early, token: await service.tokenFor(early) })
+      const { token } = await createUser(service, { phone: early })
       t.ok((await lose(token)).status < 300)
       t.equal(warnings(), before + 1)
     }
-    const meera = await person()
-    await call('DELETE', '/users/me', { token: meera.token })
+    const meera = await createUser(service)
+    await ok(call('DELETE', '/users/me', { token: meera.token }))
     t.equal(warnings(), 2)
   })
 
-  t.test('a test number is no admin, whatever the database says', async t => {
-    const token = await service.tokenFor(TEST_NUMBER)
-    const {
-      body: { user_id: id }
-    } = await call('POST', '/users', { token, json: { username: freshName(), number: TEST_NUMBER } })
-    await users.updateOne({ _id: new ObjectId(id as string) }, { $set: { admin: true } })
+  t.test('A user with a test number is no admin, whatever the database says', async t => {
+    const { token } = await createUser(service, { phone: TEST_NUMBER })
+    await makeAdmin(service, TEST_NUMBER)
     t.match(await call('GET', '/users', { token }), ADMINS_ONLY)
-    await users.updateOne({ _id: new ObjectId(id as string) }, { $set: { admin: false } })
+    await users.deleteOne({ number: TEST_NUMBER })
   })
 })
 
 t.test('GET /users', async t => {
   const list = (query = '', token = admin.token) => call('GET', `/users${query}`, { token })
-  const names = ({ body }: Reply) => body.users.map(({ username }: { username: string }) => username)
+  const names = ({ status, body, text }: Reply) => {
+    if (status !== 200) throw new Error(`list of users: ${status} ${text}`)
+    return body.users.map(({ username }: { username: string }) => username)
+  }
 
-  t.test('lists all users in the order of ids, a page at a time', async t => {
-    for (let i = 0; i < 5; i++) await person()
+  t.test('GET /users lists all users in the order of ids, a page at a time', async t => {
+    for (let i = 0; i < 5; i++) await createUser(service)
     const everybody = (await users.find({ username: { $exists: true } }).sort({ _id: 1 }).toArray()).map(({ _id }) =>
       _id.toHexString())
     const seen: string[] = []
@@ -86,13 +89,13 @@ t.test('GET /users', async t => {
       cursor = body.next_cursor
     }
     t.same(seen, everybody)
-    t.same((await list()).body.users.map(({ _id }: { _id: string }) => _id), everybody)
+    t.same((await ok(list())).body.users.map(({ _id }: { _id: string }) => _id), everybody)
   })
 
-  t.test('shows whole numbers and the facts that only admins may know', async t => {
-    const meera = await person()
-    await users.updateOne({ number: meera.phone }, { $set: { blocked: true } })
-    const { body } = await list(`?number=${meera.phone.slice(3)}`)
+  t.test('GET /users shows whole numbers and the facts that only admins may know', async t => {
+    const meera = await createUser(service)
+    await setBlocked(service, meera.phone, true)
+    const { body } = await ok(list(`?number=${meera.phone.slice(3)}`))
     t.strictSame(body, {
       users: [
         {
@@ -108,87 +111,84 @@ t.test('GET /users', async t => {
     })
   })
 
-  t.test('finds a number in any notation, and a name by its beginning, whatever its case and form', async t => {
-    const meera = await person('Straße (élan)')
-    await person('Strassburg')
-    await person('xStrasse')
-    for (const number of [
-      meera.phone,
-      meera.phone.slice(3),
-      `0${meera.phone.slice(3)}`,
-      `0091 ${meera.phone.slice(3)}`
-    ]) {
-      t.same(names(await list(`?number=${encodeURIComponent(number)}`)), ['Straße (élan)'], number)
+  t.test(
+    'GET /users finds a number in any notation, and a name by its beginning, whatever its case and form',
+    async t => {
+      const meera = await createUser(service, { username: 'Straße (élan)' })
+      await createUser(service, { username: 'Strassburg' })
+      await createUser(service, { username: 'xStrasse' })
+      for (const number of [
+        meera.phone,
+        meera.phone.slice(3),
+        `0${meera.phone.slice(3)}`,
+        `0091 ${meera.phone.slice(3)}`
+      ]) {
+        t.same(names(await list(`?number=${encodeURIComponent(number)}`)), ['Straße (élan)'], number)
+      }
+      t.same(names(await list(`?number=${encodeURIComponent(freshPhone())}`)), [])
+      for (const [prefix, expected] of [
+        ['strass', ['Straße (élan)', 'Strassburg']],
+        ['STRAẞE', ['Straße (élan)']],
+        ['straße (é', ['Straße (élan)']],
+        ['straße (e\u0301', ['Straße (élan)']],
+        ['ｓｔｒａｓｓｂ', ['Strassburg']],
+        ['trass', []],
+        ['.*', []],
+        ['^str', []],
+        ['straß.', []],
+        ['(', []],
+        ['$', []],
+        ['\\', []]
+      ] as const) {
+        t.same(names(await list(`?username=${encodeURIComponent(prefix)}`)), expected, prefix)
+      }
+      t.equal(names(await list('?username=')).length, names(await list()).length)
+      const { body: { next_cursor: next } } = await ok(list('?username=stra&limit=1'))
+      t.same(names(await list(`?username=stra&limit=1&cursor=${next}`)), ['Strassburg'])
     }
-    t.same(names(await list(`?number=${encodeURIComponent(freshPhone())}`)), [])
-    for (const [prefix, expected] of [
-      ['strass', ['Straße (élan)', 'Strassburg']],
-      ['STRAẞE', ['Straße (élan)']],
-      ['straße (é', ['Straße (élan)']],
-      ['straße (e\u0301', ['Straße (élan)']],
-      ['ｓｔｒａｓｓｂ', ['Strassburg']],
-      ['trass', []],
-      ['.*', []],
-      ['^str', []],
-      ['straß.', []],
-      ['(', []],
-      ['$', []],
-      ['\\', []]
-    ] as const) {
-      t.same(names(await list(`?username=${encodeURIComponent(prefix)}`)), expected, prefix)
-    }
-    t.equal(names(await list('?username=')).length, names(await list()).length)
-    t.same(
-      names(await list(`?username=stra&limit=1&cursor=${(await list('?username=stra&limit=1')).body.next_cursor}`)),
-      ['Strassburg']
-    )
-  })
+  )
 
-  t.test('serves at most 100', async t => {
+  t.test('GET /users serves at most 100', async t => {
     await insertRows(users, Array.from({ length: 101 }, () => userRow({ username: freshName() })))
     t.same(
       [await list(), await list('?limit=100'), await list('?limit=101'), await list('?limit=999999999')].map(
-        ({ body }) => body.users.length
+        answer => names(answer).length
       ),
       [50, 100, 100, 100]
     )
   })
 
-  t.test('refuses every other query', async t => {
+  t.test('GET /users refuses every other query', async t => {
     const integer = { limit: ['Not a valid integer.'] }
     const value = (name: string) => ({ [name]: ['Not a valid value.'] })
     const string = (name: string) => ({ [name]: ['Not a valid string.'] })
-    for (const [query, errors] of [
-      ['limit=0', value('limit')],
-      ['limit=-1', value('limit')],
-      ['limit=1.5', integer],
-      ['limit=x', integer],
-      ['limit=', integer],
-      ['limit=1&limit=2', integer],
-      ['limit[$gt]=1', integer],
-      ['limit=1000000000', value('limit')],
-      ['cursor=', value('cursor')],
-      ['cursor=x', value('cursor')],
-      [`cursor=${UNKNOWN_ID}`, value('cursor')],
-      ['cursor=%00', value('cursor')],
-      ['cursor=AAAAAAAAAAAAAAA%3D', value('cursor')],
+    for (const { query, errors } of [
+      { query: 'limit=0', errors: value('limit') },
+      { query: 'limit=-1', errors: value('limit') },
+      { query: 'limit=1.5', errors: integer },
+      { query: 'limit=x', errors: integer },
+      { query: 'limit=', errors: integer },
+      { query: 'limit=1&limit=2', errors: integer },
+      { query: 'limit[$gt]=1', errors: integer },
+      { query: 'limit=1000000000', errors: value('limit') },
+      { query: 'cursor=', errors: value('cursor') },
+      { query: 'cursor=x', errors: value('cursor') },
+      { query: `cursor=${UNKNOWN_ID}`, errors: value('cursor') },
+      { query: 'cursor=%00', errors: value('cursor') },
+      { query: 'cursor=AAAAAAAAAAAAAAA%3D', errors: value('cursor') },
       ...['cursor', 'username', 'number'].flatMap(name =>
-        [
-          [`${name}=a&${name}=b`, string(name)],
-          [`${name}[$gt]=`, string(name)],
-          [`${name}[]=x`, string(name)],
-          [`${name}[$regex]=.*`, string(name)]
-        ] as const),
-      ['number=', { number: ['Not a valid phone number.'] }],
-      ['number=x', { number: ['Not a valid phone number.'] }],
-      ['number=%7B%22%24ne%22%3Anull%7D', { number: ['Not a valid phone number.'] }]
-    ] as const) {
+        [`${name}=a&${name}=b`, `${name}[$gt]=`, `${name}[]=x`, `${name}[$regex]=.*`].map(query =>
+          ({ query, errors: string(name) }))),
+      { query: 'number=', errors: { number: ['Not a valid phone number.'] } },
+      { query: 'number=x', errors: { number: ['Not a valid phone number.'] } },
+      { query: 'number=%7B%22%24ne%22%3Anull%7D', errors: { number: ['Not a valid phone number.'] } }
+    ]) {
       t.match(await list(`?${query}`), { status: 400, body: { errors } }, query)
     }
   })
 
-  t.test('is for admins alone, whatever the query', async t => {
-    const meera = await person()
+  t.test('GET /users is for admins alone, whatever the query', async t => {
+    const meera = await createUser(service)
     for (const query of ['', '?limit=0', '?cursor=x', `?number=${encodeURIComponent(meera.phone)}`]) {
       t.match(await list(query, meera.token), ADMINS_ONLY)
     }
@@ -202,8 +202,8 @@ t.test('GET /users', async t => {
 t.test('PATCH /users/{id}', async t => {
   const change = (id: string, json: unknown, token = admin.token) => call('PATCH', `/users/${id}`, { token, json })
 
-  t.test('makes an admin, and takes it back, at once here', async t => {
-    const meera = await person()
+  t.test('PATCH /users/{id} makes an admin, and takes it back, at once here', async t => {
+    const meera = await createUser(service)
     const { status, body, headers } = await change(meera.id, { admin: true })
     t.strictSame(
       [status, body],
@@ -235,10 +235,10 @@ t.test('PATCH /users/{id}', async t => {
     )
   })
 
-  t.test('a blocked user is out: here at once, everywhere within ten seconds, and does not come in again', async t => {
-    const meera = await person()
+  t.test('A blocked user is out: here at once, everywhere within ten seconds, and does not come in again', async t => {
+    const meera = await createUser(service)
     const second = await service.tokenFor(meera.phone)
-    await call('POST', '/auth/request-otp', { json: { phone: meera.phone } })
+    await requestCode(service, meera.phone)
     for (const token of [meera.token, second]) t.equal((await other.call('GET', '/users/me', { token })).status, 200)
     t.match(await change(meera.id, { blocked: true }), { status: 200, body: { blocked: true } })
     for (const token of [meera.token, second]) t.match(await call('GET', '/users/me', { token }), INVALID_TOKEN)
@@ -252,33 +252,33 @@ t.test('PATCH /users/{id}', async t => {
       'a code that was out'
     )
     clock.advance(301)
-    const texts = service.sms.length
+    const sms = service.sms.length
     t.match(await call('POST', '/auth/request-otp', { json: { phone: meera.phone } }), {
       status: 200,
       body: { message: 'OTP sent' }
     })
-    t.equal(service.sms.length, texts)
+    t.equal(service.sms.length, sms)
 
     t.match(await change(meera.id, { blocked: false }), { status: 200, body: { blocked: false } })
     clock.advance(301)
     const again = await service.signIn(meera.phone)
-    t.match(await call('GET', '/users/me', { token: again.token }), { body: { _id: meera.id } })
+    t.match(await call('GET', '/users/me', { token: again.token }), { status: 200, body: { _id: meera.id } })
     t.match(await call('GET', '/users/me', { token: second }), INVALID_TOKEN)
   })
 
-  t.test('a blocked user cannot delete the account, even at a process that still knows the session', async t => {
-    const meera = await person()
+  t.test('A blocked user cannot delete the account, even at a process that still knows the session', async t => {
+    const meera = await createUser(service)
     t.equal((await other.call('GET', '/users/me', { token: meera.token })).status, 200)
-    await users.updateOne({ number: meera.phone }, { $set: { blocked: true } })
+    await setBlocked(service, meera.phone, true)
     t.match(await other.call('DELETE', '/users/me', { token: meera.token }), INVALID_TOKEN)
-    t.match(await users.findOne({ number: meera.phone }), { blocked: true })
+    t.match(await findAccount(service, meera), { blocked: true })
   })
 
-  t.test('a blocked admin has no admin rights', async t => {
-    const meera = await person()
-    await change(meera.id, { admin: true })
+  t.test('A blocked admin has no admin rights', async t => {
+    const meera = await createUser(service)
+    await ok(change(meera.id, { admin: true }))
     t.equal((await other.call('GET', '/users', { token: meera.token })).status, 200)
-    t.match(await change(meera.id, { blocked: true }), { body: { admin: true, blocked: true } })
+    t.match(await change(meera.id, { blocked: true }), { status: 200, body: { admin: true, blocked: true } })
     t.match(await call('GET', '/users', { token: meera.token }), INVALID_TOKEN)
     t.match(
       await other.call('PATCH', `/users/${meera.id}`, { token: meera.token, json: { blocked: false } }),
@@ -289,7 +289,7 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await other.call('GET', '/users', { token: meera.token }), INVALID_TOKEN)
   })
 
-  t.test('works for an account without a name, which is in no list', async t => {
+  t.test('PATCH /users/{id} works for an account without a name, which is in no list', async t => {
     const { phone, token } = await service.signIn()
     const id = (await accountOf(app, phone)).toHexString()
     t.match(await change(id, { blocked: true }), {
@@ -297,36 +297,36 @@ t.test('PATCH /users/{id}', async t => {
       body: { _id: id, username: '', number: phone, admin: false, blocked: true }
     })
     t.match(await call('GET', '/auth/sessions', { token }), INVALID_TOKEN)
-    t.same((await call('GET', `/users?number=${encodeURIComponent(phone)}`, { token: admin.token })).body.users, [])
+    t.same((await ok(call('GET', `/users?number=${encodeURIComponent(phone)}`, { token: admin.token }))).body.users, [])
     t.match(await call('GET', `/users/${id}`, { token: admin.token }), USER_NOT_FOUND)
     clock.advance(301)
-    const texts = service.sms.length
-    await call('POST', '/auth/request-otp', { json: { phone } })
-    t.equal(service.sms.length, texts)
+    const sms = service.sms.length
+    await ok(call('POST', '/auth/request-otp', { json: { phone } }))
+    t.equal(service.sms.length, sms)
     t.match(await change(id, { blocked: false, admin: true }), { status: 200, body: { admin: true, blocked: false } })
   })
 
-  t.test('404 for an account that is being deleted', async t => {
-    const meera = await person()
-    await call('DELETE', '/users/me', { token: meera.token })
+  t.test('PATCH /users/{id} answers 404 for an account that is being deleted', async t => {
+    const meera = await createUser(service)
+    await ok(call('DELETE', '/users/me', { token: meera.token }))
     t.match(await change(meera.id, { blocked: true }), USER_NOT_FOUND)
     t.match(await change(meera.id, {}), USER_NOT_FOUND)
   })
 
-  t.test('without a body, or of nothing, changes nothing', async t => {
-    const meera = await person()
-    const before = await users.findOne({ number: meera.phone })
+  t.test('PATCH /users/{id} without a body, or without a member, changes nothing', async t => {
+    const meera = await createUser(service)
+    const before = await findAccount(service, meera)
     t.match(await call('PATCH', `/users/${meera.id}`, { token: admin.token }), {
       status: 200,
       body: { admin: false, blocked: false }
     })
     t.match(await change(meera.id, {}), { status: 200 })
-    t.same(await users.findOne({ number: meera.phone }), before)
+    t.same(await findAccount(service, meera), before)
   })
 
-  t.test('changes nothing else', async t => {
-    const meera = await person()
-    const before = await users.findOne({ number: meera.phone })
+  t.test('PATCH /users/{id} changes nothing but admin and blocked', async t => {
+    const meera = await createUser(service)
+    const before = await findAccount(service, meera)
     t.equal(
       (await change(meera.id, {
         _id: UNKNOWN_ID,
@@ -353,11 +353,11 @@ t.test('PATCH /users/{id}', async t => {
         { status: 200, body: { admin: false, blocked: false } }
       )
     }
-    t.same(await users.findOne({ number: meera.phone }), before)
+    t.same(await findAccount(service, meera), before)
   })
 
-  t.test('wants JSON booleans', async t => {
-    const meera = await person()
+  t.test('PATCH /users/{id} answers 400 for members that are no JSON booleans', async t => {
+    const meera = await createUser(service)
     for (const name of ['admin', 'blocked']) {
       for (const value of [null, 'true', 'false', '', 0, 1, [], [true], {}, { $ne: null }, { $gt: '' }]) {
         t.match(
@@ -377,10 +377,10 @@ t.test('PATCH /users/{id}', async t => {
         { status: 400, body: { errors: { _schema: ['Invalid input.'] } } }
       )
     }
-    t.match(await users.findOne({ number: meera.phone }), { admin: false })
+    t.match(await findAccount(service, meera), { admin: false })
   })
 
-  t.test('wants an id', async t => {
+  t.test('PATCH /users/{id} answers 400 for an invalid id and 404 for an unknown one', async t => {
     for (const id of [
       'x',
       '123456789012',
@@ -398,27 +398,27 @@ t.test('PATCH /users/{id}', async t => {
     t.match(await change(UNKNOWN_ID, {}), USER_NOT_FOUND)
   })
 
-  t.test('a test number never becomes an admin', async t => {
-    const id = (await users.findOne({ number: TEST_NUMBER }))!._id.toHexString()
+  t.test('A user with a test number never becomes an admin', async t => {
+    const { id } = await createUser(service, { phone: TEST_NUMBER })
     t.match(await change(id, { admin: true, blocked: true }), {
       status: 400,
       body: { errors: { admin: ['Not a valid value.'] } }
     })
-    t.match(await users.findOne({ number: TEST_NUMBER }), { admin: false })
+    t.match(await findAccount(service, { phone: TEST_NUMBER }), { admin: false })
     t.equal((await change(id, { admin: false })).status, 200)
   })
 
-  t.test('a row without a number can be blocked, too', async t => {
+  t.test('A row without a number can be blocked, too', async t => {
     const _id = new ObjectId()
-    await users.insertOne(userRow({ _id, username: freshName(), old_number: '98765' }))
+    await insertAccount(service, { _id, username: freshName(), old_number: '98765' })
     t.match(await change(_id.toHexString(), { blocked: true }), {
       status: 200,
       body: { number: '98765', blocked: true }
     })
   })
 
-  t.test('is for admins alone: no other caller learns which users exist', async t => {
-    const [meera, asha] = [await person(), await person()]
+  t.test('PATCH /users/{id} is for admins alone: no other caller learns which users exist', async t => {
+    const [meera, asha] = [await createUser(service), await createUser(service)]
     for (const [id, body] of [
       [asha.id, { blocked: true }],
       [meera.id, { admin: true }],
@@ -440,14 +440,18 @@ t.test('PATCH /users/{id}', async t => {
 t.test('POST /users by an admin', async t => {
   const create = (json: object, token = admin.token) => call('POST', '/users', { token, json })
 
-  t.test('takes any number, and `admin`', async t => {
+  t.test('POST /users takes any number, and `admin`, from an admin', async t => {
     for (const [sent, stored] of [[{}, false], [{ admin: false }, false], [{ admin: true }, true]] as const) {
       const [username, number] = [freshName(), freshPhone()]
       const { status, body } = await create({ username, number, ...sent })
       t.equal(status, 201)
-      t.match(await users.findOne({ _id: new ObjectId(body.user_id as string) }), { username, number, admin: stored })
-      t.same((await create({ username, number, admin: !stored })).body, body, 'again, and nothing changes')
-      t.match(await users.findOne({ number }), { admin: stored })
+      t.match(await findAccount(service, { id: body.user_id }), { username, number, admin: stored })
+      t.same(
+        answerOf(await create({ username, number, admin: !stored })),
+        { status: 201, body },
+        'again, and nothing changes'
+      )
+      t.match(await findAccount(service, { phone: number }), { admin: stored })
       t.match(await create({ username: freshName(), number }), {
         status: 409,
         body: { error: 'Phone number already in use' }
@@ -461,7 +465,7 @@ t.test('POST /users by an admin', async t => {
     }
   })
 
-  t.test('wants a JSON boolean, and no test number', async t => {
+  t.test('POST /users answers 400 when `admin` is no JSON boolean, and for a test number', async t => {
     for (const admin of [null, 'true', 1, [], {}, { $ne: null }]) {
       t.match(
         await create({ username: freshName(), number: freshPhone(), admin }),
@@ -475,8 +479,8 @@ t.test('POST /users by an admin', async t => {
     })
   })
 
-  t.test('`admin` from any other caller counts for nothing', async t => {
-    const meera = await person()
+  t.test('POST /users ignores `admin` from any other caller', async t => {
+    const meera = await createUser(service)
     const number = freshPhone()
     t.match(await create({ username: freshName(), number, admin: true }, meera.token), {
       status: 403,
@@ -487,48 +491,36 @@ t.test('POST /users by an admin', async t => {
       body: { user_id: meera.id }
     })
     t.match(
-      [await users.countDocuments({ number }), await users.findOne({ number: meera.phone })],
+      [await users.countDocuments({ number }), await findAccount(service, meera)],
       [0, { admin: false }]
     )
   })
 })
 
 t.test('GET /users/{id} by an admin has the whole number', async t => {
-  const [meera, asha] = [await person(), await person()]
-  t.strictSame((await call('GET', `/users/${meera.id}`, { token: admin.token })).body, {
+  const [meera, asha] = [await createUser(service), await createUser(service)]
+  t.strictSame((await ok(call('GET', `/users/${meera.id}`, { token: admin.token }))).body, {
     _id: meera.id,
     username: meera.username,
     number: meera.phone,
     created_on: clock.now.toISOString()
   })
   t.equal(
-    (await call('GET', `/users/${meera.id}`, { token: asha.token })).body.number,
+    (await ok(call('GET', `/users/${meera.id}`, { token: asha.token }))).body.number,
     `+********${meera.phone.slice(-4)}`
   )
 })
 
-t.test('no audit row holds a whole number', async t => {
+t.test('No audit row holds a whole number', async t => {
+  await createUser(service)
   await app.audit.flush()
-  const rows = await eventually(() => app.collections.audit.find().toArray())
+  const rows = await app.collections.audit.find().toArray()
+  t.ok(rows.some(({ event }) => event === 'user.created'))
   t.notMatch(JSON.stringify(rows), /\+\d{8}/)
 })
 
-interface Person { phone: string, token: string, id: string, username: string }
-
-/** A caller with a user. */
-async function person (username = freshName(), caller?: { phone: string, token: string }): Promise<Person> {
-  const phone = caller?.phone ?? freshPhone()
-  const token = caller?.token ?? await service.tokenFor(phone)
-  const { body: { user_id: id } } = await call('POST', '/users', { token, json: { username, number: phone } })
-  return { phone, token, id, username }
-}
-
 async function moveAway (token: string): Promise<Reply> {
   const number = freshPhone()
-  await call('POST', '/users/me/number', { token, json: { number } })
+  await ok(call('POST', '/users/me/number', { token, json: { number } }))
   return call('POST', '/users/me/number/verify', { token, json: { number, otp: service.lastCode(number) } })
-}
-
-function freshName (): string {
-  return `name ${names++}`
 }

@@ -1,8 +1,13 @@
 import t, { type Test } from 'tap'
+import { createUser, freshAddress, freshPhone } from '../helpers/accounts.js'
+import { answerOf, failureOf, ok, refusal } from '../helpers/answers.js'
+import { startServices, withUriOption } from '../helpers/backends.js'
+import { otpStateOf, useWrongCode, wrongCode } from '../helpers/codes.js'
+import { failCommands } from '../helpers/fail-commands.js'
+import { leaksIn, loggedEvents } from '../helpers/logs.js'
 import { burstOf } from '../helpers/pipelined-posts.js'
-import { freshPhone } from '../helpers/accounts.js'
-import { startService, type Reply, type Service } from '../helpers/service.js'
-import { startServices } from '../helpers/backends.js'
+import { type Reply, type Service, startService } from '../helpers/service.js'
+import { codeIn } from '../helpers/sms-gateway.js'
 
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
@@ -20,32 +25,30 @@ for (const [path, valid] of [
   t.test(`POST ${path}`, async t => {
     const missing = Object.fromEntries(Object.keys(valid).map(name => [name, ['Missing data for required field.']]))
 
-    t.test('names every missing member', async t => {
-      refused(t, await call('POST', path, { json: {} }), missing)
+    t.test('The answer names every missing member', async t => {
+      t.strictSame(answerOf(await call('POST', path, { json: {} })), refusal(missing))
       for (const name of Object.keys(valid)) {
-        refused(
-          t,
-          await call('POST', path, { json: { ...valid, [name]: undefined } }),
-          { [name]: missing[name]! },
+        t.strictSame(
+          answerOf(await call('POST', path, { json: { ...valid, [name]: undefined } })),
+          refusal({ [name]: missing[name]! }),
           name
         )
       }
     })
 
-    t.test('a member that is no string, null included, is refused and not converted', async t => {
+    t.test('A member that is no string, null included, is refused and not converted', async t => {
       for (const name of Object.keys(valid)) {
         for (const value of [null, 9876543210, 0, 1.5, true, false, [], ['9876543210'], {}, { $ne: '' }, { $gt: '' }]) {
-          refused(
-            t,
-            await call('POST', path, { json: { ...valid, [name]: value } }),
-            { [name]: ['Not a valid string.'] },
+          t.strictSame(
+            answerOf(await call('POST', path, { json: { ...valid, [name]: value } })),
+            refusal({ [name]: ['Not a valid string.'] }),
             `${name}: ${JSON.stringify(value)}`
           )
         }
       }
     })
 
-    t.test('refuses an invalid phone number', async t => {
+    t.test('An invalid phone number is refused', async t => {
       for (const phone of [
         '',
         ' ',
@@ -60,39 +63,36 @@ for (const [path, valid] of [
         '9'.repeat(10_000),
         '\ud800'
       ]) {
-        refused(
-          t,
-          await call('POST', path, { json: { ...valid, phone } }),
-          { phone: ['Not a valid phone number.'] },
+        t.strictSame(
+          answerOf(await call('POST', path, { json: { ...valid, phone } })),
+          refusal({ phone: ['Not a valid phone number.'] }),
           JSON.stringify(phone.slice(0, 30)).replace(/[^ -~]/g, '?')
         )
       }
     })
 
-    t.test('wants a JSON object', async t => {
+    t.test('A body that is no JSON object is refused', async t => {
       const headers = { 'content-type': 'application/json' }
       const documents = [
         '', ' ', '[]', '"x"', '1', 'null', 'true', `[${JSON.stringify(valid)}]`, '{', '{"phone":',
         `${JSON.stringify(valid)}x`, "{'phone':'1'}", `\ufeff${JSON.stringify(valid)}`, '\u0000', 'NaN'
       ]
       for (const body of documents) {
-        refused(
-          t,
-          await call('POST', path, { body, headers }),
-          { _schema: ['Invalid input.'] },
+        t.strictSame(
+          answerOf(await call('POST', path, { body, headers })),
+          refusal({ _schema: ['Invalid input.'] }),
           JSON.stringify(body).replace(/[^ -~]/g, '?')
         )
       }
-      refused(
-        t,
-        await call('POST', path, { body: Buffer.from('{"phone":"\xff"}', 'latin1'), headers }),
-        { _schema: ['Invalid input.'] },
+      t.strictSame(
+        answerOf(await call('POST', path, { body: Buffer.from('{"phone":"\xff"}', 'latin1'), headers })),
+        refusal({ _schema: ['Invalid input.'] }),
         'no UTF-8'
       )
-      refused(t, await call('POST', path), { _schema: ['Invalid input.'] }, 'no body')
+      t.strictSame(answerOf(await call('POST', path)), refusal({ _schema: ['Invalid input.'] }), 'no body')
     })
 
-    t.test('reads JSON in UTF-8 and nothing else', async t => {
+    t.test('A body is read as JSON in UTF-8 and as nothing else', async t => {
       const body = JSON.stringify(valid)
       for (const type of [
         'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/xml',
@@ -111,7 +111,7 @@ for (const [path, valid] of [
       }
     })
 
-    t.test('reads 16 KiB at most', async t => {
+    t.test('A body of more than 16 KiB is refused', async t => {
       const json = (bytes: number) => ({
         ...valid,
         padding: 'x'.repeat(bytes - JSON.stringify({ ...valid, padding: '' }).length)
@@ -121,14 +121,14 @@ for (const [path, valid] of [
       t.same([status, body], [413, { error: 'Request body is larger than 16384 bytes' }])
     })
 
-    t.test('ignores members it does not know', async t => {
+    t.test('Unknown members are ignored', async t => {
       t.equal(
         (await call('POST', path, { json: { ...valid, admin: true, code: 1, $where: 'x', constructor: 'x' } })).status,
         200
       )
     })
 
-    t.test('answers no other method', async t => {
+    t.test('No other method is answered', async t => {
       for (const method of ['GET', 'PUT', 'PATCH', 'DELETE']) {
         const { status, headers, body } = await call(method, path)
         t.equal(status, 405, method)
@@ -140,16 +140,16 @@ for (const [path, valid] of [
 }
 
 t.test(`POST ${REQUEST}`, async t => {
-  t.test('sends one SMS with a code, and says so', async t => {
+  t.test('POST /auth/request-otp sends one SMS with a code, and says so', async t => {
     const phone = freshPhone()
     const { status, body, headers } = await requestOtp(phone)
     t.same([status, body], [200, { message: 'OTP sent' }])
     t.match(headers.get('x-request-id'), /^[0-9a-f-]{36}$/)
     t.equal(headers.get('cache-control'), 'no-store')
-    t.same(textsTo(phone).length, 1)
+    t.same(smsTo(phone).length, 1)
   })
 
-  t.test('words the SMS for the platform', async t => {
+  t.test('The SMS is worded for the platform', async t => {
     const { call, sms } = await start({ SMS_WEB_ORIGIN: 'app.hookaba.com' })
     for (const [platform, wording] of [
       [undefined, /^<#> Your Hookaba code is: \d{6}\nFA\+9qCX9VSu$/],
@@ -164,33 +164,31 @@ t.test(`POST ${REQUEST}`, async t => {
     }
   })
 
-  t.test('takes the platforms it knows', async t => {
+  t.test('POST /auth/request-otp takes the known platforms alone', async t => {
     for (const platform of ['', 'Android', 'windows', 'web ', '__proto__', 'toString']) {
-      refused(
-        t,
-        await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }),
-        { platform: ['Must be one of: android, ios, web, other.'] },
+      t.strictSame(
+        answerOf(await call('POST', REQUEST, { json: { phone: freshPhone(), platform } })),
+        refusal({ platform: ['Must be one of: android, ios, web, other.'] }),
         platform
       )
     }
     for (const platform of [null, 1, true, [], ['ios'], {}]) {
-      refused(
-        t,
-        await call('POST', REQUEST, { json: { phone: freshPhone(), platform } }),
-        { platform: ['Not a valid string.'] },
+      t.strictSame(
+        answerOf(await call('POST', REQUEST, { json: { phone: freshPhone(), platform } })),
+        refusal({ platform: ['Not a valid string.'] }),
         JSON.stringify(platform)
       )
     }
   })
 
-  t.test('names everything that is wrong at once', async t => {
-    refused(t, await call('POST', REQUEST, { json: { phone: 1, platform: 'x' } }), {
+  t.test('The answer names everything that is wrong at once', async t => {
+    t.strictSame(answerOf(await call('POST', REQUEST, { json: { phone: 1, platform: 'x' } })), refusal({
       phone: ['Not a valid string.'],
       platform: ['Must be one of: android, ios, web, other.']
-    })
+    }))
   })
 
-  t.test('knows one number in every notation', async t => {
+  t.test('A number is one phone in every notation', async t => {
     const phone = freshPhone()
     const national = phone.slice(3)
     for (const way of [
@@ -202,71 +200,71 @@ t.test(`POST ${REQUEST}`, async t => {
     ]) {
       t.equal((await requestOtp(way)).status, 200)
     }
-    t.same(textsTo(phone).length, 1, 'the gap holds for all of them')
-    t.match((await verify(`(0) ${national}`, service.lastCode(phone))).body, { success: true })
+    t.same(smsTo(phone).length, 1, 'the gap holds for all of them')
+    t.match(await verify(`(0) ${national}`, service.lastCode(phone)), { status: 200, body: { success: true } })
   })
 
-  t.test('answers a known and an unknown phone alike', async t => {
-    const { phone, token } = await service.signIn()
-    t.equal((await call('POST', '/users', { token, json: { username: `known ${phone}`, number: phone } })).status, 201)
+  t.test('The login answers a known and an unknown phone alike', async t => {
+    const { phone } = await service.signIn()
+    await createUser(service, { phone })
     const known = await requestOtp(phone)
     const unknown = await requestOtp(freshPhone())
     t.same([known.status, known.text], [unknown.status, unknown.text])
     const names = (reply: Reply) => [...reply.headers.keys()]
     t.same(names(known), names(unknown))
-    const wrong = await Promise.all([verify(phone, wrongCode(phone)), verify(freshPhone(), '123456')])
+    const wrong = await Promise.all([verify(phone, wrongCode(service, phone)), verify(freshPhone(), '123456')])
     t.same([wrong[0].status, wrong[0].text, names(wrong[0])], [wrong[1].status, wrong[1].text, names(wrong[1])])
   })
 
-  t.test('a second request within the gap answers the same and sends nothing', async t => {
+  t.test('A second request within the gap is answered the same and sends nothing', async t => {
     const phone = freshPhone()
-    for (const [seconds, sent] of [
-      [0, 1],
-      [14.999, 1],
-      [0.001, 2],
-      [29.999, 2],
-      [0.001, 3],
-      [59.999, 3],
-      [0.001, 4],
-      [119.999, 4],
-      [0.001, 5]
-    ] as const) {
-      clock.advance(seconds)
-      t.same((await requestOtp(phone)).body, { message: 'OTP sent' })
-      t.same(textsTo(phone).length, sent)
+    for (const { wait, sent } of [
+      { wait: 0, sent: 1 },
+      { wait: 14.999, sent: 1 },
+      { wait: 0.001, sent: 2 },
+      { wait: 29.999, sent: 2 },
+      { wait: 0.001, sent: 3 },
+      { wait: 59.999, sent: 3 },
+      { wait: 0.001, sent: 4 },
+      { wait: 119.999, sent: 4 },
+      { wait: 0.001, sent: 5 }
+    ]) {
+      clock.advance(wait)
+      t.same((await ok(requestOtp(phone))).body, { message: 'OTP sent' })
+      t.same(smsTo(phone).length, sent)
     }
-    t.equal(new Set(textsTo(phone)).size, 1, 'a resend repeats the code')
+    t.equal(new Set(smsTo(phone)).size, 1, 'a resend repeats the code')
   })
 
-  t.test('five SMS in ten minutes are enough, and ten in a day', async t => {
+  t.test('A phone gets at most five SMS in ten minutes, and ten in a day', async t => {
     const phone = freshPhone()
-    for (let text = 1; text <= 5; text++) await spend(phone)
+    for (let sent = 1; sent <= 5; sent++) await spend(phone)
     const sixth = await requestOtp(phone)
     t.same([sixth.status, sixth.body], [429, { error: 'Too many codes requested' }])
     t.equal(sixth.headers.get('retry-after'), '600')
     clock.advance(600)
-    for (let text = 6; text <= 10; text++) await spend(phone)
+    for (let sent = 6; sent <= 10; sent++) await spend(phone)
     clock.advance(3600)
     const eleventh = await requestOtp(phone)
     t.equal(eleventh.status, 429)
     t.equal(eleventh.headers.get('retry-after'), String(86_400 - 600 - 3600))
     clock.advance(86_400 - 600 - 3600)
     t.equal((await requestOtp(phone)).status, 200)
-    t.same(textsTo(phone).length, 11)
+    t.same(smsTo(phone).length, 11)
   })
 
-  t.test('many requests at once send one SMS', async t => {
+  t.test('Many requests at once send one SMS', async t => {
     const phone = freshPhone()
     const answers = await burst(Array.from({ length: 50 }, () => ({ path: REQUEST, json: { phone } })))
     t.ok(answers.every(({ status, body }) => status === 200 && body.message === 'OTP sent'))
-    t.same(textsTo(phone).length, 1)
+    t.same(smsTo(phone).length, 1)
   })
 })
 
 t.test(`POST ${VERIFY}`, async t => {
-  t.test('gives a token for the right code, once', async t => {
+  t.test('POST /auth/verify-otp gives a token for the right code, once', async t => {
     const phone = freshPhone()
-    await requestOtp(phone)
+    await ok(requestOtp(phone))
     const otp = service.lastCode(phone)
     const { status, body } = await verify(phone, otp)
     t.equal(status, 200)
@@ -285,18 +283,18 @@ t.test(`POST ${VERIFY}`, async t => {
       404,
       'the token is taken; there is no user yet'
     )
-    t.same((await verify(phone, otp)).body, INVALID)
+    t.same((await ok(verify(phone, otp))).body, INVALID)
   })
 
-  t.test('answers wrong, expired, used, exhausted and never requested alike', async t => {
+  t.test('Wrong, expired, used, exhausted and never requested codes are answered alike', async t => {
     const [wrong, expired, used, exhausted] = [freshPhone(), freshPhone(), freshPhone(), freshPhone()]
-    await requestOtp(expired)
+    await ok(requestOtp(expired))
     clock.advance(300)
-    for (const phone of [wrong, used, exhausted]) await requestOtp(phone)
-    await verify(used, service.lastCode(used))
-    for (let tries = 1; tries <= 5; tries++) await verify(exhausted, wrongCode(exhausted))
+    for (const phone of [wrong, used, exhausted]) await ok(requestOtp(phone))
+    await ok(verify(used, service.lastCode(used)))
+    await useWrongCode(service, exhausted, 5)
     const answers = [
-      await verify(wrong, wrongCode(wrong)),
+      await verify(wrong, wrongCode(service, wrong)),
       await verify(expired, service.lastCode(expired)),
       await verify(used, service.lastCode(used)),
       await verify(exhausted, service.lastCode(exhausted)),
@@ -305,15 +303,15 @@ t.test(`POST ${VERIFY}`, async t => {
     for (const { status, text } of answers) t.same([status, text], [200, JSON.stringify(INVALID)])
   })
 
-  t.test('a code lives 300 s, to the millisecond', async t => {
+  t.test('A code lives 300 s, to the millisecond', async t => {
     const phone = freshPhone()
-    await requestOtp(phone)
+    await ok(requestOtp(phone))
     clock.advance(299.999)
-    t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
+    t.match(await verify(phone, service.lastCode(phone)), { status: 200, body: { success: true } })
   })
 
   t.test(
-    'processes whose clocks differ by a minute take each other\'s codes, and a clock that steps back ends none',
+    'Processes whose clocks differ by a minute take each other\'s codes, and a clock that steps back ends none',
     async t => {
       const late = await startService(t, {
         services: service.services,
@@ -324,17 +322,17 @@ t.test(`POST ${VERIFY}`, async t => {
         now: () => new Date(clock.now.getTime() + 30_000)
       })
       const [first, second, third] = [freshPhone(), freshPhone(), freshPhone()]
-      await late.call('POST', REQUEST, { json: { phone: first } })
-      await early.call('POST', REQUEST, { json: { phone: second } })
+      await ok(late.call('POST', REQUEST, { json: { phone: first } }))
+      await ok(early.call('POST', REQUEST, { json: { phone: second } }))
       const answers = [
         await early.call('POST', VERIFY, { json: { phone: first, otp: late.lastCode(first) } }),
         await late.call('POST', VERIFY, { json: { phone: second, otp: early.lastCode(second) } })
       ]
-      await requestOtp(third)
+      await ok(requestOtp(third))
       clock.advance(-300)
       answers.push(await verify(third, service.lastCode(third)))
       clock.advance(300)
-      for (const { body } of answers) t.match(body, { success: true })
+      for (const answer of answers) t.match(answer, { status: 200, body: { success: true } })
       for (const { body } of answers.slice(0, 2)) {
         t.equal(
           (await late.call('GET', '/auth/sessions', { token: body.access_token })).status,
@@ -345,27 +343,27 @@ t.test(`POST ${VERIFY}`, async t => {
     }
   )
 
-  t.test('the fifth guess may be the right one', async t => {
+  t.test('The fifth guess may be the right one', async t => {
     const phone = freshPhone()
-    await requestOtp(phone)
-    for (let tries = 1; tries <= 4; tries++) t.same((await verify(phone, wrongCode(phone))).body, INVALID)
-    t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
+    await ok(requestOtp(phone))
+    for (let tries = 1; tries <= 4; tries++) t.same((await ok(verify(phone, wrongCode(service, phone)))).body, INVALID)
+    t.match(await verify(phone, service.lastCode(phone)), { status: 200, body: { success: true } })
   })
 
-  t.test('a resend refills no tries', async t => {
+  t.test('A resend refills no tries', async t => {
     const phone = freshPhone()
-    await requestOtp(phone)
-    for (let tries = 1; tries <= 3; tries++) await verify(phone, wrongCode(phone))
+    await ok(requestOtp(phone))
+    await useWrongCode(service, phone, 3)
     clock.advance(15)
-    await requestOtp(phone)
-    for (let tries = 4; tries <= 5; tries++) await verify(phone, wrongCode(phone))
-    t.same(textsTo(phone).length, 2)
-    t.same((await verify(phone, service.lastCode(phone))).body, INVALID)
+    await ok(requestOtp(phone))
+    await useWrongCode(service, phone, 2)
+    t.same(smsTo(phone).length, 2)
+    t.same((await ok(verify(phone, service.lastCode(phone)))).body, INVALID)
   })
 
-  t.test('a guess without exactly six digits is no try', async t => {
+  t.test('A guess without exactly six digits is no try', async t => {
     const phone = freshPhone()
-    await requestOtp(phone)
+    await ok(requestOtp(phone))
     const code = service.lastCode(phone)
     for (const otp of [
       '',
@@ -385,119 +383,124 @@ t.test(`POST ${VERIFY}`, async t => {
       const { status, body } = await verify(phone, otp)
       t.same([status, body], [200, INVALID])
     }
-    t.match((await verify(phone, code)).body, { success: true })
+    t.match(await verify(phone, code), { status: 200, body: { success: true } })
   })
 
-  t.test('a code is for the phone it was sent to', async t => {
+  t.test('A code is for the phone it was sent to', async t => {
     const [mine, yours] = [freshPhone(), freshPhone()]
-    await requestOtp(mine)
-    await requestOtp(yours)
+    await ok(requestOtp(mine))
+    await ok(requestOtp(yours))
     if (service.lastCode(mine) !== service.lastCode(yours)) {
-      t.same((await verify(yours, service.lastCode(mine))).body, INVALID)
+      t.same((await ok(verify(yours, service.lastCode(mine)))).body, INVALID)
     }
-    t.match((await verify(yours, service.lastCode(yours))).body, { success: true })
+    t.match(await verify(yours, service.lastCode(yours)), { status: 200, body: { success: true } })
   })
 
-  t.test('the tenth failure in a row makes the phone wait, also with the right code', async t => {
+  t.test('The tenth failure in a row makes the phone wait, also with the right code', async t => {
     const phone = freshPhone()
-    await requestOtp(phone)
-    for (let failure = 1; failure <= 5; failure++) await verify(phone, wrongCode(phone))
-    await requestOtp(phone)
-    for (let failure = 6; failure <= 9; failure++) await verify(phone, wrongCode(phone))
-    t.same((await verify(phone, wrongCode(phone))).body, INVALID, 'the tenth answers like the others')
-    await requestOtp(phone)
-    for (const otp of [service.lastCode(phone), wrongCode(phone), 'x']) {
+    await ok(requestOtp(phone))
+    await useWrongCode(service, phone, 5)
+    await ok(requestOtp(phone))
+    await useWrongCode(service, phone, 4)
+    t.same((await ok(verify(phone, wrongCode(service, phone)))).body, INVALID, 'the tenth answers like the others')
+    await ok(requestOtp(phone))
+    for (const otp of [service.lastCode(phone), wrongCode(service, phone), 'x']) {
       const { status, body, headers } = await verify(phone, otp)
       t.same([status, body, headers.get('retry-after')], [429, { error: 'Too many wrong codes' }, '1'])
     }
     clock.advance(1)
-    t.match((await verify(phone, service.lastCode(phone))).body, { success: true })
+    t.match(await verify(phone, service.lastCode(phone)), { status: 200, body: { success: true } })
   })
 
-  t.test('nothing stored tells the code', async t => {
+  t.test('Nothing stored tells the code', async t => {
     const phone = freshPhone()
-    await requestOtp(phone)
-    const stored = JSON.stringify(await service.app.collections.otps.findOne({ _id: phone }))
+    await ok(requestOtp(phone))
+    const stored = JSON.stringify(await otpStateOf(service, phone))
     t.match(stored, /"nonce"/)
     t.notMatch(stored.replaceAll(/"[^"]*Z"|"\+\d+"/g, ''), service.lastCode(phone))
   })
 })
 
-t.test('logs', async t => {
-  t.test(
-    'every event of a login is logged with a masked number, and never a code, a number or a token',
-    async t => {
-      const service = await start({}, t)
-      const { call } = service
-      const phone = freshPhone()
-      const codes: string[] = []
-      const tokens: string[] = []
-      const request = () => call('POST', REQUEST, { json: { phone }, headers: elsewhere() })
-      const guess = async (otp: string) => {
-        codes.push(otp)
-        const { body } = await call('POST', VERIFY, { json: { phone, otp } })
-        if (body.access_token) tokens.push(body.access_token)
-      }
-      await request()
-      await request()
-      await guess(wrongCode(phone, service))
+t.test('Logs of the login', async t => {
+  t.test('Every event of a login is logged with a masked number, and never a code, a number or a token', async t => {
+    const service = await start({}, t)
+    const { call } = service
+    const phone = freshPhone()
+    const codes: string[] = []
+    const tokens: string[] = []
+    const request = () => call('POST', REQUEST, { json: { phone }, headers: { 'x-forwarded-for': freshAddress() } })
+    const guess = async (otp: string, expected = 200) => {
+      codes.push(otp)
+      const { status, body } = await call('POST', VERIFY, { json: { phone, otp } })
+      t.equal(status, expected)
+      if (body.access_token) tokens.push(body.access_token)
+    }
+    await ok(request())
+    await ok(request())
+    await guess(wrongCode(service, phone))
+    await guess(service.lastCode(phone))
+    for (let sent = 2; sent <= 4; sent++) {
+      await ok(request())
+      for (let tries = 1; tries <= 5; tries++) await guess(wrongCode(service, phone), sent < 4 ? 200 : 429)
+    }
+    service.clock.advance(900)
+    for (let sent = 1; sent <= 5; sent++) {
+      await ok(request())
       await guess(service.lastCode(phone))
-      for (let text = 2; text <= 4; text++) {
-        await request()
-        for (let tries = 1; tries <= 5; tries++) await guess(wrongCode(phone, service))
-      }
-      service.clock.advance(900)
-      for (let text = 1; text <= 5; text++) {
-        await request()
-        await guess(service.lastCode(phone))
-      }
-      await request()
+    }
+    t.equal((await request()).status, 429)
 
-      for (const event of [
-        'otp.requested', 'otp.sent', 'otp.already_sent', 'otp.rejected', 'otp.verified', 'otp.locked', 'otp.limited'
-      ]) {
-        const lines = events(service, event)
-        t.ok(lines.length > 0, event)
-        t.ok(
-          lines.every(({ phone: masked, reqId }) =>
-            masked === `+********${phone.slice(-4)}` && typeof reqId === 'string'),
-        `${event} names the phone, masked, and the request`
-        )
-      }
-      t.ok(tokens.length >= 2)
-      noLeak(
-        t,
-        service,
-        phone,
-        [...codes, ...sms.map(({ body }) => codeIn({ body }))].filter(code => /^\d{6}$/.test(code)),
-        tokens
+    for (const event of [
+      'otp.requested', 'otp.sent', 'otp.already_sent', 'otp.rejected', 'otp.verified', 'otp.locked', 'otp.limited'
+    ]) {
+      const lines = loggedEvents(service, event)
+      t.ok(lines.length > 0, event)
+      t.ok(
+        lines.every(({ phone: masked, reqId }) =>
+          masked === `+********${phone.slice(-4)}` && typeof reqId === 'string'),
+      `${event} names the phone, masked, and the request`
       )
     }
-  )
+    t.ok(tokens.length >= 2)
+    t.same(leaksIn(service, {
+      phone,
+      codes: [...codes, ...sms.map(codeIn)].filter(code => /^\d{6}$/.test(code)),
+      others: tokens
+    }), [])
+  })
 
-  t.test('a failing database is a 500, logged once with its request, and gives nothing away', async t => {
+  t.test('A failing database is a 500, logged once with its request, and gives nothing away', async t => {
     const appName = `auth-${Math.random().toString(36).slice(2)}`
-    const service = await start({ MONGO_URI: withAppName(services.mongoUri, appName) }, t)
+    const service = await start({ MONGO_URI: withUriOption(services.mongoUri, 'appName', appName) }, t)
     const phone = freshPhone()
-    await service.call('POST', REQUEST, { json: { phone } })
+    await ok(service.call('POST', REQUEST, { json: { phone } }))
     const otp = service.lastCode(phone)
-    await whileFailing(service, appName, ['find', 'update', 'insert'], async () => {
-      const asked = await service.call('POST', REQUEST, { json: { phone } })
-      failed(t, asked)
-      const tried = await service.call('POST', VERIFY, { json: { phone, otp } })
-      t.same([tried.status, tried.body.error], [500, 'Internal server error'])
-      t.match(tried.body.details, tried.headers.get('x-request-id'))
-      for (const { text, headers } of [asked, tried]) {
-        t.notMatch(text, /mongo|failpoint|127\.0\.0\.1| at /i)
-        t.equal(
-          service.logs.filter(line =>
-            JSON.parse(line).level >= 50 && line.includes(headers.get('x-request-id')!)).length,
-          1
-        )
-      }
+    const heal = await failCommands(services.mongoUri, {
+      commands: ['find', 'update', 'insert'],
+      appName,
+      errorCode: 8000
     })
-    noLeak(t, service, phone, [otp])
-    t.match((await service.call('POST', VERIFY, { json: { phone, otp } })).body, { success: true }, 'all is well again')
+    t.teardown(heal)
+    const asked = await service.call('POST', REQUEST, { json: { phone } })
+    t.equal(failureOf(asked), 'Failed to send OTP')
+    const tried = await service.call('POST', VERIFY, { json: { phone, otp } })
+    t.same([tried.status, tried.body.error], [500, 'Internal server error'])
+    t.match(tried.body.details, tried.headers.get('x-request-id'))
+    for (const { text, headers } of [asked, tried]) {
+      t.notMatch(text, /mongo|failpoint|127\.0\.0\.1| at /i)
+      t.equal(
+        service.logs.filter(line =>
+          JSON.parse(line).level >= 50 && line.includes(headers.get('x-request-id')!)).length,
+        1
+      )
+    }
+    await heal()
+    t.same(leaksIn(service, { phone, codes: [otp] }), [])
+    t.match(
+      await service.call('POST', VERIFY, { json: { phone, otp } }),
+      { status: 200, body: { success: true } },
+      'all is well again'
+    )
   })
 })
 
@@ -511,12 +514,7 @@ function start (env: Record<string, string> = {}, test: Test = t): Promise<Servi
 
 /** Each request comes from a client address of its own. */
 function requestOtp (phone: string): Promise<Reply> {
-  return call('POST', REQUEST, { json: { phone }, headers: elsewhere() })
-}
-
-let lastHost = 0
-function elsewhere (): Record<string, string> {
-  return { 'x-forwarded-for': `10.0.${++lastHost >> 8}.${lastHost & 255}` }
+  return call('POST', REQUEST, { json: { phone }, headers: { 'x-forwarded-for': freshAddress() } })
 }
 
 function verify (phone: string, otp: string): Promise<Reply> {
@@ -525,73 +523,10 @@ function verify (phone: string, otp: string): Promise<Reply> {
 
 /** Asks for an SMS and uses its code up, so that the next request meets no gap. */
 async function spend (phone: string): Promise<void> {
-  await requestOtp(phone)
-  await verify(phone, service.lastCode(phone))
+  await ok(requestOtp(phone))
+  await ok(verify(phone, service.lastCode(phone)))
 }
 
-function textsTo (phone: string): string[] {
+function smsTo (phone: string): string[] {
   return sms.filter(({ to }) => to === phone).map(codeIn)
-}
-
-function wrongCode (phone: string, { lastCode } = service): string {
-  return String((Number(lastCode(phone)) + 1) % 1_000_000).padStart(6, '0')
-}
-
-function refused (
-  t: Test,
-  { status, body }: Reply,
-  errors: Record<string, string[]>,
-  name = 'the fields and their sentences'
-): void {
-  t.same([status, body], [400, { errors }], name)
-}
-
-function failed (t: Test, { status, body, headers }: Reply): void {
-  t.same([status, body.error], [500, 'Failed to send OTP'])
-  t.equal(
-    body.details,
-    `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`
-  )
-}
-
-function events ({ logs }: Service, name: string): Array<{ phone: string, reqId: string }> {
-  return logs.map(line => JSON.parse(line)).filter(({ event }) => event === name)
-}
-
-function noLeak (t: Test, { logs }: Service, phone: string, codes: string[], others: string[] = []): void {
-  const all = logs.join('')
-  t.ok(codes.length > 0)
-  t.notOk(all.includes(phone.slice(3)), 'no whole number in the logs')
-  t.same(codes.filter(code => new RegExp(`(?<![0-9a-z])${code}(?![0-9a-z])`, 'i').test(all)), [], 'no code in the logs')
-  t.same(others.filter(secret => all.includes(secret)), [])
-}
-
-function codeIn ({ body }: { body: string }): string {
-  return /\d{6}/.exec(body)?.[0] ?? ''
-}
-
-function withAppName (uri: string, appName: string): string {
-  const url = new URL(uri)
-  url.searchParams.set('appName', appName)
-  return url.href
-}
-
-/** Makes the database fail these commands of one client while `work` runs. */
-async function whileFailing (
-  { app }: Service,
-  appName: string,
-  failCommands: string[],
-  work: () => Promise<void>
-): Promise<void> {
-  const admin = app.mongo.client.db('admin')
-  await admin.command({
-    configureFailPoint: 'failCommand',
-    mode: 'alwaysOn',
-    data: { failCommands, appName, errorCode: 8000 }
-  })
-  try {
-    await work()
-  } finally {
-    await admin.command({ configureFailPoint: 'failCommand', mode: 'off' })
-  }
 }

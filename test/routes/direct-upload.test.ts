@@ -2,22 +2,23 @@ import { createHash } from 'node:crypto'
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { gif, png } from '../helpers/small-pictures.js'
 import { accountOf } from '../helpers/accounts.js'
-import { eventually } from '../helpers/wait.js'
+import { ok } from '../helpers/answers.js'
 import { s3Client } from '../helpers/backends.js'
-import { startService, type Reply, type Service } from '../helpers/service.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
+import { type Reply, type Service, startService } from '../helpers/service.js'
+import { gif, png } from '../helpers/small-pictures.js'
+import { eventually } from '../helpers/wait.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 interface Offer { id: string, url: string, fields: Record<string, string>, expires_at: string }
 
-t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', async t => {
+t.test('Direct uploads', async t => {
   const service = await startService(t, { env: { UPLOAD_MAX_BYTES: '100000' } })
   const { phone, token } = await service.signIn()
   const { library, uploads } = service.app.collections
 
-  t.test('a file goes straight to the store and becomes an item like any other', async t => {
+  t.test('A file goes straight to the store and becomes an item like any other', async t => {
     const { status, body: offer } = await start(service, token, {
       content_type: 'image/gif',
       size: gif.length,
@@ -66,16 +67,16 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     const other = Buffer.from(gif)
     other[15] = 0x77
     t.equal(await post(offer, other), 204, 'the form still works')
-    t.equal((await complete(service, token, offer)).body.sha256, sha256(gif))
+    t.equal((await ok(complete(service, token, offer))).body.sha256, sha256(gif))
     t.equal(sha256(await bytesAt(item.url)), sha256(gif), 'but changes nothing that is served')
   })
 
-  t.test('the form takes the declared size and type, and only its own key', async t => {
-    const { body: offer } = await start(service, token, {
+  t.test('The form takes the declared size and type, and only its own key', async t => {
+    const { body: offer } = await ok(start(service, token, {
       content_type: 'image/png',
       size: png.length,
       user_id: 'meera'
-    })
+    }))
     t.equal(await post(offer, Buffer.concat([png, png])), 400)
     t.equal(await post(offer, png.subarray(1)), 400)
     t.equal(await post({ ...offer, fields: { ...offer.fields, 'Content-Type': 'text/html' } }, png), 403)
@@ -83,7 +84,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     t.match(await complete(service, token, offer), { status: 409 })
   })
 
-  t.test('refused bytes are removed, and so is the upload', async t => {
+  t.test('Refused bytes are removed, and so is the upload', async t => {
     const html = Buffer.from('<!doctype html><script>alert(1)</script>')
     const broken = png.subarray(0, 40)
     for (const [bytes, error] of [
@@ -92,43 +93,49 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
       [gif.subarray(0, 50), 'Damaged or unreasonable image']
     ] as const) {
       const before = await service.remains()
-      const { body: offer } = await start(service, token, {
+      const { body: offer } = await ok(start(service, token, {
         content_type: 'image/gif',
         size: bytes.length,
         user_id: 'meera'
-      })
-      await post(offer, bytes)
+      }))
+      await deliver(offer, bytes)
       t.match(await complete(service, token, offer), { status: 400, body: { error } })
       t.strictSame(await service.remains(), before)
       t.match(await complete(service, token, offer), { status: 404, body: { error: 'Upload not found' } })
     }
   })
 
-  t.test('an invalid request is refused before there is a form', async t => {
+  t.test('An invalid request is refused before there is a form', async t => {
     const good = { content_type: 'image/gif', size: 100, user_id: 'meera' }
     const refused = (errors: object) => ({ status: 400, body: { errors } })
     const length = ['Length must be between 1 and 255.']
-    const cases: Array<[object, object]> = [
-      [
-        { ...good, content_type: 'image/svg+xml' },
-        refused({ content_type: ['Must be one of: image/gif, image/png, image/jpeg, image/webp.'] })
-      ],
-      [{ ...good, content_type: undefined }, refused({ content_type: ['Missing data for required field.'] })],
-      [{ ...good, size: '100' }, refused({ size: ['Not a valid integer.'] })],
-      [{ ...good, size: 0 }, refused({ size: ['Not a valid value.'] })],
-      [{ ...good, size: 100_001 }, { status: 413, body: { error: 'File is larger than 100000 bytes' } }],
-      [{ ...good, user_id: '' }, refused({ user_id: length })],
-      [{ ...good, user_id: ' \u3000' }, refused({ user_id: length })],
-      [
-        { ...good, title: 'x'.repeat(256), category: null },
-        refused({ title: length, category: ['Not a valid string.'] })
-      ],
-      [{ ...good, title: '\ud800' }, refused({ title: length })],
-      [{ ...good, fit: 'squeeze' }, refused({ fit: ['Must be one of: contain, cover, fill.'] })],
-      [{ ...good, user_id: { $gt: '' } }, refused({ user_id: ['Not a valid string.'] })]
+    const cases = [
+      {
+        json: { ...good, content_type: 'image/svg+xml' },
+        expected: refused({ content_type: ['Must be one of: image/gif, image/png, image/jpeg, image/webp.'] })
+      },
+      {
+        json: { ...good, content_type: undefined },
+        expected: refused({ content_type: ['Missing data for required field.'] })
+      },
+      { json: { ...good, size: '100' }, expected: refused({ size: ['Not a valid integer.'] }) },
+      { json: { ...good, size: 0 }, expected: refused({ size: ['Not a valid value.'] }) },
+      {
+        json: { ...good, size: 100_001 },
+        expected: { status: 413, body: { error: 'File is larger than 100000 bytes' } }
+      },
+      { json: { ...good, user_id: '' }, expected: refused({ user_id: length }) },
+      { json: { ...good, user_id: ' \u3000' }, expected: refused({ user_id: length }) },
+      {
+        json: { ...good, title: 'x'.repeat(256), category: null },
+        expected: refused({ title: length, category: ['Not a valid string.'] })
+      },
+      { json: { ...good, title: '\ud800' }, expected: refused({ title: length }) },
+      { json: { ...good, fit: 'squeeze' }, expected: refused({ fit: ['Must be one of: contain, cover, fill.'] }) },
+      { json: { ...good, user_id: { $gt: '' } }, expected: refused({ user_id: ['Not a valid string.'] }) }
     ]
     const before = await uploads.countDocuments()
-    for (const [json, expected] of cases) {
+    for (const { json, expected } of cases) {
       t.match(
         await service.call('POST', '/library/uploads', { token, json }),
         expected,
@@ -147,14 +154,14 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     t.equal(await uploads.countDocuments(), before)
   })
 
-  t.test('an upload is its owner\'s alone', async t => {
+  t.test('An upload is its owner\'s alone', async t => {
     const { token: other } = await service.signIn()
-    const { body: offer } = await start(service, token, {
+    const { body: offer } = await ok(start(service, token, {
       content_type: 'image/gif',
       size: gif.length,
       user_id: 'meera'
-    })
-    await post(offer, gif)
+    }))
+    await deliver(offer, gif)
     t.match(await complete(service, other, offer), { status: 404, body: { error: 'Upload not found' } })
     t.match(await service.call('POST', `/library/uploads/${offer.id}/complete`), { status: 401 })
     t.equal((await complete(service, token, offer)).status, 201)
@@ -165,10 +172,10 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     }
   })
 
-  t.test('unknown members are ignored, and do not get into the item', async t => {
+  t.test('Unknown members are ignored, and do not get into the item', async t => {
     const { phone: theirPhone, token: other } = await service.signIn()
     const [owner, stranger] = [await accountOf(service.app, phone), await accountOf(service.app, theirPhone)]
-    const { body: theirs } = await service.upload(other, gif)
+    const { body: theirs } = await ok(service.upload(other, gif))
     const { key } = (await library.findOne({ owner: stranger }))!
     const said = { content_type: 'image/gif', size: gif.length, user_id: 'meera' }
     for (const more of [
@@ -183,7 +190,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     ]) {
       const { status, body: offer } = await start(service, token, { ...said, ...more })
       t.equal(status, 201)
-      await post(offer, gif)
+      await deliver(offer, gif)
       // as an earlier version stored it
       if (/^\w+$/.test(Object.keys(more)[0]!)) {
         await uploads.updateOne({ _id: new ObjectId(offer.id) }, {
@@ -207,7 +214,7 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     }
   })
 
-  t.test('optional members that are empty or blank count as not sent', async t => {
+  t.test('Optional members that are empty or blank count as not sent', async t => {
     for (const blank of ['', ' ', '\u3000']) {
       const { status, body: offer } = await start(service, token, {
         content_type: 'image/gif',
@@ -219,14 +226,14 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
         fit: blank
       })
       t.equal(status, 201)
-      await post(offer, gif)
-      const { body: item } = await complete(service, token, offer)
+      await deliver(offer, gif)
+      const { body: item } = await ok(complete(service, token, offer))
       t.equal(item.category, 'GIF')
       t.notOk('title' in item)
     }
   })
 
-  t.test('an account has at most 20 open uploads, however many it asks for at once', async t => {
+  t.test('An account has at most 20 open uploads, however many it asks for at once', async t => {
     const { token } = await service.signIn()
     const ask = () => start(service, token, { content_type: 'image/gif', size: gif.length, user_id: 'meera' })
     const asked = await Promise.all(Array.from({ length: 30 }, ask))
@@ -238,12 +245,12 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     service.clock.advance(100)
     t.strictSame([(await ask()).status, (await ask()).headers.get('retry-after')], [429, '500'])
 
-    await post(offers[0]!, gif)
+    await deliver(offers[0]!, gif)
     t.equal((await complete(service, token, offers[0]!)).status, 201)
     t.equal((await ask()).status, 201, 'one that is an item is open no more')
     t.equal((await ask()).status, 429)
     const html = Buffer.alloc(gif.length, 'x')
-    await post(offers[1]!, html)
+    await deliver(offers[1]!, html)
     t.equal((await complete(service, token, offers[1]!)).status, 400)
     t.equal((await ask()).status, 201, 'nor is one that is refused')
     t.equal((await ask()).status, 429)
@@ -261,13 +268,13 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
     t.equal((await ask()).status, 201, 'nor are those that expired')
   })
 
-  t.test('completed 20 times at once it becomes one item', async t => {
-    const { body: offer } = await start(service, token, {
+  t.test('An upload that is completed 20 times at once becomes one item', async t => {
+    const { body: offer } = await ok(start(service, token, {
       content_type: 'image/gif',
       size: gif.length,
       user_id: 'meera'
-    })
-    await post(offer, gif)
+    }))
+    await deliver(offer, gif)
     const before = await library.countDocuments()
     const answers = await Promise.all(Array.from({ length: 20 }, () => complete(service, token, offer)))
     t.ok(answers.some(({ status }) => status === 201))
@@ -278,81 +285,78 @@ t.test('POST /library/uploads, the store, POST /library/uploads/{id}/complete', 
   })
 })
 
-t.test(
-  'POST /library/uploads/{id}/complete while the store or the database fails: the upload can be completed later',
-  async t => {
-    const bed = await faultBed(t)
-    const service = await bed.start()
-    const { token } = await service.signIn()
-    const direct = async () => {
-      const { body: offer } = await start(service, token, {
-        content_type: 'image/gif',
-        size: gif.length,
-        user_id: 'meera'
+t.test('An upload can be completed later when the store or the database failed', async t => {
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
+  const { token } = await service.signIn()
+  const direct = async () => {
+    const { body: offer } = await ok(start(service, token, {
+      content_type: 'image/gif',
+      size: gif.length,
+      user_id: 'meera'
+    }))
+    await deliver(offer, gif)
+    return offer
+  }
+  const sentence = 'Failed to upload file to S3'
+
+  for (const { name, operation, status } of [
+    { name: 'reading', operation: 'GetObject', status: 403 },
+    { name: 'writing', operation: 'PutObject', status: 403 },
+    { name: 'writing', operation: 'PutObject', status: 503 }
+  ] as const) {
+    t.test(`The store refuses ${name} with ${status}`, async t => {
+      const before = (await setup.left()).library
+      const offer = await direct()
+      const fault = setup.s3.fault({
+        operation,
+        action: { do: 'answer', status, code: status === 403 ? 'AccessDenied' : 'SlowDown' }
       })
-      t.equal(await post(offer, gif), 204)
-      return offer
-    }
-    const sentence = 'Failed to upload file to S3'
-
-    for (const [name, operation, status] of [
-      ['reading', 'GetObject', 403],
-      ['writing', 'PutObject', 403],
-      ['writing', 'PutObject', 503]
-    ] as const) {
-      t.test(`${name} is answered ${status}`, async t => {
-        const before = (await bed.left()).library
-        const offer = await direct()
-        const fault = bed.s3.fault({
-          operation,
-          action: { do: 'answer', status, code: status === 403 ? 'AccessDenied' : 'SlowDown' }
-        })
-        t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-        t.ok(fault.hits >= 1)
-        bed.s3.clear()
-        t.match(await completeAgain(service, token, offer), { status: 201, body: { id: offer.id } })
-        t.match(await bed.settled(), { library: before + 1 })
-      })
-    }
-
-    t.test('the connection is cut while the posted bytes are read', async t => {
-      const offer = await direct()
-      bed.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
       t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-      bed.s3.clear()
-      t.equal((await completeAgain(service, token, offer)).status, 201)
-      await bed.settled()
-    })
-
-    t.test('the store gives other bytes than its form let through', async t => {
-      const offer = await direct()
-      bed.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
-      t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
-      bed.s3.clear()
-      t.equal((await completeAgain(service, token, offer)).status, 201)
-      await bed.settled()
-    })
-
-    t.test('the database is gone when the item is to be saved', async t => {
-      const offer = await direct()
-      const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
-      const answer = complete(service, token, offer)
-      await hit
-      await bed.mongo.down()
-      bed.s3.clear()
-      t.match(await answer, { status: 500, body: { error: 'Failed to save library item' } })
-      await bed.mongo.up()
-      t.equal(
-        (await eventually(async () => {
-          const reply = await complete(service, token, offer)
-          return reply.status === 201 ? reply : undefined
-        })).body.id,
-        offer.id
-      )
-      await bed.settled()
+      t.ok(fault.hits >= 1)
+      setup.s3.clear()
+      t.match(await completeAgain(service, token, offer), { status: 201, body: { id: offer.id } })
+      t.match(await setup.settled(), { library: before + 1 })
     })
   }
-)
+
+  t.test('The store cuts the connection while the posted bytes are read', async t => {
+    const offer = await direct()
+    setup.s3.fault({ operation: 'GetObject', action: { do: 'lose' } })
+    t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
+    setup.s3.clear()
+    t.equal((await completeAgain(service, token, offer)).status, 201)
+    await setup.settled()
+  })
+
+  t.test('The store gives other bytes than its form let through', async t => {
+    const offer = await direct()
+    setup.s3.fault({ operation: 'GetObject', action: { do: 'error200', code: 'InternalError' } })
+    t.match(await complete(service, token, offer), { status: 500, body: { error: sentence } })
+    setup.s3.clear()
+    t.equal((await completeAgain(service, token, offer)).status, 201)
+    await setup.settled()
+  })
+
+  t.test('The database is gone when the item is to be saved', async t => {
+    const offer = await direct()
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const answer = complete(service, token, offer)
+    await hit
+    await setup.mongo.down()
+    setup.s3.clear()
+    t.match(await answer, { status: 500, body: { error: 'Failed to save library item' } })
+    await setup.mongo.up()
+    t.equal(
+      (await ok(eventually(async () => {
+        const reply = await complete(service, token, offer)
+        return reply.status === 201 ? reply : undefined
+      }))).body.id,
+      offer.id
+    )
+    await setup.settled()
+  })
+})
 
 const start = (service: Service, token: string, json: object): Promise<Reply & { body: Offer }> => service.call(
   'POST',
@@ -372,6 +376,12 @@ const completeAgain = (service: Service, token: string, offer: Offer) => eventua
 })
 
 /** Posts the form to the store, as a browser or an app would. Resolves with the status. */
+/** Posts bytes that the store takes. */
+async function deliver (offer: Offer, bytes: Uint8Array): Promise<void> {
+  const status = await post(offer, bytes)
+  if (status !== 204) throw new Error(`the store answered ${status}`)
+}
+
 async function post ({ url, fields }: Offer, bytes: Uint8Array): Promise<number> {
   const form = new FormData()
   for (const [name, value] of Object.entries(fields)) form.append(name, value)

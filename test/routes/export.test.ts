@@ -1,11 +1,10 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
-import { ObjectId } from 'mongodb'
 import t from 'tap'
-import type { LibraryDocument } from '../../schemas/documents.js'
-import { accountOf, insertRows } from '../helpers/accounts.js'
-import { eventually } from '../helpers/wait.js'
+import { accountOf } from '../helpers/accounts.js'
+import { insertItems } from '../helpers/items.js'
 import { startService } from '../helpers/service.js'
+import { eventually } from '../helpers/wait.js'
 
 /** More bytes together than the sockets take of an answer that the client does not read. */
 const ROWS = 1000
@@ -15,17 +14,7 @@ t.test('GET /users/me/export runs once at a time, and gives everything however m
   const service = await startService(t)
   const { phone, token } = await service.signIn()
   const owner = await accountOf(service.app, phone)
-  const rows = Array.from({ length: ROWS }, (): LibraryDocument => ({
-    _id: new ObjectId(),
-    key: '',
-    owner,
-    user_id: 'meera',
-    type: 'gif',
-    category: 'GIF',
-    title: TITLE,
-    created_at: service.clock.now
-  }))
-  await insertRows(service.app.collections.library, rows)
+  await insertItems(service, ROWS, () => ({ owner, title: TITLE, created_at: service.clock.now }))
   const ask = () => service.call('GET', '/users/me/export', { token })
 
   const answers = await Promise.all(Array.from({ length: 12 }, ask))
@@ -39,7 +28,7 @@ t.test('GET /users/me/export runs once at a time, and gives everything however m
   }
   t.equal((await ask()).status, 200, 'when it has ended, the next one runs')
 
-  t.test('a client that reads nothing holds its turn, until it goes away', async t => {
+  t.test('A client that reads nothing holds its turn, until it goes away', async t => {
     const request = http.get(`${service.url}/users/me/export`, {
       agent: false,
       headers: { authorization: `Bearer ${token}` }

@@ -1,9 +1,11 @@
 import t, { type Test } from 'tap'
+import { freshAddress, freshPhone, namedPhone } from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
+import { loggedEvents } from '../helpers/logs.js'
 import { burstOf } from '../helpers/pipelined-posts.js'
-import { startGateway } from '../helpers/sms-gateway.js'
-import { freshPhone, userRow } from '../helpers/accounts.js'
-import { startService, type Reply, type Service } from '../helpers/service.js'
+import { type Reply, startService } from '../helpers/service.js'
 import { simulateDay } from '../helpers/simulated-day.js'
+import { startGateway } from '../helpers/sms-gateway.js'
 
 const TOO_MANY = { error: 'Too many codes requested' }
 /** Settings for a provider that costs money. The SMS are kept, not sent. */
@@ -24,60 +26,60 @@ t.test('30 requests from 6 client networks stop no country, with the defaults an
   for (let host = 1; host <= 5; host++) {
     t.equal((await ask(freshPhone(), `203.0.113.${host}`)).status, 200, 'a stranger elsewhere gets in')
   }
-  t.same(events(service, 'sms.stopped').map(({ dimension }) => dimension), Array(6).fill('network'))
+  t.same(loggedEvents(service, 'sms.stopped').map(({ dimension }) => dimension), Array(6).fill('network'))
 })
 
 t.test(
-  'a client network stops at 5 SMS with too few used codes, for at most 15 minutes; then 10 pass, and their share decides',
+  'A client network stops at 5 SMS with too few used codes, for 15 minutes; then the share of 10 decides',
   async t => {
     const { service, ask, use } = await begin(t)
-    for (let text = 1; text <= 5; text++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200)
+    for (let sent = 1; sent <= 5; sent++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200)
     const sixth = await ask(freshPhone(), '198.51.100.1')
     t.same([sixth.status, sixth.body, sixth.headers.get('retry-after')], [429, TOO_MANY, '900'])
-    t.match(events(service, 'otp.limited').at(-1), { reason: 'fraud network', phone: null })
+    t.match(loggedEvents(service, 'otp.limited').at(-1), { reason: 'fraud network', phone: null })
     t.equal((await ask(freshPhone(), '198.51.100.2')).status, 200, 'its neighbours do not suffer')
     service.clock.advance(15 * MINUTE - 1)
     t.equal((await ask(freshPhone(), '198.51.100.1')).headers.get('retry-after'), '1')
 
     service.clock.advance(1)
-    for (let text = 1; text <= 10; text++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200, 'on trial')
+    for (let sent = 1; sent <= 10; sent++) t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200, 'on trial')
     t.equal((await ask(freshPhone(), '198.51.100.1')).headers.get('retry-after'), '900', 'none of ten was used')
 
     service.clock.advance(15 * MINUTE)
     const honest = Array.from({ length: 10 }, freshPhone)
     for (const phone of honest) t.equal((await ask(phone, '198.51.100.1')).status, 200)
     t.equal((await ask(freshPhone(), '198.51.100.1')).status, 429)
-    for (const phone of honest.slice(0, 2)) t.match((await use(phone)).body, { success: true })
-    for (let text = 1; text <= 4; text++) {
+    for (const phone of honest.slice(0, 2)) t.match(await use(phone), { status: 200, body: { success: true } })
+    for (let sent = 1; sent <= 4; sent++) {
       t.equal((await ask(freshPhone(), '198.51.100.1')).status, 200, 'two of ten were')
     }
   }
 )
 
-t.test('many honest people behind one address are not stopped, and late codes free it at once', async t => {
+t.test('Many honest people behind one address are not stopped, and late codes free it at once', async t => {
   const { ask, use } = await begin(t)
   const phones = Array.from({ length: 5 }, freshPhone)
   for (const phone of phones) t.equal((await ask(phone, '203.0.113.9')).status, 200)
   t.equal((await ask(freshPhone(), '203.0.113.9')).status, 429, 'five codes, and none was used yet')
-  await use(phones[0]!)
+  await ok(use(phones[0]!))
   for (let person = 1; person <= 20; person++) {
     const phone = freshPhone()
     t.equal((await ask(phone, '203.0.113.9')).status, 200)
-    t.match((await use(phone)).body, { success: true })
+    t.match(await use(phone), { status: 200, body: { success: true } })
   }
 })
 
 t.test(
-  'a country and a prefix stop for phones without an account, never for others, and recover by themselves',
+  'A country and a prefix stop for phones without an account, never for others, and recover by themselves',
   async t => {
     const { service, ask, use } = await begin(t)
-    const account = await knownPhone(service)
-    for (let text = 0; text < 30; text++) t.equal((await ask(freshPhone(), `198.51.100.${text}`)).status, 200)
+    const account = await namedPhone(service.app)
+    for (let sent = 0; sent < 30; sent++) t.equal((await ask(freshPhone(), `198.51.100.${sent}`)).status, 200)
     const stopped = await ask(freshPhone(), '203.0.113.1')
     t.same([stopped.status, stopped.body, stopped.headers.get('retry-after')], [429, TOO_MANY, '900'])
-    t.match(events(service, 'otp.limited').at(-1), { reason: /^fraud (country|prefix)$/, phone: null })
+    t.match(loggedEvents(service, 'otp.limited').at(-1), { reason: /^fraud (country|prefix)$/, phone: null })
     t.same(
-      events(service, 'sms.stopped').filter(({ dimension }) => dimension === 'country').map(
+      loggedEvents(service, 'sms.stopped').filter(({ dimension }) => dimension === 'country').map(
         ({ value, sent, verified, level }) => [value, sent, verified, level]
       ),
       [['IN', 30, 0, 40]]
@@ -89,7 +91,7 @@ t.test(
       'no address and no number in the line'
     )
     t.equal((await ask(account, '203.0.113.1')).status, 200, 'a phone with an account gets its SMS')
-    t.match((await use(account)).body, { success: true })
+    t.match(await use(account), { status: 200, body: { success: true } })
     t.equal((await ask('+12025550123', '203.0.113.1')).status, 200, 'other countries do not suffer')
 
     service.clock.advance(15 * MINUTE)
@@ -98,7 +100,7 @@ t.test(
       t.equal((await ask(phone, `203.0.113.${10 + i}`)).status, 200, 'ten pass')
     }
     t.equal((await ask(freshPhone(), '203.0.113.30')).status, 429)
-    for (const phone of honest.slice(0, 2)) t.match((await use(phone)).body, { success: true })
+    for (const phone of honest.slice(0, 2)) t.match(await use(phone), { status: 200, body: { success: true } })
     for (let host = 40; host < 60; host++) {
       t.equal((await ask(freshPhone(), `203.0.113.${host}`)).status, 200, 'and the country goes on')
     }
@@ -111,19 +113,19 @@ t.test(
   }
 )
 
-t.test('a country that is no fifth of the day\'s SMS is not judged by an hour', async t => {
+t.test('A country that is no fifth of the day\'s SMS is not judged by an hour', async t => {
   const { service, ask, use } = await begin(t)
-  for (let text = 0; text < 200; text++) {
-    const phone = await knownPhone(service, `+1202555${String(1000 + text).slice(-4)}`)
-    t.equal((await ask(phone, `10.0.0.${text}`)).status, 200)
-    await use(phone)
+  for (let sent = 0; sent < 200; sent++) {
+    const phone = await namedPhone(service.app, `+1202555${String(1000 + sent).slice(-4)}`)
+    t.equal((await ask(phone, `10.0.0.${sent}`)).status, 200)
+    await ok(use(phone))
   }
   service.clock.advance(3600)
-  for (let text = 0; text < 40; text++) t.equal((await ask(freshPhone(), `198.51.100.${text}`)).status, 200)
-  t.same(events(service, 'sms.stopped').filter(({ dimension }) => dimension === 'country'), [])
+  for (let sent = 0; sent < 40; sent++) t.equal((await ask(freshPhone(), `198.51.100.${sent}`)).status, 200)
+  t.same(loggedEvents(service, 'sms.stopped').filter(({ dimension }) => dimension === 'country'), [])
 })
 
-t.test('an IPv6 client is its /56', async t => {
+t.test('An IPv6 client is its /56', async t => {
   const { ask } = await begin(t)
   for (let host = 1; host <= 5; host++) t.equal((await ask(freshPhone(), `2001:db8:0:${host}::1`)).status, 200)
   t.equal((await ask(freshPhone(), '2001:db8:0:ff::1')).status, 429)
@@ -131,7 +133,7 @@ t.test('an IPv6 client is its /56', async t => {
 })
 
 t.test(
-  'phones without an account have half of each cap, those with one have the whole, strictly, also when 200 ask at once',
+  'Phones without an account have half of each cap, those with one the whole, also when 200 ask at once',
   async t => {
     const { service } = await begin(t, { SMS_HOURLY_CAP: '20', SMS_DAILY_CAP: '30' })
     const second = await startService(t, {
@@ -144,39 +146,35 @@ t.test(
         burst(phones.filter((_, i) => i % 2 === share).map(phone => ({
           path: '/auth/request-otp',
           json: { phone },
-          headers: { 'x-forwarded-for': anAddress() }
+          headers: { 'x-forwarded-for': freshAddress() }
         })))))).flat()
-      failed ||= answers.some(({ status }) => status === 500)
+      failed += answers.filter(({ status }) => status === 500).length
       return answers.filter(({ status }) => status === 200).length
     }
     const known: string[] = []
-    while (known.length < 200) known.push(await knownPhone(service))
-    /** On a busy machine some requests get a 500, and their counts may stay. */
-    let failed = false
-    const isMost = (sent: number, most: number, what: string) => t.ok(
-      failed ? sent <= most : sent === most,
-    `${what}: ${sent} of ${most}`
-    )
+    while (known.length < 200) known.push(await namedPhone(service.app))
+    /** On a busy machine some requests get a 500, and their counts may stay: each takes one SMS from the bound. */
+    let failed = 0
+    const isMost = (sent: number, most: number, what: string) =>
+      t.ok(sent <= most && sent >= most - failed, `${what}: ${sent} of ${most}, and ${failed} failed`)
     isMost(await atOnce(Array.from({ length: 200 }, freshPhone)), 10, 'strangers in the first hour')
     isMost(await atOnce(known), 10, 'accounts in the first hour')
     for (const one of [service, second]) one.clock.advance(3600)
-    if (!failed) {
-      t.equal(await atOnce(Array.from({ length: 20 }, freshPhone)), 0, 'half of the day is over for strangers')
-    }
+    t.ok(await atOnce(Array.from({ length: 20 }, freshPhone)) <= failed, 'half of the day is over for strangers')
     isMost(await atOnce(known), 10, 'accounts in the second hour')
     isMost(service.sms.length + second.sms.length, 30, 'all')
   }
 )
 
-t.test('an SMS that the provider failed to send is counted nowhere', async t => {
+t.test('An SMS that the provider failed to send is counted nowhere', async t => {
   const gateway = await startGateway(t)
   const service = await startService(t, { env: { ...PAID, SMS_HTTP_URL: gateway.url }, sendSms: undefined })
   gateway.behave(response => { response.writeHead(500).end() })
-  for (let text = 0; text < 40; text++) {
+  for (let sent = 0; sent < 40; sent++) {
     t.equal(
       (await service.call('POST', '/auth/request-otp', {
         json: { phone: freshPhone() },
-        headers: { 'x-forwarded-for': `198.51.100.${text % 3}` }
+        headers: { 'x-forwarded-for': `198.51.100.${sent % 3}` }
       })).status,
       500
     )
@@ -189,13 +187,13 @@ t.test('an SMS that the provider failed to send is counted nowhere', async t => 
   )
 })
 
-t.test('the console provider counts nothing and stops no phone; FRAUD_MIN_SMS=0 turns the guard off', async t => {
+t.test('The console provider counts nothing and stops no phone; FRAUD_MIN_SMS=0 turns the guard off', async t => {
   for (const env of [
     { TRUST_PROXY: 'loopback' },
     { ...PAID, FRAUD_MIN_SMS: '0', SMS_HOURLY_CAP: '0', SMS_DAILY_CAP: '0' }
   ]) {
     const service = await startService(t, { env })
-    for (let text = 1; text <= 8; text++) {
+    for (let sent = 1; sent <= 8; sent++) {
       t.equal((await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })).status, 200)
     }
     t.equal(await service.app.collections.otps.countDocuments({ hours: { $exists: true } }), 0)
@@ -203,7 +201,7 @@ t.test('the console provider counts nothing and stops no phone; FRAUD_MIN_SMS=0 
 })
 
 t.test(
-  'a day under attack from 60 networks: phones with an account get in, and the bill stays under the caps',
+  'On a day under attack from 60 networks phones with an account get in, and the bill stays under the caps',
   async t => {
     const { service } = await begin(t, { SMS_HOURLY_CAP: '30', SMS_DAILY_CAP: '300', LIMIT_SMS_PER_ADDRESS: '30' })
     const { known, sms, mostInHour } = await simulateDay(service, {
@@ -227,20 +225,4 @@ async function begin (t: Test, env: Record<string, string> = {}) {
     json: { phone, otp: service.lastCode(phone) }
   })
   return { service, ask, use }
-}
-
-async function knownPhone ({ app }: Service, number = freshPhone()): Promise<string> {
-  await app.collections.users.insertOne(userRow({ username: number, username_key: number, number }))
-  return number
-}
-
-let lastAddress = 0
-function anAddress (): string {
-  lastAddress++
-  return `10.7.${lastAddress >> 8}.${lastAddress & 255}`
-}
-
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-function events ({ logs }: Service, name: string): Array<Record<string, any>> {
-  return logs.map(line => JSON.parse(line)).filter(({ event }) => event === name)
 }

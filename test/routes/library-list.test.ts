@@ -1,46 +1,34 @@
-import http from 'node:http'
 import fc from 'fast-check'
 import { BSON, MongoClient, ObjectId, type Document } from 'mongodb'
 import t from 'tap'
 import type { LibraryDocument } from '../../schemas/documents.js'
-import { ensureIndexes } from '../../services/database.js'
 import { createLibrary } from '../../services/library/library.js'
-import { titleWords } from '../../services/library/title-words.js'
-import { gif } from '../helpers/small-pictures.js'
 import { accountOf, freshPhone, insertRows } from '../helpers/accounts.js'
-import { startService, type Service } from '../helpers/service.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { ok } from '../helpers/answers.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
+import { createdAt, itemRow } from '../helpers/items.js'
+import { startService } from '../helpers/service.js'
 
 const media = { url: (key: string) => `https://media.example.com/${key}` }
-const FOLDER = 'library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/'
-const at = (ms: number) => new Date(Date.UTC(2026, 0, 1) + ms)
-const row = (ms: number, fields: Partial<LibraryDocument> = {}): LibraryDocument =>
-  ({
-    _id: new ObjectId(),
-    key: `${FOLDER}original.gif`,
-    user_id: 'u',
-    type: 'gif',
-    category: 'GIF',
-    created_at: at(ms),
-    ...(fields.title !== undefined && { words: titleWords(fields.title) }),
-    ...fields
-  })
 const idsOf = ({ items }: { items: Array<{ id: string }> }) => items.map(({ id }) => id)
+
+interface Page {
+  status: number
+  body: { items: Array<{ id: string }>, page: number, next_cursor: string | null }
+}
 
 /** Follows the cursors to the end. */
 async function walk (
-  list: (query: string) => Promise<{
-    body: { items: Array<{ id: string }>, page: number, next_cursor: string | null }
-  }>,
+  list: (query: string) => Promise<Page>,
   query: string,
   between: () => Promise<unknown> = async () => {}
 ): Promise<string[][]> {
   const pages: string[][] = []
   for (let cursor: string | null = ''; cursor !== null;) {
-    const { body } = await list(`?${query}${cursor && `&cursor=${cursor}`}`)
-    pages.push(idsOf(body))
+    const answer: Page = await ok(list(`?${query}${cursor && `&cursor=${cursor}`}`))
+    pages.push(idsOf(answer.body))
     if (pages.length > 500) throw new Error('the walk has no end')
-    cursor = body.next_cursor
+    cursor = answer.body.next_cursor
     await between()
   }
   return pages
@@ -54,18 +42,18 @@ t.test('GET /library, filters and cursors', async t => {
   const rows = service.app.collections.library
   t.beforeEach(async () => { await rows.deleteMany({}) })
 
-  t.test('each filter finds what is stored, and several filters must all match', async t => {
+  t.test('Each filter finds what is stored, and several filters must all match', async t => {
     const stranger = await service.signIn()
     const other = await accountOf(service.app, stranger.phone)
     const stored = [
-      row(9, { owner, type: 'gif', category: 'Cats & Dogs', user_id: 'मीरा', title: 'Dancing fox' }),
-      row(8, { owner, type: 'image', category: 'Images', user_id: 'meera' }),
-      row(7, { owner: other, type: 'gif', category: 'cats & dogs', user_id: 'मीरा', title: 'The quick brown fox' }),
-      row(6, { type: 'gif', category: 'GIF', user_id: 'u' })
+      itemRow(9, { owner, type: 'gif', category: 'Cats & Dogs', user_id: 'मीरा', title: 'Dancing fox' }),
+      itemRow(8, { owner, type: 'image', category: 'Images', user_id: 'meera' }),
+      itemRow(7, { owner: other, type: 'gif', category: 'cats & dogs', user_id: 'मीरा', title: 'The quick brown fox' }),
+      itemRow(6, { type: 'gif', category: 'GIF', user_id: 'u' })
     ]
     await rows.insertMany(stored)
     await rows.insertOne(
-      { _id: new ObjectId(), url: 'https://old.example.com/a.gif', created_at: at(5) } as LibraryDocument
+      { _id: new ObjectId(), url: 'https://old.example.com/a.gif', created_at: createdAt(5) } as LibraryDocument
     )
     const found = async (query: string, as = token) => {
       const { status, body } = await list(query, as)
@@ -93,7 +81,7 @@ t.test('GET /library, filters and cursors', async t => {
     t.same(await found('?category=%24ne&user_id=u'), [])
   })
 
-  t.test('a search finds the titles in which each of its words begins a word, whatever its case', async t => {
+  t.test('A search finds the titles in which each of its words begins a word, whatever its case', async t => {
     const long = 'x'.repeat(40)
     const titles = [
       'Dancing fox 🦊',
@@ -110,7 +98,7 @@ t.test('GET /library, filters and cursors', async t => {
       'zero\u200dwidth',
       '!!!'
     ]
-    await rows.insertMany(titles.map((title, i) => row(-i, { title })))
+    await rows.insertMany(titles.map((title, i) => itemRow(-i, { title })))
     const searches: Array<[q: string, found: number[]]> = [
       ['fox', [0]],
       ['FO', [0]],
@@ -161,11 +149,11 @@ t.test('GET /library, filters and cursors', async t => {
     }
   })
 
-  t.test('a search for a text without any word finds nothing, with and without other filters', async t => {
+  t.test('A search for a string without any word finds nothing, with and without other filters', async t => {
     await rows.insertMany([
-      row(-1, { title: '.*' }),
-      row(-2, { title: '!!! %', type: 'gif', owner }),
-      row(-3, { title: 'fox', type: 'gif', owner })
+      itemRow(-1, { title: '.*' }),
+      itemRow(-2, { title: '!!! %', type: 'gif', owner }),
+      itemRow(-3, { title: 'fox', type: 'gif', owner })
     ])
     const nothing = { items: [], page: 1, per_page: 10, total: 0, total_pages: 0, total_exact: true, next_cursor: null }
     for (const q of ['', '.*', '.* $', '!!!', ' ', '\u200d', '%', '\0', '"\'\\', '$^', '()[]{}']) {
@@ -173,12 +161,15 @@ t.test('GET /library, filters and cursors', async t => {
         const { status, body } = await list(`?q=${encodeURIComponent(q)}${filters}`)
         t.same({ status, body }, { status: 200, body: nothing }, `${JSON.stringify(q)} ${filters}`)
       }
-      t.same((await list(`?q=${encodeURIComponent(q)}&page=3&per_page=7`)).body, { ...nothing, page: 3, per_page: 7 })
+      t.same(
+        (await ok(list(`?q=${encodeURIComponent(q)}&page=3&per_page=7`))).body,
+        { ...nothing, page: 3, per_page: 7 }
+      )
     }
-    t.equal((await list('?q=fox&type=gif&mine=true')).body.total, 1, 'a word finds what it found before')
+    t.equal((await ok(list('?q=fox&type=gif&mine=true'))).body.total, 1, 'a word finds what it found before')
   })
 
-  t.test('an invalid filter, or one that is given twice, is 400 and says why', async t => {
+  t.test('An invalid filter, or one that is given twice, is 400 and says why', async t => {
     const long = 'x'.repeat(256)
     const bad: Array<[query: string, errors: object]> = [
       ['type=', { type: ['Must be one of: gif, image.'] }],
@@ -213,22 +204,31 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('with a cursor the page is 1, and a page number is refused; an invalid cursor is 400', async t => {
-    await rows.insertMany([3, 2, 1].map(ms => row(ms)))
-    const { next_cursor: cursor } = (await list('?per_page=1')).body
-    t.match((await list(`?per_page=1&cursor=${cursor}`)).body, {
-      page: 1,
-      per_page: 1,
-      total: 3,
-      total_pages: 3,
-      total_exact: true,
-      next_cursor: String
+  t.test('The page of a cursor is 1, and a page number beside it is 400, as is an invalid cursor', async t => {
+    await rows.insertMany([3, 2, 1].map(ms => itemRow(ms)))
+    const { next_cursor: cursor } = (await ok(list('?per_page=1'))).body
+    t.match(await list(`?per_page=1&cursor=${cursor}`), {
+      status: 200,
+      body: {
+        page: 1,
+        per_page: 1,
+        total: 3,
+        total_pages: 3,
+        total_exact: true,
+        next_cursor: String
+      }
     })
-    t.equal((await list('?page=2&per_page=2')).body.next_cursor, null)
+    t.equal((await ok(list('?page=2&per_page=2'))).body.next_cursor, null)
     for (const page of [1, 2]) {
-      t.same((await list(`?page=${page}&cursor=${cursor}`)).body, { errors: { page: ['Not a valid value.'] } })
+      t.match(
+        await list(`?page=${page}&cursor=${cursor}`),
+        { status: 400, body: { errors: { page: ['Not a valid value.'] } } }
+      )
     }
-    t.same((await list(`?cursor=${cursor}&cursor=${cursor}`)).body, { errors: { cursor: ['Not a valid string.'] } })
+    t.match(
+      await list(`?cursor=${cursor}&cursor=${cursor}`),
+      { status: 400, body: { errors: { cursor: ['Not a valid string.'] } } }
+    )
 
     const forged = (document: Document) => Buffer.from(BSON.serialize(document)).toString('base64url')
     const nested = (depth: number): Document => depth === 0 ? {} : { a: nested(depth - 1) }
@@ -243,11 +243,11 @@ t.test('GET /library, filters and cursors', async t => {
       'A'.repeat(2000),
       '%00',
       forged({}),
-      forged({ id, at: at(0) }),
-      forged({ at: at(0) }),
-      forged({ at: at(0), id, x: 1 }),
+      forged({ id, at: createdAt(0) }),
+      forged({ at: createdAt(0) }),
+      forged({ at: createdAt(0), id, x: 1 }),
       forged({ at: /x/, id }),
-      forged({ at: at(0), id: /x/ }),
+      forged({ at: createdAt(0), id: /x/ }),
       forged({ at: [1], id }),
       forged({ at: new BSON.MaxKey(), id }),
       forged({ at: new BSON.Code('x'), id }),
@@ -279,14 +279,14 @@ t.test('GET /library, filters and cursors', async t => {
   })
 
   t.test(
-    'a walk by cursor meets every row once, whatever the type of its time and id',
+    'A walk by cursor meets every row once, whatever the type of its time and id',
     { skip: process.env.TEST_REAL ? 'SecantusDB has not MongoDB\'s order of types' : false },
     async t => {
       const moments = [
-        at(1),
-        at(1),
-        at(0),
-        at(-1e12),
+        createdAt(1),
+        createdAt(1),
+        createdAt(0),
+        createdAt(-1e12),
         'yesterday',
         '2024-05-01T10:00:06',
         '2024-05-01T10:00:06',
@@ -328,16 +328,16 @@ t.test('GET /library, filters and cursors', async t => {
           ...(moment !== undefined && { created_at: moment }),
           url: 'https://old.example.com/a.gif'
         })),
-        ...ids.map(_id => ({ _id, created_at: at(1), url: 'https://old.example.com/b.gif' })),
+        ...ids.map(_id => ({ _id, created_at: createdAt(1), url: 'https://old.example.com/b.gif' })),
         { _id: 'none', url: 'https://old.example.com/c.gif' }
       ]
       await rows.insertMany(documents as unknown as LibraryDocument[])
-      const everything = idsOf((await list('?per_page=100')).body)
+      const everything = idsOf((await ok(list('?per_page=100'))).body)
       t.equal(new Set(everything).size, documents.length)
       for (const perPage of [1, 2, 7, documents.length - 1, documents.length]) {
         t.same((await walk(list, `per_page=${perPage}`)).flat(), everything, `${perPage} a page`)
       }
-      const pages = await Promise.all(Array.from({ length: 13 }, (_, i) => list(`?per_page=3&page=${i + 1}`)))
+      const pages = await Promise.all(Array.from({ length: 13 }, (_, i) => ok(list(`?per_page=3&page=${i + 1}`))))
       t.same(pages.flatMap(({ body }) => idsOf(body)), everything, 'page by page as well')
       for (const id of everything) {
         t.match(await service.call('GET', `/library/${id}`, { token }), { status: 200, body: { id } })
@@ -345,18 +345,18 @@ t.test('GET /library, filters and cursors', async t => {
     }
   )
 
-  t.test('a walk during other writes meets each row that stays exactly once', async t => {
+  t.test('A walk during other writes meets each row that stays exactly once', async t => {
     const random = fc.sample(
       fc.record({ insert: fc.array(fc.integer({ min: -5, max: 60 }), { maxLength: 4 }), remove: fc.nat() }),
       { seed: 11, numRuns: 60 }
     )
-    const steady = Array.from({ length: 50 }, (_, i) => row(Math.floor(i / 4)))
-    const passing = Array.from({ length: 50 }, (_, i) => row(Math.floor(i / 4)))
+    const steady = Array.from({ length: 50 }, (_, i) => itemRow(Math.floor(i / 4)))
+    const passing = Array.from({ length: 50 }, (_, i) => itemRow(Math.floor(i / 4)))
     await insertRows(rows, [...steady, ...passing])
     let step = 0
     const pages = await walk(list, 'per_page=3&type=gif', async () => {
       const { insert, remove } = random[step++ % random.length]!
-      if (insert.length > 0) await rows.insertMany(insert.map(ms => row(ms)))
+      if (insert.length > 0) await rows.insertMany(insert.map(ms => itemRow(ms)))
       await rows.deleteOne({ _id: passing[remove % passing.length]!._id })
     })
     const met = pages.flat()
@@ -368,7 +368,7 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('pages, cursors and totals are those of a list in memory', async t => {
+  t.test('Pages, cursors and totals are those of a list in memory', async t => {
     const label = fc.constantFrom('a', 'b', 'c')
     const stored = fc.record({
       ms: fc.integer({ min: 0, max: 6 }),
@@ -395,7 +395,7 @@ t.test('GET /library, filters and cursors', async t => {
         async (model, queries) => {
           await rows.deleteMany({})
           const documents = model.map(({ ms, own, title, ...fields }) =>
-            row(ms, { ...fields, ...(own && { owner }), ...(title !== undefined && { title }) }))
+            itemRow(ms, { ...fields, ...(own && { owner }), ...(title !== undefined && { title }) }))
           if (documents.length > 0) await rows.insertMany(documents)
           for (const [filter, perPage] of queries) {
             const matching = documents.filter(document =>
@@ -407,9 +407,7 @@ t.test('GET /library, filters and cursors', async t => {
               own.startsWith(word) && (own !== '' || word === ''))))
               .sort((a, b) =>
                 b.created_at.getTime() - a.created_at.getTime() ||
-              b._id.toHexString().localeCompare(a._id.toHexString())).map(
-                ({ _id }) => _id.toHexString()
-              )
+              b._id.toHexString().localeCompare(a._id.toHexString())).map(({ _id }) => _id.toHexString())
             const query = new URLSearchParams({ ...filter, per_page: String(perPage) } as Record<string, string>)
             const totals = {
               per_page: perPage,
@@ -418,7 +416,7 @@ t.test('GET /library, filters and cursors', async t => {
               total_exact: true
             }
             for (let page = 1; page <= totals.total_pages + 1; page++) {
-              const { body: { items, next_cursor: cursor, ...told } } = await list(`?${query}&page=${page}`)
+              const { body: { items, next_cursor: cursor, ...told } } = await ok(list(`?${query}&page=${page}`))
               t.same({ ids: idsOf({ items }), ...told }, {
                 ids: matching.slice((page - 1) * perPage, page * perPage),
                 page,
@@ -437,37 +435,49 @@ t.test('GET /library, filters and cursors', async t => {
     )
   })
 
-  t.test('a filter that finds more than 10,000 counts them no further', async t => {
-    const many = Array.from({ length: 10_001 }, (_, i) => ({ ...row(i), category: i === 0 ? 'first' : 'many' }))
+  t.test('A filter that finds more than 10,000 counts them no further', async t => {
+    const many = Array.from({ length: 10_001 }, (_, i) => ({ ...itemRow(i), category: i === 0 ? 'first' : 'many' }))
     await insertRows(rows, many)
     t.match(
-      (await list('?per_page=100')).body,
-      { total: 10_001, total_pages: 101, total_exact: true },
+      await list('?per_page=100'),
+      { status: 200, body: { total: 10_001, total_pages: 101, total_exact: true } },
       'without a filter all are counted'
     )
-    t.match((await list('?category=many&per_page=100')).body, { total: 10_000, total_pages: 100, total_exact: true })
-    t.match((await list('?type=gif&per_page=100')).body, { total: 10_000, total_pages: 100, total_exact: false })
-    t.match((await list('?type=gif&per_page=100&page=101')).body, {
-      items: [{ id: many[0]!._id.toHexString() }],
-      total: 10_000,
-      total_exact: false,
-      next_cursor: null
+    t.match(
+      await list('?category=many&per_page=100'),
+      { status: 200, body: { total: 10_000, total_pages: 100, total_exact: true } }
+    )
+    t.match(
+      await list('?type=gif&per_page=100'),
+      { status: 200, body: { total: 10_000, total_pages: 100, total_exact: false } }
+    )
+    t.match(await list('?type=gif&per_page=100&page=101'), {
+      status: 200,
+      body: {
+        items: [{ id: many[0]!._id.toHexString() }],
+        total: 10_000,
+        total_exact: false,
+        next_cursor: null
+      }
     })
-    t.match((await list('?type=gif&per_page=100&page=500')).body, {
-      items: [],
-      total: 10_000,
-      total_exact: false,
-      next_cursor: null
+    t.match(await list('?type=gif&per_page=100&page=500'), {
+      status: 200,
+      body: {
+        items: [],
+        total: 10_000,
+        total_exact: false,
+        next_cursor: null
+      }
     })
-    t.match((await list('?page=101&per_page=100')).body, { items: { length: 1 }, next_cursor: null })
+    t.match(await list('?page=101&per_page=100'), { status: 200, body: { items: { length: 1 }, next_cursor: null } })
   })
 })
 
-t.test('the documents that a page reads', async t => {
+t.test('Documents that a page reads', async t => {
   const service = await startService(t)
   const rows = service.app.collections.library
   const mine = new ObjectId()
-  await insertRows(rows, Array.from({ length: 3000 }, (_, i) => row(Math.floor(i / 3), {
+  await insertRows(rows, Array.from({ length: 3000 }, (_, i) => itemRow(Math.floor(i / 3), {
     type: i % 2 ? 'gif' : 'image',
     category: i % 3 ? 'GIF' : 'Cats',
     user_id: i % 5 ? 'u' : 'v',
@@ -488,7 +498,7 @@ t.test('the documents that a page reads', async t => {
   })
 
   t.test(
-    'each filter is read in the order of its index, as far as the page goes, on the first page and by cursor anywhere',
+    'Each filter is read in the order of its index, as far as the page goes, on the first page and by cursor',
     { skip: process.env.MONGO_URI !== undefined && 'other servers plan otherwise' },
     async t => {
       const filters: Array<[object, string]> = [
@@ -523,7 +533,7 @@ t.test('the documents that a page reads', async t => {
     }
   )
 
-  t.test('a page is one command, and fields that it does not show stay in the database', async t => {
+  t.test('A page is one command, and fields that it does not show stay in the database', async t => {
     const commands: Document[] = []
     client.on('commandSucceeded', ({ commandName, reply }) => { commands.push({ commandName, reply }) })
     await library.list({ per_page: 10, q: 'fox' }, mine)
@@ -541,51 +551,51 @@ t.test('the documents that a page reads', async t => {
 })
 
 t.test('GET /library by many clients at once', async t => {
-  const bed = await faultBed(t)
+  const setup = await startFaultySetup(t)
   const service = await startService(t, {
-    services: { ...bed.throughProxies, mongoUri: `${bed.throughProxies.mongoUri}&monitorCommands=true` }
+    services: { ...setup.throughProxies, mongoUri: `${setup.throughProxies.mongoUri}&monitorCommands=true` }
   })
   const { token } = await service.signIn()
-  await service.app.collections.library.insertMany([row(0), row(1), row(2)])
+  await service.app.collections.library.insertMany([itemRow(0), itemRow(1), itemRow(2)])
   const list = (query = '') => service.call('GET', `/library${query}`, { token })
-  const fail = (mode: object | string, data: object = {}) => bed.client.db('admin').command({
+  const fail = (mode: object | string, data: object = {}) => setup.client.db('admin').command({
     configureFailPoint: 'failCommand',
     mode,
-    data: { failCommands: ['find'], appName: bed.appName, ...data }
+    data: { failCommands: ['find'], appName: setup.appName, ...data }
   })
   t.teardown(() => fail('off'))
-  await list()
+  await ok(list())
 
-  t.test('costs the database a few reads, and gives each client its page', async t => {
+  t.test('Many lists at once cost the database a few reads, and each client gets its page', async t => {
     let finds = 0
     service.app.mongo.client.on('commandStarted', ({ commandName }) => { if (commandName === 'find') finds++ })
-    bed.mongo.latency(200)
+    setup.mongo.latency(200)
     const asked = Array.from({ length: 60 }, (_, i) => i % 3 + 1)
     const answers = await Promise.all(asked.map(page => list(`?per_page=1&page=${page}`)))
-    await bed.mongo.up()
+    await setup.mongo.up()
     t.strictSame(
       answers.map(({ status, body }) => [status, body.page, body.items[0].created_at]),
-      asked.map(page => [200, page, at(3 - page).toISOString()])
+      asked.map(page => [200, page, createdAt(3 - page).toISOString()])
     )
     t.ok(finds >= 3 && finds <= 45, `${finds} reads`)
   })
 
-  t.test('a request after an acknowledged write sees it, though the same read was under way', async t => {
-    bed.mongo.latency(50)
+  t.test('A request after an acknowledged write sees it, though the same read was under way', async t => {
+    setup.mongo.latency(50)
     for (let i = 0; i < 10; i++) {
-      const sent = bed.mongo.passed(1, 'up')
+      const sent = setup.mongo.passed(1, 'up')
       const before = Array.from({ length: 5 }, () => list('?per_page=100'))
       await sent
-      const added = row(10 + i)
-      await bed.client.db().collection<LibraryDocument>('library').insertOne(added) // as another instance does
+      const added = itemRow(10 + i)
+      await setup.client.db().collection<LibraryDocument>('library').insertOne(added) // as another instance does
       const [{ body }] = await Promise.all([list('?per_page=100'), ...before])
       t.equal(body.items[0].id, added._id.toHexString())
     }
-    await bed.mongo.up()
+    await setup.mongo.up()
   })
 
   t.test(
-    'a broken connection or a primary that steps down costs no answer; a database that refuses costs all waiting ones theirs, and the next is well',
+    'A broken connection costs no answer; a refusal costs the waiting requests theirs, and the next is well',
     async t => {
       for (const data of [{ closeConnection: true }, { errorCode: 11602 }]) {
         await fail({ times: 1 }, data)
@@ -599,360 +609,8 @@ t.test('GET /library by many clients at once', async t => {
   )
 })
 
-t.test('totals', async t => {
-  const service = await startService(t)
-  const rows = service.app.collections.library
-  const other = service.app.mongo.db!.collection<LibraryDocument>('library') // writes like another instance: unnoticed
-  await ensureIndexes(service.app.mongo.db!)
-  let now = 1000
-  let drift = 0
-  const counts = { all: 0, some: 0 }
-  const counted = new Proxy(other, {
-    get (collection, name) {
-      if (name === 'estimatedDocumentCount') {
-        return async () => { counts.all++; return await collection.estimatedDocumentCount() + drift }
-      }
-      if (name === 'countDocuments') {
-        return async (...options: Parameters<typeof collection.countDocuments>) => {
-          counts.some++
-          return collection.countDocuments(...options)
-        }
-      }
-      const value = Reflect.get(collection, name, collection)
-      return typeof value === 'function' ? value.bind(collection) : value
-    }
-  })
-  const fresh = () => createLibrary({
-    db: service.app.mongo.db!,
-    library: counted,
-    withDedicatedConnection: (_, work) => work(counted),
-    media,
-    log: service.app.log,
-    monotonic: () => now
-  })
-  const totalOf = async (library: ReturnType<typeof fresh>, query = {}) => (await library.list(
-    { per_page: 1, ...query },
-    new ObjectId()
-  )).total
-  const insert = (n: number) => insertRows(other, Array.from({ length: n }, (_, i) => row(i)))
-  t.beforeEach(async () => { await other.deleteMany({}); drift = 0; counts.all = counts.some = 0 })
-
-  t.test(
-    'are held for two seconds, whatever the service\'s clock says, and count writes of this instance at once',
-    async t => {
-      const library = fresh()
-      await insert(5)
-      for (const query of [{}, { type: 'gif' as const }]) {
-        t.equal(await totalOf(library, query), 5)
-        await insert(1)
-        now += 2000
-        t.equal(await totalOf(library, query), 5)
-        now += 1
-        t.equal(await totalOf(library, query), 6, 'others\' writes count after two seconds')
-        await insert(1)
-        library.changed()
-        t.equal(await totalOf(library, query), 7, 'own writes count at once')
-        await other.deleteMany({})
-        await insert(5)
-        library.changed()
-      }
-      const before = { ...counts }
-      await Promise.all(Array.from({ length: 20 }, () => totalOf(library)))
-      t.same(counts, { ...before, all: before.all + 1 }, 'requests at the same time share one count')
-      t.equal(await totalOf(library, { per_page: 100 }), 5)
-      await insert(1)
-      t.equal(await totalOf(library, { per_page: 100 }), 6, 'a page that has all of them knows without a count')
-      t.same(counts, { ...before, all: before.all + 1 })
-    }
-  )
-
-  t.test('a count that a write overtook is not held', async t => {
-    const library = fresh()
-    await insert(5)
-    const under = totalOf(library)
-    while (counts.all === 0) await new Promise(resolve => setImmediate(resolve))
-    await insert(2)
-    library.changed()
-    await under
-    t.equal(await totalOf(library), 7)
-  })
-
-  t.test('are exact though MongoDB\'s own count is off, once it was measured', async t => {
-    await insert(7)
-    for (const wrong of [3, -3, 20]) {
-      drift = wrong
-      const library = fresh()
-      library.start()
-      t.teardown(library.close)
-      t.equal(await totalOf(library), 7, `off by ${wrong}`)
-      const { some } = counts
-      await insert(1)
-      library.changed()
-      t.equal(await totalOf(library), 8)
-      t.equal(counts.some, some, 'and that is not counted again for a request')
-      await other.deleteOne({})
-    }
-  })
-
-  t.test('every write of the service counts at once', async t => {
-    const { token, phone } = await service.signIn()
-    const total = async () => (await service.call('GET', '/library?per_page=1', { token })).body.total
-    await rows.insertMany([row(1), row(2), row(3)])
-    t.equal(await total(), 3)
-    t.equal((await service.upload(token, gif)).status, 201)
-    t.equal(await total(), 4)
-    await rows.deleteOne({})
-    t.equal(await total(), 3)
-    t.equal((await service.call('GET', '/library?per_page=1&mine=true', { token })).body.total, 1)
-    await service.call('POST', '/users', { token, json: { username: 'totals', number: phone } })
-    t.equal((await service.call('DELETE', '/users/me', { token })).status, 204)
-    await rows.updateMany({}, { $set: { category: 'x' } })
-    const { token: another } = await service.signIn()
-    t.match((await service.call('GET', '/library?per_page=1&category=x', { token: another })).body, {
-      total: 3,
-      items: [{ category: 'x' }]
-    })
-  })
-})
-
-t.test('GET /library/{id}, and the facts of an item', async t => {
-  const service = await startService(t)
-  const { token } = await service.signIn()
-  const rows = service.app.collections.library
-  const get = (id: string) => service.call('GET', `/library/${id}`, { token })
-  const facts = {
-    title: 'Dancing fox',
-    content_type: 'image/webp',
-    size: 48213,
-    sha256: 'a'.repeat(64),
-    width: 320,
-    height: 240,
-    frames: 24,
-    duration_ms: 1920,
-    dominant_color: '#e87830'
-  }
-  const renditions = [
-    { size: '64x64', bytes: 18213, frames: 24, duration_ms: 1920 },
-    { size: '32x16', bytes: 900, frames: 12, duration_ms: 1920 },
-    { size: '8x8', bytes: 901, frames: 1, duration_ms: 0 }
-  ]
-  const whole = row(0, {
-    key: `${FOLDER}original.webp`,
-    owner: new ObjectId('665f1c2ab7e4d90012ab34ce'),
-    ...facts,
-    renditions,
-    words: ['dancing', 'fox']
-  })
-  await rows.insertMany([
-    whole,
-    {
-      _id: new ObjectId(),
-      url: 'https://old.example.com/x.png',
-      title: null,
-      category: null,
-      sha256: null
-    } as unknown as LibraryDocument
-  ])
-  const base = service.app.mediaStore.url(FOLDER)
-  const item = {
-    id: whole._id.toHexString(),
-    url: `${base}original.webp`,
-    user_id: 'u',
-    created_at: at(0).toISOString(),
-    type: 'gif',
-    category: 'GIF',
-    owner_id: '665f1c2ab7e4d90012ab34ce',
-    original_url: `${base}original.webp`,
-    ...facts,
-    renditions: {
-      '64x64': { url: `${base}64x64.gif`, bytes: 18213, frames: 24, duration_ms: 1920, ble_seconds: 2.1 },
-      '32x16': { url: `${base}32x16.gif`, bytes: 900, frames: 12, duration_ms: 1920, ble_seconds: 0.1 },
-      '8x8': { url: `${base}8x8.gif`, bytes: 901, frames: 1, duration_ms: 0, ble_seconds: 0.2 }
-    }
-  }
-
-  t.test('an item shows all its facts, in the list and by itself, and only the id of its owner', async t => {
-    const { status, body, text } = await get(item.id)
-    t.strictSame([status, body], [200, item])
-    t.notMatch(text, /"owner"|words|\+91/)
-    const [listed, old] = (await service.call('GET', '/library', { token })).body.items
-    t.strictSame(listed, item)
-    t.match(old, {
-      owner_id: null,
-      url: 'https://old.example.com/x.png',
-      original_url: 'https://old.example.com/x.png',
-      type: 'image',
-      category: 'Images'
-    })
-    t.strictSame(Object.keys(old).filter(name => ['title', 'sha256', 'renditions', 'width'].includes(name)), [])
-    t.strictSame((await get(old.id)).body, old)
-  })
-
-  t.test(
-    'with LIBRARY_URL_RENDITION the url is that rendition\'s, where there is one; the original has its own',
-    async t => {
-      const other = await startService(t, { services: service.services, env: { LIBRARY_URL_RENDITION: '64x64' } })
-      const { body } = await other.call('GET', `/library/${item.id}`, { token: (await other.signIn()).token })
-      t.strictSame(body, { ...item, url: `${base}64x64.gif` })
-      const small = await startService(t, {
-        services: service.services,
-        env: { RENDITION_SIZES: '16x16', LIBRARY_URL_RENDITION: '16x16' }
-      })
-      t.strictSame((await small.call('GET', `/library/${item.id}`, { token: (await small.signIn()).token })).body, item)
-    }
-  )
-
-  t.test('404 for an unknown id, 400 for an invalid one, 401 without a token', async t => {
-    t.match(await get(new ObjectId().toHexString()), { status: 404, body: { error: 'Library item not found' } })
-    for (const id of [
-      'x',
-      item.id.toUpperCase().replace(/\d/g, 'A'),
-      item.id.slice(1),
-      `${item.id}0`,
-      '%00',
-      '$ne',
-      `${item.id}%0a`
-    ]) {
-      t.match(await get(id), { status: 400, body: { error: 'Invalid library item id' } }, id)
-    }
-    t.match(await service.call('GET', `/library/${item.id}`), { status: 401 })
-  })
-
-  t.test('times and ids that the service never writes are no failure', async t => {
-    // SecantusDB reads no year beyond 9999
-    const strange = [
-      ...(process.env.TEST_REAL ? [] : [new Date(8.64e15), new Date(-8.64e15), new Date(Date.UTC(10000, 0))]),
-      'Infinity',
-      8.64e15,
-      { a: 1 }
-    ]
-    await rows.insertMany(
-      [
-        ...strange.map(created => ({ _id: new ObjectId(), created_at: created, url: 'https://old.example.com/x.png' })),
-        { _id: 'mine', url: 'https://old.example.com/y.png' }
-      ] as unknown as LibraryDocument[]
-    )
-    const { status, body } = await service.call('GET', '/library?per_page=100', { token })
-    t.equal(status, 200)
-    t.equal(body.items.length, strange.length + 3)
-    const foreign = body.items.find(({ url }: { url: string }) => url.endsWith('y.png'))
-    t.match(foreign, { id: /^[0-9a-f]{24}$/, created_at: '1970-01-01T00:00:00.000Z' })
-    t.strictSame((await get(foreign.id)).body, foreign)
-    await rows.deleteMany({ key: { $exists: false } })
-  })
-})
-
-t.test('ETag', async t => {
-  const service = await startService(t)
-  const { token } = await service.signIn()
-  const one = row(0)
-  await service.app.collections.library.insertOne(one)
-  for (const path of ['/library', `/library/${one._id.toHexString()}`]) {
-    const ask = (ifNoneMatch?: string, method = 'GET') => raw(service, method, path, {
-      authorization: `Bearer ${token}`,
-      ...(ifNoneMatch !== undefined && { 'if-none-match': ifNoneMatch })
-    })
-    const first = await ask()
-    const tag = first.headers.etag!
-    t.match(first, {
-      status: 200,
-      headers: {
-        etag: /^W\/"[^"]+"$/,
-        'cache-control': 'private, no-cache',
-        'content-type': 'application/json; charset=utf-8'
-      }
-    })
-    t.equal((await ask()).headers.etag, tag, 'the same answer has the same tag')
-
-    t.test(`${path} is 304 without a body when the request names its tag, in every form there is`, async t => {
-      const opaque = tag.slice(2)
-      for (const named of [
-        tag, opaque, '*', ' * ', `"a", ${tag}`, `${opaque},"b"`, `W/"x",${opaque} , "y"`, `"a,b", ${tag}`
-      ]) {
-        const answer = await ask(named)
-        t.match(
-          answer,
-          {
-            status: 304,
-            text: '',
-            headers: {
-              etag: tag,
-              'cache-control': 'private, no-cache',
-              'x-request-id': String,
-              'x-content-type-options': 'nosniff'
-            }
-          },
-          named
-        )
-        t.strictSame(Object.keys(answer.headers).filter(name => /^content-(length|type)$/.test(name)), [])
-        t.match(await ask(named, 'HEAD'), { status: 304, text: '', headers: { etag: tag } })
-      }
-      for (const other of [
-        '',
-        '"x"',
-        'W/"x"',
-        opaque.replaceAll('"', ''),
-        `"${opaque.slice(2)}`,
-        '"*"',
-        `x${opaque.slice(0, -1)}`
-      ]) {
-        t.match(await ask(other), { status: 200, headers: { etag: tag } }, other)
-      }
-      t.match(await ask('"x"', 'HEAD'), {
-        status: 200,
-        text: '',
-        headers: { etag: tag, 'content-length': String(Buffer.byteLength(first.text)) }
-      })
-      t.equal(
-        (await service.call('GET', path, { token, headers: { 'if-none-match': tag } })).status,
-        304,
-        'as the OpenAPI document says'
-      )
-    })
-  }
-
-  t.test('a change gives a new tag; a refusal has none and is never 304', async t => {
-    const [before] = await Promise.all([service.call('GET', '/library', { token })])
-    await service.app.collections.library.insertOne(row(1))
-    const after = await service.call('GET', '/library', {
-      token,
-      headers: { 'if-none-match': before.headers.get('etag')! }
-    })
-    t.equal(after.status, 200)
-    t.not(after.headers.get('etag'), before.headers.get('etag'))
-    for (const [path, options, status] of [
-      ['/library?page=0', { token }, 400],
-      ['/library', {}, 401],
-      [`/library/${new ObjectId()}`, { token }, 404],
-      ['/library/x', { token }, 400]
-    ] as const) {
-      const { status: answered, headers } = await service.call('GET', path, {
-        ...options,
-        headers: { 'if-none-match': '*' }
-      })
-      t.same([answered, headers.get('etag'), headers.get('cache-control')], [status, null, 'no-store'], path)
-    }
-  })
-})
-
 const orderOf = (rows: LibraryDocument[], id: string) =>
   rows
     .toSorted((a, b) =>
       b.created_at.getTime() - a.created_at.getTime() || b._id.toHexString().localeCompare(a._id.toHexString()))
-    .findIndex(
-      ({ _id }) => _id.toHexString() === id
-    )
-
-/** One request with exactly these headers; fetch adds some about caching. */
-function raw ({ url }: Service, method: string, path: string, headers: Record<string, string>): Promise<{
-  status: number
-  headers: http.IncomingHttpHeaders
-  text: string
-}> {
-  return new Promise((resolve, reject) => {
-    http.request(url + path, { method, headers, agent: false }, async response => {
-      const text = Buffer.concat(await response.toArray()).toString()
-      resolve({ status: response.statusCode!, headers: response.headers, text })
-    }).on('error', reject).end()
-  })
-}
+    .findIndex(({ _id }) => _id.toHexString() === id)

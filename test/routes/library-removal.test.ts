@@ -1,23 +1,24 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { ObjectId, type Document } from 'mongodb'
 import t, { type Test } from 'tap'
-import { gif, png } from '../helpers/small-pictures.js'
 import { accountOf, auditOf, freshPhone } from '../helpers/accounts.js'
+import { failureOf, ok } from '../helpers/answers.js'
 import { s3Client } from '../helpers/backends.js'
-import { startService, type Service } from '../helpers/service.js'
-import { failed, faultBed } from '../helpers/fault-bed.js'
-import { unhandled } from '../helpers/upload-requests.js'
+import { failCommands } from '../helpers/fail-commands.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
+import { type Service, startService } from '../helpers/service.js'
+import { gif, png } from '../helpers/small-pictures.js'
 
 const admin = freshPhone()
 
-t.test('DELETE /library/:id', async t => {
+t.test('DELETE /library/{id}', async t => {
   const service = await startService(t, { env: { ADMIN_NUMBERS: admin } })
   const { call, app: { collections } } = service
   const { library, uploads } = collections
   const meera = await service.signIn()
   const stranger = await service.signIn()
   const boss = await service.signIn(admin)
-  await call('POST', '/users', { token: boss.token, json: { username: 'boss', number: admin } })
+  await ok(call('POST', '/users', { token: boss.token, json: { username: 'boss', number: admin } }))
   const remove = async (id: string, token = meera.token) => {
     const { status, text } = await call('DELETE', `/library/${id}`, { token })
     return { status, text }
@@ -29,7 +30,7 @@ t.test('DELETE /library/:id', async t => {
   const nothing = { objects: [], multipartUploads: [], uploads: 0, library: 0 }
   const filesOf = (key: string) => [key.replace('original.gif', '64x64.gif'), key]
 
-  t.test('the owner\'s item and everything in its folder is gone, and nothing else', async t => {
+  t.test('DELETE /library/{id} removes the owner\'s item and everything in its folder, and nothing else', async t => {
     const [mine, other] = [await uploaded(service, meera.token), await uploaded(service, meera.token)]
     const folder = mine.key.replace('original.gif', '')
     await put(t, service, `${folder}64x64.gif`)
@@ -44,13 +45,16 @@ t.test('DELETE /library/:id', async t => {
     )
     t.match(await service.remains(), { objects: filesOf(other.key), library: 1, uploads: 0 })
     t.not((await fetch(mine.url)).status, 200)
-    t.match(await call('GET', '/library', { token: meera.token }), { body: { total: 1, items: [{ id: other.id }] } })
+    t.match(
+      await call('GET', '/library', { token: meera.token }),
+      { status: 200, body: { total: 1, items: [{ id: other.id }] } }
+    )
     t.strictSame(await remove(mine.id), unknown, 'again')
     t.strictSame(await remove(other.id), done)
     t.strictSame(await noted(service, 'library.removed', meera.phone), [{ id: mine.id }, { id: other.id }])
   })
 
-  t.test('only the owner and an admin may, and a refusal changes nothing', async t => {
+  t.test('Only the owner and an admin may delete an item, and a refusal changes nothing', async t => {
     const item = await uploaded(service, meera.token)
     const before = await library.findOne()
     t.strictSame(await remove(item.id, stranger.token), foreign)
@@ -69,7 +73,7 @@ t.test('DELETE /library/:id', async t => {
     t.ok(service.logs.some(line => line.includes('"library.removed"') && line.includes(item.id)))
   })
 
-  t.test('an unknown or invalid id', async t => {
+  t.test('DELETE /library/{id} answers 404 for an unknown id and 400 for an invalid one', async t => {
     t.strictSame(await remove('665f1c2ab7e4d90012ab34cd'), unknown)
     t.strictSame(await remove('665f1c2ab7e4d90012ab34cd', boss.token), unknown)
     for (const id of [
@@ -85,7 +89,7 @@ t.test('DELETE /library/:id', async t => {
     t.equal((await call('DELETE', '/library', { token: meera.token })).status, 405)
   })
 
-  t.test('an item of the replaced system, or without an owner, is for admins: its row alone goes', async t => {
+  t.test('An item of the replaced system, or without an owner, is for admins: its row alone goes', async t => {
     const shared = { url: 'https://old-bucket.example.com/fox.gif', user_id: 'meera', created_at: service.clock.now }
     const rows = [{ _id: new ObjectId(), ...shared }, { _id: new ObjectId(), ...shared }]
     await library.insertMany(rows)
@@ -102,7 +106,7 @@ t.test('DELETE /library/:id', async t => {
     await service.app.mediaStore.removeObject('fox.gif')
   })
 
-  t.test('two deletes at once: one 204, the other 204 or 404, and nothing is left', async t => {
+  t.test('Two deletions at once answer 204, and 204 or 404, and nothing is left', async t => {
     for (let round = 0; round < 8; round++) {
       const { id } = await uploaded(service, meera.token)
       const answers = await Promise.all([remove(id), remove(id, boss.token), remove(id)])
@@ -117,7 +121,7 @@ t.test('DELETE /library/:id', async t => {
     t.strictSame(await service.remains(), nothing)
   })
 
-  t.test('an item whose upload record still exists', async t => {
+  t.test('DELETE /library/{id} removes an item whose upload record still exists', async t => {
     const item = await uploaded(service, meera.token)
     await uploads.insertOne({
       _id: new ObjectId(item.id),
@@ -131,20 +135,20 @@ t.test('DELETE /library/:id', async t => {
   })
 
   t.test(
-    'the right belongs to the account, whatever its number: not to the next holder of the number, nor to an account that has left',
+    'The right belongs to the account, not to the next holder of its number or an account that has left',
     async t => {
       const from = freshPhone()
       const to = freshPhone()
       const leila = await service.signIn(from)
-      await call('POST', '/users', { token: leila.token, json: { username: 'leila', number: from } })
+      await ok(call('POST', '/users', { token: leila.token, json: { username: 'leila', number: from } }))
       const items = [await uploaded(service, leila.token), await uploaded(service, leila.token)]
-      await call('POST', '/users/me/number', { token: leila.token, json: { number: to } })
+      await ok(call('POST', '/users/me/number', { token: leila.token, json: { number: to } }))
       const {
         body: { access_token: token }
-      } = await call('POST', '/users/me/number/verify', {
+      } = await ok(call('POST', '/users/me/number/verify', {
         token: leila.token,
         json: { number: to, otp: service.lastCode(to) }
-      })
+      }))
       service.clock.advance(300)
       const next = await service.signIn(from)
       t.strictSame(await remove(items[0]!.id, next.token), foreign)
@@ -160,17 +164,17 @@ t.test('DELETE /library/:id', async t => {
   )
 })
 
-t.test('DELETE /library/:id while something fails', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start({ storeSilenceMs: 700 })
+t.test('DELETE /library/{id} while something fails', async t => {
+  const setup = await startFaultySetup(t)
+  const service = await setup.start({ storeSilenceMs: 700 })
   const { token } = await service.signIn()
   const remove = (id: string) => service.call('DELETE', `/library/${id}`, { token })
-  const failing = (command: string, skip = 0) => bed.client.db('admin').command({
-    configureFailPoint: 'failCommand',
-    mode: { skip },
-    data: { failCommands: [command], errorCode: 8, appName: bed.appName }
+  const failing = (command: string, skip = 0) => failCommands(setup.services.mongoUri, {
+    commands: [command],
+    appName: setup.appName,
+    errorCode: 8,
+    skip
   })
-  const heal = () => bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
   const sweep = async () => {
     service.clock.advance(61)
     return service.app.sweeper.sweep()
@@ -183,74 +187,70 @@ t.test('DELETE /library/:id while something fails', async t => {
     ['DeleteObject', { do: 'reset', after: 0 }],
     ['DeleteObject', { do: 'lose' }]
   ] as const) {
-    t.test(`the store at ${operation} (${action.do}): the item is gone, its objects follow`, async t => {
+    t.test(`An item is gone though the store fails at ${operation} (${action.do}); its objects follow`, async t => {
       const { id } = await uploaded(service, token)
-      const { hit } = bed.s3.fault({ operation, action })
+      const { hit } = setup.s3.fault({ operation, action })
       t.equal((await remove(id)).status, 204)
       await hit
-      t.match(await bed.left(), { library: 0, uploads: 1 })
+      t.match(await setup.left(), { library: 0, uploads: 1 })
       t.equal((await remove(id)).status, 404)
-      bed.s3.clear()
+      setup.s3.clear()
       await service.app.sweeper.sweep()
-      t.match(await bed.left(), { uploads: 1 }, 'a fresh one is left to the process that works on it')
+      t.match(await setup.left(), { uploads: 1 }, 'a fresh one is left to the process that works on it')
       t.match(await sweep(), { uploads: 1, failed: 0 })
-      t.strictSame(await bed.left(), bed.empty)
+      t.strictSame(await setup.left(), setup.empty)
     })
   }
 
-  t.test('the database at the note: 500, and all is as it was', async t => {
+  t.test('A database that fails at the note is a 500, and all is as it was', async t => {
     const { id } = await uploaded(service, token)
-    await failing('update')
-    internal(t, await remove(id))
+    const heal = await failing('update')
+    t.equal(failureOf(await remove(id)), 'Internal server error')
     await heal()
-    t.strictSame(await bed.left(), { objects: 1, multipartUploads: 0, uploads: 0, library: 1 })
+    t.strictSame(await setup.left(), { objects: 1, multipartUploads: 0, uploads: 0, library: 1 })
     t.equal((await remove(id)).status, 204)
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
-  t.test('the database at the item: 500; another try does it, or a sweep', async t => {
+  t.test('A database that fails at the item is a 500; another try does it, or a sweep', async t => {
     for (const next of [remove, sweep]) {
       const { id } = await uploaded(service, token)
-      await failing('delete')
-      internal(t, await remove(id))
+      const heal = await failing('delete')
+      t.equal(failureOf(await remove(id)), 'Internal server error')
       await heal()
-      t.strictSame(await bed.left(), { objects: 1, multipartUploads: 0, uploads: 1, library: 1 })
+      t.strictSame(await setup.left(), { objects: 1, multipartUploads: 0, uploads: 1, library: 1 })
       await next(id)
-      t.strictSame(await bed.left(), bed.empty)
+      t.strictSame(await setup.left(), setup.empty)
     }
   })
 
-  t.test('the database after the item: 204, and the note goes with a sweep', async t => {
+  t.test('A database that fails after the item is a 204, and the note goes with a sweep', async t => {
     const { id } = await uploaded(service, token)
-    await failing('delete', 1)
+    const heal = await failing('delete', 1)
     t.equal((await remove(id)).status, 204)
     await heal()
-    t.strictSame(await bed.left(), { ...bed.empty, uploads: 1 })
+    t.strictSame(await setup.left(), { ...setup.empty, uploads: 1 })
     await sweep()
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 
-  t.test('the database away: 500, and it works again afterwards', async t => {
+  t.test('A database that is away is a 500, and a deletion works again afterwards', async t => {
     const { id } = await uploaded(service, token)
-    await bed.mongo.down()
+    await setup.mongo.down()
     t.equal((await remove(id)).status, 500)
-    await bed.mongo.up()
+    await setup.mongo.up()
     await service.app.collections.library.findOne().catch(() => {})
     t.equal((await remove(id)).status, 204)
-    t.strictSame(await bed.left(), bed.empty)
+    t.strictSame(await setup.left(), setup.empty)
   })
 })
-
-t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
-
-const internal = (t: Test, reply: Parameters<typeof failed>[1]) => failed(t, reply, 'Internal server error')
 
 /** The details of a phone's audit rows for this event, newest first. */
 const noted = async ({ app }: Service, event: string, phone: string) =>
   (await auditOf(app, phone)).filter(entry => entry.event === event).map(({ details }) => details)
 
 async function uploaded (service: Service, token: string): Promise<{ id: string, url: string, key: string }> {
-  const { body: { id, url } } = await service.upload(token, gif)
+  const { body: { id, url } } = await ok(service.upload(token, gif))
   const row = await service.app.collections.library.findOne({ _id: new ObjectId(id as string) }) as Document
   return { id, url, key: row.key }
 }

@@ -5,14 +5,16 @@ import { ObjectId, type Document } from 'mongodb'
 import omggif from 'omggif'
 import sharp from 'sharp'
 import t from 'tap'
-import { field, file, form, FORM_TYPE, type Part } from '../helpers/multipart.js'
-import { gif, jpeg, png, webp } from '../helpers/small-pictures.js'
-import { readGif } from '../helpers/gif-codec.js'
 import { accountOf, claimsOf, insertRows } from '../helpers/accounts.js'
-import { foldersOf, startService, type Reply, type Service } from '../helpers/service.js'
+import { answerOf, ok, refusal } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
+import { readGif } from '../helpers/gif-codec.js'
+import { field, file, form, FORM_TYPE, type Part } from '../helpers/multipart.js'
 import { exif, ihdr, jpegWith, noise, PNG_SIGNATURE, pngChunk, SECRET, segment } from '../helpers/picture-bytes.js'
-import { mongoProxy } from '../helpers/proxy.js'
+import { mongoProxy } from '../helpers/tcp-proxy.js'
+import { foldersOf, type Service, startService } from '../helpers/service.js'
+import { gif, jpeg, png, webp } from '../helpers/small-pictures.js'
+import type { Answer } from '../helpers/upload-requests.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
@@ -23,8 +25,8 @@ t.test('GET /library', async t => {
   const rows = service.app.collections.library
   t.beforeEach(async () => { await rows.deleteMany({}) })
 
-  t.test('an empty library is an empty page', async t => {
-    t.strictSame((await list()).body, {
+  t.test('An empty library is an empty page', async t => {
+    t.strictSame((await ok(list())).body, {
       items: [],
       page: 1,
       per_page: 10,
@@ -33,7 +35,7 @@ t.test('GET /library', async t => {
       total_exact: true,
       next_cursor: null
     })
-    t.strictSame((await list('?page=7&per_page=3')).body, {
+    t.strictSame((await ok(list('?page=7&per_page=3'))).body, {
       items: [],
       page: 7,
       per_page: 3,
@@ -44,18 +46,16 @@ t.test('GET /library', async t => {
     })
   })
 
-  t.test('the newest come first, and of one moment the one with the greater id', async t => {
+  t.test('The newest come first, and of one moment the one with the greater id', async t => {
     const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second))
     const documents = [3, 1, 2, 2, 2, 0, 3].map((second, i) => row(at(second), `u${i}`))
     await rows.insertMany(documents)
     const expected = documents
       .toSorted((a, b) =>
         b.created_at.getTime() - a.created_at.getTime() || b._id.toHexString().localeCompare(a._id.toHexString()))
-      .map(
-        ({ _id }) => _id.toHexString()
-      )
-    t.strictSame((await list()).body.items.map(({ id }: { id: string }) => id), expected)
-    const pages = await Promise.all([1, 2, 3, 4].map(page => list(`?page=${page}&per_page=2`)))
+      .map(({ _id }) => _id.toHexString())
+    t.strictSame((await ok(list())).body.items.map(({ id }: { id: string }) => id), expected)
+    const pages = await Promise.all([1, 2, 3, 4].map(page => ok(list(`?page=${page}&per_page=2`))))
     t.strictSame(
       pages.flatMap(({ body }) => body.items.map(({ id }: { id: string }) => id)),
       expected,
@@ -64,7 +64,7 @@ t.test('GET /library', async t => {
     for (const { body } of pages) t.match(body, { per_page: 2, total: 7, total_pages: 4 })
   })
 
-  t.test('a page tells what it is, and past the end it is empty', async t => {
+  t.test('A page tells its place, and past the end it is empty', async t => {
     await insertRows(rows, Array.from({ length: 101 }, (_, i) => row(new Date(i))))
     const told = async (query: string) => {
       const { status, body: { items, total_exact: exact, next_cursor: cursor, ...rest } } = await list(query)
@@ -103,7 +103,7 @@ t.test('GET /library', async t => {
     })
   })
 
-  t.test('a page number that is no positive integer in plain notation, or is given twice, is 400', async t => {
+  t.test('A page number that is no positive integer in plain notation, or is given twice, is 400', async t => {
     const bad = [
       '0', '-1', '1.5', '1.0', 'NaN', '1e9', '1000000000', '1_0', '%EF%BC%91', '%205', '5%20', '+3', '%2B3', '0x10',
       '007', '', 'Infinity', 'null', 'true', '1,2', "'1'", '%00'
@@ -119,13 +119,14 @@ t.test('GET /library', async t => {
         t.strictSame(Object.keys(body.errors), [name], query)
       }
     }
-    t.strictSame((await list('?page=x&per_page=0')).body, {
-      errors: { page: ['Not a valid integer.'], per_page: ['Not a valid value.'] }
-    })
+    t.strictSame(answerOf(await list('?page=x&per_page=0')), refusal({
+      page: ['Not a valid integer.'],
+      per_page: ['Not a valid value.']
+    }))
     t.equal((await list('?page=1&per_page=1&pagers[]=1&other=x')).status, 200, 'unknown parameters are ignored')
   })
 
-  t.test('rows of the replaced system are listed as they are, with defaults for what they lack', async t => {
+  t.test('Rows of the replaced system are listed as they are, with defaults for what they lack', async t => {
     const url = (name: string) => `https://hookaba-media.s3.amazonaws.com/${name}`
     const id = (second: number) => ObjectId.createFromTime(Date.UTC(2024, 4, 1, 10, 0, second) / 1000)
     const old: Array<[row: Document, listed: object]> = [
@@ -182,15 +183,15 @@ t.test('GET /library', async t => {
     }
   })
 
-  t.test('only the id of the account that uploaded is listed', async t => {
-    await service.upload(token, gif, { fields: { user_id: 'meera' } })
-    const { text, body } = await list()
+  t.test('Only the id of the account that uploaded is listed', async t => {
+    await ok(service.upload(token, gif, { fields: { user_id: 'meera' } }))
+    const { text, body } = await ok(list())
     t.equal(body.items.length, 1)
     t.equal(body.items[0].owner_id, claimsOf(token).sub)
     t.notMatch(text, /\+91|9198/)
   })
 
-  t.test('without a good token it is 401', async t => {
+  t.test('GET /library answers 401 without a good token', async t => {
     for (const headers of [
       undefined,
       { authorization: 'Bearer' },
@@ -205,7 +206,7 @@ t.test('GET /library', async t => {
   })
 })
 
-t.test('GET /library while the database is away', async t => {
+t.test('GET /library answers 500 while the database is away', async t => {
   const services = await startServices(t)
   const mongo = await mongoProxy(services.mongoUri)
   t.teardown(() => mongo.close())
@@ -229,18 +230,57 @@ t.test('POST /library/upload', async t => {
   const still = { frames: 1, duration_ms: 0 }
   const moving = { frames: 3, duration_ms: 350 }
   const dance = await noise(20, 10, { frames: 4 }).webp({ delay: [120, 120, 120, 120] }).toBuffer()
-  const kinds: Array<[
-    name: string, bytes: Buffer, type: string, extension: string, kind: string, category: string,
-    motion: typeof still, width?: number, height?: number
-  ]> = [
-    ['an animated GIF', gif, 'image/gif', 'gif', 'gif', 'GIF', moving],
-    ['a PNG', png, 'image/png', 'png', 'image', 'Images', still],
-    ['a JPEG', jpeg, 'image/jpeg', 'jpg', 'image', 'Images', still],
-    ['a WebP', webp, 'image/webp', 'webp', 'image', 'Images', still],
-    ['an animated WebP', dance, 'image/webp', 'webp', 'gif', 'GIF', { frames: 4, duration_ms: 480 }, 20, 10]
+  const kinds = [
+    {
+      name: 'an animated GIF',
+      bytes: gif,
+      contentType: 'image/gif',
+      extension: 'gif',
+      type: 'gif',
+      category: 'GIF',
+      motion: moving
+    },
+    {
+      name: 'a PNG',
+      bytes: png,
+      contentType: 'image/png',
+      extension: 'png',
+      type: 'image',
+      category: 'Images',
+      motion: still
+    },
+    {
+      name: 'a JPEG',
+      bytes: jpeg,
+      contentType: 'image/jpeg',
+      extension: 'jpg',
+      type: 'image',
+      category: 'Images',
+      motion: still
+    },
+    {
+      name: 'a WebP',
+      bytes: webp,
+      contentType: 'image/webp',
+      extension: 'webp',
+      type: 'image',
+      category: 'Images',
+      motion: still
+    },
+    {
+      name: 'an animated WebP',
+      bytes: dance,
+      contentType: 'image/webp',
+      extension: 'webp',
+      type: 'gif',
+      category: 'GIF',
+      motion: { frames: 4, duration_ms: 480 },
+      width: 20,
+      height: 10
+    }
   ]
 
-  for (const [name, bytes, type, extension, kind, category, motion, width = 2, height = 2] of kinds) {
+  for (const { name, bytes, contentType, extension, type, category, motion, width = 2, height = 2 } of kinds) {
     t.test(
       `${name} is answered, listed and served to anybody with its true type, wherever the fields stand`,
       async t => {
@@ -260,9 +300,9 @@ t.test('POST /library/upload', async t => {
             user_id: 'मीरा',
             owner_id: claimsOf(token).sub,
             created_at: service.clock.now.toISOString(),
-            type: kind,
+            type,
             category,
-            content_type: type,
+            content_type: contentType,
             size: bytes.length,
             sha256: sha256(bytes),
             width,
@@ -278,10 +318,10 @@ t.test('POST /library/upload', async t => {
             `/library/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/original\\.${extension}$`
             )
           )
-          t.strictSame((await service.call('GET', '/library?per_page=1', { token })).body.items, [item])
+          t.strictSame((await ok(service.call('GET', '/library?per_page=1', { token }))).body.items, [item])
           const served = await fetch(url)
           t.equal(served.status, 200)
-          t.equal(served.headers.get('content-type'), type)
+          t.equal(served.headers.get('content-type'), contentType)
           t.equal(sha256(new Uint8Array(await served.arrayBuffer())), sha256(bytes))
 
           t.match(color, /^#[0-9a-f]{6}$/)
@@ -289,6 +329,7 @@ t.test('POST /library/upload', async t => {
           const { '64x64': rendition } = renditions
           t.equal(rendition.url, url.replace(/original\.\w+$/, '64x64.gif'))
           const response = await fetch(rendition.url)
+          t.equal(response.status, 200)
           t.equal(response.headers.get('content-type'), 'image/gif')
           const panel = readGif(Buffer.from(await response.arrayBuffer()))
           t.match(panel, { width: 64, height: 64 })
@@ -304,41 +345,34 @@ t.test('POST /library/upload', async t => {
     )
   }
 
-  t.test(
-    'the served photo tells nothing of its place and its maker, and is still upright',
-    async t => {
-      const told = [
-        segment(0xe1, exif(6, { prefix: 'Exif\0\0' })),
-        segment(0xed, `Photoshop 3.0\0${SECRET}`),
-        segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${SECRET}`),
-        segment(0xfe, SECRET)
-      ]
-      const photo = jpegWith(await noise(40, 20).jpeg().toBuffer(), told, SECRET)
-      const { status, body } = await service.upload(token, photo)
-      t.equal(status, 201)
-      t.match(body, { size: photo.length, width: 20, height: 40 })
-      const served = Buffer.from(await (await fetch(body.url)).arrayBuffer())
-      t.equal(served.length, photo.length)
-      t.equal(body.sha256, sha256(served))
-      t.notOk(served.includes(SECRET))
-      const pixels = (bytes: Buffer) => sharp(bytes).autoOrient().raw().toBuffer()
-      const [before, after] = await Promise.all([photo, served].map(pixels))
-      t.ok(before!.equals(after!), 'the same pixels, turned the same way')
-      t.notOk((await sharp(served).metadata()).exif?.includes(SECRET))
-    }
-  )
+  t.test('The served photo tells nothing of its place and its maker, and is still upright', async t => {
+    const told = [
+      segment(0xe1, exif(6, { prefix: 'Exif\0\0' })),
+      segment(0xed, `Photoshop 3.0\0${SECRET}`),
+      segment(0xe1, `http://ns.adobe.com/xap/1.0/\0${SECRET}`),
+      segment(0xfe, SECRET)
+    ]
+    const photo = jpegWith(await noise(40, 20).jpeg().toBuffer(), told, SECRET)
+    const { status, body } = await service.upload(token, photo)
+    t.equal(status, 201)
+    t.match(body, { size: photo.length, width: 20, height: 40 })
+    const served = Buffer.from(await (await fetch(body.url)).arrayBuffer())
+    t.equal(served.length, photo.length)
+    t.equal(body.sha256, sha256(served))
+    t.notOk(served.includes(SECRET))
+    const pixels = (bytes: Buffer) => sharp(bytes).autoOrient().raw().toBuffer()
+    const [before, after] = await Promise.all([photo, served].map(pixels))
+    t.ok(before!.equals(after!), 'the same pixels, turned the same way')
+    t.notOk((await sharp(served).metadata()).exif?.includes(SECRET))
+  })
 
-  t.test('a picture goes into its renditions as `fit` says', async t => {
+  t.test('A picture goes into its renditions as `fit` says', async t => {
     const wide = await sharp({ create: { width: 100, height: 25, channels: 3, background: '#f00' } }).png().toBuffer()
     const black = async (fit?: string) => {
-      const { body } = await service.upload(token, wide, { fields: { user_id: 'meera', ...(fit && { fit }) } })
+      const { body } = await ok(service.upload(token, wide, { fields: { user_id: 'meera', ...(fit && { fit }) } }))
       const pixels = new Uint8Array(64 * 64 * 4)
-      new omggif.GifReader(new Uint8Array(await (await fetch(
-        body.renditions['64x64'].url
-      )).arrayBuffer())).decodeAndBlitFrameRGBA(
-        0,
-        pixels
-      )
+      const bytes = await (await fetch(body.renditions['64x64'].url)).arrayBuffer()
+      new omggif.GifReader(new Uint8Array(bytes)).decodeAndBlitFrameRGBA(0, pixels)
       return Array.from({ length: 64 }, (_, row) => pixels[row * 64 * 4]!).filter(red => red < 100).length
     }
     t.strictSame([await black(), await black('contain'), await black('cover'), await black('fill')], [48, 48, 0, 0])
@@ -349,11 +383,11 @@ t.test('POST /library/upload', async t => {
   })
 
   t.test(
-    'with LIBRARY_URL_RENDITION the app gets the rendition as an item\'s url, and more sizes are made where they are asked for',
+    'LIBRARY_URL_RENDITION gives the rendition as an item\'s url, and RENDITION_SIZES makes more sizes',
     async t => {
       const service = await startService(t, { env: { RENDITION_SIZES: '64x64,16x32', LIBRARY_URL_RENDITION: '64x64' } })
       const { token } = await service.signIn()
-      const { body } = await service.upload(token, gif)
+      const { body } = await ok(service.upload(token, gif))
       t.strictSame(Object.keys(body.renditions), ['64x64', '16x32'])
       t.equal(body.url, body.renditions['64x64'].url)
       t.match(body.original_url, /original\.gif$/)
@@ -362,15 +396,15 @@ t.test('POST /library/upload', async t => {
         width: 16,
         height: 32
       })
-      t.match((await service.call('GET', '/library', { token })).body.items[0], {
+      t.match((await ok(service.call('GET', '/library', { token }))).body.items[0], {
         url: body.url,
         original_url: body.original_url
       })
-      t.equal((await service.call('GET', `/library/${body.id}`, { token })).body.url, body.url)
+      t.equal((await ok(service.call('GET', `/library/${body.id}`, { token }))).body.url, body.url)
     }
   )
 
-  t.test('a picture that cannot be decoded to its end, or is out of bounds, is 400 and leaves nothing', async t => {
+  t.test('A picture that cannot be decoded to its end, or is out of bounds, is 400 and leaves nothing', async t => {
     const whole = await noise(30, 20).png().toBuffer()
     const data = Buffer.from(whole)
     data.fill(0x55, 60, 90)
@@ -410,7 +444,7 @@ t.test('POST /library/upload', async t => {
     )
   })
 
-  t.test('the fields beside the file are stored as sent; a type is ignored', async t => {
+  t.test('The fields beside the file are stored as sent; a type is ignored', async t => {
     const long = '𝒳'.repeat(255)
     for (const fields of [
       { user_id: ' meera ', category: 'Cats & Dogs', title: '<b>"Fox"</b> ✨' },
@@ -423,9 +457,9 @@ t.test('POST /library/upload', async t => {
     }
   })
 
-  t.test('the owner is the account that signed in, whatever the form says', async t => {
+  t.test('The owner is the account that signed in, whatever the form says', async t => {
     const { phone, token } = await service.signIn()
-    const { body } = await post(
+    const { body } = await ok(post(
       service,
       token,
       [
@@ -435,7 +469,7 @@ t.test('POST /library/upload', async t => {
         field('key', '../x'),
         file(gif)
       ]
-    )
+    ))
     t.match(await service.app.collections.library.findOne({ _id: new ObjectId(body.id) }), {
       owner: await accountOf(service.app, phone),
       user_id: 'somebody else',
@@ -443,7 +477,7 @@ t.test('POST /library/upload', async t => {
     })
   })
 
-  t.test('a part without a file name is a field, whatever its type', async t => {
+  t.test('A part without a file name is a field, whatever its type', async t => {
     const { status, body } = await post(
       service,
       token,
@@ -457,18 +491,18 @@ t.test('POST /library/upload', async t => {
     t.match(body, { user_id: 'meera', title: 'Fox' })
   })
 
-  t.test('the same file and name, sent 50 times at once by two, becomes 50 objects', async t => {
+  t.test('The same file and name, sent 50 times at once by two, becomes 50 objects', async t => {
     const { token: other } = await service.signIn()
     const before = await service.remains()
     const answers = await Promise.all(Array.from({ length: 50 }, (_, i) =>
-      service.upload(i % 2 ? token : other, gif, { filename: 'same.gif' })))
+      ok(service.upload(i % 2 ? token : other, gif, { filename: 'same.gif' }))))
     t.equal(new Set(answers.map(({ body }) => body.url)).size, 50)
     const after = await service.remains()
     t.strictSame(after, { ...before, library: before.library + 50, objects: after.objects })
     t.equal(foldersOf(after.objects).length, foldersOf(before.objects).length + 50)
   })
 
-  t.test('a file that takes several parts in the store comes back whole', async t => {
+  t.test('A file that takes several parts in the store comes back whole', async t => {
     const bytes = await noise(1600, 1500).png({ compressionLevel: 1 }).toBuffer()
     t.ok(bytes.length > 6 * 1024 * 1024)
     const { status, body } = await service.upload(token, bytes)
@@ -477,7 +511,7 @@ t.test('POST /library/upload', async t => {
     t.equal(sha256(new Uint8Array(await (await fetch(body.url)).arrayBuffer())), sha256(bytes))
   })
 
-  t.test('no upload record outlives its upload', async t => {
+  t.test('No upload record outlives its upload', async t => {
     t.match(await service.remains(), { uploads: 0, multipartUploads: [] })
   })
 })
@@ -493,9 +527,12 @@ const row = (createdAt: Date, userId = 'u') =>
   })
 
 /** Posts a form with exactly these bytes, with a length or in chunks. */
-async function post (service: Service, token: string, parts: Part[], { chunked = false } = {}): Promise<Pick<Reply,
-  | 'status'
-  | 'body'>> {
+async function post (
+  service: Service,
+  token: string,
+  parts: Part[],
+  { chunked = false } = {}
+): Promise<Answer> {
   const body = form(parts)
   const headers = {
     authorization: `Bearer ${token}`,

@@ -1,11 +1,12 @@
 import t, { type Test } from 'tap'
-import { stateOf } from '../../services/login/otp-store.js'
+import { freshPhone, namedPhone } from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
+import { startServices, withUriOption } from '../helpers/backends.js'
+import { otpStateOf, wrongCode } from '../helpers/codes.js'
 import { burstOf } from '../helpers/pipelined-posts.js'
+import { startService } from '../helpers/service.js'
 import { startGateway } from '../helpers/sms-gateway.js'
 import { eventually } from '../helpers/wait.js'
-import { freshPhone, userRow } from '../helpers/accounts.js'
-import { startService, type Service } from '../helpers/service.js'
-import { startServices } from '../helpers/backends.js'
 
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
@@ -15,7 +16,7 @@ const services = await startServices(t)
 
 for (const provider of ['console', 'paid']) {
   t.test(
-    `with a ${provider} provider POST ${REQUEST} needs at most four database commands and POST ${VERIFY} three for a wrong code and five for a right one, in the first request of an hour too`,
+    `With a ${provider} provider a request needs at most four database commands, a guess three or five`,
     async t => {
       const { service, commandsOf } = await counted(
         t,
@@ -23,7 +24,7 @@ for (const provider of ['console', 'paid']) {
       )
       for (const hour of ['first', 'second']) {
         for (const turn of ['cold', 'warm']) {
-          for (const phone of [freshPhone(), await knownPhone(service)]) {
+          for (const phone of [freshPhone(), await namedPhone(service.app)]) {
             const at = `${hour} hour, ${turn}`
             t.same(await commandsOf('POST', REQUEST, { phone }), ['find', 'find', 'update', 'update'], at)
             t.same(
@@ -32,7 +33,7 @@ for (const provider of ['console', 'paid']) {
             `${at}: in the gap nothing is written but the audit`
             )
             t.same(
-              await commandsOf('POST', VERIFY, { phone, otp: wrong(service, phone) }),
+              await commandsOf('POST', VERIFY, { phone, otp: wrongCode(service, phone) }),
               ['find', 'update', 'update'],
               at
             )
@@ -52,52 +53,49 @@ for (const provider of ['console', 'paid']) {
   )
 }
 
-t.test('a provider that fails costs one command more', async t => {
+t.test('A provider that fails costs one command more', async t => {
   const gateway = await startGateway(t)
   gateway.behave(response => { response.writeHead(500).end() })
   const { commandsOf } = await counted(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: gateway.url }, { sendSms: undefined })
   t.same(await commandsOf('POST', REQUEST, { phone: freshPhone() }), ['find', 'find', 'update', 'update', 'update'])
 })
 
-t.test(
-  'documents of the previous version that have another shape are ignored, and the service works on its database',
-  async t => {
-    const old = await startServices(t)
-    const first = await startService(t, { services: old })
-    const { db } = first.app.mongo
-    const [asked, other] = [freshPhone(), freshPhone()]
-    const document = (_id: string) => ({
-      _id,
-      version: 7,
-      challenge: {
-        nonce: Buffer.alloc(16),
-        issued_at: first.clock.now,
-        expires_at: new Date(first.clock.now.getTime() + 300_000),
-        tries: 0,
-        used_at: null
-      },
-      sends: Array(5).fill(first.clock.now),
-      failures: { row: 12, dates: [first.clock.now] },
-      locked_until: new Date(first.clock.now.getTime() + 900_000),
-      purge_at: new Date(first.clock.now.getTime() + 172_800_000)
-    })
-    await db!.collection<{ _id: string }>('otps').insertMany([document(asked), document(other)])
-    await db!.collection<{ _id: string }>('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
-    await db!.collection<{ _id: string }>('texts').insertOne({ _id: 'hour:service:all:2126-05-04T10:00:00.000Z' })
+t.test('Documents of the previous version that have another shape are ignored', async t => {
+  const old = await startServices(t)
+  const first = await startService(t, { services: old })
+  const { db } = first.app.mongo
+  const [asked, other] = [freshPhone(), freshPhone()]
+  const document = (_id: string) => ({
+    _id,
+    version: 7,
+    challenge: {
+      nonce: Buffer.alloc(16),
+      issued_at: first.clock.now,
+      expires_at: new Date(first.clock.now.getTime() + 300_000),
+      tries: 0,
+      used_at: null
+    },
+    sends: Array(5).fill(first.clock.now),
+    failures: { row: 12, dates: [first.clock.now] },
+    locked_until: new Date(first.clock.now.getTime() + 900_000),
+    purge_at: new Date(first.clock.now.getTime() + 172_800_000)
+  })
+  await db!.collection<{ _id: string }>('otps').insertMany([document(asked), document(other)])
+  await db!.collection<{ _id: string }>('otps').createIndex({ purge_at: 1 }, { expireAfterSeconds: 0 })
+  await db!.collection<{ _id: string }>('texts').insertOne({ _id: 'hour:service:all:2126-05-04T10:00:00.000Z' })
 
-    const service = await startService(t, { services: old })
-    t.same((await service.call('POST', VERIFY, { json: { phone: other, otp: '123456' } })).body, {
-      success: false,
-      message: 'Invalid OTP'
-    })
-    const { token } = await service.signIn(asked)
-    t.ok(stateOf(await service.app.collections.otps.findOne({ _id: asked })))
-    t.equal((await service.call('GET', '/users/me/export', { token })).status, 200)
-    t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'the unused collection is gone')
-  }
-)
+  const service = await startService(t, { services: old })
+  t.same((await ok(service.call('POST', VERIFY, { json: { phone: other, otp: '123456' } }))).body, {
+    success: false,
+    message: 'Invalid OTP'
+  })
+  const { token } = await service.signIn(asked)
+  t.ok(await otpStateOf(service, asked))
+  t.equal((await service.call('GET', '/users/me/export', { token })).status, 200)
+  t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'the unused collection is gone')
+})
 
-t.test('a stranger who asks 60 times from one address locks no owner out', async t => {
+t.test('A stranger who asks 60 times from one address locks no owner out', async t => {
   const service = await startService(t, { services, env: { TRUST_PROXY: 'loopback', LIMIT_SMS_PER_ADDRESS: '30' } })
   const phone = freshPhone()
   const ask = (address: string) => service.call('POST', REQUEST, {
@@ -105,7 +103,7 @@ t.test('a stranger who asks 60 times from one address locks no owner out', async
     headers: { 'x-forwarded-for': address }
   })
   for (let times = 1; times <= 60; times++) {
-    await ask('198.51.100.66')
+    await ok(ask('198.51.100.66'))
     service.clock.advance(16)
   }
   t.ok(service.sms.length <= 5, `${service.sms.length} SMS`)
@@ -113,8 +111,9 @@ t.test('a stranger who asks 60 times from one address locks no owner out', async
     const before = service.sms.length
     t.equal((await ask('203.0.113.5')).status, 200)
     t.equal(service.sms.length, before + 1, 'the owner gets an SMS')
-    t.match((await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } })).body, {
-      success: true
+    t.match(await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } }), {
+      status: 200,
+      body: { success: true }
     })
     service.clock.advance(600)
   }
@@ -123,22 +122,19 @@ t.test('a stranger who asks 60 times from one address locks no owner out', async
 t.test('60 requests of one address at once send no more SMS than its limit', async t => {
   const service = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '30' } })
   const burst = burstOf(t, service)
-  const statuses: number[] = []
-  do { // a busy machine answers 500, which does not count against the limit
-    statuses.splice(
-      0,
-      Infinity,
-      ...(await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))).map(
-        ({ status }) => status
-      )
-    )
+  let statuses = [500]
+  // a busy machine answers 500, which does not count against the limit
+  for (let attempt = 1; attempt <= 5 && statuses.includes(500); attempt++) {
+    const answers = await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))
+    statuses = answers.map(({ status }) => status)
     t.ok(service.sms.length <= 30)
-  } while (statuses.includes(500))
+  }
+  t.same([...new Set(statuses)].filter(status => status !== 200 && status !== 429), [])
   t.equal(service.sms.length, 30)
   t.ok(statuses.includes(429))
 })
 
-t.test('a phone number and a code in digits of any script are read by their values', async t => {
+t.test('A phone number and a code in digits of any script are read by their values', async t => {
   const service = await startService(t, { services, env: { OTP_TEST_NUMBERS: '+९१९९९९९०००००:१२३४५६' } })
   const digits = (text: string, zero: number) => text.replace(/\d/g, digit =>
     String.fromCodePoint(zero + Number(digit)))
@@ -148,9 +144,9 @@ t.test('a phone number and a code in digits of any script are read by their valu
     const phone = freshPhone()
     t.equal((await service.call('POST', REQUEST, { json: { phone: digits(phone, zero) } })).status, 200)
     t.equal(service.sms.at(-1)?.to, phone)
-    const { body } = await service.call('POST', VERIFY, {
+    const { body } = await ok(service.call('POST', VERIFY, {
       json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) }
-    })
+    }))
     t.match(body, { success: true }, zero.toString(16))
     t.equal(
       (await service.call('POST', '/users', {
@@ -162,18 +158,16 @@ t.test('a phone number and a code in digits of any script are read by their valu
   }
   t.equal((await service.call('POST', REQUEST, { json: { phone: '9999900000' } })).status, 200)
   t.match(
-    (await service.call('POST', VERIFY, { json: { phone: '9999900000', otp: '123456' } })).body,
-    { success: true },
+    await service.call('POST', VERIFY, { json: { phone: '9999900000', otp: '123456' } }),
+    { status: 200, body: { success: true } },
     'a test number may be written so too'
   )
 })
 
 /** A service whose database commands are counted. */
 async function counted (t: Test, env: Record<string, string>, settings: { sendSms?: undefined } = {}) {
-  const uri = new URL(services.mongoUri)
-  uri.searchParams.set('monitorCommands', 'true')
   const service = await startService(t, {
-    services: { ...services, mongoUri: uri.href },
+    services: { ...services, mongoUri: withUriOption(services.mongoUri, 'monitorCommands', 'true') },
     env: { ...env, SWEEP_INTERVAL_SECONDS: '0', LIMIT_SMS_PER_ADDRESS: '30', LIMIT_FAILURES_PER_ADDRESS: '100' },
     ...settings
   })
@@ -188,19 +182,9 @@ async function counted (t: Test, env: Record<string, string>, settings: { sendSm
   async function commandsOf (method: string, path: string, json: object): Promise<string[]> {
     await service.app.audit.flush()
     names.length = audited = 0
-    await service.call(method, path, { json })
+    await ok(service.call(method, path, { json }))
     await service.app.audit.flush()
     return names.toSorted()
   }
   return { service, commandsOf }
-}
-
-async function knownPhone ({ app }: Service): Promise<string> {
-  const number = freshPhone()
-  await app.collections.users.insertOne(userRow({ username: number, username_key: number, number }))
-  return number
-}
-
-function wrong ({ lastCode }: Service, phone: string): string {
-  return String((Number(lastCode(phone)) + 1) % 1_000_000).padStart(6, '0')
 }

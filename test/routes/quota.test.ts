@@ -3,6 +3,7 @@ import { gif, gifOf, png } from '../helpers/small-pictures.js'
 import { accountOf } from '../helpers/accounts.js'
 import { startService, type Service } from '../helpers/service.js'
 import { startServices } from '../helpers/backends.js'
+import { ok } from '../helpers/answers.js'
 
 const sizeOf = (rows: Array<{ size?: number, renditions?: Array<{ bytes: number }> }>) =>
   rows.reduce(
@@ -27,7 +28,7 @@ t.test('POST /library/upload beyond UPLOAD_QUOTA_BYTES is 413; renditions count'
   const services = await startServices(t)
   const measure = await startService(t, { services })
   const { phone, token } = await measure.signIn()
-  await measure.upload(token, png)
+  await ok(measure.upload(token, png))
   const owner = await accountOf(measure.app, phone)
   const rows = await measure.app.collections.library.find({ owner }).toArray()
   const each = sizeOf(rows)
@@ -41,7 +42,7 @@ t.test('POST /library/upload beyond UPLOAD_QUOTA_BYTES is 413; renditions count'
   t.equal(sizeOf(await service.app.collections.library.find({ owner }).toArray()), each * 2)
 })
 
-t.test('uploads at the same time, also in two processes, fill a quota and never exceed it', async t => {
+t.test('Uploads at the same time, also in two processes, fill a quota and never exceed it', async t => {
   const services = await startServices(t)
   const env = { UPLOAD_QUOTA_ITEMS: '5', JWT_SECRET_KEY: 'q1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6' }
   const [one, two] = [
@@ -56,7 +57,7 @@ t.test('uploads at the same time, also in two processes, fill a quota and never 
   t.match(await one.remains(), { uploads: 0, multipartUploads: [], library: 25 })
 })
 
-t.test('a claim of an upload that died with its process is void after a while', async t => {
+t.test('A claim of an upload that died with its process is void after a while', async t => {
   const service = await startService(t, { env: { UPLOAD_QUOTA_ITEMS: '1' } })
   const { phone, token } = await service.signIn()
   await service.app.collections.usage.insertOne({
@@ -70,7 +71,7 @@ t.test('a claim of an upload that died with its process is void after a while', 
   t.equal((await service.upload(token, gif)).status, 201)
 })
 
-t.test('direct uploads that are open count against the quota, until they expire', async t => {
+t.test('Direct uploads that are open count against the quota, until they expire', async t => {
   const service = await startService(t, { env: { UPLOAD_QUOTA_BYTES: '1000', UPLOAD_QUOTA_ITEMS: '3' } })
   const { token } = await service.signIn()
   const ask = (size: number) => service.call('POST', '/library/uploads', {

@@ -1,21 +1,21 @@
-import { createHmac } from 'node:crypto'
 import t from 'tap'
-import { auditOf, freshPhone } from '../helpers/accounts.js'
-import { startService, type Reply, type Service } from '../helpers/service.js'
+import { auditEvents, createUser, freshName, freshPhone } from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
+import { otpStateOf, requestCode, wrongCode } from '../helpers/codes.js'
+import { LEGACY_SECRET, legacyToken } from '../helpers/jws.js'
+import { type Reply, type Service, startService } from '../helpers/service.js'
 
 const SIGN_IN_AGAIN = { status: 403, body: { error: 'Please sign in again to do this' } }
-const LEGACY_SECRET = 'the secret of the replaced system'
 const TEN_MINUTES = 600
 const TEST_NUMBER = '+919999900000'
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)
-let names = 0
 
 t.test('A sign-in more than ten minutes old neither changes the number nor deletes the account', async t => {
   const service = await startService(t, { services })
-  const meera = await person(service)
+  const meera = await createUser(service)
   const to = freshPhone()
   service.clock.advance(TEN_MINUTES - 60)
   t.match(await ask(service, meera.token, to), { status: 200 })
@@ -33,7 +33,10 @@ t.test('A sign-in more than ten minutes old neither changes the number nor delet
     { status: 200, body: { number: meera.phone } },
     'all else works'
   )
-  t.equal((await service.call('PATCH', '/users/me', { token: meera.token, json: { username: name() } })).status, 200)
+  t.equal(
+    (await service.call('PATCH', '/users/me', { token: meera.token, json: { username: freshName() } })).status,
+    200
+  )
   t.match(await ask(service, 'none', to), { status: 401 }, 'without a token it is 401')
 
   const again = await service.signIn(meera.phone)
@@ -44,7 +47,7 @@ t.test('A sign-in more than ten minutes old neither changes the number nor delet
 
 t.test('A sign-in of exactly ten minutes ago still does', async t => {
   const service = await startService(t, { services })
-  const meera = await person(service)
+  const meera = await createUser(service)
   service.clock.advance(TEN_MINUTES)
   t.equal((await remove(service, meera.token)).status, 204)
 })
@@ -52,17 +55,14 @@ t.test('A sign-in of exactly ten minutes ago still does', async t => {
 t.test('A refresh does not renew the sign-in', async t => {
   const service = await startService(t, { services })
   const phone = freshPhone()
-  await service.call('POST', '/auth/request-otp', { json: { phone } })
-  const { body } = await service.call('POST', '/auth/verify-otp', {
+  await requestCode(service, phone)
+  const { body } = await ok(service.call('POST', '/auth/verify-otp', {
     json: { phone, otp: service.lastCode(phone), refresh: true }
-  })
-  await service.call('POST', '/users', { token: body.access_token, json: { username: name(), number: phone } })
+  }))
+  await createUser(service, { phone, token: body.access_token })
   service.clock.advance(TEN_MINUTES + 1)
-  const {
-    status,
-    body: { access_token: token }
-  } = await service.call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })
-  t.equal(status, 200)
+  const json = { refresh_token: body.refresh_token }
+  const { body: { access_token: token } } = await ok(service.call('POST', '/auth/refresh', { json }))
   for (const answer of [
     await ask(service, token, freshPhone()),
     await verify(service, token, freshPhone(), '123456'),
@@ -76,8 +76,8 @@ t.test('A token of the replaced system is never a recent sign-in', async t => {
   const service = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET } })
   const phone = freshPhone()
   const iat = Math.floor(service.clock.now.getTime() / 1000)
-  const token = legacyToken({ sub: phone, type: 'access', iat, exp: iat + 3650 * 86_400 })
-  t.equal((await service.call('POST', '/users', { token, json: { username: name(), number: phone } })).status, 201)
+  const token = legacyToken(phone, { iat })
+  await createUser(service, { phone, token })
   for (const answer of [
     await ask(service, token, freshPhone()),
     await verify(service, token, freshPhone(), '123456'),
@@ -89,45 +89,45 @@ t.test('A token of the replaced system is never a recent sign-in', async t => {
 
 t.test('A changed number: one SMS tells the old number, without a digit', async t => {
   const service = await startService(t, { services, env: { SMS_BRAND: 'x'.repeat(40) } })
-  const meera = await person(service)
+  const meera = await createUser(service)
   const to = freshPhone()
   const before = service.sms.length
-  await ask(service, meera.token, to)
+  await ok(ask(service, meera.token, to))
   const otp = service.lastCode(to)
-  t.match(await verify(service, meera.token, to, otp === '000000' ? '000001' : '000000'), { body: { success: false } })
-  t.same(service.sms.slice(before).filter(text => text.to === meera.phone), [], 'a wrong code sends no SMS')
+  t.match(await verify(service, meera.token, to, wrongCode(service, to)), { status: 200, body: { success: false } })
+  t.same(service.sms.slice(before).filter(({ to }) => to === meera.phone), [], 'a wrong code sends no SMS')
   const answers = await Promise.all([verify(service, meera.token, to, otp), verify(service, meera.token, to, otp)])
   t.equal(answers.filter(({ body }) => body.number === to).length, 1)
-  const told = service.sms.slice(before).filter(text => text.to === meera.phone)
+  const told = service.sms.slice(before).filter(({ to }) => to === meera.phone)
   t.equal(told.length, 1)
   t.match(told[0]!.body, /another phone number/)
   t.notMatch(told[0]!.body, /\p{Nd}/u)
   t.ok(Buffer.byteLength(told[0]!.body) <= 140)
-  t.ok((await auditOf(service.app, meera.phone)).some(({ event }) => event === 'number_notice.sent'))
+  t.ok((await auditEvents(service, meera.phone)).includes('number_notice.sent'))
 })
 
 t.test('The owner is told although the budget of the old number and of the address is used up', async t => {
   const service = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '4' } })
-  const meera = await person(service)
+  const meera = await createUser(service)
   for (const gap of [0, 15, 30]) {
     service.clock.advance(gap)
-    await service.call('POST', '/auth/request-otp', { json: { phone: meera.phone } })
+    await requestCode(service, meera.phone)
   }
   const to = freshPhone()
   t.equal((await ask(service, meera.token, to)).status, 200)
-  const used = await service.app.collections.otps.findOne({ _id: meera.phone })
+  const used = await otpStateOf(service, meera.phone)
   t.match(await verify(service, meera.token, to, service.lastCode(to)), { status: 200, body: { number: /^\+/ } })
   t.match(service.sms.at(-1), { to: meera.phone, body: /another phone number/ })
-  t.same(await service.app.collections.otps.findOne({ _id: meera.phone }), used, 'and that budget is as it was')
+  t.same(await otpStateOf(service, meera.phone), used, 'and that budget is as it was')
 })
 
 t.test('The SMS to the old number counts in the caps of the service and is not sent beyond them', async t => {
   const service = await startService(t, { services: await startServices(t), env: { SMS_HOURLY_CAP: '3' } })
-  const [meera, asha] = [await person(service), await person(service)]
+  const [meera, asha] = [await createUser(service), await createUser(service)]
   const change = async ({ token }: { token: string }) => {
     const to = freshPhone()
-    return await ask(service, token, to).then(({ status }) =>
-      status === 200 ? verify(service, token, to, service.lastCode(to)) : undefined)
+    await ok(ask(service, token, to))
+    return verify(service, token, to, service.lastCode(to))
   }
   t.match(await change(meera), { status: 200, body: { number: /^\+/ } }, 'two of three: a code, a notice')
   t.match(await change(asha), { status: 200, body: { number: /^\+/ } }, 'the last one is the code')
@@ -137,42 +137,32 @@ t.test('The SMS to the old number counts in the caps of the service and is not s
 })
 
 t.test('A provider that fails to tell the old number changes nothing', async t => {
-  const texts: Array<{ to: string, body: string }> = []
+  const sms: Array<{ to: string, body: string }> = []
   const service = await startService(t, {
     services: await startServices(t),
     env: { SMS_HOURLY_CAP: '3' },
-    sendSms: async text => {
-      texts.push(text)
-      if (!/\d{6}/.test(text.body)) throw new Error('the gateway is gone')
+    sendSms: async message => {
+      sms.push(message)
+      if (!/\d{6}/.test(message.body)) throw new Error('the gateway is gone')
     }
   })
-  const [meera, asha] = [await person(service), await person(service)]
+  const [meera, asha] = [await createUser(service), await createUser(service)]
   for (const { token, phone } of [meera, asha]) {
     const to = freshPhone()
     t.equal((await ask(service, token, to)).status, 200)
-    const otp = /\d{6}/.exec(texts.findLast(text => text.to === to)!.body)![0]
+    const otp = /\d{6}/.exec(sms.findLast(message => message.to === to)!.body)![0]
     t.match(await verify(service, token, to, otp), { status: 200, body: { number: to } })
-    t.equal(texts.at(-1)?.to, phone)
+    t.equal(sms.at(-1)?.to, phone)
   }
-  t.equal(texts.length, 4, 'an SMS that was not sent is taken out of the cap again')
+  t.equal(sms.length, 4, 'an SMS that was not sent is taken out of the cap again')
 })
 
 t.test('A test number gets no such SMS', async t => {
   const service = await startService(t, { services, env: { OTP_TEST_NUMBERS: `${TEST_NUMBER}:123456` } })
-  const { token } = await person(service, TEST_NUMBER)
+  const { token } = await createUser(service, { phone: TEST_NUMBER })
   t.equal((await ask(service, token, freshPhone())).status, 400)
   t.same(service.sms, [])
 })
-
-async function person (service: Service, phone = freshPhone()): Promise<{ phone: string, token: string }> {
-  const token = await service.tokenFor(phone)
-  await service.call('POST', '/users', { token, json: { username: name(), number: phone } })
-  return { phone, token }
-}
-
-function name (): string {
-  return `recent ${names++}`
-}
 
 function ask (service: Service, token: string, number: string): Promise<Reply> {
   return service.call('POST', '/users/me/number', { token, json: { number } })
@@ -184,13 +174,4 @@ function verify (service: Service, token: string, number: string, otp: string): 
 
 function remove (service: Service, token: string): Promise<Reply> {
   return service.call('DELETE', '/users/me', { token })
-}
-
-function legacyToken (payload: object): string {
-  const text = [{ alg: 'HS256', typ: 'JWT' }, payload]
-    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
-    .join(
-      '.'
-    )
-  return `${text}.${createHmac('sha256', LEGACY_SECRET).update(text).digest('base64url')}`
 }

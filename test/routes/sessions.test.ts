@@ -1,9 +1,13 @@
-import { createHmac, randomUUID } from 'node:crypto'
 import t from 'tap'
-import { accountOf, claimsOf, freshPhone, namedPhone } from '../helpers/accounts.js'
-import { eventually } from '../helpers/wait.js'
-import { startService, type Service } from '../helpers/service.js'
+import {
+  accountOf, claimsOf, createUser, findAccount, freshPhone, makeAdmin, namedPhone, setBlocked
+} from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
+import { requestCode } from '../helpers/codes.js'
+import { compact, hmac, type Json, legacyToken, sharedSecret } from '../helpers/jws.js'
+import { type Service, startService } from '../helpers/service.js'
+import { eventually } from '../helpers/wait.js'
 
 const DAY = 24 * 3600
 const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
@@ -30,7 +34,7 @@ const signIn = async (phone: string) => { clock.advance(1); return (await servic
 t.test('GET /auth/sessions', async t => {
   const phone = await namedPhone(service.app)
   const [first, second] = [await signIn(phone), await signIn(phone)]
-  const { body } = await call('GET', '/auth/sessions', { token: second, headers: { 'user-agent': 'another' } })
+  const { body } = await ok(call('GET', '/auth/sessions', { token: second, headers: { 'user-agent': 'another' } }))
   t.match(body.sessions, [{ id: idOf(second), current: true }, { id: idOf(first), current: false }])
   t.same(body.sessions[0], {
     id: idOf(second),
@@ -41,20 +45,20 @@ t.test('GET /auth/sessions', async t => {
     current: true
   })
   clock.advance(3600)
-  await me(second)
+  await ok(me(second))
   clock.advance(3599)
-  await me(second)
+  await ok(me(second))
   t.match(
-    (await me(first)).body.sessions.map((session: { last_used_at: string }) =>
+    (await ok(me(first))).body.sessions.map((session: { last_used_at: string }) =>
       (clock.now.getTime() - Date.parse(session.last_used_at)) / 1000),
     [3599, 0],
     'when each was used last, to the hour'
   )
-  t.same((await me(await signIn(freshPhone()))).body.sessions.length, 1, 'sessions of other accounts are not shown')
+  t.same((await ok(me(await signIn(freshPhone())))).body.sessions.length, 1, 'sessions of other accounts are not shown')
   t.match(await call('GET', '/auth/sessions'), { status: 401, body: { error: 'Missing access token' } })
 })
 
-t.test('a session ends with its token: a year, or what ACCESS_TOKEN_TTL says', async t => {
+t.test('A session ends with its token: after a year, or what ACCESS_TOKEN_TTL says', async t => {
   const token = await signIn(freshPhone())
   for (let month = 0; month < 12; month++) {
     clock.advance(30 * DAY)
@@ -65,13 +69,13 @@ t.test('a session ends with its token: a year, or what ACCESS_TOKEN_TTL says', a
   clock.advance(1)
   t.match(await me(token), INVALID_TOKEN)
   const brief = await startService(t, { services, env: { ACCESS_TOKEN_TTL: '1h' } })
-  const { body } = await verify(brief, freshPhone())
+  const { body } = await ok(verify(brief, freshPhone()))
   t.equal(body.expires_in, 3600)
   brief.clock.advance(3600)
   t.match(await me(body.access_token, brief), INVALID_TOKEN)
 })
 
-t.test('a session that is not used for 90 days ends, or for what SESSION_IDLE_TTL says', async t => {
+t.test('A session that is not used for 90 days ends, or for what SESSION_IDLE_TTL says', async t => {
   const token = await signIn(freshPhone())
   clock.advance(90 * DAY - 1)
   t.ok(await signedIn(token))
@@ -80,7 +84,7 @@ t.test('a session that is not used for 90 days ends, or for what SESSION_IDLE_TT
   t.match(await call('POST', '/auth/logout', { token }), INVALID_TOKEN)
 
   const brief = await startService(t, { services, env: { SESSION_IDLE_TTL: '1h' } })
-  const { body } = await verify(brief, freshPhone(), { refresh: true })
+  const { body } = await ok(verify(brief, freshPhone(), { refresh: true }))
   const { token: kept } = await brief.signIn()
   for (let quarter = 0; quarter < 5; quarter++) {
     brief.clock.advance(900)
@@ -93,47 +97,37 @@ t.test('a session that is not used for 90 days ends, or for what SESSION_IDLE_TT
   t.ok(await signedIn(idle, endless))
 })
 
-t.test(
-  'the first sign-in makes the account; without a name a further one ends the one before, because the number may have a new holder',
-  async t => {
-    const phone = freshPhone()
-    const first = await signIn(phone)
-    const id = (await accountOf(service.app, phone)).toHexString()
-    t.equal(claimsOf(first).sub, id)
-    t.notMatch(Buffer.from(first.split('.')[1]!, 'base64url').toString(), phone.slice(3), 'the token holds no number')
-    const second = await signIn(phone)
-    t.equal(claimsOf(second).sub, id)
-    t.same([await signedIn(first), await signedIn(second)], [false, true])
-    await call('POST', '/users', { token: second, json: { username: `user ${phone}`, number: phone } })
-    const third = await signIn(phone)
-    t.same([await signedIn(second), await signedIn(third)], [true, true])
-  }
-)
+t.test('The first sign-in makes the account; a further one without a name ends the one before', async t => {
+  const phone = freshPhone()
+  const first = await signIn(phone)
+  const id = (await accountOf(service.app, phone)).toHexString()
+  t.equal(claimsOf(first).sub, id)
+  t.notMatch(Buffer.from(first.split('.')[1]!, 'base64url').toString(), phone.slice(3), 'the token holds no number')
+  const second = await signIn(phone)
+  t.equal(claimsOf(second).sub, id)
+  t.same([await signedIn(first), await signedIn(second)], [false, true])
+  await createUser(service, { phone, token: second })
+  const third = await signIn(phone)
+  t.same([await signedIn(second), await signedIn(third)], [true, true])
+})
 
-t.test('a token whose account is not its session\'s is no token', async t => {
+t.test('A token whose account is not its session\'s is no token', async t => {
   const [mine, yours] = [await signIn(freshPhone()), await signIn(freshPhone())]
+  const { header, sign } = sharedSecret(service.config.JWT_SECRET_KEY!)
   const { sub, iat, exp } = claimsOf(mine)
-  const forged = hs256(
-    { sub, sid: idOf(yours), iat, exp, iss: 'hookaba', aud: 'hookaba' },
-    service.config.JWT_SECRET_KEY!
-  )
-  t.match(await me(forged), INVALID_TOKEN)
-  t.ok(await signedIn(hs256(
-    { sub, sid: idOf(mine), iat, exp, iss: 'hookaba', aud: 'hookaba' },
-    service.config.JWT_SECRET_KEY!
-  )))
+  const tokenOf = (sub: string, sid: string) =>
+    compact(header, { sub, sid, iat, exp, iss: 'hookaba', aud: 'hookaba' }, sign)
+  t.match(await me(tokenOf(sub, idOf(yours))), INVALID_TOKEN)
+  t.ok(await signedIn(tokenOf(sub, idOf(mine))))
   t.match(
-    await me(hs256(
-      { sub: '+919876543210', sid: idOf(mine), iat, exp, iss: 'hookaba', aud: 'hookaba' },
-      service.config.JWT_SECRET_KEY!
-    )),
+    await me(tokenOf('+919876543210', idOf(mine))),
     INVALID_TOKEN,
     'nor one that names a number'
   )
 })
 
 t.test('POST /auth/logout', async t => {
-  t.test('without a body, or with an empty one, ends the session of the request alone', async t => {
+  t.test('POST /auth/logout without a body, or with an empty one, ends the session of the request alone', async t => {
     const phone = await namedPhone(service.app)
     const [first, second, third] = [await signIn(phone), await signIn(phone), await signIn(phone)]
     t.same(await call('POST', '/auth/logout', { token: first }).then(({ status, text }) => [status, text]), [204, ''])
@@ -154,7 +148,7 @@ t.test('POST /auth/logout', async t => {
     ['others', [true, false, false]],
     ['all', [false, false, false]]
   ] as const) {
-    t.test(`scope ${scope}`, async t => {
+    t.test(`POST /auth/logout with scope ${scope} ends the sessions that the scope names`, async t => {
       const phone = await namedPhone(service.app)
       const tokens = [await signIn(phone), await signIn(phone), await signIn(phone)]
       const stranger = await signIn(freshPhone())
@@ -164,7 +158,7 @@ t.test('POST /auth/logout', async t => {
     })
   }
 
-  t.test('refuses an unknown scope', async t => {
+  t.test('POST /auth/logout refuses an unknown scope', async t => {
     const token = await signIn(freshPhone())
     t.match(await call('POST', '/auth/logout', { token, json: { scope: 'everywhere' } }), {
       status: 400,
@@ -181,22 +175,22 @@ t.test('POST /auth/logout', async t => {
     t.ok(await signedIn(token))
   })
 
-  t.test('holds at once here, and within ten seconds in every other process', async t => {
+  t.test('A logout holds at once here, and within ten seconds in every other process', async t => {
     const token = await signIn(freshPhone())
     t.ok(await signedIn(token, other), 'the other one knows it now')
-    await call('POST', '/auth/logout', { token })
+    await ok(call('POST', '/auth/logout', { token }))
     t.notOk(await signedIn(token))
     clock.advance(10)
     t.notOk(await signedIn(token, other))
   })
 })
 
-t.test('a block in the row ends every session, whatever else the row says', async t => {
+t.test('A block in the row ends every session, whatever else the row says', async t => {
   const phone = await namedPhone(service.app)
-  const { body } = await verify(service, phone, { refresh: true })
+  const { body } = await ok(verify(service, phone, { refresh: true }))
   const token = await signIn(phone)
   t.ok(await signedIn(token, other))
-  await service.app.collections.users.updateOne({ number: phone }, { $set: { blocked: true } })
+  await setBlocked(service, phone, true)
   t.match(await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } }), INVALID_REFRESH)
   t.match(
     await other.call('POST', '/auth/logout', { token }),
@@ -207,7 +201,7 @@ t.test('a block in the row ends every session, whatever else the row says', asyn
   t.same([await signedIn(token), await signedIn(token, other)], [false, false])
 })
 
-t.test('DELETE /auth/sessions/{id}', async t => {
+t.test('DELETE /auth/sessions/{id} ends one session of the caller', async t => {
   const phone = await namedPhone(service.app)
   const [mine, lost] = [await signIn(phone), await signIn(phone)]
   const stranger = await signIn(freshPhone())
@@ -249,7 +243,7 @@ t.test('DELETE /auth/sessions/{id}', async t => {
   t.match(await call('DELETE', `/auth/sessions/${idOf(lost)}`, { token: mine }), notFound, 'only once')
 })
 
-t.test('a phone has at most ten sessions: the oldest goes, also when many sign-ins race', async t => {
+t.test('A phone has at most ten sessions: the oldest goes, also when many sign-ins race', async t => {
   const phone = await namedPhone(service.app)
   const tokens: string[] = []
   for (let i = 0; i < 12; i++) {
@@ -260,54 +254,51 @@ t.test('a phone has at most ten sessions: the oldest goes, also when many sign-i
   clock.advance(1)
   await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 2 ? service : other).tokenFor(phone)))
   clock.advance(1)
-  t.equal((await me(await service.tokenFor(phone))).body.sessions.length, 10)
+  t.equal((await ok(me(await service.tokenFor(phone)))).body.sessions.length, 10)
 })
 
 t.test('POST /auth/refresh', async t => {
-  const start = async (phone = freshPhone()) => (await verify(service, phone, { refresh: true })).body
+  const start = async (phone = freshPhone()) => (await ok(verify(service, phone, { refresh: true }))).body
   const refresh = (token: unknown, at: Pick<Service, 'call'> = service) => at.call('POST', '/auth/refresh', {
     json: { refresh_token: token }
   })
 
-  t.test(
-    'gives a new short access token and the next refresh token, as long as the client comes back within 30 days',
-    async t => {
-      let tokens = await start()
-      t.match(tokens, {
-        success: true,
-        message: 'OTP verified',
-        token_type: 'Bearer',
-        expires_in: 900,
-        refresh_token: String
-      })
-      for (let month = 0; month < 3; month++) {
-        clock.advance(900)
-        t.match(await me(tokens.access_token), INVALID_TOKEN, 'an access token lives 15 minutes')
-        clock.advance(30 * DAY - 901)
-        const { status, body } = await refresh(tokens.refresh_token)
-        t.same(
-          [status, Object.keys(body).sort(), body.expires_in],
-          [200, ['access_token', 'expires_in', 'refresh_token', 'token_type'], 900]
-        )
-        t.equal(idOf(body.access_token), idOf(tokens.access_token), 'the session stays')
-        t.ok(await signedIn(body.access_token))
-        tokens = body
-      }
-      clock.advance(30 * DAY)
-      t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
+  t.test('POST /auth/refresh gives an access token and the next refresh token for 30 days each time', async t => {
+    let tokens = await start()
+    t.match(tokens, {
+      success: true,
+      message: 'OTP verified',
+      token_type: 'Bearer',
+      expires_in: 900,
+      refresh_token: String
+    })
+    for (let month = 0; month < 3; month++) {
+      clock.advance(900)
+      t.match(await me(tokens.access_token), INVALID_TOKEN, 'an access token lives 15 minutes')
+      clock.advance(30 * DAY - 901)
+      const { status, body } = await refresh(tokens.refresh_token)
+      t.same(
+        [status, Object.keys(body).sort(), body.expires_in],
+        [200, ['access_token', 'expires_in', 'refresh_token', 'token_type'], 900]
+      )
+      t.equal(idOf(body.access_token), idOf(tokens.access_token), 'the session stays')
+      t.ok(await signedIn(body.access_token))
+      tokens = body
     }
-  )
+    clock.advance(30 * DAY)
+    t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
+  })
 
-  t.test('a client that does not ask gets no refresh token', async t => {
-    t.notHas((await verify(service, freshPhone())).body, { refresh_token: String })
-    t.notHas((await verify(service, freshPhone(), { refresh: false })).body, { refresh_token: String })
+  t.test('A client that does not ask gets no refresh token', async t => {
+    t.notHas((await ok(verify(service, freshPhone()))).body, { refresh_token: String })
+    t.notHas((await ok(verify(service, freshPhone(), { refresh: false }))).body, { refresh_token: String })
     t.match(await call('POST', '/auth/verify-otp', { json: { phone: freshPhone(), otp: '123456', refresh: 'true' } }), {
       status: 400,
       body: { errors: { refresh: ['Not a valid boolean.'] } }
     })
   })
 
-  t.test('parallel requests with one token get one successor, also over two processes', async t => {
+  t.test('Parallel requests with one refresh token get one successor, also over two processes', async t => {
     for (let round = 0; round < 20; round++) {
       const { refresh_token: token } = await start()
       const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => refresh(token, i % 2 ? service : other)))
@@ -317,7 +308,7 @@ t.test('POST /auth/refresh', async t => {
   })
 
   t.test(
-    'within ten seconds the token before is answered with the same successor; later, or an older one, is theft, and ends the session',
+    'The token before is answered the same for ten seconds; later, or an older one, is theft, and ends the session',
     async t => {
       for (const steal of [
         async (tokens: string[]) => { clock.advance(10.001); return tokens[2] },
@@ -325,11 +316,11 @@ t.test('POST /auth/refresh', async t => {
         async (tokens: string[]) => tokens[0]
       ]) {
         const first = await start()
-        const second = (await refresh(first.refresh_token)).body
-        const third = (await refresh(second.refresh_token)).body
-        const fourth = (await refresh(third.refresh_token)).body
+        const second = (await ok(refresh(first.refresh_token))).body
+        const third = (await ok(refresh(second.refresh_token))).body
+        const fourth = (await ok(refresh(third.refresh_token))).body
         clock.advance(10)
-        t.equal((await refresh(third.refresh_token)).body.refresh_token, fourth.refresh_token)
+        t.equal((await ok(refresh(third.refresh_token))).body.refresh_token, fourth.refresh_token)
         t.ok(await signedIn(fourth.access_token))
         t.match(
           await refresh(await steal([first.refresh_token, second.refresh_token, third.refresh_token])),
@@ -347,13 +338,13 @@ t.test('POST /auth/refresh', async t => {
     }
   )
 
-  t.test('a logout ends it', async t => {
+  t.test('A logout ends the refresh token', async t => {
     const tokens = await start()
-    await call('POST', '/auth/logout', { token: tokens.access_token })
+    await ok(call('POST', '/auth/logout', { token: tokens.access_token }))
     t.match(await refresh(tokens.refresh_token), INVALID_REFRESH)
   })
 
-  t.test('refuses tokens that were not issued here, without a read of the database', async t => {
+  t.test('POST /auth/refresh refuses tokens that were not issued here, without a read of the database', async t => {
     const { refresh_token: token, access_token: accessToken } = await start()
     const [account, sid, n, mac] = token.split('.')
     for (const forged of [
@@ -387,69 +378,59 @@ t.test('POST /auth/refresh', async t => {
   })
 })
 
-t.test('tokens of the system it replaces', async t => {
-  const legacy = (sub: string, changes: object = {}, secret = LEGACY_SECRET) => hs256(
-    {
-      fresh: false,
-      iat: seconds() - 100,
-      jti: randomUUID(),
-      type: 'access',
-      sub,
-      nbf: seconds() - 100,
-      exp: seconds() + 3650 * DAY,
-      ...changes
-    },
+t.test('Tokens of the system it replaces', async t => {
+  const legacy = (sub: string, claims: Json = {}, secret = LEGACY_SECRET) => legacyToken(sub, {
+    iat: seconds() - 100,
+    claims: { exp: seconds() + 3650 * DAY, ...claims },
     secret
-  )
+  })
   const seconds = () => Math.floor(clock.now.getTime() / 1000)
 
   t.test(
-    'are accepted in whatever notation they hold the number, get a session on first use, are listed and can be ended for good',
+    'A legacy token in any notation of the number gets a session, is listed, and can be ended for good',
     async t => {
       const phone = freshPhone()
-      const tokens = [
+      const notations = [
         phone.slice(3),
       `0${phone.slice(3)}`,
       `${phone.slice(0, 3)} ${phone.slice(3, 8)}-${phone.slice(8)}`
-      ].map(
-        sub => legacy(sub)
-      )
+      ]
+      const tokens = notations.map(sub => legacy(sub))
       for (const token of tokens) t.ok(await signedIn(token))
-      const { body } = await me(tokens[0]!)
+      const { body } = await ok(me(tokens[0]!))
       t.equal(body.sessions.length, 3)
       t.match(body.sessions.find(({ current }: { current: boolean }) => current), {
         expires_at: new Date((seconds() + 3650 * DAY) * 1000).toISOString()
       })
-      await call('DELETE', `/auth/sessions/${body.sessions.find(({ current }: { current: boolean }) => !current).id}`, {
-        token: tokens[0]
-      })
+      const another = body.sessions.find(({ current }: { current: boolean }) => !current)
+      await ok(call('DELETE', `/auth/sessions/${another.id}`, { token: tokens[0] }))
       t.same((await Promise.all(tokens.map(token => signedIn(token)))).filter(Boolean).length, 2)
-      await call('POST', '/auth/logout', { token: tokens[0] })
+      await ok(call('POST', '/auth/logout', { token: tokens[0] }))
       clock.advance(3600)
       t.notOk(await signedIn(tokens[0]!), 'it never opens again')
       t.notOk(await signedIn(tokens[0]!, other), 'anywhere')
     }
   )
 
-  t.test('many first uses at once, over two processes, are one session', async t => {
+  t.test('Many first uses of a legacy token at once, over two processes, are one session', async t => {
     const phone = freshPhone()
     const token = legacy(phone)
     const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => me(token, i % 2 ? service : other)))
     t.same([...new Set(answers.map(({ status }) => status))], [200])
-    t.equal((await me(token)).body.sessions.length, 1)
+    t.equal((await ok(me(token))).body.sessions.length, 1)
   })
 
-  t.test('that were never used here end as well when their owner signs out everywhere', async t => {
+  t.test('Legacy tokens that were never used here end as well when their owner signs out everywhere', async t => {
     for (const [scope, mine] of [['all', false], ['others', true]] as const) {
       const phone = await namedPhone(service.app)
       const [lost, token] = [legacy(phone), await signIn(phone)]
-      await call('POST', '/auth/logout', { token, json: { scope } })
+      await ok(call('POST', '/auth/logout', { token, json: { scope } }))
       t.match(await me(lost), INVALID_TOKEN)
       t.equal(await signedIn(token), mine)
     }
   })
 
-  t.test('are refused with any fault, and while the switch is off', async t => {
+  t.test('Legacy tokens are refused with any fault, and while the switch is off', async t => {
     const phone = freshPhone()
     const wrong = {
       'another type': { type: 'refresh' },
@@ -470,31 +451,31 @@ t.test('tokens of the system it replaces', async t => {
     t.ok(await signedIn(legacy(phone)))
   })
 
-  t.test('that are barred never get in by a race', async t => {
+  t.test('Legacy tokens that are barred never get in by a race', async t => {
     const phone = freshPhone()
     const lost = legacy(phone)
-    await call('POST', '/auth/logout', { token: await signIn(phone), json: { scope: 'all' } })
+    await ok(call('POST', '/auth/logout', { token: await signIn(phone), json: { scope: 'all' } }))
     const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => me(lost, i % 2 ? service : other)))
     t.same([...new Set(answers.map(({ status }) => status))], [401])
   })
 
-  t.test('that were ended one by one stay ended, however many they are', async t => {
+  t.test('Legacy tokens that were ended one by one stay ended, however many they are', async t => {
     const phone = await namedPhone(service.app)
     const tokens = Array.from({ length: 101 }, () => legacy(phone))
     const unused = legacy(phone)
     for (const token of tokens) t.equal((await call('POST', '/auth/logout', { token })).status, 204)
     for (const token of tokens) t.match(await me(token), INVALID_TOKEN)
     t.match(await me(unused), INVALID_TOKEN, 'when the list of them is full, all end')
-    t.match(await service.app.collections.users.findOne({ number: phone }), { legacy_revoked_at: Date, sessions: [] })
+    t.match(await findAccount(service, { phone }), { legacy_revoked_at: Date, sessions: [] })
   })
 
   t.test(
-    'make an account without a name where there is none, have no admin rights, and are never idle or a recent sign-in',
+    'A legacy token makes an account where there is none, and is never admin, idle or a recent sign-in',
     async t => {
       const phone = freshPhone()
       const token = legacy(phone, { iat: seconds() })
       t.ok(await signedIn(token))
-      await service.app.collections.users.updateOne({ number: phone }, { $set: { admin: true } })
+      await makeAdmin(service, phone)
       t.match(await call('GET', '/users', { token }), { status: 403, body: { error: 'Only an admin may do that' } })
       t.match(await call('DELETE', '/users/me', { token }), {
         status: 403,
@@ -505,9 +486,9 @@ t.test('tokens of the system it replaces', async t => {
     }
   )
 
-  t.test('end with a block, and do not come back when it is taken off', async t => {
+  t.test('Legacy tokens end with a block, and do not come back when it is taken off', async t => {
     const admin = await service.signIn()
-    await service.app.collections.users.updateOne({ number: admin.phone }, { $set: { admin: true } })
+    await makeAdmin(service, admin.phone)
     const phone = freshPhone()
     const [used, unused] = [legacy(phone), legacy(phone)]
     t.ok(await signedIn(used))
@@ -518,7 +499,7 @@ t.test('tokens of the system it replaces', async t => {
     }
   })
 
-  t.test('issued after the takeover are forgeries', async t => {
+  t.test('Legacy tokens issued after the takeover are forgeries', async t => {
     const at = clock.now
     await service.app.collections.migration.insertOne({ _id: 'takeover', at })
     const later = await startService(t, { services, env: { JWT_LEGACY_SECRET: LEGACY_SECRET }, now: () => clock.now })
@@ -527,15 +508,15 @@ t.test('tokens of the system it replaces', async t => {
     await service.app.collections.migration.deleteMany({})
   })
 
-  t.test('are verified by the secret as it is given or trimmed, which signs nothing else', async t => {
+  t.test('Legacy tokens are verified by the secret as it is given or trimmed, which signs nothing else', async t => {
     t.ok(await signedIn(legacy(freshPhone(), {}, LEGACY_SECRET.trim())))
     const token = await signIn(freshPhone())
-    t.match(await me(hs256(claimsOf(token), LEGACY_SECRET)), INVALID_TOKEN)
+    t.match(await me(compact({ alg: 'HS256', typ: 'JWT' }, claimsOf(token), hmac(LEGACY_SECRET))), INVALID_TOKEN)
     t.match(await me(legacy(freshPhone(), {}, service.config.JWT_SECRET_KEY!)), INVALID_TOKEN)
     t.ok(service.logs.some(line => line.includes('"legacy_secret.found_weak"')), 'a known secret is warned about')
   })
 
-  t.test('count among the ten, and one that was pushed out does not come back', async t => {
+  t.test('Legacy sessions count among the ten, and one that was pushed out does not come back', async t => {
     const phone = await namedPhone(service.app)
     const oldest = legacy(phone)
     t.ok(await signedIn(oldest))
@@ -547,9 +528,9 @@ t.test('tokens of the system it replaces', async t => {
   })
 })
 
-t.test('nothing in the log opens a session', async t => {
-  const { body } = await verify(service, freshPhone(), { refresh: true })
-  await call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } })
+t.test('Nothing in the log opens a session', async t => {
+  const { body } = await ok(verify(service, freshPhone(), { refresh: true }))
+  await ok(call('POST', '/auth/refresh', { json: { refresh_token: body.refresh_token } }))
   const logs = [...service.logs, ...other.logs].join('')
   for (const secret of [body.access_token.split('.')[2], body.refresh_token.split('.')[3]]) {
     t.notOk(logs.includes(secret))
@@ -558,15 +539,6 @@ t.test('nothing in the log opens a session', async t => {
 })
 
 async function verify (at: Service, phone: string, extra: object = {}) {
-  await at.call('POST', '/auth/request-otp', { json: { phone } })
-  return at.call('POST', '/auth/verify-otp', { json: { phone, otp: at.lastCode(phone), ...extra } })
-}
-
-function hs256 (payload: object, secret: string): string {
-  const body = [{ alg: 'HS256', typ: 'JWT' }, payload]
-    .map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
-    .join(
-      '.'
-    )
-  return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`
+  const otp = await requestCode(at, phone)
+  return at.call('POST', '/auth/verify-otp', { json: { phone, otp, ...extra } })
 }

@@ -1,81 +1,83 @@
 import type { Document } from 'mongodb'
 import t from 'tap'
+import { failureOf, ok } from '../helpers/answers.js'
+import { failCommands } from '../helpers/fail-commands.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { file, form } from '../helpers/multipart.js'
+import { type S3Fault, type S3Operation } from '../helpers/s3-proxy.js'
+import { type Service } from '../helpers/service.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
+import { hangUp, KIB, MIB, open, picture, pieces, send, tooLarge, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
-import type { Reply, Service } from '../helpers/service.js'
-import type { S3Fault, S3Operation } from '../helpers/proxy.js'
-import { failed, faultBed } from '../helpers/fault-bed.js'
-import { hangUp, KIB, MIB, open, picture, pieces, send, tooLarge, unhandled, user } from '../helpers/upload-requests.js'
 
-t.test('POST /library/upload: a client that goes away', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
+t.test('Uploads of a client that goes away', async t => {
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
 
   for (const size of [gif.length, 6 * MIB]) {
     for (const percent of [0, 1, 50, 99]) {
-      t.test(`leaves nothing when ${percent} % of a form with ${size} bytes have come`, async t => {
+      t.test(`A client leaves nothing when ${percent} % of a form with ${size} bytes have come`, async t => {
         const body = form([user, file(gifOf(size))])
         const come = Math.floor(body.length * percent / 100)
         const fileHasBegun = come > body.indexOf(gif) + 12
         const request = open(service, token, { 'content-length': body.length })
         request.flushHeaders()
         if (come > 0) await new Promise(resolve => request.write(body.subarray(0, come), resolve))
-        await eventually(async () => (await bed.left()).uploads === Number(fileHasBegun))
-        if (come > 5 * MIB + KIB) await eventually(async () => (await bed.left()).multipartUploads === 1)
+        await eventually(async () => (await setup.left()).uploads === Number(fileHasBegun))
+        if (come > 5 * MIB + KIB) await eventually(async () => (await setup.left()).multipartUploads === 1)
         await hangUp(service, request)
-        t.strictSame(await bed.settled(), bed.empty)
+        t.strictSame(await setup.settled(), setup.empty)
       })
     }
   }
 
   for (const operation of ['CreateMultipartUpload', 'UploadPart'] as const) {
-    t.test(`leaves nothing when it is gone at ${operation}`, async t => {
-      const { hit } = bed.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
+    t.test(`A client leaves nothing when it is gone at ${operation}`, async t => {
+      const { hit } = setup.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
       const request = open(service, token)
       request.write(form([user, file(gifOf(6 * MIB))], { end: '' }))
       await hit
-      t.equal((await bed.left()).uploads, 1)
+      t.equal((await setup.left()).uploads, 1)
       request.destroy()
-      bed.s3.clear()
-      t.strictSame(await bed.settled(), bed.empty)
+      setup.s3.clear()
+      t.strictSame(await setup.settled(), setup.empty)
     })
   }
 
   for (const [operation, size] of [['PutObject', gif.length], ['CompleteMultipartUpload', 6 * MIB]] as const) {
-    t.test(`leaves nothing when it has sent all and is gone at ${operation}`, async t => {
-      const { hit } = bed.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
+    t.test(`A client leaves nothing when it has sent all and is gone at ${operation}`, async t => {
+      const { hit } = setup.s3.fault({ operation, action: { do: 'delay', ms: 60_000 }, times: 1 })
       const request = open(service, token)
       request.end(form([user, file(gifOf(size))]))
       await hit
-      t.equal((await bed.left()).uploads, 1)
+      t.equal((await setup.left()).uploads, 1)
       await hangUp(service, request)
-      bed.s3.clear()
-      t.strictSame(await bed.settled(), bed.empty)
+      setup.s3.clear()
+      t.strictSame(await setup.settled(), setup.empty)
     })
   }
 
-  t.test('while the item is being saved leaves it whole, or nothing', async t => {
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+  t.test('A client that leaves while the item is being saved leaves it whole, or nothing', async t => {
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const request = open(service, token)
     request.end(form([user, picture]))
     await hit
-    bed.mongo.throttle(0, 'up')
-    const held = bed.s3.requests.length
-    bed.s3.clear()
-    await eventually(() => bed.s3.requests[held - 1]?.status === 200)
+    setup.mongo.throttle(0, 'up')
+    const held = setup.s3.requests.length
+    setup.s3.clear()
+    await eventually(() => setup.s3.requests[held - 1]?.status === 200)
     await hangUp(service, request)
-    await bed.mongo.up()
-    const { objects, library } = await bed.settled()
+    await setup.mongo.up()
+    const { objects, library } = await setup.settled()
     t.equal(objects, library)
   })
 })
 
-t.test('POST /library/upload: a store that fails', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
-  const impatient = await bed.start({ storeSilenceMs: 700 })
+t.test('Uploads to a store that fails', async t => {
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
+  const impatient = await setup.start({ storeSilenceMs: 700 })
   const { token } = await service.signIn()
   const toStore = (operation: S3Operation, action: S3Fault['action'], times = Infinity): S3Fault => ({
     operation,
@@ -85,191 +87,277 @@ t.test('POST /library/upload: a store that fails', async t => {
   const small = gif.length
   const big = 6 * MIB
 
-  const faults: Array<[name: string, size: number, faults: S3Fault[], status: number, statusInChunks?: number]> = [
-    ['PutObject: 403', small, [toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' })], 500],
-    [
-      'PutObject: 404 NoSuchBucket',
-      small,
-      [toStore('PutObject', { do: 'answer', status: 404, code: 'NoSuchBucket' })],
-      500
-    ],
-    [
-      'PutObject: 301, the bucket is in another region',
-      small,
-      [toStore('PutObject', { do: 'answer', status: 301, code: 'PermanentRedirect' })],
-      500
-    ],
-    [
-      'PutObject: 400 RequestTimeout once',
-      small,
-      [toStore('PutObject', { do: 'answer', status: 400, code: 'RequestTimeout' }, 1)],
-      201
-    ],
-    [
-      'PutObject: 503 SlowDown once',
-      small,
-      [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
-      201
-    ],
-    [
-      'PutObject: 503 SlowDown always',
-      small,
-      [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' })],
-      500
-    ],
-    [
-      'PutObject: 500 once',
-      small,
-      [toStore('PutObject', { do: 'answer', status: 500, code: 'InternalError' }, 1)],
-      201
-    ],
-    ['PutObject: reset once', small, [toStore('PutObject', { do: 'reset', after: 40 }, 1)], 201],
-    ['PutObject: reset always', small, [toStore('PutObject', { do: 'reset', after: 40 })], 500],
-    ['PutObject: reset in the middle of 1 MiB', MIB, [toStore('PutObject', { do: 'reset', after: MIB / 2 })], 500],
-    ['PutObject: done, but its answer lost', small, [toStore('PutObject', { do: 'lose' }, 1)], 201],
-    ['PutObject: its answer lost always', small, [toStore('PutObject', { do: 'lose' })], 500],
-    ['PutObject: 200 with an error', small, [toStore('PutObject', { do: 'error200', code: 'InternalError' })], 500],
-    ['PutObject: broken XML', small, [toStore('PutObject', { do: 'broken' })], 500],
-    ['PutObject: silence', small, [toStore('PutObject', { do: 'silence' })], 500],
-    [
-      'CreateMultipartUpload: 403',
-      big,
-      [toStore('CreateMultipartUpload', { do: 'answer', status: 403, code: 'AccessDenied' })],
-      500
-    ],
-    ['CreateMultipartUpload: broken XML', big, [toStore('CreateMultipartUpload', { do: 'broken' })], 500],
-    ['CreateMultipartUpload: its answer lost always', big, [toStore('CreateMultipartUpload', { do: 'lose' })], 500],
-    ['CreateMultipartUpload: silence', big, [toStore('CreateMultipartUpload', { do: 'silence' })], 500],
-    [
-      'UploadPart: 503 SlowDown once',
-      big,
-      [toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
-      500,
-      201
-    ],
-    [
-      'UploadPart: 403 for the last one',
-      big,
-      [
+  const faults: Array<{ name: string, size: number, faults: S3Fault[], status: number, statusInChunks?: number }> = [
+    {
+      name: 'PutObject: 403',
+      size: small,
+      faults: [toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' })],
+      status: 500
+    },
+    {
+      name: 'PutObject: 404 NoSuchBucket',
+      size: small,
+      faults: [toStore('PutObject', { do: 'answer', status: 404, code: 'NoSuchBucket' })],
+      status: 500
+    },
+    {
+      name: 'PutObject: 301, the bucket is in another region',
+      size: small,
+      faults: [toStore('PutObject', { do: 'answer', status: 301, code: 'PermanentRedirect' })],
+      status: 500
+    },
+    {
+      name: 'PutObject: 400 RequestTimeout once',
+      size: small,
+      faults: [toStore('PutObject', { do: 'answer', status: 400, code: 'RequestTimeout' }, 1)],
+      status: 201
+    },
+    {
+      name: 'PutObject: 503 SlowDown once',
+      size: small,
+      faults: [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
+      status: 201
+    },
+    {
+      name: 'PutObject: 503 SlowDown always',
+      size: small,
+      faults: [toStore('PutObject', { do: 'answer', status: 503, code: 'SlowDown' })],
+      status: 500
+    },
+    {
+      name: 'PutObject: 500 once',
+      size: small,
+      faults: [toStore('PutObject', { do: 'answer', status: 500, code: 'InternalError' }, 1)],
+      status: 201
+    },
+    {
+      name: 'PutObject: reset once',
+      size: small,
+      faults: [toStore('PutObject', { do: 'reset', after: 40 }, 1)],
+      status: 201
+    },
+    {
+      name: 'PutObject: reset always',
+      size: small,
+      faults: [toStore('PutObject', { do: 'reset', after: 40 })],
+      status: 500
+    },
+    {
+      name: 'PutObject: reset in the middle of 1 MiB',
+      size: MIB,
+      faults: [toStore('PutObject', { do: 'reset', after: MIB / 2 })],
+      status: 500
+    },
+    {
+      name: 'PutObject: done, but its answer lost',
+      size: small,
+      faults: [toStore('PutObject', { do: 'lose' }, 1)],
+      status: 201
+    },
+    {
+      name: 'PutObject: its answer lost always',
+      size: small,
+      faults: [toStore('PutObject', { do: 'lose' })],
+      status: 500
+    },
+    {
+      name: 'PutObject: 200 with an error',
+      size: small,
+      faults: [toStore('PutObject', { do: 'error200', code: 'InternalError' })],
+      status: 500
+    },
+    { name: 'PutObject: broken XML', size: small, faults: [toStore('PutObject', { do: 'broken' })], status: 500 },
+    { name: 'PutObject: silence', size: small, faults: [toStore('PutObject', { do: 'silence' })], status: 500 },
+    {
+      name: 'CreateMultipartUpload: 403',
+      size: big,
+      faults: [toStore('CreateMultipartUpload', { do: 'answer', status: 403, code: 'AccessDenied' })],
+      status: 500
+    },
+    {
+      name: 'CreateMultipartUpload: broken XML',
+      size: big,
+      faults: [toStore('CreateMultipartUpload', { do: 'broken' })],
+      status: 500
+    },
+    {
+      name: 'CreateMultipartUpload: its answer lost always',
+      size: big,
+      faults: [toStore('CreateMultipartUpload', { do: 'lose' })],
+      status: 500
+    },
+    {
+      name: 'CreateMultipartUpload: silence',
+      size: big,
+      faults: [toStore('CreateMultipartUpload', { do: 'silence' })],
+      status: 500
+    },
+    {
+      name: 'UploadPart: 503 SlowDown once',
+      size: big,
+      faults: [toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
+      status: 500,
+      statusInChunks: 201
+    },
+    {
+      name: 'UploadPart: 403 for the last one',
+      size: big,
+      faults: [
         {
           ...toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }),
           match: ({ query }) => query.get('partNumber') === '2'
         }
       ],
-      500
-    ],
-    ['UploadPart: reset in the middle, once', big, [toStore('UploadPart', { do: 'reset', after: MIB }, 1)], 500, 201],
-    [
-      'UploadPart: 503 SlowDown once, for the last one',
-      big,
-      [
+      status: 500
+    },
+    {
+      name: 'UploadPart: reset in the middle, once',
+      size: big,
+      faults: [toStore('UploadPart', { do: 'reset', after: MIB }, 1)],
+      status: 500,
+      statusInChunks: 201
+    },
+    {
+      name: 'UploadPart: 503 SlowDown once, for the last one',
+      size: big,
+      faults: [
         {
           ...toStore('UploadPart', { do: 'answer', status: 503, code: 'SlowDown' }, 1),
           match: ({ query }) => query.get('partNumber') === '2'
         }
       ],
-      201
-    ],
-    ['UploadPart: reset in the middle, always', big, [toStore('UploadPart', { do: 'reset', after: MIB })], 500],
-    ['UploadPart: 200 with an error', big, [toStore('UploadPart', { do: 'error200', code: 'InternalError' })], 500],
-    ['UploadPart: silence', big, [toStore('UploadPart', { do: 'silence' })], 500],
-    [
-      'CompleteMultipartUpload: 503 SlowDown once',
-      big,
-      [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
-      201
-    ],
-    [
-      'CompleteMultipartUpload: 503 SlowDown always',
-      big,
-      [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })],
-      500
-    ],
-    ['CompleteMultipartUpload: reset', big, [toStore('CompleteMultipartUpload', { do: 'reset', after: 0 })], 500],
-    [
-      'CompleteMultipartUpload: 200 with an error',
-      big,
-      [toStore('CompleteMultipartUpload', { do: 'error200', code: 'InternalError' })],
-      500
-    ],
-    ['CompleteMultipartUpload: broken XML', big, [toStore('CompleteMultipartUpload', { do: 'broken' })], 500],
-    ['CompleteMultipartUpload: silence', big, [toStore('CompleteMultipartUpload', { do: 'silence' })], 500],
-    ['everything reset', small, [{ action: { do: 'reset', after: 0 } }], 500],
-    ['everything silent', big, [{ action: { do: 'silence' } }], 500],
-    [
-      'PutObject refused, and no clean-up either',
-      small,
-      [
+      status: 201
+    },
+    {
+      name: 'UploadPart: reset in the middle, always',
+      size: big,
+      faults: [toStore('UploadPart', { do: 'reset', after: MIB })],
+      status: 500
+    },
+    {
+      name: 'UploadPart: 200 with an error',
+      size: big,
+      faults: [toStore('UploadPart', { do: 'error200', code: 'InternalError' })],
+      status: 500
+    },
+    { name: 'UploadPart: silence', size: big, faults: [toStore('UploadPart', { do: 'silence' })], status: 500 },
+    {
+      name: 'CompleteMultipartUpload: 503 SlowDown once',
+      size: big,
+      faults: [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' }, 1)],
+      status: 201
+    },
+    {
+      name: 'CompleteMultipartUpload: 503 SlowDown always',
+      size: big,
+      faults: [toStore('CompleteMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })],
+      status: 500
+    },
+    {
+      name: 'CompleteMultipartUpload: reset',
+      size: big,
+      faults: [toStore('CompleteMultipartUpload', { do: 'reset', after: 0 })],
+      status: 500
+    },
+    {
+      name: 'CompleteMultipartUpload: 200 with an error',
+      size: big,
+      faults: [toStore('CompleteMultipartUpload', { do: 'error200', code: 'InternalError' })],
+      status: 500
+    },
+    {
+      name: 'CompleteMultipartUpload: broken XML',
+      size: big,
+      faults: [toStore('CompleteMultipartUpload', { do: 'broken' })],
+      status: 500
+    },
+    {
+      name: 'CompleteMultipartUpload: silence',
+      size: big,
+      faults: [toStore('CompleteMultipartUpload', { do: 'silence' })],
+      status: 500
+    },
+    { name: 'everything reset', size: small, faults: [{ action: { do: 'reset', after: 0 } }], status: 500 },
+    { name: 'everything silent', size: big, faults: [{ action: { do: 'silence' } }], status: 500 },
+    {
+      name: 'PutObject refused, and no clean-up either',
+      size: small,
+      faults: [
         toStore('PutObject', { do: 'answer', status: 403, code: 'AccessDenied' }),
         {
           operation: ['DeleteObject', 'ListMultipartUploads'],
           action: { do: 'answer', status: 500, code: 'InternalError' }
         }
       ],
-      500
-    ],
-    [
-      'PutObject done but its answer lost, and the deletion silent',
-      small,
-      [toStore('PutObject', { do: 'lose' }), toStore('DeleteObject', { do: 'silence' })],
-      500
-    ],
-    [
-      'UploadPart refused, and aborting too',
-      big,
-      [
+      status: 500
+    },
+    {
+      name: 'PutObject done but its answer lost, and the deletion silent',
+      size: small,
+      faults: [toStore('PutObject', { do: 'lose' }), toStore('DeleteObject', { do: 'silence' })],
+      status: 500
+    },
+    {
+      name: 'UploadPart refused, and aborting too',
+      size: big,
+      faults: [
         toStore('UploadPart', { do: 'answer', status: 403, code: 'AccessDenied' }),
         toStore('AbortMultipartUpload', { do: 'answer', status: 503, code: 'SlowDown' })
       ],
-      500
-    ]
+      status: 500
+    }
   ]
-  const ways = faults.flatMap(([name, size, list, status, statusInChunks = status]) => [
-    { name, size, list, status, inChunks: false },
-    ...(size === big
-      ? [{ name: `${name}, of unknown length`, size, list, status: statusInChunks, inChunks: true }]
+  const ways = faults.flatMap(({ statusInChunks, ...fault }) => [
+    { ...fault, inChunks: false },
+    ...(fault.size === big
+      ? [{
+          ...fault,
+          name: `${fault.name}, of unknown length`,
+          status: statusInChunks ?? fault.status,
+          inChunks: true
+        }]
       : [])
   ])
-  for (const { name, size, list, status, inChunks } of ways) {
-    t.test(name, async t => {
-      const { library } = await bed.settled()
-      const set = list.map(fault => bed.s3.fault(fault))
-      const silent = list.some(({ action }) => action.do === 'silence')
+  for (const { name, size, faults, status, inChunks } of ways) {
+    t.test(`An upload is ${status} with the fault ${name}`, async t => {
+      const { library } = await setup.settled()
+      const set = faults.map(fault => setup.s3.fault(fault))
+      const silent = faults.some(({ action }) => action.do === 'silence')
       const asked = silent ? impatient : service
       const answer = inChunks ? await uploadInChunks(asked, token, gifOf(size)) : await asked.upload(token, gifOf(size))
       t.ok(set[0]!.hits >= 1)
       if (status === 201) t.match(answer, { status: 201, body: { size } })
-      else failed(t, answer, 'Failed to upload file to S3')
-      bed.s3.clear()
-      t.match(await bed.settled(), { library: library + Number(status === 201) })
+      else t.equal(failureOf(answer), 'Failed to upload file to S3')
+      setup.s3.clear()
+      t.match(await setup.settled(), { library: library + Number(status === 201) })
       t.equal((await service.upload(token, gif)).status, 201, 'afterwards an upload works')
     })
   }
 
-  t.test('CompleteMultipartUpload done, but its answer lost: an item or nothing, never half of it', async t => {
-    const { library } = await bed.settled()
-    bed.s3.fault(toStore('CompleteMultipartUpload', { do: 'lose' }, 1))
+  t.test('A lost answer to CompleteMultipartUpload leaves an item or nothing, never half of it', async t => {
+    const { library } = await setup.settled()
+    setup.s3.fault(toStore('CompleteMultipartUpload', { do: 'lose' }, 1))
     const answer = await service.upload(token, gifOf(big))
-    if (answer.status !== 201) failed(t, answer, 'Failed to upload file to S3')
-    t.equal((await bed.settled()).library, library + Number(answer.status === 201))
+    if (answer.status !== 201) t.equal(failureOf(answer), 'Failed to upload file to S3')
+    t.equal((await setup.settled()).library, library + Number(answer.status === 201))
   })
 
-  t.test('the remains of a refused file are removed later when the store is away', async t => {
-    const { library } = await bed.settled()
-    bed.s3.fault(toStore('PutObject', { do: 'lose' }))
-    bed.s3.fault({ operation: ['DeleteObject'], action: { do: 'answer', status: 403, code: 'AccessDenied' } })
-    failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
-    t.match(await bed.left(), { objects: library + 1, uploads: 1, library }, 'its row says what is to be removed')
-    bed.s3.clear()
-    t.match(await bed.settled(), { library })
+  t.test('The remains of a refused file are removed later when the store is away', async t => {
+    const { library } = await setup.settled()
+    setup.s3.fault(toStore('PutObject', { do: 'lose' }))
+    setup.s3.fault({ operation: ['DeleteObject'], action: { do: 'answer', status: 403, code: 'AccessDenied' } })
+    t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
+    t.match(await setup.left(), { objects: library + 1, uploads: 1, library }, 'its row says what is to be removed')
+    setup.s3.clear()
+    t.match(await setup.settled(), { library })
   })
 
-  t.test('a file beyond the limit is 413, also when its remains cannot be removed at once', async t => {
-    const { library } = await bed.settled()
-    bed.s3.fault({ operation: ['AbortMultipartUpload', 'ListMultipartUploads'], action: { do: 'silence' } })
+  t.test('A file beyond the limit is 413, also when its remains cannot be removed at once', async t => {
+    const { library } = await setup.settled()
+    setup.s3.fault({ operation: ['AbortMultipartUpload', 'ListMultipartUploads'], action: { do: 'silence' } })
     t.match(await impatient.upload(token, gifOf(10 * MIB + 1)), tooLarge(10 * MIB))
-    bed.s3.clear()
-    t.match(await bed.settled(), { library })
+    setup.s3.clear()
+    t.match(await setup.settled(), { library })
   })
 
   for (const [status, code] of [
@@ -278,43 +366,40 @@ t.test('POST /library/upload: a store that fails', async t => {
     [404, 'NoSuchBucket'],
     [301, 'PermanentRedirect']
   ] as const) {
-    t.test(
-      `readiness shows a bucket that is ${status} ${code}, and a deletion is done all the same, at once or later`,
-      async t => {
-        const item = await service.upload(token, gif)
-        const { library } = await bed.settled()
-        bed.s3.fault(toStore('HeadBucket', { do: 'answer', status, code }))
-        // a check is reused for one second
-        await eventually(async () => (await service.call('GET', '/health/ready')).status === 503)
-        bed.s3.fault(toStore('DeleteObject', { do: 'answer', status, code }, status === 503 ? 1 : Infinity))
-        t.equal((await service.call('DELETE', `/library/${item.body.id}`, { token })).status, 204)
-        if (status === 503) t.match(await bed.left(), { objects: library - 1, uploads: 0 }, 'tried again')
-        else t.match(await bed.left(), { objects: library, uploads: 1 }, 'its row says what is to be removed')
-        bed.s3.clear()
-        // a check is reused for one second
-        await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
-        service.clock.advance(61)
-        t.match(await eventually(() => service.app.sweeper.sweep()), { failed: 0 })
-        t.match(await bed.settled(), { library: library - 1 })
-      }
-    )
+    t.test(`Readiness shows a bucket that is ${status} ${code}, and a deletion is done all the same`, async t => {
+      const item = await ok(service.upload(token, gif))
+      const { library } = await setup.settled()
+      setup.s3.fault(toStore('HeadBucket', { do: 'answer', status, code }))
+      // a check is reused for one second
+      await eventually(async () => (await service.call('GET', '/health/ready')).status === 503)
+      setup.s3.fault(toStore('DeleteObject', { do: 'answer', status, code }, status === 503 ? 1 : Infinity))
+      t.equal((await service.call('DELETE', `/library/${item.body.id}`, { token })).status, 204)
+      if (status === 503) t.match(await setup.left(), { objects: library - 1, uploads: 0 }, 'tried again')
+      else t.match(await setup.left(), { objects: library, uploads: 1 }, 'its row says what is to be removed')
+      setup.s3.clear()
+      // a check is reused for one second
+      await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
+      service.clock.advance(61)
+      t.match(await eventually(() => service.app.sweeper.sweep()), { failed: 0 })
+      t.match(await setup.settled(), { library: library - 1 })
+    })
   }
 
-  t.test('the store down, and up again', async t => {
-    const { library } = await bed.settled()
-    await bed.s3Wire.down()
-    failed(t, await service.upload(token, gif), 'Failed to upload file to S3')
-    await bed.s3Wire.up()
-    t.match(await bed.settled(), { library })
+  t.test('Uploads fail while the store is down, and work again afterwards', async t => {
+    const { library } = await setup.settled()
+    await setup.s3Wire.down()
+    t.equal(failureOf(await service.upload(token, gif)), 'Failed to upload file to S3')
+    await setup.s3Wire.up()
+    t.match(await setup.settled(), { library })
     t.equal((await service.upload(token, gif)).status, 201)
   })
 })
 
-t.test('POST /library/upload: a database that fails', async t => {
-  const bed = await faultBed(t)
-  const service = await bed.start()
+t.test('Uploads to a database that fails', async t => {
+  const setup = await startFaultySetup(t)
+  const service = await setup.start()
   const { token } = await service.signIn()
-  const db = bed.client.db()
+  const db = setup.client.db()
 
   const refusals: Array<[name: string, collection: string, field: string, blocking: Document]> = [
     ['the upload record', 'uploads', 'state', { state: 'open' }],
@@ -322,8 +407,8 @@ t.test('POST /library/upload: a database that fails', async t => {
     ['the item', 'library', 'title', { title: 'taken', key: 'none' }]
   ]
   for (const [name, collection, member, blocking] of refusals) {
-    t.test(`${name} is refused`, async t => {
-      const before = await bed.settled()
+    t.test(`An upload fails and leaves nothing when the database refuses ${name}`, async t => {
+      const before = await setup.settled()
       const index = await db.collection(collection).createIndex({ [member]: 1 }, {
         unique: true,
         partialFilterExpression: { [member]: { $type: 'string' } }
@@ -332,50 +417,50 @@ t.test('POST /library/upload: a database that fails', async t => {
       const upload = () => service.upload(token, gif, {
         fields: { user_id: 'meera', ...(collection === 'library' && { title: 'taken' }) }
       })
-      failed(t, await upload(), 'Failed to save library item')
+      t.equal(failureOf(await upload()), 'Failed to save library item')
       await db.collection(collection).deleteOne({ _id: insertedId })
-      t.strictSame(await bed.settled(), before)
+      t.strictSame(await setup.settled(), before)
       await db.collection(collection).dropIndex(index)
       t.equal((await upload()).status, 201)
     })
   }
 
-  t.test('the deletion of the row is refused', async t => {
-    const before = await bed.settled()
-    await bed.client.db('admin').command({
-      configureFailPoint: 'failCommand',
-      mode: 'alwaysOn',
-      data: { failCommands: ['delete'], errorCode: 8, appName: bed.appName }
+  t.test('An upload whose record cannot be deleted fails, and is removed later', async t => {
+    const before = await setup.settled()
+    const heal = await failCommands(setup.services.mongoUri, {
+      commands: ['delete'],
+      appName: setup.appName,
+      errorCode: 8
     })
     const answer = await service.upload(token, gif)
-    const stuck = await bed.left()
-    await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
-    failed(t, answer, 'Failed to save library item')
+    const stuck = await setup.left()
+    await heal()
+    t.equal(failureOf(answer), 'Failed to save library item')
     t.strictSame(stuck, { ...before, uploads: 1, objects: before.objects + 1, library: before.library + 1 })
-    t.strictSame(await bed.settled(), before)
+    t.strictSame(await setup.settled(), before)
   })
 
-  t.test('a sweep has claimed the upload record', async t => {
-    const before = await bed.settled()
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+  t.test('An upload fails when a sweep has claimed its record', async t => {
+    const before = await setup.settled()
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
     await hit
     await db.collection('uploads').updateMany({ state: 'open' }, { $set: { state: 'sweeping' } })
-    bed.s3.clear()
-    failed(t, await answer, 'Failed to save library item')
-    t.strictSame(await bed.settled(), before)
+    setup.s3.clear()
+    t.equal(failureOf(await answer), 'Failed to save library item')
+    t.strictSame(await setup.settled(), before)
   })
 
-  t.test('it goes away after the file is stored', async t => {
-    const before = await bed.settled()
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+  t.test('An upload fails when the database goes away after the file is stored', async t => {
+    const before = await setup.settled()
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
     await hit
-    await bed.mongo.down()
-    bed.s3.clear()
-    failed(t, await answer, 'Failed to save library item')
-    await bed.mongo.up()
-    t.strictSame(await bed.settled(), before)
+    await setup.mongo.down()
+    setup.s3.clear()
+    t.equal(failureOf(await answer), 'Failed to save library item')
+    await setup.mongo.up()
+    t.strictSame(await setup.settled(), before)
     t.equal(
       (await eventually(async () => {
         const reply = await service.upload(token, gif)
@@ -386,45 +471,46 @@ t.test('POST /library/upload: a database that fails', async t => {
     )
   })
 
-  t.test('it is away before the file is stored', async t => {
-    const before = await bed.settled()
-    await bed.mongo.down()
-    bed.s3.requests.length = 0
-    failed(t, await service.upload(token, gif), 'Failed to save library item')
-    t.notOk(bed.s3.requests.some(({ operation }) => operation === 'PutObject'), 'nothing was stored')
-    await bed.mongo.up()
-    t.strictSame(await bed.settled(), before)
+  t.test('An upload fails when the database is away before the file is stored', async t => {
+    const before = await setup.settled()
+    await setup.mongo.down()
+    setup.s3.requests.length = 0
+    t.equal(failureOf(await service.upload(token, gif)), 'Failed to save library item')
+    t.notOk(setup.s3.requests.some(({ operation }) => operation === 'PutObject'), 'nothing was stored')
+    await setup.mongo.up()
+    t.strictSame(await setup.settled(), before)
   })
 
   for (const command of ['insert', 'update', 'delete', 'find']) {
     for (const trouble of [{ closeConnection: true }, { errorCode: 11600 }]) {
       t.test(
-        `${command} fails once (${Object.keys(trouble)}): the client does not notice, and it is done once`,
+        `A client does not notice a ${command} that fails once (${Object.keys(trouble)}), and it is done once`,
         async t => {
-          const before = await bed.settled()
-          await bed.client.db('admin').command({
-            configureFailPoint: 'failCommand',
-            mode: { times: 1 },
-            data: { failCommands: [command], ...trouble, appName: bed.appName }
+          const before = await setup.settled()
+          const heal = await failCommands(setup.services.mongoUri, {
+            commands: [command],
+            appName: setup.appName,
+            times: 1,
+            ...trouble
           })
           const answer = await service.upload(token, gif)
-          await bed.client.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' })
+          await heal()
           t.equal(answer.status, 201)
-          t.strictSame(await bed.settled(), { ...before, library: before.library + 1, objects: before.objects + 1 })
+          t.strictSame(await setup.settled(), { ...before, library: before.library + 1, objects: before.objects + 1 })
         }
       )
     }
   }
 
   t.test(
-    'it is slower than requests wait, for more requests than connections: each is answered in time, connections are bounded, and it recovers afterwards',
+    'A database that is slower than requests wait costs each a 500 in time, and it recovers afterwards',
     async t => {
-      bed.mongo.throttle(0, 'up')
+      setup.mongo.throttle(0, 'up')
       const answers = await Promise.all(Array.from({ length: 150 }, () =>
         service.call('GET', '/library', { token, signal: AbortSignal.timeout(10_000) })))
       t.strictSame([...new Set(answers.map(({ status }) => status))], [500])
-      t.ok(bed.mongo.connections() <= 110, `${bed.mongo.connections()} connections`)
-      await bed.mongo.up()
+      t.ok(setup.mongo.connections() <= 110, `${setup.mongo.connections()} connections`)
+      await setup.mongo.up()
       t.equal(
         (await eventually(async () => {
           const reply = await service.upload(token, gif)
@@ -435,23 +521,16 @@ t.test('POST /library/upload: a database that fails', async t => {
     }
   )
 
-  t.test('a connection that is cut once costs nothing', async t => {
-    const { hit } = bed.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+  t.test('A connection that is cut once costs nothing', async t => {
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const answer = service.upload(token, gif)
     await hit
-    bed.mongo.reset()
-    bed.s3.clear()
+    setup.mongo.reset()
+    setup.s3.clear()
     t.equal((await answer).status, 201)
   })
 })
 
 /** An upload without a length, in chunks. */
-async function uploadInChunks (service: Service, token: string, bytes: Buffer): Promise<Pick<Reply,
-  | 'status'
-  | 'body'
-  | 'headers'>> {
-  const { status, headers, body } = await send(service, token, pieces(form([user, file(bytes)]), 64 * KIB))
-  return { status, body, headers: new Headers({ 'x-request-id': String(headers['x-request-id']) }) }
-}
-
-t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
+const uploadInChunks = (service: Service, token: string, bytes: Buffer) =>
+  send(service, token, pieces(form([user, file(bytes)]), 64 * KIB))

@@ -2,64 +2,56 @@ import t, { type Test } from 'tap'
 import { BOUNDARY, file, form } from '../helpers/multipart.js'
 import { gif } from '../helpers/small-pictures.js'
 import { scale } from '../helpers/test-length.js'
-import { faultBed } from '../helpers/fault-bed.js'
+import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { forkService } from '../helpers/forked-service.js'
 import { KIB, MIB, send, user, zeros } from '../helpers/upload-requests.js'
 
 const PART = 5 * MIB
 const MANY = scale({ short: 40, long: 100 })
 
-t.test(
-  'POST /library/upload: 20 uploads of unknown length to a slow store take memory for their parts, not for their files',
-  async t => {
-    const uploads = await slowStore(t, { IMAGES: 'false' })
-    await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-    const large = await uploads(5, 40 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-    const small = await uploads(20, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-    t.comment(
-    `grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for 20 × 10 MiB`
-    )
-    t.ok(large <= 150 * MIB, 'files of 200 MiB are never in memory as a whole')
-    t.ok(large + small <= 20 * 4 * PART, 'four parts for each at most')
-  }
-)
+t.test('20 uploads of unknown length to a slow store take memory for their parts, not for their files', async t => {
+  const uploads = await slowStore(t, { IMAGES: 'false' })
+  await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+  const large = await uploads(5, 40 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+  const small = await uploads(20, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+  t.comment(
+  `grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for 20 × 10 MiB`
+  )
+  t.ok(large <= 150 * MIB, 'files of 200 MiB are never in memory as a whole')
+  t.ok(large + small <= 20 * 4 * PART, 'four parts for each at most')
+})
 
 for (const [images, bytesPerSecond] of [['false', 2 * MIB], ['true', 40 * MIB]] as const) {
-  t.test(
-    `POST /library/upload: ${MANY} uploads of 20 MiB at once to a slow store take at most 256 MiB${images === 'true' ? ', with those that wait to be decoded' : ''}`,
-    async t => {
-      const uploads = await slowStore(t, { IMAGES: images })
-      await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
-      const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })
-      t.comment(`grew by ${Math.round(grown / MIB)} MiB`)
-      t.ok(grown <= 256 * MIB)
-    }
-  )
+  t.test(`Many uploads of 20 MiB at once to a slow store take at most 256 MiB with IMAGES=${images}`, async t => {
+    t.comment(`${MANY} uploads`)
+    const uploads = await slowStore(t, { IMAGES: images })
+    await uploads(2, 20 * MIB, { bytesPerSecond: 40 * MIB })
+    const grown = await uploads(MANY, 20 * MIB, { bytesPerSecond })
+    t.comment(`grew by ${Math.round(grown / MIB)} MiB`)
+    t.ok(grown <= 256 * MIB)
+  })
 }
 
-t.test(
-  'POST /library/upload does not read an error document of 500 MiB from the store to its end',
-  async t => {
-    const bed = await faultBed(t)
-    const { url, token, peak } = await forkService(
-      t,
-      { ...bed.throughProxies, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } },
-      {
-        STORE_SILENCE_MS: '60000'
-      }
-    )
-    t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
-    const before = await peak()
-    const flooded = bed.s3.fault({
-      operation: 'PutObject',
-      action: { do: 'flood', status: 403, bytes: 500 * MIB },
-      times: 1
-    })
-    t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 500)
-    t.equal(flooded.hits, 1)
-    t.ok(await peak() - before <= 64 * MIB)
-  }
-)
+t.test('POST /library/upload does not read an error document of 500 MiB from the store to its end', async t => {
+  const setup = await startFaultySetup(t)
+  const { url, token, peak } = await forkService(
+    t,
+    { ...setup.throughProxies, s3: { ...setup.throughProxies.s3, endpoint: setup.s3.endpoint } },
+    {
+      STORE_SILENCE_MS: '60000'
+    }
+  )
+  t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 201)
+  const before = await peak()
+  const flooded = setup.s3.fault({
+    operation: 'PutObject',
+    action: { do: 'flood', status: 403, bytes: 500 * MIB },
+    times: 1
+  })
+  t.equal((await send({ url }, token, [form([user, file(gif)])])).status, 500)
+  t.equal(flooded.hits, 1)
+  t.ok(await peak() - before <= 64 * MIB)
+})
 
 interface Slowness { bytesPerSecond: number, chunked?: boolean }
 
@@ -72,10 +64,10 @@ async function slowStore (t: Test, env: Record<string, string>): Promise<(
   size: number,
   slowness: Slowness
 ) => Promise<number>> {
-  const bed = await faultBed(t)
+  const setup = await startFaultySetup(t)
   // a hundred inserts at once overload a slow database
-  const mongoUri = `${bed.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000`
-  const services = { mongoUri, s3: { ...bed.throughProxies.s3, endpoint: bed.s3.endpoint } }
+  const mongoUri = `${setup.throughProxies.mongoUri}&socketTimeoutMS=60000&waitQueueTimeoutMS=60000`
+  const services = { mongoUri, s3: { ...setup.throughProxies.s3, endpoint: setup.s3.endpoint } }
   // a hundred uploads of one account are an eighth of MAX_REQUESTS
   const { url, token, peak } = await forkService(t, services, {
     UPLOAD_MAX_BYTES: String(40 * MIB),
@@ -86,7 +78,7 @@ async function slowStore (t: Test, env: Record<string, string>): Promise<(
 
   return async (count, size, { bytesPerSecond, chunked = false }) => {
     const before = await peak()
-    const slow = bed.s3.fault({
+    const slow = setup.s3.fault({
       operation: 'UploadPart',
       match: ({ query }) => query.get('partNumber') === '1',
       action: { do: 'throttle', bytesPerSecond },

@@ -28,8 +28,9 @@ interface Reply { status: number, headers: Record<string, string>, body: any }
 type Outcome = Reply | 'hung up' | 'silence'
 
 t.test(
-  `POST /library/upload, ${COUNT} mutants: none is a 5xx or waits for ever, no file is cut, a refused one leaves nothing`,
+  'No mutant of an upload is a 5xx or waits for ever, no file is cut, and a refused one leaves nothing',
   async t => {
+    t.comment(`${COUNT} mutants from seed ${FIRST}`)
     const services = await startServices(t)
     const { url, token } = await forkService(t, services, { UPLOAD_MAX_BYTES: String(LIMIT) })
     const client = await new MongoClient(services.mongoUri).connect()
@@ -114,9 +115,7 @@ function createJudge (document: OpenApiDocument) {
       form && 'judged in full',
       form && mutant.ending === 'kept' && isToBeTaken(form) && 'to be taken',
       mutant.sent && !form && 'not whole'
-    ].filter(
-      kind => typeof kind === 'string'
-    )
+    ].filter(kind => typeof kind === 'string')
     return [
       String(outcome.status),
       ...(mutant.ending === 'kept' || outcome.status === 201 ? [] : ['perhaps taken']),

@@ -12,7 +12,7 @@ const busy = { status: 503, headers: { 'retry-after': '5' }, body: { error: 'Ser
 const whole = form([user, file(gif)])
 
 t.test(
-  'uploads take at most half of MAX_REQUESTS (503), and one account at most a quarter of that (429); all else goes on',
+  'Uploads take at most half of MAX_REQUESTS, one account at most a quarter of that; all else goes on',
   async t => {
     const service = await startService(t, { env: { MAX_REQUESTS: '17' } })
     const tokens = await Promise.all(Array.from({ length: 5 }, () => service.tokenFor(freshPhone())))
@@ -65,7 +65,7 @@ t.test(
   }
 )
 
-t.test('with MAX_REQUESTS=1 there is still one upload', async t => {
+t.test('MAX_REQUESTS=1 still allows one upload', async t => {
   const service = await startService(t, { env: { MAX_REQUESTS: '1' } })
   const { token } = await service.signIn()
   for (const bytes of [gif, Buffer.from('no picture'), gif]) {

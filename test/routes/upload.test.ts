@@ -19,12 +19,11 @@ import {
   requestHead,
   send,
   tooLarge,
-  unhandled,
   user,
   zeros,
   type Answer
 } from '../helpers/upload-requests.js'
-import { quiet } from '../helpers/fault-bed.js'
+import { quiet } from '../helpers/faulty-setup.js'
 
 const refusal = (status: number, error: string): Answer => ({ status, body: { error } })
 const invalid = refusal(400, 'Invalid multipart body')
@@ -259,9 +258,7 @@ t.test('POST /library/upload: bodies', async t => {
       ...[
         'application/json', 'text/plain', 'multipart/mixed; boundary=x', 'multipart/form-datax; boundary=x',
         'application/x-www-form-urlencoded', 'image/gif', 'x', '/'
-      ].map(
-        (type): Body => [`the type ${type}`, whole, notMultipart, type]
-      ),
+      ].map((type): Body => [`the type ${type}`, whole, notMultipart, type]),
       ...[17, 70, 300, 1100].map((kib): Body =>
         [
           `a part of ${kib} KiB without Content-Disposition`,
@@ -548,7 +545,7 @@ t.test('POST /library/upload: bodies', async t => {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
   for (const [row, bodies] of Object.entries(rows)) {
-    t.test(row, async t => {
+    t.test(`A form is answered as the table says: ${row}`, async t => {
       for (const [name, body, expected, type = FORM_TYPE] of bodies) {
         let { library } = await service.remains()
         for (const headers of [{ 'content-length': body.length }, {}]) {
@@ -574,7 +571,7 @@ t.test('POST /library/upload: bodies', async t => {
     })
   }
 
-  t.test('a file name has no say: not in the key, not in the type, not in what is stored', async t => {
+  t.test('A file name has no say: not in the key, not in the type, not in what is stored', async t => {
     t.ok(new Set(FILE_NAMES).size >= 60, `${FILE_NAMES.length} names`)
     const keys = new Set<string>()
     for (const parameter of FILE_NAMES) {
@@ -595,7 +592,7 @@ t.test('POST /library/upload: bodies', async t => {
     t.equal(keys.size, FILE_NAMES.length)
   })
 
-  t.test('an uploaded item is one line in the log', async t => {
+  t.test('An uploaded item is one line in the log', async t => {
     const body = form([user, { headers: ['Content-Disposition: form-data; name="file"; filename="a.gif"'], content: gif }])
     const { status, body: { id } } = await send(service, token, [body], { headers: { 'content-length': body.length } })
     t.equal(status, 201)
@@ -604,7 +601,7 @@ t.test('POST /library/upload: bodies', async t => {
     t.equal(lines.length, 1)
   })
 
-  t.test('data beside the picture is not served', async t => {
+  t.test('Data beside the picture is not served', async t => {
     for (const [name, bytes, contentType] of POLYGLOTS) {
       for (const lie of [
         { filename: 'x.html', type: 'text/html' },
@@ -640,7 +637,7 @@ t.test('POST /library/upload: bodies', async t => {
     }
   })
 
-  t.test('no content type at all is 415, no good token 401, and the rest of the body does no harm', async t => {
+  t.test('No content type at all is 415, no good token 401, and the rest of the body does no harm', async t => {
     t.match(await send(service, token, [whole], { headers: { 'content-type': undefined } }), notMultipart)
     const big = form([user, file(gifOf(8 * MIB))])
     for (const authorization of [undefined, 'Bearer x.y.z']) {
@@ -651,21 +648,18 @@ t.test('POST /library/upload: bodies', async t => {
     }
   })
 
-  t.test(
-    'a client that sends all before it reads gets the refusal that was clear at the start, also on a connection that ends',
-    async t => {
-      const body = form([user, file(gifOf(9 * MIB), { filename: '' })])
-      for (const connection of ['keep-alive', 'close']) {
-        t.match(
-          await sendThenRead(service, token, body, connection),
-          /^HTTP\/1\.1 400 .*\{"error":"No selected file"\}/s,
-          connection
-        )
-      }
+  t.test('A client that sends all before it reads gets the early refusal, also on a connection that ends', async t => {
+    const body = form([user, file(gifOf(9 * MIB), { filename: '' })])
+    for (const connection of ['keep-alive', 'close']) {
+      t.match(
+        await sendThenRead(service, token, body, connection),
+        /^HTTP\/1\.1 400 .*\{"error":"No selected file"\}/s,
+        connection
+      )
     }
-  )
+  })
 
-  t.test('a length that lies', async t => {
+  t.test('A form shorter or longer than its Content-Length is refused', async t => {
     const before = await service.remains()
     const short = await sendThenRead(service, token, whole, 'keep-alive', whole.length - 50)
     t.match(
@@ -682,10 +676,10 @@ t.test('POST /library/upload: bodies', async t => {
   })
 })
 
-t.test('POST /library/upload: the limit', async t => {
+t.test('POST /library/upload and its limit', async t => {
   const services = await startServices(t)
   for (const limit of [1000, 6 * MIB, 10 * MIB]) {
-    t.test(`${limit} bytes pass, one more is 413`, async t => {
+    t.test(`A file of ${limit} bytes passes, one more is 413`, async t => {
       const service = await startService(t, {
         services,
         env: limit === 10 * MIB ? {} : { UPLOAD_MAX_BYTES: String(limit) }
@@ -713,7 +707,7 @@ t.test('POST /library/upload: the limit', async t => {
     })
   }
 
-  t.test('an endless file is 413, and its connection ends', async t => {
+  t.test('An endless file is 413, and its connection ends', async t => {
     const service = await startService(t, { services, env: { UPLOAD_MAX_BYTES: '1000' } })
     const { token } = await service.signIn()
     const before = await service.remains()
@@ -744,7 +738,7 @@ t.test('POST /library/upload: the limit', async t => {
     t.strictSame(await eventually(() => quiet(service)), before)
   })
 
-  t.test('the first of several faults in the order of the list is answered', async t => {
+  t.test('The first of several faults in the order of the list is answered', async t => {
     const limit = 1000
     const service = await startService(t, { services, env: { UPLOAD_MAX_BYTES: String(limit) } })
     const { token } = await service.signIn()
@@ -787,8 +781,6 @@ t.test('POST /library/upload: the limit', async t => {
     t.strictSame(await eventually(() => quiet(service)), before)
   })
 })
-
-t.test('there was no unhandled rejection', async t => t.strictSame(unhandled, []))
 
 /**
  * Writes a whole request before it reads a byte of the answer. Resolves with all bytes until the connection ends or the

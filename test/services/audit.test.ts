@@ -2,29 +2,27 @@ import { MongoClient } from 'mongodb'
 import t from 'tap'
 import type { AuditDocument } from '../../schemas/documents.js'
 import { createAudit, type Entry } from '../../services/audit.js'
-import { auditOf, freshPhone } from '../helpers/accounts.js'
+import { maskPhone } from '../../services/phone.js'
+import { auditEvents, auditOf, createUser, freshPhone } from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
+import { startServices, withUriOption } from '../helpers/backends.js'
+import { failCommands } from '../helpers/fail-commands.js'
 import { startService } from '../helpers/service.js'
-import { startServices } from '../helpers/backends.js'
 
-const service = await startServices(t)
+const services = await startServices(t)
 const appName = 'audit'
-const mongoUri = new URL(service.mongoUri)
-mongoUri.searchParams.set('appName', appName)
+const mongoUri = withUriOption(services.mongoUri, 'appName', appName)
 
 t.test('an event that the database refused once is written later, once', async t => {
-  const { app, signIn, logs } = await startService(t, { services: { ...service, mongoUri: mongoUri.href } })
+  const { app, signIn, logs } = await startService(t, { services: { ...services, mongoUri } })
   const { phone } = await signIn()
   await app.audit.flush()
   app.audit.add({ event: 'otp.rejected', subject: phone, address: '192.0.2.1', requestId: 'x', details: {} })
-  await app.mongo.client.db('admin').command({
-    configureFailPoint: 'failCommand',
-    mode: { times: 1 },
-    data: { failCommands: ['update'], appName, errorCode: 8000 }
-  })
+  await failCommands(services.mongoUri, { commands: ['update'], appName, errorCode: 8000, times: 1 })
   await app.audit.flush()
   t.ok(logs.some(line => JSON.parse(line).event === 'audit.write_failed'))
   for (let times = 1; times <= 2; times++) {
-    t.equal((await auditOf(app, phone)).filter(({ event }) => event === 'otp.rejected').length, 1)
+    t.equal((await auditEvents({ app }, phone)).filter(event => event === 'otp.rejected').length, 1)
   }
   t.notOk(logs.some(line => JSON.parse(line).event === 'audit.lost'))
 })
@@ -67,11 +65,11 @@ t.test('without a database ten thousand events wait, and those beyond are counte
 })
 
 t.test('equal events within a minute are one row with a count', async t => {
-  const { app, call, clock } = await startService(t, { services: service, env: { LIMIT_SMS_PER_ADDRESS: '0' } })
+  const { app, call, clock } = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '0' } })
   const before = await app.collections.audit.countDocuments()
   const phones = Array.from({ length: 25 }, freshPhone)
   for (let times = 1; times <= 8; times++) {
-    for (const phone of phones) await call('POST', '/auth/request-otp', { json: { phone } })
+    for (const phone of phones) await ok(call('POST', '/auth/request-otp', { json: { phone } }))
     clock.advance(1)
     await app.audit.flush()
   }
@@ -79,9 +77,13 @@ t.test('equal events within a minute are one row with a count', async t => {
   const quiet = (await auditOf(app, phones[0]!)).filter(({ event }) => event === 'otp.already_sent')
   t.same(quiet.map(({ count }) => count), [7])
   clock.advance(60)
-  for (const otp of ['1', '2']) await call('POST', '/auth/verify-otp', { json: { phone: phones[0], otp } })
+  const guess = async (otp: string) => t.match(
+    await call('POST', '/auth/verify-otp', { json: { phone: phones[0], otp } }),
+    { status: 200, body: { success: false } }
+  )
+  for (const otp of ['1', '2']) await guess(otp)
   clock.advance(60)
-  await call('POST', '/auth/verify-otp', { json: { phone: phones[0], otp: '3' } })
+  await guess('3')
   t.same(
     (await auditOf(app, phones[0]!)).filter(({ event }) => event === 'otp.rejected').map(({ count }) => count),
     [1, 2],
@@ -90,13 +92,16 @@ t.test('equal events within a minute are one row with a count', async t => {
 })
 
 t.test('without a token one client network fills at most 100 rows a minute, and then one', async t => {
-  const { app, call, clock } = await startService(t, { services: service, env: { TRUST_PROXY: 'loopback' } })
+  const { app, call, clock } = await startService(t, { services, env: { TRUST_PROXY: 'loopback' } })
   const rows = () => app.collections.audit.find({ at: { $gte: clock.now } }).toArray()
   clock.advance(86_400)
-  const guess = (address: string) => call('POST', '/auth/verify-otp', {
-    json: { phone: freshPhone(), otp: 'none' },
-    headers: { 'x-forwarded-for': address }
-  })
+  const guess = async (address: string) => t.equal(
+    (await call('POST', '/auth/verify-otp', {
+      json: { phone: freshPhone(), otp: 'none' },
+      headers: { 'x-forwarded-for': address }
+    })).status,
+    200
+  )
   for (let times = 1; times <= 150; times++) await guess('198.51.100.7')
   await guess('203.0.113.7')
   await app.audit.flush()
@@ -111,13 +116,13 @@ t.test('without a token one client network fills at most 100 rows a minute, and 
 })
 
 t.test('a change of rights is written before the answer', async t => {
-  const { app, signIn, call } = await startService(t, { services: service })
-  const { token, phone } = await signIn()
-  const events = async () =>
-    (await app.collections.audit.find({ phone: `+********${phone.slice(-4)}` }).toArray()).map(({ event }) => event)
+  const service = await startService(t, { services })
+  const { token, phone } = await service.signIn()
+  const events = async () => // without a flush
+    (await service.app.collections.audit.find({ phone: maskPhone(phone) }).toArray()).map(({ event }) => event)
   for (const event of ['otp.verified', 'session.opened']) t.ok((await events()).includes(event), event)
-  await call('POST', '/users', { token, json: { username: `audited ${phone}`, number: phone } })
+  await createUser(service, { phone, token })
   t.ok((await events()).includes('user.created'))
-  await call('POST', '/auth/logout', { token })
+  await ok(service.call('POST', '/auth/logout', { token }))
   t.ok((await events()).includes('session.revoked'))
 })

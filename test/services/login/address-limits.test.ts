@@ -11,16 +11,16 @@ t.test('createAddressLimit', async t => {
   t.test('no five minutes hold more than the limit, wherever they begin', async t => {
     const limit = createAddressLimit(3, now)
     const taken: number[] = []
-    const strays: unknown[] = []
+    const failures: unknown[] = []
     for (let second = 0; second < 3000; second++) {
       clock.now = START + second * 1000
       const wait = limit.wait('192.0.2.1')
       const one = limit.take('192.0.2.1').wait
       if (one === 0) taken.push(clock.now)
       const expected = one > 0 ? (taken.at(-3)! + 300_000 - clock.now) / 1000 : 0
-      if (wait !== expected || one !== expected) strays.push([second, wait, one])
+      if (wait !== expected || one !== expected) failures.push([second, wait, one])
     }
-    t.same(strays, [])
+    t.same(failures, [])
     t.equal(taken.length, 30)
     t.notOk(taken.some((time, i) => taken[i + 3]! < time + 300_000))
   })

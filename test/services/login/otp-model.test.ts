@@ -1,4 +1,5 @@
 import t from 'tap'
+import { seededRandom } from '../../helpers/seeded-random.js'
 import { initial, next, type OtpEvent, type OtpState } from '../../../services/login/otp.js'
 
 /**
@@ -22,35 +23,35 @@ interface Code {
   compared: number
   tokens: number
 }
-interface TextSent {
+interface SentSms {
   at: number
   network: string
   code: Code
   expires: number
   state: 'flying' | 'sent' | 'failed' | 'refused'
   counts: boolean
-  over: TextSent[]
+  over: SentSms[]
   unsent: OtpEvent & { type: 'unsent' }
 }
 
 t.test(`next follows the model in ${HISTORIES} random histories`, async t => {
   const seen = new Map<string, number>()
-  const strays: string[] = []
-  for (let seed = 1; seed <= HISTORIES && strays.length < 3; seed++) {
+  const failures: string[] = []
+  for (let seed = 1; seed <= HISTORIES && failures.length < 3; seed++) {
     try {
       play(seed, what => seen.set(what, (seen.get(what) ?? 0) + 1))
     } catch (error) {
-      strays.push(`history ${seed}: ${error instanceof Error ? error.message : error}`)
+      failures.push(`history ${seed}: ${error instanceof Error ? error.message : error}`)
     }
   }
-  t.same(strays, [])
+  t.same(failures, [])
   for (const what of [
     'send', 'repeat', 'quiet', 'limited phone', 'limited network', 'limited guard', 'rejected', 'locked', 'accepted',
     'failed',
     'refused',
     'freed',
     'unchanged',
-    'sent in the gap of a lost text',
+    'sent in the gap of a lost SMS',
     'five compared',
     'fifty failures',
     'clock went back',
@@ -60,7 +61,7 @@ t.test(`next follows the model in ${HISTORIES} random histories`, async t => {
 })
 
 function play (seed: number, saw: (what: string) => void): void {
-  const random = generator(seed)
+  const random = seededRandom(seed)
   const chance = (share: number) => random() < share
   const below = (most: number) => Math.floor(random() * most)
   const oneOf = <T>(list: readonly T[]): T => list[below(list.length)]!
@@ -72,7 +73,7 @@ function play (seed: number, saw: (what: string) => void): void {
   let state: OtpState = initial
   let nonces = 0
 
-  const texts: TextSent[] = []
+  const messages: SentSms[] = []
   let failures: number[] = []
   let row = 0
   let lockedUntil = 0
@@ -99,7 +100,7 @@ function play (seed: number, saw: (what: string) => void): void {
     else if (dice < 0.50) request()
     else if (dice < 0.74) guess(chance(0.25), chance(0.95))
     else if (dice < 0.78) guess(true, true)
-    else if (dice < 0.94) settleText()
+    else if (dice < 0.94) settleSms()
     else undelivered()
   }
 
@@ -107,10 +108,10 @@ function play (seed: number, saw: (what: string) => void): void {
   function attack (): void {
     if (chance(0.3)) guess(false, true)
     if (now < lockedUntil) now = lockedUntil
-    settleText(1)
-    const before = texts.length
+    settleSms(1)
+    const before = messages.length
     if (!isLive()) request()
-    if (texts.length === before && !isLive()) now += oneOf([10 * MINUTE, 60 * MINUTE, 6 * 60 * MINUTE])
+    if (messages.length === before && !isLive()) now += oneOf([10 * MINUTE, 60 * MINUTE, 6 * 60 * MINUTE])
     guess(chance(0.05), true)
     highest = Math.max(highest, now)
   }
@@ -127,7 +128,7 @@ function play (seed: number, saw: (what: string) => void): void {
       counted()[0] && counted()[0]!.at + DAY
     ]
       .filter((edge): edge is number => edge !== undefined && edge > now)
-    const flying = texts.some(({ state }) => state === 'flying')
+    const flying = messages.some(({ state }) => state === 'flying')
     if (chance(0.08)) {
       now -= oneOf([1, SECOND, 20 * SECOND, 5 * MINUTE])
       saw('clock went back')
@@ -158,7 +159,7 @@ function play (seed: number, saw: (what: string) => void): void {
     const day = counted(DAY)
     const last = recent.at(-1)?.at
     const inGap = last !== undefined && isLive() && now < last + GAPS[Math.min(recent.length, 10)]!
-    const own = (list: TextSent[]) => list.filter(text => text.network === network)
+    const own = (list: SentSms[]) => list.filter(message => message.network === network)
     const waits = [untilFewer(recent, 5, 10 * MINUTE), untilFewer(day, 10, DAY)]
     const shares = [untilFewer(own(recent), 3, 10 * MINUTE), untilFewer(own(day), 5, DAY)]
     const wait = Math.max(...waits, ...shares)
@@ -168,7 +169,7 @@ function play (seed: number, saw: (what: string) => void): void {
     if (!silent && wait > 0) return expect(outcome, { type: 'limited', reason: 'phone', retryAfter: inSeconds(wait) })
     if (!silent && stop) return expect(outcome, { type: 'limited', ...stop })
     if (silent) saw('silent')
-    else if (inGap) saw('sent in the gap of a lost text')
+    else if (inGap) saw('sent in the gap of a lost SMS')
 
     const current = standing()
     const repeat = isLive() && now - current!.code.issued <= 540 * SECOND
@@ -178,9 +179,9 @@ function play (seed: number, saw: (what: string) => void): void {
     expect(outcome, { type: 'send', nonce: code.nonce, before })
     if (repeat) saw('repeat')
     if (lost === now) lost = undefined
-    const over = texts.filter(({ state }) => state === 'flying')
-    forget(texts, now - DAY)
-    texts.push({
+    const over = messages.filter(({ state }) => state === 'flying')
+    forget(messages, now - DAY)
+    messages.push({
       at: now,
       network,
       code,
@@ -196,27 +197,27 @@ function play (seed: number, saw: (what: string) => void): void {
    * A provider answers. Two SMS that were under way at once never both fail, because the phone does not keep the state
    * before both.
    */
-  function settleText (odds = 0.6): void {
-    const flying = texts.filter(({ state }) => state === 'flying')
+  function settleSms (odds = 0.6): void {
+    const flying = messages.filter(({ state }) => state === 'flying')
     if (flying.length === 0) return
-    const text = oneOf(flying)
-    const mayFail = text.over.every(({ state }) => state === 'sent') &&
-      texts.every(other => !other.over.includes(text) || other.state === 'sent')
+    const message = oneOf(flying)
+    const mayFail = message.over.every(({ state }) => state === 'sent') &&
+      messages.every(other => !other.over.includes(message) || other.state === 'sent')
     if (!mayFail || chance(odds)) {
-      text.state = 'sent'
+      message.state = 'sent'
       return
     }
-    text.state = oneOf(['failed', 'refused'] as const)
-    saw(text.state)
-    expect(apply({ ...text.unsent, counted: text.state === 'refused' }), { type: 'restored' })
+    message.state = oneOf(['failed', 'refused'] as const)
+    saw(message.state)
+    expect(apply({ ...message.unsent, counted: message.state === 'refused' }), { type: 'restored' })
   }
 
   function undelivered (): void {
-    const settled = texts.filter(({ state, counts }) => state === 'sent' && counts)
+    const settled = messages.filter(({ state, counts }) => state === 'sent' && counts)
     if (settled.length === 0) return
     const sentAt = chance(0.3) ? undefined : oneOf([settled.at(-1)!, oneOf(settled)]).at
     const last = counted().at(-1)?.at
-    if (texts.some(({ at, state }) => at === last && state === 'flying')) return
+    if (messages.some(({ at, state }) => at === last && state === 'flying')) return
     const frees = last !== undefined && (sentAt ?? last) === last && lost !== last
     expect(apply({ type: 'undelivered', ...(sentAt !== undefined && { sentAt: new Date(sentAt) }) }), {
       type: frees ? 'freed' : 'unchanged'
@@ -225,7 +226,7 @@ function play (seed: number, saw: (what: string) => void): void {
   }
 
   function guess (right: boolean, wellFormed: boolean): void {
-    const last = texts.findLast(({ state, code }) => state === 'sent' || state === 'flying' || code.spent)?.code
+    const last = messages.findLast(({ state, code }) => state === 'sent' || state === 'flying' || code.spent)?.code
     const outcome = apply({
       type: 'guess',
       matches: wellFormed ? nonce => right && last !== undefined && nonce.equals(last.nonce) : undefined
@@ -243,7 +244,7 @@ function play (seed: number, saw: (what: string) => void): void {
     if (right) {
       expect(outcome, { type: 'accepted', counted: undefined })
       if (++code.tokens > 1) throw new Error('two tokens for one code')
-      for (const { code } of texts) code.used = true
+      for (const { code } of messages) code.used = true
       code.spent = true
       code.tries++
       row = 0
@@ -259,18 +260,18 @@ function play (seed: number, saw: (what: string) => void): void {
   }
 
   /** The SMS whose code is valid: the last one that was not taken back. */
-  function standing (): TextSent | undefined {
-    return texts.findLast(({ state }) => state === 'sent' || state === 'flying')
+  function standing (): SentSms | undefined {
+    return messages.findLast(({ state }) => state === 'sent' || state === 'flying')
   }
 
   function isLive (): boolean {
-    const text = standing()
-    return text !== undefined && !text.code.used && text.code.tries < 5 && now < text.expires
+    const message = standing()
+    return message !== undefined && !message.code.used && message.code.tries < 5 && now < message.expires
   }
 
   /** SMS that count against the budgets, of the last `within` milliseconds or of all that is remembered. */
-  function counted (within = Infinity): TextSent[] {
-    return texts.filter(({ state, counts, at }) => counts && state !== 'failed' && at > now - within)
+  function counted (within = Infinity): SentSms[] {
+    return messages.filter(({ state, counts, at }) => counts && state !== 'failed' && at > now - within)
   }
 
   function untilFewer (list: Array<{ at: number }>, most: number, window: number): number {
@@ -299,8 +300,8 @@ function play (seed: number, saw: (what: string) => void): void {
 }
 
 /** SMS sent a day before the last one, or earlier, count no more, wherever the clock goes. */
-function forget (texts: TextSent[], before: number): void {
-  for (const text of texts) if (text.at <= before) text.counts = false
+function forget (messages: SentSms[], before: number): void {
+  for (const message of messages) if (message.at <= before) message.counts = false
 }
 
 function agree (what: string, actual: unknown, expected: unknown): void {
@@ -310,15 +311,4 @@ function agree (what: string, actual: unknown, expected: unknown): void {
 
 function inSeconds (ms: number): number {
   return Math.max(1, Math.ceil(ms / SECOND))
-}
-
-/** Mulberry32. */
-function generator (seed: number): () => number {
-  let a = seed
-  return () => {
-    a = (a + 0x6D2B79F5) | 0
-    let x = Math.imul(a ^ (a >>> 15), 1 | a)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296
-  }
 }

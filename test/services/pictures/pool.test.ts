@@ -16,7 +16,7 @@ const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + 
   .gif({ effort: 1 })
   .toBuffer()
 
-t.test('gives the same results and refusals as this thread', async t => {
+t.test('the pool gives the same results and refusals as this thread', async t => {
   const pool = createPicturePool(options)
   t.teardown(pool.close)
   const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
@@ -57,7 +57,7 @@ t.test('this thread is almost idle meanwhile', async t => {
 })
 
 t.test(
-  'a picture that takes too long is refused if the process used CPU time meanwhile, and else may be sent again; the next one gets a thread',
+  'a picture that takes too long is refused if the process used CPU time meanwhile, and else may be sent again',
   async t => {
     const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).jpeg().toBuffer()
     const limits = [

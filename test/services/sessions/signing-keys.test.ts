@@ -10,52 +10,47 @@ const SECRET = 'b7Kp2Wq9Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfA'
 const sec1 = (key: KeyObject) => key.export({ type: 'sec1', format: 'pem' }).toString()
 
 t.test(
-  'JWT_PRIVATE_KEY: a block that is no unencrypted private key for P-256 or Ed25519 is refused, by the name of the variable and with no byte of it',
+  'JWT_PRIVATE_KEY is refused, with no byte of it, when a block is no plain private key for P-256 or Ed25519',
   async t => {
     const [p256, ed25519] = [pem(ecKey()), pem(edKey())]
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
-    const others: Array<[string, string]> = [
-      ['RSA', pem(rsa.privateKey)],
-      ['RSA in PKCS #1', rsa.privateKey.export({ type: 'pkcs1', format: 'pem' }).toString()],
-      ['secp256k1', pem(ecKey('secp256k1'))],
-      ['P-384', pem(ecKey('P-384'))],
-      ['P-521', sec1(ecKey('P-521'))],
-      ['Ed448', pem(generateKeyPairSync('ed448').privateKey)],
-      ['X25519', pem(generateKeyPairSync('x25519').privateKey)],
-      ['a public P-256 key', pem(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey)],
-      ['a public Ed25519 key', pem(generateKeyPairSync('ed25519').publicKey)],
-      ['a public RSA key', pem(rsa.publicKey)],
-      [
-        'an encrypted key',
-        ecKey().export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' }).toString()
-      ],
-      [
-        'an encrypted key of the old kind',
-        ecKey().export({ type: 'sec1', format: 'pem', cipher: 'aes-128-cbc', passphrase: 'x' }).toString()
-      ],
-      [
-        'an encrypted Ed25519 key',
-        edKey().export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: '' }).toString()
-      ],
-      ['a key without its end', pem(ecKey()).replace(/-----END[^]*/, '')],
-      ['a key cut within', pem(edKey()).replace(/.{20}\n-----END/, '\n-----END')],
-      ['an empty block', '-----BEGIN PRIVATE KEY-----\n\n-----END PRIVATE KEY-----\n'],
-      [
-        'a block of nonsense',
-        '-----BEGIN PRIVATE KEY-----\nc29tZXRoaW5nIHRoYXQgaXMgbm8ga2V5\n-----END PRIVATE KEY-----\n'
-      ],
-      ['curve parameters', '-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n'],
-      ['a block in small letters', pem(edKey()).replaceAll('PRIVATE KEY', 'private key')]
-    ]
-    for (const [algorithm, first] of [['ES256', p256], ['EdDSA', ed25519], ['HS256', p256]] as const) {
-      for (const [name, other] of others) {
-        for (const [position, value] of [
-          ['alone', other],
-          ['first', other + first],
-          ['second', first + other],
-          ['between', first + other + ed25519],
-          ['second, on one line', (first + other).replaceAll('\n', '\\n')]
-        ] as const) {
+    const others = {
+      RSA: pem(rsa.privateKey),
+      'RSA in PKCS #1': rsa.privateKey.export({ type: 'pkcs1', format: 'pem' }).toString(),
+      secp256k1: pem(ecKey('secp256k1')),
+      'P-384': pem(ecKey('P-384')),
+      'P-521': sec1(ecKey('P-521')),
+      Ed448: pem(generateKeyPairSync('ed448').privateKey),
+      X25519: pem(generateKeyPairSync('x25519').privateKey),
+      'a public P-256 key': pem(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey),
+      'a public Ed25519 key': pem(generateKeyPairSync('ed25519').publicKey),
+      'a public RSA key': pem(rsa.publicKey),
+      'an encrypted key': ecKey()
+        .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
+        .toString(),
+      'an encrypted key of the old kind': ecKey()
+        .export({ type: 'sec1', format: 'pem', cipher: 'aes-128-cbc', passphrase: 'x' })
+        .toString(),
+      'an encrypted Ed25519 key': edKey()
+        .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: '' })
+        .toString(),
+      'a key without its end': pem(ecKey()).replace(/-----END[^]*/, ''),
+      'a key cut within': pem(edKey()).replace(/.{20}\n-----END/, '\n-----END'),
+      'an empty block': '-----BEGIN PRIVATE KEY-----\n\n-----END PRIVATE KEY-----\n',
+      'a block of nonsense':
+        '-----BEGIN PRIVATE KEY-----\nc29tZXRoaW5nIHRoYXQgaXMgbm8ga2V5\n-----END PRIVATE KEY-----\n',
+      'curve parameters': '-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n',
+      'a block in small letters': pem(edKey()).replaceAll('PRIVATE KEY', 'private key')
+    }
+    for (const [algorithm, first] of Object.entries({ ES256: p256, EdDSA: ed25519, HS256: p256 })) {
+      for (const [name, other] of Object.entries(others)) {
+        for (const [position, value] of Object.entries({
+          alone: other,
+          first: other + first,
+          second: first + other,
+          between: first + other + ed25519,
+          'second, on one line': (first + other).replaceAll('\n', '\\n')
+        })) {
           const message = refusal({ JWT_ALGORITHM: algorithm, JWT_PRIVATE_KEY: value })
           t.match(
             message,
@@ -73,7 +68,7 @@ t.test(
   }
 )
 
-t.test('JWT_PRIVATE_KEY: both kinds beside each other, in every form a PEM has', async t => {
+t.test('JWT_PRIVATE_KEY takes both kinds of key beside each other, in every form a PEM has', async t => {
   const [ec, ed] = [ecKey(), edKey()]
   const spelledOut = generateKeyPairSync('ec', { namedCurve: 'P-256', paramEncoding: 'explicit' }).privateKey
   const forms = [
@@ -99,7 +94,7 @@ t.test('JWT_PRIVATE_KEY: both kinds beside each other, in every form a PEM has',
   t.notMatch(JSON.stringify(publicKeys([key!])), /"d"|PRIVATE/)
 })
 
-t.test('JWT_SECRET_KEY: a list without a good first secret is refused, by name alone', async t => {
+t.test('JWT_SECRET_KEY is refused, by name alone, when its first secret is not good', async t => {
   for (const value of [
     ',', ' , ,', `,${'short'}`, `jwt-secret,${SECRET}`, `${SECRET.slice(1)},${SECRET}`, `${'é'.repeat(15)}x`,
     'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'

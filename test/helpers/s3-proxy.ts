@@ -1,168 +1,11 @@
 /**
- * Fault proxies for tests. They stand before the embedded stand-ins and before independent servers alike.
- * `tcpProxy` knows connections and bytes (its terms are Toxiproxy's), `s3Proxy` knows S3 operations.
- * 'up' is the way from the client to the server, 'down' the way back.
+ * An HTTP proxy that causes faults of S3 operations. It stands before the embedded stand-in and before independent
+ * servers alike.
  */
 import { once } from 'node:events'
 import http from 'node:http'
-import net, { type AddressInfo, type Socket } from 'node:net'
-import type { Writable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
-
-export type Direction = 'up' | 'down'
-
-export interface TcpProxy {
-  readonly host: string
-  readonly port: number
-  /** Connections open through the proxy now. */
-  connections (): number
-  /** Bytes that `blackhole` has swallowed so far. */
-  swallowed (): number
-  /** Heals: listens again and forgets every fault. Connections that lost bytes to `blackhole` are reset. */
-  up (): Promise<void>
-  /** Refuses new connections and resets the open ones. */
-  down (): Promise<void>
-  /** Swallows what either side sends, on open and new connections. */
-  blackhole (): void
-  /** Resets the open connections, once. */
-  reset (): void
-  /** Delays each chunk by this many milliseconds. 0 ends the delay. */
-  latency (ms: number, direction?: Direction): void
-  /**
-   * From now on, resets each connection once it has passed this many bytes, but at most `times` connections (default:
-   * all). No byte beyond passes. The reset may overtake earlier bytes that its receiver has not read.
-   */
-  cutAfter (bytes: number, direction: Direction, times?: number): void
-  /**
-   * Passes this many bytes a second for each connection, by back-pressure. 0 holds everything and loses nothing.
-   * Infinity ends it.
-   */
-  throttle (bytesPerSecond: number, direction: Direction): void
-  /** Resolves when this many more bytes have passed. */
-  passed (bytes: number, direction: Direction): Promise<void>
-  /** Resets all and stops listening for good. */
-  close (): Promise<void>
-}
-
-interface Link { lossy: boolean, reset: () => void }
-interface Cut { after: number, times: number }
-interface Faults { latency: number, rate: number, cut: Cut | undefined }
-
-const noFaults = (): Record<Direction, Faults> => ({
-  up: { latency: 0, rate: Infinity, cut: undefined },
-  down: { latency: 0, rate: Infinity, cut: undefined }
-})
-
-/** Listens on a free port of 127.0.0.1 and forwards to `host:port`. */
-export async function tcpProxy (target: { host?: string, port: number }): Promise<TcpProxy> {
-  const links = new Set<Link>()
-  const change = new Change()
-  let faults = noFaults()
-  const counts = { up: new Set<(bytes: number) => void>(), down: new Set<(bytes: number) => void>() }
-  let swallowing = false
-  let swallowed = 0
-
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
-    const upstream = net.connect({
-      host: target.host ?? '127.0.0.1',
-      port: target.port,
-      allowHalfOpen: true,
-      noDelay: true
-    })
-    const link: Link = { lossy: false, reset () { reset(client); reset(upstream) } }
-    links.add(link)
-    for (const socket of [client, upstream]) {
-      socket.on('error', () => {}).on('close', () => {
-        if (client.destroyed && upstream.destroyed) links.delete(link)
-      })
-    }
-    carry(link, client, upstream, 'up')
-    carry(link, upstream, client, 'down')
-  })
-
-  async function carry (link: Link, source: Socket, sink: Socket, direction: Direction): Promise<void> {
-    let counted: Cut | undefined
-    let passed = 0
-    try {
-      for await (const chunk of source as AsyncIterable<Buffer>) {
-        await change.orAfter(faults[direction].latency)
-        for (let rest = chunk; ;) {
-          const { rate, cut } = faults[direction]
-          if (counted !== cut) { counted = cut; passed = 0 }
-          const left = cut && cut.times > 0 ? cut.after - passed : Infinity
-          if (cut && left <= 0) { cut.times--; return link.reset() }
-          if (swallowing) { link.lossy = true; swallowed += rest.length }
-          if (swallowing || rest.length === 0) break
-          const piece = rest.subarray(0, Math.min(left, slice(rate)))
-          if (await change.orAfter(pause(piece.length, rate))) continue
-          await pour(piece, sink)
-          passed += piece.length
-          for (const count of counts[direction]) count(piece.length)
-          rest = rest.subarray(piece.length)
-        }
-      }
-      if (swallowing) link.lossy = true
-      else sink.end()
-    } catch { link.reset() }
-  }
-
-  const resetAll = () => { for (const link of links) link.reset() }
-  await listen(server, 0)
-  const { port } = server.address() as AddressInfo
-
-  async function down (): Promise<void> {
-    const closed = server.listening && new Promise((resolve) => server.close(resolve))
-    resetAll()
-    change.happened()
-    await closed
-  }
-
-  return {
-    host: '127.0.0.1',
-    port,
-    connections: () => links.size,
-    swallowed: () => swallowed,
-    async up () {
-      faults = noFaults()
-      swallowing = false
-      for (const link of links) if (link.lossy) link.reset()
-      change.happened()
-      if (!server.listening) await listen(server, port)
-    },
-    down,
-    blackhole () { swallowing = true; change.happened() },
-    reset: resetAll,
-    latency (ms, direction = 'down') { faults[direction].latency = ms; change.happened() },
-    cutAfter (bytes, direction, times = Infinity) {
-      faults[direction].cut = { after: bytes, times }
-      change.happened()
-    },
-    throttle (bytesPerSecond, direction) { faults[direction].rate = bytesPerSecond; change.happened() },
-    async passed (bytes, direction) {
-      await new Promise<void>(resolve => {
-        let left = bytes
-        const count = (more: number) => {
-          left -= more
-          if (left <= 0 && counts[direction].delete(count)) resolve()
-        }
-        counts[direction].add(count)
-      })
-    },
-    close: down
-  }
-}
-
-/** A TCP proxy before the server of a `mongodb://` address (its first host), and the address that leads through it. */
-export async function mongoProxy (uri: string): Promise<TcpProxy & { readonly uri: string }> {
-  const address = new URL(uri.replace(/^(mongodb:\/\/[^/,]+),[^/?]*/, '$1'))
-  const proxy = await tcpProxy({ host: address.hostname, port: Number(address.port || 27017) })
-  address.host = `${proxy.host}:${proxy.port}`
-  if (address.pathname === '') address.pathname = '/'
-  address.searchParams.delete('replicaSet')
-  // else the driver bypasses the proxy, to the address that the server announces
-  address.searchParams.set('directConnection', 'true')
-  return { ...proxy, uri: address.href }
-}
+import type { AddressInfo, Socket } from 'node:net'
+import { Change, listen, pause, pour, reset, slice } from './proxy-flow.js'
 
 export interface S3Request {
   readonly method: string
@@ -383,32 +226,31 @@ export type S3Operation = 'ListBuckets' | 'HeadBucket' | 'CreateBucket' | 'Delet
   'GetObject' | 'HeadObject' | 'PutObject' | 'CopyObject' | 'DeleteObject' |
   'CreateMultipartUpload' | 'UploadPart' | 'UploadPartCopy' | 'CompleteMultipartUpload' | 'AbortMultipartUpload' | 'ListParts' | 'Other'
 
+type Row = [parameter: string | undefined, S3Operation]
+
 // For a level and a method, the first row whose query parameter is there (or undefined) names the operation.
-const operations: Record<
-  | 'service'
-  | 'bucket'
-  | 'key', Record<string, Array<[parameter: string | undefined, S3Operation]>>> = {
-    service: { GET: [[undefined, 'ListBuckets']] },
-    bucket: {
-      HEAD: [[undefined, 'HeadBucket']],
-      GET: [
-        ['policy', 'GetBucketPolicy'],
-        ['uploads', 'ListMultipartUploads'],
-        ['list-type', 'ListObjectsV2'],
-        [undefined, 'ListObjects']
-      ],
-      PUT: [['policy', 'PutBucketPolicy'], [undefined, 'CreateBucket']],
-      DELETE: [['policy', 'DeleteBucketPolicy'], [undefined, 'DeleteBucket']],
-      POST: [['delete', 'DeleteObjects'], [undefined, 'PostObject']]
-    },
-    key: {
-      HEAD: [[undefined, 'HeadObject']],
-      GET: [['uploadId', 'ListParts'], [undefined, 'GetObject']],
-      PUT: [['partNumber', 'UploadPart'], [undefined, 'PutObject']],
-      DELETE: [['uploadId', 'AbortMultipartUpload'], [undefined, 'DeleteObject']],
-      POST: [['uploads', 'CreateMultipartUpload'], ['uploadId', 'CompleteMultipartUpload']]
-    }
+const operations: Record<'service' | 'bucket' | 'key', Record<string, Row[]>> = {
+  service: { GET: [[undefined, 'ListBuckets']] },
+  bucket: {
+    HEAD: [[undefined, 'HeadBucket']],
+    GET: [
+      ['policy', 'GetBucketPolicy'],
+      ['uploads', 'ListMultipartUploads'],
+      ['list-type', 'ListObjectsV2'],
+      [undefined, 'ListObjects']
+    ],
+    PUT: [['policy', 'PutBucketPolicy'], [undefined, 'CreateBucket']],
+    DELETE: [['policy', 'DeleteBucketPolicy'], [undefined, 'DeleteBucket']],
+    POST: [['delete', 'DeleteObjects'], [undefined, 'PostObject']]
+  },
+  key: {
+    HEAD: [[undefined, 'HeadObject']],
+    GET: [['uploadId', 'ListParts'], [undefined, 'GetObject']],
+    PUT: [['partNumber', 'UploadPart'], [undefined, 'PutObject']],
+    DELETE: [['uploadId', 'AbortMultipartUpload'], [undefined, 'DeleteObject']],
+    POST: [['uploads', 'CreateMultipartUpload'], ['uploadId', 'CompleteMultipartUpload']]
   }
+}
 
 const subresources = [
   'accelerate',
@@ -520,62 +362,11 @@ const bodyOf = (request: http.IncomingMessage): AsyncIterable<Buffer> => request
 
 /** All headers as they came. Without any length it adds one, or Node would send a chunked body. */
 function headersFor ({ headers, rawHeaders }: http.IncomingMessage): string[] {
-  const told = 'content-length' in headers || 'transfer-encoding' in headers
-  return told ? rawHeaders : [...rawHeaders, 'Content-Length', '0']
+  const sized = 'content-length' in headers || 'transfer-encoding' in headers
+  return sized ? rawHeaders : [...rawHeaders, 'Content-Length', '0']
 }
 
 function cutOff (request: http.IncomingMessage, upstream: http.ClientRequest): void {
   upstream.destroy()
   reset(request.socket)
-}
-
-/**
- * Resets sockets. Node cannot reset a socket that is being ended, and would keep its descriptor, and the process, for
- * ever.
- */
-function reset (...sockets: Array<Socket | null>): void {
-  for (const socket of sockets) {
-    if (socket?.connecting || (socket?.writableEnded && !socket.writableFinished)) socket.destroy()
-    else socket?.resetAndDestroy()
-  }
-}
-
-/** Waits that end early when the faults change. */
-class Change {
-  private next = new AbortController()
-
-  happened (): void {
-    this.next.abort()
-    this.next = new AbortController()
-  }
-
-  /** @returns whether a change came first; `Infinity` waits for one. */
-  async orAfter (ms: number): Promise<boolean> {
-    if (ms <= 0) return false
-    const { signal } = this.next
-    await sleep(Math.min(ms, 2 ** 31 - 1), undefined, { signal, ref: false }).catch(() => {})
-    return signal.aborted
-  }
-}
-
-// Throttled bytes go in slices of a twentieth of a second.
-const slice = (rate: number) => Math.max(1, Math.ceil(rate / 20))
-const pause = (bytes: number, rate: number) => rate === Infinity ? 0 : bytes / rate * 1000
-
-/** Writes and waits until the sink wants more, so that a slow sink holds its source back. */
-async function pour (chunk: Buffer, sink: Writable): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    sink.write(chunk, (error) => error ? reject(error) : resolve())
-  })
-}
-
-async function listen (server: net.Server, port: number, tries = 50): Promise<void> {
-  try {
-    server.listen(port, '127.0.0.1')
-    await once(server, 'listening')
-  } catch (error) {
-    if (tries === 0) throw error
-    await sleep(20) // meanwhile an outgoing connection may have taken the port
-    await listen(server, port, tries - 1)
-  }
 }

@@ -1,10 +1,10 @@
 /** Checks a library: every acknowledged item is there, and nothing is there that does not belong to it. */
-import { createHash } from 'node:crypto'
 import { GetObjectCommand, paginateListObjectsV2, ListMultipartUploadsCommand } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import { s3Client, type Services } from './backends.js'
+import { sha256 } from './bytes.js'
 
 /** An item as a 201 showed it. */
 export interface Acknowledged {
@@ -15,10 +15,8 @@ export interface Acknowledged {
   renditions: Record<string, { url: string, bytes: number }>
 }
 
-export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
-
 /** Reads a database and a bucket directly, not through the service. Closes itself when `t` ends. */
-export async function judge (t: Test, services: Services) {
+export async function libraryChecker (t: Test, services: Services) {
   const mongo = await new MongoClient(services.mongoUri).connect()
   const s3 = s3Client(services)
   t.teardown(async () => {
@@ -61,12 +59,12 @@ export async function judge (t: Test, services: Services) {
     const rows = new Map((await library.find().toArray()).map(row => [row._id.toHexString(), row]))
     for (const { id, original_url: url, ...item } of items) {
       if (rows.get(id)?.sha256 !== item.sha256) faults.push(`${id} is not in the library as it was acknowledged`)
-      const original = await bytesAt(url)
+      const original = await storedBytes(url)
       if (sha256(original) !== item.sha256 || original.length !== item.size) {
         faults.push(`${id} has ${original.length} other bytes than the ${item.size} that were acknowledged`)
       }
       for (const [size, { url, bytes }] of Object.entries(item.renditions)) {
-        const rendition = await bytesAt(url)
+        const rendition = await storedBytes(url)
         const source = `${size} of ${item.sha256}`
         if (!renditions.has(source)) renditions.set(source, sha256(rendition))
         if (rendition.length !== bytes || renditions.get(source) !== sha256(rendition)) {
@@ -77,7 +75,7 @@ export async function judge (t: Test, services: Services) {
     return faults
   }
 
-  async function bytesAt (url: string): Promise<Uint8Array> {
+  async function storedBytes (url: string): Promise<Uint8Array> {
     const [, Key] = url.split(`/${Bucket}/`)
     try {
       return await (await s3.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToByteArray()

@@ -4,11 +4,9 @@ import http from 'node:http'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { mongoProxy, operationOf, s3Proxy, tcpProxy } from './helpers/proxy.js'
-
-async function until (condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate)
-}
+import { eventually } from './helpers/wait.js'
+import { operationOf, s3Proxy } from './helpers/s3-proxy.js'
+import { mongoProxy, tcpProxy } from './helpers/tcp-proxy.js'
 
 async function echoServer (t: Test) {
   const sockets = new Set<Socket>()
@@ -41,7 +39,7 @@ async function connect (t: Test, port: number) {
     got: () => got,
     send: (bytes: number | string) => socket.write(typeof bytes === 'string' ? bytes : Buffer.alloc(bytes)),
     async received (bytes: number) {
-      await until(() => got >= bytes)
+      await eventually(() => got >= bytes)
       return got
     }
   }
@@ -55,7 +53,7 @@ async function tcp (t: Test) {
 }
 
 t.test('tcpProxy', async (t) => {
-  t.test('passes bytes and ends both ways', async (t) => {
+  t.test('a TCP proxy passes bytes and ends both ways', async (t) => {
     const { proxy, client } = await tcp(t)
     const one = await client()
     one.send('hello')
@@ -65,7 +63,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await one.ended, 'closed')
   })
 
-  t.test('down resets what there is and refuses what comes, up heals on the same port', async (t) => {
+  t.test('`down` resets what there is and refuses what comes, `up` heals on the same port', async (t) => {
     const { proxy, client } = await tcp(t)
     const one = await client()
     one.send(1)
@@ -79,7 +77,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await two.received(3), 3)
   })
 
-  t.test('without a server the client is reset', async (t) => {
+  t.test('a client of a TCP proxy without a server is reset', async (t) => {
     const { port } = await echoServer(t)
     const gone = await tcpProxy({ port })
     await gone.down()
@@ -88,7 +86,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await (await connect(t, proxy.port)).ended, 'ECONNRESET')
   })
 
-  t.test('blackhole swallows both ways, and up resets only connections that lost bytes', async (t) => {
+  t.test('`blackhole` swallows both ways, and `up` resets only connections that lost bytes', async (t) => {
     const { proxy, server, client } = await tcp(t)
     const [loser, idle] = [await client(), await client()]
     for (const each of [loser, idle]) { each.send(1); await each.received(1) }
@@ -96,7 +94,7 @@ t.test('tcpProxy', async (t) => {
     loser.send(1000)
     const late = await client()
     late.send('x')
-    await until(() => proxy.swallowed() === 1001)
+    await eventually(() => proxy.swallowed() === 1001)
     await proxy.up()
     t.equal(await loser.ended, 'ECONNRESET')
     t.equal(await late.ended, 'ECONNRESET')
@@ -105,7 +103,7 @@ t.test('tcpProxy', async (t) => {
     t.equal(await idle.received(5), 5)
   })
 
-  t.test('reset resets once', async (t) => {
+  t.test('`reset` resets once', async (t) => {
     const { proxy, client } = await tcp(t)
     const one = await client()
     one.send(1)
@@ -140,7 +138,7 @@ t.test('tcpProxy', async (t) => {
     const size = 64 << 20
     const one = await client()
     one.send(size)
-    await until(() => proxy.connections() === 1)
+    await eventually(() => proxy.connections() === 1)
     for (let turn = 0; turn < 200; turn++) await new Promise(setImmediate)
     t.equal(server.received(), 0)
     t.ok(one.socket.writableLength > size / 2, 'the client still holds most of it')
@@ -163,7 +161,7 @@ t.test('tcpProxy', async (t) => {
     proxy.latency(3_600_000)
     const one = await client()
     one.send(1)
-    await until(() => server.received() > 0)
+    await eventually(() => server.received() > 0)
     t.equal(one.got(), 0)
     proxy.latency(0)
     t.equal(await one.received(1), 1)
@@ -236,7 +234,7 @@ function ask (url: string, options: http.RequestOptions = {}, body?: string) {
 }
 
 t.test('s3Proxy', async (t) => {
-  t.test('passes request and answer unchanged', async (t) => {
+  t.test('an S3 proxy passes request and answer unchanged', async (t) => {
     const { proxy, heard } = await s3(t)
     const headers = [
       'Host', 'signed.example:9', 'X-Amz-Date', 'd', 'x-twice', '1', 'X-Twice', '2', 'Content-Length', '4',
@@ -271,7 +269,7 @@ t.test('s3Proxy', async (t) => {
     )
   })
 
-  t.test('passes 100 Continue, chunked bodies, trailers, HEAD, and posts without a body', async (t) => {
+  t.test('an S3 proxy passes 100 Continue, chunked bodies, trailers, HEAD, and posts without a body', async (t) => {
     const { proxy, heard } = await s3(t)
     const put = ask(`${proxy.endpoint}/b/k`, {
       method: 'PUT',
@@ -329,7 +327,7 @@ t.test('s3Proxy', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
     proxy.fault({ operation: 'PutObject', action: { do: 'reset', after: 100_000 } })
     t.equal(await outcome(put(Buffer.alloc(200_000))), 'ECONNRESET')
-    await until(() => heard[0]?.request.destroyed === true)
+    await eventually(() => heard[0]?.request.destroyed === true)
     t.equal(heard[0]?.whole, false)
     t.equal(heard[0]?.body.length, 100_000)
     t.match(proxy.requests, [{ bytes: 100_000, status: undefined }])
@@ -343,7 +341,7 @@ t.test('s3Proxy', async (t) => {
     t.equal(heard[0]?.whole, true)
   })
 
-  t.test('is silent until cleared', async (t) => {
+  t.test('a silenced S3 proxy is silent until it is cleared', async (t) => {
     const { proxy, heard, put, outcome } = await s3(t)
     const fault = proxy.fault({ action: { do: 'silence' } })
     const sent = outcome(put())
@@ -353,7 +351,7 @@ t.test('s3Proxy', async (t) => {
     t.equal(heard.length, 0)
   })
 
-  t.test('delays until cleared', async (t) => {
+  t.test('an S3 proxy delays until it is cleared', async (t) => {
     const { proxy, put, outcome } = await s3(t)
     const fault = proxy.fault({ action: { do: 'delay', ms: 3_600_000 } })
     const sent = outcome(put())
@@ -369,7 +367,7 @@ t.test('s3Proxy', async (t) => {
     const { request, answer } = ask(`${proxy.endpoint}/b/k`, { method: 'PUT', headers: { 'content-length': size } })
     request.write(Buffer.alloc(size))
     await fault.hit
-    await until(() => heard.length > 0)
+    await eventually(() => heard.length > 0)
     t.ok(request.writableLength > 16 << 20, 'the client still holds most of it')
     t.match(proxy.requests, [{ bytes: 0 }])
     request.end()
@@ -398,9 +396,9 @@ t.test('s3Proxy', async (t) => {
     const { proxy, heard } = await s3(t)
     const { request } = ask(`${proxy.endpoint}/b/k`, { method: 'PUT', headers: { 'content-length': 10 } })
     request.write('half')
-    await until(() => heard[0]?.body === 'half')
+    await eventually(() => heard[0]?.body === 'half')
     request.destroy()
-    await until(() => heard[0]?.request.destroyed === true)
+    await eventually(() => heard[0]?.request.destroyed === true)
     t.equal(heard[0]?.whole, false)
   })
 })

@@ -2,11 +2,12 @@ import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/clie
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import { eventually } from './wait.js'
-import { foldersOf, UPLOAD_RECORDS, startService, type Reply, type Service, type ServiceOptions } from './service.js'
+import { foldersOf, UPLOAD_RECORDS, startService, type Service, type ServiceOptions } from './service.js'
 import { s3Client, startServices, type Services } from './backends.js'
-import { mongoProxy, s3Proxy, tcpProxy } from './proxy.js'
+import { s3Proxy } from './s3-proxy.js'
+import { mongoProxy, tcpProxy } from './tcp-proxy.js'
 
-export interface FaultBed {
+export interface FaultySetup {
   s3: Awaited<ReturnType<typeof s3Proxy>>
   s3Wire: Awaited<ReturnType<typeof tcpProxy>>
   mongo: Awaited<ReturnType<typeof mongoProxy>>
@@ -26,7 +27,7 @@ export interface FaultBed {
 interface Left { objects: number, multipartUploads: number, uploads: number, library: number }
 
 /** A service with proxies before its store and database, and direct access to both. */
-export async function faultBed (t: Test): Promise<FaultBed> {
+export async function startFaultySetup (t: Test): Promise<FaultySetup> {
   const services = await startServices(t)
   const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
   const s3Wire = await tcpProxy({ port: s3.port })
@@ -75,19 +76,6 @@ export async function faultBed (t: Test): Promise<FaultBed> {
       return now.uploads === 0 && now.multipartUploads === 0 && now.objects === now.library ? now : undefined
     })
   }
-}
-
-/** Asserts a 500 with this sentence and the request id, and nothing internal. */
-export function failed (
-  t: Test,
-  { status, headers, body }: Pick<Reply, 'status' | 'headers' | 'body'>,
-  sentence: string
-): void {
-  t.equal(status, 500)
-  t.strictSame(body, {
-    error: sentence,
-    details: `The request could not be completed. Quote request id ${headers.get('x-request-id')} when you ask about it.`
-  })
 }
 
 /** The remains; undefined while something is in progress. */
