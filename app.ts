@@ -16,6 +16,7 @@ export interface AppOptions extends AppSettings {
 }
 
 const MAX_JSON_BYTES = 16 * 1024
+const REQUEST_ID = /^[\w.:/+=-]{1,128}$/
 const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 /*
@@ -45,7 +46,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     // the form parser's options hold the request's headers
     logger: { ...logger, serializers: { err: serializeError, busboyOptions: () => undefined } },
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => randomUUID(),
+    genReqId: ({ headers }) => requestIdOf(headers['x-request-id']),
     serverFactory: (handle, server) => createServer(handle, server, {
       maxConnections: config.MAX_CONNECTIONS,
       stallMs: options.stallMs
@@ -78,6 +79,11 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     await app.close().catch(() => {})
     throw error
   }
+}
+
+/** The client's own id of its request, where it is short and plain, and holds no phone number; else a new one. */
+function requestIdOf (own: string | string[] | undefined): string {
+  return typeof own === 'string' && REQUEST_ID.test(own) && maskPhones(own) === own ? own : randomUUID()
 }
 
 /** An error and its cause for the log, without a phone number that a driver may quote. */

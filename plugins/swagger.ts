@@ -136,7 +136,7 @@ function markOptionalBodies ({ paths = {}, components }: Described): void {
 function addRequestId ({ paths = {} }: Described): void {
   const id = () => ({
     schema: { type: 'string' },
-    description: 'The id of the request, which the service makes'
+    description: 'The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one'
   })
   for (const { responses = {} } of Object.values(paths).flatMap(path => Object.values(path))) {
     for (const response of Object.values(responses)) response.headers = { 'x-request-id': id(), ...response.headers }
