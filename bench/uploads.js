@@ -4,12 +4,13 @@ import { hugePng, largePictures, pngOf6Megabytes } from './harness/files.js'
 import { start } from './harness/processes.js'
 import { interleaved, median, printGoal, printTable, ratio } from './harness/rounds.js'
 import { upload } from './harness/send.js'
+import { signToken } from './harness/token.js'
 
 const FLOOR = { name: 'parse, hash, discard (the floor)', program: 'floor.js' }
 const SERVICE = { name: 'the service, without image work', program: 'service.js', env: { IMAGES: 'off' } }
 const DECODING = { name: 'the service', program: 'service.js' }
 const UPLOAD = { name: '`Upload` as it comes', program: 'lib-storage.js' }
-const EXPRESS = { name: 'Express 5 + multer', program: 'express.js' }
+const EXPRESS = { name: 'Express 5 + multer', program: 'express.js', env: { IMAGES: 'off' } }
 const WAYS = [FLOOR, SERVICE, UPLOAD, EXPRESS]
 
 /**
@@ -63,7 +64,8 @@ async function measure ({ sink, warm, env, rounds }, { name, files, count, atOnc
   const limit = Math.max(...files.map(({ size }) => size)) + 1
   const servers = []
   for (const { program, env: own } of ways) {
-    servers.push(await start(program, { measured: true, env: { ...env, UPLOAD_MAX_BYTES: String(limit), ...own } }))
+    const server = await start(program, { measured: true, env: { ...env, UPLOAD_MAX_BYTES: String(limit), ...own } })
+    servers.push({ token: signToken(env.JWT_SECRET_KEY, '000000000000000000000000'), ...server })
   }
   const idle = []
   for (const server of servers) {

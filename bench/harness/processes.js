@@ -1,5 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /**
@@ -7,9 +9,12 @@ import { fileURLToPath } from 'node:url'
  */
 const MEASURED_CORE = '0'
 const OTHER_CORE = '1'
+const MAX_START_MS = 120_000
 
 const pinned = pinSelf()
 const running = new Set()
+process.on('exit', () => { for (const child of running) child.kill() })
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
 
 export const setting = `Node ${process.versions.node}; ` +
   (pinned
@@ -26,6 +31,8 @@ function pinSelf () {
   }
 }
 
+const onMeasuredCore = command => pinned ? ['taskset', '-c', MEASURED_CORE, ...command] : command
+
 /**
  * Starts bench/servers/`program`, which serves its parent by harness/child.js. Resolves with its first message when it
  * is ready.
@@ -37,7 +44,7 @@ export async function start (program, { env = {}, measured = false } = {}) {
   const script = fileURLToPath(new URL(`../servers/${program}`, import.meta.url))
   const options = measured ? (process.env.BENCH_NODE_OPTIONS ?? '').split(' ').filter(option => option !== '') : []
   const node = [process.execPath, '--expose-gc', ...options, script]
-  const [command, ...args] = measured && pinned ? ['taskset', '-c', MEASURED_CORE, ...node] : node
+  const [command, ...args] = measured ? onMeasuredCore(node) : node
   const child = spawn(command, args, {
     env: { ...process.env, NODE_NO_WARNINGS: '1', ...env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
@@ -54,6 +61,7 @@ export async function start (program, { env = {}, measured = false } = {}) {
   }
   return {
     ...ready,
+    pid: child.pid,
     usage: () => ask('usage'),
     reset: () => ask('reset'),
     watch: () => ask('watch'),
@@ -66,13 +74,48 @@ export async function start (program, { env = {}, measured = false } = {}) {
   }
 }
 
+/**
+ * Starts a server as an operator would, on the measured core. Its output goes to the file `log`. Resolves when it
+ * answers at `url`.
+ */
+export async function launch (name, program, { env, cwd, log, url }) {
+  const [command, ...args] = onMeasuredCore(program)
+  const options = process.env.BENCH_NODE_OPTIONS
+  const output = openSync(log, 'w')
+  const child = spawn(command, args, {
+    cwd,
+    env: { ...process.env, ...(options && { NODE_OPTIONS: options }), ...env },
+    stdio: ['ignore', output, output]
+  })
+  closeSync(output)
+  const gone = once(child, 'exit')
+  running.add(child)
+  for (const began = performance.now(); !await answers(url);) {
+    if (hasEnded(child)) throw new Error(`${name} ended by itself (${child.signalCode ?? child.exitCode})`)
+    if (performance.now() - began > MAX_START_MS) throw new Error(`${name} does not answer`)
+    await sleep(20)
+  }
+  return {
+    pid: child.pid,
+    async stop () {
+      running.delete(child)
+      child.kill()
+      await gone
+    }
+  }
+}
+
+const hasEnded = child => child.exitCode !== null || child.signalCode !== null
+const answers = url => fetch(url).then(({ status }) => status < 500, () => false)
+
 /** Ends all processes that still run. */
 export async function stopAll () {
   await Promise.all([...running].map(async child => {
+    if (hasEnded(child)) return
     const gone = once(child, 'exit')
-    if (child.exitCode === null && child.connected) child.disconnect()
+    if (child.connected) child.disconnect()
     else child.kill()
-    if (child.exitCode === null) await gone
+    await gone
   }))
   running.clear()
 }

@@ -1,6 +1,6 @@
 /**
- * The part of S3 that is needed to write an object and to read it back at once. Bytes are counted, and kept only as
- * long as their object is of use.
+ * The part of S3 that is needed to write an object and to read it back at once. Bytes and requests are counted.
+ * Bytes are kept only as long as their object is of use.
  */
 import { createServer } from 'node:http'
 import { listen } from '../harness/listen.js'
@@ -13,8 +13,10 @@ import { serveParent } from '../harness/child.js'
 const MAX_KEPT = 8
 const objects = process.env.KEEP === 'on' ? new Map() : undefined
 let received = 0
+let requests = 0
 
 const server = createServer((request, response) => {
+  requests++
   const { pathname, searchParams } = new URL(request.url, 'http://sink')
   const part = objects && request.method === 'PUT'
     ? partOf(pathname, Number(searchParams.get('partNumber') ?? 1))
@@ -55,4 +57,4 @@ function give (chunks, response) {
   response.end()
 }
 
-serveParent({ endpoint: await listen(server) }, () => ({ received }))
+serveParent({ endpoint: await listen(server) }, () => ({ received, requests }))

@@ -1,9 +1,11 @@
-/** An SMS gateway that accepts every message. */
+/** An SMS gateway that accepts every message, and remembers the last one. */
 import { createServer } from 'node:http'
 import { serveParent } from '../harness/child.js'
 import { listen } from '../harness/listen.js'
 
-const server = createServer((request, response) => {
-  request.resume().once('end', () => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'))
+let last = ''
+const server = createServer(async (request, response) => {
+  last = Buffer.concat(await request.toArray()).toString()
+  response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
 })
-serveParent({ url: await listen(server) })
+serveParent({ url: await listen(server) }, () => ({ last }))
