@@ -10,7 +10,7 @@ import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3
 import { MongoClient } from 'mongodb'
 import t from 'tap'
 
-const main = fileURLToPath(new URL('../../../dist/packages/emulators/main.js', import.meta.url))
+const main = fileURLToPath(new URL('../main.js', import.meta.url))
 const PAGE = 4096
 /** With DAMAGE_RUNS, so many cases of each kind of damage to each file are tried; otherwise a few of them all. */
 const RUNS = Number(process.env.DAMAGE_RUNS ?? 0)
