@@ -14,7 +14,7 @@ import { gif } from './helpers/small-pictures.js'
 import { scale } from './helpers/test-length.js'
 
 /** Races for accounts over two instances of the service. Each round ends with checks of the database. */
-const ROUNDS = scale({ short: 10, long: 1000, real: 3 })
+const ROUNDS = scale({ short: 4, long: 1000, real: 3 })
 
 t.setTimeout(300_000 + ROUNDS * 10_000)
 const services = await startServices(t)

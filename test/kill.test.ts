@@ -4,7 +4,7 @@ import { newClientRecord } from './helpers/upload-clients.js'
 import { startProcess } from './helpers/server-process.js'
 import { SEED, scale } from './helpers/test-length.js'
 
-const KILLS = scale({ short: 8, long: 200, real: 5 })
+const KILLS = scale({ short: 4, long: 200 })
 const KILLS_FOR_A_SWEEP = 10
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))

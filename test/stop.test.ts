@@ -13,7 +13,7 @@ import { SEED, scale } from './helpers/test-length.js'
 import { startFaultySetup } from './helpers/faulty-setup.js'
 import { MIB, open, user } from './helpers/upload-requests.js'
 
-const STOPS = scale({ short: 4, long: 200, real: 3 })
+const STOPS = scale({ short: 2, long: 200 })
 
 t.setTimeout(scale({ short: 1_800_000, long: 14_400_000 }))
 

@@ -18,7 +18,7 @@ import { seededRandom } from './helpers/seeded-random.js'
 import { scale } from './helpers/test-length.js'
 import { startFaultySetup } from './helpers/faulty-setup.js'
 
-const ORDERS = scale({ short: 10, long: 40, real: 5 })
+const ORDERS = scale({ short: 5, long: 40 })
 
 t.setTimeout(1_200_000)
 /** What the sweeper adds to the longest time of an upload. */

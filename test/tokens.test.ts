@@ -20,9 +20,9 @@ import { scale } from './helpers/test-length.js'
 const SECRET = 'wS1zUu3hW6vX0yQ9kD2fB7nM4pL8rT5c'
 const INVALID = [401, 'Bearer error="invalid_token"', { error: 'Invalid access token' }]
 const GUARDED = '/auth/sessions'
-const MUTANTS = scale({ short: 20_000, long: 100_000 })
-const INJECTED = scale({ short: 1200, long: 6000 })
-const OVER_HTTP = scale({ short: 800, long: 4000 })
+const MUTANTS = scale({ short: 5000, long: 100_000 })
+const INJECTED = scale({ short: 300, long: 6000 })
+const OVER_HTTP = scale({ short: 200, long: 4000 })
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)

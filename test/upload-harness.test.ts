@@ -28,7 +28,7 @@ import { startFaultySetup, type FaultySetup } from './helpers/faulty-setup.js'
 
 /** Each run has its own seed. TEST_SEED names the only one. */
 const FIRST_SEED = SEED ?? 20_260_504
-const RUNS = SEED === undefined ? scale({ short: 120, long: 2000, real: 60 }) : 1
+const RUNS = SEED === undefined ? scale({ short: 60, long: 2000 }) : 1
 /** Independent services side by side. On one shared database there is only one, because its fail points are for one. */
 const INSTANCES = scale({ short: 4, long: 4, real: 1 })
 const BATCH = 50

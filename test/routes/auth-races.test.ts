@@ -8,8 +8,8 @@ import { startService } from '../helpers/service.js'
 import { scale } from '../helpers/test-length.js'
 
 /** Independent servers may be slow: fewer rounds there. */
-const GUESSES = scale({ short: 1000, long: 10_000, real: 300 })
-const ROUNDS = scale({ short: 8, long: 1000, real: 3 })
+const GUESSES = scale({ short: 300, long: 10_000 })
+const ROUNDS = scale({ short: 3, long: 1000 })
 const VERIFY = '/auth/verify-otp'
 const INVALID = JSON.stringify({ success: false, message: 'Invalid OTP' })
 

@@ -6,7 +6,7 @@ import { startService } from '../helpers/service.js'
 import { scale } from '../helpers/test-length.js'
 
 /** Independent servers may be slow: fewer samples there. */
-const SAMPLES = scale({ short: 300, long: 1000, real: 200 })
+const SAMPLES = scale({ short: 200, long: 1000 })
 const WARM_UP = 100
 const SHUFFLES = 200
 const REQUEST = '/auth/request-otp'

@@ -9,11 +9,12 @@ import { type Services } from '../helpers/backends.js'
 import { field, file, form } from '../helpers/multipart.js'
 import { type Service, startService } from '../helpers/service.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
+import { scale } from '../helpers/test-length.js'
 import { createDice } from '../helpers/upload-mutants.js'
 import { KIB, MIB, requestHead, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
 
-const CLIENTS = process.env.TEST_REAL ? 200 : 1000
+const CLIENTS = scale({ short: 200, long: 1000 })
 const CONCURRENCY = 10
 const FORMS = [
   form([user, file(gif)]),

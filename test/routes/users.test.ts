@@ -11,7 +11,7 @@ import { type Reply, startService } from '../helpers/service.js'
 import { scale } from '../helpers/test-length.js'
 
 /** Independent servers may be slow: fewer rounds there. */
-const ROUNDS = scale({ short: 6, long: 1000, real: 3 })
+const ROUNDS = scale({ short: 3, long: 1000 })
 const NUMBER_TAKEN = { status: 409, body: { error: 'Phone number already in use' } }
 const USERNAME_TAKEN = { status: 409, body: { error: 'Username already in use' } }
 const FOREIGN = { status: 403, body: { error: 'Phone number is not your own' } }

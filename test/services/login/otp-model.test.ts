@@ -1,5 +1,6 @@
 import t from 'tap'
 import { seededRandom } from '../../helpers/seeded-random.js'
+import { scale } from '../../helpers/test-length.js'
 import { initial, next, type OtpEvent, type OtpState } from '../../../services/login/otp.js'
 
 /**
@@ -7,7 +8,7 @@ import { initial, next, type OtpEvent, type OtpState } from '../../../services/l
  * steps in both directions. A model beside services/login/otp.ts keeps the whole history and derives every answer from
  * it.
  */
-const HISTORIES = 120_000
+const HISTORIES = scale({ short: 12_000, long: 120_000 })
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const DAY = 1440 * MINUTE
@@ -34,7 +35,7 @@ interface SentSms {
   unsent: OtpEvent & { type: 'unsent' }
 }
 
-t.test(`next follows the model in ${HISTORIES} random histories`, async t => {
+t.test('next follows the model in random histories', async t => {
   const seen = new Map<string, number>()
   const failures: string[] = []
   for (let seed = 1; seed <= HISTORIES && failures.length < 3; seed++) {

@@ -44,7 +44,7 @@ import {
 import { seededRandom } from '../../helpers/seeded-random.js'
 import { scale } from '../../helpers/test-length.js'
 
-const MUTANTS = scale({ short: 3000, long: 24_000 })
+const MUTANTS = scale({ short: 1500, long: 24_000 })
 const ORIENTATIONS = [1, 2, 3, 4, 5, 6, 7, 8]
 const HAS_EXIF = 0x08
 const HAS_XMP = 0x04
