@@ -1,6 +1,6 @@
 import type { Collection, ObjectId } from 'mongodb'
 import type { LibraryDocument, UsageDocument } from '../../schemas/documents.js'
-import { tooManyBytes, tooManyItems, tooManyOpenUploads } from '../errors.js'
+import { isDuplicateKey, tooManyBytes, tooManyItems, tooManyOpenUploads } from '../errors.js'
 import { insertIfAbsent } from '../insert-if-absent.js'
 import type { Clock } from '../ports.js'
 import { retryConflict } from '../retry.js'
@@ -51,6 +51,7 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
    * 413 if there is no room, 429 with 20 open ones.
    */
   async function stage (owner: Owner, id: ObjectId, bytes: number, until: Date): Promise<void> {
+    if (!isLimited && await pushStaged(owner, { id, bytes, until })) return
     await change(owner, async ({ staged, claims }) => {
       if (staged.length >= MAX_STAGED) {
         throw tooManyOpenUploads(secondsUntil(Math.min(...staged.map(({ until }) => until.getTime()))))
@@ -58,6 +59,21 @@ export function createQuota ({ usage, library, maxBytes = 0, maxItems = 0, claim
       await requireRoom(owner, bytes, { staged, claims })
       return { staged: [...staged, { id, bytes, until }], claims }
     })
+  }
+
+  /** One update is enough while only the number of entries is limited. False if there are 20, expired ones included. */
+  async function pushStaged (owner: Owner, entry: Usage['staged'][number]): Promise<boolean> {
+    try {
+      await usage.updateOne(
+        { _id: owner, [`staged.${MAX_STAGED - 1}`]: { $exists: false } },
+        { $push: { staged: entry }, $inc: { version: 1 }, $set: { purge_at: new Date(now().getTime() + KEPT_MS) } },
+        { upsert: true }
+      )
+      return true
+    } catch (error) {
+      if (isDuplicateKey(error)) return false // also when another request has made the document at the same moment
+      throw error
+    }
   }
 
   function unstage (owner: Owner, id: ObjectId): Promise<void> {
