@@ -8,17 +8,19 @@ import { KIB, MIB, send, user, zeros } from '../helpers/upload-requests.js'
 
 const PART = 5 * MIB
 const MANY = scale({ short: 40, long: 100 })
+/** More than 12 wait for memory, and on a busy machine some are refused with 503. */
+const SMALL = scale({ short: 12, long: 20 })
 
-t.test('20 uploads of unknown length to a slow store take memory for their parts, not for their files', async t => {
+t.test('Uploads of unknown length to a slow store take memory for their parts, not for their files', async t => {
   const uploads = await slowStore(t, { IMAGES: 'false' })
   await uploads(2, 6 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
   const large = await uploads(5, 40 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
-  const small = await uploads(20, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
+  const small = await uploads(SMALL, 10 * MIB, { bytesPerSecond: 3 * MIB, chunked: true })
   t.comment(
-  `grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for 20 × 10 MiB`
+  `grew by ${Math.round(large / MIB)} MiB for 5 × 40 MiB, and by ${Math.round(small / MIB)} MiB more for ${SMALL} × 10 MiB`
   )
   t.ok(large <= 150 * MIB, 'files of 200 MiB are never in memory as a whole')
-  t.ok(large + small <= 20 * 4 * PART, 'four parts for each at most')
+  t.ok(large + small <= SMALL * 4 * PART, 'four parts for each at most')
 })
 
 const STORES = [{ images: 'true', bytesPerSecond: 40 * MIB }, { images: 'false', bytesPerSecond: 2 * MIB }]
