@@ -102,18 +102,18 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
    */
   async function abandon (record: UploadDocument | undefined, error: unknown, log: Log): Promise<void> {
     if (!record) return
-    const left: Leftover = {
+    const failed: FailedUpload = {
       record,
       isStagedAgain: record.staging !== undefined && !isRefusal(error),
       isOutcomeUnknown: isOutcomeUnknown(error)
     }
-    await settledWithin(cleanUp(left, log), CLEANUP_WAIT_MS)
+    await settledWithin(cleanUp(failed, log), CLEANUP_WAIT_MS)
   }
 
-  function cleanUp (left: Leftover, log: Log): Promise<boolean> {
-    const { key } = left.record
-    const removal = removalOf(left)
-    const work = retry(() => removeAll(left, removal), {
+  function cleanUp (failed: FailedUpload, log: Log): Promise<boolean> {
+    const { key } = failed.record
+    const removal = removalOf(failed)
+    const work = retry(() => removeAll(failed, removal), {
       attempts: MAX_CLEANUP_ATTEMPTS,
       signal: stopping.signal,
       onFailure (err) {
@@ -128,7 +128,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
   }
 
   /** The record that tells a sweep what to remove, even if a sweep has claimed the upload or deleted its record. */
-  function removalOf ({ record: { _id, key, owner, staging }, isStagedAgain }: Leftover): UploadDocument {
+  function removalOf ({ record: { _id, key, owner, staging }, isStagedAgain }: FailedUpload): UploadDocument {
     return {
       _id: isStagedAgain ? new ObjectId() : _id,
       key,
@@ -144,7 +144,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
    * out a write that it did not answer.
    */
   async function removeAll (
-    { record: { _id, key, staging }, isStagedAgain, isOutcomeUnknown }: Leftover,
+    { record: { _id, key, staging }, isStagedAgain, isOutcomeUnknown }: FailedUpload,
     removal: UploadDocument
   ): Promise<void> {
     const written = { _id: removal._id, state: 'removing' } as const
@@ -176,7 +176,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
 }
 
 /** An upload that failed. */
-interface Leftover {
+interface FailedUpload {
   record: UploadDocument
   /** The client may complete it later. */
   isStagedAgain: boolean
