@@ -6,6 +6,7 @@ import fastify, { LogController, type FastifyInstance, type FastifyLoggerOptions
 import type { PinoLoggerOptions } from 'fastify/types/logger.js'
 import { answerError, PROTECTION, refuseConnection } from './error-answers.js'
 import { createServer } from './http-server.js'
+import { createSerializerBuilder } from './response-serializers.js'
 import { toFieldError, type ValidationFault } from './services/field-errors.js'
 import { maskPhones } from './services/phone.js'
 import type { AppSettings } from './services/ports.js'
@@ -63,6 +64,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 16 * 1024 },
     ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false, verbose: true } },
+    schemaController: { compilersFactory: { buildSerializer: createSerializerBuilder() } },
     schemaErrorFormatter: faults => toFieldError(faults as ValidationFault[]),
     frameworkErrors: (error, request, reply) => {
       answerError(error, request, reply.headers({ ...PROTECTION, 'x-request-id': request.id, connection: 'close' }))

@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 
 /** Modules beside app.ts, which app.ts and plugins use. */
-const BESIDE_APP = ['http-server', 'error-answers']
+const BESIDE_APP = ['http-server', 'error-answers', 'response-serializers']
 
 /**
  * Data flows one way: schemas ← services ← plugins, routes ← app ← server, cli. The emulators know nothing of the app.

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { runTap } from './run.js'
+import { runTests } from './run.js'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
 const files = []
@@ -10,6 +10,6 @@ for (const name of await readdir(folder, { recursive: true })) {
   if (!name.endsWith('.test.ts')) continue
   if (/helpers\/test-length\.js/.test(await readFile(join(folder, name), 'utf8'))) files.push(join('test', name))
 }
-process.exitCode = await runTap(['--jobs=1', '--timeout=14400', ...files, 'test/long/fraud-day.ts'], {
+process.exitCode = await runTests(['--jobs=1', '--timeout=14400', ...files, 'test/long/fraud-day.ts'], {
   env: { ...process.env, TEST_LONG: '1' }
 })

@@ -1,7 +1,7 @@
 /**
  * Runs the tests against independent servers: SecantusDB (MongoDB's protocol) and the Versity S3 gateway.
  *
- * node test/real.js [options of tap] [test files]   every test but those of packages/ and of the process on its
+ * node test/real.js [options of run.js] [test files] every test but those of packages/ and of the process on its
  * defaults
  * node test/real.js --serve                         starts the two, prints the variables that lead to them, runs until
  * SIGINT
@@ -22,7 +22,7 @@ import { constants, homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { runTap } from './run.js'
+import { runTests } from './run.js'
 
 const SECANTUSDB = '0.7.0b3'
 const VERSITYGW = 'v1.8.0'
@@ -61,7 +61,7 @@ async function main (args) {
   if (servers.length === 0) return 0
   const env = { ...process.env, TEST_REAL: '1' }
   for (const name of [...SETTINGS, 'AWS_SESSION_TOKEN', 'AWS_PROFILE']) delete env[name]
-  return await runTests(args, { ...env, ...settings })
+  return await runOnServers(args, { ...env, ...settings })
 }
 
 async function attempt (start) {
@@ -127,10 +127,10 @@ async function startVersity () {
   }
 }
 
-async function runTests (args, env) {
+async function runOnServers (args, env) {
   const named = args.some((arg) => !arg.startsWith('-') && existsSync(arg))
   const files = named ? [] : await testFiles()
-  return await runTap(['--timeout=1200', '--jobs=1', ...args, ...files], { env, signal: interruption.signal })
+  return await runTests(['--timeout=1200', '--jobs=1', ...args, ...files], { env, signal: interruption.signal })
 }
 
 async function testFiles () {
