@@ -1,9 +1,12 @@
+/** From 0, the length in `npm test`, to 1, the length in `npm run test:long`. */
+const share = Number(process.env.TEST_LONG ?? 0)
+
 /**
  * A test's length: in `npm test`, in `npm run test:long`, and against the slow independent servers. `test:long` runs
  * the test files that import this one.
  */
 export function scale ({ short, long, real = short }: { short: number, long: number, real?: number }): number {
-  if (process.env.TEST_LONG) return long
+  if (share > 0) return Math.round(short + (long - short) * share)
   return process.env.TEST_REAL ? real : short
 }
 
