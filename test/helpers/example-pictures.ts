@@ -36,7 +36,8 @@ export function rawPicture (
 ) {
   const data = Buffer.alloc(width * height * frames * channels)
   for (let i = 0, at = 0; i < width * height * frames; i++, at += channels) {
-    data.set(color(i % width, Math.floor(i / width) % height, Math.floor(i / width / height)), at)
+    const values = color(i % width, Math.floor(i / width) % height, Math.floor(i / width / height))
+    for (let k = 0; k < channels; k++) data[at + k] = values[k]!
   }
   return sharp(data, { raw: { width, height: height * frames, channels, pageHeight: height }, limitInputPixels: false })
 }

@@ -56,30 +56,39 @@ export function handGif ({ width, height, palette, netscape, frames, trailer = t
       u16(delayCs),
       Buffer.of(transparent ?? 0, 0)
     )
+    const pixels = Uint8Array.from({ length: w * h - missing }, (_, i) => index(i % w, Math.floor(i / w)))
     parts.push(
       Buffer.of(0x2c),
       u16(left, top, w, h),
       Buffer.of(0, bits),
-      literalCodes(Array.from({ length: w * h - missing }, (_, i) => index(i % w, Math.floor(i / w))), bits, endCode)
+      literalCodes(pixels, bits, endCode)
     )
   }
   return Buffer.concat([...parts, ...(trailer ? [Buffer.of(0x3b)] : [])])
 }
 
-function literalCodes (pixels: number[], bits: number, endCode: boolean): Buffer {
+function literalCodes (pixels: Uint8Array, bits: number, endCode: boolean): Buffer {
   const clear = 1 << bits
-  const codes = pixels.flatMap((pixel, i) => i % (clear - 2) === 0 ? [clear, pixel] : [pixel])
-  const bytes: number[] = []
+  const bytes = Buffer.alloc(Math.ceil((pixels.length * 2 + 2) * (bits + 1) / 8))
+  let length = 0
   let held = 0
   let heldBits = 0
-  for (const code of endCode ? [...codes, clear + 1] : codes) {
+  const put = (code: number) => {
     held |= code << heldBits
-    for (heldBits += bits + 1; heldBits >= 8; heldBits -= 8, held >>= 8) bytes.push(held & 0xff)
+    for (heldBits += bits + 1; heldBits >= 8; heldBits -= 8, held >>= 8) bytes[length++] = held & 0xff
   }
-  if (heldBits > 0) bytes.push(held & 0xff)
-  const blocks: number[] = []
-  for (let i = 0; i < bytes.length; i += 255) blocks.push(Math.min(255, bytes.length - i), ...bytes.slice(i, i + 255))
-  return Buffer.from([...blocks, 0])
+  for (const [i, pixel] of pixels.entries()) {
+    if (i % (clear - 2) === 0) put(clear)
+    put(pixel)
+  }
+  if (endCode) put(clear + 1)
+  if (heldBits > 0) bytes[length++] = held & 0xff
+  const blocks: Buffer[] = []
+  for (let i = 0; i < length; i += 255) {
+    const size = Math.min(255, length - i)
+    blocks.push(Buffer.of(size), bytes.subarray(i, i + size))
+  }
+  return Buffer.concat([...blocks, Buffer.of(0)])
 }
 
 const u16 = (...values: number[]) => {
