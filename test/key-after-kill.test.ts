@@ -3,8 +3,7 @@ import t, { type Test } from 'tap'
 import { bytesAt } from './helpers/bytes.js'
 import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
 import { gif } from './helpers/small-pictures.js'
-import { environment, startServices } from './helpers/backends.js'
-import { eventually } from './helpers/wait.js'
+import { environment, startServices, withUriOption } from './helpers/backends.js'
 import { accountOf, freshPhone } from './helpers/accounts.js'
 import { startService } from './helpers/service.js'
 import { startProcess, type ServerProcess } from './helpers/server-process.js'
@@ -15,31 +14,42 @@ const command = (name: string, collection: string) => Buffer.concat([
   Buffer.from([collection.length + 1, 0, 0, 0]),
   Buffer.from(`${collection}\0`)
 ])
+const ITEM_WRITTEN = command('delete', 'uploads')
 const KEY_WRITTEN = command('update', 'idempotency')
 
-for (const { moment, pattern } of [
-  { moment: 'just after the item was written', pattern: command('delete', 'uploads') },
-  { moment: 'before its answer could be remembered', pattern: KEY_WRITTEN }
+t.setTimeout(1_200_000)
+const services = await startServices(t)
+const observer = await startService(t, { services, now: () => new Date(), env: { SWEEP_INTERVAL_SECONDS: '0' } })
+const { library, uploads, users, idempotency } = observer.app.collections
+const [first, second, third] = [await newCaller(), await newCaller(), await newCaller()]
+const env = { ...environment(services), SWEEP_INTERVAL_SECONDS: '0' }
+
+/** The process that is killed. The last command of each of its requests never reaches the database. */
+const database = await holdingProxy(t, services.mongoUri)
+const killed = await startProcess(t, { ...env, MONGO_URI: database.uri })
+await database.holdAt(KEY_WRITTEN, () => upload(killed, second.token, 'meera'))
+await database.holdAt(KEY_WRITTEN, () => createUser(killed))
+await database.holdAt(ITEM_WRITTEN, () => upload(killed, first.token, 'meera'))
+await killed.kill('SIGKILL')
+const service = await startProcess(t, env)
+
+for (const { moment, caller: { token, owner } } of [
+  { moment: 'just after the item was written', caller: first },
+  { moment: 'before its answer could be remembered', caller: second }
 ]) {
   t.test(
     `POST /library/upload finds its item by the Idempotency-Key when the process was killed ${moment}`,
     async t => {
-      const services = await startServices(t)
-      const observer = await startService(t, { services, now: () => new Date(), env: { SWEEP_INTERVAL_SECONDS: '0' } })
-      const { library } = observer.app.collections
-      const token = await observer.tokenFor(freshPhone())
-      const env = { ...environment(services), SWEEP_INTERVAL_SECONDS: '0' }
-      await killedAt(t, env, pattern, server => upload(server, token, 'meera'))
-      t.equal(await library.countDocuments(), 1)
+      t.equal(await library.countDocuments({ owner }), 1)
+      t.equal(await idempotency.countDocuments({ owner, answer: { $exists: false } }), 1)
 
-      const service = await startProcess(t, env)
       const again = await upload(service, token, 'meera')
       t.equal(again.status, 201, 'the repeated request finds the item')
       t.equal(again.replayed, 'true')
       t.match(again.body, { message: 'File uploaded', user_id: 'meera', size: gif.length })
       t.equal((await bytesAt(again.body.url)).length, gif.length)
-      t.equal(await library.countDocuments(), 1)
-      t.equal(await observer.app.collections.uploads.countDocuments(), 0)
+      t.equal(await library.countDocuments({ owner }), 1)
+      t.equal(await uploads.countDocuments({ owner }), 0)
       t.strictSame(await upload(service, token, 'meera'), again)
       t.match(await upload(service, token, 'somebody else'), {
         status: 422,
@@ -51,7 +61,7 @@ for (const { moment, pattern } of [
       t.equal(anew.status, 201, 'once the item is deleted, the request runs anew')
       t.equal(anew.replayed, null)
       t.not(anew.body.id, again.body.id)
-      t.equal(await library.countDocuments(), 1)
+      t.equal(await library.countDocuments({ owner }), 1)
     }
   )
 }
@@ -59,29 +69,39 @@ for (const { moment, pattern } of [
 t.test(
   'POST /users finds its user by the Idempotency-Key when the process was killed before its answer was remembered',
   async t => {
-    const services = await startServices(t)
-    const observer = await startService(t, { services, now: () => new Date() })
-    const number = freshPhone()
-    const token = await observer.tokenFor(number)
-    const env = { ...environment(services), UPLOAD_MAX_SECONDS: '1' }
-    const create = ({ url }: ServerProcess) => fetch(`${url}/users`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': 'one' },
-      body: JSON.stringify({ username: `u${number.slice(1)}`, number })
-    })
-    await killedAt(t, env, KEY_WRITTEN, create)
-    const id = await accountOf(observer.app, number)
-
-    const service = await startProcess(t, env)
-    const answer = await eventually(async () => {
-      const reply = await create(service)
-      return reply.status === 409 ? undefined : reply
-    })
-    t.equal(answer.status, 201)
-    t.strictSame(await answer.json(), { message: 'User created', user_id: id.toHexString() })
-    t.equal(await observer.app.collections.users.countDocuments({ number }), 1)
+    const { owner, number } = third
+    t.equal(await users.countDocuments({ _id: owner, username: usernameOf(number) }), 1)
+    t.equal((await createUser(service)).status, 409, 'the killed request may still be running')
+    const { matchedCount } = await idempotency.updateOne(
+      { owner, answer: { $exists: false } },
+      { $set: { begun_at: new Date(Date.now() - 1000 * observer.config.UPLOAD_MAX_SECONDS) } }
+    )
+    t.equal(matchedCount, 1)
+    const answer = await createUser(service)
+    t.equal(answer.status, 201, 'no request may run for that long')
+    t.strictSame(await answer.json(), { message: 'User created', user_id: owner.toHexString() })
+    t.equal(await users.countDocuments({ number }), 1)
   }
 )
+
+async function newCaller () {
+  const number = freshPhone()
+  const token = await observer.tokenFor(number)
+  return { number, token, owner: await accountOf(observer.app, number) }
+}
+
+function usernameOf (number: string): string {
+  return `u${number.slice(1)}`
+}
+
+function createUser ({ url }: ServerProcess): Promise<Response> {
+  const { number, token } = third
+  return fetch(`${url}/users`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': 'one' },
+    body: JSON.stringify({ username: usernameOf(number), number })
+  })
+}
 
 async function upload ({ url }: ServerProcess, token: string, user: string) {
   const response = await fetch(`${url}/library/upload`, {
@@ -97,42 +117,43 @@ async function upload ({ url }: ServerProcess, token: string, user: string) {
 }
 
 /**
- * Starts the service, and kills it at its first database command that contains `pattern`. The command never arrives.
+ * A proxy before the database. `holdAt` sends a request, and resolves once a command that contains `pattern` comes on
+ * its behalf. From then on, the proxy passes on no such command, nor what follows it on the same connection.
  */
-async function killedAt (
-  t: Test,
-  env: Record<string, string>,
-  pattern: Buffer,
-  request: (server: ServerProcess) => Promise<unknown>
-): Promise<void> {
-  const address = new URL(env.MONGO_URI!)
-  let caught = () => {}
-  const hit = new Promise<void>(resolve => { caught = resolve })
-  let isHeld = false
+async function holdingProxy (t: Test, mongoUri: string) {
+  const address = new URL(mongoUri)
+  const patterns = new Set<Buffer>()
+  let held = () => {}
   const proxy = createServer(client => {
     const server = connect(Number(address.port), address.hostname)
+    let isHeld = false
     client.on('error', () => server.destroy()).on('close', () => server.destroy())
     server.on('error', () => client.destroy()).on('close', () => client.destroy()).on('data', bytes => {
       client.write(bytes)
     })
     client.on('data', bytes => {
-      isHeld ||= bytes.includes(pattern)
-      if (isHeld) caught()
+      isHeld ||= [...patterns].some(pattern => bytes.includes(pattern))
+      if (isHeld) held()
       else server.write(bytes)
     })
   }).listen(0, '127.0.0.1')
   t.teardown(() => { proxy.close() })
   await new Promise(resolve => proxy.once('listening', resolve))
-  const uri = new URL(env.MONGO_URI!)
+  const uri = new URL(withUriOption(mongoUri, 'directConnection', 'true'))
   uri.port = String((proxy.address() as AddressInfo).port)
   uri.searchParams.delete('replicaSet')
-  uri.searchParams.set('directConnection', 'true')
-  const running = await startProcess(t, { ...env, MONGO_URI: uri.href })
-  const answered = request(running)
-  await Promise.race([
-    hit,
-    answered.then(() => { throw new Error('the request was answered before the process was killed') })
-  ])
-  await running.kill('SIGKILL')
-  await answered.catch(() => {})
+  return {
+    uri: withUriOption(uri.href, 'socketTimeoutMS', '60000'), // or the driver would repeat the command
+
+    async holdAt (pattern: Buffer, request: () => Promise<unknown>): Promise<void> {
+      patterns.add(pattern)
+      const isHeld = new Promise<void>(resolve => { held = resolve })
+      const answered = request()
+      await Promise.race([
+        isHeld,
+        answered.then(() => { throw new Error('the request was answered before its command came') })
+      ])
+      answered.catch(() => {}) // the process is killed
+    }
+  }
 }
