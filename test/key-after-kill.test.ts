@@ -1,12 +1,13 @@
 import { createServer, connect, type AddressInfo } from 'node:net'
+import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
+import type { IdempotencyDocument, LibraryDocument, UploadDocument, UserDocument } from '../schemas/documents.js'
 import { bytesAt } from './helpers/bytes.js'
 import { field, file, form, FORM_TYPE } from './helpers/multipart.js'
 import { gif } from './helpers/small-pictures.js'
 import { environment, startServices, withUriOption } from './helpers/backends.js'
-import { accountOf, freshPhone } from './helpers/accounts.js'
-import { startService } from './helpers/service.js'
-import { startProcess, type ServerProcess } from './helpers/server-process.js'
+import { freshPhone } from './helpers/accounts.js'
+import { signInTo, startProcess, type ServerProcess } from './helpers/server-process.js'
 
 /** The name and the collection of a command, as BSON has them. */
 const command = (name: string, collection: string) => Buffer.concat([
@@ -16,17 +17,26 @@ const command = (name: string, collection: string) => Buffer.concat([
 ])
 const ITEM_WRITTEN = command('delete', 'uploads')
 const KEY_WRITTEN = command('update', 'idempotency')
+const UPLOAD_MAX_SECONDS = 600
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)
-const observer = await startService(t, { services, now: () => new Date(), env: { SWEEP_INTERVAL_SECONDS: '0' } })
-const { library, uploads, users, idempotency } = observer.app.collections
-const [first, second, third] = [await newCaller(), await newCaller(), await newCaller()]
-const env = { ...environment(services), SWEEP_INTERVAL_SECONDS: '0' }
+const mongo = await new MongoClient(services.mongoUri).connect()
+t.teardown(() => mongo.close())
+const library = mongo.db().collection<LibraryDocument>('library')
+const uploads = mongo.db().collection<UploadDocument>('uploads')
+const users = mongo.db().collection<UserDocument>('users')
+const idempotency = mongo.db().collection<IdempotencyDocument>('idempotency')
+const env = {
+  ...environment(services),
+  SWEEP_INTERVAL_SECONDS: '0',
+  UPLOAD_MAX_SECONDS: String(UPLOAD_MAX_SECONDS)
+}
 
 /** The process that is killed. The last command of each of its requests never reaches the database. */
 const database = await holdingProxy(t, services.mongoUri)
 const killed = await startProcess(t, { ...env, MONGO_URI: database.uri })
+const [first, second, third] = [await newCaller(), await newCaller(), await newCaller()]
 await database.holdAt(KEY_WRITTEN, () => upload(killed, second.token, 'meera'))
 await database.holdAt(KEY_WRITTEN, () => createUser(killed))
 await database.holdAt(ITEM_WRITTEN, () => upload(killed, first.token, 'meera'))
@@ -74,7 +84,7 @@ t.test(
     t.equal((await createUser(service)).status, 409, 'the killed request may still be running')
     const { matchedCount } = await idempotency.updateOne(
       { owner, answer: { $exists: false } },
-      { $set: { begun_at: new Date(Date.now() - 1000 * observer.config.UPLOAD_MAX_SECONDS) } }
+      { $set: { begun_at: new Date(Date.now() - 1000 * UPLOAD_MAX_SECONDS) } }
     )
     t.equal(matchedCount, 1)
     const answer = await createUser(service)
@@ -86,8 +96,8 @@ t.test(
 
 async function newCaller () {
   const number = freshPhone()
-  const token = await observer.tokenFor(number)
-  return { number, token, owner: await accountOf(observer.app, number) }
+  const token = await signInTo(killed, number)
+  return { number, token, owner: (await users.findOne({ number }))!._id }
 }
 
 function usernameOf (number: string): string {

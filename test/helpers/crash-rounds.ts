@@ -4,13 +4,14 @@ import { libraryChecker } from './library-checker.js'
 import { environment } from './backends.js'
 import { freshPhone } from './accounts.js'
 import { staleAfterSeconds, startService } from './service.js'
+import { scale } from './test-length.js'
 import { work, type ClientRecord } from './upload-clients.js'
 import { seededRandom } from './seeded-random.js'
 import { atRequest, between, pick, type Random } from './random-faults.js'
 import type { ServerProcess } from './server-process.js'
 import { startFaultySetup } from './faulty-setup.js'
 
-const INSTANCES = 2
+const INSTANCES = scale({ short: 1, long: 2 })
 const CLIENTS = 3
 
 export interface Instance {
@@ -24,8 +25,8 @@ export interface Instance {
 }
 
 /**
- * Plays this many rounds on two instances side by side, each with its own database and bucket. Resolves with what is
- * lost or left over at the end.
+ * Plays this many rounds on one instance, or half of them on each of two in the long run. Each instance has its own
+ * database and bucket. Resolves with what is lost or left over at the end.
  */
 export async function playRounds (
   t: Test,

@@ -142,6 +142,17 @@ export async function startNpm (t: Test, env: Record<string, string>): Promise<{
   }
 }
 
+/** Signs a phone in, with the code that the process prints in place of an SMS. Resolves with the access token. */
+export async function signInTo (service: ServerProcess, phone: string): Promise<string> {
+  const asked = await service.json('POST', '/auth/request-otp', { json: { phone } })
+  if (asked.status !== 200) throw new Error(`request of a code for ${phone}: ${asked.status}`)
+  const sms = await service.line(new RegExp(`^SMS .*\\${phone}"`))
+  const otp = /\b\d{6}\b/.exec(JSON.parse(sms.slice('SMS '.length)).body)![0]
+  const { status, body } = await service.json('POST', '/auth/verify-otp', { json: { phone, otp } })
+  if (body.success !== true) throw new Error(`sign-in of ${phone}: ${status}`)
+  return body.access_token
+}
+
 async function died (child: ChildProcess): Promise<never> {
   const [code] = await once(child, 'exit')
   throw new Error(`the process ended with ${code}`)
