@@ -6,8 +6,8 @@ import { startService } from '../helpers/service.js'
 import { scale } from '../helpers/test-length.js'
 
 /** Independent servers may be slow: fewer samples there. */
-const SAMPLES = scale({ short: 200, long: 1000 })
-const WARM_UP = 100
+const SAMPLES = scale({ short: 60, long: 1000 })
+const WARM_UP = scale({ short: 30, long: 100 })
 const SHUFFLES = 200
 const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'

@@ -1,16 +1,14 @@
-import { createHmac } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { freshPhone } from '../helpers/accounts.js'
 import { answerOf, failureOf, ok, refusal } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
 import { askForCode, otpStateOf, submitCode } from '../helpers/codes.js'
 import { leaksIn, loggedEvents } from '../helpers/logs.js'
-import { type Reply, type Service, type ServiceOptions, startService } from '../helpers/service.js'
+import { type Service, type ServiceOptions, startService } from '../helpers/service.js'
 import {
-  type Behaviour, codeIn, type Gateway, gatewayError, refusing, startGateway, unclear
+  type Behaviour, codeIn, gatewayError, refusing, startGateway, unclear
 } from '../helpers/sms-gateway.js'
 
-const STATUS = '/webhooks/twilio/status'
 const NO_PHONE = refusal({ phone: ['Not a valid phone number.'] })
 /** Milliseconds: short for gateways that do not answer, long for those that do, however slow the machine is. */
 const SHORT_MS = 600
@@ -28,22 +26,35 @@ const redirecting: Behaviour = response => { response.writeHead(307, { location:
 
 const services = await startServices(t)
 
-t.test('Twilio', async t => {
-  const gateway = await startGateway(t)
-  const waits: number[] = []
-  const env = { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: `${gateway.url}/`, PUBLIC_URL: `${PUBLIC_URL}/` }
-  const settings = {
-    sendSms: undefined,
-    smsTimeoutMs: LONG_MS,
-    smsRetry: { random: () => 0.75, wait: async (ms: number) => { waits.push(ms) } }
+const waits: number[] = []
+const unhurried = {
+  sendSms: undefined,
+  smsTimeoutMs: LONG_MS,
+  smsRetry: { random: () => 0.75, wait: async (ms: number) => { waits.push(ms) } }
+}
+const hurried = { ...unhurried, smsTimeoutMs: SHORT_MS }
+const [first, second] = [await startGateway(t), await startGateway(t)]
+const twilioEnv = { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: `${first.url}/`, PUBLIC_URL: `${PUBLIC_URL}/` }
+const httpEnv = { SMS_PROVIDER: 'http', SMS_HTTP_URL: `${second.url}/send?to=sms`, SMS_HTTP_TOKEN: 'gateway-token' }
+const listEnv = { ...twilioEnv, ...httpEnv, SMS_PROVIDER: 'twilio,http' }
+const twilio = { gateway: first, service: await start(t, twilioEnv, unhurried) }
+const http = { gateway: second, service: await start(t, httpEnv, unhurried) }
+/** Two lists of the same two providers, Twilio first. One of them waits for a gateway only for a short time. */
+const list = { gateway: first, service: await start(t, listEnv, unhurried) }
+const hastyList = { gateway: first, service: await start(t, listEnv, hurried) }
+const hastyHttp = { gateway: second, service: await start(t, httpEnv, hurried) }
+
+t.beforeEach(() => {
+  for (const { behave, requests } of [first, second]) {
+    behave()
+    requests.length = 0
   }
-  const service = await start(t, env, settings)
-  const hasty = await start(t, env, { ...settings, smsTimeoutMs: SHORT_MS })
+  waits.length = 0
+})
+
+t.test('Twilio', async t => {
+  const { gateway, service } = twilio
   const request = (phone: string, platform?: string) => askForCode(service, phone, { platform })
-  t.beforeEach(() => {
-    gateway.behave()
-    gateway.requests.length = waits.length = 0
-  })
 
   t.test('Twilio gets a form with basic authentication', async t => {
     const phone = freshPhone()
@@ -61,7 +72,7 @@ t.test('Twilio', async t => {
     )
     const form = Object.fromEntries(new URLSearchParams(sent?.body))
     t.match(form, { To: phone, From: '+15005550006', Body: /^\d{6} is your Hookaba verification code\.$/ })
-    t.equal(form.StatusCallback, `${PUBLIC_URL}${STATUS}?reference=${service.clock.now.getTime()}`)
+    t.equal(form.StatusCallback, `${PUBLIC_URL}/webhooks/twilio/status?reference=${service.clock.now.getTime()}`)
     t.match(await submitCode(service, phone, codeIn(sent!)), { status: 200, body: { success: true } })
   })
 
@@ -123,28 +134,6 @@ t.test('Twilio', async t => {
     }
   })
 
-  for (const { name, behaviour, requests } of [
-    { name: 'answers 429 for ever', behaviour: refusing(429, 20429), requests: 3 },
-    { name: 'answers 500 for ever', behaviour: refusing(500, 20500), requests: 3 },
-    { name: 'answers 502 in HTML for ever', behaviour: gatewayError(502), requests: 3 },
-    { name: 'answers 400 for another reason', behaviour: refusing(400, 21606), requests: 1 },
-    { name: 'answers 401', behaviour: refusing(401, 20003), requests: 1 },
-    { name: 'redirects', behaviour: redirecting, requests: 1 }
-  ]) {
-    t.test(`Twilio that ${name} is a 500: the live code stays live, and neither gap nor budget is used`, async t => {
-      await leavesNoTrace(t, service, gateway, behaviour, requests)
-    })
-  }
-
-  for (const [name, behaviour] of Object.entries({ ...unclear, 'answers 504': gatewayError(504) })) {
-    t.test(
-      `Twilio that ${name} may have sent the SMS: it counts, its code lives, and no other is asked`,
-      async t => {
-        await countsAsSent(t, hasty, gateway, behaviour)
-      }
-    )
-  }
-
   t.test('Twilio that stays busy until the time is up is asked no more, and one that speaks no TLS once', async t => {
     gateway.behave(refusing(503, 20503))
     const patient = await start(t, { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url }, {
@@ -169,169 +158,105 @@ t.test('Twilio', async t => {
     t.match(await otpStateOf(plain, phone), { challenge: null, sms: [] })
     t.equal(gateway.requests.length, 1)
   })
+})
 
-  t.test('Twilio sends by WhatsApp where that is the channel, and reports nothing without PUBLIC_URL', async t => {
-    const service = await start(
-      t,
-      { SMS_PROVIDER: 'twilio', ...TWILIO, TWILIO_API_URL: gateway.url, TWILIO_CHANNEL: 'whatsapp' },
-      { sendSms: undefined }
-    )
-    const phone = freshPhone()
-    t.equal((await askForCode(service, phone)).status, 200)
-    const form = Object.fromEntries(new URLSearchParams(gateway.requests[0]?.body))
-    t.match(form, { To: `whatsapp:${phone}`, From: 'whatsapp:+15005550006' })
-    t.notOk('StatusCallback' in form)
-    const { status, body } = await report(service, { MessageStatus: 'undelivered', To: `whatsapp:${phone}` })
-    t.same([status, body], [403, { error: 'Signature does not match' }])
-  })
-
-  t.test(`POST ${STATUS}`, async t => {
-    const reference = () => String(service.clock.now.getTime())
-    /** The number of SMS that one request sends. */
-    const sends = async (phone: string) => {
-      const before = gateway.requests.length
-      await ok(request(phone))
-      return gateway.requests.length - before
-    }
-
-    t.test(
-      'An SMS that never arrived frees the gap, stays in the budget, and the next one repeats its code',
-      async t => {
-        for (const [MessageStatus, channel] of [
-          ['undelivered', ''],
-          ['failed', ''],
-          ['undelivered', 'whatsapp:']
-        ] as const) {
-          const phone = freshPhone()
-          const sentAt = reference()
-          t.same([await sends(phone), await sends(phone)], [1, 0])
-          service.clock.advance(1)
-          const told = await report(
-            service,
-            { MessageStatus, To: channel + phone, ErrorCode: '30003', SmsSid: 'SM1' },
-            sentAt
-          )
-          t.same([told.status, told.text], [204, ''])
-          t.same([await sends(phone), await sends(phone)], [1, 0], 'one SMS, and then the gap holds again')
-          t.equal(codeIn(gateway.requests.at(-1)!), codeIn(gateway.requests.at(-2)!))
-          t.equal((await otpStateOf(service, phone))?.sms.length, 2)
-          t.match(loggedEvents(service, 'otp.undelivered').at(-1), {
-            error_code: '30003',
-            phone: `+********${phone.slice(-4)}`
-          })
-          t.notOk('reason' in loggedEvents(service, 'otp.undelivered').at(-1)!)
-        }
-        t.match(
-          (await ok(service.call('GET', '/metrics'))).text,
-          /^hookaba_events_total\{event="otp.undelivered",reason=""\} 3$/m
-        )
-      }
-    )
-
-    t.test('A report on an earlier SMS, a second one, and one on another status change nothing', async t => {
+t.test('A provider that refuses or fails', async t => {
+  for (const { through: { gateway, service }, name, behaviour, requests } of [
+    { through: twilio, name: 'Twilio that answers 429 for ever', behaviour: refusing(429, 20429), requests: 3 },
+    { through: twilio, name: 'Twilio that answers 500 for ever', behaviour: refusing(500, 20500), requests: 3 },
+    { through: twilio, name: 'Twilio that answers 502 in HTML for ever', behaviour: gatewayError(502), requests: 3 },
+    { through: twilio, name: 'Twilio that answers 400 for another reason', behaviour: refusing(400, 21606), requests: 1 },
+    { through: twilio, name: 'Twilio that answers 401', behaviour: refusing(401, 20003), requests: 1 },
+    { through: twilio, name: 'Twilio that redirects', behaviour: redirecting, requests: 1 },
+    { through: http, name: 'An HTTP provider that answers 400', behaviour: gatewayError(400), requests: 1 },
+    { through: http, name: 'An HTTP provider that answers 429', behaviour: gatewayError(429), requests: 1 },
+    { through: http, name: 'An HTTP provider that answers 500', behaviour: gatewayError(500), requests: 1 },
+    { through: http, name: 'An HTTP provider that redirects', behaviour: redirecting, requests: 1 }
+  ]) {
+    t.test(`${name} is a 500: the live code stays live, and neither gap nor budget is used`, async t => {
       const phone = freshPhone()
-      const first = reference()
-      await sends(phone)
-      for (const MessageStatus of ['queued', 'sent', 'delivered', 'read', '', 'UNDELIVERED']) {
-        t.equal((await report(service, { MessageStatus, To: phone }, first)).status, 204)
+      const failures = loggedEvents(service, 'otp.failed').length
+      gateway.behave(behaviour)
+      for (let attempt = 1; attempt <= 2; attempt++) {
+        t.equal(failureOf(await askForCode(service, phone)), 'Failed to send OTP')
       }
-      t.equal((await report(service, { To: phone }, first)).status, 204)
-      t.equal(await sends(phone), 0)
+      t.equal(gateway.requests.length, 2 * requests, 'no gap after a failed first SMS')
+      t.match(await otpStateOf(service, phone), { challenge: null, sms: [] })
+
+      gateway.behave()
+      t.equal((await askForCode(service, phone)).status, 200)
+      const code = codeIn(gateway.requests.at(-1)!)
+      const live = await otpStateOf(service, phone)
       service.clock.advance(15)
-      const second = reference()
-      t.equal(await sends(phone), 1)
-      const before = await otpStateOf(service, phone)
-      t.equal((await report(service, { MessageStatus: 'undelivered', To: phone }, first)).status, 204)
-      t.same(await otpStateOf(service, phone), before)
-      t.match(loggedEvents(service, 'otp.undelivered').at(-1), { reason: 'late' })
-      for (let times = 1; times <= 2; times++) {
-        t.equal((await report(service, { MessageStatus: 'undelivered', To: phone }, second)).status, 204)
+      gateway.behave(behaviour)
+      for (let attempt = 1; attempt <= 2; attempt++) {
+        t.equal(failureOf(await askForCode(service, phone)), 'Failed to send OTP')
       }
-      t.not((await otpStateOf(service, phone))?.write_id, before!.write_id)
-      service.clock.advance(1)
-      t.same([await sends(phone), await sends(phone)], [1, 0])
+      const after = await otpStateOf(service, phone)
+      t.same([after?.challenge, after?.sms], [live?.challenge, live?.sms])
+      gateway.behave()
+      t.match(await submitCode(service, phone, code), { status: 200, body: { success: true } })
+      t.same(leaksIn(service, { phone, codes: gateway.requests.map(codeIn) }), [])
+      t.equal(loggedEvents(service, 'otp.failed').length - failures, 4)
     })
+  }
+})
 
-    t.test(
-      'A report without a reference is about the last SMS; unknown and missing numbers change nothing',
-      async t => {
-        const phone = freshPhone()
-        await sends(phone)
-        service.clock.advance(1)
-        t.equal((await report(service, { MessageStatus: 'undelivered', To: phone })).status, 204)
-        t.equal(await sends(phone), 1)
-        const stranger = freshPhone()
-        for (const To of [stranger, 'nobody', '']) {
-          t.equal((await report(service, { MessageStatus: 'undelivered', To }, reference())).status, 204)
-        }
-        t.equal(await otpStateOf(service, stranger), undefined)
+t.test('A provider that gives no clear answer', async t => {
+  const { 'is silent': isSilent, 'never comes to an end': neverEnds, ...answers } = unclear
+  const endless = { 'is silent': isSilent!, 'never comes to an end': neverEnds! }
+  const { resets, 'answers half': answersHalf } = unclear
+  for (const { provider, through: { gateway, service }, behaviours } of [
+    { provider: 'Twilio', through: list, behaviours: { ...answers, 'answers 504': gatewayError(504) } },
+    { provider: 'Twilio', through: hastyList, behaviours: endless },
+    {
+      provider: 'An HTTP provider',
+      through: http,
+      behaviours: {
+        resets: resets!,
+        'answers half': answersHalf!,
+        'answers what is no HTTP': ((response) => { response.socket?.end('SMTP ready\r\n\r\n') }) satisfies Behaviour,
+        'closes without an answer': ((response) => { response.socket?.end() }) satisfies Behaviour,
+        'answers 504': gatewayError(504)
       }
-    )
-
-    t.test(
-      'A report without Twilio\'s own signature over the very URL and form is 403, and nothing changes',
-      async t => {
-        const phone = freshPhone()
-        const sentAt = reference()
-        await sends(phone)
-        const form = { MessageStatus: 'undelivered', To: phone, ErrorCode: '30005' }
-        const path = `${STATUS}?reference=${sentAt}`
-        const right = signature(PUBLIC_URL + path, form)
-        const another = { ...form, To: freshPhone() }
-        for (const { name, value, at = path, sent = form } of [
-          { name: 'none', value: undefined },
-          { name: 'empty', value: '' },
-          { name: 'of another token', value: signature(PUBLIC_URL + path, form, 'another-token') },
-          { name: 'of another URL', value: signature(`https://elsewhere.example.com${path}`, form) },
-          { name: 'of this server\'s own address', value: signature(service.url + path, form) },
-          { name: 'of another query', value: right, at: `${STATUS}?reference=${Number(sentAt) + 1}` },
-          { name: 'of another form', value: right, sent: another },
-          { name: 'of a form with one member less', value: right, sent: { ...form, Extra: '1' } },
-          { name: 'in hexadecimal', value: Buffer.from(right, 'base64').toString('hex') },
-          { name: 'cut short', value: right.slice(0, -4) }
-        ]) {
+    },
+    { provider: 'An HTTP provider', through: hastyHttp, behaviours: { 'is silent': isSilent! } }
+  ]) {
+    for (const [name, behaviour] of Object.entries(behaviours)) {
+      t.test(
+        `${provider} that ${name} may have sent the SMS: it counts, its code lives, and no other is asked`,
+        async t => {
+          const phone = freshPhone()
+          gateway.behave(behaviour)
+          for (let attempt = 1; attempt <= 2; attempt++) {
+            t.same(answerOf(await askForCode(service, phone)), { status: 200, body: { message: 'OTP sent' } })
+          }
+          t.equal(gateway.requests.length, 1, 'the gap holds')
+          t.equal((await otpStateOf(service, phone))?.sms.length, 1)
+          t.match(loggedEvents(service, 'otp.sent').at(-1), { reason: 'unconfirmed' })
+          const code = codeIn(gateway.requests.at(-1)!)
           t.match(
-            await post(service, at, sent, value),
-            { status: 403, body: { error: 'Signature does not match' } },
-            name
+            await submitCode(service, phone, code),
+            { status: 200, body: { success: true } },
+            'the code that may have arrived is good'
           )
+          for (let sent = 2; sent <= 5; sent++) {
+            t.equal((await askForCode(service, phone)).status, 200)
+            await ok(submitCode(service, phone, codeIn(gateway.requests.at(-1)!)))
+          }
+          t.equal((await askForCode(service, phone)).status, 429, 'and the budget is used up')
+          t.equal(gateway.requests.length, 5)
+          t.equal(first.requests.length + second.requests.length, 5, 'by one provider')
+          t.same(leaksIn(service, { phone, codes: gateway.requests.map(codeIn) }), [])
         }
-        t.equal((await service.call('POST', path, { headers: { 'x-twilio-signature': right } })).status, 403, 'no body')
-        t.equal(await sends(phone), 0)
-        t.equal((await post(service, path, form, right)).status, 204)
-        service.clock.advance(1)
-        t.equal(await sends(phone), 1)
-      }
-    )
-
-    t.test('A report is read only from a small form', async t => {
-      t.equal((await service.call('POST', STATUS, { json: { MessageStatus: 'undelivered' } })).status, 415)
-      t.equal((await service.call('POST', STATUS, { body: new FormData() })).status, 415)
-      t.equal((await report(service, { To: 'x'.repeat(20_000) })).status, 413)
-      t.equal((await service.call('GET', STATUS)).status, 405)
-      const twice = new URLSearchParams([['To', '1'], ['To', '2']])
-      t.equal(
-        (await post(service, STATUS, twice, signature(PUBLIC_URL + STATUS, { To: '1To2' }))).status,
-        400,
-        'a member given twice is no string'
       )
-      for (const body of ['__proto__=1&To=2', 'constructor=1&To=2', '%', '=&=&&', 'To=%ff']) {
-        t.equal(
-          (await service.call('POST', STATUS, {
-            body,
-            headers: { 'content-type': 'application/x-www-form-urlencoded' }
-          })).status,
-          403,
-          body
-        )
-      }
-    })
-  })
+    }
+  }
 })
 
 t.test('Other providers', async t => {
   t.test('The HTTP provider gets JSON with a bearer token', async t => {
-    const { service, hasty, gateway } = await withHttp(t)
+    const { gateway, service } = http
     const phone = freshPhone()
     t.equal((await askForCode(service, phone, { platform: 'android' })).status, 200)
     const [sent] = gateway.requests
@@ -343,62 +268,26 @@ t.test('Other providers', async t => {
     const code = codeIn(sent!)
     t.same(JSON.parse(sent!.body), { to: phone, body: `<#> Your Hookaba code is: ${code}\nFA+9qCX9VSu` })
     t.same(leaksIn(service, { phone, codes: [code] }), [])
+  })
 
-    for (const [name, behaviour] of Object.entries({
-      'answers 400': gatewayError(400),
-      'answers 429': gatewayError(429),
-      'answers 500': gatewayError(500),
-      redirects: redirecting
-    })) {
-      t.test(
-        `An HTTP provider that ${name} is a 500: the live code stays live, and neither gap nor budget is used`,
-        async t => {
-          await leavesNoTrace(t, service, gateway, behaviour, 1)
-        }
-      )
-    }
-
-    const { resets, 'is silent': isSilent, 'answers half': answersHalf } = unclear
-    for (const [name, behaviour] of Object.entries({
-      resets: resets!,
-      'is silent': isSilent!,
-      'answers half': answersHalf!,
-      'answers what is no HTTP': ((response) => { response.socket?.end('SMTP ready\r\n\r\n') }) satisfies Behaviour,
-      'closes without an answer': ((response) => { response.socket?.end() }) satisfies Behaviour,
-      'answers 504': gatewayError(504)
-    })) {
-      t.test(
-        `A provider that ${name} may have sent the SMS: it counts, its code lives, and no other is asked`,
-        async t => {
-          await countsAsSent(t, hasty, gateway, behaviour)
-        }
-      )
-    }
-
-    t.test('A provider that does not listen is a 500, and neither gap nor budget is used', async t => {
-      const closed = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://127.0.0.1:1' }, {
-        sendSms: undefined
-      })
-      const phone = freshPhone()
-      for (let attempt = 1; attempt <= 4; attempt++) {
-        t.equal(
-          failureOf(await askForCode(closed, phone)),
-          'Failed to send OTP'
-        )
-      }
-      t.match(await otpStateOf(closed, phone), { challenge: null, sms: [] })
+  t.test('A provider that does not listen is a 500, and neither gap nor budget is used', async t => {
+    const closed = await start(t, { SMS_PROVIDER: 'http', SMS_HTTP_URL: 'http://127.0.0.1:1' }, {
+      sendSms: undefined
     })
+    const phone = freshPhone()
+    for (let attempt = 1; attempt <= 4; attempt++) {
+      t.equal(
+        failureOf(await askForCode(closed, phone)),
+        'Failed to send OTP'
+      )
+    }
+    t.match(await otpStateOf(closed, phone), { challenge: null, sms: [] })
   })
 
   t.test('A list of providers is an order of fallback', async t => {
-    const [first, second] = [await startGateway(t), await startGateway(t)]
-    const env = { SMS_PROVIDER: 'twilio,http', ...TWILIO, TWILIO_API_URL: first.url, SMS_HTTP_URL: second.url }
-    const settings = { sendSms: undefined, smsTimeoutMs: LONG_MS, smsRetry: { random: () => 0, wait: async () => {} } }
-    const service = await start(t, env, settings)
-    const hasty = await start(t, env, { ...settings, smsTimeoutMs: SHORT_MS })
-    const tried = async (status: number, by = service) => {
+    const tried = async (status: number, { service } = list) => {
       first.requests.length = second.requests.length = 0
-      t.equal((await askForCode(by, freshPhone())).status, status)
+      t.equal((await askForCode(service, freshPhone())).status, status)
       return [first.requests.length, second.requests.length]
     }
     t.same(await tried(200), [1, 0], 'the first one does it')
@@ -411,7 +300,7 @@ t.test('Other providers', async t => {
     t.same(await tried(400), [1, 0], 'a refused number is not tried again')
     first.behave(unclear['is silent']!)
     second.behave(gatewayError(500))
-    t.same(await tried(200, hasty), [1, 0])
+    t.same(await tried(200, hastyList), [1, 0])
     first.behave(refusing(401, 20003))
     t.same(await tried(500), [1, 1])
   })
@@ -438,102 +327,4 @@ type Settings = Omit<ServiceOptions, 'env' | 'services'>
 /** A service on the file's own database. Its guard is off unless `env` says otherwise. */
 function start (t: Test, env: Record<string, string> = {}, settings: Settings = {}): Promise<Service> {
   return startService(t, { services, env: { FRAUD_MIN_SMS: '0', TRUST_PROXY: 'loopback', ...env }, ...settings })
-}
-
-async function withHttp (t: Test) {
-  const gateway = await startGateway(t)
-  const env = { SMS_PROVIDER: 'http', SMS_HTTP_URL: `${gateway.url}/send?to=sms`, SMS_HTTP_TOKEN: 'gateway-token' }
-  const [service, hasty] = [
-    await start(t, env, { sendSms: undefined, smsTimeoutMs: LONG_MS }),
-    await start(t, env, { sendSms: undefined, smsTimeoutMs: SHORT_MS })
-  ]
-  return { gateway, service, hasty }
-}
-
-async function countsAsSent (
-  t: Test,
-  service: Service,
-  gateway: Gateway,
-  behaviour: Behaviour
-): Promise<void> {
-  const phone = freshPhone()
-  const before = gateway.requests.length
-  gateway.behave(behaviour)
-  for (let attempt = 1; attempt <= 2; attempt++) {
-    t.same(answerOf(await askForCode(service, phone)), { status: 200, body: { message: 'OTP sent' } })
-  }
-  t.equal(gateway.requests.length - before, 1, 'the gap holds')
-  t.equal((await otpStateOf(service, phone))?.sms.length, 1)
-  t.match(loggedEvents(service, 'otp.sent').at(-1), { reason: 'unconfirmed' })
-  const code = codeIn(gateway.requests.at(-1)!)
-  t.match(
-    await submitCode(service, phone, code),
-    { status: 200, body: { success: true } },
-    'the code that may have arrived is good'
-  )
-  for (let sent = 2; sent <= 5; sent++) {
-    t.equal((await askForCode(service, phone)).status, 200)
-    await ok(submitCode(service, phone, codeIn(gateway.requests.at(-1)!)))
-  }
-  t.equal((await askForCode(service, phone)).status, 429, 'and the budget is used up')
-  t.equal(gateway.requests.length - before, 5)
-  gateway.behave()
-  t.same(leaksIn(service, { phone, codes: gateway.requests.slice(before).map(codeIn) }), [])
-}
-
-async function leavesNoTrace (
-  t: Test,
-  service: Service,
-  gateway: Gateway,
-  behaviour: Behaviour,
-  requests: number
-): Promise<void> {
-  const phone = freshPhone()
-  const [before, failures] = [gateway.requests.length, loggedEvents(service, 'otp.failed').length]
-  gateway.behave(behaviour)
-  for (let attempt = 1; attempt <= 2; attempt++) {
-    t.equal(failureOf(await askForCode(service, phone)), 'Failed to send OTP')
-  }
-  t.equal(gateway.requests.length - before, 2 * requests, 'no gap after a failed first SMS')
-  t.match(await otpStateOf(service, phone), { challenge: null, sms: [] })
-
-  gateway.behave()
-  t.equal((await askForCode(service, phone)).status, 200)
-  const code = codeIn(gateway.requests.at(-1)!)
-  const live = await otpStateOf(service, phone)
-  service.clock.advance(15)
-  gateway.behave(behaviour)
-  for (let attempt = 1; attempt <= 2; attempt++) {
-    t.equal(failureOf(await askForCode(service, phone)), 'Failed to send OTP')
-  }
-  const after = await otpStateOf(service, phone)
-  t.same([after?.challenge, after?.sms], [live?.challenge, live?.sms])
-  gateway.behave()
-  t.match(await submitCode(service, phone, code), { status: 200, body: { success: true } })
-  t.same(leaksIn(service, { phone, codes: gateway.requests.slice(before).map(codeIn) }), [])
-  t.equal(loggedEvents(service, 'otp.failed').length - failures, 4)
-}
-
-/** Twilio's manual, "Security": the URL and the sorted form, without separators. */
-function signature (url: string, form: Record<string, string>, token = TWILIO.TWILIO_AUTH_TOKEN): string {
-  const text = url + Object.keys(form).sort().map(name => name + form[name]).join('')
-  return createHmac('sha1', token).update(text).digest('base64')
-}
-
-/** Posts a report as Twilio does. */
-function report (service: Service, form: Record<string, string>, reference?: string): Promise<Reply> {
-  const path = reference === undefined ? STATUS : `${STATUS}?reference=${reference}`
-  return post(service, path, form, signature(PUBLIC_URL + path, form))
-}
-
-function post (
-  { call }: Service,
-  path: string,
-  form: Record<string, string> | URLSearchParams,
-  signature: string | undefined
-): Promise<Reply> {
-  return call('POST', path, {
-    body: new URLSearchParams(form),
-    headers: signature === undefined ? {} : { 'x-twilio-signature': signature }
-  })
 }
