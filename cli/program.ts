@@ -1,15 +1,26 @@
 import { MongoServerError } from 'mongodb'
 import { prepareEnvironment } from '../services/environment.js'
 
-/** Ends a program that was called wrongly, with its usage and exit code 2. */
-export function misused (usage: string): never {
-  process.stderr.write(`${usage}\n`)
-  process.exit(2)
+/** What a command of `cli/commands/` works with. It resolves with its exit code. */
+export interface Call {
+  args: string[]
+  env: Record<string, string | undefined>
+  print: (line: string) => void
+}
+
+/** The program was called wrongly. */
+export class Misuse extends Error {
+  constructor (readonly usage: string) { super(usage) }
+}
+
+/** Runs a command with the arguments and the environment of this process. */
+export function runCommand (command: (call: Call) => Promise<number>): Promise<void> {
+  return runProgram(() => command({ args: process.argv.slice(2), env: process.env, print: line => console.log(line) }))
 }
 
 /**
- * Runs a program with the variables of `.env`. Its exit code is the result of `work`, or 1 with one sentence if that
- * fails. A program that goes on after `work` has no result.
+ * Runs a program with the variables of `.env`. Its exit code is the result of `work`, or that of `failure`. A program
+ * that goes on after `work` has no result.
  */
 export async function runProgram (work: () => Promise<number | undefined>): Promise<void> {
   // a report or a log without a reader is no reason to stop
@@ -18,10 +29,16 @@ export async function runProgram (work: () => Promise<number | undefined>): Prom
     prepareEnvironment(process.env)
     process.exitCode = await work()
   } catch (error) {
-    const { message, cause } = error as Error
-    process.stderr.write(`${message}${causeOf(cause)}\n`)
-    process.exit(1)
+    const { code, stderr } = failure(error as Error)
+    process.stderr.write(stderr)
+    process.exit(code)
   }
+}
+
+/** How a program ends that fails with this error: after misuse with its usage and 2, else with one sentence and 1. */
+export function failure (error: Error): { code: number, stderr: string } {
+  if (error instanceof Misuse) return { code: 2, stderr: `${error.usage}\n` }
+  return { code: 1, stderr: `${error.message}${causeOf(error.cause)}\n` }
 }
 
 /** The name of the cause, without the database's message, which may quote a phone number. */

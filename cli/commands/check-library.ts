@@ -1,0 +1,61 @@
+import { parseArgs } from 'node:util'
+import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
+import { readConfig } from '../../services/config.js'
+import { databaseName, FROM_PRIMARY } from '../../services/database.js'
+import { checkLibrary, type CheckResult } from '../../services/library/check.js'
+import { connectStore } from '../../services/store/connection.js'
+import { withMongo } from '../../services/with-mongo.js'
+import { Misuse, type Call } from '../program.js'
+
+const USAGE = 'Usage: npm run check-library [-- --fix]'
+const INCONSISTENT = 3
+/** No client waits: a list of a large bucket may take its time. */
+const SILENCE_MS = 60_000
+
+/**
+ * Compares the library's rows with the store's objects, and with --fix repairs what it can. Exit codes: 0 consistent or
+ * repaired, 1 failed, 2 misused, 3 still inconsistent.
+ */
+export async function checkLibraryCommand ({ args, env, print }: Call): Promise<number> {
+  const { fix } = readArguments(args)
+  const { MONGO_URI: uri, S3_BUCKET, ...config } = readConfig(env)
+  if (uri === undefined || S3_BUCKET === undefined) {
+    throw new Error('MONGO_URI and S3_BUCKET must be set: they name what is compared')
+  }
+  return withMongo(uri, async mongo => {
+    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
+    try {
+      const db = mongo.db(databaseName(uri))
+      const result = await checkLibrary({
+        uploads: db.collection<UploadDocument>('uploads', FROM_PRIMARY),
+        library: db.collection<LibraryDocument>('library', FROM_PRIMARY),
+        media,
+        now: () => new Date(),
+        fix,
+        print
+      }).catch((cause: unknown) => {
+        throw new Error('The check stopped; what is repaired stays repaired, and another run does the rest', { cause })
+      })
+      print(summary(result))
+      return result.open > 0 ? INCONSISTENT : 0
+    } finally {
+      client.destroy()
+    }
+  })
+}
+
+function summary ({ items, unchecked, repaired, open }: CheckResult): string {
+  const found = open + repaired === 0
+    ? 'consistent'
+    : [...(repaired > 0 ? [`${repaired} repaired`] : []), ...(open > 0 ? [`${open} inconsistent`] : [])].join(', ')
+  return `${items} items checked, ${unchecked} of the replaced system not judged: ${found}.`
+}
+
+function readArguments (args: string[]): { fix: boolean } {
+  try {
+    const { values } = parseArgs({ args, options: { fix: { type: 'boolean' } } })
+    return { fix: values.fix === true }
+  } catch {
+    throw new Misuse(USAGE)
+  }
+}

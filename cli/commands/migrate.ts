@@ -1,0 +1,47 @@
+import { parseArgs } from 'node:util'
+import { readConfig } from '../../services/config.js'
+import { databaseName } from '../../services/database.js'
+import { migrate } from '../../services/migration/migration.js'
+import { withMongo } from '../../services/with-mongo.js'
+import { Misuse, type Call } from '../program.js'
+
+const USAGE = 'Usage: npm run migrate [-- --dry-run]'
+
+/**
+ * Migrates a database of the replaced system or of an earlier version, or with --dry-run only reports the changes. Exit
+ * codes: 0 done, 1 failed, 2 misused.
+ */
+export async function migrateCommand ({ args, env, print }: Call): Promise<number> {
+  const { dryRun } = readArguments(args, env)
+  const { MONGO_URI: uri, DEFAULT_REGION: region } = readConfig(env)
+  if (uri === undefined) throw new Error('MONGO_URI must be set: it names the database to migrate')
+  return withMongo(uri, async client => {
+    const { changes, open } = await migrate({
+      db: client.db(databaseName(uri)),
+      region,
+      dryRun,
+      print
+    })
+      .catch((cause: unknown) => {
+        throw new Error('The migration stopped; what is done stays done, and another run does the rest', { cause })
+      })
+    const done = changes === 0
+      ? 'Nothing to do'
+      : `${changes} changes ${dryRun ? 'to make (nothing was written)' : 'made'}`
+    print(`${done}${open > 0 ? `; ${open} open points to look at` : ''}.`)
+    return 0
+  })
+}
+
+/**
+ * `npm run migrate --dry-run`, without the `--`, sets npm's own option. It counts too, because its user wants nothing
+ * written.
+ */
+function readArguments (args: string[], env: Call['env']): { dryRun: boolean } {
+  try {
+    const { values } = parseArgs({ args, options: { 'dry-run': { type: 'boolean' } } })
+    return { dryRun: values['dry-run'] === true || env.npm_config_dry_run === 'true' }
+  } catch {
+    throw new Misuse(USAGE)
+  }
+}
