@@ -3,6 +3,10 @@ import t from 'tap'
 import { readConfig } from '../../../services/config.js'
 import type { Platform } from '../../../schemas/auth.js'
 import { smsMessage, type Wording } from '../../../services/sms/message.js'
+import { scale } from '../../helpers/test-length.js'
+
+const WORDINGS = scale({ short: 100, long: 400 })
+const MESSAGES = scale({ short: 3000, long: 20_000 })
 
 t.test('smsMessage', async t => {
   const wording = { brand: 'Hookaba', androidHash: 'FA+9qCX9VSu', webOrigin: 'app.hookaba.com' }
@@ -29,11 +33,11 @@ t.test('smsMessage', async t => {
       const host = fc.oneof(fc.domain(), fc.constant('localhost'), fc.stringMatching(/^[a-z0-9-]{1,60}$/))
       const wordings = fc
         .sample(fc.record({ brand, webOrigin: host, androidHash: fc.stringMatching(/^[A-Za-z0-9+/]{11}$/) }), {
-          numRuns: 400,
+          numRuns: WORDINGS,
           seed: 5
         })
         .filter(isTaken)
-      t.ok(wordings.length > 100, `${wordings.length} of them`)
+      t.ok(wordings.length > WORDINGS / 4, `${wordings.length} of them`)
       const code = fc.integer({ min: 0, max: 999_999 }).map(number => String(number).padStart(6, '0'))
       fc.assert(
         fc.property(fc.constantFrom(...wordings), fc.constantFrom(...platforms), code, (wording, platform, code) => {
@@ -44,7 +48,7 @@ t.test('smsMessage', async t => {
             (platform !== 'web' || last === `@${wording.webOrigin} #${code}`) &&
             (platform === 'web' || platform === 'ios' || (last === wording.androidHash && text.startsWith('<#> ')))
         }),
-        { numRuns: 20_000, seed: 5 }
+        { numRuns: MESSAGES, seed: 5 }
       )
     }
   )
