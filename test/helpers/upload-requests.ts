@@ -13,10 +13,9 @@ export const MIB = 1024 * KIB
 
 export type Answer = Pick<Reply, 'status' | 'body'>
 
-export const tooLarge = (limit: number): Answer => ({
-  status: 413,
-  body: { error: `File is larger than ${limit} bytes` }
-})
+export const refusal = (status: number, error: string): Answer => ({ status, body: { error } })
+
+export const tooLarge = (limit: number) => refusal(413, `File is larger than ${limit} bytes`)
 
 export const user = field('user_id', 'meera')
 
