@@ -1,15 +1,16 @@
 import { MongoClient } from 'mongodb'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { uploadForm } from './helpers/multipart.js'
 import { gif } from './helpers/small-pictures.js'
-import { environment, startServices, type Services } from './helpers/backends.js'
+import { environment, startServices } from './helpers/backends.js'
 import { eventually } from './helpers/wait.js'
 import { foldersOf, startService, type CallOptions, type Reply, type Service } from './helpers/service.js'
 import { createUser, freshPhone, insertAccount } from './helpers/accounts.js'
 import { ok } from './helpers/answers.js'
 import { requestCode } from './helpers/codes.js'
+import { startFaultySetup } from './helpers/faulty-setup.js'
 import { s3Proxy } from './helpers/s3-proxy.js'
 import { mongoProxy, tcpProxy } from './helpers/tcp-proxy.js'
 
@@ -49,10 +50,11 @@ t.test(
     const services = await startServices(t)
     const proxy = await mongoProxy(services.mongoUri)
     t.teardown(proxy.close)
-    const service = await startService(t, { services: { ...services, mongoUri: `${proxy.uri}&socketTimeoutMS=20000` } })
+    const service = await startService(t, { services: { ...services, mongoUri: `${proxy.uri}&socketTimeoutMS=120000` } })
     const { token, phone } = await service.signIn()
     await ok(service.call('GET', '/library', { token }))
     proxy.throttle(0, 'down')
+    const ready = patient(service, 'GET', '/health/ready')
     const answers = await Promise.all([
       patient(service, 'GET', '/library', { token }),
       patient(service, 'GET', '/library?q=fox', { token }),
@@ -65,7 +67,7 @@ t.test(
       upload(service, token)
     ])
     t.strictSame(answers.map(({ status }) => status), answers.map(() => 500))
-    t.match(await patient(service, 'GET', '/health/ready'), { status: 503, body: { error: 'Not ready' } })
+    t.match(await ready, { status: 503, body: { error: 'Not ready' } })
     proxy.throttle(Infinity, 'down')
     await eventually(async () => (await service.call('GET', '/health/ready')).status === 200)
     t.equal((await service.call('GET', '/library', { token })).status, 200)
@@ -105,36 +107,18 @@ t.test(
       { method: 'POST', path: '/auth/verify-otp', json: { phone, otp: '123456' } },
       { method: 'POST', path: '/auth/logout', token, json: {} }
     ]
-    for (const { method, path, ...options } of requests) {
+    await Promise.all(requests.map(async ({ method, path, ...options }) => {
       const { status, body, headers } = await patient(service, method, path, options)
       t.match(
         { status, body, wait: headers.get('retry-after') },
         { status: 503, body: { error: 'Server is busy' }, wait: '5' },
         `${method} ${path}`
       )
-    }
+    }))
     await block('off')
     t.equal((await service.call('GET', '/library', { token })).status, 200)
   }
 )
-
-t.test('many readiness probes at once share one check of the store', async t => {
-  const services = await startServices(t)
-  const s3 = await s3Proxy({ endpoint: services.s3.endpoint })
-  t.teardown(s3.close)
-  const service = await startService(t, { services: { ...services, s3: { ...services.s3, endpoint: s3.endpoint } } })
-  s3.requests.length = 0
-  const { hit } = s3.fault({ operation: 'HeadBucket', action: { do: 'delay', ms: 300 } })
-  const first = service.call('GET', '/health/ready')
-  await hit
-  const probes = await Promise.all([
-    first,
-    ...Array.from({ length: 300 }, () => service.call('GET', '/health/ready'))
-  ])
-  t.ok(probes.every(({ status }) => [200, 503].includes(status)))
-  await eventually(async () => (await service.call('GET', '/health/ready')).status === 200, 'readiness')
-  t.ok(s3.requests.filter(({ operation }) => operation === 'HeadBucket').length < 30)
-})
 
 t.test('the app at its start', async t => {
   const services = await startServices(t)
@@ -166,9 +150,8 @@ t.test('the app at its start', async t => {
         { env: { S3_BUCKET: 'there-is-no-such-bucket' }, subject: bucket, reason: 'the store has no such bucket' },
         { env: { AWS_SECRET_ACCESS_KEY: 'wrong' }, subject: bucket, reason: 'the store refuses the credentials' }
       ]
-      for (const { env, subject, reason } of cases) {
-        await t.rejects(boot(env), { message: new RegExp(`^${subject}: ${reason}`) }, Object.keys(env).join())
-      }
+      await Promise.all(cases.map(({ env, subject, reason }) =>
+        t.rejects(boot(env), { message: new RegExp(`^${subject}: ${reason}`) }, Object.keys(env).join())))
     }
   )
 
@@ -205,77 +188,76 @@ t.test('the app at its start', async t => {
   })
 })
 
-type Outages = Array<[outage: 'down' | 'blackhole', how: string]>
+const NOT_READY = { status: 503, body: { error: 'Not ready' }, wait: /^[1-9]\d*$/ }
+const OUTAGES = [{ outage: 'down', how: 'refuses' }, { outage: 'blackhole', how: 'is silent' }] as const
 
-t.test('while the database is gone', async t => {
-  const services = await startServices(t)
-  const proxy = await mongoProxy(services.mongoUri)
-  t.teardown(proxy.close)
-  const service = await startService(t, { services: { ...services, mongoUri: proxy.uri } })
+t.test('an outage of the database or the store', async t => {
+  const { s3, s3Wire, mongo, start } = await startFaultySetup(t)
+  const service = await start()
   const { token, phone } = await service.signIn()
   const { id } = await createUser(service, { phone, token, username: 'Meera' })
 
-  for (const [outage, how] of Object.entries({ down: 'refuses', blackhole: 'is silent' }) as Outages) {
+  t.test('many readiness probes at once share one check of the store', async t => {
+    s3.requests.length = 0
+    const { hit } = s3.fault({ operation: 'HeadBucket', action: { do: 'delay', ms: 300 } })
+    const first = service.call('GET', '/health/ready')
+    await hit
+    const probes = await Promise.all([
+      first,
+      ...Array.from({ length: 300 }, () => service.call('GET', '/health/ready'))
+    ])
+    t.ok(probes.every(({ status }) => [200, 503].includes(status)))
+    await eventually(async () => (await service.call('GET', '/health/ready')).status === 200, 'readiness')
+    t.ok(s3.requests.filter(({ operation }) => operation === 'HeadBucket').length < 30)
+  })
+
+  for (const { outage, how } of OUTAGES) {
     t.test(
       `every route answers 500 while the database ${how}, the service is alive but not ready, and all recovers`,
       async t => {
-        await proxy[outage]()
-        const { status, body, headers } = await notReady(service)
-        t.match({ status, body, wait: headers.get('retry-after') }, {
-          status: 503,
-          body: { error: 'Not ready' },
-          wait: /^[1-9]\d*$/
-        })
+        await mongo[outage]()
+        const ready = notReady(service)
         t.match(await patient(service, 'GET', '/health/live'), { status: 200, body: { status: 'ok' } })
-        t.match(
-          await patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }),
-          failed('Failed to send OTP', true)
-        )
-        t.match(
-          await patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }),
-          failed('Internal server error', true)
-        )
-        t.match(
-          await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }),
-          failed('User creation failed', false)
-        )
-        t.match(await patient(service, 'GET', `/users/${id}`, { token }), failed('Internal server error', true))
-        t.match(await patient(service, 'GET', '/library', { token }), failed('Failed to fetch library items', true))
-        t.match(await upload(service, token), failed('Failed to save library item', true))
-        await proxy.up()
-        await healed(t, service, token)
+        const answers = await Promise.all([
+          patient(service, 'POST', '/auth/request-otp', { json: { phone: freshPhone() } }),
+          patient(service, 'POST', '/auth/verify-otp', { json: { phone, otp: '123456' } }),
+          patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }),
+          patient(service, 'GET', `/users/${id}`, { token }),
+          patient(service, 'GET', '/library', { token }),
+          upload(service, token)
+        ])
+        t.match(answers, [
+          failed('Failed to send OTP', true),
+          failed('Internal server error', true),
+          failed('User creation failed', false),
+          failed('Internal server error', true),
+          failed('Failed to fetch library items', true),
+          failed('Failed to save library item', true)
+        ])
+        const { status, body, headers } = await ready
+        t.match({ status, body, wait: headers.get('retry-after') }, NOT_READY)
+        await mongo.up()
+        t.same(await recovery(service, token), RECOVERED)
       }
     )
   }
-})
 
-t.test('while the store is gone', async t => {
-  const services = await startServices(t)
-  const proxy = await tcpProxy({ port: Number(new URL(services.s3.endpoint).port) })
-  t.teardown(proxy.close)
-  const through: Services = { ...services, s3: { ...services.s3, endpoint: `http://127.0.0.1:${proxy.port}` } }
-  const service = await startService(t, { services: through })
-  const { token, phone } = await service.signIn()
-
-  for (const [outage, how] of Object.entries({ down: 'refuses', blackhole: 'is silent' }) as Outages) {
+  for (const { outage, how } of OUTAGES) {
     t.test(
       `uploads are answered 500 while the store ${how}, the rest works, and all recovers`,
       async t => {
-        await proxy[outage]()
-        const { status, body, headers } = await notReady(service)
-        t.match({ status, body, wait: headers.get('retry-after') }, {
-          status: 503,
-          body: { error: 'Not ready' },
-          wait: /^[1-9]\d*$/
-        })
+        await s3Wire[outage]()
+        const [ready, uploaded] = [notReady(service), upload(service, token)]
         t.match(await patient(service, 'GET', '/health/live'), { status: 200 })
-        t.match(await upload(service, token), failed('Failed to upload file to S3', true))
         t.match(await patient(service, 'GET', '/library', { token }), { status: 200 })
         t.match(await patient(service, 'POST', '/users', { token, json: { username: 'Meera', number: phone } }), {
           status: 201
         })
-        await proxy.up()
-        await healed(t, service, token)
+        t.match(await uploaded, failed('Failed to upload file to S3', true))
+        const { status, body, headers } = await ready
+        t.match({ status, body, wait: headers.get('retry-after') }, NOT_READY)
+        await s3Wire.up()
+        t.same(await recovery(service, token), RECOVERED)
       }
     )
   }
@@ -329,9 +311,9 @@ const failed = (error: string, detailed: boolean) => ({
     : { error }
 })
 
-/** One request that gives up after 10 s, like a client. */
+/** One request that gives up after 30 s, long before the driver would. */
 const patient = (service: Service, method: string, path: string, options: CallOptions = {}): Promise<Reply> =>
-  service.call(method, path, { ...options, signal: AbortSignal.timeout(10_000) })
+  service.call(method, path, { ...options, signal: AbortSignal.timeout(30_000) })
 
 /** The first 503 of the readiness probe. A check is reused for one second. */
 const notReady = (service: Service): Promise<Reply> => eventually(async () => {
@@ -343,15 +325,18 @@ async function upload (service: Service, token: string): Promise<Reply> {
   return patient(service, 'POST', '/library/upload', { token, body: uploadForm(gif) })
 }
 
-/** Asserts that everything works again and that the failed uploads left nothing. */
-async function healed (t: Test, service: Service, token: string): Promise<void> {
+const RECOVERED = { uploaded: 201, listed: 1, multipartUploads: [] }
+
+/** Uploads once all works again. Resolves with what the upload added, once the failed ones have left nothing. */
+async function recovery (service: Service, token: string) {
   await eventually(async () => (await service.call('GET', '/health/ready')).status === 200, 'readiness')
-  const before = (await ok(service.call('GET', '/library', { token }))).body.total
-  t.equal((await upload(service, token)).status, 201)
-  t.match(await service.call('GET', '/library', { token }), { status: 200, body: { total: before + 1 } })
-  const remains = await eventually(async () => {
+  const total = async () => (await ok(service.call('GET', '/library', { token }))).body.total as number
+  const before = await total()
+  const { status } = await upload(service, token)
+  const listed = await total() - before
+  const { multipartUploads } = await eventually(async () => {
     const found = await service.remains()
-    return found.uploads === 0 && foldersOf(found.objects).length === before + 1 ? found : undefined
+    return found.uploads === 0 && foldersOf(found.objects).length === before + 1 && found
   })
-  t.same(remains.multipartUploads, [])
+  return { uploaded: status, listed, multipartUploads }
 }
