@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
@@ -121,14 +121,17 @@ export async function startInTerminal (t: Test, env: Record<string, string>): Pr
   }
 }
 
-/** `npm start`: `kill` sends a signal to npm alone; `ended` resolves when the server has gone too. */
-export async function startNpm (t: Test, env: Record<string, string>): Promise<{
+/**
+ * `npm start` in a checkout. Resolves once the server has printed the address of its documentation. `kill` sends a
+ * signal to npm alone; `ended` resolves when the server has gone too.
+ */
+export async function startNpm (t: Test, checkout: string): Promise<{
   kill: (signal: NodeJS.Signals) => void
   ended: () => Promise<void>
 }> {
   const child = spawn('npm', ['start'], {
-    env: environment({ ...env, PORT: '0' }),
-    cwd: dirname(dirname(server)),
+    env: environment({ PORT: '0' }),
+    cwd: checkout,
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true
   })
