@@ -1,23 +1,28 @@
 import { execFile, spawn } from 'node:child_process'
-import { cp, mkdir, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { cp, mkdir, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { root } from './helpers/paths.js'
+import { uploadForm } from './helpers/multipart.js'
 import { gif, jpeg } from './helpers/small-pictures.js'
 import { environment, startServices } from './helpers/backends.js'
+import { scale } from './helpers/test-length.js'
 import { eventually } from './helpers/wait.js'
-import { startService } from './helpers/service.js'
-import { freePort, temporaryFolder } from './helpers/server-process.js'
+import { freshPhone } from './helpers/accounts.js'
+import { tinyCheckout } from './helpers/checkout.js'
+import { freePort, signInTo, startProcess, temporaryFolder } from './helpers/server-process.js'
 
 const run = promisify(execFile)
+const BUILDS_AT_ONCE = scale({ short: 3, long: 6 })
 const build = (checkout: string) => run(process.execPath, ['build.js'], { cwd: checkout })
 
 /** Copies the sources into a folder of its own, which a test may change. */
 async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
+  const files = (await readdir(root)).filter(name => name.endsWith('.ts'))
   for (const name of [
-    'app.ts', 'error-answers.ts', 'http-server.ts', 'server.ts', 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'packages'
+    ...files, 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'packages'
   ]) {
     await cp(join(root, name), join(folder, name), { recursive: true })
   }
@@ -25,51 +30,18 @@ async function checkout (t: Test): Promise<string> {
   return folder
 }
 
-/** Makes a folder of tiny sources, which take no time to build. */
-async function tinyCheckout (t: Test): Promise<string> {
-  const folder = await temporaryFolder(t)
-  await cp(join(root, 'build.js'), join(folder, 'build.js'))
-  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-  for (const name of ['cli', 'plugins', 'routes', 'services', 'schemas', 'packages']) {
-    await mkdir(join(folder, name))
-    await writeFile(join(folder, name, 'empty.ts'), 'export {}\n')
-  }
-  for (const name of ['error-answers.ts', 'http-server.ts']) await writeFile(join(folder, name), 'export {}\n')
-  await writeFile(join(folder, 'app.ts'), 'export const version: number = 1\n')
-  return folder
-}
-
 t.test('a running service still makes pictures while its sources change and are rebuilt', async t => {
   const services = await startServices(t)
-  const token = await (await startService(t, { services, now: () => new Date() })).tokenFor('+919876543210')
   const folder = await checkout(t)
-  const port = await freePort()
-  const child = spawn(process.execPath, ['build.js', '--run', 'server.js'], {
-    cwd: folder,
-    env: { ...process.env, ...environment(services), PORT: String(port) },
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
-  t.teardown(() => { child.kill('SIGKILL') })
-  await new Promise<void>((resolve, reject) => {
-    child.stdout.on('data', (chunk: Buffer) => { if (chunk.includes('/docs')) resolve() })
-    child.once('exit', code => reject(new Error(`it ended with ${code}`)))
-  })
+  const service = await startProcess(t, environment(services), { checkout: folder })
+  const token = await signInTo(service, freshPhone())
   const own = await readlink(join(folder, 'dist'))
   await rm(join(folder, 'services/pictures/worker.ts'))
   await writeFile(join(folder, 'app.ts'), 'export const nothing = 1\n')
-  await Promise.all([build(folder), build(folder), build(folder)])
+  await build(folder)
   t.not(await readlink(join(folder, 'dist')), own)
   for (const bytes of [gif, jpeg]) {
-    const form = new FormData()
-    form.append('user_id', 'meera')
-    form.append('file', new Blob([bytes]), 'picture')
-    const response = await fetch(`http://127.0.0.1:${port}/library/upload`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
-      body: form
-    })
-    t.match({ status: response.status, body: await response.json() }, {
+    t.match(await service.json('POST', '/library/upload', { token, body: uploadForm(bytes) }), {
       status: 201,
       body: { renditions: { '64x64': { frames: Number } } }
     })
@@ -80,7 +52,7 @@ t.test('builds at the same time all succeed, and their output is complete', asyn
   const folder = await tinyCheckout(t)
   await mkdir(join(folder, 'dist'))
   await writeFile(join(folder, 'dist/app.js'), 'as an earlier version built it')
-  await Promise.all(Array.from({ length: 6 }, () => build(folder)))
+  await Promise.all(Array.from({ length: BUILDS_AT_ONCE }, () => build(folder)))
   t.match(await readFile(join(folder, 'dist/app.js'), 'utf8'), /const version = 1/)
   await rm(join(folder, 'dist/app.js'))
   await build(folder)
@@ -97,13 +69,20 @@ t.test('old builds are removed, except one that a process runs from', async t =>
   t.teardown(() => { child.kill('SIGKILL') })
   await new Promise(resolve => child.stdout.once('data', resolve))
   const own = await readlink(join(folder, 'dist'))
-  for (let version = 0; version < 14; version++) {
-    await writeFile(join(folder, 'app.ts'), `export const version = ${version}\n`)
-    await build(folder)
+  await utimes(join(folder, own), new Date('2026-01-01'), new Date('2026-01-01'))
+  const others = Array.from({ length: 12 }, (_, i) => `2026-02-${10 + i}`)
+  for (const name of others) {
+    await mkdir(join(folder, '.builds', name))
+    await utimes(join(folder, '.builds', name), new Date(name), new Date(name))
   }
-  const left = await readdir(join(folder, '.builds'))
-  t.ok(left.includes(own.replace('.builds/', '')), 'the one that runs')
-  t.equal(left.length, 10, 'the newest one, eight before it, and the one that runs')
+  await writeFile(join(folder, 'app.ts'), 'export const version = 1\n')
+  await build(folder)
+  const newest = await readlink(join(folder, 'dist'))
+  t.strictSame(
+    (await readdir(join(folder, '.builds'))).sort(),
+    [own, newest].map(path => basename(path)).concat(others.slice(-8)).sort(),
+    'the newest one, eight before it, and the one that runs'
+  )
 })
 
 t.test('npm run dev starts the service again when a source changes', async t => {

@@ -1,5 +1,5 @@
 /** Folders like a checkout of this project, which a test may change. */
-import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { root } from './paths.js'
@@ -16,7 +16,9 @@ export async function tinyCheckout (t: Test): Promise<string> {
     await mkdir(join(folder, name))
     await writeFile(join(folder, name, 'empty.ts'), 'export {}\n')
   }
-  for (const name of ['error-answers.ts', 'http-server.ts']) await writeFile(join(folder, name), 'export {}\n')
+  for (const name of await readdir(root)) {
+    if (name.endsWith('.ts')) await writeFile(join(folder, name), 'export {}\n')
+  }
   await writeFile(join(folder, 'app.ts'), 'export const version: number = 1\n')
   return folder
 }

@@ -38,19 +38,20 @@ function environment (env: Record<string, string>): NodeJS.ProcessEnv {
 }
 
 /**
- * The built server, started as `npm start` does, with these flags of Node and at most `files` open files. Resolves when
- * it listens. It is killed when `t` ends.
+ * The built server, or that of a checkout, started as `npm start` does, with these flags of Node and at most `files`
+ * open files. Resolves when it listens. It is killed when `t` ends.
  */
 export async function startProcess (
   t: Test,
   env: Record<string, string>,
-  { files, flags = [] }: { files?: number, flags?: string[] } = {}
+  { files, flags = [], checkout }: { files?: number, flags?: string[], checkout?: string } = {}
 ): Promise<ServerProcess> {
-  const command = [process.execPath, ...flags, '--enable-source-maps', server]
+  const program = checkout === undefined ? [server] : ['build.js', '--run', 'server.js']
+  const command = [process.execPath, ...flags, '--enable-source-maps', ...program]
   if (files !== undefined) command.unshift('sh', '-c', `ulimit -n ${files} && exec "$@"`, 'sh')
   const child = spawn(command[0]!, command.slice(1), {
     env: environment({ ...env, PORT: '0' }),
-    cwd: tmpdir(),
+    cwd: checkout ?? tmpdir(),
     stdio: ['ignore', 'pipe', 'inherit']
   })
   t.teardown(() => { child.kill('SIGKILL') })
