@@ -2,10 +2,11 @@ import t from 'tap'
 import { freshPhone } from './helpers/accounts.js'
 import { ok } from './helpers/answers.js'
 import { environment, startServices } from './helpers/backends.js'
-import { startProcess, type ServerProcess } from './helpers/server-process.js'
+import { signInTo, startProcess, type ServerProcess } from './helpers/server-process.js'
+import { scale } from './helpers/test-length.js'
 import { eventually } from './helpers/wait.js'
 
-const DAILY_CAP = 40
+const DAILY_CAP = scale({ short: 15, long: 40 })
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)
@@ -17,7 +18,7 @@ const env = {
   SMS_DAILY_CAP: String(DAILY_CAP),
   ADMIN_NUMBERS: admin
 }
-const [one, two] = [await startProcess(t, env), await startProcess(t, env)]
+const [one, two] = await Promise.all([startProcess(t, env), startProcess(t, env)])
 
 const request = (at: ServerProcess, phone: string) => at.json('POST', '/auth/request-otp', { json: { phone } })
 const verify = (at: ServerProcess, phone: string, otp: string) =>
@@ -30,12 +31,6 @@ const rejected = { status: 200, body: { success: false } }
 async function codeOf (at: ServerProcess, phone: string): Promise<string> {
   await ok(request(at, phone))
   return /: (\d{6})/.exec(await at.line(new RegExp(`^SMS .*\\${phone}"`)))![1]!
-}
-
-async function signIn (at: ServerProcess, phone = freshPhone()): Promise<string> {
-  const { body } = await ok(verify(at, phone, await codeOf(at, phone)))
-  if (!body.success) throw new Error(`sign-in of ${phone}: ${JSON.stringify(body)}`)
-  return body.access_token
 }
 
 const wrong = (code: string) => String((Number(code) + 1) % 1_000_000).padStart(6, '0')
@@ -60,7 +55,7 @@ t.test(
 )
 
 t.test('a logout at one process holds at the other within ten seconds', async t => {
-  const token = await signIn(one)
+  const token = await signInTo(one, freshPhone())
   t.equal(await status(two, token), 200)
   t.equal((await one.json('POST', '/auth/logout', { token })).status, 204)
   t.equal(await status(one, token), 401, 'at once')
@@ -68,10 +63,10 @@ t.test('a logout at one process holds at the other within ten seconds', async t 
 })
 
 t.test('a block made at one process holds at the other', async t => {
-  const token = await signIn(one, admin)
+  const token = await signInTo(one, admin)
   await ok(one.json('POST', '/users', { token, json: { username: 'root', number: admin } }))
   const phone = freshPhone()
-  const blocked = await signIn(two, phone)
+  const blocked = await signInTo(two, phone)
   const { body: { user_id: id } } = await ok(two.json('POST', '/users', {
     token: blocked,
     json: { username: 'mallory', number: phone }
