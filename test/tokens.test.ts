@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
-import { createPrivateKey, createPublicKey, randomBytes, randomUUID, verify } from 'node:crypto'
+import { createPublicKey, randomBytes, randomUUID } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
@@ -9,11 +9,11 @@ import { forgeries, respelled, type Target } from './helpers/token-forgeries.js'
 import { claimsOf, freshPhone } from './helpers/accounts.js'
 import { startService, type Reply, type Service } from './helpers/service.js'
 import { startServices, withUriOption } from './helpers/backends.js'
-import { exchange } from './helpers/raw-http.js'
-import { seededRandom } from './helpers/seeded-random.js'
+import { exchange, raw } from './helpers/raw-http.js'
+import { mutate } from './helpers/token-mutants.js'
 import { ok } from './helpers/answers.js'
 import {
-  compact, ecKey, edKey, hmac, keyPair, LEGACY_SECRET, pem, sharedSecret, thumbprint, type Json, type Signer
+  compact, ecKey, edKey, hmac, keyPair, LEGACY_SECRET, pem, sharedSecret, type Json, type Signer
 } from './helpers/jws.js'
 import { scale } from './helpers/test-length.js'
 
@@ -43,8 +43,6 @@ service.app.mongo.client.on('commandStarted', ({ command, commandName }) => {
   asked.anything++
   if (command[commandName] === 'users') asked.users++
 })
-const agent = new http.Agent({ keepAlive: true, maxSockets: 8 })
-t.teardown(() => agent.destroy())
 
 const signers: Signer[] = [sharedSecret(SECRET), keyPair(keys.ec), keyPair(keys.ed)]
 const get = (token: string, at: Pick<Service, 'call'> = service) => at.call('GET', GUARDED, { token })
@@ -53,9 +51,16 @@ const answer = ({ status, headers, body }: Reply) => [status, headers.get('www-a
 const guard = (token: string) => service.app
   .authenticate({ headers: { authorization: `Bearer ${token}` } } as FastifyRequest)
   .then(() => 'taken', ({ statusCode, message }) => `${statusCode} ${message}`)
+/** A request with exactly this header; fetch would tidy it up. */
+const ask = (authorization?: string | string[]) =>
+  raw(service, {
+    method: 'GET',
+    path: GUARDED,
+    headers: { ...(authorization !== undefined && { authorization }) } as http.OutgoingHttpHeaders
+  })
 /** The answer to a token over HTTP, as `INVALID` is written. */
 async function answerTo (token: string): Promise<unknown[]> {
-  const { status, headers, text } = await request(service, agent, `Bearer ${token}`)
+  const { status, headers, text } = await ask(`Bearer ${token}`)
   return [status, headers['www-authenticate'], JSON.parse(text)]
 }
 const taken = async (token: string, at?: Service) => (await get(token, at)).status === 200
@@ -173,7 +178,6 @@ t.test(
 
 t.test('a token is taken from the Authorization header alone, after the scheme Bearer', async t => {
   const token = await service.tokenFor(freshPhone())
-  const ask = (authorization?: string | string[], path?: string) => request(service, agent, authorization, path)
   for (const [name, authorization] of Object.entries<string | string[]>({
     'as RFC 6750 has it': `Bearer ${token}`,
     small: `bearer ${token}`,
@@ -400,137 +404,6 @@ t.test('no way of writing a request gets past the guard of any route', async t =
   }
 })
 
-t.test('the keys of tokens', async t => {
-  const started = new Map<string, Promise<Service>>()
-  /** The service with these variables; the same variables give the same one. */
-  const at = (env: Record<string, string>) => {
-    const name = JSON.stringify(env)
-    return started.get(name) ?? started.set(name, startService(t, { services, env })).get(name)!
-  }
-  const [first, second, third] = [SECRET, 'pJ4xM8cT1vB6nQ3zK9wR5hY2gD7sF0La', 'eU9bN2kX6yC1mV4rT8qZ3pW7jH5dG0Sf']
-  const before = { JWT_ALGORITHM: 'HS256', JWT_SECRET_KEY: first }
-  const pairs = [pem(ecKey()), pem(ecKey()), pem(edKey())]
-  const rotation = {
-    JWT_SECRET_KEY: ` ${second} , ${first},${second}`,
-    JWT_PRIVATE_KEY: [pairs[1], pairs[0], pairs[1], pairs[2]].join('')
-  }
-  /** The key of RFC 8037, appendix A. */
-  const rfc = { kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' }
-  const d = Buffer.from('9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60', 'hex').toString('base64url')
-  const [ec, ed] = [ecKey(), createPrivateKey({ key: { ...rfc, d }, format: 'jwk' })]
-  const edDsa = { JWT_ALGORITHM: 'EdDSA', JWT_SECRET_KEY: first, JWT_PRIVATE_KEY: pem(ed) + pem(ec) }
-  const issue = async (from: Service) => await from.tokenFor(freshPhone())
-  const publishedBy = async (from: Service): Promise<Json[]> =>
-    (await ok(from.call('GET', '/.well-known/jwks.json'))).body.keys
-  const all = async (from: Service, tokens: string[]) => Promise.all(tokens.map(token => taken(token, from)))
-
-  t.test('of several secrets the first signs, all verify, and one that is taken away does not any more', async t => {
-    const old = await at(before)
-    const token = await issue(old)
-    const rotated = await at(rotation)
-    const newer = await issue(rotated)
-    t.strictSame(await all(rotated, [token, newer]), [true, true], 'every session stays signed in')
-    t.strictSame(
-      newer.split('.')[2],
-      hmac(second)(newer.slice(0, newer.lastIndexOf('.'))).toString('base64url'),
-      'the first signs'
-    )
-    t.strictSame(await all(old, [token, newer]), [true, false])
-    const after = await at({ JWT_SECRET_KEY: second })
-    t.strictSame(await all(after, [newer, token]), [true, false], 'the old one is gone')
-    t.strictSame(answer(await get(token, after)), INVALID)
-    t.strictSame(await publishedBy(after), [], 'secrets are not published')
-    const joined = compact({ alg: 'HS256', typ: 'JWT' }, await living(), hmac(`${second},${first}`))
-    t.notOk(await taken(joined, rotated), 'the list itself is no secret')
-  })
-
-  t.test(
-    'after each change of the algorithm all earlier tokens are taken, and the published keys are those that verify',
-    async t => {
-      const steps: Array<Record<string, string> & { JWT_ALGORITHM: string }> = [
-        before,
-        { JWT_ALGORITHM: 'ES256', JWT_SECRET_KEY: first, JWT_PRIVATE_KEY: pem(ec) },
-        edDsa,
-        {
-          JWT_ALGORITHM: 'HS256',
-          JWT_SECRET_KEY: `${third},${first}`,
-          JWT_PRIVATE_KEY: `${pem(ed)}\n# the one before\n${pem(ec)}`.replaceAll('\n', '\\n')
-        }
-      ]
-      const tokens: string[] = []
-      const running: Service[] = []
-      for (const env of steps) {
-        const alg = env.JWT_ALGORITHM
-        const now = await at(env)
-        running.push(now)
-        const token = await issue(now)
-        tokens.push(token)
-        t.match(
-          JSON.parse(Buffer.from(token.split('.')[0]!, 'base64url').toString()),
-          alg === 'HS256'
-            ? { alg, typ: 'JWT', kid: undefined }
-            : { alg, typ: 'JWT', kid: thumbprint(alg === 'ES256' ? ec : ed) }
-        )
-        t.strictSame(await all(now, tokens), tokens.map(() => true), `${tokens.length} tokens with ${alg}`)
-        const { body, headers } = await ok(now.call('GET', '/.well-known/jwks.json'))
-        t.match(headers.get('cache-control'), /max-age=\d+/)
-        const published = env.JWT_PRIVATE_KEY === undefined ? [] : env.JWT_ALGORITHM === 'ES256' ? [ec] : [ed, ec]
-        t.strictSame(body.keys.map((key: Json) => key.kid), published.map(key => thumbprint(key)))
-        for (const key of body.keys) {
-          t.strictSame(
-            Object.keys(key).sort(),
-            key.kty === 'EC' ? ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'] : ['alg', 'crv', 'kid', 'kty', 'use', 'x'],
-            'and no private member'
-          )
-          t.match(key, { use: 'sig', alg: key.kty === 'EC' ? 'ES256' : 'EdDSA' })
-        }
-        if (alg !== 'HS256') t.ok(verified(token, body.keys), 'the published key alone verifies it')
-      }
-      t.strictSame(await all(running[0]!, tokens), [true, false, false, false])
-      t.strictSame(await all(running[2]!, tokens), [true, true, true, false])
-      const strict = await at({ JWT_SECRET_KEY: third, JWT_PRIVATE_KEY: pem(ed) })
-      t.strictSame(
-        await all(strict, tokens),
-        [false, false, true, true],
-        'each key that is taken away takes its tokens with it'
-      )
-    }
-  )
-
-  t.test('two processes with the same keys in another order take each other\'s tokens', async t => {
-    const one = await at({
-      JWT_SECRET_KEY: `${first},${second}`,
-      JWT_ALGORITHM: 'ES256',
-      JWT_PRIVATE_KEY: pairs.join('')
-    })
-    const two = await at({
-      JWT_SECRET_KEY: `${second},${first}`,
-      JWT_ALGORITHM: 'EdDSA',
-      JWT_PRIVATE_KEY: pairs.toReversed().join('')
-    })
-    const three = await at(rotation)
-    const tokens = await Promise.all([one, two, three].map(issue))
-    for (const from of [one, two, three]) t.strictSame(await all(from, tokens), [true, true, true])
-    const kids = async (from: Service) => (await publishedBy(from)).map(({ kid }) => kid).sort()
-    t.strictSame(await kids(one), await kids(two))
-    t.strictSame(await kids(one), await kids(three), 'a key that is given twice is published once')
-  })
-
-  t.test('the key id is the thumbprint of RFC 8037 §A.3, whatever the form of the PEM', async t => {
-    const from = await at(edDsa)
-    const kid = 'kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k'
-    t.strictSame((await publishedBy(from))[0], { ...rfc, kid, use: 'sig', alg: 'EdDSA' })
-    t.ok(await taken(await issue(from), from))
-  })
-
-  t.test('nothing of a key is ever logged', async t => {
-    t.notMatch(
-      service.logs.join(''),
-      new RegExp([SECRET, 'BEGIN', keys.ec.export({ format: 'jwk' }).d, keys.ed.export({ format: 'jwk' }).d].join('|'))
-    )
-  })
-})
-
 t.test('a token of the replaced system that was ended cannot come back in another spelling', async t => {
   const legacy = await startService(t, {
     services,
@@ -584,122 +457,17 @@ t.test('a token of the replaced system that was ended cannot come back in anothe
   }
 })
 
+t.test('nothing of a key is ever logged', async t => {
+  t.notMatch(
+    service.logs.join(''),
+    new RegExp([SECRET, 'BEGIN', keys.ec.export({ format: 'jwk' }).d, keys.ed.export({ format: 'jwk' }).d].join('|'))
+  )
+})
+
 t.test('no part of any token is in the log', async t => {
   t.notMatch(service.logs.join(''), /eyJ|Bearer/)
   t.ok(service.logs.length > 500)
 })
-
-/** Whether one of the published keys verifies a token, as any third party would do it. */
-function verified (token: string, published: Array<Json & { alg: string, kid: string }>): boolean {
-  const [head = '', body = '', signature = ''] = token.split('.')
-  const { kid, alg } = JSON.parse(Buffer.from(head, 'base64url').toString())
-  const jwk = published.find(key => key.kid === kid && key.alg === alg)
-  const key = createPublicKey({ key: jwk!, format: 'jwk' })
-  return verify(
-    alg === 'EdDSA' ? null : 'sha256',
-    Buffer.from(`${head}.${body}`),
-    alg === 'EdDSA' ? key : { key, dsaEncoding: 'ieee-p1363' },
-    Buffer.from(signature, 'base64url')
-  )
-}
-
-/** `count` different strings that are none of `tokens`, made from them by random changes. */
-function mutate (tokens: string[], count: number, seed: number): Set<string> {
-  const from = seededRandom(seed)
-  const random = (below: number) => Math.floor(from() * below)
-  const pick = <T>(list: ArrayLike<T>) => list[random(list.length)]!
-  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/'
-  const inPart = (token: string, change: (part: string, index: number) => string) => {
-    const parts = token.split('.')
-    const index = random(parts.length)
-    return parts.map((part, i) => i === index ? change(part, index) : part).join('.')
-  }
-  const cut = (text: string) => random(text.length + 1)
-  const changes: Array<(token: string) => string> = [
-    token => {
-      const at = random(token.length)
-      return token.slice(0, at) + String.fromCharCode(token.charCodeAt(at) ^ 1 << random(7)) + token.slice(at + 1)
-    },
-    token => { const at = random(token.length); return token.slice(0, at) + pick(alphabet) + token.slice(at + 1) },
-    token => inPart(token, part => {
-      const bytes = Buffer.from(part, 'base64url')
-      if (bytes.length > 0) bytes[random(bytes.length)]! ^= 1 << random(8)
-      return bytes.toString('base64url')
-    }),
-    token =>
-      inPart(token, part => { const at = cut(part); return part.slice(0, at) + pick(alphabet) + part.slice(at) }),
-    token => inPart(token, part => part.slice(0, cut(part))),
-    token => inPart(token, part => part.slice(cut(part))),
-    token => inPart(token, part => part.slice(0, -1) + pick(alphabet)),
-    token => inPart(token, part => {
-      const [a, b] = [cut(part), cut(part)]
-      return part.slice(0, Math.min(a, b)) + part.slice(Math.max(a, b))
-    }),
-    token => inPart(token, part => { const [a, b] = [cut(part), cut(part)]; return part.slice(0, a) + part.slice(b) }),
-    token => inPart(token, part => {
-      const at = random(part.length + 1)
-      return part.slice(0, at) + (part[at] ?? '').toUpperCase() + part.slice(at + 1)
-    }),
-    token => inPart(token, part => {
-      const at = random(part.length + 1)
-      return part.slice(0, at) + (part[at] ?? '').toLowerCase() + part.slice(at + 1)
-    }),
-    token => {
-      const [a, b] = [random(token.length), random(token.length)]
-      const text = [...token];
-      [text[a], text[b]] = [text[b]!, text[a]!]
-      return text.join('')
-    },
-    token => { const at = cut(token); return token.slice(0, at) + pick(tokens).slice(at) },
-    token => inPart(token, (_part, index) => pick(tokens).split('.')[index] ?? ''),
-    token => inPart(token, part => {
-      const other = pick(tokens).split('.')[random(3)] ?? ''
-      const at = cut(part)
-      return part.slice(0, at) + other.slice(at)
-    }),
-    token => {
-      const parts = token.split('.')
-      const at = random(3)
-      return [...parts.slice(at), ...parts.slice(0, at)].join('.')
-    },
-    token => token.slice(0, cut(token)),
-    token => inPart(token, (part, index) => {
-      if (index === 2) return part
-      const text = Buffer.from(part, 'base64url').toString('latin1')
-      const at = random(text.length + 1)
-      const piece = pick(['', '0', '9', '"', '{', '}', '[', ':', ',', 'x', ' ', '\\', 'null'])
-      return Buffer.from(text.slice(0, at) + piece + text.slice(at + random(2)), 'latin1').toString('base64url')
-    })
-  ]
-  const originals = new Set(tokens)
-  const mutants = new Set<string>()
-  while (mutants.size < count) {
-    let token = pick(tokens)
-    for (let n = 1 + random(3); n > 0; n--) token = pick(changes)(token)
-    if (/^[\x21-\x7e]+$/.test(token) && !originals.has(token)) mutants.add(token)
-  }
-  return mutants
-}
-
-/** One request with exactly this header; fetch would tidy it up. */
-function request ({ url }: Service, agent: http.Agent, authorization?: string | string[], path = GUARDED): Promise<{
-  status: number
-  headers: http.IncomingHttpHeaders
-  text: string
-}> {
-  return new Promise((resolve, reject) => {
-    const outgoing = http.request(
-      url + path,
-      { agent, headers: { ...(authorization !== undefined && { authorization }) } as http.OutgoingHttpHeaders },
-      response => {
-        let text = ''
-        response.setEncoding('utf8').on('data', chunk => { text += chunk }).on('error', reject).on('end', () =>
-          resolve({ status: response.statusCode!, headers: response.headers, text }))
-      }
-    )
-    outgoing.on('error', reject).end()
-  })
-}
 
 /** A server that only counts connections. */
 async function listener (t: Test): Promise<{ url: string, connections: () => number }> {
