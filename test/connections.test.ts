@@ -15,13 +15,49 @@ const busy = {
   body: { error: 'Server is busy' }
 }
 
-t.test('requests that a client sends ahead are answered in order', async t => {
+t.test('a client that sends much ahead', async t => {
   const service = await startService(t)
-  const answers = await exchange(
-    service,
-    LIVE.repeat(199) + 'GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
-  )
-  t.strictSame(statuses(answers), [...Array(199).fill('200'), '404'])
+
+  t.test('requests that a client sends ahead are answered in order', async t => {
+    const answers = await exchange(
+      service,
+      LIVE.repeat(199) + 'GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    )
+    t.strictSame(statuses(answers), [...Array(199).fill('200'), '404'])
+  })
+
+  t.test('a connection with hundreds of unanswered requests ends', async t => {
+    const accepted = once(service.app.server, 'connection')
+    const client = connect(t, service)
+    client.write(LIVE.repeat(1000))
+    const [socket] = await accepted as [Socket]
+    await once(client.resume(), 'close')
+    t.ok(socket.destroyed)
+  })
+
+  t.test('an invalid request is refused after the answers to the earlier ones', async t => {
+    const { token } = await service.signIn()
+    const answers = await exchange(
+      service,
+      `GET /library HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\nnonsense\r\n\r\n`
+    )
+    t.strictSame(statuses(answers), ['200', '400'])
+  })
+
+  t.test('a connection does not grow when bodies come after their answers, however often', async t => {
+    const accepted = once(service.app.server, 'connection')
+    const client = connect(t, service)
+    const ends = new Set<unknown>()
+    for (let i = 0; i < 50; i++) {
+      client.write('POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n')
+      t.equal((await answerFrom(client)).status, 404)
+      const [socket] = await accepted as [Socket]
+      ends.add(socket.destroySoon)
+      t.ok(socket.listenerCount('close') < 10)
+      client.write('x')
+    }
+    t.equal(ends.size, 1)
+  })
 })
 
 t.test('the service reads no more from a client that takes no answers, and ends its connection', async t => {
@@ -42,16 +78,6 @@ t.test('the service reads no more from a client that takes no answers, and ends 
   t.equal((await service.call('GET', '/health/live')).status, 200)
 })
 
-t.test('a connection with hundreds of unanswered requests ends', async t => {
-  const service = await startService(t)
-  const accepted = once(service.app.server, 'connection')
-  const client = connect(t, service)
-  client.write(LIVE.repeat(1000))
-  const [socket] = await accepted as [Socket]
-  await once(client.resume(), 'close')
-  t.ok(socket.destroyed)
-})
-
 t.test('a client that takes large answers slowly gets all of them', async t => {
   const service = await startService(t, { stallMs: 1000 })
   const document = await raw(service, { method: 'GET', path: '/openapi.json' })
@@ -70,32 +96,6 @@ t.test('a client that takes large answers slowly gets all of them', async t => {
     await new Promise(resolve => setTimeout(resolve, 5))
   }
   t.ok(bytes > 100 * document.text.length)
-})
-
-t.test('an invalid request is refused after the answers to the earlier ones', async t => {
-  const service = await startService(t)
-  const { token } = await service.signIn()
-  const answers = await exchange(
-    service,
-    `GET /library HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\nnonsense\r\n\r\n`
-  )
-  t.strictSame(statuses(answers), ['200', '400'])
-})
-
-t.test('a connection does not grow when bodies come after their answers, however often', async t => {
-  const service = await startService(t)
-  const accepted = once(service.app.server, 'connection')
-  const client = connect(t, service)
-  const ends = new Set<unknown>()
-  for (let i = 0; i < 50; i++) {
-    client.write('POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n')
-    t.equal((await answerFrom(client)).status, 404)
-    const [socket] = await accepted as [Socket]
-    ends.add(socket.destroySoon)
-    t.ok(socket.listenerCount('close') < 10)
-    client.write('x')
-  }
-  t.equal(ends.size, 1)
 })
 
 t.test('beyond MAX_CONNECTIONS the connection that has been idle longest makes room', async t => {

@@ -4,10 +4,14 @@ import t from 'tap'
 import { accountOf } from '../helpers/accounts.js'
 import { insertItems } from '../helpers/items.js'
 import { startService } from '../helpers/service.js'
+import { scale } from '../helpers/test-length.js'
 import { eventually } from '../helpers/wait.js'
 
-/** More bytes together than the sockets take of an answer that the client does not read. */
-const ROWS = 1000
+/**
+ * More bytes together than the sockets take of an answer that the client does not read. The independent database reads
+ * so many so slowly that its answers do not come in the time that a request waits: fewer there.
+ */
+const ROWS = scale({ short: 1000, long: 1000, real: 200 })
 const TITLE = 'x'.repeat(4000)
 
 t.test('GET /users/me/export runs once at a time, and gives everything however much it is', async t => {
@@ -28,15 +32,19 @@ t.test('GET /users/me/export runs once at a time, and gives everything however m
   }
   t.equal((await ask()).status, 200, 'when it has ended, the next one runs')
 
-  t.test('A client that reads nothing holds its turn, until it goes away', async t => {
-    const request = http.get(`${service.url}/users/me/export`, {
-      agent: false,
-      headers: { authorization: `Bearer ${token}` }
-    })
-    const [response] = await once(request, 'response') as [IncomingMessage]
-    response.pause()
-    t.equal((await ask()).status, 429)
-    response.destroy()
-    t.ok(await eventually(async () => (await ask()).status === 200))
-  })
+  t.test(
+    'A client that reads nothing holds its turn, until it goes away',
+    { skip: process.env.TEST_REAL ? 'the few rows of this run fit into the buffers of the sockets' : false },
+    async t => {
+      const request = http.get(`${service.url}/users/me/export`, {
+        agent: false,
+        headers: { authorization: `Bearer ${token}` }
+      })
+      const [response] = await once(request, 'response') as [IncomingMessage]
+      response.pause()
+      t.equal((await ask()).status, 429)
+      response.destroy()
+      t.ok(await eventually(async () => (await ask()).status === 200))
+    }
+  )
 })
