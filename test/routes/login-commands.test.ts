@@ -96,74 +96,81 @@ t.test('Documents of the previous version that have another shape are ignored', 
   t.same((await db!.listCollections({ name: 'texts' }).toArray()), [], 'the unused collection is gone')
 })
 
-t.test('A stranger who asks 60 times from one address locks no owner out', async t => {
-  const service = await startService(t, { services, env: { TRUST_PROXY: 'loopback', LIMIT_SMS_PER_ADDRESS: '30' } })
-  const phone = freshPhone()
-  const ask = (address: string) => service.call('POST', REQUEST, {
-    json: { phone },
-    headers: { 'x-forwarded-for': address }
+t.test('A service that limits the SMS of an address', async t => {
+  const service = await startService(t, {
+    services,
+    env: { TRUST_PROXY: 'loopback', LIMIT_SMS_PER_ADDRESS: '30', OTP_TEST_NUMBERS: '+९१९९९९९०००००:१२३४५६' }
   })
-  for (let times = 1; times <= 60; times++) {
-    const { status } = await ask('198.51.100.66')
-    if (status !== 200 && status !== 429) t.fail(`${status}`)
-    service.clock.advance(16)
-  }
-  t.ok(service.sms.length <= 5, `${service.sms.length} SMS`)
-  for (let day = 1; day <= 5; day++) {
-    const before = service.sms.length
-    t.equal((await ask('203.0.113.5')).status, 200)
-    t.equal(service.sms.length, before + 1, 'the owner gets an SMS')
-    t.match(await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } }), {
-      status: 200,
-      body: { success: true }
-    })
-    service.clock.advance(600)
-  }
-})
 
-t.test('60 requests of one address at once send no more SMS than its limit', async t => {
-  const service = await startService(t, { services, env: { LIMIT_SMS_PER_ADDRESS: '30' } })
-  const burst = burstOf(t, service)
-  let statuses = [500]
-  // a busy machine answers 500, which does not count against the limit
-  for (let attempt = 1; attempt <= 5 && statuses.includes(500); attempt++) {
-    const answers = await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))
-    statuses = answers.map(({ status }) => status)
-    t.ok(service.sms.length <= 30)
-  }
-  t.same([...new Set(statuses)].filter(status => status !== 200 && status !== 429), [])
-  t.equal(service.sms.length, 30)
-  t.ok(statuses.includes(429))
-})
-
-t.test('A phone number and a code in digits of any script are read by their values', async t => {
-  const service = await startService(t, { services, env: { OTP_TEST_NUMBERS: '+९१९९९९९०००००:१२३४५६' } })
-  const digits = (text: string, zero: number) => text.replace(/\d/g, digit =>
-    String.fromCodePoint(zero + Number(digit)))
-  for (const zero of [
-    0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0660, 0x06f0, 0xff10, 0x1d7ce, 0x1d7e2
-  ]) {
+  t.test('A stranger who asks 60 times from one address locks no owner out', async t => {
     const phone = freshPhone()
-    t.equal((await service.call('POST', REQUEST, { json: { phone: digits(phone, zero) } })).status, 200)
-    t.equal(service.sms.at(-1)?.to, phone)
-    const { body } = await ok(service.call('POST', VERIFY, {
-      json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) }
-    }))
-    t.match(body, { success: true }, zero.toString(16))
-    t.equal(
-      (await service.call('POST', '/users', {
-        token: body.access_token,
-        json: { username: `digits ${zero}`, number: digits(phone, zero) }
-      })).status,
-      201
+    const ask = (address: string) => service.call('POST', REQUEST, {
+      json: { phone },
+      headers: { 'x-forwarded-for': address }
+    })
+    for (let times = 1; times <= 60; times++) {
+      const { status } = await ask('198.51.100.66')
+      if (status !== 200 && status !== 429) t.fail(`${status}`)
+      service.clock.advance(16)
+    }
+    t.ok(service.sms.length <= 5, `${service.sms.length} SMS`)
+    for (let day = 1; day <= 5; day++) {
+      const before = service.sms.length
+      t.equal((await ask('203.0.113.5')).status, 200)
+      t.equal(service.sms.length, before + 1, 'the owner gets an SMS')
+      t.match(await service.call('POST', VERIFY, { json: { phone, otp: service.lastCode(phone) } }), {
+        status: 200,
+        body: { success: true }
+      })
+      service.clock.advance(600)
+    }
+  })
+
+  t.test('60 requests of one address at once send no more SMS than its limit', async t => {
+    service.clock.advance(3600)
+    const before = service.sms.length
+    const burst = burstOf(t, service)
+    let statuses = [500]
+    // a busy machine answers 500, which does not count against the limit
+    for (let attempt = 1; attempt <= 5 && statuses.includes(500); attempt++) {
+      const answers = await burst(Array.from({ length: 60 }, () => ({ path: REQUEST, json: { phone: freshPhone() } })))
+      statuses = answers.map(({ status }) => status)
+      t.ok(service.sms.length - before <= 30)
+    }
+    t.same([...new Set(statuses)].filter(status => status !== 200 && status !== 429), [])
+    t.equal(service.sms.length - before, 30)
+    t.ok(statuses.includes(429))
+  })
+
+  t.test('A phone number and a code in digits of any script are read by their values', async t => {
+    service.clock.advance(3600)
+    const digits = (text: string, zero: number) => text.replace(/\d/g, digit =>
+      String.fromCodePoint(zero + Number(digit)))
+    for (const zero of [
+      0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0660, 0x06f0, 0xff10, 0x1d7ce, 0x1d7e2
+    ]) {
+      const phone = freshPhone()
+      t.equal((await service.call('POST', REQUEST, { json: { phone: digits(phone, zero) } })).status, 200)
+      t.equal(service.sms.at(-1)?.to, phone)
+      const { body } = await ok(service.call('POST', VERIFY, {
+        json: { phone: digits(phone.slice(3), zero), otp: digits(service.lastCode(phone), zero) }
+      }))
+      t.match(body, { success: true }, zero.toString(16))
+      t.equal(
+        (await service.call('POST', '/users', {
+          token: body.access_token,
+          json: { username: `digits ${zero}`, number: digits(phone, zero) }
+        })).status,
+        201
+      )
+    }
+    t.equal((await service.call('POST', REQUEST, { json: { phone: '9999900000' } })).status, 200)
+    t.match(
+      await service.call('POST', VERIFY, { json: { phone: '9999900000', otp: '123456' } }),
+      { status: 200, body: { success: true } },
+      'a test number may be written so too'
     )
-  }
-  t.equal((await service.call('POST', REQUEST, { json: { phone: '9999900000' } })).status, 200)
-  t.match(
-    await service.call('POST', VERIFY, { json: { phone: '9999900000', otp: '123456' } }),
-    { status: 200, body: { success: true } },
-    'a test number may be written so too'
-  )
+  })
 })
 
 /** A service whose database commands are counted. */

@@ -35,9 +35,6 @@ t.test('POST /auth/request-otp sends SMS to the allowed numbers alone', async t 
     200,
     'only an SMS needs more than a possible number'
   )
-  await service.app.close()
-  const onALaptop = await start(t)
-  t.equal((await askForCode(onALaptop, '+15551234567')).status, 200, 'on the console every possible number will do')
 })
 
 t.test('Use of test numbers', async t => {
@@ -227,21 +224,24 @@ t.test('Limits of a client address', async t => {
     )
   })
 
-  t.test('One guess at each of thousands of phones is at most a hundred guesses', async t => {
-    const service = await start(t, { LIMIT_FAILURES_PER_ADDRESS: '100', TRUST_PROXY: 'loopback' })
+  const FAILURES = 3
+  const strict = await start(t, { LIMIT_FAILURES_PER_ADDRESS: String(FAILURES), TRUST_PROXY: 'loopback' })
+
+  t.test('One guess at each of many phones is at most as many guesses as the limit', async t => {
+    const service = strict
     const phone = freshPhone()
     await ok(askForCode(service, phone))
     const burst = burstOf(t, service)
     const statuses: number[] = []
-    const guesses = scale({ short: 2000, long: 10_000 })
-    for (let sent = 0; sent < guesses; sent += 500) {
-      const answers = await burst(Array.from({ length: 500 }, () => ({
+    const guesses = scale({ short: 300, long: 10_000 })
+    for (let sent = 0; sent < guesses; sent += 100) {
+      const answers = await burst(Array.from({ length: 100 }, () => ({
         path: VERIFY,
         json: { phone: freshPhone(), otp: '123456' }
       })))
       statuses.push(...answers.map(({ status }) => status))
     }
-    t.same([200, 429].map(wanted => statuses.filter(status => status === wanted).length), [100, guesses - 100])
+    t.same([200, 429].map(wanted => statuses.filter(status => status === wanted).length), [FAILURES, guesses - FAILURES])
     const right = await submitCode(service, phone, service.lastCode(phone))
     t.same(
       [right.status, right.body, right.headers.get('retry-after')],
@@ -256,7 +256,7 @@ t.test('Limits of a client address', async t => {
     t.match(loggedEvents(service, 'otp.locked').at(-1), { reason: 'address', phone: null })
     await service.app.audit.flush()
     const rows = await service.app.collections.audit.find({ event: 'otp.locked', phone: null }).toArray()
-    t.equal(rows.reduce((sum, { count }) => sum + count, 0), guesses - 99)
+    t.equal(rows.reduce((sum, { count }) => sum + count, 0), guesses - FAILURES + 1)
     t.equal(rows.length, 1)
     t.equal(
       await service.app.collections.audit.countDocuments({
@@ -271,7 +271,8 @@ t.test('Limits of a client address', async t => {
   t.test(
     'A right code and a repeated one are no failure, a malformed one is, and five minutes later all is well',
     async t => {
-      const service = await start(t, { LIMIT_FAILURES_PER_ADDRESS: '3' })
+      const service = strict
+      service.clock.advance(600)
       for (let times = 1; times <= 5; times++) {
         const { phone } = await service.signIn()
         t.same((await ok(submitCode(service, phone, service.lastCode(phone)))).body, INVALID)
@@ -352,9 +353,10 @@ t.test('Caps of the service', async t => {
     }
   )
 
-  t.test('The caps count nothing and stop no phone on the console, until they are set', async t => {
+  t.test('On the console every possible number will do, and caps stop no phone until they are set', async t => {
     const free = await start(t)
     free.clock.advance(200 * DAY)
+    t.equal((await askForCode(free, '+15551234567')).status, 200)
     for (let sent = 1; sent <= 3; sent++) t.equal((await askForCode(free, freshPhone())).status, 200)
     t.equal(await sentThisHour(free), 0)
     const capped = await start(t, { SMS_DAILY_CAP: '2' })
