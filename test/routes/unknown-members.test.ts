@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { Binary, ObjectId, type Collection } from 'mongodb'
+import { ObjectId } from 'mongodb'
 import t from 'tap'
 import type { Collections } from '../../plugins/mongo.js'
 import { freshPhone, makeAdmin, namedPhone, requestContextOf } from '../helpers/accounts.js'
@@ -9,145 +9,9 @@ import { field, file, form, FORM_TYPE } from '../helpers/multipart.js'
 import { type OpenApiDocument } from '../helpers/openapi-check.js'
 import { type Service, startService } from '../helpers/service.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
+import { faultsOf, isDocument, namesIn, STORED } from '../helpers/stored-members.js'
+import { scale } from '../helpers/test-length.js'
 import { eventually } from '../helpers/wait.js'
-
-type DocumentOf<C> = C extends Collection<infer D> ? D : never
-type Names<T> = T extends unknown ? keyof T & string : never
-/** The shape of a member: a value or a list of values; or members by name, of each element if it is a list. */
-type Shape = 'value' | { [member: string]: Shape }
-const value = 'value' as const
-
-const fields = { user_id: value, category: value, title: value, fit: value } as const
-const fingerprint = { digest: value, up_to: { parts: value, bytes: value } } as const
-const rendition = { size: value, bytes: value, frames: value, duration_ms: value } as const
-
-/** Every member that a stored document may have. The compiler compares the first level with schemas/documents.ts. */
-const STORED = {
-  otps: {
-    _id: value,
-    write_id: value,
-    challenge: {
-      nonce: value,
-      issued_at: value,
-      expires_at: value,
-      tries: value,
-      used_at: value,
-      counted: { hour: value, by: { _id: value, stop: value } }
-    },
-    sms: { at: value, network: value },
-    failures: { row: value, dates: value },
-    locked_until: value,
-    undelivered_at: value,
-    hours: value,
-    alarms: { hour: value, day: value },
-    stop: { id: value, hour: value, until: value, sent: value, verified: value },
-    expires_at: value
-  },
-  audit: {
-    _id: value,
-    event: value,
-    account: value,
-    phone: value,
-    network: value,
-    request_id: value,
-    at: value,
-    count: value,
-    purge_at: value,
-    details: {
-      reason: value,
-      by: value,
-      id: value,
-      session: value,
-      admin: value,
-      blocked: value,
-      from: value,
-      to: value,
-      platform: value,
-      error: value,
-      error_code: value
-    }
-  },
-  users: {
-    _id: value,
-    username: value,
-    username_key: value,
-    number: value,
-    admin: value,
-    blocked: value,
-    created_on: value,
-    schema: value,
-    sessions: {
-      id: value,
-      login_at: value,
-      last_used_at: value,
-      expires_at: value,
-      ends_by: value,
-      user_agent: value,
-      refresh: { n: value, rotated_at: value },
-      legacy: value
-    },
-    former_numbers: { number: value, until: value },
-    legacy_revoked_at: value,
-    ended_legacy: value,
-    deleting: value,
-    duplicate_of: value,
-    old_number: value
-  },
-  released_numbers: { _id: value, until: value, expires_at: value },
-  migration: { _id: value, at: value },
-  idempotency: {
-    _id: value,
-    owner: value,
-    holder: value,
-    begun_at: value,
-    purge_at: value,
-    answer: { status: value, content_type: value, body: value, fingerprint }
-  },
-  uploads: {
-    _id: value,
-    key: value,
-    owner: value,
-    state: value,
-    started_at: value,
-    staging: { key: value, content_type: value, size: value, expires_at: value, fields }
-  },
-  usage: {
-    _id: value,
-    version: value,
-    staged: { id: value, bytes: value, until: value },
-    claims: { id: value, bytes: value, at: value },
-    purge_at: value
-  },
-  library: {
-    _id: value,
-    key: value,
-    url: value,
-    owner: value,
-    user_id: value,
-    type: value,
-    category: value,
-    title: value,
-    words: value,
-    content_type: value,
-    size: value,
-    sha256: value,
-    width: value,
-    height: value,
-    frames: value,
-    duration_ms: value,
-    dominant_color: value,
-    renditions: rendition,
-    upload_key: { digest: value, fingerprint, replayed: value },
-    created_at: value
-  },
-  leases: { _id: value, holder: value, until: value }
-} satisfies { [C in keyof Collections]: Record<Names<DocumentOf<Collections[C]>>, Shape> }
-
-const namesIn = (shape: Shape, path = ''): string[] =>
-  shape === value
-    ? []
-    : Object.entries(shape).flatMap(([name, inner]) =>
-      [name, ...(path === '' ? [] : [`${path}.${name}`]), ...namesIn(inner, path === '' ? name : `${path}.${name}`)])
 
 const ODD = [
   '__proto__',
@@ -237,6 +101,8 @@ interface Request {
 const TWILIO_TOKEN = 'twilio-auth-token'
 const PUBLIC_URL = 'https://api.example.com'
 let keys = 0
+/** Whether each unknown member is sent with a value of each kind. */
+const EACH_VALUE = scale({ short: 0, long: 1 }) === 1
 
 t.test('Unknown members and form fields are ignored by every operation, and nothing of them is stored', async t => {
   const service = await startService(t, {
@@ -261,9 +127,11 @@ t.test('Unknown members and form fields are ignored by every operation, and noth
       const known = new Set(namesOf(document, requestBody))
       const names = NAMES.filter(name => !known.has(name))
       const clean = await played(service, method, await prepare(), [])
-      for (const valueOf of [...MARKED, plausible(victim)]) {
-        const isForm = operationId === 'uploadFile'
-        for (const some of portions(names, isForm ? 16 : 100)) {
+      const values = [...MARKED, plausible(victim)]
+      const isForm = operationId === 'uploadFile'
+      for (const [i, some] of portions(names, isForm ? 16 : 100).entries()) {
+        const fewer = isForm ? [values[i % 3]!] : [MARKED[i % 2]!, plausible(victim)]
+        for (const valueOf of EACH_VALUE ? values : fewer) {
           const smuggling = await played(service, method, await prepare(), some.map(name => [name, valueOf(name)]))
           t.equal(smuggling.status, clean.status, 'the same answer')
           t.notOk(smuggling.text.includes(MARK))
@@ -299,7 +167,7 @@ t.test('POST /library/upload treats a part named like a member of every object l
     return { status, error }
   }
   const malformed = { status: 400, error: 'Invalid multipart body' }
-  for (const name of ['unheard-of', '__proto__', 'constructor', 'toString']) {
+  for (const name of ['unheard-of', '__proto__', 'constructor', 'toString'].slice(0, scale({ short: 2, long: 4 }))) {
     const unknown = field(name, 'x')
     const other = file(gifOf(100_000), { name })
     const expected = [
@@ -544,19 +412,6 @@ async function strangers (service: Service): Promise<string[]> {
     faultsOf(document, STORED[collection], collection))
   return [...new Set(faults)]
 }
-
-function faultsOf (stored: unknown, shape: Shape, path: string): string[] {
-  if (Array.isArray(stored)) return stored.flatMap(element => faultsOf(element, shape, path))
-  if (!isDocument(stored)) return []
-  if (shape === value) return [`${path} holds an object`]
-  return Object.entries(stored).flatMap(([name, inner]) =>
-    Object.hasOwn(shape, name) ? faultsOf(inner, shape[name]!, `${path}.${name}`) : [`${path}.${name}`])
-}
-
-const isDocument = (stored: unknown): stored is Record<string, unknown> =>
-  typeof stored === 'object' &&
-    stored !== null &&
-    !(stored instanceof Date || stored instanceof ObjectId || stored instanceof Uint8Array || stored instanceof Binary)
 
 function kindsOf (stored: unknown): string {
   if (Array.isArray(stored)) return `[${[...new Set(stored.map(kindsOf))].join()}]`
