@@ -241,7 +241,10 @@ t.test('Limits of a client address', async t => {
       })))
       statuses.push(...answers.map(({ status }) => status))
     }
-    t.same([200, 429].map(wanted => statuses.filter(status => status === wanted).length), [FAILURES, guesses - FAILURES])
+    t.same(
+      [200, 429].map(wanted => statuses.filter(status => status === wanted).length),
+      [FAILURES, guesses - FAILURES]
+    )
     const right = await submitCode(service, phone, service.lastCode(phone))
     t.same(
       [right.status, right.body, right.headers.get('retry-after')],
