@@ -28,10 +28,10 @@ import { startFaultySetup, type FaultySetup } from './helpers/faulty-setup.js'
 
 /** Each run has its own seed. TEST_SEED names the only one. */
 const FIRST_SEED = SEED ?? 20_260_504
-const RUNS = SEED === undefined ? scale({ short: 60, long: 2000 }) : 1
+const RUNS = SEED === undefined ? scale({ short: 30, long: 2000, real: 60 }) : 1
 /** Independent services side by side. On one shared database there is only one, because its fail points are for one. */
-const INSTANCES = scale({ short: 4, long: 4, real: 1 })
-const BATCH = 50
+const INSTANCES = scale({ short: 2, long: 4, real: 1 })
+const BATCH = scale({ short: 15, long: 50, real: 50 })
 /** Milliseconds that a client waits for an answer. */
 const DEADLINE_MS = 10_000
 const SILENCE_MS = 1500

@@ -19,7 +19,7 @@ import { KIB } from '../helpers/upload-requests.js'
 
 /** Each seed is one mutant. To repeat one: FIRST_MUTANT=17 MUTANTS=1. */
 const FIRST = Number(process.env.FIRST_MUTANT ?? 1)
-const COUNT = Number(process.env.MUTANTS ?? scale({ short: 300, long: 20_000 }))
+const COUNT = Number(process.env.MUTANTS ?? scale({ short: 150, long: 20_000, real: 300 }))
 const LINES = 8
 const DEADLINE_MS = 30_000
 
