@@ -12,7 +12,6 @@ import type { ServerProcess } from './server-process.js'
 import { startFaultySetup } from './faulty-setup.js'
 
 const INSTANCES = scale({ short: 1, long: 2 })
-const CLIENTS = 3
 
 export interface Instance {
   env: Record<string, string>
@@ -99,14 +98,15 @@ async function openInstance (t: Test): Promise<Instance> {
   }
 }
 
-/** Starts the clients. Resolves when all of them have noticed that the service is gone. */
+/** Starts this many clients. Resolves when all of them have noticed that the service is gone. */
 export function startClients (
   { token }: Instance,
   { url }: ServerProcess,
   random: Random,
-  record: ClientRecord
+  record: ClientRecord,
+  count = 3
 ): Promise<unknown> {
-  return Promise.all(Array.from({ length: CLIENTS }, () => work(url, token, random, record)))
+  return Promise.all(Array.from({ length: count }, () => work(url, token, random, record)))
 }
 
 const later = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
