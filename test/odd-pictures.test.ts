@@ -6,6 +6,7 @@ import { caseFile } from './helpers/paths.js'
 import { uploadForm } from './helpers/multipart.js'
 import { handGif, readGif, type HandGif } from './helpers/gif-codec.js'
 import { BLACK, BLUE, GREEN, PALETTE, rawPicture, RED, WHITE } from './helpers/example-pictures.js'
+import { scale } from './helpers/test-length.js'
 import { startService, type Service } from './helpers/service.js'
 import {
   exif,
@@ -63,7 +64,7 @@ t.test('POST /library/upload', async t => {
       const whole = await rawPicture(64, 48, 1, (x, y) => [x * 4, y * 5, x * y & 255]).jpeg(options).toBuffer()
       t.equal((await service.upload(token, whole)).status, 201)
       const start = segmentOffset(whole, 0xda)
-      for (const share of [0, 0.1, 0.5, 0.9, 0.99]) {
+      for (const share of [0, 0.5, 0.99, 0.1, 0.9].slice(0, scale({ short: 3, long: 5 }))) {
         const cut = whole.subarray(0, start + 20 + Math.floor((whole.length - start - 24) * share))
         const end = cut.at(-1) === 0xff ? cut.length - 1 : cut.length
         await refused(t, cut, `${name}, ${share}`)
@@ -73,7 +74,7 @@ t.test('POST /library/upload', async t => {
           `${name}, ${share}, closed again`
         )
       }
-      for (const bytes of [1, 2, 3]) await refused(t, whole.subarray(0, -bytes), `${name} without ${bytes} bytes`)
+      for (const bytes of [1, 2, 3].slice(0, scale({ short: 1, long: 3 }))) await refused(t, whole.subarray(0, -bytes), `${name} without ${bytes} bytes`)
     }
   })
 
@@ -99,7 +100,10 @@ t.test('POST /library/upload', async t => {
         WebP: { file: webp(vp8x(0x08, 48, 32), still, riffChunk('EXIF', block)), frames: 1 },
         'animated WebP': { file: webpWith(moving, 0x08, [riffChunk('EXIF', prefixed)]), frames: 3 }
       }
-      for (const [format, { file, frames }] of Object.entries(files)) {
+      const all = Object.entries(files)
+      // the short run has each orientation twice, and each format at least three times
+      const fewer = all.filter((_, i) => (orientation * 2 + i) % 5 < 2)
+      for (const [format, { file, frames }] of scale({ short: 0, long: 1 }) ? all : fewer) {
         const name = `${format} of orientation ${orientation}`
         const found = await uploaded(t, service, token, file, name)
         if (!found) continue

@@ -12,7 +12,7 @@ const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
 const later = { statusCode: 503, message: 'Service is out of resources', retryAfter: 5 }
 /** A copy, because a pool takes the bytes away. */
 const copy = (bytes: Uint8Array) => Buffer.from(new Uint8Array(bytes))
-const slow = await rawPicture(100, 100, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255])
+const slow = await rawPicture(60, 60, 200, (x, y, k) => [x + k & 255, y * 3 + k & 255, x * y & 255])
   .gif({ effort: 1 })
   .toBuffer()
 
