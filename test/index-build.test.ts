@@ -55,10 +55,10 @@ t.test('An index with other options is reported by its name and its collection',
 
 t.test('Rows that share a number or a name are reported by an example without a whole number', async t => {
   const users = db.collection('users')
-  for (const [field, value, shown] of [
-    ['number', freshPhone(), /^\+\*+\d{4}$/],
-    ['username_key', '98765 43210', /^\*{5} \*\d{4}$/],
-    ['username_key', 'meera', /^meera$/]
+  for (const { field, value, shown } of [
+    { field: 'number', value: freshPhone(), shown: /^\+\*+\d{4}$/ },
+    { field: 'username_key', value: '98765 43210', shown: /^\*{5} \*\d{4}$/ },
+    { field: 'username_key', value: 'meera', shown: /^meera$/ }
   ] as const) {
     await users.dropIndexes()
     const { insertedIds } = await users.insertMany([1, 2].map(() => ({ username: 'twin', schema: 2, [field]: value })))
