@@ -8,11 +8,14 @@ import { requestCode } from '../helpers/codes.js'
 import { compact, hmac, type Json, legacyToken, sharedSecret } from '../helpers/jws.js'
 import { type Service, startService } from '../helpers/service.js'
 import { eventually } from '../helpers/wait.js'
+import { scale } from '../helpers/test-length.js'
 
 const DAY = 24 * 3600
 const INVALID_TOKEN = { status: 401, body: { error: 'Invalid access token' } }
 const INVALID_REFRESH = { status: 401, body: { error: 'Invalid refresh token' } }
 const LEGACY_SECRET = 'super-secret, of old '
+/** Rounds of parallel refreshes. */
+const RACES = scale({ short: 5, long: 20 })
 
 t.setTimeout(1_200_000)
 const services = await startServices(t)
@@ -299,7 +302,7 @@ t.test('POST /auth/refresh', async t => {
   })
 
   t.test('Parallel requests with one refresh token get one successor, also over two processes', async t => {
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < RACES; round++) {
       const { refresh_token: token } = await start()
       const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => refresh(token, i % 2 ? service : other)))
       t.same(new Set(answers.map(({ status, body }) => `${status} ${body.refresh_token}`)).size, 1)
