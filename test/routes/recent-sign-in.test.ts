@@ -141,7 +141,7 @@ t.test('The SMS to the old number and the caps of the service', async t => {
     t.match(await verify(service, token, to, otp), { status: 200, body: { number: to } })
   }
 
-  t.test('The SMS to the old number counts in the caps and is not sent beyond them', async t => {
+  t.test('The SMS to the old number counts in the caps of the service and is not sent beyond them', async t => {
     const [meera, asha] = [await createUser(service), await createUser(service)]
     await change(meera)
     t.equal(gateway.sms.length, 2, 'two of three: a code, a notice')
