@@ -22,6 +22,8 @@ export interface MongoOptions {
   /** The clock of TTL indexes, `$$NOW` and sessions. */
   now?: () => Date
   ttlIntervalMs?: number
+  /** False for tests: writes survive the end of the process, not that of the machine. */
+  isDurable?: boolean
 }
 
 export interface MongoServer {
@@ -40,14 +42,15 @@ export async function startMongo ({
   path,
   port = 0,
   now = () => new Date(),
-  ttlIntervalMs = 60_000
+  ttlIntervalMs = 60_000,
+  isDurable = true
 }: MongoOptions): Promise<MongoServer> {
   const sockets = new Set<Socket>()
   const server = createServer()
   await listen(server, port)
   const bound = (server.address() as AddressInfo).port
   const address = `${HOST}:${bound}`
-  const services = await openServices(server, path, { now, address })
+  const services = await openServices(server, { path, isDurable }, { now, address })
   accept(server, sockets, services)
   const monitor = startMonitor(services, ttlIntervalMs)
   return {
@@ -76,12 +79,13 @@ async function listen (server: Server, port: number): Promise<void> {
 
 async function openServices (
   server: Server,
-  path: string,
+  where: { path: string, isDurable: boolean },
   outside: Pick<Services, 'now' | 'address'>
 ): Promise<Services> {
+  const { path, isDurable } = where
   try {
     mkdirSync(path, { recursive: true })
-    const { storage, catalog, records } = opened(path, () => openStore(path))
+    const { storage, catalog, records } = opened(path, () => openStore(path, isDurable))
     return {
       ...outside,
       storage,
@@ -101,8 +105,8 @@ async function openServices (
   }
 }
 
-function openStore (path: string): Pick<Services, 'storage' | 'catalog' | 'records'> {
-  const storage = new Storage(path)
+function openStore (path: string, isDurable: boolean): Pick<Services, 'storage' | 'catalog' | 'records'> {
+  const storage = new Storage(path, isDurable)
   try {
     const catalog = new Catalog(storage)
     const records = new Records(storage, catalog)

@@ -22,11 +22,18 @@ export class Storage {
   /** Whether the file is as it was when it was closed. */
   readonly isSealed: boolean
 
-  /** Throws one clear sentence when the file is damaged. */
-  constructor (path: string) {
+  /** Throws one clear sentence when the file is damaged. `isDurable` makes each transaction wait for the disk. */
+  constructor (path: string, isDurable: boolean) {
     this.isSealed = checkDataFile(path).isSealed
     this.#path = path
-    this.#root = open<Buffer, Buffer>({ path, maxDbs: 4, noSubdir: false, encoding: 'binary', keyEncoding: 'binary' })
+    this.#root = open<Buffer, Buffer>({
+      path,
+      maxDbs: 4,
+      noSubdir: false,
+      noSync: !isDurable,
+      encoding: 'binary',
+      keyEncoding: 'binary'
+    })
     const map = (name: string): ByteMap => this.#root.openDB<Buffer, Buffer>({
       name,
       encoding: 'binary',
@@ -38,7 +45,7 @@ export class Storage {
     this.sessions = map('sessions')
   }
 
-  /** Runs `work` in one transaction. It is on disk on return; nothing of it stays when it throws. */
+  /** Runs `work` in one transaction. It is on disk on return, if durable; nothing of it stays when it throws. */
   transaction<T> (work: () => T): T {
     return this.#root.transactionSync(work)
   }

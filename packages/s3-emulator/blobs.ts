@@ -13,25 +13,27 @@ const READ_CHUNK = 256 * 1024
  */
 export class Blobs {
   readonly #directory: string
+  readonly #isDurable: boolean
   readonly #readers = new Map<string, number>()
   readonly #condemned = new Set<string>()
   readonly #removals = new Set<Promise<void>>()
 
-  constructor (directory: string) {
+  constructor (directory: string, isDurable: boolean) {
     this.#directory = directory
+    this.#isDurable = isDurable
     mkdirSync(directory, { recursive: true })
   }
 
-  /** Writes the whole source durably. Fails when the source fails, and then leaves no file. */
+  /** Writes the whole source, durably if the store is. Fails when the source fails, and then leaves no file. */
   async write (source: AsyncIterable<Uint8Array>): Promise<{ blob: string, size: number }> {
     const blob = randomUUID()
     const path = join(this.#directory, blob)
     const file = await open(path, 'wx')
     try {
       const size = await drainInto(file, source)
-      await file.sync()
+      if (this.#isDurable) await file.sync()
       await file.close()
-      await this.#syncDirectory()
+      if (this.#isDurable) await this.#syncDirectory()
       return { blob, size }
     } catch (error) {
       await file.close().catch(() => {})

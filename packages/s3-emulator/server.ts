@@ -18,6 +18,8 @@ export interface S3Options {
   region?: string
   credentials: { accessKeyId: string, secretAccessKey: string }
   now?: () => Date
+  /** False for tests: writes survive the end of the process, not that of the machine. */
+  isDurable?: boolean
 }
 
 export interface S3Server {
@@ -45,7 +47,8 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
     bucket = 'hookaba',
     region = 'us-east-1',
     credentials,
-    now = () => new Date()
+    now = () => new Date(),
+    isDurable = true
   } = options
   const server = createServer({
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -61,7 +64,7 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   const running = new Set<Promise<void>>()
   const settings: Settings = { region, now, credentials }
   // No request can arrive between here and the end of this turn of the event loop.
-  const store = openStore(server, path)
+  const store = openStore(server, path, isDurable)
   store.createBucket({
     name: bucket,
     createdAt: secondsNow(settings),
@@ -109,9 +112,9 @@ async function listen (server: Server, port: number): Promise<void> {
   }
 }
 
-function openStore (server: Server, path: string): Store {
+function openStore (server: Server, path: string, isDurable: boolean): Store {
   try {
-    return opened(join(path, 'meta'), () => new Store(path))
+    return opened(join(path, 'meta'), () => new Store(path, isDurable))
   } catch (error) {
     server.close()
     throw error

@@ -23,12 +23,14 @@ export class Store {
   readonly #uploads: Database<UploadRecord, Buffer>
   readonly #parts: Database<PartRecord, Buffer>
 
-  /** Throws one clear sentence when the file of the records is damaged. */
-  constructor (path: string) {
+  /**
+   * Throws one clear sentence when the file of the records is damaged. `isDurable` makes each change wait for the disk.
+   */
+  constructor (path: string, isDurable: boolean) {
     this.#meta = join(path, 'meta')
     checkDataFile(this.#meta)
-    this.blobs = new Blobs(join(path, 'blobs'))
-    this.#root = open({ path: this.#meta, maxDbs: 8 })
+    this.blobs = new Blobs(join(path, 'blobs'), isDurable)
+    this.#root = open({ path: this.#meta, maxDbs: 8, noSync: !isDurable })
     const options = { keyEncoding: 'binary' } as const
     this.#buckets = this.#root.openDB('buckets', options)
     this.#objects = this.#root.openDB('objects', options)

@@ -39,7 +39,7 @@ export async function startServices (t: Test): Promise<Services> {
 
 async function embeddedMongo (t: Test, path: string): Promise<string> {
   const { startMongo } = await import('../../packages/mongo-emulator/server.js')
-  const server = await startMongo({ path: join(path, 'mongo') })
+  const server = await startMongo({ path: join(path, 'mongo'), isDurable: false })
   t.teardown(server.close)
   return server.uri
 }
@@ -54,7 +54,7 @@ async function startS3 (t: Test, path: string): Promise<Omit<Services['s3'], 'bu
   if (endpoint && accessKeyId && secretAccessKey) return { endpoint, region, accessKeyId, secretAccessKey }
   const { startS3: start } = await import('../../packages/s3-emulator/server.js')
   const credentials = { accessKeyId: 'test', secretAccessKey: randomBytes(20).toString('hex') }
-  const server = await start({ path: join(path, 's3'), credentials })
+  const server = await start({ path: join(path, 's3'), credentials, isDurable: false })
   t.teardown(server.close)
   return { endpoint: server.endpoint, region: 'us-east-1', ...credentials }
 }

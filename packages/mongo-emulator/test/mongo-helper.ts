@@ -22,7 +22,7 @@ export async function start (
   client: MongoClient
   db: Db
 }> {
-  const server = await startMongo({ path: scratch(t), ...options })
+  const server = await startMongo({ path: scratch(t), isDurable: false, ...options })
   const client = await connect(t, server.uri, clientOptions)
   t.teardown(() => server.close())
   return { server, client, db: client.db('test') }

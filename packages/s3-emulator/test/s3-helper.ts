@@ -22,7 +22,7 @@ export const modes: Record<string, Partial<S3ClientConfig>> = {
 /** A server of its own, and a client of it. Both end with `t`. */
 export async function start (t: Test, extra: Partial<S3ClientConfig> = {}) {
   const path = t.testdir()
-  const server = await startS3({ path, credentials })
+  const server = await startS3({ path, credentials, isDurable: false })
   const client = new S3Client({ endpoint: server.endpoint, region: 'us-east-1', credentials, maxAttempts: 1, ...extra })
   t.teardown(async () => {
     client.destroy()
