@@ -24,8 +24,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const GROUP = 'test/group.js'
 const MAX_IN_PROCESS = 5
 /**
- * Tests that look at memory, descriptors or time, that restrict sharp, or that wait for a test at the top level. Each has
- * its own process.
+ * Tests that look at memory, descriptors or time, that restrict sharp, or that wait for a test at the top level. Each
+ * has its own process.
  */
 const ALONE = new RegExp(`^test/(${[
   'account-races|shortage|soak',
