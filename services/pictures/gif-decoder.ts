@@ -1,3 +1,5 @@
+import type { Area } from './shrink-rows.js'
+
 /** One image of a GIF (GIF89a §20), and the graphic control extension before it (§23). */
 interface GifImage {
   left: number
@@ -119,9 +121,8 @@ const breaksOff = () => new Error('the GIF breaks off')
 interface Drawn {
   /** Three bytes a pixel, black where it is transparent. The same array each time. */
   screen: Uint8Array
-  /** Only rows from here to below `bottom` differ from the last frame. */
-  top: number
-  bottom: number
+  /** Only these pixels differ from the last frame. */
+  area: Area
 }
 
 /**
@@ -131,23 +132,37 @@ interface Drawn {
 export function * drawGif (bytes: Buffer, { width, height, images }: ParsedGif): Generator<Drawn> {
   const screen = new Uint8Array(width * height * 3)
   let previous: Uint8Array | undefined
-  let top = 0
-  let bottom = height
+  let changed: Area = { left: 0, top: 0, right: width, bottom: height }
   for (const image of images) {
     const isTakenBack = DISPOSE_TO_PREVIOUS.includes(image.disposal)
-    const [first, end] = [Math.min(image.top, height), Math.min(image.top + image.height, height)]
+    const area = areaOf(image, width, height)
     if (isTakenBack) (previous ??= new Uint8Array(screen.length)).set(screen)
     draw(image, unpack(bytes, image), screen, width, height)
-    yield { screen, top: Math.min(top, first), bottom: Math.max(bottom, end) }
-    top = height
-    bottom = 0
+    yield { screen, area: union(changed, area) }
+    changed = NOTHING
     if (image.disposal !== DISPOSE_TO_BACKGROUND && !isTakenBack) continue
-    top = first
-    bottom = end
+    changed = area
     if (isTakenBack) screen.set(previous!)
-    else clear(image, screen, width, height)
+    else clear(area, screen, width)
   }
 }
+
+const NOTHING: Area = { left: Infinity, top: Infinity, right: 0, bottom: 0 }
+
+/** The part of an image that is on the screen. */
+const areaOf = ({ left, top, width, height }: GifImage, screenWidth: number, screenHeight: number): Area => ({
+  left: Math.min(left, screenWidth),
+  top: Math.min(top, screenHeight),
+  right: Math.min(left + width, screenWidth),
+  bottom: Math.min(top + height, screenHeight)
+})
+
+const union = (a: Area, b: Area): Area => ({
+  left: Math.min(a.left, b.left),
+  top: Math.min(a.top, b.top),
+  right: Math.max(a.right, b.right),
+  bottom: Math.max(a.bottom, b.bottom)
+})
 
 function draw (
   { left, top, width, height, interlaced, palette, transparent }: GifImage,
@@ -177,17 +192,8 @@ function draw (
 const ROW_STARTS = [0, 4, 2, 1]
 const ROW_STEPS = [8, 8, 4, 2]
 
-function clear (
-  { left, top, width, height }: GifImage,
-  screen: Uint8Array,
-  screenWidth: number,
-  screenHeight: number
-): void {
-  const columns = Math.max(0, Math.min(width, screenWidth - left))
-  for (let y = top; y < Math.min(top + height, screenHeight); y++) {
-    const from = (y * screenWidth + left) * 3
-    screen.fill(0, from, from + columns * 3)
-  }
+function clear ({ left, top, right, bottom }: Area, screen: Uint8Array, screenWidth: number): void {
+  for (let y = top; y < bottom; y++) screen.fill(0, (y * screenWidth + left) * 3, (y * screenWidth + right) * 3)
 }
 
 /**

@@ -1,13 +1,16 @@
 interface Size { width: number, height: number }
 
+/** Pixels from `left` and `top` to before `right` and `bottom`. */
+export interface Area { left: number, top: number, right: number, bottom: number }
+
 /**
  * For each output pixel of a row or column: the first and the last input that it covers, and the covered share of both.
  */
 interface Spans { first: Int32Array, last: Int32Array, firstShare: Float64Array, lastShare: Float64Array }
 
 /**
- * Shrinks frames of one size by the mean of an area. The returned function redraws only the rows of `out` that depend
- * on the input rows from `top` to below `bottom`, because often few rows of an animation change.
+ * Shrinks frames of one size by the mean of an area. The returned function redraws only the pixels of `out` that depend
+ * on an area of the input, because often little of an animation changes.
  */
 export function createShrink (from: Size, to: Size) {
   const columns = spans(from.width, to.width)
@@ -15,24 +18,21 @@ export function createShrink (from: Size, to: Size) {
   const area = (from.width / to.width) * (from.height / to.height)
   const sums = new Float64Array(to.width * 3)
 
-  return function shrink (input: Uint8Array, out: Uint8Array, top: number, bottom: number): void {
-    const start = Math.floor(top * to.height / from.height)
-    const end = Math.min(to.height, Math.ceil(bottom * to.height / from.height))
+  return function shrink (input: Uint8Array, out: Uint8Array, { left, top, right, bottom }: Area): void {
+    const [start, end] = reached(top, bottom, from.height, to.height)
+    const [begin, stop] = reached(left, right, from.width, to.width)
     for (let y = start; y < end; y++) {
-      sums.fill(0)
+      sums.fill(0, begin * 3, stop * 3)
       for (let row = rows.first[y]!; row <= rows.last[y]!; row++) {
-        addRow(
-          input,
-          row * from.width,
-          row === rows.first[y] ? rows.firstShare[y]! : row === rows.last[y] ? rows.lastShare[y]! : 1
-        )
+        const share = row === rows.first[y] ? rows.firstShare[y]! : row === rows.last[y] ? rows.lastShare[y]! : 1
+        addRow(input, row * from.width, share, begin, stop)
       }
-      for (let i = 0, at = y * sums.length; i < sums.length; i++, at++) out[at] = Math.round(sums[i]! / area)
+      for (let i = begin * 3, at = y * sums.length + i; i < stop * 3; i++, at++) out[at] = Math.round(sums[i]! / area)
     }
   }
 
-  function addRow (input: Uint8Array, row: number, share: number): void {
-    for (let x = 0; x < to.width; x++) {
+  function addRow (input: Uint8Array, row: number, share: number, begin: number, stop: number): void {
+    for (let x = begin; x < stop; x++) {
       const first = columns.first[x]!
       const last = columns.last[x]!
       let at = (row + first) * 3
@@ -59,6 +59,12 @@ export function createShrink (from: Size, to: Size) {
     }
   }
 }
+
+/** The outputs that depend on the inputs from `start` to before `end`. */
+const reached = (start: number, end: number, inputs: number, outputs: number) => [
+  Math.floor(start * outputs / inputs),
+  Math.min(outputs, Math.ceil(end * outputs / inputs))
+] as const
 
 function spans (input: number, output: number): Spans {
   const step = input / output
