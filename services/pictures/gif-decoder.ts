@@ -198,6 +198,7 @@ function clear ({ left, top, right, bottom }: Area, screen: Uint8Array, screenWi
 
 /**
  * Decodes the indices of an image by variable-length-code LZW (GIF89a, appendix F). Ignores data after the last pixel.
+ * The string of a code is that of the code before it and one more pixel. It is copied from where it first was drawn.
  */
 function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
   const pixels = new Uint8Array(width * height)
@@ -206,13 +207,8 @@ function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
   if (least < 1 || least >= MAX_CODE_BITS) throw new Error('the image of the GIF has no code size')
   const codes = joinSubBlocks(bytes, at + 1)
   const clear = 1 << least
-  const prefixes = new Uint16Array(MAX_CODES)
-  const suffixes = new Uint8Array(MAX_CODES)
+  const starts = new Uint32Array(MAX_CODES)
   const lengths = new Uint32Array(MAX_CODES)
-  for (let code = 0; code < clear; code++) {
-    suffixes[code] = code
-    lengths[code] = 1
-  }
   let next = clear + 2
   let bits = least + 1
   let before = -1
@@ -234,27 +230,21 @@ function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
       continue
     }
     if (code === clear + 1) throw new Error('the data of an image of the GIF end early')
-    if (code > next || (code === next && before < 0) || (before < 0 && code > clear)) {
-      throw new Error('the data of an image of the GIF are damaged')
-    }
-    const isNew = code === next
-    const length = isNew ? lengths[before]! + 1 : lengths[code]!
-    const end = done + length
-    let link = isNew ? before : code
-    for (let to = isNew ? end - 2 : end - 1; to >= done; to--) {
-      pixels[to] = suffixes[link]! // what lies beyond the last pixel is dropped
-      link = prefixes[link]!
-    }
-    const first = pixels[done]!
-    if (isNew) pixels[end - 1] = first
     if (before >= 0 && next < MAX_CODES) {
-      prefixes[next] = before
-      suffixes[next] = first
-      lengths[next] = lengths[before]! + 1
+      starts[next] = before
+      lengths[next] = done - before + 1
       if (++next === 1 << bits && bits < MAX_CODE_BITS) bits++
     }
-    before = code
-    done = end
+    if (code >= next || (before < 0 && code > clear)) {
+      throw new Error('the data of an image of the GIF are damaged')
+    }
+    before = done
+    if (code < clear) {
+      pixels[done++] = code
+    } else {
+      const end = Math.min(done + lengths[code]!, pixels.length)
+      for (let from = starts[code]!; done < end; from++, done++) pixels[done] = pixels[from]!
+    }
   }
   return pixels
 }

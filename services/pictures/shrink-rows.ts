@@ -16,46 +16,54 @@ export function createShrink (from: Size, to: Size) {
   const columns = spans(from.width, to.width)
   const rows = spans(from.height, to.height)
   const area = (from.width / to.width) * (from.height / to.height)
-  const sums = new Float64Array(to.width * 3)
+  const sums = new Float64Array(from.width * 3)
 
   return function shrink (input: Uint8Array, out: Uint8Array, { left, top, right, bottom }: Area): void {
     const [start, end] = reached(top, bottom, from.height, to.height)
     const [begin, stop] = reached(left, right, from.width, to.width)
+    if (begin >= stop) return
     for (let y = start; y < end; y++) {
-      sums.fill(0, begin * 3, stop * 3)
-      for (let row = rows.first[y]!; row <= rows.last[y]!; row++) {
-        const share = row === rows.first[y] ? rows.firstShare[y]! : row === rows.last[y] ? rows.lastShare[y]! : 1
-        addRow(input, row * from.width, share, begin, stop)
-      }
-      for (let i = begin * 3, at = y * sums.length + i; i < stop * 3; i++, at++) out[at] = Math.round(sums[i]! / area)
+      addRows(input, y, columns.first[begin]! * 3, (columns.last[stop - 1]! + 1) * 3)
+      addColumns(out, y * to.width * 3, begin, stop)
     }
   }
 
-  function addRow (input: Uint8Array, row: number, share: number, begin: number, stop: number): void {
-    for (let x = begin; x < stop; x++) {
+  /** Adds the input rows of an output row, from a sample to before another. */
+  function addRows (input: Uint8Array, y: number, start: number, end: number): void {
+    const last = rows.last[y]!
+    sums.fill(0, start, end)
+    for (let row = rows.first[y]!; row <= last; row++) {
+      const share = row === rows.first[y] ? rows.firstShare[y]! : row === last ? rows.lastShare[y]! : 1
+      const offset = row * from.width * 3
+      for (let i = start; i < end; i++) sums[i]! += input[offset + i]! * share
+    }
+  }
+
+  function addColumns (out: Uint8Array, row: number, begin: number, stop: number): void {
+    for (let x = begin, to = row + begin * 3; x < stop; x++, to += 3) {
       const first = columns.first[x]!
       const last = columns.last[x]!
-      let at = (row + first) * 3
+      let at = first * 3
       let weight = columns.firstShare[x]!
-      let red = input[at]! * weight
-      let green = input[at + 1]! * weight
-      let blue = input[at + 2]! * weight
+      let red = sums[at]! * weight
+      let green = sums[at + 1]! * weight
+      let blue = sums[at + 2]! * weight
       for (let i = first + 1; i < last; i++) {
         at += 3
-        red += input[at]!
-        green += input[at + 1]!
-        blue += input[at + 2]!
+        red += sums[at]!
+        green += sums[at + 1]!
+        blue += sums[at + 2]!
       }
       if (last > first) {
         at += 3
         weight = columns.lastShare[x]!
-        red += input[at]! * weight
-        green += input[at + 1]! * weight
-        blue += input[at + 2]! * weight
+        red += sums[at]! * weight
+        green += sums[at + 1]! * weight
+        blue += sums[at + 2]! * weight
       }
-      sums[x * 3]! += red * share
-      sums[x * 3 + 1]! += green * share
-      sums[x * 3 + 2]! += blue * share
+      out[to] = Math.round(red / area)
+      out[to + 1] = Math.round(green / area)
+      out[to + 2] = Math.round(blue / area)
     }
   }
 }
