@@ -49,13 +49,15 @@ export async function renditions ({ quick, only }) {
   }
 }
 
-/** Every way is warm: it has made the rendition for half a second, or once where that takes longer. */
+/** Every way is warm: it has made the rendition for a second, or once where that takes longer. */
 async function compare ({ make }, { name, content, most }, path, ways, rounds) {
   for (const { way } of ways) {
-    for (let begun = performance.now(); performance.now() - begun < 500;) await make(way, path)
+    for (let begun = performance.now(); performance.now() - begun < 1000;) await make(way, path)
   }
   const runs = await interleaved(rounds, ways, ({ way }) => make(way, path))
   const cpu = runs.map(list => list.map(({ milliseconds }) => milliseconds))
+  const facts = []
+  for (const { way } of ways) facts.push(await make(way, path, true))
   const floor = cpu[ways.indexOf(DECODING)]
   printTable(
     `${name}, ${Math.round(content.length / 1000)} kB (${rounds} rounds)`,
@@ -64,9 +66,9 @@ async function compare ({ make }, { name, content, most }, path, ways, rounds) {
       way.name,
       median(cpu[i]).toFixed(1),
       ratio(cpu[i], floor).toFixed(2),
-      runs[i][0].bytes,
-      runs[i][0].frames,
-      runs[i][0].error
+      facts[i].bytes,
+      facts[i].frames,
+      facts[i].error
     ])
   )
   const reached = ratio(cpu[0], floor)

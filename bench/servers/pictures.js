@@ -26,8 +26,11 @@ const WAYS = {
   decode: async bytes => { await resized(bytes).raw().toBuffer() }
 }
 
-/** Makes a rendition in one way, again and again, and gives the CPU time of one. The parent waits for it. */
-async function make ({ way, path }) {
+/**
+ * Makes a rendition in one way, again and again, and gives the CPU time of one. The parent waits for it. Describes it
+ * if `described`, which leaves garbage.
+ */
+async function make ({ way, path, described = false }) {
   const bytes = await readFile(path)
   if (way === 'gifsicle') return byGifsicle(bytes, path)
   const before = process.cpuUsage()
@@ -39,7 +42,7 @@ async function make ({ way, path }) {
     times++
   } while (performance.now() - begun < MIN_MS)
   const { user, system } = process.cpuUsage(before)
-  return { milliseconds: (user + system) / 1000 / times, ...await described(made, bytes) }
+  return { milliseconds: (user + system) / 1000 / times, ...described && await factsOf(made, bytes) }
 }
 
 /** Runs in a shell of its own. The second line of `times` is the CPU time of the shell's children (POSIX). */
@@ -55,11 +58,11 @@ async function byGifsicle (bytes, path) {
   )
   const made = await readFile(result)
   await rm(result)
-  return { milliseconds, ...await described(made, bytes) }
+  return { milliseconds, ...await factsOf(made, bytes) }
 }
 
 /** `error` is the mean of the squared errors of all channels against the frames as decoded, shrunk by area. */
-async function described (made, original) {
+async function factsOf (made, original) {
   if (made === undefined) return { bytes: '', frames: '', error: '' }
   const found = await decoded(made)
   const facts = { bytes: made.length, frames: found.count, error: '' }

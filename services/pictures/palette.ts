@@ -2,6 +2,9 @@
 const BITS = 5
 const DROP = 8 - BITS
 const CELLS = 1 << (3 * BITS)
+/** About this many pixels are counted, or three times as many. */
+const MANY_PIXELS = 1 << 18
+const UNKNOWN = 0xffff
 
 /** Colours as RGB triples, and the index of the colour for each pixel. */
 export interface Palette { colors: Uint8Array, indicesOf: (pixels: Uint8Array) => Uint8Array }
@@ -44,15 +47,16 @@ export interface Histogram {
   black: boolean
 }
 
-/** Counts the pixels by the upper bits of their channels. */
+/** Counts the pixels by the upper bits of their channels: all, or every nth if they are many. */
 export function histogramOf (data: Uint8Array): Histogram {
+  const step = Math.floor(data.length / 3 / MANY_PIXELS) * 2 + 1 // odd, so that it meets every column
   const places = new Uint16Array(CELLS) // 0: no pixel yet
   const cells = new Uint16Array(Math.min(CELLS, data.length / 3))
   let found = 0
   let black = false
   const sums = new Float64Array(cells.length * 4)
   let squares = 0
-  for (let at = 0; at < data.length; at += 3) {
+  for (let at = 0; at < data.length; at += step * 3) {
     const red = data[at]!
     const green = data[at + 1]!
     const blue = data[at + 2]!
@@ -81,13 +85,13 @@ export function histogramOf (data: Uint8Array): Histogram {
     }
   }
   const deviations = Math.max(0, squares)
-  return { cells: cells.slice(0, found), means, counts, deviations, pixels: data.length / 3, black }
+  return { cells: cells.slice(0, found), means, counts, deviations, pixels: Math.ceil(data.length / 3 / step), black }
 }
 
 /**
  * Chooses at most `max` colours for the pixels of a histogram: cuts the set with the largest squared deviations in one
  * channel at its mean, again and again (Wan, Wong and Prusinkiewicz 1988, on a histogram). Each cell gets the nearest
- * colour. Black stays exactly black, because it frames the picture.
+ * colour, one without counted pixels when the first comes. Black stays exactly black, because it frames the picture.
  */
 export function chosenColors (histogram: Histogram, max: number): ChosenPalette {
   const { cells, means, counts, deviations, pixels, black } = histogram
@@ -105,7 +109,7 @@ export function chosenColors (histogram: Histogram, max: number): ChosenPalette 
   if (black) chosen.push([0, 0, 0])
   const colors = Uint8Array.from(chosen.sort((a, b) => a[1]! - b[1]!).flat())
   const nearest = createNearest(colors)
-  const indices = new Uint8Array(CELLS)
+  const indices = new Uint16Array(CELLS).fill(UNKNOWN)
   let squares = deviations
   for (let i = 0; i < cells.length; i++) {
     const [red, green, blue] = [means[i * 3]!, means[i * 3 + 1]!, means[i * 3 + 2]!]
@@ -114,17 +118,18 @@ export function chosenColors (histogram: Histogram, max: number): ChosenPalette 
     const at = index * 3
     squares += counts[i]! * ((colors[at]! - red) ** 2 + (colors[at + 1]! - green) ** 2 + (colors[at + 2]! - blue) ** 2)
   }
-  return { colors, error: squares / pixels / 3, indicesOf }
+  return { colors, error: squares / pixels / 3, indicesOf: data => lookUp(data, indices, nearest) }
+}
 
-  function indicesOf (pixels: Uint8Array): Uint8Array {
-    const result = new Uint8Array(pixels.length / 3)
-    for (let i = 0, at = 0; i < result.length; i++, at += 3) {
-      result[i] = indices[
-        pixels[at]! >> DROP << (2 * BITS) | pixels[at + 1]! >> DROP << BITS | pixels[at + 2]! >> DROP
-      ]!
-    }
-    return result
+/** Finds the index of each pixel by its cell, and fills the table where a cell is unknown. */
+function lookUp (data: Uint8Array, indices: Uint16Array, nearest: ReturnType<typeof createNearest>): Uint8Array {
+  const result = new Uint8Array(data.length / 3)
+  for (let i = 0, at = 0; i < result.length; i++, at += 3) {
+    const cell = data[at]! >> DROP << (2 * BITS) | data[at + 1]! >> DROP << BITS | data[at + 2]! >> DROP
+    if (indices[cell] === UNKNOWN) indices[cell] = nearest(data[at]!, data[at + 1]!, data[at + 2]!)
+    result[i] = indices[cell]!
   }
+  return result
 }
 
 /** Some cells: their mean, the channel that varies most, and the sum of the squared deviations in it. */

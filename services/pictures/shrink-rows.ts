@@ -23,48 +23,56 @@ export function createShrink (from: Size, to: Size) {
     const [begin, stop] = reached(left, right, from.width, to.width)
     if (begin >= stop) return
     for (let y = start; y < end; y++) {
-      addRows(input, y, columns.first[begin]! * 3, (columns.last[stop - 1]! + 1) * 3)
-      addColumns(out, y * to.width * 3, begin, stop)
+      addRows(input, from.width * 3, rows, y, sums, columns.first[begin]! * 3, (columns.last[stop - 1]! + 1) * 3)
+      addColumns(sums, columns, begin, stop, area, out, y * to.width * 3)
     }
   }
+}
 
-  /** Adds the input rows of an output row, from a sample to before another. */
-  function addRows (input: Uint8Array, y: number, start: number, end: number): void {
-    const last = rows.last[y]!
-    sums.fill(0, start, end)
-    for (let row = rows.first[y]!; row <= last; row++) {
-      const share = row === rows.first[y] ? rows.firstShare[y]! : row === last ? rows.lastShare[y]! : 1
-      const offset = row * from.width * 3
-      for (let i = start; i < end; i++) sums[i]! += input[offset + i]! * share
-    }
+/** Adds the input rows of an output row, from a sample to before another. */
+function addRows (
+  input: Uint8Array,
+  rowSamples: number,
+  { first, last, firstShare, lastShare }: Spans,
+  y: number,
+  sums: Float64Array,
+  start: number,
+  end: number
+): void {
+  sums.fill(0, start, end)
+  for (let row = first[y]!; row <= last[y]!; row++) {
+    const share = row === first[y] ? firstShare[y]! : row === last[y] ? lastShare[y]! : 1
+    const offset = row * rowSamples
+    for (let i = start; i < end; i++) sums[i]! += input[offset + i]! * share
   }
+}
 
-  function addColumns (out: Uint8Array, row: number, begin: number, stop: number): void {
-    for (let x = begin, to = row + begin * 3; x < stop; x++, to += 3) {
-      const first = columns.first[x]!
-      const last = columns.last[x]!
-      let at = first * 3
-      let weight = columns.firstShare[x]!
-      let red = sums[at]! * weight
-      let green = sums[at + 1]! * weight
-      let blue = sums[at + 2]! * weight
-      for (let i = first + 1; i < last; i++) {
-        at += 3
-        red += sums[at]!
-        green += sums[at + 1]!
-        blue += sums[at + 2]!
-      }
-      if (last > first) {
-        at += 3
-        weight = columns.lastShare[x]!
-        red += sums[at]! * weight
-        green += sums[at + 1]! * weight
-        blue += sums[at + 2]! * weight
-      }
-      out[to] = Math.round(red / area)
-      out[to + 1] = Math.round(green / area)
-      out[to + 2] = Math.round(blue / area)
+/** Adds the columns of output pixels of a row, from `begin` to before `stop`, and divides them by their area. */
+function addColumns (
+  sums: Float64Array,
+  { first, last, firstShare, lastShare }: Spans,
+  begin: number,
+  stop: number,
+  area: number,
+  out: Uint8Array,
+  row: number
+): void {
+  for (let x = begin, to = row + begin * 3; x < stop; x++, to += 3) {
+    const end = last[x]! * 3
+    let at = first[x]! * 3
+    let weight = firstShare[x]!
+    let red = sums[at]! * weight
+    let green = sums[at + 1]! * weight
+    let blue = sums[at + 2]! * weight
+    for (at += 3; at <= end; at += 3) {
+      weight = at === end ? lastShare[x]! : 1
+      red += sums[at]! * weight
+      green += sums[at + 1]! * weight
+      blue += sums[at + 2]! * weight
     }
+    out[to] = Math.round(red / area)
+    out[to + 1] = Math.round(green / area)
+    out[to + 2] = Math.round(blue / area)
   }
 }
 
