@@ -131,13 +131,14 @@ interface Drawn {
  */
 export function * drawGif (bytes: Buffer, { width, height, images }: ParsedGif): Generator<Drawn> {
   const screen = new Uint8Array(width * height * 3)
+  const strings = { starts: new Uint32Array(MAX_CODES), lengths: new Uint32Array(MAX_CODES) }
   let previous: Uint8Array | undefined
   let changed: Area = { left: 0, top: 0, right: width, bottom: height }
   for (const image of images) {
     const isTakenBack = DISPOSE_TO_PREVIOUS.includes(image.disposal)
     const area = areaOf(image, width, height)
     if (isTakenBack) (previous ??= new Uint8Array(screen.length)).set(screen)
-    draw(image, unpack(bytes, image), screen, width, height)
+    draw(image, unpack(bytes, image, strings), screen, width, height)
     yield { screen, area: union(changed, area) }
     changed = NOTHING
     if (image.disposal !== DISPOSE_TO_BACKGROUND && !isTakenBack) continue
@@ -196,19 +197,20 @@ function clear ({ left, top, right, bottom }: Area, screen: Uint8Array, screenWi
   for (let y = top; y < bottom; y++) screen.fill(0, (y * screenWidth + left) * 3, (y * screenWidth + right) * 3)
 }
 
+/** Where the string of each code was drawn, and its length. Used anew for each image. */
+interface Strings { starts: Uint32Array, lengths: Uint32Array }
+
 /**
  * Decodes the indices of an image by variable-length-code LZW (GIF89a, appendix F). Ignores data after the last pixel.
  * The string of a code is that of the code before it and one more pixel. It is copied from where it first was drawn.
  */
-function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
+function unpack (bytes: Buffer, { width, height, at }: GifImage, { starts, lengths }: Strings): Uint8Array {
   const pixels = new Uint8Array(width * height)
   const least = bytes[at]!
   if (pixels.length === 0) return pixels
   if (least < 1 || least >= MAX_CODE_BITS) throw new Error('the image of the GIF has no code size')
   const codes = joinSubBlocks(bytes, at + 1)
   const clear = 1 << least
-  const starts = new Uint32Array(MAX_CODES)
-  const lengths = new Uint32Array(MAX_CODES)
   let next = clear + 2
   let bits = least + 1
   let before = -1

@@ -1,3 +1,5 @@
+import type { Area } from './shrink-rows.js'
+
 /** `colors` are RGB triples: at most 256, or 255 in an animation, where one index means "as before". */
 export interface GifFrame { indices: Uint8Array, colors: Uint8Array, delayCs: number }
 
@@ -86,8 +88,6 @@ function control (delayCs: number, transparent: number | undefined): Buffer {
   block.writeUInt16LE(delayCs, 4)
   return block
 }
-
-interface Area { left: number, top: number, right: number, bottom: number }
 
 function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Buffer {
   const block = Buffer.alloc(10)
