@@ -1,5 +1,5 @@
 import type { ObjectId } from 'mongodb'
-import type { Fit } from './library.js'
+import type { Fit, RenditionType } from './library.js'
 
 /** One code. Guesses are compared with it until it expires. */
 export interface Challenge {
@@ -241,7 +241,7 @@ export interface LibraryDocument {
   duration_ms?: number
   /** `#rrggbb` */
   dominant_color?: string
-  /** GIFs made of it. The key of each is `<size>.gif` beside `key`. */
+  /** GIFs and PNGs made of it. The key of each is `<size>.gif` or `<size>.png` beside `key`. */
   renditions?: StoredRendition[]
   /**
    * For a request with an `Idempotency-Key`. A repeat finds the item by it if the process died before it stored the
@@ -261,6 +261,8 @@ export interface UploadKey {
 export interface StoredRendition {
   /** `<width>x<height>` */
   size: string
+  /** Renditions of 0.3.0 have none. They are GIFs. */
+  content_type?: RenditionType
   bytes: number
   frames: number
   duration_ms: number

@@ -2,7 +2,14 @@ import { Type, type Static } from '@sinclair/typebox'
 import { NextCursor, ObjectIdHex, PAGE_RANGE, PageNumber, ref, Timestamp } from './common.js'
 
 const folder = 'https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e'
-const rendition = { url: `${folder}/64x64.gif`, bytes: 18213, frames: 24, duration_ms: 1920, ble_seconds: 2.1 }
+const rendition = {
+  url: `${folder}/64x64.gif`,
+  content_type: 'image/gif',
+  bytes: 18213,
+  frames: 24,
+  duration_ms: 1920,
+  ble_seconds: 2.1
+}
 const example = {
   id: '665f1c2ab7e4d90012ab34cd',
   url: `${folder}/original.gif`,
@@ -24,13 +31,21 @@ const example = {
   renditions: { '64x64': rendition }
 }
 
+/** The types of renditions: of what is animated, and of a still. */
+export type RenditionType = 'image/gif' | 'image/png'
+
 export const Rendition = Type.Object({
   url: Type.String({ examples: [rendition.url] }),
+  content_type: Type.String({
+    description: '`image/gif` of what is animated, `image/png` of a still. Stills that version 0.3.0 stored are GIFs',
+    examples: [rendition.content_type]
+  }),
   bytes: Type.Integer({ examples: [18213] }),
   frames: Type.Integer({ examples: [24] }),
   duration_ms: Type.Integer({ examples: [1920] }),
   ble_seconds: Type.Number({
-    description: 'How long the bag takes to receive it by Bluetooth: bytes / 9,000, rounded up to one decimal',
+    description: 'How long the bag takes to receive it by Bluetooth: the bytes of the GIF, or of the 24-bit bitmap of a PNG, ' +
+      '/ 9,000, rounded up to one decimal',
     examples: [2.1]
   })
 }, { $id: 'Rendition', examples: [rendition] })
@@ -70,7 +85,8 @@ const item = {
   })),
   dominant_color: Type.Optional(Type.String({ pattern: '^#[0-9a-f]{6}$', examples: ['#e87830'] })),
   renditions: Type.Optional(Type.Record(Type.String(), ref(Rendition), {
-    description: 'GIFs made for the panel of the bag, by their size: fitted on black, every frame, the same duration'
+    description: 'Made for the panel of the bag, by their size, fitted on black: a GIF of what is animated, with every ' +
+      'frame and the same duration, which loops for ever; a PNG of a still'
   }))
 }
 

@@ -4,7 +4,8 @@ import t, { type Test } from 'tap'
 import { bytesAt } from './helpers/bytes.js'
 import { caseFile } from './helpers/paths.js'
 import { uploadForm } from './helpers/multipart.js'
-import { handGif, readGif, type HandGif } from './helpers/gif-codec.js'
+import { handGif, type HandGif } from './helpers/gif-codec.js'
+import { readRendition } from './helpers/read-rendition.js'
 import { BLACK, BLUE, GREEN, PALETTE, rawPicture, RED, WHITE } from './helpers/example-pictures.js'
 import { scale } from './helpers/test-length.js'
 import { startService, type Service } from './helpers/service.js'
@@ -34,7 +35,7 @@ async function uploaded (t: Test, service: Service, token: string, file: Buffer,
   return {
     item: body,
     served: await bytesAt(body.original_url ?? body.url),
-    screens: readGif(await bytesAt(body.renditions['64x64'].url)).screens
+    screens: readRendition(await bytesAt(body.renditions['64x64'].url)).screens
   }
 }
 

@@ -65,7 +65,7 @@ export async function start (program, { env = {}, measured = false } = {}) {
     usage: () => ask('usage'),
     reset: () => ask('reset'),
     watch: () => ask('watch'),
-    make: (way, path) => ask({ task: { way, path } }),
+    make: (way, path, described) => ask({ task: { way, path, described } }),
     async stop () {
       running.delete(child)
       if (child.connected) child.disconnect()

@@ -12,12 +12,35 @@ export async function smallPictures () {
   ]
 }
 
+/** Further animations: few frames, many without noise, and some on a transparent background. By their names. */
+export async function furtherAnimations () {
+  return [
+    { name: 'GIF, 120×80, 3 frames', content: await gif(120, 80, 3, 4) },
+    { name: 'GIF, 160×120, 300 frames', content: await gif(160, 120, 300, 0) },
+    { name: 'GIF, 120×80, 8 frames, transparent', content: await transparentGif(120, 80, 8) }
+  ]
+}
+
 const picture = (width, height, noise) => sharp(pixels(width, height, 1, noise), {
   raw: { width, height, channels: 3 }
 })
 
-const gif = (width, height, frames, noise) => sharp(pixels(width, height, frames, noise), {
-  raw: { width, height: height * frames, channels: 3, pageHeight: height }
+const gif = (width, height, frames, noise) => encoded(pixels(width, height, frames, noise), 3, width, height, frames)
+
+/** The background of each frame is transparent where it is dark. */
+function transparentGif (width, height, frames) {
+  const opaque = pixels(width, height, frames, 4)
+  const clear = Buffer.alloc(opaque.length / 3 * 4)
+  for (let i = 0; i < opaque.length / 3; i++) {
+    const isShown = opaque[i * 3] > 110
+    opaque.copy(clear, i * 4, i * 3, i * 3 + 3)
+    clear[i * 4 + 3] = isShown ? 255 : 0
+  }
+  return encoded(clear, 4, width, height, frames)
+}
+
+const encoded = (data, channels, width, height, frames) => sharp(data, {
+  raw: { width, height: height * frames, channels, pageHeight: height }
 }).gif({ delay: new Array(frames).fill(80), effort: 3 }).toBuffer()
 
 /** A disc that goes round on a background of two gradients. `noise` is the most that a channel differs from that. */

@@ -111,8 +111,9 @@ export async function checkLibrary ({
       if (fix) await removeItem(item)
       return report(subject, 'its original is missing, so it cannot be served', fix ? 'removed' : undefined)
     }
-    for (const { size } of item.renditions ?? []) {
-      if (present.has(renditionKey(key, size))) continue
+    for (const rendition of item.renditions ?? []) {
+      const { size } = rendition
+      if (present.has(renditionKey(key, rendition))) continue
       if (fix) await library.updateOne({ _id, key }, { $pull: { renditions: { size } } })
       report(subject, `its rendition ${size} is missing`, fix ? 'dropped' : undefined)
     }

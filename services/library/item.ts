@@ -39,17 +39,17 @@ export function createToItem (media: Pick<MediaStore, 'url'>, urlRendition?: str
 
   function renditionsOf ({ key, renditions }: LibraryDocument): LibraryItem['renditions'] {
     if (!key || !renditions) return undefined
-    return Object.fromEntries(renditions.map(({ size, bytes, frames, duration_ms: duration }) =>
-      [
-        size,
-        {
-          url: media.url(renditionKey(key, size)),
-          bytes,
-          frames,
-          duration_ms: duration,
-          ble_seconds: bluetoothSeconds(bytes)
-        }
-      ]))
+    return Object.fromEntries(renditions.map(rendition => {
+      const { size, content_type: type = 'image/gif', bytes, frames, duration_ms: duration } = rendition
+      return [size, {
+        url: media.url(renditionKey(key, rendition)),
+        content_type: type,
+        bytes,
+        frames,
+        duration_ms: duration,
+        ble_seconds: bluetoothSeconds(type === 'image/png' ? bitmapBytes(size) : bytes)
+      }]
+    }))
   }
 }
 
@@ -57,6 +57,12 @@ export function createToItem (media: Pick<MediaStore, 'url'>, urlRendition?: str
 export const publicId = (id: unknown) => id instanceof ObjectId
   ? id.toHexString()
   : createHash('sha256').update(BSON.serialize({ id })).digest('hex').slice(0, 24)
+
+/** Of a picture of `<width>x<height>` with 24 bits a pixel, which a panel gets of a still. */
+function bitmapBytes (size: string): number {
+  const [width = 0, height = 0] = size.split('x').map(Number)
+  return width * height * 3
+}
 
 /** Rounded up to tenths. */
 const bluetoothSeconds = (bytes: number) => Math.ceil(bytes * 10 / BLUETOOTH_BYTES_PER_SECOND) / 10

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { LibraryDocument } from '../../schemas/documents.js'
+import type { LibraryDocument, StoredRendition } from '../../schemas/documents.js'
 import type { MediaStore } from '../ports.js'
 
 /** Prefixes of the objects of items, each item in its own folder, and of the objects of direct uploads. */
@@ -10,8 +10,11 @@ export const INCOMING = 'incoming/'
 export const newItemKey = (extension: string) => `${LIBRARY}${randomUUID()}/original.${extension}`
 /** A key for a file that a client posts to the store. */
 export const newStagingKey = () => `${INCOMING}${randomUUID()}`
-/** The key of a rendition of `size`, `<width>x<height>`, beside the original at `key`. */
-export const renditionKey = (key: string, size: string) => `${folderOf(key)}${size}.gif`
+/** The key of a rendition beside the original at `key`. */
+export function renditionKey (key: string, rendition: Pick<StoredRendition, 'size' | 'content_type'>): string {
+  const { size, content_type: type } = rendition
+  return `${folderOf(key)}${size}.${type === 'image/png' ? 'png' : 'gif'}`
+}
 
 /** All objects of an item are in one folder of the bucket. */
 export const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1)
@@ -21,7 +24,8 @@ export const isItemFolder = (folder: string) => /^library\/[^/]+\/$/.test(folder
 
 /** The objects that a row names: the key of each, and its size in bytes if the row has it. */
 export function objectsOf ({ key = '', size, renditions = [] }: LibraryDocument): Map<string, number | undefined> {
-  return new Map([[key, size], ...renditions.map(({ size, bytes }) => [renditionKey(key, size), bytes] as const)])
+  const made = renditions.map(rendition => [renditionKey(key, rendition), rendition.bytes] as const)
+  return new Map([[key, size], ...made])
 }
 
 /** The objects in a folder: the key of each, and its size in bytes. */

@@ -21,10 +21,12 @@ export function drawnSize ({ width, height }: Size, box: Size, fit: Fit): Size {
 /**
  * Draws every frame on a black picture of the size of `box`: whole and centred (contain), cut to fill it (cover), or
  * stretched to fill it (fill). `original` is the size of the frames before decoding reduced it. Shrinks by the mean of
- * an area. Enlarges by repetition if the factor is whole, else linearly.
+ * an area. Enlarges by repetition if the factor is whole, else linearly. Frames that have the drawn size already are
+ * only placed.
  */
 export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit): Frames {
   const drawn = drawnSize(original, box, fit)
+  if (frames.width === drawn.width && frames.height === drawn.height) return placeFrames(frames, box)
   const columns = axis(frames.width, original.width, drawn.width, box.width)
   const rows = axis(frames.height, original.height, drawn.height, box.height)
   const data = new Uint8Array(box.width * box.height * 3 * frames.count)
@@ -34,6 +36,21 @@ export function fitFrames (frames: Frames, original: Size, box: Size, fit: Fit):
     drawRows(narrow, rows, columns, box.width, data.subarray(k * box.width * box.height * 3))
   }
   return { ...box, count: frames.count, data }
+}
+
+/** Centres each frame in the box. What lies beyond is cut off. */
+function placeFrames ({ width, height, count, data }: Frames, box: Size): Frames {
+  if (width === box.width && height === box.height) return { width, height, count, data }
+  const [left, top] = [Math.floor((box.width - width) / 2), Math.floor((box.height - height) / 2)]
+  const row = Math.min(width, box.width) * 3
+  const placed = new Uint8Array(box.width * box.height * 3 * count)
+  for (let k = 0; k < count; k++) {
+    for (let y = Math.max(0, top); y < Math.min(box.height, top + height); y++) {
+      const from = ((k * height + y - top) * width + Math.max(0, -left)) * 3
+      placed.set(data.subarray(from, from + row), ((k * box.height + y) * box.width + Math.max(0, left)) * 3)
+    }
+  }
+  return { ...box, count, data: placed }
 }
 
 function axis (input: number, original: number, drawn: number, box: number): Axis {

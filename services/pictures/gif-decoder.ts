@@ -1,3 +1,5 @@
+import type { Area } from './shrink-rows.js'
+
 /** One image of a GIF (GIF89a §20), and the graphic control extension before it (§23). */
 interface GifImage {
   left: number
@@ -119,9 +121,8 @@ const breaksOff = () => new Error('the GIF breaks off')
 interface Drawn {
   /** Three bytes a pixel, black where it is transparent. The same array each time. */
   screen: Uint8Array
-  /** Only rows from here to below `bottom` differ from the last frame. */
-  top: number
-  bottom: number
+  /** Only these pixels differ from the last frame. */
+  area: Area
 }
 
 /**
@@ -130,24 +131,39 @@ interface Drawn {
  */
 export function * drawGif (bytes: Buffer, { width, height, images }: ParsedGif): Generator<Drawn> {
   const screen = new Uint8Array(width * height * 3)
+  const strings = { starts: new Uint32Array(MAX_CODES), lengths: new Uint32Array(MAX_CODES) }
   let previous: Uint8Array | undefined
-  let top = 0
-  let bottom = height
+  let changed: Area = { left: 0, top: 0, right: width, bottom: height }
   for (const image of images) {
     const isTakenBack = DISPOSE_TO_PREVIOUS.includes(image.disposal)
-    const [first, end] = [Math.min(image.top, height), Math.min(image.top + image.height, height)]
+    const area = areaOf(image, width, height)
     if (isTakenBack) (previous ??= new Uint8Array(screen.length)).set(screen)
-    draw(image, unpack(bytes, image), screen, width, height)
-    yield { screen, top: Math.min(top, first), bottom: Math.max(bottom, end) }
-    top = height
-    bottom = 0
+    draw(image, unpack(bytes, image, strings), screen, width, height)
+    yield { screen, area: union(changed, area) }
+    changed = NOTHING
     if (image.disposal !== DISPOSE_TO_BACKGROUND && !isTakenBack) continue
-    top = first
-    bottom = end
+    changed = area
     if (isTakenBack) screen.set(previous!)
-    else clear(image, screen, width, height)
+    else clear(area, screen, width)
   }
 }
+
+const NOTHING: Area = { left: Infinity, top: Infinity, right: 0, bottom: 0 }
+
+/** The part of an image that is on the screen. */
+const areaOf = ({ left, top, width, height }: GifImage, screenWidth: number, screenHeight: number): Area => ({
+  left: Math.min(left, screenWidth),
+  top: Math.min(top, screenHeight),
+  right: Math.min(left + width, screenWidth),
+  bottom: Math.min(top + height, screenHeight)
+})
+
+const union = (a: Area, b: Area): Area => ({
+  left: Math.min(a.left, b.left),
+  top: Math.min(a.top, b.top),
+  right: Math.max(a.right, b.right),
+  bottom: Math.max(a.bottom, b.bottom)
+})
 
 function draw (
   { left, top, width, height, interlaced, palette, transparent }: GifImage,
@@ -177,36 +193,24 @@ function draw (
 const ROW_STARTS = [0, 4, 2, 1]
 const ROW_STEPS = [8, 8, 4, 2]
 
-function clear (
-  { left, top, width, height }: GifImage,
-  screen: Uint8Array,
-  screenWidth: number,
-  screenHeight: number
-): void {
-  const columns = Math.max(0, Math.min(width, screenWidth - left))
-  for (let y = top; y < Math.min(top + height, screenHeight); y++) {
-    const from = (y * screenWidth + left) * 3
-    screen.fill(0, from, from + columns * 3)
-  }
+function clear ({ left, top, right, bottom }: Area, screen: Uint8Array, screenWidth: number): void {
+  for (let y = top; y < bottom; y++) screen.fill(0, (y * screenWidth + left) * 3, (y * screenWidth + right) * 3)
 }
+
+/** Where the string of each code was drawn, and its length. Used anew for each image. */
+interface Strings { starts: Uint32Array, lengths: Uint32Array }
 
 /**
  * Decodes the indices of an image by variable-length-code LZW (GIF89a, appendix F). Ignores data after the last pixel.
+ * The string of a code is that of the code before it and one more pixel. It is copied from where it first was drawn.
  */
-function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
+function unpack (bytes: Buffer, { width, height, at }: GifImage, { starts, lengths }: Strings): Uint8Array {
   const pixels = new Uint8Array(width * height)
   const least = bytes[at]!
   if (pixels.length === 0) return pixels
   if (least < 1 || least >= MAX_CODE_BITS) throw new Error('the image of the GIF has no code size')
   const codes = joinSubBlocks(bytes, at + 1)
   const clear = 1 << least
-  const prefixes = new Uint16Array(MAX_CODES)
-  const suffixes = new Uint8Array(MAX_CODES)
-  const lengths = new Uint32Array(MAX_CODES)
-  for (let code = 0; code < clear; code++) {
-    suffixes[code] = code
-    lengths[code] = 1
-  }
   let next = clear + 2
   let bits = least + 1
   let before = -1
@@ -228,27 +232,21 @@ function unpack (bytes: Buffer, { width, height, at }: GifImage): Uint8Array {
       continue
     }
     if (code === clear + 1) throw new Error('the data of an image of the GIF end early')
-    if (code > next || (code === next && before < 0) || (before < 0 && code > clear)) {
-      throw new Error('the data of an image of the GIF are damaged')
-    }
-    const isNew = code === next
-    const length = isNew ? lengths[before]! + 1 : lengths[code]!
-    const end = done + length
-    let link = isNew ? before : code
-    for (let to = isNew ? end - 2 : end - 1; to >= done; to--) {
-      pixels[to] = suffixes[link]! // what lies beyond the last pixel is dropped
-      link = prefixes[link]!
-    }
-    const first = pixels[done]!
-    if (isNew) pixels[end - 1] = first
     if (before >= 0 && next < MAX_CODES) {
-      prefixes[next] = before
-      suffixes[next] = first
-      lengths[next] = lengths[before]! + 1
+      starts[next] = before
+      lengths[next] = done - before + 1
       if (++next === 1 << bits && bits < MAX_CODE_BITS) bits++
     }
-    before = code
-    done = end
+    if (code >= next || (before < 0 && code > clear)) {
+      throw new Error('the data of an image of the GIF are damaged')
+    }
+    before = done
+    if (code < clear) {
+      pixels[done++] = code
+    } else {
+      const end = Math.min(done + lengths[code]!, pixels.length)
+      for (let from = starts[code]!; done < end; from++, done++) pixels[done] = pixels[from]!
+    }
   }
   return pixels
 }

@@ -1,3 +1,5 @@
+import type { Area } from './shrink-rows.js'
+
 /** `colors` are RGB triples: at most 256, or 255 in an animation, where one index means "as before". */
 export interface GifFrame { indices: Uint8Array, colors: Uint8Array, delayCs: number }
 
@@ -17,6 +19,11 @@ interface Drawn { data: Buffer, transparent?: number }
 
 const TRAILER = 0x3b
 const MAX_CODE = 12
+/** The hash table is at most half full. */
+const HASH_BITS = MAX_CODE + 1
+const HASH_SIZE = 1 << HASH_BITS
+/** Marks a used slot. */
+const USED = 1 << 30
 
 /**
  * Writes a GIF89a that loops for ever, each frame drawn over the one before. A pixel is left out if it differs by no
@@ -82,8 +89,6 @@ function control (delayCs: number, transparent: number | undefined): Buffer {
   return block
 }
 
-interface Area { left: number, top: number, right: number, bottom: number }
-
 function descriptor ({ left, top, right, bottom }: Area, tableFlags: number): Buffer {
   const block = Buffer.alloc(10)
   block[0] = 0x2c
@@ -119,14 +124,36 @@ function distance (a: Uint8Array, i: number, b: Uint8Array, j: number): number {
   return red * red + green * green + blue * blue
 }
 
+/** For each colour, the others within the tolerance, the nearest first: from `starts[color]` to `starts[color + 1]`. */
+interface Neighbours { starts: Uint16Array, near: Uint8Array }
+
+function neighboursOf (colors: Uint8Array, max: number): Neighbours {
+  const count = colors.length / 3
+  const starts = new Uint16Array(count + 1)
+  const near: number[] = []
+  for (let i = 0; i < count; i++) {
+    const found: Array<{ index: number, off: number }> = []
+    for (let index = 0; index < count; index++) {
+      const off = distance(colors, i * 3, colors, index * 3)
+      if (off <= max && index !== i) found.push({ index, off })
+    }
+    for (const { index } of found.sort((a, b) => a.off - b.off)) near.push(index)
+    starts[i + 1] = near.length
+  }
+  return { starts, near: Uint8Array.from(near) }
+}
+
 /**
- * LZW with codes of variable length (GIF89a, appendix F). Its dictionary is a tree: the children of a code are the
- * strings that are one pixel longer. The encoder draws its output on `screen`, so that tolerated errors never add up.
+ * LZW with codes of variable length (GIF89a, appendix F). Its dictionary is a hash table of the strings that are a code
+ * and one pixel more (as in compress(1)). The encoder draws its output on `screen`, so that tolerated errors never add
+ * up.
  */
 function createCoder (width: number, screen: Uint8Array, tolerance: number) {
-  const firstChild = new Uint16Array(1 << MAX_CODE)
-  const sibling = new Uint16Array(1 << MAX_CODE)
+  const keys = new Int32Array(HASH_SIZE)
+  const codes = new Uint16Array(HASH_SIZE)
   const lastIndex = new Uint8Array(1 << MAX_CODE)
+  let neighbours: Neighbours = { starts: new Uint16Array(), near: new Uint8Array() }
+  let neighboursIn: Uint8Array | undefined
   const packed = new Uint8Array(screen.length + 16)
   const max = tolerance * tolerance
   return encode
@@ -146,17 +173,18 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
     }
     const clear = () => {
       put(restart)
-      firstChild.fill(0)
+      keys.fill(0)
       next = restart + 2
       length = least + 1
     }
+    if (max > 0 && neighboursIn !== colors) neighbours = neighboursOf(neighboursIn = colors, max)
     clear()
     let code = -1
     for (let y = top; y < bottom; y++) {
       for (let x = left, at = y * width + left; x < right; x++, at++) {
         const shown = transparent !== undefined && distance(colors, indices[at]! * 3, screen, at * 3) <= max
         const wanted = shown ? transparent : indices[at]!
-        const child = code === -1 ? 0 : childFor(code, wanted, indices[at]!, colors, shown, transparent)
+        const child = code === -1 ? 0 : childFor(code, wanted, indices[at]!)
         if (child === 0) {
           if (code !== -1) {
             put(code)
@@ -182,34 +210,37 @@ function createCoder (width: number, screen: Uint8Array, tolerance: number) {
   }
 
   /** The code of the string that continues with the wanted pixel, or with a tolerated one. 0 if there is none. */
-  function childFor (
-    code: number,
-    wanted: number,
-    index: number,
-    colors: Uint8Array,
-    shown: boolean,
-    transparent: number | undefined
-  ): number {
-    let nearest = 0
-    let error = max
-    for (let child = firstChild[code]!; child !== 0; child = sibling[child]!) {
-      const candidate = lastIndex[child]!
-      if (candidate === wanted) return child
-      if (max === 0 || (candidate === transparent && !shown)) continue
-      const off = candidate === transparent ? 0 : distance(colors, index * 3, colors, candidate * 3)
-      if (off > error) continue
-      error = off
-      nearest = child
+  function childFor (code: number, wanted: number, index: number): number {
+    const child = childOf(code, wanted)
+    if (child !== 0 || max === 0) return child
+    if (wanted !== index) {
+      const own = childOf(code, index)
+      if (own !== 0) return own
     }
-    return nearest
+    for (let i = neighbours.starts[index]!; i < neighbours.starts[index + 1]!; i++) {
+      const near = childOf(code, neighbours.near[i]!)
+      if (near !== 0) return near
+    }
+    return 0
+  }
+
+  function childOf (code: number, index: number): number {
+    const key = code << 8 | index | USED
+    let at = slotOf(code, index)
+    while (keys[at] !== 0 && keys[at] !== key) at = at + 1 & HASH_SIZE - 1
+    return keys[at] === 0 ? 0 : codes[at]!
   }
 
   function add (parent: number, code: number, index: number): void {
-    sibling[code] = firstChild[parent]!
+    let at = slotOf(parent, index)
+    while (keys[at] !== 0) at = at + 1 & HASH_SIZE - 1
+    keys[at] = parent << 8 | index | USED
+    codes[at] = code
     lastIndex[code] = index
-    firstChild[parent] = code
   }
 }
+
+const slotOf = (code: number, index: number) => Math.imul(code << 8 | index, 0x9e3779b1) >>> 32 - HASH_BITS
 
 function subBlocks (least: number, codes: Uint8Array): Buffer {
   const out = Buffer.alloc(codes.length + Math.ceil(codes.length / 255) + 2)

@@ -1,5 +1,5 @@
 import type { Metadata, SharpOptions } from 'sharp'
-import type { Fit } from '../../schemas/library.js'
+import type { Fit, RenditionType } from '../../schemas/library.js'
 import { damagedImage, outOfResources, ServiceError } from '../errors.js'
 import { drawnSize, fitFrames, type Frames } from './fit-frames.js'
 import { drawGif, readGif, type ParsedGif } from './gif-decoder.js'
@@ -8,6 +8,7 @@ import { DECODE_SECONDS, MAX_FRAME_PIXELS, MAX_FRAMES, MAX_PIXELS, MAX_SIDE } fr
 import { isTurned, orientFrames } from './orient-frames.js'
 import { makeRendition, type MadeGif } from './rendition.js'
 import { createShrink } from './shrink-rows.js'
+import { makeStill } from './still.js'
 
 export interface PictureFacts {
   width: number
@@ -17,8 +18,8 @@ export interface PictureFacts {
   dominant_color: string
 }
 
-/** A GIF of `size`, `<width>x<height>`. */
-export interface MadeRendition extends MadeGif { size: string }
+/** A picture of `size`, `<width>x<height>`: a GIF, or a PNG of a still. */
+export interface MadeRendition extends MadeGif { size: string, content_type: RenditionType }
 
 export interface Picture { facts: PictureFacts, renditions: MadeRendition[] }
 
@@ -26,8 +27,8 @@ const FORMATS = new Set(['png', 'jpeg', 'webp'])
 /** As in browsers, for a frame without a delay. */
 const NO_DELAY_MS = 100
 /**
- * Frames are decoded at this multiple of the size at which they are drawn. The rows at their edges, where the decoder
- * mixes two frames, can then be left out.
+ * Frames are decoded at this multiple of the size at which they are drawn, if more than one size is drawn of them, or
+ * if the decoder mixes two frames at their edges, where rows can then be left out.
  */
 const DETAIL = 2
 /** The most bytes of a picture's decoded frames. Beyond it there is less detail. */
@@ -68,15 +69,18 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     const { frames, size, delays } = await decode(bytes, fit).catch((cause: unknown) => {
       throw cause instanceof DecodeTimeout || cause instanceof ServiceError ? cause : damagedImage(cause)
     })
-    const renditions: MadeRendition[] = []
-    for (const { size: name, box } of boxes) {
-      renditions.push({ size: name, ...makeRendition(fitFrames(frames, size, box, fit), delays, maxBytes) })
-    }
+    const renditions = boxes.map(({ size: name, box }) => render(fitFrames(frames, size, box, fit), name, delays))
     const duration = delays.reduce((a, b) => a + b, 0)
     return {
       facts: { ...size, frames: frames.count, duration_ms: duration, dominant_color: dominantColor(frames) },
       renditions
     }
+  }
+
+  function render (frames: Frames, size: string, delays: number[]): MadeRendition {
+    return frames.count > 1
+      ? { size, content_type: 'image/gif', ...makeRendition(frames, delays, maxBytes) }
+      : { size, content_type: 'image/png', bytes: makeStill(frames, maxBytes), frames: 1, duration_ms: 0 }
   }
 
   async function decode (bytes: Buffer, fit: Fit): Promise<Decoded> {
@@ -88,16 +92,16 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     const gif = readGif(bytes)
     const count = gif.images.length
     const size = gifSizeWithinBounds(gif)
-    const target = decodedSize(size, count, fit)
+    const target = decodedSize(size, count, fit, boxes.length > 1)
     const frameBytes = target.width * target.height * 3
     const data = new Uint8Array(frameBytes * count)
     const shrink = createShrink(size, target)
     const deadline = performance.now() + decodeSeconds * 1000
     let at = 0
-    for (const { screen, top, bottom } of drawGif(bytes, gif)) {
+    for (const { screen, area } of drawGif(bytes, gif)) {
       if (performance.now() > deadline) throw new DecodeTimeout(decodeSeconds * 1000)
       if (at > 0) data.copyWithin(at, at - frameBytes, at)
-      shrink(screen, data.subarray(at, at + frameBytes), top, bottom)
+      shrink(screen, data.subarray(at, at + frameBytes), area)
       at += frameBytes
     }
     return { frames: { ...target, count, data }, size, delays: delaysOf(gif.images.map(({ delayMs }) => delayMs)) }
@@ -111,7 +115,7 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
     const { pages: count = 1, orientation = 1, format, delay = [] } = header
     const stored = storedSizeWithinBounds(header)
     const size = turned(stored, orientation)
-    const target = turned(decodedSize(size, count, fit), orientation)
+    const target = turned(decodedSize(size, count, fit, boxes.length > 1 || count > 1), orientation)
     const { data, info } = await pixels()
     // libjpeg only warns of that, as of much that is harmless
     if (format === 'jpeg' && endsEarly(bytes, checkTime)) throw new Error('the data of the JPEG end early')
@@ -150,10 +154,11 @@ export function createPictures ({ sizes, maxBytes, decodeSeconds = DECODE_SECOND
   }
 
   /** Large enough for every rendition, within MAX_DECODED_BYTES, and never larger than the picture. */
-  function decodedSize (size: Box, count: number, fit: Fit): Box {
+  function decodedSize (size: Box, count: number, fit: Fit, detailed: boolean): Box {
+    const detail = detailed ? DETAIL : 1
     const drawn = boxes.map(({ box }) => drawnSize(size, box, fit))
-    const width = Math.min(size.width, DETAIL * Math.max(1, ...drawn.map(({ width }) => width)))
-    const height = Math.min(size.height, DETAIL * Math.max(1, ...drawn.map(({ height }) => height)))
+    const width = Math.min(size.width, detail * Math.max(1, ...drawn.map(({ width }) => width)))
+    const height = Math.min(size.height, detail * Math.max(1, ...drawn.map(({ height }) => height)))
     const less = Math.min(1, Math.sqrt(MAX_DECODED_BYTES / (width * height * 3 * count)))
     return { width: Math.max(1, Math.floor(width * less)), height: Math.max(1, Math.floor(height * less)) }
   }
@@ -246,13 +251,14 @@ function inThreeBands (data: Buffer, channels: number): Uint8Array {
 
 /** The mean of the largest group of colours that share the upper three bits of each channel. */
 function dominantColor ({ width, height, data }: Frames): string {
-  const bins = new Map<number, { count: number, sums: [number, number, number] }>()
+  const bins = new Float64Array(512 * 4)
   for (let at = 0; at < width * height * 3; at += 3) {
-    const key = data[at]! >> 5 << 6 | data[at + 1]! >> 5 << 3 | data[at + 2]! >> 5
-    const bin = bins.get(key) ?? { count: 0, sums: [0, 0, 0] }
-    if (bin.count++ === 0) bins.set(key, bin)
-    for (let c = 0; c < 3; c++) bin.sums[c]! += data[at + c]!
+    const bin = (data[at]! >> 5 << 6 | data[at + 1]! >> 5 << 3 | data[at + 2]! >> 5) * 4
+    bins[bin]!++
+    for (let c = 0; c < 3; c++) bins[bin + 1 + c]! += data[at + c]!
   }
-  const { count, sums } = [...bins.values()].reduce((a, b) => b.count > a.count ? b : a)
-  return `#${sums.map(sum => Math.round(sum / count).toString(16).padStart(2, '0')).join('')}`
+  let largest = 0
+  for (let bin = 4; bin < bins.length; bin += 4) if (bins[bin]! > bins[largest]!) largest = bin
+  const [count, ...sums] = bins.subarray(largest, largest + 4)
+  return `#${sums.map(sum => Math.round(sum / count!).toString(16).padStart(2, '0')).join('')}`
 }

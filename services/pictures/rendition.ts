@@ -1,6 +1,6 @@
 import type { Frames } from './fit-frames.js'
 import { writeGif, type GifOptions } from './gif-encoder.js'
-import { chosenColors, errorOf, ownColors, type Palette } from './palette.js'
+import { chosenColors, histogramOf, ownColors, type Palette } from './palette.js'
 
 /** The bytes of a GIF, and its facts. */
 export interface MadeGif { bytes: Buffer, frames: number, duration_ms: number }
@@ -22,7 +22,7 @@ const COLORS = [
 
 /** From the best to the smallest. `share` is the approximate part of the first one's bytes. */
 const QUALITY_LEVELS = [
-  { colors: MAX_COLORS, tolerance: 6, share: 1 },
+  { colors: MAX_COLORS, tolerance: 7, share: 1 },
   { colors: MAX_COLORS, tolerance: 20, share: 0.95 },
   ...COLORS.map(colors => (
     { colors, tolerance: Math.round(0.45 * spacing(colors)), share: (Math.log2(colors) / 8) ** 1.2 }
@@ -37,8 +37,6 @@ const FEW_COLORS = 8
 const MAX_TRIES = 8
 /** Above this number of pixels in all frames fewer settings are tried, which would take seconds. */
 const MANY_PIXELS = 2_500_000
-/** Pixels of a frame that its own palette is chosen from. */
-const FRAME_SAMPLE = 1024
 const MAX_CS = 0xffff
 
 /**
@@ -53,7 +51,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   const own = ownColors(frames.data, MAX_COLORS)
   const exact = own && attempt([own], { tolerance: 0 })
   if (exact && fits(exact)) return exact
-  const general = chosenColors(frames.data, MAX_COLORS)
+  const histogram = histogramOf(frames.data)
+  const general = chosenColors(histogram, MAX_COLORS)
   const first = attempt([general], QUALITY_LEVELS[0]!)
   if (fits(first)) return withMorePalettes(first)
   const smallerExact = own && attempt([own], { tolerance: 0, thorough: true })
@@ -130,8 +129,8 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
       for (let at = 0; at < screen.length; at++) squares += (screen[at]! - frames.data[from + at]!) ** 2
     }
     const chosen = palettes === 'each'
-      ? palettesOf(frames.count, colors, FRAME_SAMPLE)
-      : [colors === MAX_COLORS ? general : chosenColors(frames.data, colors)]
+      ? palettesOf(frames.count, colors)
+      : [colors === MAX_COLORS ? general : chosenColors(histogram, colors)]
     const gif = attempt(chosen, { tolerance, thorough: true, onFrame }, merged)
     return { gif, colors, error: squares / gif.frames }
   }
@@ -140,16 +139,16 @@ export function makeRendition (frames: Frames, delays: number[], maxBytes: numbe
   function withMorePalettes (first: MadeGif): MadeGif {
     const room = maxBytes / first.bytes.length
     const parts = Math.min(frames.count, MORE_PALETTES.find(({ growth }) => growth <= room)?.parts ?? 1)
-    if (parts === 1 || errorOf(general, frames.data) <= FINE) return first
+    if (parts === 1 || general.error <= FINE) return first
     const made = attempt(palettesOf(parts, MAX_COLORS), QUALITY_LEVELS[0]!)
     return fits(made) ? made : first
   }
 
-  function palettesOf (parts: number, colors: number, sample?: number): Palette[] {
+  function palettesOf (parts: number, colors: number): Palette[] {
     const size = frames.data.length / frames.count
     const start = (part: number) => Math.ceil(part * frames.count / parts) * size
     const dataOf = (part: number) => frames.data.subarray(start(part), start(part + 1))
-    return Array.from({ length: parts }, (_, part) => chosenColors(dataOf(part), colors, sample))
+    return Array.from({ length: parts }, (_, part) => chosenColors(histogramOf(dataOf(part)), colors))
   }
 
   function attempt (palettes: Palette[], options: GifOptions, merged = 1): MadeGif {

@@ -50,9 +50,10 @@ export function createPublish ({ media, uploadRecords, quota, now }: PublishOpti
   }
 
   async function putRenditions ({ key }: UploadDocument, picture?: Picture): Promise<StoredRendition[]> {
-    return Promise.all((picture?.renditions ?? []).map(async ({ size, bytes, frames, duration_ms: duration }) => {
-      await wrapStoreFailure(media.putBytes(renditionKey(key, size), bytes, 'image/gif'))
-      return { size, bytes: bytes.length, frames, duration_ms: duration }
+    return Promise.all((picture?.renditions ?? []).map(async rendition => {
+      const { size, content_type: type, bytes, frames, duration_ms: duration } = rendition
+      await wrapStoreFailure(media.putBytes(renditionKey(key, { size, content_type: type }), bytes, type))
+      return { size, content_type: type, bytes: bytes.length, frames, duration_ms: duration }
     }))
   }
 

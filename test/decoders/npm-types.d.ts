@@ -22,7 +22,7 @@ declare module 'omggif' {
 }
 
 declare module 'pngjs' {
-  export const PNG: { sync: { read: (file: Buffer) => { data: Buffer } } }
+  export const PNG: { sync: { read: (file: Buffer) => { width: number, height: number, data: Buffer } } }
 }
 
 declare module 'upng-js' {

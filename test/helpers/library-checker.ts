@@ -39,7 +39,8 @@ export async function libraryChecker (t: Test, services: Services) {
     const named = new Map((await library.find().toArray()).flatMap(({ key = '', size, renditions = [] }) =>
       [
         [key, size],
-        ...renditions.map(({ size, bytes }) => [key.replace(/[^/]*$/, `${size}.gif`), bytes] as const)
+        ...renditions.map(({ size, content_type: type, bytes }) =>
+          [key.replace(/[^/]*$/, `${size}.${type === 'image/png' ? 'png' : 'gif'}`), bytes] as const)
       ] as Array<[string, number]>))
     return [
       ...(await uploads.find().toArray()).map(({ _id, state }) => `a row of uploads, ${state}: ${_id.toHexString()}`),

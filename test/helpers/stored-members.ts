@@ -10,7 +10,7 @@ const value = 'value' as const
 
 const fields = { user_id: value, category: value, title: value, fit: value } as const
 const fingerprint = { digest: value, up_to: { parts: value, bytes: value } } as const
-const rendition = { size: value, bytes: value, frames: value, duration_ms: value } as const
+const rendition = { size: value, content_type: value, bytes: value, frames: value, duration_ms: value } as const
 
 /** Every member that a stored document may have. The compiler compares the first level with schemas/documents.ts. */
 export const STORED = {

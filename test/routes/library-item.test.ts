@@ -147,10 +147,12 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     duration_ms: 1920,
     dominant_color: '#e87830'
   }
+  const still = { bytes: 5000, frames: 1, duration_ms: 0 }
   const renditions = [
     { size: '64x64', bytes: 18213, frames: 24, duration_ms: 1920 },
     { size: '32x16', bytes: 900, frames: 12, duration_ms: 1920 },
-    { size: '8x8', bytes: 901, frames: 1, duration_ms: 0 }
+    { size: '8x8', bytes: 901, frames: 1, duration_ms: 0 },
+    { size: '64x48', content_type: 'image/png' as const, ...still }
   ]
   const whole = itemRow(0, {
     key: `${ITEM_FOLDER}original.webp`,
@@ -170,6 +172,7 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     } as unknown as LibraryDocument
   ])
   const base = service.app.mediaStore.url(ITEM_FOLDER)
+  const gif = (size: string) => ({ url: `${base}${size}.gif`, content_type: 'image/gif' })
   const item = {
     id: whole._id.toHexString(),
     url: `${base}original.webp`,
@@ -181,9 +184,10 @@ t.test('GET /library/{id}, and the facts of an item', async t => {
     original_url: `${base}original.webp`,
     ...facts,
     renditions: {
-      '64x64': { url: `${base}64x64.gif`, bytes: 18213, frames: 24, duration_ms: 1920, ble_seconds: 2.1 },
-      '32x16': { url: `${base}32x16.gif`, bytes: 900, frames: 12, duration_ms: 1920, ble_seconds: 0.1 },
-      '8x8': { url: `${base}8x8.gif`, bytes: 901, frames: 1, duration_ms: 0, ble_seconds: 0.2 }
+      '64x64': { ...gif('64x64'), bytes: 18213, frames: 24, duration_ms: 1920, ble_seconds: 2.1 },
+      '32x16': { ...gif('32x16'), bytes: 900, frames: 12, duration_ms: 1920, ble_seconds: 0.1 },
+      '8x8': { ...gif('8x8'), bytes: 901, frames: 1, duration_ms: 0, ble_seconds: 0.2 },
+      '64x48': { url: `${base}64x48.png`, content_type: 'image/png', ...still, ble_seconds: 1.1 }
     }
   }
 

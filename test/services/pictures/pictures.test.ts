@@ -5,6 +5,7 @@ import { createPictures, type Picture } from '../../../services/pictures/picture
 import { caseFile } from '../../helpers/paths.js'
 import { seededRandom } from '../../helpers/seeded-random.js'
 import { handGif, readGif, type Color, type ReadGif } from '../../helpers/gif-codec.js'
+import { readRendition } from '../../helpers/read-rendition.js'
 import { scale } from '../../helpers/test-length.js'
 import { BLACK, BLUE, expectedPictures, GREEN, PALETTE, rawPicture, RED, WHITE } from '../../helpers/example-pictures.js'
 
@@ -14,13 +15,14 @@ const CHANGED = scale({ short: 160, long: 800 })
 const pictures = createPictures({ sizes: ['64x64'], maxBytes: KIB96 })
 
 /** Asserts that the bytes of a rendition match its facts. */
-function checked (t: Test, { renditions }: Picture, maxBytes = KIB96): ReadGif {
-  const { size, bytes, frames, duration_ms: duration } = renditions[0]!
-  const gif = readGif(bytes)
+function checked (t: Test, { facts, renditions }: Picture, maxBytes = KIB96): ReadGif {
+  const { size, content_type: type, bytes, frames, duration_ms: duration } = renditions[0]!
+  const gif = readRendition(bytes)
   t.strictSame(
     [`${gif.width}x${gif.height}`, gif.screens.length, gif.delaysCs.reduce((a, b) => a + b, 0) * 10],
     [size, frames, duration]
   )
+  t.equal(type, facts.frames > 1 ? 'image/gif' : 'image/png')
   t.ok(bytes.length <= maxBytes, `${bytes.length} bytes`)
   return gif
 }
@@ -246,6 +248,26 @@ t.test('a rendition is as good as its limit allows', async t => {
   })
 })
 
+t.test('a still has its exact colours, or as many as fit', async t => {
+  const random = seededRandom(3)
+  const LIMITS = [[KIB96, 16_000, 16_384], [18_000, 200, 256], [9000, 16, 16], [1, 2, 2]] as const
+  const noise = () => [0, 0, 0].map(() => 1 + Math.floor(random() * 255))
+  const png = await rawPicture(128, 128, 1, noise).png().toBuffer()
+  for (const [maxBytes, least, most] of LIMITS) {
+    const [made] = (await createPictures({ sizes: ['128x128'], maxBytes }).read(png, 'contain')).renditions
+    const { screens: [screen] } = readRendition(made!.bytes)
+    const colors = colorsOf(screen!).size
+    t.ok(colors >= least && colors <= most, `${colors} colours in ${made!.bytes.length} of ${maxBytes} bytes`)
+    t.ok(made!.bytes.length <= Math.max(maxBytes, 3000), `${made!.bytes.length} of ${maxBytes} bytes`)
+    t.strictSame(
+      [made!.content_type, made!.frames, made!.duration_ms, made!.size],
+      ['image/png', 1, 0, '128x128']
+    )
+  }
+  const again = await Promise.all([1, 2].map(() => pictures.read(png, 'contain')))
+  t.ok(again[0]!.renditions[0]!.bytes.equals(again[1]!.renditions[0]!.bytes), 'the same bytes each time')
+})
+
 t.test('several sizes come of one decoding', async t => {
   const { renditions } = await createPictures({ sizes: ['64x64', '32x16', '128x96'], maxBytes: KIB96 }).read(
     await rawPicture(200, 150, 2, (_x, _y, k) => k ? RED : BLUE).gif({ delay: [20, 30] }).toBuffer(),
@@ -326,7 +348,7 @@ t.test('changed bytes are a picture or refused', async t => {
     })
     if (!picture) continue
     taken++
-    readGif(picture.renditions[0]!.bytes)
+    readRendition(picture.renditions[0]!.bytes)
   }
   t.ok(taken > CHANGED / 8 && taken < CHANGED * 7 / 8, `${taken} of ${CHANGED}`)
 })
