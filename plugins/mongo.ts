@@ -94,19 +94,16 @@ export default fp(async function mongo (app) {
       work(client.db(databaseName(url))))
   })
   app.decorate('collections', {
-    otps: boundedCollection(db.collection<OtpDocument | CounterDocument>('otps', {
-      promoteBuffers: true,
-      ...FROM_PRIMARY
-    })),
-    audit: boundedCollection(db.collection<AuditDocument>('audit', FROM_PRIMARY)),
-    users: boundedCollection(db.collection<UserDocument>('users', FROM_PRIMARY)),
-    released_numbers: boundedCollection(db.collection<ReleasedNumberDocument>('released_numbers', FROM_PRIMARY)),
-    migration: boundedCollection(db.collection<MigrationDocument>('migration', FROM_PRIMARY)),
-    idempotency: boundedCollection(db.collection<IdempotencyDocument>('idempotency', FROM_PRIMARY)),
-    uploads: boundedCollection(db.collection<UploadDocument>('uploads', FROM_PRIMARY)),
-    usage: boundedCollection(db.collection<UsageDocument>('usage', FROM_PRIMARY)),
-    library: boundedCollection(db.collection<LibraryDocument>('library', FROM_PRIMARY)),
-    leases: boundedCollection(db.collection<LeaseDocument>('leases', FROM_PRIMARY))
+    otps: boundedCollection<OtpDocument | CounterDocument>(db, 'otps', { promoteBuffers: true, ...FROM_PRIMARY }),
+    audit: boundedCollection<AuditDocument>(db, 'audit', FROM_PRIMARY),
+    users: boundedCollection<UserDocument>(db, 'users', FROM_PRIMARY),
+    released_numbers: boundedCollection<ReleasedNumberDocument>(db, 'released_numbers', FROM_PRIMARY),
+    migration: boundedCollection<MigrationDocument>(db, 'migration', FROM_PRIMARY),
+    idempotency: boundedCollection<IdempotencyDocument>(db, 'idempotency', FROM_PRIMARY),
+    uploads: boundedCollection<UploadDocument>(db, 'uploads', FROM_PRIMARY),
+    usage: boundedCollection<UsageDocument>(db, 'usage', FROM_PRIMARY),
+    library: boundedCollection<LibraryDocument>(db, 'library', FROM_PRIMARY),
+    leases: boundedCollection<LeaseDocument>(db, 'leases', FROM_PRIMARY)
   })
 
   /** Runs work with its own client, which is closed after the work or with the app. */

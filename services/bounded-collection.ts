@@ -1,10 +1,10 @@
-import type { AbstractCursor, Collection, Document } from 'mongodb'
+import type { AbstractCursor, Collection, CollectionOptions, Db, Document, Filter } from 'mongodb'
+import { firstBatch } from './first-batch.js'
 import { withinDeadline, maxCommandMs } from './request-deadline.js'
 
 /** The position of the options in a method's arguments. */
 const COMMANDS: Record<string, number> = {
   estimatedDocumentCount: 0,
-  findOne: 1,
   countDocuments: 1,
   insertOne: 1,
   insertMany: 1,
@@ -24,14 +24,20 @@ const READS = ['next', 'tryNext', 'hasNext', 'toArray']
 type Method = (...given: unknown[]) => unknown
 
 /**
- * The same collection with time limits for commands: `maxTimeMS` on the server, here the rest of the request's time.
+ * A collection with time limits for commands: `maxTimeMS` on the server, here the rest of the request's time.
  * A wrapper is needed because the driver's limits (`maxTimeMS`, `timeoutMS`, `socketTimeoutMS`) are constants of a
  * client, a collection or one call: none of them knows how much time the commands before this one have left. Every call
  * would have to pass it on, and one that does not would have no limit.
  */
-export function boundedCollection<T extends Document> (collection: Collection<T>): Collection<T> {
+export function boundedCollection<T extends Document> (
+  db: Db,
+  name: string,
+  options: CollectionOptions
+): Collection<T> {
+  const collection = db.collection<T>(name, options)
   return new Proxy(collection, {
     get (target, name: string) {
+      if (name === 'findOne') return findOne
       const value: unknown = Reflect.get(target, name, target)
       const [command, cursor] = [COMMANDS[name], CURSORS[name]]
       if (typeof value !== 'function' || (command === undefined && cursor === undefined)) return value
@@ -42,6 +48,14 @@ export function boundedCollection<T extends Document> (collection: Collection<T>
       return (...given: unknown[]) => boundedCursor(method(...timed(given, cursor!)) as AbstractCursor)
     }
   })
+
+  async function findOne (
+    filter: Filter<T>,
+    options: { projection?: Document, sort?: Document } = {}
+  ): Promise<Document | null> {
+    const [row = null] = await firstBatch(db, collection, filter, { ...options, limit: 1 })
+    return row
+  }
 }
 
 /** `given` with the time limit in its options, unless they have one. */

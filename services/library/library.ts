@@ -4,10 +4,10 @@ import type { LibraryItem, LibraryPage, LibraryQuery } from '../../schemas/libra
 import { withinDeadline } from '../request-deadline.js'
 import { NEWEST_FIRST } from '../database.js'
 import { invalidField, itemNotFound, sentences } from '../errors.js'
+import { firstBatch } from '../first-batch.js'
 import type { Log, MediaStore } from '../ports.js'
 import { createCoalescer } from './coalesce.js'
 import { after, cursorAfter, OTHER_ID_TYPES } from './cursor.js'
-import { firstBatch } from './first-batch.js'
 import { createToItem, HIDDEN, publicId } from './item.js'
 import { libraryFilter } from './query.js'
 import { createTotals, MAX_COUNTED, type TotalsOptions } from './totals.js'
@@ -87,7 +87,7 @@ export function createLibrary ({
     skip: number,
     limit: number
   ): Promise<Array<WithId<LibraryDocument>>> {
-    return firstBatch(db, library.collectionName, filter, { sort: NEWEST_FIRST, skip, limit, projection: HIDDEN })
+    return firstBatch(db, library, filter, { sort: NEWEST_FIRST, skip, limit, projection: HIDDEN })
   }
 
   /** Such a page is not read. */
