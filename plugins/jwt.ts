@@ -31,8 +31,6 @@ declare module 'fastify' {
   }
 }
 
-const MAX_CACHED_TOKENS = 1000
-
 /**
  * `app.issueToken`, `app.authenticate`: the access tokens of this service's keys. Every request is authenticated,
  * unless its route is public.
@@ -50,7 +48,6 @@ export default fp(async function jwt (app) {
       sign: { algorithm, iss: ISSUER, aud: ISSUER, ...(kid && { kid }) },
       verify: {
         algorithms: [algorithm],
-        cache: MAX_CACHED_TOKENS,
         complete: true,
         ignoreExpiration: true,
         ignoreNotBefore: true
@@ -81,8 +78,9 @@ export default fp(async function jwt (app) {
     const { headers: { authorization }, requestContext } = request
     request.authenticated = await tokens.authenticate(authorization, needsFresh(request), requestContext)
   })
-  app.addHook('onRequest', async request => {
-    if (!request.is404 && !request.routeOptions.config.public) await app.authenticate(request)
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.is404 || request.routeOptions.config.public) return done()
+    app.authenticate(request).then(() => done(), done)
   })
   if (isPlaceholder(config.JWT_LEGACY_SECRET?.trim() ?? '')) {
     app.log.warn(

@@ -20,19 +20,29 @@ export interface AccountsOptions {
 /** The account with a number, if there is one, and the caller, if the session lives. */
 export interface Found { caller?: Caller, account: UserDocument | null }
 
+/** A row that is being read, and then the row. */
+interface Reading { row: Promise<UserDocument | null>, settled?: UserDocument | null }
+
 export type Accounts = ReturnType<typeof createAccounts>
 
 /** The account rows with their sessions, and this process's cache of them for some seconds. */
 export function createAccounts ({ users, idleSeconds, now, log }: AccountsOptions) {
   const idleMs = idleSeconds > 0 ? idleSeconds * 1000 : Infinity
   const touchMs = Math.min(TOUCH_MS, idleMs / 4)
-  const cache = new LRUCache<string, Promise<UserDocument | null>>({
+  const cache = new LRUCache<string, Reading>({
     max: MAX_CACHED_ACCOUNTS,
     ttl: TRUST_MS,
     ttlResolution: 0,
     perf: { now: () => now().getTime() }
   })
-  return { findCaller, findByNumber, liveSessions, forget }
+  return { knownCaller, findCaller, findByNumber, liveSessions, forget }
+
+  /** The caller in the cached row, if the use of the session need not be stored. Reads nothing. */
+  function knownCaller (id: string, sid: string): Caller | undefined {
+    const account = cache.get(id)?.settled
+    const caller = account ? callerOf(account, sid) : undefined
+    return caller && !isTouchDue(caller.session) ? caller : undefined
+  }
 
   /** The caller, while the session lives. Reads at most once. `fresh`: by what the database has now. */
   async function findCaller (id: string, sid: string, fresh: boolean): Promise<Caller | undefined> {
@@ -46,7 +56,7 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
 
   /** Reads the row again if the cached one lacks the session: another process may have opened it. */
   async function lookUp (key: string, filter: Filter<UserDocument>, sid: string, fresh: boolean): Promise<Found> {
-    const known = fresh ? undefined : await cache.get(key)
+    const known = fresh ? undefined : await cache.get(key)?.row
     const trusted = known && callerOf(known, sid)
     const account = trusted ? trusted.account : await read(key, filter)
     const caller = trusted ?? (account ? callerOf(account, sid) : undefined)
@@ -55,10 +65,10 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
   }
 
   function read (key: string, filter: Filter<UserDocument>): Promise<UserDocument | null> {
-    const reading = users.findOne(filter)
+    const reading: Reading = { row: users.findOne(filter) }
     cache.set(key, reading)
-    reading.catch(() => cache.delete(key))
-    return reading
+    reading.row.then(row => { reading.settled = row }, () => cache.delete(key))
+    return reading.row
   }
 
   function callerOf (account: UserDocument, sid: string): Caller | undefined {
@@ -77,9 +87,13 @@ export function createAccounts ({ users, idleSeconds, now, log }: AccountsOption
     return sessions.filter(isLive).reverse().sort((a, b) => b.login_at.getTime() - a.login_at.getTime())
   }
 
+  function isTouchDue ({ last_used_at: lastUsedAt }: SessionDocument): boolean {
+    return now().getTime() - lastUsedAt.getTime() >= touchMs
+  }
+
   async function touch ({ account: { _id }, session }: Caller): Promise<void> {
+    if (!isTouchDue(session)) return
     const at = now()
-    if (at.getTime() - session.last_used_at.getTime() < touchMs) return
     const unused = { _id, sessions: { $elemMatch: { id: session.id, last_used_at: { $lt: at } } } }
     try {
       await users.updateOne(unused, { $set: { 'sessions.$.last_used_at': at } })

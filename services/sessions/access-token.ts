@@ -9,6 +9,7 @@ const HEADER_MEMBERS = new Set(['alg', 'typ', 'kid'])
 export interface TokenClaims {
   account: string
   sid: string
+  expiresAt: Date
 }
 
 /** The claims of a token of the replaced system. It names no account or session; `sid` comes from a hash of it. */
@@ -28,9 +29,10 @@ type Json = Record<string, unknown>
  */
 export function readClaims (token: string, header: Json, payload: Json, now: Date): TokenClaims | undefined {
   if (!isGood(token, header, payload, now)) return undefined
-  const { iss, aud, sub, sid } = payload
+  const { iss, aud, sub, sid, exp } = payload
   const names = iss === ISSUER && aud === ISSUER && isId(sub) && isId(sid)
-  return names && token.startsWith(`${encode(header)}.${encode(payload)}.`) ? { account: sub, sid } : undefined
+  if (!names || !token.startsWith(`${encode(header)}.${encode(payload)}.`)) return undefined
+  return { account: sub, sid, expiresAt: new Date(exp as number * 1000) }
 }
 
 /**

@@ -1,5 +1,5 @@
+import { LRUCache } from 'lru-cache'
 import type { Accounts } from '../accounts.js'
-
 import { invalidToken, missingToken } from '../errors.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import { withinDeadline } from '../request-deadline.js'
@@ -8,6 +8,9 @@ import type { createLegacyTokens } from './legacy-tokens.js'
 import type { SigningKey } from './signing-keys.js'
 
 const REFRESHED_SECONDS = 15 * 60
+/** Tokens whose claims are kept, so that they are decoded and verified once. Those of this service are much shorter. */
+const MAX_CACHED_TOKENS = 1000
+const MAX_CACHED_LENGTH = 1024
 /** RFC 6750 §2.1 with a token in the compact form of RFC 7515 §7.1, and nothing around or between. */
 const CREDENTIALS = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i
 
@@ -38,6 +41,7 @@ export interface IssuedToken { token: string, expiresIn: number }
 
 /** Access tokens: JSON Web Tokens of this service's keys, each for its own algorithm (RFC 7519, RFC 8725). */
 export function createTokens ({ codecs, decode, accounts, findLegacy, lifeSeconds, region, now }: TokensOptions) {
+  const good = new LRUCache<string, TokenClaims | LegacyTokenClaims>({ max: MAX_CACHED_TOKENS })
   return { issue, authenticate }
 
   /** Issues a token for a session. It ends no later than the session; with a refresh token it lives 15 minutes. */
@@ -60,22 +64,33 @@ export function createTokens ({ codecs, decode, accounts, findLegacy, lifeSecond
   ): Promise<Caller> {
     if (authorization === undefined) throw missingToken()
     const claims = claimsOf(authorization)
-    const caller = claims && await withinDeadline(() => callerOf(claims, fresh, requestContext))
+    if (!claims) throw invalidToken()
+    const known = fresh || !('account' in claims) ? undefined : accounts.knownCaller(claims.account, claims.sid)
+    const caller = known ?? await withinDeadline(() => callerOf(claims, fresh, requestContext))
     if (!caller) throw invalidToken()
     return caller
   }
 
-  /** The claims of the token, if a key of this service made it. */
+  /** The claims of a good token. Once good, it stays so until it expires. */
   function claimsOf (authorization: string): TokenClaims | LegacyTokenClaims | undefined {
+    const known = good.get(authorization)
+    if (known) return known.expiresAt > now() ? known : undefined
+    const claims = verify(authorization)
+    if (claims && authorization.length <= MAX_CACHED_LENGTH) good.set(authorization, claims)
+    return claims
+  }
+
+  /** The claims of the token, if a key of this service made it. */
+  function verify (authorization: string): TokenClaims | LegacyTokenClaims | undefined {
     const token = CREDENTIALS.exec(authorization)?.[1]
     if (token === undefined) return undefined
     const at = now()
     const { alg, kid } = attempt(() => decode(token))?.header ?? {}
     for (const { key, verify } of codecs) {
       if (key.algorithm !== alg || (kid !== undefined && key.kid !== kid)) continue
-      const good = attempt(() => verify(token))
-      if (!good) continue
-      const { header, payload } = good
+      const decoded = attempt(() => verify(token))
+      if (!decoded) continue
+      const { header, payload } = decoded
       return attempt(() =>
         key.legacy
           ? readLegacyClaims(token, header, payload, at, region)
