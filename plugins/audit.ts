@@ -37,13 +37,13 @@ export default fp(async function audit (app) {
   app.decorateRequest('requestContext', {
     getter () {
       const request = this
-      const { clientAddress: address, id: requestId, log } = request
+      const { id: requestId, log } = request
       return {
-        address,
-        userAgent: (this.headers['user-agent'] ?? '').slice(0, MAX_USER_AGENT),
+        get address () { return request.clientAddress },
+        get userAgent () { return (request.headers['user-agent'] ?? '').slice(0, MAX_USER_AGENT) },
         log,
         record (event, subject, details) {
-          const origin = { log, address, requestId, anonymous: request.authenticated === null }
+          const origin = { log, address: request.clientAddress, requestId, anonymous: request.authenticated === null }
           record(origin, event, subject, details)
           request.auditDue ||= changesRight(event)
         }

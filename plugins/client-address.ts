@@ -23,6 +23,9 @@ export default fp(async function clientAddress (app) {
   const known = new WeakMap<IncomingMessage, string>()
   const warned = new Set<string>()
 
+  // Node keeps the address then, also for a connection that has ended when it is asked for
+  app.server.on('connection', socket => socket.remoteAddress)
+
   app.decorateRequest('clientAddress', {
     getter () {
       const { raw } = this

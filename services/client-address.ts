@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
+import { LRUCache } from 'lru-cache'
 
 /** Whether an address, in its normal form, belongs to a trusted proxy. */
 export type Trusts = (address: string) => boolean
@@ -9,6 +10,8 @@ const NAMED: Record<string, string[]> = {
   linklocal: ['169.254.0.0/16', 'fe80::/10'],
   uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7']
 }
+/** Proxies are few, and each is asked about with every request. */
+const MAX_CACHED = 1000
 export const PRIVATE_NETWORKS = Object.keys(NAMED)
 
 /** Trusts addresses and networks, and the names of private networks. */
@@ -18,7 +21,14 @@ export function trustsOf (networks: string[]): Trusts {
     const [address, bits] = parseNetwork(network)
     list.addSubnet(address.toString(), bits, address.kind())
   }
-  return address => list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  const known = new LRUCache<string, boolean>({ max: MAX_CACHED })
+  return address => {
+    const found = known.get(address)
+    if (found !== undefined) return found
+    const isTrusted = list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+    known.set(address, isTrusted)
+    return isTrusted
+  }
 }
 
 function parseNetwork (text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
@@ -35,7 +45,9 @@ function parseNetwork (text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
  */
 export function normalAddress (text: string): string | undefined {
   const address = text.replace(/%.*$/s, '')
-  return isIP(address) === 0 ? undefined : ipaddr.process(address).toString()
+  const version = isIP(address)
+  if (version === 0) return undefined
+  return version === 4 ? address : ipaddr.process(address).toString()
 }
 
 const PORT = String.raw`(?::\d{1,5})?`
