@@ -38,7 +38,8 @@ t.test(
       t.match(answer, { status: 503, retryAfter: '5', body: { error: 'Service is out of resources' } })
     }
     t.ok(
-      service.output().some(line => line.includes('request refused') && line.includes('EMFILE')),
+      await eventually(async () =>
+        service.output().some(line => line.includes('request refused') && line.includes('EMFILE'))),
       'the log names the cause'
     )
 
