@@ -4,9 +4,9 @@ import { serverBusy } from '../services/errors.js'
 
 /** A connection beyond MAX_CONNECTIONS gets one answer: 503, or the real one for a probe. */
 export default fp(async function connections (app) {
-  app.addHook('onRequest', async ({ raw, routeOptions }, reply) => {
-    if (!isSurplus(raw.socket)) return
+  app.addHook('onRequest', ({ raw, routeOptions }, reply, done) => {
+    if (!isSurplus(raw.socket)) return done()
     reply.header('connection', 'close')
-    if (!routeOptions.config.isProbe) throw serverBusy()
+    done(routeOptions.config.isProbe ? undefined : serverBusy())
   })
 }, { name: 'connections', dependencies: ['overload'] })

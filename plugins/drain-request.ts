@@ -16,13 +16,16 @@ export default fp(async function drainRequest (app) {
   /** The request that is being read, by the connection whose end waits for it. */
   const unread = new WeakMap<Socket, IncomingMessage>()
 
-  app.addHook('onSend', async ({ raw }) => {
-    if (raw.complete !== false) return // undefined for a request that was injected
-    if (!unread.has(raw.socket)) endAfterRest(raw.socket)
-    unread.set(raw.socket, raw)
+  app.addHook('onSend', ({ raw }, _reply, payload, done) => {
+    if (isUnread(raw)) {
+      if (!unread.has(raw.socket)) endAfterRest(raw.socket)
+      unread.set(raw.socket, raw)
+    }
+    done(null, payload)
   })
-  app.addHook('onResponse', async ({ raw }) => {
-    flowAway(raw).then(() => { if (raw.complete === false) raw.socket.destroy() })
+  app.addHook('onResponse', ({ raw }, _reply, done) => {
+    if (isUnread(raw)) flowAway(raw).then(() => { if (isUnread(raw)) raw.socket.destroy() })
+    done()
   })
 
   /** Runs once for each connection, however many requests come on it. */
@@ -35,12 +38,15 @@ export default fp(async function drainRequest (app) {
   }
 }, { name: 'drain-request' })
 
+/** `complete` is undefined for a request that was injected. */
+const isUnread = ({ complete }: IncomingMessage) => complete === false
+
 /**
  * Resolves when the request has ended, was cut, or has passed a limit. Counts bytes at the socket, because Node drops
  * an unread body unseen.
  */
 async function flowAway (raw: IncomingMessage): Promise<void> {
-  if (raw.complete !== false || raw.destroyed) return
+  if (!isUnread(raw) || raw.destroyed) return
   const { socket } = raw
   const start = socket.bytesRead
   const deadline = performance.now() + MAX_MS

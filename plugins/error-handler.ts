@@ -19,7 +19,10 @@ export default fp(async function errorHandler (app) {
   app.decorate('allowedMethods', allowedMethods)
   app.setNotFoundHandler(answerNotFound)
   // whatever its body is
-  app.addHook('preParsing', async (request, reply) => { if (request.is404) await answerNotFound(request, reply) })
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    if (request.is404) answerNotFound(request, reply)
+    else done()
+  })
 
   function answerNotFound (request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const allowed = allowedMethods(request.raw.url!)

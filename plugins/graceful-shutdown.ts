@@ -27,11 +27,12 @@ export default fp(async function gracefulShutdown (app) {
       clearTimeout(patience)
     })
   })
-  app.addHook('onRequest', async () => {
-    if (stopping) throw new ServiceError(503, 'Server is stopping', { retryAfter: 5 })
+  app.addHook('onRequest', (_request, _reply, done) => {
+    done(stopping ? new ServiceError(503, 'Server is stopping', { retryAfter: 5 }) : undefined)
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, payload, done) => {
     if (stopping) reply.header('connection', 'close')
+    done(null, payload)
   })
 
   /** Node does not count a connection as idle before its first request. Browsers open such connections in advance. */

@@ -28,14 +28,18 @@ export default fp(async function json (app) {
   app.addHook('onRoute', route => {
     if (needsNoMember(route.schema?.body)) route.config = { optionalBody: true, ...route.config }
   })
-  app.addHook('onRequest', async ({ raw: { headers } }) => {
-    if (!hasBody(headers) && !isForm(headers)) delete headers['content-type'] // there is no body that has it
+  app.addHook('onRequest', ({ raw: { headers } }, _reply, done) => {
+    // there is no body that has it
+    if (headers['content-type'] !== undefined && !hasBody(headers) && !isForm(headers)) delete headers['content-type']
+    done()
   })
-  app.addHook('preParsing', async ({ headers }) => {
-    if (hasBody(headers) && !/^(identity)?$/i.test(headers['content-encoding'] ?? '')) throw unsupportedMediaType()
+  app.addHook('preParsing', ({ headers }, _reply, _payload, done) => {
+    const { 'content-encoding': encoding = '' } = headers
+    done(hasBody(headers) && !/^(identity)?$/i.test(encoding) ? unsupportedMediaType() : undefined)
   })
-  app.addHook('preValidation', async request => {
+  app.addHook('preValidation', (request, _reply, done) => {
     if (request.body === undefined && request.routeOptions.config.optionalBody) request.body = {}
+    done()
   })
 
   function needsNoMember (body: unknown): boolean {

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { serverBusy } from '../services/errors.js'
 
@@ -21,16 +21,23 @@ export default fp(async function overload (app) {
   const { MAX_REQUESTS } = app.config
   let inProgress = 0
   app.decorateRequest('isCounted', false)
-  app.addHook('onRequest', async request => enter(request))
-  app.addHook('preParsing', async request => { if (!request.raw.complete) leave(request) })
-  app.addHook('preValidation', async request => enter(request))
-  app.addHook('onSend', async request => leave(request))
+  app.addHook('onRequest', enter)
+  app.addHook('preParsing', (request, _reply, _payload, done) => {
+    if (!request.raw.complete) leave(request)
+    done()
+  })
+  app.addHook('preValidation', enter)
+  app.addHook('onSend', (request, _reply, payload, done) => {
+    leave(request)
+    done(null, payload)
+  })
 
-  function enter (request: FastifyRequest): void {
-    if (request.isCounted || request.routeOptions.config.isProbe) return
-    if (inProgress >= MAX_REQUESTS) throw serverBusy()
+  function enter (request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
+    if (request.isCounted || request.routeOptions.config.isProbe) return done()
+    if (inProgress >= MAX_REQUESTS) return done(serverBusy())
     request.isCounted = true
     inProgress++
+    done()
   }
 
   function leave (request: FastifyRequest): void {

@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
  * convert the members of JSON bodies too, and takes `1e3`, `0x10` and ` 5` for integers.
  */
 export default fp(async function queryValues (app) {
-  app.addHook('preValidation', async ({ query, routeOptions }) => {
+  app.addHook('preValidation', ({ query, routeOptions }, _reply, done) => {
     const { properties } = (routeOptions.schema?.querystring ?? {}) as {
       properties?: Record<string, { type?: string }>
     }
@@ -19,5 +19,6 @@ export default fp(async function queryValues (app) {
         /^(0|-?[1-9][0-9]*)$/.test(value)) values[name] = Number(value)
       else if (type === 'boolean' && (value === 'true' || value === 'false')) values[name] = value === 'true'
     }
+    done()
   })
 }, { name: 'query-values' })

@@ -24,5 +24,8 @@ export default fp(async function requestDeadline (app) {
   // the end of a body comes in another async context
   app.addHook('preValidation', (request, _reply, done) => { runWithDeadline(request.requestDeadline!, done) })
   // no client waits for the commands that are left
-  app.addHook('onResponse', async ({ requestDeadline }) => { if (requestDeadline) requestDeadline.isPerCommand = true })
+  app.addHook('onResponse', ({ requestDeadline }, _reply, done) => {
+    if (requestDeadline) requestDeadline.isPerCommand = true
+    done()
+  })
 }, { name: 'request-deadline' })

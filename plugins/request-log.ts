@@ -6,7 +6,7 @@ const PATTERN = /\([^/]*\)/g
 
 /** Logs one line for each request, with its route: a typed path or query may hold a phone number or a token. */
 export default fp(async function requestLog (app) {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const { method, clientAddress, routeOptions: { url: route = 'unknown' } } = request
     request.log.info({
       event: 'request.finished',
@@ -16,5 +16,6 @@ export default fp(async function requestLog (app) {
       network: maskAddress(clientAddress),
       ms: Math.round(reply.elapsedTime)
     })
+    done()
   })
 }, { name: 'request-log', dependencies: ['client-address'] })

@@ -9,8 +9,9 @@ const MAX_HEADERS = 200
 
 /** Sets the headers of every answer and the limits of every request. */
 export default fp(async function security (app) {
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store')
+    done()
   })
   app.server.on('checkExpectation', (request, response) => {
     delete request.headers.expect // RFC 9110 §10.1.1: an unknown expectation may be ignored
@@ -22,11 +23,10 @@ export default fp(async function security (app) {
     crossOriginResourcePolicy: { policy: 'cross-origin' },
     xFrameOptions: { action: 'deny' }
   })
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const refusal = refuse(request.raw)
-    if (!refusal) return
-    reply.header('connection', 'close')
-    throw refusal
+    if (refusal) reply.header('connection', 'close')
+    done(refusal)
   })
 }, { name: 'security', dependencies: ['error-handler'] })
 

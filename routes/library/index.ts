@@ -50,7 +50,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   async function readingRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
-    app.addHook('onSend', async (request, reply, payload) => revalidated(request, reply, payload))
+    app.addHook('onSend', (request, reply, payload, done) => done(null, revalidated(request, reply, payload)))
 
     app.get('', {
       config: { failure: { sentence: 'Failed to fetch library items', detailed: true } },
