@@ -1,6 +1,6 @@
 const PATIENCE_MS = 60_000
 
-/** Resolves with the first truthy result of `probe`. Rejects after a minute, and says then that `event` did not happen. */
+/** Resolves with the first truthy result of `probe`. Rejects after a minute, and says that `event` did not happen. */
 export async function eventually<T> (
   probe: () => Promise<T> | T,
   event = 'it'
