@@ -50,7 +50,7 @@ export function boundedCollection<T extends Document> (
   })
 
   async function findOne (
-    filter: Filter<T>,
+    filter: Filter<T> = {},
     options: { projection?: Document, sort?: Document } = {}
   ): Promise<Document | null> {
     const [row = null] = await firstBatch(db, collection, filter, { ...options, limit: 1 })
