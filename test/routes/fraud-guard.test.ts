@@ -140,7 +140,7 @@ t.test('The fraud guard with its defaults', async t => {
 })
 
 t.test('A country that is no fifth of the day\'s SMS is not judged by an hour', async t => {
-  const elsewhere = scale({ short: 45, long: 200 })
+  const elsewhere = 5 * scale({ short: 9, long: 40 })
   const here = elsewhere / 5
   const service = await startService(t, { env: { ...PAID, FRAUD_MIN_SMS: String(here - 1) } })
   const { ask, use } = clientOf(service)
@@ -157,7 +157,7 @@ t.test('A country that is no fifth of the day\'s SMS is not judged by an hour', 
 t.test(
   'Phones without an account have half of each cap, those with one the whole, also when many ask at once',
   async t => {
-    const many = scale({ short: 60, long: 200 })
+    const many = 20 * scale({ short: 3, long: 10 })
     const env = { ...PAID, SMS_HOURLY_CAP: '20', SMS_DAILY_CAP: '30' }
     const service = await startService(t, { env })
     const second = await startService(t, { env, services: service.services })
@@ -223,7 +223,7 @@ t.test('The console provider counts nothing and stops no phone; FRAUD_MIN_SMS=0 
 t.test(
   'On a day under attack from many networks phones with an account get in, and the bill stays under the caps',
   async t => {
-    const size = scale({ short: 12, long: 60 })
+    const size = 12 * scale({ short: 1, long: 5 })
     const [people, inDay, inHour] = [size / 3 * 5, size * 5, size / 2]
     const service = await startService(t, {
       env: { ...PAID, SMS_HOURLY_CAP: String(inHour), SMS_DAILY_CAP: String(inDay), LIMIT_SMS_PER_ADDRESS: '30' }
