@@ -7,7 +7,7 @@ const KNOWN = scale({ short: 200, long: 1000 })
 
 t.setTimeout(3_600_000)
 
-for (const networks of [6, 60, 600]) {
+for (const networks of [60, 6, 600].slice(0, scale({ short: 1, long: 3 }))) {
   t.test(
     `at least 95 % of ${KNOWN} people with an account get in on a day under attack from ${networks} networks`,
     async t => {
