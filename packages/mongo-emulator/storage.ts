@@ -8,6 +8,7 @@ export type ByteMap = Database<Buffer, Buffer>
 /** Half-open range of keys. */
 export interface KeyRange { start: Buffer, end: Buffer }
 
+const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 const FIRST_CHUNK = 32
 const LAST_CHUNK = 1024
 
@@ -26,19 +27,8 @@ export class Storage {
   constructor (path: string, isDurable: boolean) {
     this.isSealed = checkDataFile(path).isSealed
     this.#path = path
-    this.#root = open<Buffer, Buffer>({
-      path,
-      maxDbs: 4,
-      noSubdir: false,
-      noSync: !isDurable,
-      encoding: 'binary',
-      keyEncoding: 'binary'
-    })
-    const map = (name: string): ByteMap => this.#root.openDB<Buffer, Buffer>({
-      name,
-      encoding: 'binary',
-      keyEncoding: 'binary'
-    })
+    this.#root = open<Buffer, Buffer>({ path, maxDbs: 4, noSubdir: false, noSync: !isDurable, ...BINARY })
+    const map = (name: string): ByteMap => this.#root.openDB<Buffer, Buffer>({ name, ...BINARY })
     this.documents = map('documents')
     this.indexes = map('indexes')
     this.catalog = map('catalog')

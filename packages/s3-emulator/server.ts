@@ -41,15 +41,8 @@ const MAX_HEADER_BYTES = 16 * 1024
  * must not share a folder.
  */
 export async function startS3 (options: S3Options): Promise<S3Server> {
-  const {
-    path,
-    port = 0,
-    bucket = 'hookaba',
-    region = 'us-east-1',
-    credentials,
-    now = () => new Date(),
-    isDurable = true
-  } = options
+  const { path, port = 0, bucket = 'hookaba', region = 'us-east-1', credentials } = options
+  const { now = () => new Date(), isDurable = true } = options
   const server = createServer({
     headersTimeout: HEADERS_TIMEOUT_MS,
     // Uploads may take long: a connection is closed when it is silent, not when it is slow.
