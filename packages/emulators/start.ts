@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { hasStore } from '../data-file/data-file.js'
@@ -133,7 +132,11 @@ async function launch (name: string, variable: string, task: Task): Promise<Laun
     })
     worker.once('exit', () => { resolve(new Error(`The embedded ${name} has ended by itself`)) })
   })
-  const report = await Promise.race([exit, once(worker, 'message').then(([message]) => message as Report)])
+  // both events may come in one turn of the event loop: then the report counts
+  const report = await new Promise<Report | Error>(resolve => {
+    worker.once('message', resolve)
+    exit.then(resolve)
+  })
   if (report instanceof Error) throw report
   if ('failed' in report) {
     await exit
