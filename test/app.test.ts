@@ -277,6 +277,11 @@ t.test('a service that gives an upload three seconds', async t => {
     // no document has this member, so that the second one is a duplicate
     await service.app.collections.otps.createIndex({ unknown: 1 }, { unique: true })
     t.equal((await request()).status, 200)
-    t.match(await request(), { status: 503, body: { error: 'Server is busy' } })
+    // a machine that is too slow for all attempts within the request's deadline answers 500
+    const refused = await eventually(async () => {
+      const answer = await request()
+      return answer.status === 503 && answer
+    })
+    t.same(refused.body, { error: 'Server is busy' })
   })
 })
