@@ -25,7 +25,7 @@ const ANY_TEXT = { $gt: '' }
 
 /**
  * The read preference of all collections, whatever MONGO_URI says: a compare-and-set on a stale read fails every time,
- * and an ended session must not be found on a secondary. Only lists of the library are read as MONGO_URI says.
+ * an ended session must not be found on a secondary, and a list shows every write that was acknowledged before it.
  */
 export const FROM_PRIMARY = { readPreference: 'primary' } as const
 
