@@ -1,30 +1,46 @@
+import { createRequire } from 'node:module'
 import fp from 'fastify-plugin'
 import { FROM_PRIMARY } from '../services/database.js'
 import { createItemDeletion } from '../services/library/delete-item.js'
 import { createLibrary } from '../services/library/library.js'
-import { onWrite } from '../services/on-write.js'
+import { createLibraryState } from '../services/library/state.js'
+import { createTotalCheck } from '../services/library/total-check.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    library: ReturnType<typeof createLibrary> & ReturnType<typeof createItemDeletion>
+    library: ReturnType<typeof createLibrary> & ReturnType<typeof createItemDeletion> & {
+      /** Corrects the total. The holder of the sweeper's lease calls it. */
+      checkTotal: ReturnType<typeof createTotalCheck>['run']
+    }
   }
 }
 
-/** `app.library`: the items, in pages and one by one. Every write through `app.collections` resets its totals. */
+/** Milliseconds. A count of every item may take longer than a request would wait. */
+const COUNT_TIMEOUT_MS = 60_000
+
+const { version: release } = createRequire(import.meta.url)('#package.json') as { version: string }
+
+/** `app.library`: the items, in pages and one by one. */
 export default fp(async function library (app) {
   const { collections, config, mediaStore: media, mongo, roles, now, log } = app
-  const service = createLibrary({
-    db: mongo.db!,
-    library: collections.library,
-    withDedicatedConnection: (milliseconds, work) => app.withDedicatedConnection(milliseconds, db =>
-      work(db.collection('library', FROM_PRIMARY))),
-    media,
-    log,
-    urlRendition: config.LIBRARY_URL_RENDITION
+  const states = createLibraryState(collections.library_state)
+  await states.read()
+  const totalCheck = createTotalCheck({ states, countAll, log })
+  app.decorate('library', {
+    ...createLibrary({
+      db: mongo.db!,
+      library: collections.library,
+      states,
+      media,
+      release,
+      urlRendition: config.LIBRARY_URL_RENDITION
+    }),
+    ...createItemDeletion({ ...collections, media, isAdmin: roles.isAdmin, now }),
+    checkTotal: totalCheck.run
   })
-  onWrite(collections.library, service.changed)
-  const deletion = createItemDeletion({ ...collections, media, isAdmin: roles.isAdmin, now })
-  app.decorate('library', { ...service, ...deletion })
-  app.addHook('onReady', async () => service.start())
-  app.addHook('onClose', async () => service.close())
+
+  function countAll (): Promise<number> {
+    return app.withDedicatedConnection(COUNT_TIMEOUT_MS, db =>
+      db.collection('library', FROM_PRIMARY).countDocuments({}, { hint: { _id: 1 } }))
+  }
 }, { name: 'library', dependencies: ['env', 'clock', 'mongo', 's3', 'roles'] })

@@ -7,6 +7,7 @@ import type {
   IdempotencyDocument,
   LeaseDocument,
   LibraryDocument,
+  LibraryStateDocument,
   MigrationDocument,
   OtpDocument,
   ReleasedNumberDocument,
@@ -16,6 +17,8 @@ import type {
 } from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
 import { databaseName, ensureIndexes, FROM_PRIMARY, withDefaults } from '../services/database.js'
+import { createLibraryState } from '../services/library/state.js'
+import { versionWrites } from '../services/library/version-writes.js'
 import { isConverted } from '../services/migration/accounts.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
@@ -29,6 +32,7 @@ export interface Collections {
   uploads: Collection<UploadDocument>
   usage: Collection<UsageDocument>
   library: Collection<LibraryDocument>
+  library_state: Collection<LibraryStateDocument>
   leases: Collection<LeaseDocument>
 }
 
@@ -68,7 +72,10 @@ const NO_LIMIT: MongoClientOptions = {
 const UNCONVERTED = 'The database at MONGO_URI was made by an earlier version or by the replaced system: ' +
   'back it up, stop every instance of the service, and run `npm run migrate`'
 
-/** `app.mongo` and `app.collections`: connected, and with every index that the rules need. */
+/**
+ * `app.mongo` and `app.collections`: connected, and with every index that the rules need. Each write to `library` makes
+ * a new version of it.
+ */
 export default fp(async function mongo (app) {
   const { MONGO_URI: url } = app.config
   const patient = new Set<MongoClient>()
@@ -93,6 +100,7 @@ export default fp(async function mongo (app) {
     return withClient({ ...withDefaults(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client =>
       work(client.db(databaseName(url))))
   })
+  const libraryState = boundedCollection<LibraryStateDocument>(db, 'library_state', FROM_PRIMARY)
   app.decorate('collections', {
     otps: boundedCollection<OtpDocument | CounterDocument>(db, 'otps', { promoteBuffers: true, ...FROM_PRIMARY }),
     audit: boundedCollection<AuditDocument>(db, 'audit', FROM_PRIMARY),
@@ -102,7 +110,11 @@ export default fp(async function mongo (app) {
     idempotency: boundedCollection<IdempotencyDocument>(db, 'idempotency', FROM_PRIMARY),
     uploads: boundedCollection<UploadDocument>(db, 'uploads', FROM_PRIMARY),
     usage: boundedCollection<UsageDocument>(db, 'usage', FROM_PRIMARY),
-    library: boundedCollection<LibraryDocument>(db, 'library', FROM_PRIMARY),
+    library: versionWrites(
+      boundedCollection<LibraryDocument>(db, 'library', FROM_PRIMARY),
+      createLibraryState(libraryState)
+    ),
+    library_state: libraryState,
     leases: boundedCollection<LeaseDocument>(db, 'leases', FROM_PRIMARY)
   })
 

@@ -22,14 +22,15 @@ const KINDS = ['uploads', 'multipart_uploads', 'staged', 'accounts', 'failed'] a
  * process at a time.
  */
 export default fp(async function sweeper (app) {
-  const { accountDeletion: deletion, collections, config, mediaStore: media, metrics, ownership, now, log } = app
+  const { collections, config, library, metrics, now, log } = app
   const lease = createLease({ leases: collections.leases, name: 'sweep', holder: randomUUID(), seconds: LEASE_SECONDS })
   const sweeper = createSweeper({
     ...collections,
-    media,
-    ownership,
-    deletion,
+    media: app.mediaStore,
+    ownership: app.ownership,
+    deletion: app.accountDeletion,
     lease,
+    checkTotal: library.checkTotal,
     longestSeconds: config.UPLOAD_MAX_SECONDS,
     now,
     log
@@ -71,4 +72,4 @@ export default fp(async function sweeper (app) {
     })
     busy = false
   }
-}, { name: 'sweeper', dependencies: ['env', 'clock', 'mongo', 's3', 'metrics', 'accounts'] })
+}, { name: 'sweeper', dependencies: ['env', 'clock', 'mongo', 's3', 'metrics', 'accounts', 'library'] })

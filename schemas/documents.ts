@@ -251,6 +251,17 @@ export interface LibraryDocument {
   created_at: Date
 }
 
+/** Collection `library_state`: one document, which every write to `library` changes. */
+export interface LibraryStateDocument {
+  _id: 'library'
+  /** Another one after an operator has deleted the document, for example after a restore from a backup. */
+  epoch: string
+  version: number
+  /** The number of items, if they were counted. */
+  total: number
+  counted: boolean
+}
+
 /** `digest`: the `_id` in `idempotency`. `replayed`: a repeat was answered with the item, so it stays. */
 export interface UploadKey {
   digest: string

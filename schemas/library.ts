@@ -135,11 +135,11 @@ export const LibraryPage = Type.Object({
   per_page: Type.Integer({ minimum: 1, maximum: 100 }),
   total: Type.Integer({
     minimum: 0,
-    description: 'Number of items on all pages. Writes of this instance count at once, writes of other instances within 2 s'
+    description: 'Number of items on all pages. Without a filter it is exact; with one, up to 10,000'
   }),
   total_pages: Type.Integer({ minimum: 0 }),
   total_exact: Type.Boolean({
-    description: 'False when a filter finds more than 10,000, which are then not counted further'
+    description: 'False where `total` is 10000 because more than 10,000 items are not counted further'
   }),
   next_cursor: NextCursor
 }, {

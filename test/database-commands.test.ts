@@ -3,6 +3,7 @@ import { createUser, findAccount, freshName, freshPhone, makeAdmin } from './hel
 import { ok } from './helpers/answers.js'
 import { startServices, withUriOption } from './helpers/backends.js'
 import { startService, type Service } from './helpers/service.js'
+import { gif } from './helpers/small-pictures.js'
 
 /** Commands of the driver itself. */
 const UNASKED = new Set(['hello', 'ping', 'endSessions', 'killCursors'])
@@ -88,6 +89,20 @@ t.test('a sign-in needs one command beside the login\'s, two for a new account',
   t.same(await open(), ['findAndModify', 'findAndModify'], 'a new account')
   await createUser(service, { phone })
   t.same(await open(), ['findAndModify'], 'a user')
+})
+
+t.test('an upload needs at most 7 commands, a deletion too, and each makes one new version of the library', async t => {
+  const { token } = await service.signIn()
+  const version = async () => (await service.app.collections.library_state.findOne())!.version
+  await service.app.sweeper.sweep() // the first count of the items makes a version
+  let before = await version()
+  let id = ''
+  const upload = await counts(async () => { id = (await ok(service.upload(token, gif))).body.id })
+  t.ok(upload.length <= 7, `an upload: ${upload}`)
+  t.equal(await version(), ++before)
+  const deletion = await counts(() => ok(call('DELETE', `/library/${id}`, { token })))
+  t.ok(deletion.length <= 7, `a deletion: ${deletion}`)
+  t.equal(await version(), ++before)
 })
 
 /**

@@ -63,7 +63,7 @@ export async function makeBed (rows) {
     uri.pathname = `/hookaba-bench-${id}`
     const db = client.db(uri.pathname.slice(1))
     await db.dropDatabase()
-    await fill(db.collection('library'), rows)
+    await fill(db, rows)
     return { db, mongoUri: uri.href, endpoint: sink.endpoint, log: join(folder, `${id}.log`) }
   }
 }

@@ -2,8 +2,10 @@ import { ObjectId } from 'mongodb'
 
 const BATCH = 5000
 
-/** Adds rows until the collection has this many. */
-export async function fill (library, rows) {
+/** Adds rows until the library has this many. The service counts them at its next start. */
+export async function fill (db, rows) {
+  const library = db.collection('library')
+  await db.collection('library_state').deleteMany({})
   const first = await library.countDocuments()
   for (let from = first; from < rows; from += BATCH) {
     await library.insertMany(Array.from({ length: Math.min(BATCH, rows - from) }, (_, i) => item(from + i)), {

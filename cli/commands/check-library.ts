@@ -3,6 +3,7 @@ import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js
 import { readConfig } from '../../services/config.js'
 import { databaseName, FROM_PRIMARY } from '../../services/database.js'
 import { checkLibrary, type CheckResult } from '../../services/library/check.js'
+import { versionedLibrary } from '../../services/library/version-writes.js'
 import { connectStore } from '../../services/store/connection.js'
 import { withMongo } from '../../services/with-mongo.js'
 import { Misuse, type Call } from '../program.js'
@@ -28,7 +29,7 @@ export async function checkLibraryCommand ({ args, env, print }: Call): Promise<
       const db = mongo.db(databaseName(uri))
       const result = await checkLibrary({
         uploads: db.collection<UploadDocument>('uploads', FROM_PRIMARY),
-        library: db.collection<LibraryDocument>('library', FROM_PRIMARY),
+        library: versionedLibrary<LibraryDocument>(db),
         media,
         now: () => new Date(),
         fix,

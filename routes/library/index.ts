@@ -1,3 +1,4 @@
+import { negotiate } from '@fastify/accept-negotiator'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
@@ -17,10 +18,13 @@ import {
 } from '../../schemas/common.js'
 import { LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation } from '../../schemas/library.js'
 import { namesTag, weakTag } from '../../services/library/entity-tag.js'
+import type { ListAnswer, ListOptions } from '../../services/library/library.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 /** Without the pattern the router would accept an empty id. */
 const ITEM = '/:id(^[\\s\\S]+$)'
+const REVALIDATED = 'private, no-cache'
+const ENCODINGS = ['gzip', 'identity']
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { library } = app
@@ -68,7 +72,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           400: BadQuery
         }
       }
-    }, ({ query, caller }) => library.list(query, caller.account._id))
+    }, async (request, reply) => {
+      const { query, caller } = request
+      return sendPage(reply, await library.list(query, caller.account._id, listOptions(request, reply)))
+    })
 
     app.get(ITEM, {
       config: { invalidParams: 'Invalid library item id' },
@@ -92,12 +99,31 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
 export default routes
 
+const listOptions = ({ method, headers }: FastifyRequest, reply: FastifyReply): ListOptions => ({
+  serialize: page => String(reply.serialize(page)),
+  takesGzip: negotiate(headers['accept-encoding'] ?? '', ENCODINGS) === 'gzip',
+  // the length of a HEAD's answer is that of the page
+  isKnown: tag => method === 'GET' && namesTag(headers['if-none-match'] ?? '', tag)
+})
+
+function sendPage (reply: FastifyReply, { tag, page }: ListAnswer): FastifyReply {
+  const vary = reply.getHeader('vary')
+  reply.headers({
+    vary: vary === undefined ? 'Accept-Encoding' : `${String(vary)}, Accept-Encoding`,
+    ...(tag !== undefined && { etag: tag })
+  })
+  if (!page) return reply.code(304).header('cache-control', REVALIDATED).send()
+  reply.type('application/json; charset=utf-8')
+  if (page.gzip) reply.header('content-encoding', 'gzip')
+  return reply.send(page.gzip ?? page.bytes)
+}
+
 /** Lets the client cache an answer, which it must revalidate before use. A refusal is not cached, and has no ETag. */
 function revalidated ({ method, headers }: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
-  if (reply.statusCode !== 200 || typeof payload !== 'string') return payload
-  const tag = weakTag(payload)
-  reply.headers({ etag: tag, 'cache-control': 'private, no-cache' })
+  if (reply.statusCode !== 200 || !(typeof payload === 'string' || Buffer.isBuffer(payload))) return payload
+  const tag = reply.getHeader('etag') as string | undefined ?? weakTag(payload)
+  reply.headers({ etag: tag, 'cache-control': REVALIDATED })
   if (!namesTag(headers['if-none-match'] ?? '', tag)) return payload
-  reply.code(304).removeHeader('content-type')
+  reply.code(304).removeHeader('content-type').removeHeader('content-encoding')
   return method === 'HEAD' ? payload : null // a HEAD route sets the payload's length and drops the payload
 }

@@ -5,12 +5,14 @@ import { withinDeadline } from '../request-deadline.js'
 import { NEWEST_FIRST } from '../database.js'
 import { invalidField, itemNotFound, sentences } from '../errors.js'
 import { firstBatch } from '../first-batch.js'
-import type { Log, MediaStore } from '../ports.js'
-import { createCoalescer } from './coalesce.js'
+import type { MediaStore } from '../ports.js'
+import { createCounts, MAX_COUNTED, type Count } from './counts.js'
 import { after, cursorAfter, OTHER_ID_TYPES } from './cursor.js'
+import { weakTag } from './entity-tag.js'
 import { createToItem, HIDDEN, publicId } from './item.js'
+import { createKeptPages, type KeptPage } from './kept-pages.js'
 import { libraryFilter } from './query.js'
-import { createTotals, MAX_COUNTED, type TotalsOptions } from './totals.js'
+import type { LibraryState, LibraryStates } from './state.js'
 
 const MAX_PER_PAGE = 100
 const MAX_OTHER_IDS = 1000
@@ -19,51 +21,86 @@ export interface LibraryOptions {
   db: Db
   /** In `db`. */
   library: Collection<LibraryDocument>
-  withDedicatedConnection: TotalsOptions['withDedicatedConnection']
+  states: Pick<LibraryStates, 'read'>
   media: Pick<MediaStore, 'url'>
-  log: Pick<Log, 'warn'>
+  /** The version of the package. Another one may make another page of the same rows. */
+  release?: string
   /** The size of the rendition that an item's `url` points to, if the item has it. */
   urlRendition?: string
-  /** A monotonic clock in milliseconds, by which totals age. */
+  /** A monotonic clock in milliseconds, by which kept pages age. */
   monotonic?: () => number
+}
+
+/** What a client sends about the answer that it wants, and how a page becomes text. */
+export interface ListOptions {
+  serialize: (page: LibraryPage) => string
+  takesGzip?: boolean
+  /** Whether the client has the answer with this entity tag. */
+  isKnown?: (tag: string) => boolean
+}
+
+/** The answer to a list. Without a page, the client has it. A list of the caller's own has no tag before its bytes. */
+export interface ListAnswer { page?: KeptPage, tag?: string }
+
+/** A query that is checked and complete. */
+interface Plan {
+  page: number
+  perPage: number
+  skip: number
+  filter: Filter<LibraryDocument>
+  cursor?: string
+  /** What is read: `filter`, from the cursor on. */
+  range: Filter<LibraryDocument>
 }
 
 /** The library as clients see it. */
 export function createLibrary ({
   db,
   library,
-  withDedicatedConnection,
+  states,
   media,
-  log,
+  release = '',
   urlRendition,
   monotonic = () => performance.now()
 }: LibraryOptions) {
   const toItem = createToItem(media, urlRendition)
-  const totals = createTotals({ library, withDedicatedConnection, log, monotonic })
-  const shared = createCoalescer<LibraryPage>()
-  return { list, get, toItem, changed: totals.changed, start: totals.start, close: totals.close }
+  const count = createCounts(library, monotonic)
+  const keptPage = createKeptPages(monotonic)
+  /** Everything beside the rows that a page is made of. */
+  const settings = [release, media.url('key'), urlRendition]
+  return { list, get, toItem }
 
   /**
    * One page of the items that the query asks for, newest first, ties broken by id. A page past the end is empty. By
    * cursor a page costs the same at any depth, and a client that reads to the end gets every item once that was there
-   * all the while. 400.
+   * all the while. A page shows every write that was acknowledged before the request, by any instance. 400.
    */
-  function list (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
-    return withinDeadline(() => shared(JSON.stringify([query, query.mine && caller]), () => readPage(query, caller)))
+  function list (query: LibraryQuery, caller: ObjectId, options: ListOptions): Promise<ListAnswer> {
+    return withinDeadline(async () => {
+      const plan = planOf(query, caller)
+      const state = await states.read()
+      const read = async () => options.serialize(await readPage(plan, state))
+      if (query.mine) return { page: { bytes: Buffer.from(await read()) } }
+      const { page, perPage, cursor, filter } = plan
+      const { epoch, version } = state
+      const key = JSON.stringify([epoch, version, page, perPage, cursor, filter, ...settings], replaceRegExp)
+      const tag = weakTag(key)
+      if (options.isKnown?.(tag)) return { tag }
+      return { tag, page: await keptPage(key, read, options.takesGzip ?? false) }
+    })
   }
 
-  async function readPage (query: LibraryQuery, caller: ObjectId): Promise<LibraryPage> {
-    const { page = 1, per_page: asked = 10, cursor } = query
-    if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
-    const perPage = Math.min(asked, MAX_PER_PAGE)
-    const skip = (page - 1) * perPage
-    const filter = libraryFilter(query, caller)
-    const rows = await isPast(skip, filter)
+  async function readPage (plan: Plan, state: LibraryState): Promise<LibraryPage> {
+    const { page, perPage, skip, filter, cursor, range } = plan
+    const rows = await isPast(skip, filter, state)
       ? []
-      : await read(cursor === undefined ? filter : after(cursor, filter), skip, perPage + 1)
+      : await firstBatch(db, library, range, { sort: NEWEST_FIRST, skip, limit: perPage + 1, projection: HIDDEN })
     const shown = rows.slice(0, perPage)
     const isAll = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
-    const { total, exact } = await totalOf(filter, rows.length === 0 ? 0 : skip + rows.length, isAll)
+    const seen = rows.length === 0 ? 0 : skip + rows.length
+    const { total, exact } = isAll && seen <= MAX_COUNTED
+      ? { total: seen, exact: true }
+      : await totalOf(filter, seen, state)
     return {
       items: shown.map(toItem),
       page,
@@ -75,36 +112,24 @@ export function createLibrary ({
     }
   }
 
+  /** Such a page is not read. */
+  async function isPast (skip: number, filter: Filter<LibraryDocument>, state: LibraryState): Promise<boolean> {
+    if (skip === 0) return false
+    const { total, exact } = await count(state, filter)
+    return exact && skip >= total
+  }
+
+  /** An exact total is never below the rows seen. */
+  async function totalOf (filter: Filter<LibraryDocument>, seen: number, state: LibraryState): Promise<Count> {
+    const { total, exact } = await count(state, filter)
+    return { total: exact ? Math.max(total, seen) : total, exact }
+  }
+
   /** One item; 404. */
   async function get (id: string): Promise<LibraryItem> {
     const row = await library.findOne({ _id: new ObjectId(id) }, { projection: HIDDEN }) ?? await findByPublicId(id)
     if (!row) throw itemNotFound()
     return toItem(row)
-  }
-
-  function read (
-    filter: Filter<LibraryDocument>,
-    skip: number,
-    limit: number
-  ): Promise<Array<WithId<LibraryDocument>>> {
-    return firstBatch(db, library, filter, { sort: NEWEST_FIRST, skip, limit, projection: HIDDEN })
-  }
-
-  /** Such a page is not read. */
-  async function isPast (skip: number, filter: Filter<LibraryDocument>): Promise<boolean> {
-    if (skip === 0) return false
-    const { total, exact } = await totals.of(filter)
-    return exact && skip >= total
-  }
-
-  /** The last page gives the total without a count. An exact total is never below the rows seen. */
-  async function totalOf (filter: Filter<LibraryDocument>, seen: number, isAll: boolean): Promise<{
-    total: number
-    exact: boolean
-  }> {
-    if (isAll && seen <= MAX_COUNTED) return { total: seen, exact: true }
-    const { total, exact } = await totals.of(filter)
-    return { total: exact ? Math.max(total, seen) : total, exact }
   }
 
   /** Finds a row of the replaced system, whose id is no ObjectId, by its public id. */
@@ -115,3 +140,16 @@ export function createLibrary ({
     return rows.find(row => publicId(row._id) === id)
   }
 }
+
+/** 400. */
+function planOf (query: LibraryQuery, caller: ObjectId): Plan {
+  const { page = 1, per_page: asked = 10, cursor } = query
+  if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
+  const perPage = Math.min(asked, MAX_PER_PAGE)
+  const filter = libraryFilter(query, caller)
+  const range = cursor === undefined ? filter : after(cursor, filter)
+  return { page, perPage, skip: (page - 1) * perPage, filter, cursor, range }
+}
+
+/** For JSON.stringify, which knows no expressions. */
+const replaceRegExp = (_name: string, value: unknown) => value instanceof RegExp ? value.source : value

@@ -1,5 +1,6 @@
 import { ObjectId, type AnyBulkWriteOperation, type Collection, type Db, type Document, type Filter } from 'mongodb'
 import { FROM_PRIMARY, indexes } from '../database.js'
+import { versionedLibrary } from '../library/version-writes.js'
 import { batches, BY_BATCH } from './convert.js'
 import type { Note, OldUser } from './users.js'
 
@@ -56,7 +57,7 @@ export async function convertAccounts (
 ): Promise<void> {
   if (!await isOf030(db)) return convertUsers()
   const users = db.collection<OldUser>('users', FROM_PRIMARY)
-  const library = db.collection<OwnedRow>('library', FROM_PRIMARY)
+  const library = versionedLibrary<OwnedRow>(db)
   const given = await finishNumberChanges(db, dryRun, note)
   await convertUsers()
   await giveToAccounts({ users, library, given, dryRun, note })
@@ -82,7 +83,7 @@ export async function convertAccounts (
  * with the filters that find them.
  */
 async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promise<Array<Filter<OwnedRow>>> {
-  const library = db.collection<Document>('library', FROM_PRIMARY)
+  const library = versionedLibrary<Document>(db)
   const sessions = db.collection<Document & { _id: string }>('sessions', FROM_PRIMARY)
   const given: Array<Filter<OwnedRow>> = []
   const users = db.collection('users', FROM_PRIMARY)

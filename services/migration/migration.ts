@@ -9,6 +9,7 @@ import {
 import { ensureIndexes, FROM_PRIMARY, indexes } from '../database.js'
 import { isDuplicateKey } from '../errors.js'
 import { categoryOf, typeOf } from '../library/item.js'
+import { versionedLibrary } from '../library/version-writes.js'
 import { convertAccounts, noteTakeover } from './accounts.js'
 import { previewUsers } from './preview.js'
 import { asRead, batches, BY_BATCH, convertUserRows, setDuplicatesAside } from './convert.js'
@@ -139,7 +140,7 @@ interface OldItem { _id: ObjectId, key?: string, url?: unknown, type?: unknown, 
 
 /** Writes the type and category that rows of `library` are listed with. */
 async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<void> {
-  const library = db.collection<OldItem>('library', FROM_PRIMARY)
+  const library = versionedLibrary<OldItem>(db)
   const incomplete = library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({ _id: 1 })
   for await (const rows of batches(incomplete)) {
     const planned = rows.map(row => ({ row, set: missingOf(row) }))

@@ -17,6 +17,8 @@ export interface SweeperOptions {
   ownership: Pick<Ownership, 'checkOwner'>
   deletion: UnfinishedDeletions
   lease: ReturnType<typeof createLease>
+  /** Corrects the total of the library; at once if uploads or deletions were cut short. */
+  checkTotal: (isSuspicious: boolean) => Promise<void>
   /** The longest an upload may take. */
   longestSeconds: number
   now: Clock
@@ -51,6 +53,7 @@ export function createSweeper ({
   ownership,
   deletion,
   lease,
+  checkTotal,
   longestSeconds,
   now,
   log
@@ -79,11 +82,18 @@ export function createSweeper ({
     if (stopping.signal.aborted || !await lease.hold()) return undefined
     const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
     for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
+    if (!stopping.signal.aborted) await checkTotal(swept.uploads > 0).catch(countFailed)
     await lease.release().catch((err: unknown) => {
       log.warn({ event: 'sweep.failed', err }, 'The lease of the sweeper could not be released: it runs out by itself')
     })
     if (Object.values(swept).some(count => count > 0)) log.info({ event: 'sweep.finished', ...swept })
     return swept
+
+    function countFailed (err: unknown): void {
+      if (stopping.signal.aborted) return
+      swept.failed++
+      log.error({ event: 'sweep.failed', err }, 'The items of the library could not be counted: the next sweep does it')
+    }
   }
 
   async function doAll (tasks: AsyncIterable<Task>, swept: Swept): Promise<void> {

@@ -1,7 +1,10 @@
 import { MongoClient, ObjectId, type Document } from 'mongodb'
 import t from 'tap'
 import type { LibraryDocument } from '../../schemas/documents.js'
+import type { LibraryPage, LibraryQuery } from '../../schemas/library.js'
 import { createLibrary } from '../../services/library/library.js'
+import { createLibraryState } from '../../services/library/state.js'
+import { versionedLibrary } from '../../services/library/version-writes.js'
 import { claimsOf, insertRows } from '../helpers/accounts.js'
 import { answerOf, ok, refusal } from '../helpers/answers.js'
 import { startFaultySetup } from '../helpers/faulty-setup.js'
@@ -165,7 +168,7 @@ t.test('GET /library', async t => {
         { user_id: '', created_at: '2024-05-01T10:00:02.000Z', type: 'image', category: 'Images' }
       ]
     ]
-    await service.app.mongo.db!.collection('library').insertMany(old.map(([document]) => document))
+    await rows.insertMany(old.map(([document]) => document as LibraryDocument))
     const { status, body } = await list()
     t.equal(status, 200)
     t.equal(body.items.length, old.length)
@@ -217,10 +220,14 @@ t.test('Documents that a page reads', async t => {
   const library = createLibrary({
     db,
     library: db.collection('library'),
-    withDedicatedConnection: (_, work) => work(db.collection('library')),
-    media: { url: key => `https://media.example.com/${key}` },
-    log: service.app.log
+    states: createLibraryState(db.collection('library_state')),
+    media: { url: key => `https://media.example.com/${key}` }
   })
+  const list = async (query: LibraryQuery): Promise<LibraryPage> => {
+    const { page } = await library.list(query, mine, { serialize: JSON.stringify })
+    return JSON.parse(page!.bytes.toString())
+  }
+  await service.app.sweeper.sweep() // counts the rows
 
   t.test(
     'Each filter is read in the order of its index, as far as the page goes, on the first page and by cursor',
@@ -237,11 +244,8 @@ t.test('Documents that a page reads', async t => {
         let cursor: string | null | undefined
         for (let page = 0; page < scale({ short: 8, long: 30 }) && cursor !== null; page++) {
           asked.length = 0
-          const { next_cursor: next, items } = await library.list(
-            { ...filter, per_page: 10, ...(cursor && { cursor }) },
-            mine
-          )
-          const reads = asked.filter(({ find }) => find)
+          const { next_cursor: next, items } = await list({ ...filter, per_page: 10, ...(cursor && { cursor }) })
+          const reads = asked.filter(({ find }) => find === 'library')
           t.equal(reads.length, 1)
           const { $db, lsid, $clusterTime, ...read } = reads[0]!
           const plan = await db.command({ explain: read, verbosity: 'executionStats' })
@@ -257,20 +261,26 @@ t.test('Documents that a page reads', async t => {
     }
   )
 
-  t.test('A page is one command, and fields that it does not show stay in the database', async t => {
+  t.test('A page is one command beside that for the state, and does not read what it does not show', async t => {
     const commands: Document[] = []
     client.on('commandSucceeded', ({ commandName, reply }) => { commands.push({ commandName, reply }) })
-    await library.list({ per_page: 10, q: 'fox' }, mine)
-    commands.length = 0
-    await library.list({ per_page: 10, page: 3, q: 'fox' }, mine)
-    const { next_cursor: cursor } = await library.list({ per_page: 10, q: 'fox' }, mine)
-    await library.list({ per_page: 10, q: 'fox', cursor: cursor! }, mine)
-    t.same(commands.map(({ commandName }) => commandName), ['find', 'find', 'find'])
-    for (const { reply } of commands) {
-      t.equal(String(reply.cursor.id), '0', 'no cursor stays open')
-      t.equal(reply.cursor.firstBatch.length, 11)
-      for (const row of reply.cursor.firstBatch) t.strictSame(Object.keys(row).filter(name => name === 'words'), [])
+    const { next_cursor: cursor } = await list({ per_page: 9 })
+    await list({ per_page: 9, page: 3 })
+    await list({ per_page: 9, cursor: cursor! })
+    t.same(commands.map(({ commandName }) => commandName), Array(6).fill('find'))
+    const pages = commands.map(({ reply }) => reply.cursor).filter(({ firstBatch: [{ _id: id }] }) => id !== 'library')
+    t.equal(pages.length, 3)
+    for (const { id, firstBatch } of pages) {
+      t.equal(String(id), '0', 'no cursor stays open')
+      t.equal(firstBatch.length, 10)
+      for (const row of firstBatch) t.strictSame(Object.keys(row).filter(name => name === 'words'), [])
     }
+    commands.length = 0
+    await list({ per_page: 9, page: 3 })
+    await list({ per_page: 8, q: 'fox' })
+    await list({ per_page: 8, q: 'fox', page: 2 })
+    t.same(commands.map(({ commandName }) => commandName), ['find', 'find', 'find', 'aggregate', 'find', 'find'],
+      'a kept page costs none, and what a filter finds is counted once')
   })
 })
 
@@ -301,7 +311,7 @@ t.test('GET /library by many clients at once', async t => {
       answers.map(({ status, body }) => [status, body.page, body.items[0].created_at]),
       asked.map(page => [200, page, createdAt(3 - page).toISOString()])
     )
-    t.ok(finds >= 3 && finds <= 45, `${finds} reads`)
+    t.ok(finds >= 2 && finds <= 45, `${finds} reads`)
   })
 
   t.test('A request after an acknowledged write sees it, though the same read was under way', async t => {
@@ -311,7 +321,7 @@ t.test('GET /library by many clients at once', async t => {
       const before = Array.from({ length: 5 }, () => list('?per_page=100'))
       await sent
       const added = itemRow(10 + i)
-      await setup.client.db().collection<LibraryDocument>('library').insertOne(added) // as another instance does
+      await versionedLibrary<LibraryDocument>(setup.client.db()).insertOne(added) // as another instance does
       const [{ body }] = await Promise.all([list('?per_page=100'), ...before])
       t.equal(body.items[0].id, added._id.toHexString())
     }

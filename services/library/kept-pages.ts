@@ -1,0 +1,54 @@
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
+import { LRUCache } from 'lru-cache'
+
+const compress = promisify(gzip)
+
+/** Milliseconds. A change whose writer died before it wrote the new version shows after this time. */
+export const KEPT_MS = 5000
+const MAX_KEPT_BYTES = 16 * 1024 * 1024
+/** Bytes below which a page is not compressed. */
+const MIN_COMPRESSED_BYTES = 1024
+
+/** A page as it is sent. */
+export interface KeptPage {
+  bytes: Buffer
+  /** The same in gzip, from the second use on. A page that is used once is not compressed. */
+  gzip?: Buffer
+}
+
+/** Keeps pages as bytes, and compressed, while their key names the present version of the library. */
+export function createKeptPages (monotonic: () => number) {
+  const kept = new LRUCache<string, KeptPage>({
+    maxSize: MAX_KEPT_BYTES,
+    sizeCalculation: ({ bytes, gzip }, key) => bytes.length + (gzip?.length ?? 0) + 2 * key.length,
+    ttl: KEPT_MS,
+    ttlResolution: 0,
+    noUpdateTTL: true,
+    perf: { now: monotonic }
+  })
+  /** Pages that are being read or compressed. */
+  const making = new Map<string, Promise<KeptPage>>()
+
+  /**
+   * The page of this key. Callers at the same time share one `read`, and its failure. A page that is kept already is
+   * compressed for a client that takes it so.
+   */
+  return async function keptPage (key: string, read: () => Promise<string>, takesGzip: boolean): Promise<KeptPage> {
+    const page = kept.get(key)
+    if (page && !takesGzip) return { bytes: page.bytes }
+    if (page?.gzip || (page && page.bytes.length < MIN_COMPRESSED_BYTES)) return page
+    const present = making.get(key)
+    if (present) return present
+    const made = (page ? withGzip(page) : read().then(text => ({ bytes: Buffer.from(text) })))
+      .then(page => {
+        kept.set(key, page)
+        return page
+      })
+      .finally(() => making.delete(key))
+    making.set(key, made)
+    return made
+  }
+}
+
+const withGzip = async ({ bytes }: KeptPage): Promise<KeptPage> => ({ bytes, gzip: await compress(bytes) as Buffer })

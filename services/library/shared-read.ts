@@ -1,0 +1,30 @@
+/**
+ * Shares one read among callers that ask at the same time (request coalescing). No caller gets an answer that began
+ * before its call, because that could miss a write acknowledged meanwhile. It shares the next one, which begins when
+ * the present one ends. If the present one fails, the waiting callers fail too, because they have waited already. The
+ * shared value must not be changed.
+ */
+export function createSharedRead<T> (read: () => Promise<T>): () => Promise<T> {
+  let present: Promise<T> | undefined
+  let next: Promise<T> | undefined
+
+  return function ask () {
+    if (!present) return begin()
+    next ??= present.then(() => {
+      next = undefined
+      return begin()
+    }, error => {
+      next = undefined
+      throw error
+    })
+    return next
+  }
+
+  function begin (): Promise<T> {
+    const reading = read()
+    present = reading
+    const over = () => { if (present === reading) present = undefined }
+    reading.then(over, over)
+    return reading
+  }
+}

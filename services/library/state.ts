@@ -1,0 +1,47 @@
+import { randomUUID } from 'node:crypto'
+import type { Collection } from 'mongodb'
+import type { LibraryStateDocument } from '../../schemas/documents.js'
+import { insertIfAbsent } from '../insert-if-absent.js'
+import { createSharedRead } from './shared-read.js'
+
+const _id = 'library'
+
+/** Which state of the library a list belongs to. */
+export type LibraryState = Omit<LibraryStateDocument, '_id'>
+
+export type LibraryStates = ReturnType<typeof createLibraryState>
+
+/**
+ * The version of the library and its exact number of items, in one document that every writer changes after its write
+ * and before its acknowledgement. So a list made for the version that is there now misses no acknowledged write of any
+ * instance.
+ */
+export function createLibraryState (states: Collection<LibraryStateDocument>) {
+  return { read: createSharedRead(read), changed, correct }
+
+  /** Makes the document if there is none: at the first start, and after an operator has deleted it. */
+  async function read (): Promise<LibraryState> {
+    for (;;) {
+      const state = await states.findOne({ _id })
+      if (state) return state
+      await insertIfAbsent(states, { _id, epoch: randomUUID(), version: 1, total: 0, counted: false })
+    }
+  }
+
+  /** Writes a new version after a write that added this many items. */
+  async function changed (added: number): Promise<void> {
+    await states.updateOne({ _id }, { $inc: { version: 1, total: added } })
+  }
+
+  /**
+   * Adds the difference to the total, which then counts as exact, and writes a new version. False if there is another
+   * version meanwhile.
+   */
+  async function correct (version: number, difference: number): Promise<boolean> {
+    const { matchedCount } = await states.updateOne({ _id, version }, {
+      $inc: { version: 1, total: difference },
+      $set: { counted: true }
+    })
+    return matchedCount === 1
+  }
+}

@@ -1,0 +1,53 @@
+import type { Log } from '../ports.js'
+import type { LibraryStates } from './state.js'
+
+const EVERY_MS = 15 * 60_000
+/** A difference is corrected when it is found again after this time: a write is not between its two steps so long. */
+const AGAIN_AFTER_MS = 60_000
+
+export interface TotalCheckOptions {
+  states: LibraryStates
+  /** Counts every item, however long that takes. */
+  countAll: () => Promise<number>
+  log: Pick<Log, 'warn'>
+  /** A monotonic clock in milliseconds. */
+  monotonic?: () => number
+}
+
+/**
+ * Compares the total in the state of the library with a count. A process that died between a write and the new version
+ * leaves the total wrong by one, and lists that do not show the write.
+ */
+export function createTotalCheck ({
+  states,
+  countAll,
+  log,
+  monotonic = () => performance.now()
+}: TotalCheckOptions) {
+  let dueAt = -Infinity
+  let suspected: { difference: number, since: number } | undefined
+  return { run }
+
+  /**
+   * Counts if nothing was ever counted, or if the last check is long ago; also sooner if `isSuspicious`. Writes a new
+   * version each time, so that lists show every change. A count that a write has overtaken is done again in the next
+   * round.
+   */
+  async function run (isSuspicious: boolean): Promise<void> {
+    const state = await states.read()
+    if (state.counted && !isSuspicious && monotonic() < dueAt) return
+    const difference = await countAll() - state.total
+    const isSure = !state.counted || isSeenAgain(difference)
+    if (!await states.correct(state.version, isSure ? difference : 0)) return
+    if (state.counted && isSure && difference !== 0) {
+      log.warn({ event: 'library.total_corrected', difference }, 'The total of the library was wrong, and is right now')
+    }
+    if (difference === 0 || isSure) suspected = undefined
+    else if (suspected?.difference !== difference) suspected = { difference, since: monotonic() }
+    dueAt = suspected ? suspected.since + AGAIN_AFTER_MS : monotonic() + EVERY_MS
+  }
+
+  function isSeenAgain (difference: number): boolean {
+    return suspected?.difference === difference && monotonic() - suspected.since >= AGAIN_AFTER_MS
+  }
+}
