@@ -124,7 +124,7 @@ export const LibraryQuery = Type.Object({
   mine: Type.Optional(Type.Boolean({ description: 'Only what the caller has uploaded' })),
   q: Type.Optional(Type.String({
     maxLength: 255,
-    description: 'Each word of it must begin a word of the title. Case makes no difference. A word is a run of letters and digits, or one emoji. A text without any word finds nothing'
+    description: 'Each word of it must begin a word of the title. Case makes no difference. A word is a run of letters and digits, or one emoji. A text without any word finds nothing. A page of a search may have fewer items than asked while `next_cursor` is not null'
   }))
 })
 export type LibraryQuery = Static<typeof LibraryQuery>
@@ -135,11 +135,11 @@ export const LibraryPage = Type.Object({
   per_page: Type.Integer({ minimum: 1, maximum: 100 }),
   total: Type.Integer({
     minimum: 0,
-    description: 'Number of items on all pages. Without a filter it is exact; with one, up to 10,000'
+    description: 'Number of items on all pages. Without a filter it is exact; with one, up to 10,000; see `total_exact`'
   }),
   total_pages: Type.Integer({ minimum: 0 }),
   total_exact: Type.Boolean({
-    description: 'False where `total` is 10000 because more than 10,000 items are not counted further'
+    description: 'False where there are more: `total` is 10000, or what a search has found in the newest items'
   }),
   next_cursor: NextCursor
 }, {

@@ -12,30 +12,44 @@ export interface Examined { keys: number, docs: number }
 
 export interface Source { storage: Storage, records: Records, collection: Collection }
 
-/** The documents of a plan that satisfy the filter, in the requested order, each once. */
+/**
+ * The documents of a plan that satisfy the filter, in the requested order, each once, after the first `skip`. At least
+ * `limit` of them, if there are as many.
+ */
 export function run (
   source: Source,
   plan: Plan,
-  filter: Filter,
-  sort: SortField[],
-  limit: number,
+  { filter, sort, skip, limit }: { filter: Filter, sort: SortField[], skip: number, limit: number },
   examined: Examined
 ): Iterable<StoredRecord> {
-  const found = matching(source, plan, filter, examined)
-  return plan.sorted ? found : sortDocs(found, ({ doc }) => doc, sort, limit)
+  if (!plan.sorted) {
+    return after(skip, sortDocs(matching(source, plan, filter, examined), ({ doc }) => doc, sort, skip + limit))
+  }
+  // where the keys decide, no document that is skipped is read
+  return plan.exact
+    ? matching(source, plan, filter, examined, skip)
+    : after(skip, matching(source, plan, filter, examined))
 }
 
 function * matching (
   { storage, records, collection }: Source,
   plan: Plan,
   filter: Filter,
-  examined: Examined
+  examined: Examined,
+  skip = 0
 ): Generator<StoredRecord> {
-  for (const record of scan(storage, plan, examined)) {
-    checkDeadline()
+  for (const record of after(skip, scan(storage, plan, examined))) {
     const stored = records.read(collection, record)
     examined.docs++
     if (stored !== undefined && matches(filter, stored.doc)) yield stored
+  }
+}
+
+function * after<T> (skip: number, found: Iterable<T>): Generator<T> {
+  let left = skip
+  for (const one of found) {
+    if (left > 0) left--
+    else yield one
   }
 }
 
@@ -44,6 +58,7 @@ function * scan (storage: Storage, { index, ranges, reverse }: Plan, examined: E
   const seen = index?.multikey.includes(true) === true ? new Set<number>() : undefined
   for (const range of reverse ? [...ranges].reverse() : ranges) {
     for (const key of readKeys(index === undefined ? storage.documents : storage.indexes, range, reverse)) {
+      checkDeadline()
       if (index !== undefined) examined.keys++
       const record = recordOf(key)
       if (seen?.has(record) !== true) yield record

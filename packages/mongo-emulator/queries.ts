@@ -37,12 +37,11 @@ export function * findRecords (
   examined: Examined,
   chosen = planQuery(source, query)
 ): Generator<StoredRecord> {
-  let index = 0
   if (query.limit === 0) return
-  for (const found of run(source, chosen, query.filter, query.sort, query.skip + query.limit, examined)) {
-    if (index >= query.skip) yield found
-    index++
-    if (index >= query.skip + query.limit) return
+  let left = query.limit
+  for (const found of run(source, chosen, query, examined)) {
+    yield found
+    if (--left === 0) return
   }
 }
 

@@ -10,10 +10,7 @@ const MAX_KEPT = 1000
 
 export interface Count { total: number, exact: boolean }
 
-/**
- * Counts the items that a filter finds, once for each version of the library. The number of all items is in the state
- * of the library, as soon as that was counted.
- */
+/** Counts are made once for each version of the library. */
 export function createCounts (library: Collection<LibraryDocument>, monotonic: () => number) {
   const kept = new LRUCache<string, Promise<Count>>({
     max: MAX_KEPT,
@@ -22,22 +19,24 @@ export function createCounts (library: Collection<LibraryDocument>, monotonic: (
     perf: { now: monotonic }
   })
 
-  return async function count (state: LibraryState, filter: Filter<LibraryDocument>): Promise<Count> {
-    const text = JSON.stringify(filter, (_name, value) => value instanceof RegExp ? value.source : value)
-    if (text === '{}' && state.counted) return { total: Math.max(0, state.total), exact: true }
-    const key = `${state.epoch} ${state.version} ${text}`
-    return kept.get(key) ?? load(key, filter)
+  return { of, upToBound }
+
+  /** The count of a list, which `key` names, in this state of the library. Callers share one `make` and its failure. */
+  function of (state: LibraryState, key: string, make: () => Promise<Count>): Promise<Count> {
+    const name = `${state.epoch} ${state.version} ${key}`
+    return kept.get(name) ?? load(name, make)
   }
 
-  function load (key: string, filter: Filter<LibraryDocument>): Promise<Count> {
-    const counting = countUpToBound(filter)
-    kept.set(key, counting)
-    counting.catch(() => { if (kept.peek(key) === counting) kept.delete(key) })
-    return counting
-  }
-
-  async function countUpToBound (filter: Filter<LibraryDocument>): Promise<Count> {
+  /** Counts what a filter finds, 10,000 items at most. */
+  async function upToBound (filter: Filter<LibraryDocument>): Promise<Count> {
     const total = await library.countDocuments(filter, { limit: MAX_COUNTED + 1 })
     return { total: Math.min(total, MAX_COUNTED), exact: total <= MAX_COUNTED }
+  }
+
+  function load (name: string, make: () => Promise<Count>): Promise<Count> {
+    const counting = make()
+    kept.set(name, counting)
+    counting.catch(() => { if (kept.peek(name) === counting) kept.delete(name) })
+    return counting
   }
 }

@@ -21,13 +21,17 @@ export const OTHER_ID_TYPES = TYPES_IN_ORDER.flat().filter(type => type !== OBJE
 export const cursorAfter = ({ created_at: at, _id: id }: Pick<Document, 'created_at' | '_id'>) =>
   Buffer.from(BSON.serialize({ at: at ?? null, id })).toString('base64url')
 
+/** What a cursor names: the time and the id of a row, of whatever types they are. */
+export interface CursorPosition { created_at: unknown, _id: unknown }
+
 /**
- * Matches rows that satisfy the filter and come after the cursor, newest first. Each alternative is one range of an
- * index, whatever type of time a row has. The filter must not name `created_at`, `_id` or `$or`. Throws the 400 that
- * names `cursor`.
+ * Matches rows that satisfy the filter and come after the position, newest first. Each alternative is one range of an
+ * index, whatever type of time a row has. The filter must not name `created_at`, `_id` or `$or`.
  */
-export function after (cursor: string, filter: Filter<LibraryDocument>): Filter<LibraryDocument> {
-  const { at, id } = readCursor(cursor)
+export function after (
+  { created_at: at, _id: id }: CursorPosition,
+  filter: Filter<LibraryDocument>
+): Filter<LibraryDocument> {
   const places = [
     ...below('_id', id).map(place => ({ created_at: { $eq: at }, ...place })),
     ...below('created_at', at),
@@ -36,12 +40,13 @@ export function after (cursor: string, filter: Filter<LibraryDocument>): Filter<
   return { $or: places.map(place => ({ ...filter, ...place }) as Filter<LibraryDocument>) }
 }
 
-function readCursor (cursor: string): { at: unknown, id: unknown } {
+/** The position that a cursor names. Throws the 400 that names `cursor`. */
+export function readCursor (cursor: string): CursorPosition {
   const row = cursor.length > MAX_LENGTH ? undefined : decode(cursor)
   if (!row || rankOf(row.at) < 0 || rankOf(row.id) < 0 || cursorAfter({ created_at: row.at, _id: row.id }) !== cursor) {
     throw invalidField('cursor', sentences.value)
   }
-  return { at: row.at, id: row.id }
+  return { created_at: row.at, _id: row.id }
 }
 
 function decode (cursor: string): Document | undefined {

@@ -1,4 +1,4 @@
-import { ObjectId, type Collection, type Db, type Filter, type WithId } from 'mongodb'
+import { ObjectId, type Collection, type Db, type WithId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../../schemas/library.js'
 import { withinDeadline } from '../request-deadline.js'
@@ -7,11 +7,12 @@ import { invalidField, itemNotFound, sentences } from '../errors.js'
 import { firstBatch } from '../first-batch.js'
 import type { MediaStore } from '../ports.js'
 import { createCounts, MAX_COUNTED, type Count } from './counts.js'
-import { after, cursorAfter, OTHER_ID_TYPES } from './cursor.js'
+import { after, cursorAfter, OTHER_ID_TYPES, readCursor } from './cursor.js'
 import { weakTag } from './entity-tag.js'
 import { createToItem, HIDDEN, publicId } from './item.js'
 import { createKeptPages, type KeptPage } from './kept-pages.js'
-import { libraryFilter } from './query.js'
+import { conditionsOf, filterOf, type Conditions } from './query.js'
+import { createSearch, isBeyond, isPlace, type Place, type SearchWindow } from './search.js'
 import type { LibraryState, LibraryStates } from './state.js'
 
 const MAX_PER_PAGE = 100
@@ -47,10 +48,10 @@ interface Plan {
   page: number
   perPage: number
   skip: number
-  filter: Filter<LibraryDocument>
   cursor?: string
-  /** What is read: `filter`, from the cursor on. */
-  range: Filter<LibraryDocument>
+  conditions: Conditions
+  /** Names the conditions. */
+  name: string
 }
 
 /** The library as clients see it. */
@@ -64,7 +65,8 @@ export function createLibrary ({
   monotonic = () => performance.now()
 }: LibraryOptions) {
   const toItem = createToItem(media, urlRendition)
-  const count = createCounts(library, monotonic)
+  const counts = createCounts(library, monotonic)
+  const windowFrom = createSearch((filter, options) => firstBatch(db, library, filter, options))
   const keptPage = createKeptPages(monotonic)
   /** Everything beside the rows that a page is made of. */
   const settings = [release, media.url('key'), urlRendition]
@@ -81,9 +83,8 @@ export function createLibrary ({
       const state = await states.read()
       const read = async () => options.serialize(await readPage(plan, state))
       if (query.mine) return { page: { bytes: Buffer.from(await read()) } }
-      const { page, perPage, cursor, filter } = plan
       const { epoch, version } = state
-      const key = JSON.stringify([epoch, version, page, perPage, cursor, filter, ...settings], replaceRegExp)
+      const key = JSON.stringify([epoch, version, plan.page, plan.perPage, plan.cursor, plan.name, ...settings])
       const tag = weakTag(key)
       if (options.isKnown?.(tag)) return { tag }
       return { tag, page: await keptPage(key, read, options.takesGzip ?? false) }
@@ -91,38 +92,57 @@ export function createLibrary ({
   }
 
   async function readPage (plan: Plan, state: LibraryState): Promise<LibraryPage> {
-    const { page, perPage, skip, filter, cursor, range } = plan
-    const rows = await isPast(skip, filter, state)
-      ? []
-      : await firstBatch(db, library, range, { sort: NEWEST_FIRST, skip, limit: perPage + 1, projection: HIDDEN })
+    const { page, perPage, skip, cursor } = plan
+    const { rows, end } = await isPast(plan, state) ? { rows: [] } : await readRows(plan)
     const shown = rows.slice(0, perPage)
-    const isAll = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
+    const last = rows.length > perPage ? shown.at(-1)! : end
     const seen = rows.length === 0 ? 0 : skip + rows.length
-    const { total, exact } = isAll && seen <= MAX_COUNTED
-      ? { total: seen, exact: true }
-      : await totalOf(filter, seen, state)
+    const isAll = cursor === undefined && !last && (rows.length > 0 || skip === 0) && seen <= MAX_COUNTED
+    const { total, exact } = isAll ? { total: seen, exact: true } : await totalOf(plan, state)
     return {
       items: shown.map(toItem),
       page,
       per_page: perPage,
-      total,
+      total: exact ? Math.max(total, seen) : total,
       total_pages: Math.ceil(total / perPage),
       total_exact: exact,
-      next_cursor: rows.length > perPage ? cursorAfter(shown.at(-1)!) : null
+      next_cursor: last ? cursorAfter(last) : null
     }
   }
 
-  /** Such a page is not read. */
-  async function isPast (skip: number, filter: Filter<LibraryDocument>, state: LibraryState): Promise<boolean> {
-    if (skip === 0) return false
-    const { total, exact } = await count(state, filter)
-    return exact && skip >= total
+  /** The rows of a page and one more, if there is one. `end`: the search goes on from there. */
+  async function readRows ({ skip, perPage, cursor, conditions }: Plan): Promise<{
+    rows: Array<WithId<LibraryDocument>>
+    end?: Place
+  }> {
+    const { filter, end } = await rangeOf(conditions, cursor)
+    const options = { sort: NEWEST_FIRST, skip, limit: perPage + 1, projection: HIDDEN }
+    const rows = await firstBatch(db, library, filter, options)
+    return { rows: end ? rows.filter(row => !isBeyond(row, end)) : rows, end }
   }
 
-  /** An exact total is never below the rows seen. */
-  async function totalOf (filter: Filter<LibraryDocument>, seen: number, state: LibraryState): Promise<Count> {
-    const { total, exact } = await count(state, filter)
-    return { total: exact ? Math.max(total, seen) : total, exact }
+  async function rangeOf (conditions: Conditions, cursor?: string): Promise<SearchWindow> {
+    const start = cursor === undefined ? undefined : readCursor(cursor)
+    if (conditions.leads.length > 0 && (!start || isPlace(start))) return windowFrom(conditions, start)
+    const filter = filterOf(conditions.all)
+    return { filter: start ? after(start, filter) : filter }
+  }
+
+  /** Such a page is not read. */
+  async function isPast (plan: Plan, state: LibraryState): Promise<boolean> {
+    if (plan.skip === 0) return false
+    const { total, exact } = await totalOf(plan, state)
+    return exact && plan.skip >= total
+  }
+
+  /** Of a search in more rows than it may examine: what it finds in the first of them. */
+  async function totalOf ({ conditions, name }: Plan, state: LibraryState): Promise<Count> {
+    if (conditions.all.length === 0 && state.counted) return { total: Math.max(0, state.total), exact: true }
+    return counts.of(state, name, async () => {
+      const { filter, end } = await rangeOf(conditions)
+      const { total, exact } = await counts.upToBound(filter)
+      return { total, exact: exact && !end }
+    })
   }
 
   /** One item; 404. */
@@ -145,11 +165,9 @@ export function createLibrary ({
 function planOf (query: LibraryQuery, caller: ObjectId): Plan {
   const { page = 1, per_page: asked = 10, cursor } = query
   if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
+  if (cursor !== undefined) readCursor(cursor)
   const perPage = Math.min(asked, MAX_PER_PAGE)
-  const filter = libraryFilter(query, caller)
-  const range = cursor === undefined ? filter : after(cursor, filter)
-  return { page, perPage, skip: (page - 1) * perPage, filter, cursor, range }
+  const conditions = conditionsOf(query, caller)
+  const name = JSON.stringify(conditions.all, (_name, value) => value instanceof RegExp ? value.source : value)
+  return { page, perPage, skip: (page - 1) * perPage, cursor, conditions, name }
 }
-
-/** For JSON.stringify, which knows no expressions. */
-const replaceRegExp = (_name: string, value: unknown) => value instanceof RegExp ? value.source : value

@@ -3,22 +3,36 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryQuery } from '../../schemas/library.js'
 import { searchedWords } from './title-words.js'
 
-/** The filter on stored fields for a query. Each condition has its own index. */
-export function libraryFilter (
-  { type, category, user_id: userId, mine, q }: LibraryQuery,
-  caller: ObjectId
-): Filter<LibraryDocument> {
-  return {
-    ...(type !== undefined && { type }),
-    ...(category !== undefined && { category }),
-    ...(userId !== undefined && { user_id: userId }),
-    ...(mine && { owner: caller }),
-    ...(q !== undefined && { words: wordsFilter(q) })
-  }
+type Condition = Filter<LibraryDocument>
+
+/** The conditions that every row of a list meets. Each is read in order by an index of its own. */
+export interface Conditions {
+  /** All of them. */
+  all: Condition[]
+  /** Of a search with several conditions: those by which it may read. Empty for any other list. */
+  leads: Condition[]
 }
 
-/** A text without any word finds nothing. */
-function wordsFilter (q: string) {
-  const words = searchedWords(q)
-  return words.length > 0 ? { $all: words } : { $in: [] }
+/** The conditions on stored fields for a query. A search for a text without any word finds nothing. */
+export function conditionsOf (
+  { type, category, user_id: userId, mine, q }: LibraryQuery,
+  caller: ObjectId
+): Conditions {
+  const owner: Condition[] = mine ? [{ owner: caller }] : []
+  const words = q === undefined ? [] : searchedWords(q)
+  const others: Condition[] = [
+    ...(type !== undefined ? [{ type }] : []),
+    ...(category !== undefined ? [{ category }] : []),
+    ...(userId !== undefined ? [{ user_id: userId }] : [])
+  ]
+  const searched: Condition[] = q !== undefined && words.length === 0
+    ? [{ words: { $in: [] } }]
+    : words.map(word => ({ words: word }))
+  const all = [...searched, ...owner, ...others]
+  const leads = [...searched.filter(({ words }) => typeof words === 'string'), ...owner]
+  return { all, leads: words.length > 0 && all.length > 1 ? leads : [] }
 }
+
+/** The filter for conditions. The first is the one that an index should serve. */
+export const filterOf = ([first = {}, ...rest]: Condition[]): Filter<LibraryDocument> =>
+  rest.length === 0 ? first : { ...first, $and: rest }

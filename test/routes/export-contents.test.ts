@@ -143,7 +143,7 @@ t.test('The export of an account without a name has what there is', async t => {
 
 t.test('An export of very many items is whole, newest first, and comes in pieces', async t => {
   const meera = await createUser(service)
-  const count = scale({ short: 500, long: 2000 })
+  const count = scale({ short: 500, long: 2000, real: 120 })
   await insertItems(service, count, i => ({
     owner: new ObjectId(meera.id),
     created_at: new Date(clock.now.getTime() - i)

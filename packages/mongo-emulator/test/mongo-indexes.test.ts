@@ -88,7 +88,7 @@ t.test('pages, counts and lookups on indexed fields examine only the documents t
     keys: 5,
     docs: 5
   })
-  t.equal((await explained(items.find().skip(20).limit(5).sort(page))).docs, 25)
+  t.equal((await explained(items.find().skip(20).limit(5).sort(page))).docs, 5)
 
   t.equal(await items.countDocuments({ owner: 'user5' }), total / 100)
   t.equal(await items.countDocuments({ owner: 'user5' }, { limit: 7 }), 7)
