@@ -44,6 +44,7 @@ export function item (number) {
 export function present (base, {
   _id,
   key,
+  owner,
   user_id: userId,
   created_at: createdAt,
   type,
@@ -67,6 +68,7 @@ export function present (base, {
     created_at: createdAt.toISOString(),
     type,
     category,
+    owner_id: owner?.toHexString() ?? null,
     title,
     original_url: url,
     content_type: contentType,
@@ -77,8 +79,12 @@ export function present (base, {
     frames,
     duration_ms: duration,
     dominant_color: color,
-    renditions: Object.fromEntries(renditions.map(({ size, ...rest }) =>
-      [size, { url: url.replace(/[^/]+$/, `${size}.gif`), ...rest, ble_seconds: Math.ceil(rest.bytes / 900) / 10 }]))
+    renditions: Object.fromEntries(renditions.map(({ size, ...rest }) => [size, {
+      url: url.replace(/[^/]+$/, `${size}.gif`),
+      content_type: 'image/gif',
+      ...rest,
+      ble_seconds: Math.ceil(rest.bytes / 900) / 10
+    }]))
   }
 }
 

@@ -97,8 +97,10 @@ export function createLibrary ({
     const shown = rows.slice(0, perPage)
     const last = rows.length > perPage ? shown.at(-1)! : end
     const seen = rows.length === 0 ? 0 : skip + rows.length
-    const isAll = cursor === undefined && !last && (rows.length > 0 || skip === 0) && seen <= MAX_COUNTED
-    const { total, exact } = isAll ? { total: seen, exact: true } : await totalOf(plan, state)
+    const isLastPage = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
+    const { total, exact } = isLastPage && seen <= MAX_COUNTED
+      ? { total: seen, exact: !end }
+      : await totalOf(plan, state)
     return {
       items: shown.map(toItem),
       page,

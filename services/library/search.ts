@@ -6,7 +6,7 @@ import type { CursorPosition } from './cursor.js'
 import { filterOf, type Conditions } from './query.js'
 
 /** Rows that one page of a search examines. */
-const MAX_EXAMINED = 2000
+const MAX_EXAMINED = 1000
 
 /** A place in the list. Rows with words are this service's own: their times are dates, and their ids are ObjectIds. */
 export type Place = Pick<WithId<LibraryDocument>, 'created_at' | '_id'>
@@ -23,8 +23,8 @@ type Find = (filter: Filter<LibraryDocument>, options: FirstBatchOptions) => Pro
 
 /**
  * Bounds what a search for several conditions reads. No index holds two words, so a search reads by one condition and
- * checks the others in its rows: at most 2,000 for a page. It reads by the rarest: one with fewer rows than that, else
- * the one whose 2,000 newest rows reach furthest back.
+ * checks the others in its rows: at most 1,000 for a page. It reads by the rarest: one with fewer rows than that, else
+ * the one whose 1,000 newest rows reach furthest back.
  */
 export function createSearch (find: Find, maxExamined = MAX_EXAMINED) {
   /** The window that begins after a place, or with the newest row. */

@@ -168,23 +168,23 @@ t.test('GET /library, filters and cursors', async t => {
   })
 
   t.test('A search that examines its rows in pieces has short pages, goes on by cursor, and tells that its total is not exact', async t => {
-    const count = 4500
+    const count = 2500
     await insertRows(rows, Array.from({ length: count }, (_, i) =>
       itemRow(i, { title: `${i % 2 ? 'odd' : 'even'} fox${i % 1000 === 7 ? ' seven' : ''}` })))
     const first = (await ok(list('?q=odd+fox&per_page=3'))).body
-    t.match(first, { total: 2000, total_exact: false, total_pages: 667, items: { length: 3 }, next_cursor: String })
-    t.match((await ok(list('?q=odd+fox&per_page=100&page=20'))).body, { items: { length: 100 }, total: 2000 })
-    t.match((await ok(list('?q=odd+fox&per_page=100&page=21'))).body, { items: [], total: 2000, next_cursor: String })
+    t.match(first, { total: 1000, total_exact: false, total_pages: 334, items: { length: 3 }, next_cursor: String })
+    t.match((await ok(list('?q=odd+fox&per_page=100&page=10'))).body, { items: { length: 100 }, total: 1000 })
+    t.match((await ok(list('?q=odd+fox&per_page=100&page=11'))).body, { items: [], total: 1000, next_cursor: String })
     t.equal((await walk(list, 'q=odd+fox&per_page=100')).flat().length, count / 2)
     const none = (await ok(list('?q=odd+even'))).body
     t.match(none, { items: [], total: 0, total_exact: false, next_cursor: String })
     const pages = await walk(list, 'q=odd+even')
     t.same([pages.length, pages.flat()], [2, []])
     const rare = (await ok(list('?q=odd+fox+seven&per_page=2'))).body
-    t.match(rare, { items: { length: 2 }, total: 5, total_exact: true, next_cursor: String })
+    t.match(rare, { items: { length: 2 }, total: 3, total_exact: true, next_cursor: String })
     t.match((await ok(list(`?q=odd+fox+seven&per_page=2&cursor=${rare.next_cursor}`))).body, {
-      items: { length: 2 },
-      total: 5,
+      items: { length: 1 },
+      total: 3,
       total_exact: true
     })
     t.match((await ok(list('?q=fox&per_page=1'))).body, { total: count, total_exact: true }, 'one word is one index')

@@ -219,6 +219,7 @@ def present(row):
         "created_at": iso(row["created_at"]),
         "type": row["type"],
         "category": row["category"],
+        "owner_id": str(row["owner"]) if row.get("owner") else None,
         "title": row.get("title"),
         "original_url": url,
         "content_type": row["content_type"],
@@ -232,6 +233,7 @@ def present(row):
         "renditions": {
             made["size"]: {
                 "url": f"{folder}/{made['size']}.gif",
+                "content_type": "image/gif",
                 "bytes": made["bytes"],
                 "frames": made["frames"],
                 "duration_ms": made.get("duration_ms"),
