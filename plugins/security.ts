@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { isIPv6 } from 'node:net'
-import helmet from '@fastify/helmet'
 import fp from 'fastify-plugin'
+import { PROTECTION } from '../error-answers.js'
 import { ServiceError } from '../services/errors.js'
 
 const MAX_URL_LENGTH = 8192
@@ -10,18 +10,12 @@ const MAX_HEADERS = 200
 /** Sets the headers of every answer and the limits of every request. */
 export default fp(async function security (app) {
   app.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-request-id', request.id).header('cache-control', 'no-store')
+    reply.headers(PROTECTION).header('x-request-id', request.id)
     done()
   })
   app.server.on('checkExpectation', (request, response) => {
     delete request.headers.expect // RFC 9110 §10.1.1: an unknown expectation may be ignored
     app.server.emit('request', request, response)
-  })
-  await app.register(helmet, {
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-    strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: true },
-    crossOriginResourcePolicy: { policy: 'cross-origin' },
-    xFrameOptions: { action: 'deny' }
   })
   app.addHook('onRequest', (request, reply, done) => {
     const refusal = refuse(request.raw)

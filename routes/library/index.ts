@@ -115,7 +115,7 @@ function sendPage (reply: FastifyReply, { tag, page }: ListAnswer): FastifyReply
   if (!page) return reply.code(304).header('cache-control', REVALIDATED).send()
   reply.type('application/json; charset=utf-8')
   if (page.gzip) reply.header('content-encoding', 'gzip')
-  return reply.send(page.gzip ?? page.bytes)
+  return reply.send(page.gzip ?? page.text)
 }
 
 /** Lets the client cache an answer, which it must revalidate before use. A refusal is not cached, and has no ETag. */

@@ -7,21 +7,21 @@ const compress = promisify(gzip)
 /** Milliseconds. A change whose writer died before it wrote the new version shows after this time. */
 export const KEPT_MS = 5000
 const MAX_KEPT_BYTES = 16 * 1024 * 1024
-/** Bytes below which a page is not compressed. */
-const MIN_COMPRESSED_BYTES = 1024
+/** Characters below which a page is not compressed. */
+const MIN_COMPRESSED_LENGTH = 1024
 
 /** A page as it is sent. */
 export interface KeptPage {
-  bytes: Buffer
+  text: string
   /** The same in gzip, from the second use on. A page that is used once is not compressed. */
   gzip?: Buffer
 }
 
-/** Keeps pages as bytes, and compressed, while their key names the present version of the library. */
+/** Keeps pages as text, and compressed, while their key names the present version of the library. */
 export function createKeptPages (monotonic: () => number) {
   const kept = new LRUCache<string, KeptPage>({
     maxSize: MAX_KEPT_BYTES,
-    sizeCalculation: ({ bytes, gzip }, key) => bytes.length + (gzip?.length ?? 0) + 2 * key.length,
+    sizeCalculation: ({ text, gzip }, key) => 2 * (text.length + key.length) + (gzip?.length ?? 0),
     ttl: KEPT_MS,
     ttlResolution: 0,
     noUpdateTTL: true,
@@ -36,11 +36,11 @@ export function createKeptPages (monotonic: () => number) {
    */
   return async function keptPage (key: string, read: () => Promise<string>, takesGzip: boolean): Promise<KeptPage> {
     const page = kept.get(key)
-    if (page && !takesGzip) return { bytes: page.bytes }
-    if (page?.gzip || (page && page.bytes.length < MIN_COMPRESSED_BYTES)) return page
+    if (page && !takesGzip) return { text: page.text }
+    if (page?.gzip || (page && page.text.length < MIN_COMPRESSED_LENGTH)) return page
     const present = making.get(key)
     if (present) return present
-    const made = (page ? withGzip(page) : read().then(text => ({ bytes: Buffer.from(text) })))
+    const made = (page ? withGzip(page) : read().then((text): KeptPage => ({ text })))
       .then(page => {
         kept.set(key, page)
         return page
@@ -51,4 +51,4 @@ export function createKeptPages (monotonic: () => number) {
   }
 }
 
-const withGzip = async ({ bytes }: KeptPage): Promise<KeptPage> => ({ bytes, gzip: await compress(bytes) as Buffer })
+const withGzip = async ({ text }: KeptPage): Promise<KeptPage> => ({ text, gzip: await compress(text) as Buffer })

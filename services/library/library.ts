@@ -82,7 +82,7 @@ export function createLibrary ({
       const plan = planOf(query, caller)
       const state = await states.read()
       const read = async () => options.serialize(await readPage(plan, state))
-      if (query.mine) return { page: { bytes: Buffer.from(await read()) } }
+      if (query.mine) return { page: { text: await read() } }
       const { epoch, version } = state
       const key = JSON.stringify([epoch, version, plan.page, plan.perPage, plan.cursor, plan.name, ...settings])
       const tag = weakTag(key)
