@@ -1,12 +1,13 @@
 import SerializerSelector, { type SerializerFactory } from '@fastify/fast-json-stringify-compiler'
 
+const compiled = new Map<string, ReturnType<ReturnType<SerializerFactory>>>()
+
 /**
- * Compiles each shape of answer once for the whole app. Most answers of most routes are `{ error }`, and differ only in
- * what the OpenAPI document says of them. Every scope of the app has the same shared schemas.
+ * Compiles each shape of answer once for the whole process. Most answers of most routes are `{ error }`, and differ
+ * only in what the OpenAPI document says of them. Every scope of every app has the same shared schemas.
  */
 export function createSerializerBuilder (): SerializerFactory {
   const build = SerializerSelector()
-  const compiled = new Map<string, ReturnType<ReturnType<SerializerFactory>>>()
   return (sharedSchemas, options) => {
     const compile = build(sharedSchemas, options)
     return route => {

@@ -293,10 +293,13 @@ export function readConfig (source: Record<string, string | undefined>): Env {
 
 const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''
 
+/** A copy, because env-schema changes it. It is compiled once, because it is always the same object. */
+const SCHEMA = structuredClone(Env)
+
 /** Parses with the schema. Reports and leaves out bad variables, so that the rules can judge the rest. */
 function parse (data: Record<string, string | undefined>, bad: Set<string>, problems: string[]): Env {
   try {
-    return envSchema<Env>({ schema: structuredClone(Env), data, env: false })
+    return envSchema<Env>({ schema: SCHEMA, data, env: false })
   } catch (error) {
     const { errors } = error as {
       errors?: Array<{ instancePath: string, message: string, keyword: string, params: { allowedValues?: string[] } }>

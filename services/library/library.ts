@@ -98,14 +98,15 @@ export function createLibrary ({
     const last = rows.length > perPage ? shown.at(-1)! : end
     const seen = rows.length === 0 ? 0 : skip + rows.length
     const isLastPage = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
-    const { total, exact } = isLastPage && seen <= MAX_COUNTED
+    const { total: counted, exact } = isLastPage && seen <= MAX_COUNTED
       ? { total: seen, exact: !end }
       : await totalOf(plan, state)
+    const total = exact ? Math.max(counted, seen) : counted
     return {
       items: shown.map(toItem),
       page,
       per_page: perPage,
-      total: exact ? Math.max(total, seen) : total,
+      total,
       total_pages: Math.ceil(total / perPage),
       total_exact: exact,
       next_cursor: last ? cursorAfter(last) : null
