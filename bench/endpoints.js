@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeBed } from './harness/bed.js'
+import { IMAGE_COMMAND, makeBed } from './harness/bed.js'
 import { compareLists } from './harness/library.js'
 import { openConnections, percentile, toRequest } from './harness/load.js'
 import { interleaved, median, printGoal, printTable, ratio } from './harness/rounds.js'
@@ -21,8 +21,6 @@ const SETTLE_MS = 300
 const IDLE_MS = 3000
 const REQUESTS_BEFORE_MEMORY = 100_000
 const ADDRESSES = 1000
-/** As in the Dockerfile: nothing is compiled at the start. */
-const IMAGE_COMMAND = [process.execPath, '--enable-source-maps', 'dist/server.js']
 const LOADS = [
   { name: '16, one address', connections: 16, isMany: false },
   { name: '16, many addresses', connections: 16, isMany: true },

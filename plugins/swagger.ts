@@ -1,6 +1,5 @@
 import { createRequire } from 'node:module'
 import fastifySwagger from '@fastify/swagger'
-import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import * as auth from '../schemas/auth.js'
@@ -81,7 +80,7 @@ export default fp(async function swagger (app) {
       reply.type('application/json; charset=utf-8').send(json()))
     docs.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>
       reply.type('application/yaml; charset=utf-8').send(yaml()))
-    await docs.register(swaggerUi, {
+    await docs.register(import('@fastify/swagger-ui'), { // not at the top: without DOCS it is not loaded
       routePrefix: '/docs',
       staticCSP: PAGE_POLICY,
       transformSpecificationClone: false,

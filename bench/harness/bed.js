@@ -16,6 +16,8 @@ import { usageOf } from './usage.js'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const flaskFolder = fileURLToPath(new URL('../contenders/flask', import.meta.url))
 const FLASK_THREADS = '16'
+/** As in the Dockerfile: nothing is compiled at the start. */
+export const IMAGE_COMMAND = [process.execPath, '--enable-source-maps', 'dist/server.js']
 
 /**
  * The stores, and a way to start servers on them. Each server has a database of its own with the same `rows`, and its
@@ -38,6 +40,18 @@ export async function makeBed (rows) {
     startService: async (name, { env, program, toUri = uri => uri } = {}) => {
       const stores = await prepare(name)
       return keep(await startService(name, { ...stores, mongoUri: await toUri(stores.mongoUri) }, { env, program }))
+    },
+    /** Several processes of the service on one database, as in the image. */
+    async startInstances (count, { toUri }) {
+      const stores = await prepare('instances')
+      const mongoUri = await toUri(stores.mongoUri)
+      const services = []
+      for (let i = 0; i < count; i++) {
+        const log = `${stores.log}-${i}`
+        const options = { program: IMAGE_COMMAND, isSignedIn: i === 0 }
+        services.push(keep(await startService(`instance ${i}`, { ...stores, mongoUri, log }, options)))
+      }
+      return services
     },
     startContender: async (name, program) => keep(await startContender(name, program, await prepare(name))),
     async startFlask (name) {
@@ -68,8 +82,8 @@ export async function makeBed (rows) {
   }
 }
 
-/** The service in production with its log on, by the script of `npm start` or by `program`. Two users are signed in. */
-async function startService (name, { db, log, ...stores }, { env, program }) {
+/** The service in production with its log on, by the script of `npm start` or by `program`. Two users sign in. */
+async function startService (name, { db, log, ...stores }, { env, program, isSignedIn = true }) {
   const port = await freePort()
   const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
   const server = { url: `http://127.0.0.1:${port}` }
@@ -80,6 +94,7 @@ async function startService (name, { db, log, ...stores }, { env, program }) {
     env: { ...production(stores), PORT: port, ...env }
   }))
   const started = await usageOf(server.pid)
+  if (!isSignedIn) return { ...server, name, db, started }
   const [token, otherToken] = [await signIn(server, 0), await signIn(server, 1)]
   await createUser(server, token, 0)
   return { ...server, name, db, started, token, other: await createUser(server, otherToken, 1) }

@@ -75,11 +75,11 @@ export async function start (program, { env = {}, measured = false } = {}) {
 }
 
 /**
- * Starts a server as an operator would, on the measured core. Its output goes to the file `log`. Resolves when it
- * answers at `url`.
+ * Starts a server as an operator would, on the measured core unless `isMeasured` is false. Its output goes to the file
+ * `log`. Resolves when it answers at `url`.
  */
-export async function launch (name, program, { env, cwd, log, url }) {
-  const [command, ...args] = onMeasuredCore(program)
+export async function launch (name, program, { env, cwd, log, url, isMeasured = true }) {
+  const [command, ...args] = isMeasured ? onMeasuredCore(program) : program
   const options = process.env.BENCH_NODE_OPTIONS
   const output = openSync(log, 'w')
   const child = spawn(command, args, {
