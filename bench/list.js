@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BSON, MongoClient } from 'mongodb'
@@ -50,7 +51,7 @@ async function compare (db, env, rows, quick) {
     token: signToken(env.JWT_SECRET_KEY, '000000000000000000000000')
   }
   await itemsAreCounted(db)
-  const newVersion = () => db.collection('library_state').updateOne({}, { $inc: { version: 1 } })
+  const newVersion = () => db.collection('library_state').updateOne({}, { $set: { version: randomUUID() } })
   const middle = Math.floor(rows / 2)
   const first = `/library?per_page=${PER_PAGE}`
   const pages = Array.from({ length: TURNS }, (_, i) => `${first}&page=${i + 1}`)

@@ -15,8 +15,8 @@ declare module 'fastify' {
   }
 }
 
-/** Milliseconds. A count of every item may take longer than a request would wait. */
-const COUNT_TIMEOUT_MS = 60_000
+/** Milliseconds. A count of all items may take longer than a request would wait, but less than a sweeper's lease. */
+const COUNT_TIMEOUT_MS = 50_000
 
 const { version: release } = createRequire(import.meta.url)('#package.json') as { version: string }
 
@@ -35,7 +35,7 @@ export default fp(async function library (app) {
       release,
       urlRendition: config.LIBRARY_URL_RENDITION
     }),
-    ...createItemDeletion({ ...collections, media, isAdmin: roles.isAdmin, now }),
+    ...createItemDeletion({ ...collections, states, media, isAdmin: roles.isAdmin, now }),
     checkTotal: totalCheck.run
   })
 

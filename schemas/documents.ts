@@ -254,9 +254,8 @@ export interface LibraryDocument {
 /** Collection `library_state`: one document, which every write to `library` changes. */
 export interface LibraryStateDocument {
   _id: 'library'
-  /** Another one after an operator has deleted the document, for example after a restore from a backup. */
-  epoch: string
-  version: number
+  /** Random, and another one after each write. */
+  version: string
   /** The number of items, if they were counted. */
   total: number
   counted: boolean

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Collection, Filter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import { KEPT_MS } from './kept-pages.js'
-import type { LibraryState } from './state.js'
+import { withOwnTime, type LibraryState } from './state.js'
 
 /** The most items that a count counts. */
 export const MAX_COUNTED = 10_000
@@ -23,7 +23,7 @@ export function createCounts (library: Collection<LibraryDocument>, monotonic: (
 
   /** The count of a list, which `key` names, in this state of the library. Callers share one `make` and its failure. */
   function of (state: LibraryState, key: string, make: () => Promise<Count>): Promise<Count> {
-    const name = `${state.epoch} ${state.version} ${key}`
+    const name = `${state.version} ${key}`
     return kept.get(name) ?? load(name, make)
   }
 
@@ -34,7 +34,7 @@ export function createCounts (library: Collection<LibraryDocument>, monotonic: (
   }
 
   function load (name: string, make: () => Promise<Count>): Promise<Count> {
-    const counting = make()
+    const counting = withOwnTime(make)
     kept.set(name, counting)
     counting.catch(() => { if (kept.peek(name) === counting) kept.delete(name) })
     return counting

@@ -4,6 +4,7 @@ import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
 import { folderOf, isItemFolder } from './object-keys.js'
+import type { LibraryStates } from './state.js'
 
 export interface DeletionRecordsOptions {
   uploads: Collection<UploadDocument>
@@ -51,10 +52,11 @@ export interface ItemDeletionOptions extends DeletionRecordsOptions {
   library: Collection<LibraryDocument>
   idempotency: Collection<IdempotencyDocument>
   isAdmin: (caller: Caller) => boolean
+  states: Pick<LibraryStates, 'changed'>
 }
 
 /** Deletes items at a caller's request. */
-export function createItemDeletion ({ library, idempotency, isAdmin, ...stores }: ItemDeletionOptions) {
+export function createItemDeletion ({ library, idempotency, isAdmin, states, ...stores }: ItemDeletionOptions) {
   const records = createDeletionRecords(stores)
   return { deleteItem }
 
@@ -85,7 +87,10 @@ export function createItemDeletion ({ library, idempotency, isAdmin, ...stores }
     const asRead = { _id, owner: item.owner ?? { $exists: false } } as Filter<LibraryDocument>
     const { deletedCount } = await library.deleteOne(asRead)
     if (deletedCount === 0) {
-      if (!await library.findOne({ _id })) return item
+      if (!await library.findOne({ _id })) {
+        await states.changed(0) // the other request may not have made its version yet
+        return item
+      }
       if (item.key) await records.cancel(item)
       return undefined
     }

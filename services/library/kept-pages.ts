@@ -4,7 +4,10 @@ import { LRUCache } from 'lru-cache'
 
 const compress = promisify(gzip)
 
-/** Milliseconds. A change whose writer died before it wrote the new version shows after this time. */
+/**
+ * Milliseconds. A change whose writer died before it wrote the new version shows after this time. Clients that name
+ * their ETag do not see it before the next version.
+ */
 export const KEPT_MS = 5000
 const MAX_KEPT_BYTES = 16 * 1024 * 1024
 /** Characters below which a page is not compressed. */

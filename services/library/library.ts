@@ -12,11 +12,13 @@ import { weakTag } from './entity-tag.js'
 import { createToItem, HIDDEN, publicId } from './item.js'
 import { createKeptPages, type KeptPage } from './kept-pages.js'
 import { conditionsOf, filterOf, type Conditions } from './query.js'
-import { createSearch, isBeyond, isPlace, type Place, type SearchWindow } from './search.js'
-import type { LibraryState, LibraryStates } from './state.js'
+import { createSearch, isBeyond, isPlace, type SearchWindow } from './search.js'
+import { withOwnTime, type LibraryState, type LibraryStates } from './state.js'
 
 const MAX_PER_PAGE = 100
 const MAX_OTHER_IDS = 1000
+/** Items by which the total may be too low. */
+const MAX_MISSED = 100
 
 export interface LibraryOptions {
   db: Db
@@ -83,24 +85,23 @@ export function createLibrary ({
       const state = await states.read()
       const read = async () => options.serialize(await readPage(plan, state))
       if (query.mine) return { page: { text: await read() } }
-      const { epoch, version } = state
-      const key = JSON.stringify([epoch, version, plan.page, plan.perPage, plan.cursor, plan.name, ...settings])
+      const key = JSON.stringify([state.version, plan.page, plan.perPage, plan.cursor, plan.name, ...settings])
       const tag = weakTag(key)
       if (options.isKnown?.(tag)) return { tag }
-      return { tag, page: await keptPage(key, read, options.takesGzip ?? false) }
+      return { tag, page: await keptPage(key, () => withOwnTime(read), options.takesGzip ?? false) }
     })
   }
 
   async function readPage (plan: Plan, state: LibraryState): Promise<LibraryPage> {
     const { page, perPage, skip, cursor } = plan
-    const { rows, end } = await isPast(plan, state) ? { rows: [] } : await readRows(plan)
+    const { rows, end, filter } = await isPast(plan, state) ? { rows: [] } : await readRows(plan)
     const shown = rows.slice(0, perPage)
     const last = rows.length > perPage ? shown.at(-1)! : end
     const seen = rows.length === 0 ? 0 : skip + rows.length
     const isLastPage = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
     const { total: counted, exact } = isLastPage && seen <= MAX_COUNTED
       ? { total: seen, exact: !end }
-      : await totalOf(plan, state)
+      : await totalOf(plan, state, cursor === undefined && filter ? { filter, end } : undefined)
     const total = exact ? Math.max(counted, seen) : counted
     return {
       items: shown.map(toItem),
@@ -116,33 +117,33 @@ export function createLibrary ({
   /** The rows of a page and one more, if there is one. `end`: the search goes on from there. */
   async function readRows ({ skip, perPage, cursor, conditions }: Plan): Promise<{
     rows: Array<WithId<LibraryDocument>>
-    end?: Place
-  }> {
+  } & SearchWindow> {
     const { filter, end } = await rangeOf(conditions, cursor)
     const options = { sort: NEWEST_FIRST, skip, limit: perPage + 1, projection: HIDDEN }
     const rows = await firstBatch(db, library, filter, options)
-    return { rows: end ? rows.filter(row => !isBeyond(row, end)) : rows, end }
+    return { rows: end ? rows.filter(row => !isBeyond(row, end)) : rows, end, filter }
   }
 
   async function rangeOf (conditions: Conditions, cursor?: string): Promise<SearchWindow> {
     const start = cursor === undefined ? undefined : readCursor(cursor)
-    if (conditions.leads.length > 0 && (!start || isPlace(start))) return windowFrom(conditions, start)
     const filter = filterOf(conditions.all)
-    return { filter: start ? after(start, filter) : filter }
+    if (conditions.leads.length === 0) return { filter: start ? after(start, filter) : filter }
+    if (start && !isPlace(start)) throw invalidField('cursor', sentences.value) // no search gives such a cursor
+    return windowFrom(conditions, start)
   }
 
-  /** Such a page is not read. */
+  /** Such a page is not read. A page just past the total is, because the total may be too low for some minutes. */
   async function isPast (plan: Plan, state: LibraryState): Promise<boolean> {
     if (plan.skip === 0) return false
     const { total, exact } = await totalOf(plan, state)
-    return exact && plan.skip >= total
+    return exact && plan.skip >= total + MAX_MISSED
   }
 
-  /** Of a search in more rows than it may examine: what it finds in the first of them. */
-  async function totalOf ({ conditions, name }: Plan, state: LibraryState): Promise<Count> {
+  /** Of a search in more rows than it may examine: what it finds in the first of them, which are in `range`. */
+  async function totalOf ({ conditions, name }: Plan, state: LibraryState, range?: SearchWindow): Promise<Count> {
     if (conditions.all.length === 0 && state.counted) return { total: Math.max(0, state.total), exact: true }
     return counts.of(state, name, async () => {
-      const { filter, end } = await rangeOf(conditions)
+      const { filter, end } = range ?? await rangeOf(conditions)
       const { total, exact } = await counts.upToBound(filter)
       return { total, exact: exact && !end }
     })

@@ -5,6 +5,9 @@ import { searchedWords } from './title-words.js'
 
 type Condition = Filter<LibraryDocument>
 
+/** Conditions by which a search may read. The longest words are the rarest, as a rule. */
+const MAX_LEADS = 4
+
 /** The conditions that every row of a list meets. Each is read in order by an index of its own. */
 export interface Conditions {
   /** All of them. */
@@ -19,7 +22,7 @@ export function conditionsOf (
   caller: ObjectId
 ): Conditions {
   const owner: Condition[] = mine ? [{ owner: caller }] : []
-  const words = q === undefined ? [] : searchedWords(q)
+  const words = q === undefined ? [] : withoutBeginnings(searchedWords(q))
   const others: Condition[] = [
     ...(type !== undefined ? [{ type }] : []),
     ...(category !== undefined ? [{ category }] : []),
@@ -29,9 +32,16 @@ export function conditionsOf (
     ? [{ words: { $in: [] } }]
     : words.map(word => ({ words: word }))
   const all = [...searched, ...owner, ...others]
-  const leads = [...searched.filter(({ words }) => typeof words === 'string'), ...owner]
-  return { all, leads: words.length > 0 && all.length > 1 ? leads : [] }
+  const leads = [...owner, ...searched.filter(({ words }) => typeof words === 'string').sort(byLength)]
+  return { all, leads: words.length > 0 && all.length > 1 ? leads.slice(0, MAX_LEADS) : [] }
 }
+
+/** A word that begins another one is in every row that has the other. */
+const withoutBeginnings = (words: Array<string | RegExp>) => words.filter(word =>
+  typeof word !== 'string' ||
+  !words.some(other => typeof other === 'string' && other !== word && other.startsWith(word)))
+
+const byLength = (a: Condition, b: Condition) => String(b.words).length - String(a.words).length
 
 /** The filter for conditions. The first is the one that an index should serve. */
 export const filterOf = ([first = {}, ...rest]: Condition[]): Filter<LibraryDocument> =>

@@ -8,6 +8,9 @@ import { filterOf, type Conditions } from './query.js'
 /** Rows that one page of a search examines. */
 const MAX_EXAMINED = 1000
 
+/** Leaves out rows of the replaced system whose times are no dates. They have no words. */
+const EARLIEST = new Date(0)
+
 /** A place in the list. Rows with words are this service's own: their times are dates, and their ids are ObjectIds. */
 export type Place = Pick<WithId<LibraryDocument>, 'created_at' | '_id'>
 
@@ -43,7 +46,7 @@ export function createSearch (find: Find, maxExamined = MAX_EXAMINED) {
       limit: 1,
       projection: { created_at: 1 }
     })
-    return row && isPlace(row) ? row : undefined // else all rows with words come before it
+    return row && isPlace(row) ? row : undefined
   }
 }
 
@@ -64,8 +67,8 @@ function reachesFurther (end: Place | undefined, other: Place | undefined): bool
 /** Each alternative is one range of the index that begins with the first condition. */
 function between (conditions: Array<Filter<LibraryDocument>>, start?: Place, end?: Place): Filter<LibraryDocument> {
   const filter = filterOf(conditions)
-  const least = end && { $gte: end.created_at }
-  if (!start) return least ? { ...filter, created_at: least } : filter
+  const least = { $gte: end?.created_at ?? EARLIEST }
+  if (!start) return { ...filter, created_at: least }
   return {
     $or: [
       { ...filter, created_at: start.created_at, _id: { $lt: start._id } },

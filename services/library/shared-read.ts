@@ -1,8 +1,7 @@
 /**
  * Shares one read among callers that ask at the same time (request coalescing). No caller gets an answer that began
  * before its call, because that could miss a write acknowledged meanwhile. It shares the next one, which begins when
- * the present one ends. If the present one fails, the waiting callers fail too, because they have waited already. The
- * shared value must not be changed.
+ * the present one ends, also if that fails. The shared value must not be changed.
  */
 export function createSharedRead<T> (read: () => Promise<T>): () => Promise<T> {
   let present: Promise<T> | undefined
@@ -10,13 +9,11 @@ export function createSharedRead<T> (read: () => Promise<T>): () => Promise<T> {
 
   return function ask () {
     if (!present) return begin()
-    next ??= present.then(() => {
+    const beginNext = () => {
       next = undefined
       return begin()
-    }, error => {
-      next = undefined
-      throw error
-    })
+    }
+    next ??= present.then(beginNext, beginNext)
     return next
   }
 

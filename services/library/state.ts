@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Collection } from 'mongodb'
 import type { LibraryStateDocument } from '../../schemas/documents.js'
 import { insertIfAbsent } from '../insert-if-absent.js'
+import { newRequestDeadline, runWithDeadline } from '../request-deadline.js'
 import { createSharedRead } from './shared-read.js'
 
 const _id = 'library'
@@ -14,34 +15,40 @@ export type LibraryStates = ReturnType<typeof createLibraryState>
 /**
  * The version of the library and its exact number of items, in one document that every writer changes after its write
  * and before its acknowledgement. So a list made for the version that is there now misses no acknowledged write of any
- * instance.
+ * instance. A version is random: none comes twice, whatever a failover or a restore takes back.
  */
 export function createLibraryState (states: Collection<LibraryStateDocument>) {
-  return { read: createSharedRead(read), changed, correct }
+  return { read: createSharedRead(() => withOwnTime(read)), changed, correct }
 
   /** Makes the document if there is none: at the first start, and after an operator has deleted it. */
   async function read (): Promise<LibraryState> {
     for (;;) {
       const state = await states.findOne({ _id })
       if (state) return state
-      await insertIfAbsent(states, { _id, epoch: randomUUID(), version: 1, total: 0, counted: false })
+      await insertIfAbsent(states, { _id, version: randomUUID(), total: 0, counted: false })
     }
   }
 
-  /** Writes a new version after a write that added this many items. */
+  /**
+   * Writes a new version after a write that added this many items. It has its own time, because the write is done
+   * already.
+   */
   async function changed (added: number): Promise<void> {
-    await states.updateOne({ _id }, { $inc: { version: 1, total: added } })
+    await withOwnTime(() => states.updateOne({ _id }, { $set: { version: randomUUID() }, $inc: { total: added } }))
   }
 
   /**
    * Adds the difference to the total, which then counts as exact, and writes a new version. False if there is another
    * version meanwhile.
    */
-  async function correct (version: number, difference: number): Promise<boolean> {
+  async function correct (version: string, difference: number): Promise<boolean> {
     const { matchedCount } = await states.updateOne({ _id, version }, {
-      $inc: { version: 1, total: difference },
-      $set: { counted: true }
+      $set: { version: randomUUID(), counted: true },
+      $inc: { total: difference }
     })
     return matchedCount === 1
   }
 }
+
+/** Runs work that several requests share, or that must be done after a request: no request's deadline bounds it. */
+export const withOwnTime = <T>(work: () => Promise<T>) => runWithDeadline(newRequestDeadline(true), work)

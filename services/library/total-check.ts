@@ -34,8 +34,9 @@ export function createTotalCheck ({
    * round.
    */
   async function run (isSuspicious: boolean): Promise<void> {
+    if (isSuspicious) dueAt = -Infinity // until a count is valid
     const state = await states.read()
-    if (state.counted && !isSuspicious && monotonic() < dueAt) return
+    if (state.counted && monotonic() < dueAt) return
     const difference = await countAll() - state.total
     const isSure = !state.counted || isSeenAgain(difference)
     if (!await states.correct(state.version, isSure ? difference : 0)) return

@@ -3,24 +3,24 @@ import type { LibraryStateDocument } from '../../schemas/documents.js'
 import { FROM_PRIMARY } from '../database.js'
 import { createLibraryState, type LibraryStates } from './state.js'
 
-/** The writes that tell what they changed. The others (`findOneAnd…`) are not used on this collection. */
-const WRITES = new Set([
-  'insertOne', 'insertMany', 'updateOne', 'updateMany', 'replaceOne', 'deleteOne', 'deleteMany', 'bulkWrite'
-])
+const WRITES = new Set(['insertOne', 'insertMany', 'updateOne', 'updateMany', 'replaceOne', 'bulkWrite'])
+const DELETIONS = new Set(['deleteOne', 'deleteMany'])
+/** They do not tell what they changed. */
+const REFUSED = new Set(['findOneAndUpdate', 'findOneAndReplace', 'findOneAndDelete'])
 
 /** The counts in the driver's results. */
 interface WriteResult {
   insertedId?: unknown
   insertedCount?: number
   upsertedCount?: number
-  modifiedCount?: number
   deletedCount?: number
 }
 
 /**
- * The same collection, but every write through it ends with a new version of the library, if it changed something. The
- * write is acknowledged after both, and rejects if either fails. So no writer (upload, deletion, sweep, operator
- * command) can forget the version.
+ * The same collection, but every write through it ends with a new version of the library. The write is acknowledged
+ * after both, and rejects if either fails. So no writer (upload, deletion, sweep, operator command) can forget the
+ * version. An update that changes nothing makes one too: it may have found what another request has written, but not
+ * versioned yet. Only a deletion that finds nothing makes none, because every refused upload ends with one.
  */
 export function versionWrites<T extends Document> (
   library: Collection<T>,
@@ -30,15 +30,21 @@ export function versionWrites<T extends Document> (
     get (target, name: string) {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
-      const method = value.bind(target) as (...given: unknown[]) => unknown
-      return WRITES.has(name) ? async (...given: unknown[]) => versioned(await method(...given) as WriteResult) : method
+      if (REFUSED.has(name)) return async () => { throw new Error(`${name} makes no version of the library`) }
+      const method = value.bind(target) as (...given: unknown[]) => Promise<WriteResult>
+      if (!WRITES.has(name) && !DELETIONS.has(name)) return method
+      return (...given: unknown[]) => versioned(method(...given), DELETIONS.has(name))
     }
   })
 
-  async function versioned (result: WriteResult): Promise<WriteResult> {
-    const { insertedId, insertedCount = 0, upsertedCount = 0, modifiedCount = 0, deletedCount = 0 } = result
+  async function versioned (write: Promise<WriteResult>, isDeletion: boolean): Promise<WriteResult> {
+    const result = await write.catch((error: unknown) => {
+      states.changed(0).catch(() => {}) // the write may be done all the same; the client does not wait for this
+      throw error
+    })
+    const { insertedId, insertedCount = 0, upsertedCount = 0, deletedCount = 0 } = result
     const inserted = insertedId === undefined ? insertedCount + upsertedCount : 1
-    if (inserted + modifiedCount + deletedCount > 0) await states.changed(inserted - deletedCount)
+    if (!isDeletion || deletedCount > 0) await states.changed(inserted - deletedCount)
     return result
   }
 }

@@ -17,7 +17,7 @@ export interface SweeperOptions {
   ownership: Pick<Ownership, 'checkOwner'>
   deletion: UnfinishedDeletions
   lease: ReturnType<typeof createLease>
-  /** Corrects the total of the library; at once if uploads or deletions were cut short. */
+  /** Corrects the total of the library; at once if `isSuspicious`. */
   checkTotal: (isSuspicious: boolean) => Promise<void>
   /** The longest an upload may take. */
   longestSeconds: number
@@ -60,6 +60,8 @@ export function createSweeper ({
 }: SweeperOptions) {
   const stopping = new AbortController()
   let working: Promise<unknown> = Promise.resolve()
+  /** Whether this round has met an upload or a deletion that died with its item written or deleted. */
+  let mayBeUnversioned = false
   return { sweep, close }
 
   /**
@@ -80,9 +82,10 @@ export function createSweeper ({
 
   async function sweepOnce (): Promise<Swept | undefined> {
     if (stopping.signal.aborted || !await lease.hold()) return undefined
+    mayBeUnversioned = false
     const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
     for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
-    if (!stopping.signal.aborted) await checkTotal(swept.uploads > 0).catch(countFailed)
+    if (!stopping.signal.aborted) await checkTotal(mayBeUnversioned).catch(countFailed)
     await lease.release().catch((err: unknown) => {
       log.warn({ event: 'sweep.failed', err }, 'The lease of the sweeper could not be released: it runs out by itself')
     })
@@ -146,6 +149,7 @@ export function createSweeper ({
    */
   async function sweepUpload (record: WithId<UploadDocument>): Promise<boolean> {
     const { _id, state, started_at: startedAt } = record
+    if (state !== 'open' && state !== 'staged') mayBeUnversioned = true
     if (state === 'removing') return discard(record)
     const claimed = await uploads.findOneAndUpdate(
       { _id, state, started_at: startedAt },

@@ -65,7 +65,7 @@ try {
     while (chosen.length > 0) await attempt(...chosen.shift())
   }))
 } finally {
-  service?.kill()
+  await service?.stop()
   await rm(folder, { recursive: true, force: true })
 }
 process.exitCode = failed > 0 ? 1 : 0
@@ -265,7 +265,15 @@ async function startService () {
     if (child.exitCode !== null || interruption.signal.aborted) throw new Error('the service did not start')
     await sleep(100)
   }
-  return { url, kill: () => child.kill() }
+  return {
+    url,
+    /** Resolves when it is gone, so that it writes no more files. */
+    async stop () {
+      const gone = child.exitCode === null && child.signalCode === null && once(child, 'exit')
+      child.kill()
+      await gone
+    }
+  }
 }
 
 async function freePort () {

@@ -131,7 +131,7 @@ export const STORED = {
     upload_key: { digest: value, fingerprint, replayed: value },
     created_at: value
   },
-  library_state: { _id: value, epoch: value, version: value, total: value, counted: value },
+  library_state: { _id: value, version: value, total: value, counted: value },
   leases: { _id: value, holder: value, until: value }
 } satisfies { [C in keyof Collections]: Record<Names<DocumentOf<Collections[C]>>, Shape> }
 

@@ -12,11 +12,13 @@ import { createdAt, itemRow } from '../helpers/items.js'
 import { startService } from '../helpers/service.js'
 import { gif } from '../helpers/small-pictures.js'
 import { scale } from '../helpers/test-length.js'
+import { eventually } from '../helpers/wait.js'
 t.test('GET /library', async t => {
   const service = await startService(t)
   const { token, phone } = await service.signIn()
   const list = (query = '') => service.call('GET', `/library${query}`, { token })
   const rows = service.app.collections.library
+  await service.app.sweeper.sweep() // the first count of the items
   t.beforeEach(async () => { await rows.deleteMany({}) })
 
   t.test('An empty library is an empty page', async t => {
@@ -291,7 +293,7 @@ t.test('GET /library by many clients at once', async t => {
   })
   const { token } = await service.signIn()
   await service.app.collections.library.insertMany([itemRow(0), itemRow(1), itemRow(2)])
-  const list = (query = '') => service.call('GET', `/library${query}`, { token })
+  const list = (query = '', headers = {}) => service.call('GET', `/library${query}`, { token, headers })
   const fail = (mode: object | string, data: object = {}) => setup.client.db('admin').command({
     configureFailPoint: 'failCommand',
     mode,
@@ -328,8 +330,25 @@ t.test('GET /library by many clients at once', async t => {
     await setup.mongo.up()
   })
 
+  t.test('A write whose answer was lost makes a new version all the same', async t => {
+    const before = await ok(list())
+    const known = { 'if-none-match': before.headers.get('etag')! }
+    const added = itemRow(100)
+    await service.app.collections.library.insertOne(added)
+    const tagged = { 'if-none-match': (await ok(list('', known))).headers.get('etag')! }
+    t.equal((await list('', tagged)).status, 304)
+    setup.mongo.latency(500)
+    const deletion = t.rejects(service.app.collections.library.deleteMany({ _id: added._id }))
+    await eventually(async () => await setup.client.db().collection('library').findOne({ _id: added._id }) === null)
+    setup.mongo.reset()
+    await deletion
+    await setup.mongo.up()
+    await eventually(async () => (await list('', tagged)).status === 200)
+    t.equal((await ok(list())).body.items.length, before.body.items.length)
+  })
+
   t.test(
-    'A broken connection costs no answer; a refusal costs the waiting requests theirs, and the next is well',
+    'A broken connection costs no answer; a refusal costs those that meet it theirs, and the next is well',
     async t => {
       for (const data of [{ closeConnection: true }, { errorCode: 11602 }]) {
         await fail({ times: 1 }, data)

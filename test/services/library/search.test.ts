@@ -70,6 +70,17 @@ t.test('The windows of a search find every row once, in order, whatever the rows
   ), { numRuns: scale({ short: 60, long: 2000, real: 20 }) })
 })
 
+t.test('A search reads by few conditions, however many words it has', async t => {
+  const many = Array.from({ length: 100 }, (_, i) => `${String.fromCodePoint(0x1f600 + i % 60)}${i}x`).join(' ')
+  t.ok(conditionsOf({ q: many, mine: true }, OWNER).leads.length <= 4)
+  t.same(
+    conditionsOf({ q: 'a ab ABC b x' }, OWNER).all,
+    [{ words: 'abc' }, { words: 'b' }, { words: 'x' }],
+    'a word that begins another one adds nothing'
+  )
+  t.same(conditionsOf({ q: 'x yyy zz wwww vvvvv' }, OWNER).leads.map(({ words }) => words), ['vvvvv', 'wwww', 'yyy', 'zz'])
+})
+
 t.test('A search reads by its rarest word', async t => {
   await library.deleteMany({})
   // the ant is in each, the bee in every third, the cat in the oldest ten
