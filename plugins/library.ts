@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import fp from 'fastify-plugin'
-import { FROM_PRIMARY } from '../services/database.js'
+import { CONSISTENT } from '../services/database.js'
 import { createItemDeletion } from '../services/library/delete-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { createLibraryState } from '../services/library/state.js'
@@ -41,6 +41,6 @@ export default fp(async function library (app) {
 
   function countAll (): Promise<number> {
     return app.withDedicatedConnection(COUNT_TIMEOUT_MS, db =>
-      db.collection('library', FROM_PRIMARY).countDocuments({}, { hint: { _id: 1 } }))
+      db.collection('library', CONSISTENT).countDocuments({}, { hint: { _id: 1 } }))
   }
 }, { name: 'library', dependencies: ['env', 'clock', 'mongo', 's3', 'roles'] })

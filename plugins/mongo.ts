@@ -16,7 +16,7 @@ import type {
   UserDocument
 } from '../schemas/documents.js'
 import { boundedCollection } from '../services/bounded-collection.js'
-import { databaseName, ensureIndexes, FROM_PRIMARY, withDefaults } from '../services/database.js'
+import { databaseName, ensureIndexes, CONSISTENT, withDefaults } from '../services/database.js'
 import { createLibraryState } from '../services/library/state.js'
 import { versionWrites } from '../services/library/version-writes.js'
 import { isConverted } from '../services/migration/accounts.js'
@@ -100,22 +100,22 @@ export default fp(async function mongo (app) {
     return withClient({ ...withDefaults(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client =>
       work(client.db(databaseName(url))))
   })
-  const libraryState = boundedCollection<LibraryStateDocument>(db, 'library_state', FROM_PRIMARY)
+  const libraryState = boundedCollection<LibraryStateDocument>(db, 'library_state', CONSISTENT)
   app.decorate('collections', {
-    otps: boundedCollection<OtpDocument | CounterDocument>(db, 'otps', { promoteBuffers: true, ...FROM_PRIMARY }),
-    audit: boundedCollection<AuditDocument>(db, 'audit', FROM_PRIMARY),
-    users: boundedCollection<UserDocument>(db, 'users', FROM_PRIMARY),
-    released_numbers: boundedCollection<ReleasedNumberDocument>(db, 'released_numbers', FROM_PRIMARY),
-    migration: boundedCollection<MigrationDocument>(db, 'migration', FROM_PRIMARY),
-    idempotency: boundedCollection<IdempotencyDocument>(db, 'idempotency', FROM_PRIMARY),
-    uploads: boundedCollection<UploadDocument>(db, 'uploads', FROM_PRIMARY),
-    usage: boundedCollection<UsageDocument>(db, 'usage', FROM_PRIMARY),
+    otps: boundedCollection<OtpDocument | CounterDocument>(db, 'otps', { promoteBuffers: true, ...CONSISTENT }),
+    audit: boundedCollection<AuditDocument>(db, 'audit', CONSISTENT),
+    users: boundedCollection<UserDocument>(db, 'users', CONSISTENT),
+    released_numbers: boundedCollection<ReleasedNumberDocument>(db, 'released_numbers', CONSISTENT),
+    migration: boundedCollection<MigrationDocument>(db, 'migration', CONSISTENT),
+    idempotency: boundedCollection<IdempotencyDocument>(db, 'idempotency', CONSISTENT),
+    uploads: boundedCollection<UploadDocument>(db, 'uploads', CONSISTENT),
+    usage: boundedCollection<UsageDocument>(db, 'usage', CONSISTENT),
     library: versionWrites(
-      boundedCollection<LibraryDocument>(db, 'library', FROM_PRIMARY),
+      boundedCollection<LibraryDocument>(db, 'library', CONSISTENT),
       createLibraryState(libraryState)
     ),
     library_state: libraryState,
-    leases: boundedCollection<LeaseDocument>(db, 'leases', FROM_PRIMARY)
+    leases: boundedCollection<LeaseDocument>(db, 'leases', CONSISTENT)
   })
 
   /** Runs work with its own client, which is closed after the work or with the app. */

@@ -24,10 +24,11 @@ interface Index extends Pick<CreateIndexesOptions, IndexOptions> {
 const ANY_TEXT = { $gt: '' }
 
 /**
- * The read preference of all collections, whatever MONGO_URI says: a compare-and-set on a stale read fails every time,
- * an ended session must not be found on a secondary, and a list shows every write that was acknowledged before it.
+ * The options of all collections, whatever MONGO_URI says. Reads are from the primary: a compare-and-set on a stale
+ * read fails every time, an ended session must not be found on a secondary, and a list shows every write that was
+ * acknowledged before it. Writes are acknowledged by the majority, so that no failover takes one back.
  */
-export const FROM_PRIMARY = { readPreference: 'primary' } as const
+export const CONSISTENT = { readPreference: 'primary', writeConcern: { w: 'majority' } } as const
 
 /** The order of the library. No two items have the same place. */
 export const NEWEST_FIRST = { created_at: -1, _id: -1 } as const

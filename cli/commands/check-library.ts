@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import { readConfig } from '../../services/config.js'
-import { databaseName, FROM_PRIMARY } from '../../services/database.js'
+import { databaseName, CONSISTENT } from '../../services/database.js'
 import { checkLibrary, type CheckResult } from '../../services/library/check.js'
 import { versionedLibrary } from '../../services/library/version-writes.js'
 import { connectStore } from '../../services/store/connection.js'
@@ -28,7 +28,7 @@ export async function checkLibraryCommand ({ args, env, print }: Call): Promise<
     try {
       const db = mongo.db(databaseName(uri))
       const result = await checkLibrary({
-        uploads: db.collection<UploadDocument>('uploads', FROM_PRIMARY),
+        uploads: db.collection<UploadDocument>('uploads', CONSISTENT),
         library: versionedLibrary<LibraryDocument>(db),
         media,
         now: () => new Date(),

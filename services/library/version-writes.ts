@@ -1,6 +1,6 @@
 import type { Collection, Db, Document } from 'mongodb'
 import type { LibraryStateDocument } from '../../schemas/documents.js'
-import { FROM_PRIMARY } from '../database.js'
+import { CONSISTENT } from '../database.js'
 import { createLibraryState, type LibraryStates } from './state.js'
 
 const WRITES = new Set(['insertOne', 'insertMany', 'updateOne', 'updateMany', 'replaceOne', 'bulkWrite'])
@@ -51,6 +51,6 @@ export function versionWrites<T extends Document> (
 
 /** The collection `library` of a database, for operator commands and for all who are not the service. */
 export function versionedLibrary<T extends Document> (db: Db): Collection<T> {
-  const states = createLibraryState(db.collection<LibraryStateDocument>('library_state', FROM_PRIMARY))
-  return versionWrites(db.collection<T>('library', FROM_PRIMARY), states)
+  const states = createLibraryState(db.collection<LibraryStateDocument>('library_state', CONSISTENT))
+  return versionWrites(db.collection<T>('library', CONSISTENT), states)
 }

@@ -1,5 +1,5 @@
 import { ObjectId, type AnyBulkWriteOperation, type Collection, type Db, type Document, type Filter } from 'mongodb'
-import { FROM_PRIMARY, indexes } from '../database.js'
+import { CONSISTENT, indexes } from '../database.js'
 import { versionedLibrary } from '../library/version-writes.js'
 import { batches, BY_BATCH } from './convert.js'
 import type { Note, OldUser } from './users.js'
@@ -21,7 +21,7 @@ interface OwnedRow { _id: unknown, owner?: string }
  */
 export async function isOf030 (db: Db): Promise<boolean> {
   return await isThere(db, 'sessions') ||
-    await db.collection('library', FROM_PRIMARY).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } }) !== null
+    await db.collection('library', CONSISTENT).findOne({ owner: { $gt: '' } }, { projection: { _id: 1 } }) !== null
 }
 
 async function isThere (db: Db, name: string): Promise<boolean> {
@@ -34,7 +34,7 @@ async function isThere (db: Db, name: string): Promise<boolean> {
  */
 export async function isConverted (db: Db): Promise<boolean> {
   return !await isOf030(db) &&
-    await db.collection('users', FROM_PRIMARY).findOne({ schema: null }, { projection: { _id: 1 } }) === null
+    await db.collection('users', CONSISTENT).findOne({ schema: null }, { projection: { _id: 1 } }) === null
 }
 
 /** Records when the service took over. The replaced system issued no token later. */
@@ -56,7 +56,7 @@ export async function convertAccounts (
   convertUsers: () => Promise<void>
 ): Promise<void> {
   if (!await isOf030(db)) return convertUsers()
-  const users = db.collection<OldUser>('users', FROM_PRIMARY)
+  const users = db.collection<OldUser>('users', CONSISTENT)
   const library = versionedLibrary<OwnedRow>(db)
   const given = await finishNumberChanges(db, dryRun, note)
   await convertUsers()
@@ -84,9 +84,9 @@ export async function convertAccounts (
  */
 async function finishNumberChanges (db: Db, dryRun: boolean, note: Note): Promise<Array<Filter<OwnedRow>>> {
   const library = versionedLibrary<Document>(db)
-  const sessions = db.collection<Document & { _id: string }>('sessions', FROM_PRIMARY)
+  const sessions = db.collection<Document & { _id: string }>('sessions', CONSISTENT)
   const given: Array<Filter<OwnedRow>> = []
-  const users = db.collection('users', FROM_PRIMARY)
+  const users = db.collection('users', CONSISTENT)
   const interrupted = await users.find({ 'moved.from': { $type: 'string' } }).toArray()
   for (const { _id, number, moved } of interrupted) {
     const { from, at } = moved as { from: string, at: Date }
@@ -154,7 +154,7 @@ async function makeAccount (users: Collection<OldUser>, number: string): Promise
 
 /** The sweeper removes what open uploads left, and keeps the item of a complete one. */
 async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
-  const uploads = db.collection('uploads', FROM_PRIMARY)
+  const uploads = db.collection('uploads', CONSISTENT)
   const open = { state: { $in: ['staged', 'open', 'committing'] } }
   const count = await uploads.countDocuments(open)
   if (!dryRun) {
@@ -169,7 +169,7 @@ async function endUploads (db: Db, dryRun: boolean, note: Note): Promise<void> {
  * tokens as digests, which do not tell the number.
  */
 async function endLegacyTokens (db: Db, dryRun: boolean, note: Note): Promise<void> {
-  if (!await db.collection('sessions', FROM_PRIMARY).findOne({ revoked_at: { $exists: true } })) return
+  if (!await db.collection('sessions', CONSISTENT).findOne({ revoked_at: { $exists: true } })) return
   if (!dryRun) await takeovers(db).updateOne({ _id: 'takeover' }, { $min: { at: new Date(0) } }, { upsert: true })
   note('legacy tokens', ['all ended: some were revoked, and it is not known which'])
 }

@@ -6,7 +6,7 @@ import {
   type IndexDescriptionInfo,
   type ObjectId
 } from 'mongodb'
-import { ensureIndexes, FROM_PRIMARY, indexes } from '../database.js'
+import { ensureIndexes, CONSISTENT, indexes } from '../database.js'
 import { isDuplicateKey } from '../errors.js'
 import { categoryOf, typeOf } from '../library/item.js'
 import { versionedLibrary } from '../library/version-writes.js'
@@ -48,7 +48,7 @@ export async function migrate ({
       print(`${subject}: ${[...done, ...open.map(what => `open: ${what}`)].join('; ')}`)
     }
   }
-  const users = db.collection<OldUser>('users', FROM_PRIMARY)
+  const users = db.collection<OldUser>('users', CONSISTENT)
   if (!dryRun) await noteTakeover(db, now())
   await dropOldCodes(db, dryRun, note)
   await replaceIndexes(db, dryRun, note)
@@ -67,7 +67,7 @@ async function convertUsers (users: Collection<OldUser>, region: string, dryRun:
 /** Drops the codes of the replaced system. Their ids are made by the database; ids of this service are strings. */
 async function dropOldCodes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const old = { _id: { $not: { $type: 'string' } } } as Document
-  const otps = db.collection('otps', FROM_PRIMARY)
+  const otps = db.collection('otps', CONSISTENT)
   for await (const { _id } of otps.find(old, { projection: { _id: 1 }, ...BY_BATCH })) {
     note(`otps ${String(_id)}`, ['dropped'])
   }
@@ -81,7 +81,7 @@ async function dropOldCodes (db: Db, dryRun: boolean, note: Note): Promise<void>
 async function replaceIndexes (db: Db, dryRun: boolean, note: Note): Promise<void> {
   const missing: string[] = []
   for (const [name, wanted] of Object.entries(indexes)) {
-    const collection = db.collection(name, FROM_PRIMARY)
+    const collection = db.collection(name, CONSISTENT)
     const present = await presentIndexes(db, name)
     const specs = new Set(wanted.map(described))
     for (const index of present) {
@@ -109,14 +109,14 @@ async function build (db: Db): Promise<void> {
       return await ensureIndexes(db)
     } catch (error) {
       if (!isDuplicateKey((error as Error).cause) || attempt === MAX_BUILDS) throw error
-      await setDuplicatesAside(db.collection<OldUser>('users', FROM_PRIMARY))
+      await setDuplicatesAside(db.collection<OldUser>('users', CONSISTENT))
     }
   }
 }
 
 async function presentIndexes (db: Db, name: string): Promise<IndexDescriptionInfo[]> {
   try {
-    return await db.collection(name, FROM_PRIMARY).indexes()
+    return await db.collection(name, CONSISTENT).indexes()
   } catch (error) {
     if (error instanceof MongoServerError && error.codeName === 'NamespaceNotFound') return []
     throw error
