@@ -190,7 +190,7 @@ t.test(
     }
 
     const client = failingClient(t, uri)
-    for (const stop of stops({ kinds: [1, 3, 8, 9, 36, 37, 45], all: 51 })) {
+    for (const stop of stops([1, 3, 8, 9, 36, 37, 38, 46])) {
       await refill(db)
       const heal = await failCommands(uri, {
         commands: ['update', 'delete', 'createIndexes', 'dropIndexes'],
@@ -198,8 +198,10 @@ t.test(
         errorCode: 8000,
         skip: stop
       })
-      await t.rejects(migrate({ db: client.db(db.databaseName), region: 'IN', dryRun: false, print: () => {} }))
+      const run = migrate({ db: client.db(db.databaseName), region: 'IN', dryRun: false, print: () => {} })
+      const isWhole = await run.then(() => true, () => false)
       await heal()
+      if (isWhole) break
       await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
       t.same(await dump(db), end, `stopped after ${stop} writes`)
     }
@@ -336,7 +338,7 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
       .replaceAll(/\\"\$date\\":\\"20[^"]*"/g, '')
       .replaceAll(/[0-9a-f]{24}/g, id => old.includes(id) ? id : 'new')
     const end = await normal()
-    for (const stop of stops({ kinds: [1, 2, 11, 28, 29, 30, 33, 36, 40, 41], all: 42 })) {
+    for (const stop of stops([1, 2, 11, 28, 29, 30, 31, 34, 37, 41, 42])) {
       await db.dropDatabase()
       await fillFrom030(db)
       const heal = await failCommands(services.mongoUri, {
@@ -345,8 +347,9 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
         errorCode: 8000,
         skip: stop
       })
-      await t.rejects(migrate({ db: client.db(db.databaseName), ...options }))
+      const isWhole = await migrate({ db: client.db(db.databaseName), ...options }).then(() => true, () => false)
       await heal()
+      if (isWhole) break
       await migrate({ db, ...options })
       t.equal(await normal(), end, `stopped after ${stop} writes`)
     }
@@ -471,9 +474,11 @@ async function migratedDatabase (t: Test): Promise<{ services: Services, db: Db 
   return made
 }
 
-/** After how many of its writes a migration stops: once at each kind of write, or in the long run at all of them. */
-const stops = ({ kinds, all }: { kinds: number[], all: number }) =>
-  scale({ short: 0, long: 1 }) ? Array.from({ length: all }, (_, n) => n) : kinds
+/**
+ * After how many of its writes a migration stops: at each kind of write, or in the long run at all of them. More than
+ * there are end the test.
+ */
+const stops = (kinds: number[]) => scale({ short: 0, long: 1 }) ? Array.from({ length: 200 }, (_, n) => n) : kinds
 
 async function refill (db: Db): Promise<void> {
   await db.dropDatabase()

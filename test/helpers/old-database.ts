@@ -107,11 +107,11 @@ export async function fillFrom030 (db: Db): Promise<void> {
   }
 }
 
-/** All rows and indexes of a database as comparable text, without the collection `migration`. */
+/** All rows and indexes of a database as comparable text, without collections that are no data. */
 export async function dump (db: Db): Promise<Record<string, string[]>> {
   const names = (await db.listCollections().toArray())
     .map(({ name }) => name)
-    .filter(name => name !== 'migration')
+    .filter(name => name !== 'migration' && name !== 'library_state')
     .sort()
   const contents = await Promise.all(names.map(async name => {
     const rows = await db.collection(name).find().sort({ _id: 1 }).toArray()
