@@ -19,8 +19,8 @@ const CONNECTIONS = 32
 const ROUND_MS = 5000
 /** The mix, for each hundred requests. */
 const MIX = { list: 70, user: 15, requestOtp: 5, verifyOtp: 5, upload: 5 }
-/** Of the lists: the first page, and one of these others. */
-const OTHER_PAGES = 20
+/** A third of the lists ask for these pages in turn, the others for the first. */
+const PAGES = 20
 const SETTLE_MS = 500
 
 /** A mixed load on 1, 2 and 4 processes with one database and one store, behind haproxy if it is installed. */
@@ -108,7 +108,7 @@ async function mixedLoad ({ token, other }) {
   let number = 0
   const phoneOf = i => `+9198${String(i).padStart(8, '0')}`
   const kinds = {
-    list: i => toRequest('GET', `/library?per_page=10&page=${i % 3 ? 1 : i % OTHER_PAGES + 1}`, { token }),
+    list: i => toRequest('GET', `/library?per_page=10&page=${i % 3 ? 1 : i % PAGES + 1}`, { token }),
     user: () => toRequest('GET', `/users/${other}`, { token }),
     requestOtp: () => toRequest('POST', '/auth/request-otp', { json: { phone: phoneOf(number++) } }),
     verifyOtp: () => toRequest('POST', '/auth/verify-otp', {
@@ -128,7 +128,7 @@ async function mixedLoad ({ token, other }) {
   }
 }
 
-/** haproxy before the services; without it, the addresses of the services, which the load takes in turn. */
+/** haproxy before the services; without it, the connections are divided among the services. */
 async function startBalancer (services) {
   if (!isInstalled('haproxy')) {
     console.log('\nhaproxy is not installed: the connections are spread over the processes without it')

@@ -25,7 +25,7 @@ interface Item {
 
 t.setTimeout(120_000 + ROUNDS * 100)
 
-t.test('no list misses a write that another instance has acknowledged, and totals come right after crashes', async t => {
+t.test('no list misses a write that another instance has acknowledged, and totals are corrected after crashes', async t => {
   const seed = SEED ?? 20261129
   const random = seededRandom(seed)
   const services = await startServices(t)

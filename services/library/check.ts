@@ -78,7 +78,7 @@ export async function checkLibrary ({
   }
 
   /**
-   * An upload's row exists before its objects and until after its item. A removal writes such a row, then deletes the
+   * An upload record exists before its objects and until after its item. A removal writes such a row, then deletes the
    * item, then the objects.
    */
   async function checkObject (key: string): Promise<void> {

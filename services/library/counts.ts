@@ -10,13 +10,11 @@ const MAX_KEPT = 1000
 
 export interface Count { total: number, exact: boolean }
 
-/** Counts are made once for each version of the library. */
-export function createCounts (library: Collection<LibraryDocument>, monotonic: () => number) {
+/** Counts the same list at most once in 5 s for each version of the library. */
+export function createCounts (library: Collection<LibraryDocument>) {
   const kept = new LRUCache<string, Promise<Count>>({
     max: MAX_KEPT,
-    ttl: KEPT_MS,
-    ttlResolution: 0,
-    perf: { now: monotonic }
+    ttl: KEPT_MS
   })
 
   return { of, upToBound }

@@ -21,7 +21,7 @@ export const OTHER_ID_TYPES = TYPES_IN_ORDER.flat().filter(type => type !== OBJE
 export const cursorAfter = ({ created_at: at, _id: id }: Pick<Document, 'created_at' | '_id'>) =>
   Buffer.from(BSON.serialize({ at: at ?? null, id })).toString('base64url')
 
-/** What a cursor names: the time and the id of a row, of whatever types they are. */
+/** The time and the id in a cursor, of any type. */
 export interface CursorPosition { created_at: unknown, _id: unknown }
 
 /**

@@ -120,7 +120,7 @@ export function createItemDeletion ({ library, idempotency, isAdmin, states, ...
     await records.finish(item).catch((err: unknown) => {
       log.warn(
         { event: 'upload.cleanup_failed', key: item.key, err },
-        'The objects of a deleted item stay until a sweep'
+        'The objects of a deleted item could not be deleted: a later sweep deletes them'
       )
     })
   }

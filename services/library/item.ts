@@ -58,7 +58,7 @@ export const publicId = (id: unknown) => id instanceof ObjectId
   ? id.toHexString()
   : createHash('sha256').update(BSON.serialize({ id })).digest('hex').slice(0, 24)
 
-/** Of a picture of `<width>x<height>` with 24 bits a pixel, which a panel gets of a still. */
+/** The bytes of the 24-bit bitmap of `<width>x<height>` that a panel receives for a still. */
 function bitmapBytes (size: string): number {
   const [width = 0, height = 0] = size.split('x').map(Number)
   return width * height * 3

@@ -20,8 +20,8 @@ export interface KeptPage {
   gzip?: Buffer
 }
 
-/** Keeps pages as text, and compressed, while their key names the present version of the library. */
-export function createKeptPages (monotonic: () => number) {
+/** Keeps pages as text, and compressed, for at most 5 s. Their keys hold the version of the library. */
+export function createKeptPages (monotonic = () => performance.now()) {
   const kept = new LRUCache<string, KeptPage>({
     maxSize: MAX_KEPT_BYTES,
     sizeCalculation: ({ text, gzip }, key) => 2 * (text.length + key.length) + (gzip?.length ?? 0),

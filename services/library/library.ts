@@ -30,11 +30,9 @@ export interface LibraryOptions {
   release?: string
   /** The size of the rendition that an item's `url` points to, if the item has it. */
   urlRendition?: string
-  /** A monotonic clock in milliseconds, by which kept pages age. */
-  monotonic?: () => number
 }
 
-/** What a client sends about the answer that it wants, and how a page becomes text. */
+/** How a page becomes text, and which answers the client accepts or has. */
 export interface ListOptions {
   serialize: (page: LibraryPage) => string
   takesGzip?: boolean
@@ -42,7 +40,7 @@ export interface ListOptions {
   isKnown?: (tag: string) => boolean
 }
 
-/** The answer to a list. Without a page, the client has it. A list of the caller's own has no tag before its bytes. */
+/** `page` is absent if the client has it. `tag` is absent for `mine`: its ETag is made of the bytes. */
 export interface ListAnswer { page?: KeptPage, tag?: string }
 
 /** A query that is checked and complete. */
@@ -63,13 +61,12 @@ export function createLibrary ({
   states,
   media,
   release = '',
-  urlRendition,
-  monotonic = () => performance.now()
+  urlRendition
 }: LibraryOptions) {
   const toItem = createToItem(media, urlRendition)
-  const counts = createCounts(library, monotonic)
+  const counts = createCounts(library)
   const windowFrom = createSearch((filter, options) => firstBatch(db, library, filter, options))
-  const keptPage = createKeptPages(monotonic)
+  const keptPage = createKeptPages()
   /** Everything beside the rows that a page is made of. */
   const settings = [release, media.url('key'), urlRendition]
   return { list, get, toItem }
@@ -132,14 +129,14 @@ export function createLibrary ({
     return windowFrom(conditions, start)
   }
 
-  /** Such a page is not read. A page just past the total is, because the total may be too low for some minutes. */
+  /** Whether the page is surely past the end, so that it is not read. The total may be too low for some minutes. */
   async function isPast (plan: Plan, state: LibraryState): Promise<boolean> {
     if (plan.skip === 0) return false
     const { total, exact } = await totalOf(plan, state)
     return exact && plan.skip >= total + MAX_MISSED
   }
 
-  /** Of a search in more rows than it may examine: what it finds in the first of them, which are in `range`. */
+  /** The total. A search with more rows than one window counts the first window (`range`), and is not exact. */
   async function totalOf ({ conditions, name }: Plan, state: LibraryState, range?: SearchWindow): Promise<Count> {
     if (conditions.all.length === 0 && state.counted) return { total: Math.max(0, state.total), exact: true }
     return counts.of(state, name, async () => {

@@ -8,11 +8,11 @@ type Condition = Filter<LibraryDocument>
 /** Conditions by which a search may read. The longest words are the rarest, as a rule. */
 const MAX_LEADS = 4
 
-/** The conditions that every row of a list meets. Each is read in order by an index of its own. */
+/** The conditions that every row of a list meets. An index serves each in the order of lists, but for a RegExp. */
 export interface Conditions {
   /** All of them. */
   all: Condition[]
-  /** Of a search with several conditions: those by which it may read. Empty for any other list. */
+  /** Those by which a search with several conditions may read. Empty for any other list. */
   leads: Condition[]
 }
 

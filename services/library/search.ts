@@ -8,7 +8,7 @@ import { filterOf, type Conditions } from './query.js'
 /** Rows that one page of a search examines. */
 const MAX_EXAMINED = 1000
 
-/** Leaves out rows of the replaced system whose times are no dates. They have no words. */
+/** Restricts a range to rows whose times are dates. Others, of the replaced system, have no words. */
 const EARLIEST = new Date(0)
 
 /** A place in the list. Rows with words are this service's own: their times are dates, and their ids are ObjectIds. */
@@ -26,8 +26,8 @@ type Find = (filter: Filter<LibraryDocument>, options: FirstBatchOptions) => Pro
 
 /**
  * Bounds what a search for several conditions reads. No index holds two words, so a search reads by one condition and
- * checks the others in its rows: at most 1,000 for a page. It reads by the rarest: one with fewer rows than that, else
- * the one whose 1,000 newest rows reach furthest back.
+ * checks the others in its rows: at most 1,000 for a page. It reads by the rarest of its leads: one with fewer rows
+ * than that, else the one whose 1,000 newest rows reach furthest back.
  */
 export function createSearch (find: Find, maxExamined = MAX_EXAMINED) {
   /** The window that begins after a place, or with the newest row. */

@@ -1,7 +1,7 @@
 /**
- * Shares one read among callers that ask at the same time (request coalescing). No caller gets an answer that began
- * before its call, because that could miss a write acknowledged meanwhile. It shares the next one, which begins when
- * the present one ends, also if that fails. The shared value must not be changed.
+ * Shares one read among callers that ask at the same time (request coalescing). No caller gets the result of a read
+ * that began before its call, because that could miss a write acknowledged meanwhile. The caller shares the next read,
+ * which begins when the present one ends, also if that fails. The shared value must not be changed.
  */
 export function createSharedRead<T> (read: () => Promise<T>): () => Promise<T> {
   let present: Promise<T> | undefined

@@ -38,8 +38,8 @@ export function createLibraryState (states: Collection<LibraryStateDocument>) {
   }
 
   /**
-   * Adds the difference to the total, which then counts as exact, and writes a new version. False if there is another
-   * version meanwhile.
+   * Adds the difference to the total, which then counts as exact, and writes a new version. False if another write has
+   * changed the version meanwhile.
    */
   async function correct (version: string, difference: number): Promise<boolean> {
     const { matchedCount } = await states.updateOne({ _id, version }, {

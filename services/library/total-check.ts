@@ -2,7 +2,7 @@ import type { Log } from '../ports.js'
 import type { LibraryStates } from './state.js'
 
 const EVERY_MS = 15 * 60_000
-/** A difference is corrected when it is found again after this time: a write is not between its two steps so long. */
+/** A difference is corrected when it is found again after this time. No write takes this long between its two steps. */
 const AGAIN_AFTER_MS = 60_000
 
 export interface TotalCheckOptions {
@@ -41,7 +41,7 @@ export function createTotalCheck ({
     const isSure = !state.counted || isSeenAgain(difference)
     if (!await states.correct(state.version, isSure ? difference : 0)) return
     if (state.counted && isSure && difference !== 0) {
-      log.warn({ event: 'library.total_corrected', difference }, 'The total of the library was wrong, and is right now')
+      log.warn({ event: 'library.total_corrected', difference }, 'The total of the library was wrong and has been corrected')
     }
     if (difference === 0 || isSure) suspected = undefined
     else if (suspected?.difference !== difference) suspected = { difference, since: monotonic() }

@@ -30,7 +30,7 @@ export function versionWrites<T extends Document> (
     get (target, name: string) {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
-      if (REFUSED.has(name)) return async () => { throw new Error(`${name} makes no version of the library`) }
+      if (REFUSED.has(name)) return async () => { throw new Error(`${name} is refused on the library: use updateOne, replaceOne or deleteOne`) }
       const method = value.bind(target) as (...given: unknown[]) => Promise<WriteResult>
       if (!WRITES.has(name) && !DELETIONS.has(name)) return method
       return (...given: unknown[]) => versioned(method(...given), DELETIONS.has(name))
@@ -49,7 +49,7 @@ export function versionWrites<T extends Document> (
   }
 }
 
-/** The collection `library` of a database, for operator commands and for all who are not the service. */
+/** The collection `library` of a database, for operator commands and tests. */
 export function versionedLibrary<T extends Document> (db: Db): Collection<T> {
   const states = createLibraryState(db.collection<LibraryStateDocument>('library_state', CONSISTENT))
   return versionWrites(db.collection<T>('library', CONSISTENT), states)

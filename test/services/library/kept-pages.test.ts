@@ -49,7 +49,7 @@ t.test('A page is compressed when a client that takes gzip asks for it again, an
   t.equal((await ask('small', 'x', true)).gzip, undefined, 'a few bytes stay as they are')
 })
 
-t.test('At most 16 MB are kept; a page that is not kept is read again', async t => {
+t.test('At most 16 MiB are kept; a page that is not kept is read again', async t => {
   const { read, ask } = start()
   const text = randomBytes(MEGABYTE / 4).toString('hex')
   for (let i = 0; i < 20; i++) await ask(`${i}`, text)

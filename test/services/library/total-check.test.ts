@@ -39,7 +39,7 @@ t.beforeEach(async () => {
   counts = 0
 })
 
-t.test('The first check counts what was there before, and the next writes count on', async t => {
+t.test('The first check counts what was there before, and later writes update the total', async t => {
   await unversioned.insertMany([itemRow(1), itemRow(2)])
   t.match(await states.read(), { total: 0, counted: false })
   await library.insertOne(itemRow(3))
@@ -76,7 +76,7 @@ t.test('A write that was cut short is corrected by the second check that finds i
   ])
 })
 
-t.test('It counts every 15 minutes, and sooner where something was cut short', async t => {
+t.test('The check counts every 15 minutes, and sooner where something was cut short', async t => {
   const check = start()
   await check.run(false)
   await check.run(false)
