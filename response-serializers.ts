@@ -1,5 +1,6 @@
 import SerializerSelector, { type SerializerFactory } from '@fastify/fast-json-stringify-compiler'
 
+/** There are as many as shapes in `schemas/`. */
 const compiled = new Map<string, ReturnType<ReturnType<SerializerFactory>>>()
 
 /**

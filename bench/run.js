@@ -1,7 +1,7 @@
 /**
  * Compares the cost of the service with that of other ways to do the same work, side by side.
  *
- *   npm run bench                                  all of it, half an hour or more
+ *   npm run bench                                  all of it, an hour or more
  *   npm run bench -- list renditions               some of it
  *   npm run bench -- uploads --only '1 GB'         the scenarios with this in their name
  *   npm run bench -- --quick                       checks that it runs; its figures mean nothing

@@ -1,10 +1,10 @@
-import { createRequire } from 'node:module'
 import fp from 'fastify-plugin'
 import { CONSISTENT } from '../services/database.js'
 import { createItemDeletion } from '../services/library/delete-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { createLibraryState } from '../services/library/state.js'
 import { createTotalCheck } from '../services/library/total-check.js'
+import { packageVersion } from '../services/package-version.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -18,8 +18,6 @@ declare module 'fastify' {
 /** Milliseconds. A count of all items may take longer than a request would wait, but less than a sweeper's lease. */
 const COUNT_TIMEOUT_MS = 50_000
 
-const { version: release } = createRequire(import.meta.url)('#package.json') as { version: string }
-
 /** `app.library`: the items, in pages and one by one. */
 export default fp(async function library (app) {
   const { collections, config, mediaStore: media, mongo, roles, now, log } = app
@@ -32,7 +30,7 @@ export default fp(async function library (app) {
       library: collections.library,
       states,
       media,
-      release,
+      release: packageVersion,
       urlRendition: config.LIBRARY_URL_RENDITION
     }),
     ...createItemDeletion({ ...collections, states, media, isAdmin: roles.isAdmin, now }),

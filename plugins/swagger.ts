@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module'
 import fastifySwagger from '@fastify/swagger'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -9,13 +8,11 @@ import * as keys from '../schemas/keys.js'
 import * as library from '../schemas/library.js'
 import * as users from '../schemas/users.js'
 import * as webhooks from '../schemas/webhooks.js'
+import { packageVersion } from '../services/package-version.js'
 
 const shared = [auth, common, health, keys, library, users, webhooks].flatMap(module => Object.values(module)).filter(
   isShared
 )
-
-/** The version of the package. */
-const { version } = createRequire(import.meta.url)('#package.json') as { version: string }
 
 /** The page needs its own scripts, styles and pictures, this server's answers, and nothing else. */
 const PAGE_POLICY = {
@@ -41,7 +38,7 @@ export default fp(async function swagger (app) {
       openapi: '3.1.0',
       info: {
         title: 'hookaba-api',
-        version,
+        version: packageVersion,
         summary: 'Phone-number login, a user directory and a shared library of images and GIFs',
         description: 'Sign in with a code that comes by SMS. Then send the access token as a bearer token.',
         license: { name: 'MIT', identifier: 'MIT' }

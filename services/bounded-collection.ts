@@ -4,7 +4,6 @@ import { withinDeadline, maxCommandMs } from './request-deadline.js'
 
 /** The position of the options in a method's arguments. */
 const COMMANDS: Record<string, number> = {
-  estimatedDocumentCount: 0,
   countDocuments: 1,
   insertOne: 1,
   insertMany: 1,

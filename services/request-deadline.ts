@@ -25,6 +25,9 @@ export const newRequestDeadline = (isPerCommand: boolean): RequestDeadline =>
 /** Runs `work`, and everything that it starts, with this deadline. */
 export const runWithDeadline = <T>(deadline: RequestDeadline, work: () => T): T => current.run(deadline, work)
 
+/** Runs work that several requests share, or that must be done after a request: no request's deadline bounds it. */
+export const withOwnDeadline = <T>(work: () => Promise<T>) => runWithDeadline(newRequestDeadline(true), work)
+
 /**
  * Awaits a database command, or work that waits for one. Rejects when the request's deadline has passed; the command
  * goes on until the driver ends it. Work that belongs to no request has no deadline.

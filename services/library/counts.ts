@@ -1,8 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import type { Collection, Filter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
+import { withOwnDeadline } from '../request-deadline.js'
 import { KEPT_MS } from './kept-pages.js'
-import { withOwnTime, type LibraryState } from './state.js'
+import type { LibraryState } from './state.js'
 
 /** The most items that a count counts. */
 export const MAX_COUNTED = 10_000
@@ -12,10 +13,7 @@ export interface Count { total: number, exact: boolean }
 
 /** Counts the same list at most once in 5 s for each version of the library. */
 export function createCounts (library: Collection<LibraryDocument>) {
-  const kept = new LRUCache<string, Promise<Count>>({
-    max: MAX_KEPT,
-    ttl: KEPT_MS
-  })
+  const kept = new LRUCache<string, Promise<Count>>({ max: MAX_KEPT, ttl: KEPT_MS })
 
   return { of, upToBound }
 
@@ -32,7 +30,7 @@ export function createCounts (library: Collection<LibraryDocument>) {
   }
 
   function load (name: string, make: () => Promise<Count>): Promise<Count> {
-    const counting = withOwnTime(make)
+    const counting = withOwnDeadline(make)
     kept.set(name, counting)
     counting.catch(() => { if (kept.peek(name) === counting) kept.delete(name) })
     return counting

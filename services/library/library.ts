@@ -1,7 +1,7 @@
 import { ObjectId, type Collection, type Db, type WithId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../../schemas/library.js'
-import { withinDeadline } from '../request-deadline.js'
+import { withinDeadline, withOwnDeadline } from '../request-deadline.js'
 import { NEWEST_FIRST } from '../database.js'
 import { invalidField, itemNotFound, sentences } from '../errors.js'
 import { firstBatch } from '../first-batch.js'
@@ -13,7 +13,7 @@ import { createToItem, HIDDEN, publicId } from './item.js'
 import { createKeptPages, type KeptPage } from './kept-pages.js'
 import { conditionsOf, filterOf, type Conditions } from './query.js'
 import { createSearch, isBeyond, isPlace, type SearchWindow } from './search.js'
-import { withOwnTime, type LibraryState, type LibraryStates } from './state.js'
+import type { LibraryState, LibraryStates } from './state.js'
 
 const MAX_PER_PAGE = 100
 const MAX_OTHER_IDS = 1000
@@ -85,7 +85,7 @@ export function createLibrary ({
       const key = JSON.stringify([state.version, plan.page, plan.perPage, plan.cursor, plan.name, ...settings])
       const tag = weakTag(key)
       if (options.isKnown?.(tag)) return { tag }
-      return { tag, page: await keptPage(key, () => withOwnTime(read), options.takesGzip ?? false) }
+      return { tag, page: await keptPage(key, () => withOwnDeadline(read), options.takesGzip ?? false) }
     })
   }
 

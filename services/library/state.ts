@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Collection } from 'mongodb'
 import type { LibraryStateDocument } from '../../schemas/documents.js'
 import { insertIfAbsent } from '../insert-if-absent.js'
-import { newRequestDeadline, runWithDeadline } from '../request-deadline.js'
+import { withOwnDeadline } from '../request-deadline.js'
 import { createSharedRead } from './shared-read.js'
 
 const _id = 'library'
@@ -18,7 +18,7 @@ export type LibraryStates = ReturnType<typeof createLibraryState>
  * instance. A version is random: none comes twice, whatever a failover or a restore takes back.
  */
 export function createLibraryState (states: Collection<LibraryStateDocument>) {
-  return { read: createSharedRead(() => withOwnTime(read)), changed, correct }
+  return { read: createSharedRead(() => withOwnDeadline(read)), changed, correct }
 
   /** Makes the document if there is none: at the first start, and after an operator has deleted it. */
   async function read (): Promise<LibraryState> {
@@ -34,7 +34,7 @@ export function createLibraryState (states: Collection<LibraryStateDocument>) {
    * already.
    */
   async function changed (added: number): Promise<void> {
-    await withOwnTime(() => states.updateOne({ _id }, { $set: { version: randomUUID() }, $inc: { total: added } }))
+    await withOwnDeadline(() => states.updateOne({ _id }, { $set: { version: randomUUID() }, $inc: { total: added } }))
   }
 
   /**
@@ -49,6 +49,3 @@ export function createLibraryState (states: Collection<LibraryStateDocument>) {
     return matchedCount === 1
   }
 }
-
-/** Runs work that several requests share, or that must be done after a request: no request's deadline bounds it. */
-export const withOwnTime = <T>(work: () => Promise<T>) => runWithDeadline(newRequestDeadline(true), work)

@@ -190,7 +190,9 @@ t.test(
     }
 
     const client = failingClient(t, uri)
-    for (const stop of stops([1, 3, 8, 9, 36, 37, 38, 46])) {
+    const kinds = [1, 3, 8, 9, 36, 37, 38, 46]
+    let stopped = 0
+    for (const stop of stops(kinds)) {
       await refill(db)
       const heal = await failCommands(uri, {
         commands: ['update', 'delete', 'createIndexes', 'dropIndexes'],
@@ -202,9 +204,11 @@ t.test(
       const isWhole = await run.then(() => true, () => false)
       await heal()
       if (isWhole) break
+      stopped++
       await migrate({ db, region: 'IN', dryRun: false, print: () => {} })
       t.same(await dump(db), end, `stopped after ${stop} writes`)
     }
+    t.ok(stopped >= kinds.length, `${stopped} runs were stopped`)
   }
 )
 
@@ -338,7 +342,9 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
       .replaceAll(/\\"\$date\\":\\"20[^"]*"/g, '')
       .replaceAll(/[0-9a-f]{24}/g, id => old.includes(id) ? id : 'new')
     const end = await normal()
-    for (const stop of stops([1, 2, 11, 28, 29, 30, 31, 34, 37, 41, 42])) {
+    const kinds = [1, 2, 11, 28, 29, 30, 31, 34, 37, 41, 42]
+    let stopped = 0
+    for (const stop of stops(kinds)) {
       await db.dropDatabase()
       await fillFrom030(db)
       const heal = await failCommands(services.mongoUri, {
@@ -350,9 +356,11 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
       const isWhole = await migrate({ db: client.db(db.databaseName), ...options }).then(() => true, () => false)
       await heal()
       if (isWhole) break
+      stopped++
       await migrate({ db, ...options })
       t.equal(await normal(), end, `stopped after ${stop} writes`)
     }
+    t.ok(stopped >= kinds.length, `${stopped} runs were stopped`)
   })
 })
 

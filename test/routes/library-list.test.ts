@@ -168,7 +168,7 @@ t.test('GET /library, filters and cursors', async t => {
     t.equal((await ok(list('?q=fox&type=gif&mine=true'))).body.total, 1, 'a word finds what it found before')
   })
 
-  t.test('A search that examines its rows in pieces has short pages, goes on by cursor, and tells that its total is not exact', async t => {
+  t.test('A search of many rows has short pages, goes on by cursor, and its total is not exact', async t => {
     const count = 2500
     await insertRows(rows, Array.from({ length: count }, (_, i) =>
       itemRow(i, { title: `${i % 2 ? 'odd' : 'even'} fox${i % 1000 === 7 ? ' seven' : ''}` })))

@@ -62,7 +62,7 @@ t.test('the items of a deleted account lose their owner in the lists of every in
   t.same(await owners(), [null])
 })
 
-t.test('a page that nothing has changed costs one small read, and no page is read for an ETag that is known', async t => {
+t.test('an unchanged page costs one small read, and no page is read for a known ETag', async t => {
   await insertItems(one, 30, i => ({ created_at: createdAt(i) }))
   const read: string[] = []
   const note = ({ command }: { command: { find?: string, aggregate?: string } }) => {
@@ -89,7 +89,7 @@ t.test('a page that nothing has changed costs one small read, and no page is rea
   t.same((await reads(other, '?page=2&type=gif')).read, ['library_state', 'library', 'library'])
   const mine = await reads(other, '?mine=true')
   t.same(mine.read, ['library_state', 'library'])
-  t.same((await reads(other, '?mine=true')).read, ['library_state', 'library'], 'a list of the caller\'s own is not kept')
+  t.same((await reads(other, '?mine=true')).read, ['library_state', 'library'], '`mine` is not kept')
   t.match(await list(other, '?mine=true', { 'if-none-match': mine.answer.headers.get('etag')! }), { status: 304 })
 })
 
@@ -104,7 +104,7 @@ t.test('different queries have different ETags; the callers share them', async t
   t.equal(new Set(tags).size, queries.length)
   const { token: stranger } = await one.signIn()
   t.equal((await one.call('GET', '/library', { token: stranger })).headers.get('etag'), tags[0])
-  t.equal((await ok(list(one, '?page=1&per_page=10&unknown=x'))).headers.get('etag'), tags[0], 'the same query, written out')
+  t.equal((await ok(list(one, '?page=1&per_page=10&unknown=x'))).headers.get('etag'), tags[0], 'written out')
   for (const bad of ['?cursor=x', `?cursor=${cursor}&page=2`, '?page=0']) {
     t.match(await list(one, bad, { 'if-none-match': '*' }), { status: 400 }, bad)
   }
@@ -216,6 +216,25 @@ t.test('the lists show what operator commands have changed', async t => {
   await one.app.mongo.db!.collection('library').updateOne({ _id: old._id }, { $set: { type: null } }) // unseen
   await run(migrateCommand, [])
   t.same(await listed(), ['gif GIF'])
+})
+
+t.test('a sweep whose count fails says so, and the next sweep counts', async t => {
+  const appName = randomUUID()
+  const service = await startService(t, {
+    services: { ...services, mongoUri: withUriOption(services.mongoUri, 'appName', appName) },
+    env
+  })
+  await service.app.sweeper.sweep()
+  await rows.insertMany([itemRow(0), itemRow(1)])
+  await service.app.collections.library_state.deleteMany({})
+  const heal = await failCommands(services.mongoUri, { commands: ['aggregate'], appName, errorCode: 8000 })
+  const failed = await service.app.sweeper.sweep()
+  await heal()
+  t.equal(failed?.failed, 1)
+  t.ok(service.logs.some(line => line.includes('"sweep.failed"') && line.includes('could not be counted')))
+  t.match(await service.app.collections.library_state.findOne(), { counted: false })
+  t.equal((await service.app.sweeper.sweep())?.failed, 0)
+  t.match(await service.app.collections.library_state.findOne(), { counted: true, total: 2 })
 })
 
 t.test('a deleted state is made anew, and no list is taken for one of the state before', async t => {

@@ -79,10 +79,4 @@ const killCursors: Command = {
   }
 }
 
-/** All documents of a collection, as `estimatedDocumentCount` counts them. */
-const count: Command = {
-  fields: [],
-  run: (request, services) => ({ n: sourceOf(request, services)?.collection.count ?? 0 })
-}
-
-export const findCommands: CommandTable = { find, getMore, killCursors, count }
+export const findCommands: CommandTable = { find, getMore, killCursors }
