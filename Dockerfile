@@ -7,7 +7,7 @@ COPY packages ./packages
 RUN npm ci
 COPY . .
 # The emulators are left out: production refuses them.
-RUN npm run build && cp -rL dist built && rm -r built/packages
+RUN node deploy/bundle.js built
 
 FROM ${NODE} AS dependencies
 WORKDIR /app
@@ -34,4 +34,4 @@ USER 1000:1000
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 5000}/health/live`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--enable-source-maps", "dist/server.js"]
+CMD ["node", "dist/server.js"]

@@ -10,11 +10,13 @@ declare module 'fastify' {
   }
 }
 
+const WORKER = new URL('../services/pictures/worker.js', import.meta.url)
+
 /** `app.pictures`: the facts of pictures, and their renditions. */
 export default fp<AppSettings>(async function pictures (app, { images = true, pictureTimes }) {
   const { RENDITION_SIZES, RENDITION_MAX_BYTES: maxBytes } = app.config
   const pool = images
-    ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }, pictureTimes)
+    ? createPicturePool({ sizes: listOf(RENDITION_SIZES), maxBytes }, WORKER, pictureTimes)
     : undefined
   app.decorate('pictures', pool)
   app.addHook('onClose', async () => pool?.close())

@@ -11,7 +11,7 @@ import { scale } from './helpers/test-length.js'
 import { eventually } from './helpers/wait.js'
 import { freshPhone } from './helpers/accounts.js'
 import { tinyCheckout } from './helpers/checkout.js'
-import { freePort, signInTo, startProcess, temporaryFolder } from './helpers/server-process.js'
+import { freePort, runProgram, signInTo, startProcess, temporaryFolder } from './helpers/server-process.js'
 
 const run = promisify(execFile)
 const BUILDS_AT_ONCE = scale({ short: 3, long: 6 })
@@ -22,7 +22,7 @@ async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
   const files = (await readdir(root)).filter(name => name.endsWith('.ts'))
   for (const name of [
-    ...files, 'package.json', 'build.js', 'cli', 'plugins', 'routes', 'services', 'schemas', 'packages'
+    ...files, 'package.json', 'build.js', 'cli', 'deploy', 'plugins', 'routes', 'services', 'schemas', 'packages'
   ]) {
     await cp(join(root, name), join(folder, name), { recursive: true })
   }
@@ -46,6 +46,23 @@ t.test('a running service still makes pictures while its sources change and are 
       body: { renditions: { '64x64': { frames: Number } } }
     })
   }
+})
+
+t.test('the bundle of the image serves in production without the emulators, and its commands run', async t => {
+  const services = await startServices(t)
+  const folder = await checkout(t)
+  await run(process.execPath, ['deploy/bundle.js', 'built'], { cwd: folder })
+  await rm(join(folder, 'packages'), { recursive: true })
+  const env = { ...environment(services), NODE_ENV: 'production', SMS_CONSOLE_IN_PRODUCTION: 'true', DOCS: 'true' }
+  const service = await startProcess(t, env, { program: join(folder, 'built/server.js') })
+  const token = await signInTo(service, freshPhone())
+  const { status, body } = await service.json('POST', '/library/upload', { token, body: uploadForm(gif) })
+  t.match({ status, body }, { status: 201, body: { renditions: { '64x64': { frames: Number } } } })
+  t.equal((await fetch(`${service.url}/docs/static/index.css`)).status, 200)
+  t.match(await service.json('GET', '/health/ready'), { status: 200 })
+  t.match(await runProgram(join(folder, 'built/cli/check-library.js'), [], env), { code: 0 })
+  t.match(await runProgram(join(folder, 'built/cli/migrate.js'), ['--dry-run'], env), { code: 0 })
+  t.equal(await service.kill('SIGTERM'), 0)
 })
 
 t.test('builds at the same time all succeed, and their output is complete', async t => {

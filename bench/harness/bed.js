@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,8 +17,13 @@ import { usageOf } from './usage.js'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const flaskFolder = fileURLToPath(new URL('../contenders/flask', import.meta.url))
 const FLASK_THREADS = '16'
-/** As in the Dockerfile: nothing is compiled at the start. */
-export const IMAGE_COMMAND = [process.execPath, '--enable-source-maps', 'dist/server.js']
+const BUNDLE = 'dist.image'
+
+/** The program of the image, as the Dockerfile makes it. Returns the command that starts it. */
+export function bundle () {
+  execFileSync(process.execPath, ['deploy/bundle.js', BUNDLE], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  return [process.execPath, `${BUNDLE}/server.js`]
+}
 
 /**
  * The stores, and a way to start servers on them. Each server has a database of its own with the same `rows`, and its
@@ -45,10 +51,11 @@ export async function makeBed (rows) {
     async startInstances (count, { toUri }) {
       const stores = await prepare('instances')
       const mongoUri = await toUri(stores.mongoUri)
+      const program = bundle()
       const services = []
       for (let i = 0; i < count; i++) {
         const log = `${stores.log}-${i}`
-        const options = { program: IMAGE_COMMAND, isSignedIn: i === 0 }
+        const options = { program, isSignedIn: i === 0 }
         services.push(keep(await startService(`instance ${i}`, { ...stores, mongoUri, log }, options)))
       }
       return services

@@ -10,7 +10,6 @@ import { DECODE_SECONDS } from './limits.js'
 import type { Picture, PicturesOptions } from './pictures.js'
 import type { PictureAnswer, PictureTask } from './worker.js'
 
-const COMPILED = new URL('./worker.js', import.meta.url)
 /** An idle thread ends after this many milliseconds, and its memory is free again. */
 const IDLE_MS = 60_000
 /** For one picture, which is decoded in at most ten seconds and then encoded for every size. */
@@ -27,11 +26,8 @@ const COMPUTED_SHARE = 0.8
  */
 export function createPicturePool (
   options: PicturesOptions,
-  {
-    threads = availableParallelism(),
-    program = COMPILED,
-    ...times
-  }: PictureTimes & { threads?: number, program?: URL } = {}
+  program: URL,
+  { threads = availableParallelism(), ...times }: PictureTimes & { threads?: number } = {}
 ) {
   const { decodeSeconds = DECODE_SECONDS, wholeMs = WHOLE_MS, cpuMs = cpuMsOfProcess } = times
   const limit = pLimit(threads)
@@ -79,7 +75,7 @@ type PictureThread = ReturnType<typeof createThread>
 
 function createThread (program: URL, onEnd: () => void) {
   // like the process itself, without the loaders of tests
-  const worker = new Worker(program, { execArgv: ['--enable-source-maps'] })
+  const worker = new Worker(program, { execArgv: process.execArgv.filter(flag => flag === '--enable-source-maps') })
   const idleTimer = setTimeout(end, IDLE_MS).unref()
   let state: 'free' | 'busy' | 'ended' = 'free'
   worker.on('error', () => { state = 'ended' }) // an open `ask` rejects by itself

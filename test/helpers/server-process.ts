@@ -11,7 +11,6 @@ import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 import { built } from './paths.js'
 import { eventually } from './wait.js'
 
-const server = built('server.js')
 const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP|npm_config_dry_run)/
 
 export interface ServerProcess {
@@ -38,16 +37,21 @@ function environment (env: Record<string, string>): NodeJS.ProcessEnv {
 }
 
 /**
- * The built server, or that of a checkout, started as `npm start` does, with these flags of Node and at most `files`
- * open files. Resolves when it listens. It is killed when `t` ends.
+ * The built server, that of a checkout, or another `program`, started as `npm start` does, with these flags of Node and
+ * at most `files` open files. Resolves when it listens. It is killed when `t` ends.
  */
 export async function startProcess (
   t: Test,
   env: Record<string, string>,
-  { files, flags = [], checkout }: { files?: number, flags?: string[], checkout?: string } = {}
+  { files, flags = [], checkout, program = 'server.js' }: {
+    files?: number
+    flags?: string[]
+    checkout?: string
+    program?: string
+  } = {}
 ): Promise<ServerProcess> {
-  const program = checkout === undefined ? [server] : ['build.js', '--run', 'server.js']
-  const command = [process.execPath, ...flags, '--enable-source-maps', ...program]
+  const run = checkout === undefined ? [built(program)] : ['build.js', '--run', program]
+  const command = [process.execPath, ...flags, '--enable-source-maps', ...run]
   if (files !== undefined) command.unshift('sh', '-c', `ulimit -n ${files} && exec "$@"`, 'sh')
   const child = spawn(command[0]!, command.slice(1), {
     env: environment({ ...env, PORT: '0' }),
@@ -105,7 +109,7 @@ export async function startInTerminal (t: Test, env: Record<string, string>): Pr
   code: () => Promise<number>
 }> {
   const path = join(await temporaryFolder(t), 'code')
-  const command = `trap '' HUP; '${process.execPath}' '${server}'; echo $? > '${path}'`
+  const command = `trap '' HUP; '${process.execPath}' '${built('server.js')}'; echo $? > '${path}'`
   const child = spawn('script', ['-qfc', command, '/dev/null'], {
     env: environment({ ...env, PORT: '0' }),
     cwd: tmpdir(),

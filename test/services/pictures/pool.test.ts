@@ -8,6 +8,7 @@ import { gif } from '../../helpers/small-pictures.js'
 import { rawPicture } from '../../helpers/example-pictures.js'
 
 const options = { sizes: ['64x64', '32x16'], maxBytes: 98_304 }
+const WORKER = new URL('../../../services/pictures/worker.js', import.meta.url)
 const refused = { statusCode: 400, message: 'Damaged or unreasonable image' }
 const later = { statusCode: 503, message: 'Service is out of resources', retryAfter: 5 }
 /** A copy, because a pool takes the bytes away. */
@@ -17,7 +18,7 @@ const slow = await rawPicture(60, 60, 200, (x, y, k) => [x + k & 255, y * 3 + k 
   .toBuffer()
 
 t.test('the pool gives the same results and refusals as this thread', async t => {
-  const pool = createPicturePool(options)
+  const pool = createPicturePool(options, WORKER)
   t.teardown(pool.close)
   const still = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
   for (const bytes of [gif, still]) {
@@ -29,7 +30,7 @@ t.test('the pool gives the same results and refusals as this thread', async t =>
 
 t.test('reads at most the allowed number of pictures at once, and reads all of them', async t => {
   const bytes = await rawPicture(300, 300, 1, (x, y) => [x & 255, y & 255, 0]).png().toBuffer()
-  const pool = createPicturePool(options, { threads: 1 })
+  const pool = createPicturePool(options, WORKER, { threads: 1 })
   t.teardown(pool.close)
   const order: number[] = []
   const most: number[] = []
@@ -45,7 +46,7 @@ t.test('reads at most the allowed number of pictures at once, and reads all of t
 })
 
 t.test('this thread is almost idle meanwhile', async t => {
-  const pool = createPicturePool(options)
+  const pool = createPicturePool(options, WORKER)
   t.teardown(pool.close)
   await pool.read(copy(gif), 'contain')
   const before = performance.eventLoopUtilization()
@@ -68,7 +69,7 @@ t.test(
     for (const { name, limit, bytes } of limits) {
       for (const [share, statusCode] of [[0, 503], [0.79, 503], [0.81, 400]] as const) {
         let ms = 0
-        const pool = createPicturePool(options, {
+        const pool = createPicturePool(options, WORKER, {
           threads: 1,
           ...limit,
           cpuMs: () => (ms += share * (limit.wholeMs ?? 0.001))
@@ -87,7 +88,7 @@ t.test(
 )
 
 t.test('a read that fails because the pool closes is no fault of the picture', async t => {
-  const pool = createPicturePool(options, { threads: 1 })
+  const pool = createPicturePool(options, WORKER, { threads: 1 })
   const reading = [pool.read(copy(slow), 'contain'), pool.read(copy(slow), 'contain')]
   const settled = Promise.allSettled(reading)
   await pool.close()
