@@ -1,6 +1,7 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { DirectUpload, DirectUploadRequest } from '../../schemas/library.js'
+import { allEnded } from '../all-ended.js'
 import {
   FieldError,
   fileTooLarge,
@@ -136,7 +137,7 @@ export function createDirectUploads ({
       if (!type) throw unsupportedFileType()
       const incoming = { chunks: fromStore(chunks), head, type, minBytes: size, maxBytes: size }
       file = await ingest(incoming, key, PATIENT)
-      const picture = await decode(file, staging.fields.fit)
+      const [, picture] = await allEnded([file.stored, decode(file, staging.fields.fit)])
       const item = await publish({ record, fields: staging.fields, file, picture }, log)
       await close(record)
       await media.removeObject(staging.key).catch((err: unknown) => {

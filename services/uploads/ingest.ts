@@ -20,11 +20,13 @@ export interface Incoming {
   isTruncated?: () => boolean
 }
 
-/** A file that is complete in the store, without its metadata. */
+/** A file that was read completely and is stored without its metadata. */
 export interface StoredFile extends FileType {
   size: number
   sha256: string
   frames: number
+  /** Settles as the store does. The object must not be removed before. */
+  stored: Promise<void>
   /**
    * The bytes for decoding, once. Waits for memory if they must be read back from the store. `release` gives the memory
    * back.
@@ -46,24 +48,27 @@ export interface IngestOptions {
 export function createIngest ({ media, limit, keeping, readingBack }: IngestOptions) {
   /**
    * Stores a file under `key`, whose upload record must be there. One pass counts, scrubs and hashes the bytes; size
-   * and hash are of the served bytes. `signal` ends the wait for memory. Rejects with 413 at the first byte over the
-   * limit, with 400 for a picture that is damaged or out of bounds and for a form that ended early, with the error of
-   * `chunks`, or with the store's failure. Then the caller has to remove `key`.
+   * and hash are of the served bytes. Resolves when all bytes are read, if they are kept, so that they can be decoded
+   * while the store takes them; otherwise when they are stored. `signal` ends the wait for memory. Rejects with 413 at
+   * the first byte over the limit, with 400 for a picture that is damaged or out of bounds and for a form that ended
+   * early, with the error of `chunks`, or with the store's failure. Then the caller has to remove `key`.
    */
   return async function ingest (incoming: Incoming, key: string, signal: AbortSignal): Promise<StoredFile> {
     let release = keeping?.tryReserve(Math.min(limit, incoming.maxBytes ?? limit))
     const kept = release && []
     try {
       const facts = { size: 0, sha256: '', frames: 0 }
-      await wrapStoreFailure(media.put(
-        key,
-        scrubbed(incoming, limit, facts, kept),
-        incoming.type.contentType,
-        incoming.minBytes
-      ))
+      let stored!: Promise<void>
+      await new Promise<void>((resolve, reject) => {
+        const bytes = scrubbed(incoming, limit, facts, kept, resolve)
+        stored = wrapStoreFailure(media.put(key, bytes, incoming.type.contentType, incoming.minBytes))
+        stored.then(resolve, reject)
+      })
+      if (!kept) await stored
       return {
         ...incoming.type,
         ...facts,
+        stored,
         bytes: () => kept ? Promise.resolve(joined(kept)) : readBack(facts.size),
         release: () => release?.()
       }
@@ -92,7 +97,8 @@ async function * scrubbed (
   { chunks, head, type, minBytes, isTruncated = () => false }: Incoming,
   limit: number,
   facts: Pick<StoredFile, 'size' | 'sha256' | 'frames'>,
-  kept?: Buffer[]
+  kept: Buffer[] | undefined,
+  onEnd: () => void
 ): AsyncGenerator<Buffer, void, undefined> {
   const scrubber = createScrubber(type)
   const hash = createHash('sha256')
@@ -113,6 +119,7 @@ async function * scrubbed (
   yield * scrubber.end().map(noted)
   facts.sha256 = hash.digest('hex')
   facts.frames = scrubber.frames
+  onEnd()
 }
 
 /** Joins the pieces, and does not keep them twice in memory. */

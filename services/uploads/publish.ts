@@ -5,6 +5,7 @@ import type {
   UploadedFields,
   UploadKey
 } from '../../schemas/documents.js'
+import { allEnded } from '../all-ended.js'
 import { categoryOf } from '../library/item.js'
 import { renditionKey } from '../library/object-keys.js'
 import { titleWords } from '../library/title-words.js'
@@ -50,7 +51,7 @@ export function createPublish ({ media, uploadRecords, quota, now }: PublishOpti
   }
 
   async function putRenditions ({ key }: UploadDocument, picture?: Picture): Promise<StoredRendition[]> {
-    return Promise.all((picture?.renditions ?? []).map(async rendition => {
+    return allEnded((picture?.renditions ?? []).map(async rendition => {
       const { size, content_type: type, bytes, frames, duration_ms: duration } = rendition
       await wrapStoreFailure(media.putBytes(renditionKey(key, { size, content_type: type }), bytes, type))
       return { size, content_type: type, bytes: bytes.length, frames, duration_ms: duration }

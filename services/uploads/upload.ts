@@ -1,5 +1,6 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
+import { allEnded } from '../all-ended.js'
 import { fileTooLarge, invalidMultipart, isRefusal, unsupportedFileType } from '../errors.js'
 import { newItemKey } from '../library/object-keys.js'
 import type { Clock, FormFile, FormPart, IdempotencyLock, Log } from '../ports.js'
@@ -75,19 +76,24 @@ export function createUploads ({ library, uploadRecords, ingest, decode, publish
     }
   }
 
-  /** Checks the fields, decodes the file, and makes it an item. */
+  /** Checks the fields and decodes the file while the store takes it. Then makes it an item. */
   async function publishFile (
     { record, file }: Stored,
     form: ReturnType<typeof readForm>,
     { signal, log, idempotencyLock }: UploadRequest
   ): Promise<LibraryDocument> {
     try {
-      const fields = await form.readRest()
-      if (signal.aborted) throw invalidMultipart(signal.reason)
-      const picture = await decode(file, fields.fit)
+      const [, { fields, picture }] = await allEnded([file.stored, readRest()])
+      checkClient(signal)
       return await publish({ record, fields, file, picture, key: await uploadKey(idempotencyLock) }, log)
     } finally {
       file.release()
+    }
+
+    async function readRest () {
+      const fields = await form.readRest()
+      checkClient(signal)
+      return { fields, picture: await decode(file, fields.fit) }
     }
   }
 
@@ -105,6 +111,10 @@ export function createUploads ({ library, uploadRecords, ingest, decode, publish
     const item = await library.findOne({ 'upload_key.digest': digest, created_at: { $gte: since } })
     return item && await uploadRecords.finishCommit(item) ? item : undefined
   }
+}
+
+function checkClient (signal: AbortSignal): void {
+  if (signal.aborted) throw invalidMultipart(signal.reason)
 }
 
 async function uploadKey (idempotencyLock: IdempotencyLock | null): Promise<UploadKey | undefined> {

@@ -75,6 +75,27 @@ t.test('Uploads of a client that goes away', async t => {
     })
   }
 
+  t.test('A picture that is found damaged while the store still takes it leaves nothing', async t => {
+    const pictures = service.app.pictures!
+    const { read } = pictures
+    t.teardown(() => { pictures.read = read })
+    const decoded = new Promise<boolean>(resolve => {
+      pictures.read = (...task) => {
+        const reading = read(...task)
+        reading.then(() => resolve(true), () => resolve(false))
+        return reading
+      }
+    })
+    const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
+    const answer = send(service, token, [form([user, file(broken)])])
+    await hit
+    t.notOk(await decoded, 'it is decoded before the store has it')
+    t.equal((await setup.left()).uploads, 1, 'the upload record is there until the store has answered')
+    setup.s3.clear()
+    t.match(await answer, { status: 400, body: { error: 'Damaged or unreasonable image' } })
+    t.strictSame(await setup.settled(), setup.empty)
+  })
+
   t.test('A client that leaves while the item is being saved leaves it whole, or nothing', async t => {
     const { hit } = setup.s3.fault({ operation: 'PutObject', action: { do: 'delay', ms: 60_000 }, times: 1 })
     const request = open(service, token)
@@ -446,6 +467,10 @@ t.test('Uploads to a database that fails', async t => {
     t.equal((await answer).status, 201)
   })
 })
+
+/** A GIF whose pixels are broken, though its structure is whole. */
+const broken = Buffer.from(gif)
+broken.fill(0xFF, broken.length - 8, broken.length - 2)
 
 /** The faults of one operation of the store, as often as it is asked unless a number is given. */
 const storeFaults = (operation: S3Operation) => (action: S3Fault['action'], times = Infinity): S3Fault =>
