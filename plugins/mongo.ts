@@ -20,6 +20,8 @@ import { databaseName, ensureIndexes, CONSISTENT, withDefaults } from '../servic
 import { createLibraryState } from '../services/library/state.js'
 import { versionWrites } from '../services/library/version-writes.js'
 import { isConverted } from '../services/migration/accounts.js'
+import type { AppSettings } from '../services/ports.js'
+import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { mongoRefusal } from '../services/startup-errors.js'
 
 export interface Collections {
@@ -51,14 +53,14 @@ declare module 'fastify' {
  * A silent connection is dropped after more than any command may take. All works again within 5 s of a database's
  * return.
  */
-const DEFAULTS: MongoClientOptions = {
+const limitsFor = (maxWaitMs: number): MongoClientOptions => ({
   maxPoolSize: 100,
-  socketTimeoutMS: 3000,
-  serverSelectionTimeoutMS: 2000,
-  connectTimeoutMS: 2000,
-  waitQueueTimeoutMS: 4000,
+  socketTimeoutMS: 0.6 * maxWaitMs,
+  serverSelectionTimeoutMS: 0.4 * maxWaitMs,
+  connectTimeoutMS: 0.4 * maxWaitMs,
+  waitQueueTimeoutMS: 0.8 * maxWaitMs,
   heartbeatFrequencyMS: 2000
-}
+})
 
 /** A new index on a large collection takes minutes. Meanwhile some servers do not even answer the driver's monitor. */
 const NO_LIMIT: MongoClientOptions = {
@@ -76,11 +78,12 @@ const UNCONVERTED = 'The database at MONGO_URI was made by an earlier version or
  * `app.mongo` and `app.collections`: connected, and with every index that the rules need. Each write to `library` makes
  * a new version of it.
  */
-export default fp(async function mongo (app) {
+export default fp<AppSettings>(async function mongo (app, { maxDatabaseWaitMs = MAX_WAIT_MS }) {
   const { MONGO_URI: url } = app.config
+  const limits = withDefaults(url, limitsFor(maxDatabaseWaitMs))
   const patient = new Set<MongoClient>()
   app.addHook('onClose', async () => { await Promise.all([...patient].map(client => client.close())) })
-  await withClient({ ...withDefaults(url, DEFAULTS), ...NO_LIMIT }, async client => {
+  await withClient({ ...limits, ...NO_LIMIT }, async client => {
     try {
       await client.connect()
     } catch (cause) {
@@ -91,13 +94,13 @@ export default fp(async function mongo (app) {
     await ensureIndexes(database, app.log)
   })
   try {
-    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...withDefaults(url, DEFAULTS) })
+    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...limits })
   } catch (cause) {
     throw mongoRefusal(url, cause)
   }
   const db = app.mongo.db!
   app.decorate('withDedicatedConnection', async (socketTimeoutMS, work) => {
-    return withClient({ ...withDefaults(url, DEFAULTS), socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client =>
+    return withClient({ ...limits, socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client =>
       work(client.db(databaseName(url))))
   })
   const libraryState = boundedCollection<LibraryStateDocument>(db, 'library_state', CONSISTENT)

@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
-import { newRequestDeadline, runWithDeadline, type RequestDeadline } from '../services/request-deadline.js'
+import type { AppSettings } from '../services/ports.js'
+import { MAX_WAIT_MS, newRequestDeadline, runWithDeadline, type RequestDeadline } from '../services/request-deadline.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -15,10 +16,10 @@ declare module 'fastify' {
 }
 
 /** Limits the total time that a request waits for the database. */
-export default fp(async function requestDeadline (app) {
+export default fp<AppSettings>(async function requestDeadline (app, { maxDatabaseWaitMs = MAX_WAIT_MS }) {
   app.decorateRequest('requestDeadline')
   app.addHook('onRequest', (request, _reply, done) => {
-    request.requestDeadline = newRequestDeadline(request.routeOptions.config.isPatient ?? false)
+    request.requestDeadline = newRequestDeadline(request.routeOptions.config.isPatient ?? false, maxDatabaseWaitMs)
     runWithDeadline(request.requestDeadline, done)
   })
   // the end of a body comes in another async context

@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /** How long a request waits for the database: all its commands together, or each of them. */
-const MAX_WAIT_MS = 5000
-/** How long the database itself may work on one command: less than the driver waits for a silent connection. */
-const MAX_COMMAND_MS = 2000
+export const MAX_WAIT_MS = 5000
+/** The share of it that the database may work on one command: less than the driver waits for a silent connection. */
+const COMMAND_SHARE = 0.4
 /** Waits are rounded to this, so that Node keeps few lists of timers. */
 const STEP_MS = 50
 
@@ -11,6 +11,7 @@ const STEP_MS = 50
 export interface RequestDeadline {
   /** Each command has the full time. */
   isPerCommand: boolean
+  maxWaitMs: number
   spentMs: number
   /** Commands under way. While there is one, time is spent. */
   running: number
@@ -19,14 +20,15 @@ export interface RequestDeadline {
 
 const current = new AsyncLocalStorage<RequestDeadline>()
 
-export const newRequestDeadline = (isPerCommand: boolean): RequestDeadline =>
-  ({ isPerCommand, spentMs: 0, running: 0, since: 0 })
+export const newRequestDeadline = (isPerCommand: boolean, maxWaitMs: number): RequestDeadline =>
+  ({ isPerCommand, maxWaitMs, spentMs: 0, running: 0, since: 0 })
 
 /** Runs `work`, and everything that it starts, with this deadline. */
 export const runWithDeadline = <T>(deadline: RequestDeadline, work: () => T): T => current.run(deadline, work)
 
 /** Runs work that several requests share, or that must be done after a request: no request's deadline bounds it. */
-export const withOwnDeadline = <T>(work: () => Promise<T>) => runWithDeadline(newRequestDeadline(true), work)
+export const withOwnDeadline = <T>(work: () => Promise<T>) =>
+  runWithDeadline(newRequestDeadline(true, current.getStore()?.maxWaitMs ?? MAX_WAIT_MS), work)
 
 /**
  * Awaits a database command, or work that waits for one. Rejects when the request's deadline has passed; the command
@@ -43,10 +45,10 @@ export async function withinDeadline<T> (work: () => Promise<T>): Promise<T> {
   if (deadline.running++ === 0) deadline.since = performance.now()
   let timer: NodeJS.Timeout | undefined
   try {
-    if (left <= 0) throw deadlineExceeded()
+    if (left <= 0) throw deadlineExceeded(deadline)
     return await Promise.race([
       work(),
-      new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(deadlineExceeded()), left) })
+      new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(deadlineExceeded(deadline)), left) })
     ])
   } finally {
     clearTimeout(timer)
@@ -57,13 +59,15 @@ export async function withinDeadline<T> (work: () => Promise<T>): Promise<T> {
 /** The `maxTimeMS` of a command that is sent now. */
 export function maxCommandMs (): number {
   const deadline = current.getStore()
-  return Math.max(1, Math.min(MAX_COMMAND_MS, deadline ? remainingMs(deadline) : Infinity))
+  if (!deadline) return MAX_WAIT_MS * COMMAND_SHARE
+  return Math.max(1, Math.min(deadline.maxWaitMs * COMMAND_SHARE, remainingMs(deadline)))
 }
 
-function remainingMs ({ isPerCommand, spentMs, running, since }: RequestDeadline): number {
-  if (isPerCommand) return MAX_WAIT_MS
+function remainingMs ({ isPerCommand, maxWaitMs, spentMs, running, since }: RequestDeadline): number {
+  if (isPerCommand) return maxWaitMs
   const spent = spentMs + (running > 0 ? performance.now() - since : 0)
-  return Math.floor((MAX_WAIT_MS - spent) / STEP_MS) * STEP_MS
+  return Math.floor((maxWaitMs - spent) / STEP_MS) * STEP_MS
 }
 
-const deadlineExceeded = () => new Error(`MongoDB did not answer within ${MAX_WAIT_MS} ms of a request`)
+const deadlineExceeded = ({ maxWaitMs }: RequestDeadline) =>
+  new Error(`MongoDB did not answer within ${maxWaitMs} ms of a request`)

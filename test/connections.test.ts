@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import t, { type Test } from 'tap'
+import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { gif } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
 import { startService, type Service } from './helpers/service.js'
@@ -157,6 +158,7 @@ t.test(
     t.teardown(proxy.close)
     const service = await startService(t, {
       services: { ...services, mongoUri: proxy.uri },
+      maxDatabaseWaitMs: MAX_WAIT_MS,
       env: { MAX_REQUESTS: '2' }
     })
     const { token } = await service.signIn()

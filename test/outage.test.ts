@@ -1,5 +1,6 @@
 import { MongoClient } from 'mongodb'
 import t from 'tap'
+import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { buildApp } from '../app.js'
 import { completeConfig, readConfig } from '../services/config.js'
 import { uploadForm } from './helpers/multipart.js'
@@ -22,7 +23,7 @@ t.test(
   'background work may use commands that take longer than a request waits, until the service stops',
   { skip: NO_TIME_LIMIT },
   async t => {
-    const { app, services } = await startService(t)
+    const { app, services } = await startService(t, { maxDatabaseWaitMs: MAX_WAIT_MS })
     const client = await new MongoClient(services.mongoUri).connect()
     const block = (mode: object | string) => client.db('admin').command({
       configureFailPoint: 'failCommand',
@@ -51,7 +52,10 @@ t.test(
     const services = await startServices(t)
     const proxy = await mongoProxy(services.mongoUri)
     t.teardown(proxy.close)
-    const service = await startService(t, { services: { ...services, mongoUri: `${proxy.uri}&socketTimeoutMS=120000` } })
+    const service = await startService(t, {
+      services: { ...services, mongoUri: `${proxy.uri}&socketTimeoutMS=120000` },
+      maxDatabaseWaitMs: MAX_WAIT_MS
+    })
     const { token, phone } = await service.signIn()
     await ok(service.call('GET', '/library', { token }))
     proxy.throttle(0, 'down')
@@ -79,7 +83,7 @@ t.test(
   'every route answers 503 when the database works on a command for too long, and the database stops working on it',
   { skip: NO_TIME_LIMIT },
   async t => {
-    const service = await startService(t)
+    const service = await startService(t, { maxDatabaseWaitMs: MAX_WAIT_MS })
     const { token, phone } = await service.signIn()
     await ok(service.call('GET', '/library', { token }))
     const client = await new MongoClient(service.services.mongoUri).connect()

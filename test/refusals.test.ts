@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { eventually } from './helpers/wait.js'
 import { createUser, freshPhone } from './helpers/accounts.js'
 import { startService, type Service } from './helpers/service.js'
@@ -208,7 +209,11 @@ t.test('every operation but the probes is 503 beyond MAX_REQUESTS', async t => {
   const services = await startServices(t)
   const proxy = await mongoProxy(services.mongoUri)
   t.teardown(proxy.close)
-  const service = await startService(t, { services: { ...services, mongoUri: proxy.uri }, env: { MAX_REQUESTS: '1' } })
+  const service = await startService(t, {
+    services: { ...services, mongoUri: proxy.uri },
+    maxDatabaseWaitMs: MAX_WAIT_MS,
+    env: { MAX_REQUESTS: '1' }
+  })
   const { token } = await service.signIn()
   const { document, operations } = operationsOf(service)
   const check = openApiCheck(document)

@@ -13,7 +13,7 @@ import { answerFrom } from './helpers/raw-http.js'
 import { startProcess } from './helpers/server-process.js'
 import { scale } from './helpers/test-length.js'
 
-const SECONDS = scale({ short: 10, long: 600 })
+const SECONDS = scale({ short: 5, long: 600 })
 /** Milliseconds for which an attacker that takes nothing keeps a connection, before it opens another. */
 const HOLD_MS = 5000
 

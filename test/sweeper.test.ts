@@ -184,11 +184,7 @@ t.test('the lease of a sweep', async t => {
 
 t.test('a sweep among others', async t => {
   const setup = await startFaultySetup(t)
-  const start = (options: object) => startService(t, {
-    services: setup.throughProxies,
-    env: { SWEEP_INTERVAL_SECONDS: '0' },
-    ...options
-  })
+  const start = (options: object) => setup.start({ env: { SWEEP_INTERVAL_SECONDS: '0' }, ...options })
   const one = await start({ storeSilenceMs: 2000 })
   const two = await start({ now: () => one.clock.now })
   const bucket = await opened(t, one)

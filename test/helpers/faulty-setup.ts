@@ -1,6 +1,7 @@
 import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
+import { MAX_WAIT_MS } from '../../services/request-deadline.js'
 import { eventually } from './wait.js'
 import { foldersOf, UPLOAD_RECORDS, startService, type Service, type ServiceOptions } from './service.js'
 import { s3Client, startServices, type Services } from './backends.js'
@@ -68,7 +69,7 @@ export async function startFaultySetup (t: Test): Promise<FaultySetup> {
     appName,
     throughProxies,
     services,
-    start: options => startService(t, { ...options, services: throughProxies }),
+    start: options => startService(t, { maxDatabaseWaitMs: MAX_WAIT_MS, ...options, services: throughProxies }),
     empty: { objects: 0, multipartUploads: 0, uploads: 0, library: 0 },
     left,
     settled: () => eventually(async () => {

@@ -7,6 +7,11 @@ export interface OpenApiDocument {
   components: { schemas: Record<string, object> }
 }
 
+type Check = (answer: Answer) => string | undefined
+
+/** Checks by their document: nearly all services of a file have the same, and compiling it costs more than a start. */
+const checks = new Map<string, Check>()
+
 export interface Answer { method: string, path: string, status: number, contentType: string | null, body: unknown }
 
 /**
@@ -14,7 +19,14 @@ export interface Answer { method: string, path: string, status: number, contentT
  * document allows later members, but an answer of today has no member that is not described. A request that matches no
  * operation must get 404 or 405, and an error. The returned function gives the fault, or undefined.
  */
-export function openApiCheck (document: OpenApiDocument): (answer: Answer) => string | undefined {
+export function openApiCheck ({ paths, components }: OpenApiDocument): Check {
+  const text = JSON.stringify({ paths, components })
+  const check = checks.get(text) ?? compile(JSON.parse(text) as OpenApiDocument)
+  checks.set(text, check)
+  return check
+}
+
+function compile (document: OpenApiDocument): Check {
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   addFormats.default(ajv)
   ajv.addSchema({ $id: 'doc', ...strict(document) })

@@ -62,6 +62,9 @@ tap.teardown(() => { if (leaks.length > 0) throw new Error(leaks.join('\n')) })
 
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
+/** So that no request fails because the machine is busy. A test of the limit sets the real one. */
+const MAX_DATABASE_WAIT_MS = 60_000
+
 /**
  * Starts the production app on a free port of loopback, with its own database and bucket and a clock that the test
  * sets. SMS messages are kept, not sent. It closes when `t` ends.
@@ -79,6 +82,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     config,
     now: () => clock.now,
     sendSms: async message => { sms.push(message) },
+    maxDatabaseWaitMs: MAX_DATABASE_WAIT_MS,
     logger: { level: 'info', stream: { write: (line: string) => { logs.push(line) } } },
     ...options
   })

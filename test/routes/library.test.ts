@@ -1,5 +1,6 @@
 import { MongoClient, ObjectId, type Document } from 'mongodb'
 import t from 'tap'
+import { MAX_WAIT_MS } from '../../services/request-deadline.js'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryPage, LibraryQuery } from '../../schemas/library.js'
 import { createLibrary } from '../../services/library/library.js'
@@ -289,7 +290,8 @@ t.test('Documents that a page reads', async t => {
 t.test('GET /library by many clients at once', async t => {
   const setup = await startFaultySetup(t)
   const service = await startService(t, {
-    services: { ...setup.throughProxies, mongoUri: `${setup.throughProxies.mongoUri}&monitorCommands=true` }
+    services: { ...setup.throughProxies, mongoUri: `${setup.throughProxies.mongoUri}&monitorCommands=true` },
+    maxDatabaseWaitMs: MAX_WAIT_MS
   })
   const { token } = await service.signIn()
   await service.app.collections.library.insertMany([itemRow(0), itemRow(1), itemRow(2)])

@@ -167,7 +167,7 @@ t.test('POST /library/upload treats a part named like a member of every object l
     return { status, error }
   }
   const malformed = { status: 400, error: 'Invalid multipart body' }
-  for (const name of ['unheard-of', '__proto__', 'constructor', 'toString'].slice(0, scale({ short: 2, long: 4 }))) {
+  for (const name of ['__proto__', 'unheard-of', 'constructor', 'toString'].slice(0, scale({ short: 1, long: 4 }))) {
     const unknown = field(name, 'x')
     const other = file(gifOf(100_000), { name })
     const expected = [

@@ -10,8 +10,8 @@ import { scale } from '../../helpers/test-length.js'
 import { BLACK, BLUE, expectedPictures, GREEN, PALETTE, rawPicture, RED, WHITE } from '../../helpers/example-pictures.js'
 
 const KIB96 = 98_304
-const CUTS = scale({ short: 10, long: 40 })
-const CHANGED = scale({ short: 160, long: 800 })
+const CUTS = scale({ short: 6, long: 40 })
+const CHANGED = scale({ short: 100, long: 800 })
 const pictures = createPictures({ sizes: ['64x64'], maxBytes: KIB96 })
 
 /** Asserts that the bytes of a rendition match its facts. */
