@@ -5,20 +5,21 @@ import { migrate } from '../../services/migration/migration.js'
 import { withMongo } from '../../services/with-mongo.js'
 import { Misuse, type Call } from '../program.js'
 
-const USAGE = 'Usage: npm run migrate [-- --dry-run]'
+const USAGE = 'Usage: npm run migrate [-- [--dry-run] [--keep-admins]]'
 
 /**
  * Migrates a database of the replaced system or of an earlier version, or with --dry-run only reports the changes. Exit
  * codes: 0 done, 1 failed, 2 misused.
  */
 export async function migrateCommand ({ args, env, print }: Call): Promise<number> {
-  const { dryRun } = readArguments(args, env)
+  const { dryRun, keepAdmins } = readArguments(args, env)
   const { MONGO_URI: uri, DEFAULT_REGION: region } = readConfig(env)
   if (uri === undefined) throw new Error('MONGO_URI must be set: it names the database to migrate')
   return withMongo(uri, async client => {
     const { changes, open } = await migrate({
       db: client.db(databaseName(uri)),
       region,
+      keepAdmins,
       dryRun,
       print
     })
@@ -37,10 +38,13 @@ export async function migrateCommand ({ args, env, print }: Call): Promise<numbe
  * `npm run migrate --dry-run`, without the `--`, sets npm's own option. It counts too, because its user wants nothing
  * written.
  */
-function readArguments (args: string[], env: Call['env']): { dryRun: boolean } {
+function readArguments (args: string[], env: Call['env']): { dryRun: boolean, keepAdmins: boolean } {
   try {
-    const { values } = parseArgs({ args, options: { 'dry-run': { type: 'boolean' } } })
-    return { dryRun: values['dry-run'] === true || env.npm_config_dry_run === 'true' }
+    const { values } = parseArgs({ args, options: { 'dry-run': { type: 'boolean' }, 'keep-admins': { type: 'boolean' } } })
+    return {
+      dryRun: values['dry-run'] === true || env.npm_config_dry_run === 'true',
+      keepAdmins: values['keep-admins'] === true
+    }
   } catch {
     throw new Misuse(USAGE)
   }

@@ -16,11 +16,13 @@ import {
   type UniqueValues,
   type Holders,
   type Note,
-  type OldUser
+  type OldUser,
+  type Rules
 } from './users.js'
 
 const FIELDS: Array<keyof OldUser> = [
-  'number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema'
+  'number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema',
+  'key_given_up'
 ]
 
 /** The most races with writes to one row. More than that means another fault. */
@@ -38,13 +40,14 @@ export const BY_BATCH = { batchSize: BATCH }
  * whether a number or a name is taken. The older of two rows keeps it, whichever is written first. So the run can stop
  * anywhere and be repeated, and the service may write meanwhile.
  */
-export async function convertUserRows (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
+export async function convertUserRows (users: Collection<OldUser>, rules: Rules, note: Note): Promise<void> {
+  const { region } = rules
   const unconverted = users.find({ schema: { $ne: 2 } }, BY_BATCH).sort({ _id: 1 })
   for await (const rows of batches(unconverted)) await convertBatch(rows)
 
   /** Writes rows without a conflict at once, then converts the others one by one. */
   async function convertBatch (rows: OldUser[]): Promise<void> {
-    const planned = rows.map(row => ({ row, change: changeOf(row, uniqueValuesOf(row, region), {}) }))
+    const planned = rows.map(row => ({ row, change: changeOf(row, uniqueValuesOf(row, region), {}, rules) }))
     const writing = planned.filter(({ change }) => updateOf(change))
     const { matched, refused } = await writeAll(writing)
     const stale = matched < writing.length - refused.size
@@ -77,7 +80,7 @@ export async function convertUserRows (users: Collection<OldUser>, region: strin
 
   async function isConverted ({ _id }: OldUser): Promise<boolean> {
     const row = await users.findOne({ _id })
-    return row !== null && updateOf(changeOf(row, uniqueValuesOf(row, region), {})) === undefined
+    return row !== null && updateOf(changeOf(row, uniqueValuesOf(row, region), {}, rules)) === undefined
   }
 
   async function convert (found: OldUser): Promise<void> {
@@ -85,7 +88,7 @@ export async function convertUserRows (users: Collection<OldUser>, region: strin
     let held: Holders = {}
     for (let race = 0; race < MAX_RACES; race++) {
       const values = uniqueValuesOf(row, region)
-      const change = changeOf(row, values, held)
+      const change = changeOf(row, values, held, rules)
       try {
         const update = updateOf(change)
         if (held.phone && row.blocked === true) await block(held.phone)
@@ -151,16 +154,14 @@ export async function convertUserRows (users: Collection<OldUser>, region: strin
     if (holder.blocked === true) await block(claimant)
     const givenUp = { number: '', ...(named && { username_key: '' as const }) } as const
     const done = [duplicateOf(claimant, phone, holder), ...(named ? [GAVE_NAME_UP] : [])]
-    await takeFrom(
-      holder,
-      ['number', 'username_key', 'blocked'],
-      { $unset: givenUp, $set: { duplicate_of: claimant, old_number: phone } },
-      done
-    )
+    const set = { duplicate_of: claimant, old_number: phone, ...(named && { key_given_up: true as const }) }
+    await takeFrom(holder, ['number', 'username_key', 'blocked'], { $unset: givenUp, $set: set }, done)
   }
 
   async function giveNameUp (holder: OldUser): Promise<void> {
-    await takeFrom(holder, ['username_key'], { $unset: { username_key: '' } }, [GAVE_NAME_UP])
+    await takeFrom(holder, ['username_key'], { $unset: { username_key: '' }, $set: { key_given_up: true } }, [
+      GAVE_NAME_UP
+    ])
   }
 
   async function takeFrom (
@@ -188,7 +189,7 @@ function updateOf ({ set, unset }: Change): UpdateFilter<OldUser> | undefined {
  */
 export async function setDuplicatesAside (users: Collection<OldUser>): Promise<void> {
   await putAside('number', number => ({ $unset: { number: '' }, $set: { old_number: number, duplicate_of: null } }))
-  await putAside('username_key', () => ({ $unset: { username_key: '' } }))
+  await putAside('username_key', () => ({ $unset: { username_key: '' }, $set: { key_given_up: true } }))
 
   async function putAside (
     field: 'number' | 'username_key',

@@ -13,11 +13,13 @@ import { versionedLibrary } from '../library/version-writes.js'
 import { convertAccounts, noteTakeover } from './accounts.js'
 import { previewUsers } from './preview.js'
 import { asRead, batches, BY_BATCH, convertUserRows, setDuplicatesAside } from './convert.js'
-import type { Note, OldUser } from './users.js'
+import type { Note, OldUser, Rules } from './users.js'
 
 export interface MigrationOptions {
   db: Db
   region: string
+  /** Whether rows of the replaced system keep `admin: true`. */
+  keepAdmins?: boolean
   dryRun: boolean
   now?: () => Date
   /** Gets the report line by line: ids and their changes, phone numbers masked. */
@@ -36,6 +38,7 @@ const MAX_BUILDS = 10
 export async function migrate ({
   db,
   region,
+  keepAdmins = false,
   dryRun,
   now = () => new Date(),
   print
@@ -54,13 +57,13 @@ export async function migrate ({
   await replaceIndexes(db, dryRun, note)
   await completeLibrary(db, dryRun, note)
   // last: after it the database counts as converted
-  await convertAccounts(db, dryRun, note, () => convertUsers(users, region, dryRun, note))
+  await convertAccounts(db, dryRun, note, () => convertUsers(users, { region, keepAdmins }, dryRun, note))
   return tally
 }
 
-async function convertUsers (users: Collection<OldUser>, region: string, dryRun: boolean, note: Note): Promise<void> {
+async function convertUsers (users: Collection<OldUser>, rules: Rules, dryRun: boolean, note: Note): Promise<void> {
   const rows = await users.countDocuments({ schema: { $ne: 2 } })
-  await (dryRun ? previewUsers : convertUserRows)(users, region, note)
+  await (dryRun ? previewUsers : convertUserRows)(users, rules, note)
   if (rows > 0) note('users', [`${rows} rows are accounts of this version`])
 }
 

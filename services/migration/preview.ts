@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Collection, ObjectId } from 'mongodb'
 import { BY_BATCH } from './convert.js'
-import { changeOf, uniqueValuesOf, type UniqueValues, type Note, type OldUser } from './users.js'
+import { changeOf, uniqueValuesOf, type UniqueValues, type Note, type OldUser, type Rules } from './users.js'
 
 /**
  * Notes what convertUserRows would do, and writes nothing. Goes oldest first, so the first row that claims a number or
  * a name keeps it. Reads twice, to remember only repeated values.
  */
-export async function previewUsers (users: Collection<OldUser>, region: string, note: Note): Promise<void> {
+export async function previewUsers (users: Collection<OldUser>, rules: Rules, note: Note): Promise<void> {
+  const { region } = rules
   const repeats = new Repeats()
   for await (const row of users.find({}, BY_BATCH)) {
     for (const claim of namesOf(uniqueValuesOf(row, region))) repeats.add(claim)
@@ -19,7 +20,7 @@ export async function previewUsers (users: Collection<OldUser>, region: string, 
     const change = changeOf(row, values, {
       phone: keepers.get(`number ${values.phone}`),
       key: keepers.get(`name ${values.key}`)
-    })
+    }, rules)
     for (const claim of namesOf(values)) if (repeats.has(claim) && !keepers.has(claim)) keepers.set(claim, row._id)
     if (row.schema !== 2) note(`users ${String(row._id)}`, change.done, change.open)
   }

@@ -15,6 +15,8 @@ export interface OldUser {
   /** Null while it is not yet known whether this row keeps the number in `old_number`. */
   duplicate_of?: ObjectId | null
   old_number?: unknown
+  /** Set until the row is converted, where its `username_key` was taken from it. */
+  key_given_up?: true
   /** In rows of 0.3.0. */
   number_since?: unknown
   moved?: unknown
@@ -62,21 +64,26 @@ export function uniqueValuesOf (row: OldUser, region: string): UniqueValues {
   }
 }
 
+/** What the operator decides. */
+export interface Rules {
+  /** The country of national numbers. */
+  region: string
+  /** Whether rows of the replaced system keep `admin: true`, which their users could set for themselves. */
+  keepAdmins: boolean
+}
+
 /**
  * The change that turns a row of the replaced system into one of this service, given the holders of its values. Empty
  * for a row that is one.
  */
-export function changeOf (row: OldUser, values: UniqueValues, held: Holders): Change {
+export function changeOf (row: OldUser, values: UniqueValues, held: Holders, { keepAdmins }: Rules): Change {
   const change: Change = { set: {}, unset: {}, done: [], open: [] }
   if (!(row._id instanceof ObjectId)) change.open.push('its id is no ObjectId')
   changeNumber(change, row, values.phone, held.phone)
   changeName(change, row, values.key, held.key)
-  if (typeof row.admin !== 'boolean') {
-    change.set.admin = false
-    change.done.push('admin false')
-  }
+  changeAdmin(change, row, keepAdmins)
   if (row.schema !== 2) change.set.schema = 2
-  for (const name of ['number_since', 'moved'] as const) if (row[name] !== undefined) change.unset[name] = ''
+  for (const name of ['number_since', 'moved', 'key_given_up'] as const) if (row[name] !== undefined) change.unset[name] = ''
   return change
 }
 
@@ -134,6 +141,20 @@ function changeName (
   unset.username_key = ''
   done.push(GAVE_NAME_UP)
 }
+
+function changeAdmin ({ set, done, open }: Change, row: OldUser, keepAdmins: boolean): void {
+  if (row.admin === false || (row.admin === true && isOwn(row))) return
+  if (row.admin === true && keepAdmins) {
+    open.push('stays an admin')
+    return
+  }
+  set.admin = false
+  done.push(row.admin === true ? 'no longer an admin' : 'admin false')
+}
+
+/** Whether this service or an earlier version of it wrote the row: the replaced system knew none of these fields. */
+const isOwn = ({ schema, username_key: key, key_given_up: givenUp }: OldUser) =>
+  schema !== undefined || key !== undefined || givenUp === true
 
 /** Any stored value as text, so that nothing is lost. */
 function textOf (value: unknown): string {

@@ -24,7 +24,7 @@ const atNothing = run(NOWHERE)
 
 /** Each row of the fixture that the migration changes, after the migration. `undefined`: no such field. */
 const migrated: Array<[id: ObjectId | string, Document]> = [
-  [oldId(1), { username: 'Meera', username_key: 'meera', number: '+919876543210', admin: true }],
+  [oldId(1), { username: 'Meera', username_key: 'meera', number: '+919876543210', admin: false }],
   [oldId(2), { username: 'Ravi', username_key: 'ravi', number: '+919876543211', admin: false }],
   [
     oldId(3),
@@ -36,7 +36,7 @@ const migrated: Array<[id: ObjectId | string, Document]> = [
   [oldId(7), { username_key: 'ravi again', number: undefined, duplicate_of: oldId(2), old_number: '+919876543211' }],
   [
     oldId(8),
-    { username_key: 'meera again', number: undefined, duplicate_of: oldId(1), old_number: '+919876543210', admin: true }
+    { username_key: 'meera again', number: undefined, duplicate_of: oldId(1), old_number: '+919876543210', admin: false }
   ],
   [oldId(9), { number: undefined, duplicate_of: oldId(3), old_number: '9876543212' }],
   [oldId(10), { number: undefined, duplicate_of: oldId(3), old_number: '9876543212', admin: false, created_on: null }],
@@ -170,8 +170,8 @@ t.test('npm run migrate with a wrong argument or variable prints one sentence an
   t.match(empty, { code: 1, stdout: '', stderr: /^MONGO_URI must be set[^\n]*\n$/ })
   t.match(unreachable, { code: 1, stdout: '', stderr: /^MongoDB cannot be reached at MONGO_URI[^\n]*\n$/ })
   t.match(malformed, { code: 1, stdout: '', stderr: /^[^\n]*MONGO_URI must begin with mongodb[^\n]*\n$/ })
-  t.match(unknown, { code: 2, stdout: '', stderr: 'Usage: npm run migrate [-- --dry-run]\n' })
-  t.match(extra, { code: 2, stdout: '', stderr: 'Usage: npm run migrate [-- --dry-run]\n' })
+  t.match(unknown, { code: 2, stdout: '', stderr: 'Usage: npm run migrate [-- [--dry-run] [--keep-admins]]\n' })
+  t.match(extra, { code: 2, stdout: '', stderr: 'Usage: npm run migrate [-- [--dry-run] [--keep-admins]]\n' })
   for (const { stderr } of [unreachable, malformed, unknown, extra]) t.notMatch(stderr, /hidden/)
 })
 
@@ -379,7 +379,7 @@ t.test(
       const { status, body } = await service.call('GET', '/users/me', { token })
       t.match(
         { status, body },
-        { status: 200, body: { _id: _id.toHexString(), number: phone, admin: _id.equals(oldId(1)) } },
+        { status: 200, body: { _id: _id.toHexString(), number: phone, admin: false } },
         `the owner of ${_id}`
       )
       if (typeof createdOn !== 'number') t.equal(body.created_on, '2023-03-02T08:00:00.000Z')
