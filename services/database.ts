@@ -78,7 +78,8 @@ export const indexes: Record<string, Index[]> = {
     })),
     { key: { 'upload_key.digest': 1 }, partialFilterExpression: { 'upload_key.digest': ANY_TEXT } },
     { key: { words: 1, ...NEWEST_FIRST }, partialFilterExpression: { words: ANY_TEXT } },
-    { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } }
+    { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } },
+    { key: { url: 1 }, partialFilterExpression: { url: ANY_TEXT } }
   ]
 }
 

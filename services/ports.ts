@@ -70,6 +70,10 @@ export interface MediaStore {
   ping (): Promise<void>
   /** The public address of `key`. */
   url (key: string): string
+  /** Each address of `key` that a row may hold: the replaced system wrote other ones. */
+  urlsOf (key: string): string[]
+  /** The key of the object at an address of this bucket; undefined for another address. */
+  keyOf (url: string): string | undefined
 }
 
 /** The logger of the services, with pino's own shape. */

@@ -47,7 +47,7 @@ export async function checkLibrary ({
     repaired: 0,
     open: 0
   }
-  const deletion = createDeletionRecords({ uploads, media, now })
+  const deletion = createDeletionRecords({ uploads, library, media, now })
   const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
   let object = await objects.next()
   const items = library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS }).sort({ key: 1 })

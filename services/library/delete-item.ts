@@ -3,12 +3,12 @@ import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } 
 import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
-import { folderOf, isItemFolder } from './object-keys.js'
+import { isRootKey } from './object-keys.js'
+import { createObjectRemoval, type ObjectRemovalOptions } from './remove-objects.js'
 import type { LibraryStates } from './state.js'
 
-export interface DeletionRecordsOptions {
+export interface DeletionRecordsOptions extends ObjectRemovalOptions {
   uploads: Collection<UploadDocument>
-  media: MediaStore
   now: Clock
 }
 
@@ -16,7 +16,8 @@ export interface DeletionRecordsOptions {
  * The upload records of deletions: a crash between any two steps leaves nothing behind for good. A record is written
  * before the item goes, and stays until its objects are gone. A sweep finishes an interrupted deletion.
  */
-export function createDeletionRecords ({ uploads, media, now }: DeletionRecordsOptions) {
+export function createDeletionRecords ({ uploads, now, ...stores }: DeletionRecordsOptions) {
+  const removeObjects = createObjectRemoval(stores)
   return { begin, cancel, finish }
 
   /**
@@ -43,27 +44,28 @@ export function createDeletionRecords ({ uploads, media, now }: DeletionRecordsO
 
   /** Deletes the objects of an item whose row is gone, then the upload record. */
   async function finish ({ _id, key = '' }: LibraryDocument): Promise<void> {
-    if (isItemFolder(folderOf(key))) await media.remove(folderOf(key))
+    await removeObjects(key)
     await uploads.deleteOne({ _id, state: 'removing' })
   }
 }
 
 export interface ItemDeletionOptions extends DeletionRecordsOptions {
-  library: Collection<LibraryDocument>
+  media: Pick<MediaStore, 'remove' | 'removeObject' | 'urlsOf' | 'keyOf'>
   idempotency: Collection<IdempotencyDocument>
   isAdmin: (caller: Caller) => boolean
   states: Pick<LibraryStates, 'changed'>
 }
 
 /** Deletes items at a caller's request. */
-export function createItemDeletion ({ library, idempotency, isAdmin, states, ...stores }: ItemDeletionOptions) {
+export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }: ItemDeletionOptions) {
+  const { library, media } = stores
   const records = createDeletionRecords(stores)
   return { deleteItem }
 
   /**
    * Deletes an item and its objects for its owner or an admin. A sweep later deletes objects that the store does not
-   * give up now. Only admins may delete an item without an owner. An item of the replaced system loses its row only,
-   * because others may share its object. 403, 404.
+   * give up now. Only admins may delete an item without an owner. The object of an item of the replaced system
+   * goes if it lies at the root of this bucket and no other row names it. 403, 404.
    */
   async function deleteItem (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
     const _id = new ObjectId(id)
@@ -80,8 +82,9 @@ export function createItemDeletion ({ library, idempotency, isAdmin, states, ...
     caller: Caller,
     requestContext: RequestContext
   ): Promise<LibraryDocument | undefined> {
-    const item = await library.findOne({ _id })
-    if (!item) throw itemNotFound()
+    const row = await library.findOne({ _id })
+    if (!row) throw itemNotFound()
+    const item = { ...row, key: row.key ?? rootKeyOf(row) }
     requirePermission(item, caller, requestContext)
     if (item.key) await records.begin(item)
     const asRead = { _id, owner: item.owner ?? { $exists: false } } as Filter<LibraryDocument>
@@ -100,6 +103,11 @@ export function createItemDeletion ({ library, idempotency, isAdmin, states, ...
     })
     if (item.upload_key) await freeKey(item.upload_key)
     return item
+  }
+
+  function rootKeyOf ({ url }: LibraryDocument): string | undefined {
+    const key = typeof url === 'string' ? media.keyOf(url) : undefined
+    return key !== undefined && isRootKey(key) ? key : undefined
   }
 
   /**

@@ -22,6 +22,9 @@ export const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1)
 /** Whether a folder is that of one item. A removal checks this, so that no key makes it touch anything else. */
 export const isItemFolder = (folder: string) => /^library\/[^/]+\/$/.test(folder)
 
+/** Whether a key is that of an object of the replaced system: they lie at the root of the bucket. */
+export const isRootKey = (key: string) => key !== '' && !key.includes('/')
+
 /** The objects that a row names: the key of each, and its size in bytes if the row has it. */
 export function objectsOf ({ key = '', size, renditions = [] }: LibraryDocument): Map<string, number | undefined> {
   const made = renditions.map(rendition => [renditionKey(key, rendition), rendition.bytes] as const)

@@ -4,6 +4,7 @@ import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-
 import type { Config } from '../../schemas/env.js'
 import type { MediaStore } from '../ports.js'
 import { storeRefusal } from '../startup-errors.js'
+import { addressesOf, type AddressConfig } from './addresses.js'
 import { createMediaStore } from './media-store.js'
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
@@ -17,15 +18,7 @@ const LARGE_BODY_BYTES = 256 * 1024
  */
 const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 
-type StoreConfig = Pick<Config,
-  | 'S3_BUCKET'
-  | 'S3_REGION'
-  | 'S3_ENDPOINT'
-  | 'S3_FORCE_PATH_STYLE'
-  | 'S3_PUBLIC_URL'
-  | 'AWS_ACCESS_KEY_ID'
-  | 'AWS_SECRET_ACCESS_KEY'
-  | 'AWS_SESSION_TOKEN'>
+type StoreConfig = AddressConfig & Pick<Config, 'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY' | 'AWS_SESSION_TOKEN'>
 
 /**
  * Connects to the media store that the environment names. The caller destroys the client after use. Rejects with one
@@ -67,7 +60,7 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
   const mediaStore = createMediaStore({
     s3: client,
     bucket: config.S3_BUCKET,
-    publicUrl: publicUrl(config),
+    addresses: addressesOf(config),
     trustworthy: isTrustworthy(config.S3_ENDPOINT),
     silenceMs: silenceMs * LARGE_BODY_FACTOR
   })
@@ -159,12 +152,3 @@ const isTrustworthy = (endpoint: string | undefined) =>
   endpoint === undefined ||
     endpoint.startsWith('https:') ||
     ['localhost', '127.0.0.1', '[::1]'].includes(new URL(endpoint).hostname)
-
-function publicUrl ({ S3_PUBLIC_URL, S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_FORCE_PATH_STYLE }: StoreConfig): string {
-  if (S3_PUBLIC_URL) return S3_PUBLIC_URL.replace(/\/+$/, '')
-  if (!S3_ENDPOINT) return `https://${S3_BUCKET}.s3.${S3_REGION}.amazonaws.com`
-  const endpoint = new URL(S3_ENDPOINT)
-  if (S3_FORCE_PATH_STYLE === false) endpoint.hostname = `${S3_BUCKET}.${endpoint.hostname}`
-  const base = endpoint.href.replace(/\/+$/, '')
-  return S3_FORCE_PATH_STYLE === false ? base : `${base}/${S3_BUCKET}`
-}

@@ -28,8 +28,8 @@ const FOR_EVER = 'public, max-age=31536000, immutable'
 export interface MediaStoreOptions {
   s3: S3Client
   bucket: string
-  /** The public address of the bucket: an item's url is this, `/`, and its key. */
-  publicUrl: string
+  /** The addresses of the bucket. An item's url is the first, `/`, and its key. */
+  addresses: string[]
   /**
    * Whether nothing between here and the store can change the bytes, so that they may go without a signature, which
    * would need all of them beforehand.
@@ -50,7 +50,7 @@ export interface MediaStoreOptions {
 export function createMediaStore ({
   s3,
   bucket: Bucket,
-  publicUrl,
+  addresses,
   trustworthy,
   silenceMs
 }: MediaStoreOptions): MediaStore {
@@ -125,7 +125,14 @@ export function createMediaStore ({
       await s3.send(new HeadBucketCommand({ Bucket }))
     },
 
-    url: key => `${publicUrl}/${key}`
+    url: key => `${addresses[0]}/${key}`,
+
+    urlsOf: key => addresses.map(address => `${address}/${key}`),
+
+    keyOf (url) {
+      const address = addresses.find(address => url.startsWith(`${address}/`))
+      return address && url.slice(address.length + 1)
+    }
   }
   return store
 

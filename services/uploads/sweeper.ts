@@ -1,6 +1,7 @@
 import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
-import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/object-keys.js'
+import { folderOf, INCOMING, isItemFolder, isRootKey, LIBRARY, objectsIn, objectsOf, within } from '../library/object-keys.js'
+import { createObjectRemoval } from '../library/remove-objects.js'
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
 import { settledWithin } from '../settled-within.js'
 import type { createLease } from './lease.js'
@@ -59,6 +60,7 @@ export function createSweeper ({
   log
 }: SweeperOptions) {
   const stopping = new AbortController()
+  const removeObjects = createObjectRemoval({ library, media })
   let working: Promise<unknown> = Promise.resolve()
   /** Whether this round has met an upload or a deletion that died with its item written or deleted. */
   let mayBeUnversioned = false
@@ -178,16 +180,17 @@ export function createSweeper ({
   /** Deletes the record last, so that a failure is retried. An item that is written meanwhile is deleted too. */
   async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
     await library.deleteOne({ _id })
-    if (key !== '') await removeFolder(folderOf(key))
+    if (key !== '') await removeObjectsOf(key)
     if (staging) await media.removeObject(staging.key)
     await library.deleteOne({ _id })
     const { deletedCount } = await uploads.deleteOne({ _id, state: state === 'removing' ? state : 'sweeping' })
     return deletedCount === 1
   }
 
-  async function removeFolder (folder: string): Promise<void> {
-    if (!isItemFolder(folder)) throw new Error(`the folder ${folder} of an upload record is not that of an item, so nothing of it is removed`)
-    await media.remove(folder)
+  async function removeObjectsOf (key: string): Promise<void> {
+    const folder = folderOf(key)
+    if (!isItemFolder(folder) && !isRootKey(key)) throw new Error(`the folder ${folder} of an upload record is not that of an item, so nothing of it is removed`)
+    await removeObjects(key)
   }
 
   /**

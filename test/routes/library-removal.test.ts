@@ -89,21 +89,40 @@ t.test('DELETE /library/{id}', async t => {
     t.equal((await call('DELETE', '/library', { token: meera.token })).status, 405)
   })
 
-  t.test('An item of the replaced system, or without an owner, is for admins: its row alone goes', async t => {
-    const shared = { url: 'https://old-bucket.example.com/fox.gif', user_id: 'meera', created_at: service.clock.now }
-    const rows = [{ _id: new ObjectId(), ...shared }, { _id: new ObjectId(), ...shared }]
-    await library.insertMany(rows)
-    await put(t, service, 'fox.gif')
+  t.test('An item of the replaced system goes with its object when no other row names that', async t => {
+    const { url } = service.app.mediaStore
+    const old = (address: string) => ({
+      _id: new ObjectId(),
+      url: address,
+      user_id: 'meera',
+      created_at: service.clock.now
+    })
+    const [first, second, elsewhere, deeper] = [
+      old(url('fox.gif')), old(url('fox.gif')), old('https://other-bucket.example.com/cat.gif'), old(url('a/dog.gif'))
+    ]
+    await library.insertMany([first, second, elsewhere, deeper])
+    for (const key of ['fox.gif', 'fox.gif.bak', 'cat.gif', 'a/dog.gif']) await put(t, service, key)
+    const objects = async () => (await service.remains()).objects
+    t.strictSame(await remove(first._id.toHexString(), meera.token), foreign)
+    t.strictSame(await remove(first._id.toHexString(), boss.token), done)
+    t.strictSame(await objects(), ['a/dog.gif', 'cat.gif', 'fox.gif', 'fox.gif.bak'], 'another row names it')
+    t.strictSame(await remove(second._id.toHexString(), boss.token), done)
+    t.strictSame(await objects(), ['a/dog.gif', 'cat.gif', 'fox.gif.bak'])
+    for (const { _id } of [elsewhere, deeper]) t.strictSame(await remove(_id.toHexString(), boss.token), done)
+    t.match(
+      await service.remains(),
+      { objects: ['a/dog.gif', 'cat.gif', 'fox.gif.bak'], uploads: 0, library: 0 },
+      'an object of another bucket, and one that is not at the root, are not its own'
+    )
+    for (const key of await objects()) await service.app.mediaStore.removeObject(key)
+  })
+
+  t.test('An item without an owner is for admins', async t => {
     const released = await uploaded(service, stranger.token)
     await library.updateOne({ _id: new ObjectId(released.id) }, { $unset: { owner: '' } })
-    for (const id of [rows[0]!._id.toHexString(), released.id]) {
-      t.strictSame(await remove(id, stranger.token), foreign)
-      t.strictSame(await remove(id, boss.token), done)
-    }
-    t.match(await service.remains(), { objects: ['fox.gif'], uploads: 0 })
-    t.strictSame(await library.find().toArray(), rows.slice(1))
-    await library.deleteMany({})
-    await service.app.mediaStore.removeObject('fox.gif')
+    t.strictSame(await remove(released.id, stranger.token), foreign)
+    t.strictSame(await remove(released.id, boss.token), done)
+    t.strictSame(await service.remains(), nothing)
   })
 
   t.test('Two deletions at once answer 204, and 204 or 404, and nothing is left', async t => {
@@ -167,7 +186,7 @@ t.test('DELETE /library/{id}', async t => {
 t.test('DELETE /library/{id} while something fails', async t => {
   const setup = await startFaultySetup(t)
   const service = await setup.start({ storeSilenceMs: 700 })
-  const { token } = await service.signIn()
+  const { token, phone } = await service.signIn()
   const remove = (id: string) => service.call('DELETE', `/library/${id}`, { token })
   const failing = (command: string, skip = 0) => failCommands(setup.services.mongoUri, {
     commands: [command],
@@ -201,6 +220,25 @@ t.test('DELETE /library/{id} while something fails', async t => {
       t.strictSame(await setup.left(), setup.empty)
     })
   }
+
+  t.test('The object of an item of the replaced system follows too, though the store fails at it', async t => {
+    const row = {
+      _id: new ObjectId(),
+      url: service.app.mediaStore.url('old.gif'),
+      user_id: 'meera',
+      owner: await accountOf(service.app, phone),
+      created_at: service.clock.now
+    }
+    await service.app.collections.library.insertOne(row)
+    await put(t, service, 'old.gif')
+    const { hit } = setup.s3.fault({ operation: 'DeleteObject', action: { do: 'answer', status: 403, code: 'AccessDenied' } })
+    t.equal((await remove(row._id.toHexString())).status, 204)
+    await hit
+    t.match(await service.remains(), { objects: ['old.gif'], library: 0, uploads: 1 })
+    setup.s3.clear()
+    t.match(await sweep(), { uploads: 1, failed: 0 })
+    t.strictSame(await setup.left(), setup.empty)
+  })
 
   t.test('A database that fails at the note is a 500, and all is as it was', async t => {
     const { id } = await uploaded(service, token)

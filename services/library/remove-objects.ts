@@ -1,0 +1,24 @@
+import type { Collection } from 'mongodb'
+import type { LibraryDocument } from '../../schemas/documents.js'
+import type { MediaStore } from '../ports.js'
+import { folderOf, isItemFolder, isRootKey } from './object-keys.js'
+
+export interface ObjectRemovalOptions {
+  library: Collection<LibraryDocument>
+  media: Pick<MediaStore, 'remove' | 'removeObject' | 'urlsOf'>
+}
+
+/**
+ * Removes the objects of an item whose row is gone. An object of the replaced system stays while another row names it:
+ * there, two uploads of files with one name shared an object. Does nothing for a key that is neither's.
+ */
+export function createObjectRemoval ({ library, media }: ObjectRemovalOptions) {
+  return async function removeObjects (key: string): Promise<void> {
+    if (isItemFolder(folderOf(key))) await media.remove(folderOf(key))
+    else if (isRootKey(key) && !await isNamed(key)) await media.removeObject(key)
+  }
+
+  async function isNamed (key: string): Promise<boolean> {
+    return await library.findOne({ url: { $in: media.urlsOf(key) } }, { projection: { _id: 1 } }) !== null
+  }
+}
