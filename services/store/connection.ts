@@ -8,7 +8,7 @@ import { addressesOf, type AddressConfig } from './addresses.js'
 import { createMediaStore } from './media-store.js'
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
-const SILENCE_MS = 3500
+export const SILENCE_MS = 3500
 /** The silence may be this many times longer for bodies of more than LARGE_BODY_BYTES bytes. */
 const LARGE_BODY_FACTOR = 2.5
 const LARGE_BODY_BYTES = 256 * 1024

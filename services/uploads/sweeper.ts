@@ -180,16 +180,18 @@ export function createSweeper ({
   /** Deletes the record last, so that a failure is retried. An item that is written meanwhile is deleted too. */
   async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
     await library.deleteOne({ _id })
-    if (key !== '') await removeObjectsOf(key)
+    if (key !== '') await removeObjectsOf(key, state)
     if (staging) await media.removeObject(staging.key)
     await library.deleteOne({ _id })
     const { deletedCount } = await uploads.deleteOne({ _id, state: state === 'removing' ? state : 'sweeping' })
     return deletedCount === 1
   }
 
-  async function removeObjectsOf (key: string): Promise<void> {
+  /** Only the deletion of an item of the replaced system takes an object at the root of the bucket. */
+  async function removeObjectsOf (key: string, state: UploadDocument['state']): Promise<void> {
     const folder = folderOf(key)
-    if (!isItemFolder(folder) && !isRootKey(key)) throw new Error(`the folder ${folder} of an upload record is not that of an item, so nothing of it is removed`)
+    const isOldObject = state === 'removing' && isRootKey(key)
+    if (!isItemFolder(folder) && !isOldObject) throw new Error(`the folder ${folder} of an upload record is not that of an item, so nothing of it is removed`)
     await removeObjects(key)
   }
 

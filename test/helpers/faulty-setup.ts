@@ -2,11 +2,15 @@ import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/clie
 import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import { MAX_WAIT_MS } from '../../services/request-deadline.js'
+import { SILENCE_MS } from '../../services/store/connection.js'
 import { eventually } from './wait.js'
 import { foldersOf, UPLOAD_RECORDS, startService, type Service, type ServiceOptions } from './service.js'
 import { s3Client, startServices, type Services } from './backends.js'
 import { s3Proxy } from './s3-proxy.js'
 import { mongoProxy, tcpProxy } from './tcp-proxy.js'
+
+/** As in production: faults are what these tests are about. */
+const LIMITS = { maxDatabaseWaitMs: MAX_WAIT_MS, storeSilenceMs: SILENCE_MS }
 
 export interface FaultySetup {
   s3: Awaited<ReturnType<typeof s3Proxy>>
@@ -69,7 +73,7 @@ export async function startFaultySetup (t: Test): Promise<FaultySetup> {
     appName,
     throughProxies,
     services,
-    start: options => startService(t, { maxDatabaseWaitMs: MAX_WAIT_MS, ...options, services: throughProxies }),
+    start: options => startService(t, { ...LIMITS, ...options, services: throughProxies }),
     empty: { objects: 0, multipartUploads: 0, uploads: 0, library: 0 },
     left,
     settled: () => eventually(async () => {

@@ -62,8 +62,10 @@ tap.teardown(() => { if (leaks.length > 0) throw new Error(leaks.join('\n')) })
 
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
-/** So that no request fails because the machine is busy. A test of the limit sets the real one. */
-const MAX_DATABASE_WAIT_MS = 60_000
+/** So that no request fails because the machine is busy. A test of a limit sets the real one. */
+export const PATIENCE = { maxDatabaseWaitMs: 60_000, storeSilenceMs: 60_000 }
+/** A test that takes long would meet later ones, which ask the database and remove things. */
+const ONE_SWEEP = { SWEEP_INTERVAL_SECONDS: '0' }
 
 /**
  * Starts the production app on a free port of loopback, with its own database and bucket and a clock that the test
@@ -71,7 +73,7 @@ const MAX_DATABASE_WAIT_MS = 60_000
  */
 export async function startService (t: Test, { env, ...options }: ServiceOptions = {}): Promise<Service> {
   const services = options.services ?? await startServices(t)
-  const config = completeConfig(readConfig({ ...environment(services), ...env }) as Env, {})
+  const config = completeConfig(readConfig({ ...environment(services), ...ONE_SWEEP, ...env }) as Env, {})
   const logs: string[] = []
   const sms: Service['sms'] = []
   const clock = {
@@ -82,7 +84,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
     config,
     now: () => clock.now,
     sendSms: async message => { sms.push(message) },
-    maxDatabaseWaitMs: MAX_DATABASE_WAIT_MS,
+    ...PATIENCE,
     logger: { level: 'info', stream: { write: (line: string) => { logs.push(line) } } },
     ...options
   })

@@ -6,7 +6,7 @@ import { failureOf } from '../helpers/answers.js'
 import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { file, form } from '../helpers/multipart.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
-import type { Reply } from '../helpers/service.js'
+import { PATIENCE, type Reply } from '../helpers/service.js'
 import { json, MIB, open, send, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
 
@@ -16,7 +16,7 @@ const LARGE = 8 * MIB
 
 t.test('Uploads while others upload slowly, as much as they may', async t => {
   const setup = await startFaultySetup(t)
-  const service = await setup.start()
+  const service = await setup.start(PATIENCE)
   const { token } = await service.signIn()
   const alone = await service.upload(token, gif)
   t.equal(alone.status, 201)
@@ -34,7 +34,6 @@ t.test('Uploads while others upload slowly, as much as they may', async t => {
 
   t.test('No upload waits for slow ones, and each gets the same facts and renditions', async t => {
     const answers: Reply[] = []
-    // few at once, or the store is silent for too long on a busy machine
     while (answers.length < 20) {
       answers.push(...await Promise.all(Array.from({ length: 4 }, () => service.upload(token, gif))))
     }
@@ -85,7 +84,7 @@ t.test('Uploads while others upload slowly, as much as they may', async t => {
 
 t.test('Uploads that stall for long make room with 503 when memory is full, and no other is refused', async t => {
   const setup = await startFaultySetup(t)
-  const service = await setup.start()
+  const service = await setup.start(PATIENCE)
   const { token } = await service.signIn()
   const size = 5 * MIB - 100_000
   const stalled = Array.from({ length: 30 }, () => open(service, token, { 'content-length': size }))
