@@ -171,7 +171,7 @@ export interface AppSettings {
   smsTimeoutMs?: number
   /** The jitter between retries of a provider: a number from 0 to below 1, and a wait in milliseconds. */
   smsRetry?: { random: () => number, wait: (ms: number, signal: AbortSignal) => Promise<void> }
-  /** How long a request may wait for the database, in milliseconds; default: 5000. */
+  /** How long a request, and no other work, may wait for the database, in milliseconds; default: 5000. */
   maxDatabaseWaitMs?: number
   /** How long the media store may be silent before it counts as gone, in milliseconds. */
   storeSilenceMs?: number

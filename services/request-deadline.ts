@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 
 /** How long a request waits for the database: all its commands together, or each of them. */
 export const MAX_WAIT_MS = 5000
-/** The share of it that the database may work on one command: less than the driver waits for a silent connection. */
+/** The database may work on one command for this share of MAX_WAIT_MS: less than the driver waits for its answer. */
 const COMMAND_SHARE = 0.4
 /** Waits are rounded to this, so that Node keeps few lists of timers. */
 const STEP_MS = 50
@@ -60,7 +60,7 @@ export async function withinDeadline<T> (work: () => Promise<T>): Promise<T> {
 export function maxCommandMs (): number {
   const deadline = current.getStore()
   if (!deadline) return MAX_WAIT_MS * COMMAND_SHARE
-  return Math.max(1, Math.min(deadline.maxWaitMs * COMMAND_SHARE, remainingMs(deadline)))
+  return Math.max(1, Math.floor(Math.min(deadline.maxWaitMs * COMMAND_SHARE, remainingMs(deadline))))
 }
 
 function remainingMs ({ isPerCommand, maxWaitMs, spentMs, running, since }: RequestDeadline): number {

@@ -35,15 +35,15 @@ export async function migrateCommand ({ args, env, print }: Call): Promise<numbe
 }
 
 /**
- * `npm run migrate --dry-run`, without the `--`, sets npm's own option. It counts too, because its user wants nothing
- * written.
+ * `npm run migrate --dry-run`, without the `--`, sets an option of npm. It counts too, because what this command does
+ * without it cannot be undone. The same holds for `--keep-admins`.
  */
 function readArguments (args: string[], env: Call['env']): { dryRun: boolean, keepAdmins: boolean } {
   try {
     const { values } = parseArgs({ args, options: { 'dry-run': { type: 'boolean' }, 'keep-admins': { type: 'boolean' } } })
     return {
       dryRun: values['dry-run'] === true || env.npm_config_dry_run === 'true',
-      keepAdmins: values['keep-admins'] === true
+      keepAdmins: values['keep-admins'] === true || env.npm_config_keep_admins === 'true'
     }
   } catch {
     throw new Misuse(USAGE)

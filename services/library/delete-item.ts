@@ -3,7 +3,7 @@ import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } 
 import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
-import { isRootKey } from './object-keys.js'
+import { folderOf, isItemFolder, isRootKey } from './object-keys.js'
 import { createObjectRemoval, type ObjectRemovalOptions } from './remove-objects.js'
 import type { LibraryStates } from './state.js'
 
@@ -84,7 +84,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
   ): Promise<LibraryDocument | undefined> {
     const row = await library.findOne({ _id })
     if (!row) throw itemNotFound()
-    const item = { ...row, key: row.key ?? rootKeyOf(row) }
+    const item = { ...row, key: removableKeyOf(row) }
     requirePermission(item, caller, requestContext)
     if (item.key) await records.begin(item)
     const asRead = { _id, owner: item.owner ?? { $exists: false } } as Filter<LibraryDocument>
@@ -105,9 +105,16 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     return item
   }
 
-  function rootKeyOf ({ url }: LibraryDocument): string | undefined {
-    const key = typeof url === 'string' ? media.keyOf(url) : undefined
-    return key !== undefined && isRootKey(key) ? key : undefined
+  /**
+   * The key of an item's objects; undefined where nothing may be removed. An owner could forge `key` and `url` in
+   * 0.3.0. So a key counts only in an item's folder, and a `url` only in a row of the replaced system, which has no
+   * owner.
+   */
+  function removableKeyOf ({ key, url, owner }: LibraryDocument): string | undefined {
+    if (typeof key === 'string') return isItemFolder(folderOf(key)) ? key : undefined
+    if (owner !== undefined || typeof url !== 'string') return undefined
+    const rootKey = media.keyOf(url)
+    return rootKey !== undefined && isRootKey(rootKey) ? rootKey : undefined
   }
 
   /**

@@ -22,8 +22,11 @@ export const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1)
 /** Whether a folder is that of one item. A removal checks this, so that no key makes it touch anything else. */
 export const isItemFolder = (folder: string) => /^library\/[^/]+\/$/.test(folder)
 
-/** Whether a key is that of an object of the replaced system: they lie at the root of the bucket. */
-export const isRootKey = (key: string) => key !== '' && !key.includes('/')
+/**
+ * Whether a key is that of an object of the replaced system: they lie at the root of the bucket. An address with other
+ * characters may be encoded, and does not tell the key.
+ */
+export const isRootKey = (key: string) => /^[^/%?#]+$/.test(key)
 
 /** The objects that a row names: the key of each, and its size in bytes if the row has it. */
 export function objectsOf ({ key = '', size, renditions = [] }: LibraryDocument): Map<string, number | undefined> {

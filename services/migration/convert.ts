@@ -154,14 +154,20 @@ export async function convertUserRows (users: Collection<OldUser>, rules: Rules,
     if (holder.blocked === true) await block(claimant)
     const givenUp = { number: '', ...(named && { username_key: '' as const }) } as const
     const done = [duplicateOf(claimant, phone, holder), ...(named ? [GAVE_NAME_UP] : [])]
-    const set = { duplicate_of: claimant, old_number: phone, ...(named && { key_given_up: true as const }) }
+    const set = { duplicate_of: claimant, old_number: phone, ...(named && noteOfName(holder)) }
     await takeFrom(holder, ['number', 'username_key', 'blocked'], { $unset: givenUp, $set: set }, done)
   }
 
   async function giveNameUp (holder: OldUser): Promise<void> {
-    await takeFrom(holder, ['username_key'], { $unset: { username_key: '' }, $set: { key_given_up: true } }, [
-      GAVE_NAME_UP
-    ])
+    await takeFrom(holder, ['username_key'], {
+      $unset: { username_key: '' },
+      ...(holder.schema !== 2 && { $set: noteOfName(holder) })
+    }, [GAVE_NAME_UP])
+  }
+
+  /** A converted row needs none. */
+  function noteOfName ({ schema }: OldUser): { key_given_up?: true } {
+    return schema === 2 ? {} : { key_given_up: true }
   }
 
   async function takeFrom (

@@ -14,27 +14,31 @@ export type AddressConfig = Pick<Config,
  */
 export function addressesOf (config: AddressConfig): string[] {
   const { S3_BUCKET: bucket, S3_REGION: region, S3_PUBLIC_URL, S3_ENDPOINT } = config
+  const hasBucket = (address: string) => address.includes(bucket) // an IP address takes no bucket before it
+  const hosts = isAws(S3_ENDPOINT)
+    ? ['s3.amazonaws.com', `s3.${region}.amazonaws.com`, `s3-${region}.amazonaws.com`]
+    : []
+  const others = hosts.flatMap(host => [`${bucket}.${host}`, `${host}/${bucket}`])
   return [...new Set([
     ...(S3_PUBLIC_URL ? [S3_PUBLIC_URL.replace(/\/+$/, '')] : []),
     ownAddress(config),
-    ...(isAws(S3_ENDPOINT)
-      ? [
-          `https://${bucket}.s3.amazonaws.com`,
-          `https://${bucket}.s3.${region}.amazonaws.com`,
-          `https://${bucket}.s3-${region}.amazonaws.com`,
-          `https://s3.amazonaws.com/${bucket}`,
-          `https://s3.${region}.amazonaws.com/${bucket}`
-        ]
-      : [])
+    ...(S3_ENDPOINT
+      ? [true, false].map(isPathStyle => addressAt(S3_ENDPOINT, bucket, isPathStyle)).filter(hasBucket)
+      : []),
+    ...others.flatMap(place => [`https://${place}`, `http://${place}`])
   ])]
 }
 
 function ownAddress ({ S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_FORCE_PATH_STYLE }: AddressConfig): string {
   if (!S3_ENDPOINT) return `https://${S3_BUCKET}.s3.${S3_REGION}.amazonaws.com`
-  const endpoint = new URL(S3_ENDPOINT)
-  if (S3_FORCE_PATH_STYLE === false) endpoint.hostname = `${S3_BUCKET}.${endpoint.hostname}`
+  return addressAt(S3_ENDPOINT, S3_BUCKET, S3_FORCE_PATH_STYLE !== false)
+}
+
+function addressAt (url: string, bucket: string, isPathStyle: boolean): string {
+  const endpoint = new URL(url)
+  if (!isPathStyle) endpoint.hostname = `${bucket}.${endpoint.hostname}`
   const base = endpoint.href.replace(/\/+$/, '')
-  return S3_FORCE_PATH_STYLE === false ? base : `${base}/${S3_BUCKET}`
+  return isPathStyle ? `${base}/${bucket}` : base
 }
 
 const isAws = (endpoint?: string) => !endpoint || new URL(endpoint).hostname.endsWith('.amazonaws.com')

@@ -48,10 +48,10 @@ export interface IngestOptions {
 export function createIngest ({ media, limit, keeping, readingBack }: IngestOptions) {
   /**
    * Stores a file under `key`, whose upload record must be there. One pass counts, scrubs and hashes the bytes; size
-   * and hash are of the served bytes. Resolves when all bytes are read, if they are kept, so that they can be decoded
-   * while the store takes them; otherwise when they are stored. `signal` ends the wait for memory. Rejects with 413 at
-   * the first byte over the limit, with 400 for a picture that is damaged or out of bounds and for a form that ended
-   * early, with the error of `chunks`, or with the store's failure. Then the caller has to remove `key`.
+   * and hash are of the served bytes. Resolves when all bytes are stored. Where they are kept in memory, it resolves
+   * already when they are read, so that they can be decoded meanwhile. `signal` ends the wait for memory. Rejects with
+   * 413 at the first byte over the limit, with 400 for a picture that is damaged or out of bounds and for a form that
+   * ended early, with the error of `chunks`, or with the store's failure. Then the caller has to remove `key`.
    */
   return async function ingest (incoming: Incoming, key: string, signal: AbortSignal): Promise<StoredFile> {
     let release = keeping?.tryReserve(Math.min(limit, incoming.maxBytes ?? limit))

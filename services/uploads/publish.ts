@@ -5,7 +5,6 @@ import type {
   UploadedFields,
   UploadKey
 } from '../../schemas/documents.js'
-import { allEnded } from '../all-ended.js'
 import { categoryOf } from '../library/item.js'
 import { renditionKey } from '../library/object-keys.js'
 import { titleWords } from '../library/title-words.js'
@@ -13,7 +12,7 @@ import type { Picture } from '../pictures/pictures.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
 import type { StoredFile } from './ingest.js'
 import type { createQuota } from './quota.js'
-import { wrapStoreFailure, type createUploadRecords } from './upload-records.js'
+import { allStored, wrapStoreFailure, type createUploadRecords } from './upload-records.js'
 
 export interface PublishOptions {
   media: MediaStore
@@ -51,7 +50,7 @@ export function createPublish ({ media, uploadRecords, quota, now }: PublishOpti
   }
 
   async function putRenditions ({ key }: UploadDocument, picture?: Picture): Promise<StoredRendition[]> {
-    return allEnded((picture?.renditions ?? []).map(async rendition => {
+    return allStored((picture?.renditions ?? []).map(async rendition => {
       const { size, content_type: type, bytes, frames, duration_ms: duration } = rendition
       await wrapStoreFailure(media.putBytes(renditionKey(key, { size, content_type: type }), bytes, type))
       return { size, content_type: type, bytes: bytes.length, frames, duration_ms: duration }

@@ -187,7 +187,7 @@ export function createSweeper ({
     return deletedCount === 1
   }
 
-  /** Only the deletion of an item of the replaced system takes an object at the root of the bucket. */
+  /** Only the deletion of an item of the replaced system removes an object at the root of the bucket. */
   async function removeObjectsOf (key: string, state: UploadDocument['state']): Promise<void> {
     const folder = folderOf(key)
     const isOldObject = state === 'removing' && isRootKey(key)

@@ -193,6 +193,13 @@ const STORE_FAILED = 'Failed to upload file to S3'
 /** Turns a failure of the store into the contract's error. */
 export const wrapStoreFailure = <T>(work: Promise<T>) => wrapFailure(STORE_FAILED, true, work)
 
+/** Waits for all writes to the store. Of several failures, one whose outcome is unknown counts first. */
+export async function allStored<T> (writes: Array<Promise<T>>): Promise<T[]> {
+  const failures = (await Promise.allSettled(writes)).flatMap(write => write.status === 'rejected' ? [write.reason as unknown] : [])
+  if (failures.length > 0) throw failures.find(isOutcomeUnknown) ?? failures[0]
+  return Promise.all(writes)
+}
+
 /** Whether the outcome of a write is unknown: the store may still carry it out. */
 const isOutcomeUnknown = (error: unknown) =>
   error instanceof ServiceError &&

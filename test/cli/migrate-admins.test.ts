@@ -40,6 +40,12 @@ t.test('npm run migrate with --keep-admins takes them over, and names each by id
   t.equal((await run(uri)).stdout, 'Nothing to do.\n', 'a second run, without the option, takes no right away')
 })
 
+t.test('npm run migrate --keep-admins, which forgets the --, keeps them too', async t => {
+  const { uri, db } = await database(t)
+  t.match(await endOf(migrateCommand, [], { MONGO_URI: uri, npm_config_keep_admins: 'true' }), { code: 0 })
+  t.same(await admins(db), [1, 4, 5, 6].map(oldId))
+})
+
 t.test('an admin of 0.3.0 whose name was taken by an interrupted run stays one', async t => {
   const { uri, db } = await database(t)
   // as a run leaves them that ended after it gave the name and the number to the first row

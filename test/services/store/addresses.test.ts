@@ -24,7 +24,8 @@ t.test('Rows of the replaced system may have each host name that AWS gives to th
     for (const address of [
       'https://media.s3.amazonaws.com', 'https://media.s3.ap-south-1.amazonaws.com',
       'https://media.s3-ap-south-1.amazonaws.com', 'https://s3.amazonaws.com/media',
-      'https://s3.ap-south-1.amazonaws.com/media'
+      'https://s3.ap-south-1.amazonaws.com/media',
+      'https://s3-ap-south-1.amazonaws.com/media', 'http://media.s3.amazonaws.com'
     ]) {
       t.ok(addresses.includes(address), address)
     }
@@ -34,6 +35,6 @@ t.test('Rows of the replaced system may have each host name that AWS gives to th
 
 t.test('A store that is not at AWS has no address there', async t => {
   t.same(addressesOf(config({ S3_ENDPOINT: 'https://store.example.com', S3_PUBLIC_URL: 'https://cdn.example.com' })), [
-    'https://cdn.example.com', 'https://store.example.com/media'
+    'https://cdn.example.com', 'https://store.example.com/media', 'https://media.store.example.com'
   ])
 })
