@@ -74,7 +74,7 @@ const importDirection = [
 ]
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist', '.builds', '.coverage', '.tap', 'node_modules', '.data'] }),
+  ...neostandard({ ts: true, ignores: ['dist', 'dist.*', '.builds', '.coverage', '.tap', 'node_modules', '.data'] }),
   {
     files: ['**/*.ts'],
     rules: {

@@ -115,8 +115,7 @@ async function counted (t: Test): Promise<Service & {
   writes: (work: () => Promise<unknown>) => Promise<number>
 }> {
   const service = await startService(t, {
-    services: { ...services, mongoUri: withUriOption(services.mongoUri, 'monitorCommands', 'true') },
-    env: { SWEEP_INTERVAL_SECONDS: '0' }
+    services: { ...services, mongoUri: withUriOption(services.mongoUri, 'monitorCommands', 'true') }
   })
   const seen: Array<{ name: string, collection: unknown }> = []
   service.app.mongo.client.on('commandStarted', ({ commandName: name, command }) => {

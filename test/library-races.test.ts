@@ -29,7 +29,7 @@ t.test('no list misses a write that another instance has acknowledged, and total
   const seed = SEED ?? 20261129
   const random = seededRandom(seed)
   const services = await startServices(t)
-  const lister = await startService(t, { services, env: { SWEEP_INTERVAL_SECONDS: '0' }, logger: { level: 'silent' } })
+  const lister = await startService(t, { services, logger: { level: 'silent' } })
   const { token } = await lister.signIn()
   await lister.app.sweeper.sweep() // the first count of the items
   const client = await new MongoClient(services.mongoUri).connect()

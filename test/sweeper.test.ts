@@ -33,7 +33,7 @@ const OWNER = new ObjectId()
 const OWNER_NUMBER = '+919800000001'
 
 const services = await startServices(t)
-const service = await startService(t, { services, env: { SWEEP_INTERVAL_SECONDS: '0' } })
+const service = await startService(t, { services })
 const abandonedSeconds = staleAfterSeconds(service.config)
 
 t.test('a sweep after a kill', async t => {
@@ -184,9 +184,8 @@ t.test('the lease of a sweep', async t => {
 
 t.test('a sweep among others', async t => {
   const setup = await startFaultySetup(t)
-  const start = (options: object) => setup.start({ env: { SWEEP_INTERVAL_SECONDS: '0' }, ...options })
-  const one = await start({ storeSilenceMs: 2000 })
-  const two = await start({ now: () => one.clock.now })
+  const one = await setup.start({ storeSilenceMs: 2000 })
+  const two = await setup.start({ now: () => one.clock.now })
   const bucket = await opened(t, one)
   await eventually(async () => await one.app.sweeper.sweep() && await two.app.sweeper.sweep())
   const leases = setup.client.db().collection<{ _id: string, holder: string }>('leases')
@@ -272,7 +271,7 @@ t.test('a sweep among others', async t => {
   t.test('a process that stops does not wait for a store that says nothing', async t => {
     await fill(3)
     const { hit } = setup.s3.fault({ operation: 'DeleteObject', action: { do: 'silence' }, times: 1 })
-    const patient = await start({ storeSilenceMs: 600_000, now: () => one.clock.now })
+    const patient = await setup.start({ storeSilenceMs: 600_000, now: () => one.clock.now })
     await hit
     await patient.app.close()
     setup.s3.clear()
@@ -283,7 +282,7 @@ t.test('a sweep among others', async t => {
 
   t.test('a service sweeps at its start, and from time to time', async t => {
     await fill(2)
-    await start({ now: () => one.clock.now, env: { SWEEP_INTERVAL_SECONDS: '1' } })
+    await setup.start({ now: () => one.clock.now, env: { SWEEP_INTERVAL_SECONDS: '1' } })
     const swept = async () => (await setup.left()).uploads === 0
     await eventually(swept, 'the sweep at the start')
     await fill(2)

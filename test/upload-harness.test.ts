@@ -113,10 +113,7 @@ t.test(
 
 async function openInstance (t: Test, patience: 'short' | 'long'): Promise<Instance> {
   const setup = await startFaultySetup(t)
-  const service = await setup.start({
-    env: { SWEEP_INTERVAL_SECONDS: '0' },
-    ...(patience === 'short' && { storeSilenceMs: SILENCE_MS })
-  })
+  const service = await setup.start(patience === 'short' ? { storeSilenceMs: SILENCE_MS } : {})
   const checker = await libraryChecker(t, setup.services)
   const { token } = await service.signIn()
   return { setup, service, token, checker }

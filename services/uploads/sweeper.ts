@@ -1,6 +1,6 @@
 import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
-import { folderOf, INCOMING, isItemFolder, isRootKey, LIBRARY, objectsIn, objectsOf, within } from '../library/object-keys.js'
+import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/object-keys.js'
 import { createObjectRemoval } from '../library/remove-objects.js'
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
 import { settledWithin } from '../settled-within.js'
@@ -180,19 +180,16 @@ export function createSweeper ({
   /** Deletes the record last, so that a failure is retried. An item that is written meanwhile is deleted too. */
   async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
     await library.deleteOne({ _id })
-    if (key !== '') await removeObjectsOf(key, state)
+    if (key !== '') await (state === 'removing' ? removeObjects(key) : removeFolder(folderOf(key)))
     if (staging) await media.removeObject(staging.key)
     await library.deleteOne({ _id })
     const { deletedCount } = await uploads.deleteOne({ _id, state: state === 'removing' ? state : 'sweeping' })
     return deletedCount === 1
   }
 
-  /** Only the deletion of an item of the replaced system removes an object at the root of the bucket. */
-  async function removeObjectsOf (key: string, state: UploadDocument['state']): Promise<void> {
-    const folder = folderOf(key)
-    const isOldObject = state === 'removing' && isRootKey(key)
-    if (!isItemFolder(folder) && !isOldObject) throw new Error(`the folder ${folder} of an upload record is not that of an item, so nothing of it is removed`)
-    await removeObjects(key)
+  async function removeFolder (folder: string): Promise<void> {
+    if (!isItemFolder(folder)) throw new Error(`the folder ${folder} of an upload record is not that of an item, so nothing of it is removed`)
+    await media.remove(folder)
   }
 
   /**

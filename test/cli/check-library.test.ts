@@ -13,7 +13,7 @@ import { s3Proxy } from '../helpers/s3-proxy.js'
 import { gif, png } from '../helpers/small-pictures.js'
 
 t.setTimeout(1_200_000)
-const service = await startService(t, { env: { SWEEP_INTERVAL_SECONDS: '0' } })
+const service = await startService(t)
 const { library, uploads } = service.app.collections
 const Bucket = service.services.s3.bucket
 const client = s3Client(service.services)

@@ -48,7 +48,6 @@ async function openInstance (t: Test): Promise<Instance> {
   let ahead = 0
   const sweeping = await startService(t, {
     services: setup.services,
-    env: { SWEEP_INTERVAL_SECONDS: '0' },
     now: () => new Date(Date.now() + ahead)
   })
   const staleMs = 2 * 1000 * staleAfterSeconds(sweeping.config) // a form lives before the upload that completes it

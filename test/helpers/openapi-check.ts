@@ -9,7 +9,7 @@ export interface OpenApiDocument {
 
 type Check = (answer: Answer) => string | undefined
 
-/** Checks by their document: nearly all services of a file have the same, and compiling it costs more than a start. */
+/** Checks by their document: nearly all services of a test file have the same one. */
 const checks = new Map<string, Check>()
 
 export interface Answer { method: string, path: string, status: number, contentType: string | null, body: unknown }

@@ -417,6 +417,23 @@ t.test('Uploads to a database that fails', async t => {
     t.strictSame(await setup.settled(), before)
   })
 
+  t.test('A sweep looks again for a rendition that may still come, though another one failed for certain', async t => {
+    const two = await setup.start({ env: { RENDITION_SIZES: '64x64,16x32' } })
+    const { token } = await two.signIn()
+    const of = (size: string): S3Fault['match'] => ({ key }) => key?.endsWith(`/${size}.gif`) === true
+    setup.s3.fault({ operation: 'PutObject', match: of('64x64'), action: { do: 'answer', status: 403, code: 'AccessDenied' } })
+    const lost = setup.s3.fault({ operation: 'PutObject', match: of('16x32'), action: { do: 'lose' } })
+    t.equal(failureOf(await two.upload(token, gif)), 'Failed to upload file to S3')
+    t.ok(lost.hits > 0)
+    setup.s3.clear()
+    const { uploads } = two.app.collections
+    const left = await eventually(() => uploads.findOne({ state: 'removing', owner: { $exists: false } }))
+    t.ok(left, 'the record of what may come stays')
+    await uploads.deleteOne({ _id: left._id })
+    const { objects, library } = await setup.settled()
+    t.equal(objects, library)
+  })
+
   const troubles = [{ closeConnection: true }, { errorCode: 11600 }]
   for (const [i, command] of ['insert', 'update', 'delete', 'find'].entries()) {
     for (const trouble of WHOLE ? troubles : [troubles[i % 2]!]) {
