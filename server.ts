@@ -9,7 +9,7 @@ import type { Env } from './schemas/env.js'
 import { completeConfig, readConfig } from './services/config.js'
 import { databaseName } from './services/database.js'
 import { growHeapGenerously } from './services/heap.js'
-import { isConverted } from './services/migration/accounts.js'
+import { stateOfConversion } from './services/migration/accounts.js'
 import { migrate } from './services/migration/migration.js'
 import { listenRefusal } from './services/startup-errors.js'
 import { withMongo } from './services/with-mongo.js'
@@ -106,7 +106,7 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
 async function convert (uri: string, { DEFAULT_REGION: region }: Env): Promise<void> {
   await withMongo(uri, async client => {
     const db = client.db(databaseName(uri))
-    if (!await isConverted(db)) {
+    if (await stateOfConversion(db) !== 'done') {
       await migrate({ db, region, dryRun: false, print: line => process.stdout.write(`${line}\n`) })
     }
   })

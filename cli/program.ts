@@ -1,11 +1,13 @@
 import { MongoServerError } from 'mongodb'
 import { prepareEnvironment } from '../services/environment.js'
+import { createProgress, type Progress } from './progress.js'
 
 /** What a command of `cli/commands/` works with. It resolves with its exit code. */
 export interface Call {
   args: string[]
   env: Record<string, string | undefined>
   print: (line: string) => void
+  progress: Progress
 }
 
 /** The program was called wrongly. */
@@ -15,7 +17,19 @@ export class Misuse extends Error {
 
 /** Runs a command with the arguments and the environment of this process. */
 export function runCommand (command: (call: Call) => Promise<number>): Promise<void> {
-  return runProgram(() => command({ args: process.argv.slice(2), env: process.env, print: line => console.log(line) }))
+  return runProgram(async () => {
+    const progress = createProgress(process.stderr, () => performance.now())
+    try {
+      return await command({ args: process.argv.slice(2), env: process.env, print, progress })
+    } finally {
+      progress.end()
+    }
+
+    function print (line: string): void {
+      if (process.stdout.isTTY) progress.end()
+      console.log(line)
+    }
+  })
 }
 
 /**

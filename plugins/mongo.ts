@@ -19,7 +19,7 @@ import { boundedCollection } from '../services/bounded-collection.js'
 import { databaseName, ensureIndexes, CONSISTENT, withDefaults } from '../services/database.js'
 import { createLibraryState } from '../services/library/state.js'
 import { versionWrites } from '../services/library/version-writes.js'
-import { isConverted } from '../services/migration/accounts.js'
+import { stateOfConversion } from '../services/migration/accounts.js'
 import type { AppSettings } from '../services/ports.js'
 import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { mongoRefusal } from '../services/startup-errors.js'
@@ -72,7 +72,7 @@ const NO_LIMIT: MongoClientOptions = {
 }
 
 const UNCONVERTED = 'The database at MONGO_URI was made by an earlier version or by the replaced system: ' +
-  'back it up, stop every instance of the service, and run `npm run migrate`'
+  'back it up, stop every instance of it, and run `npm run migrate`'
 
 /**
  * `app.mongo` and `app.collections`: connected, and with every index that the rules need. Each write to `library` makes
@@ -90,7 +90,12 @@ export default fp<AppSettings>(async function mongo (app, { maxDatabaseWaitMs = 
       throw mongoRefusal(url, cause)
     }
     const database = client.db(databaseName(url))
-    if (!await isConverted(database)) throw new Error(UNCONVERTED)
+    const state = await stateOfConversion(database)
+    if (state === 'none') throw new Error(UNCONVERTED)
+    if (state === 'begun') {
+      app.log.warn({ event: 'migration.unfinished' },
+        'Users of the replaced system are not converted yet: run `npm run migrate` to its end, beside this service')
+    }
     await ensureIndexes(database, app.log)
   })
   try {

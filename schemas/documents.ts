@@ -57,11 +57,12 @@ export interface CounterDocument {
 /**
  * Collection `users`: one account each. Its `_id` never changes, and everything that belongs to the account refers to
  * it. A row has no `username` until one is set. A row of the replaced system may lack `username_key`, if another row
- * has the name, and `number`, if an older row had it or it was invalid.
+ * has the name, and `number`, if it was invalid. Until it is converted it has no `schema`, and what the replaced system
+ * wrote: `admin` means nothing then.
  */
 export interface UserDocument {
   _id: ObjectId
-  /** The shape of the row: 2 for an account with its own id. */
+  /** The shape of the row: 2 for an account with its own id. Absent in a row that is not converted yet. */
   schema: 2
   number?: string
   username?: string
@@ -82,8 +83,18 @@ export interface UserDocument {
   ended_legacy?: string[]
   /** When the account's deletion began. From then on it has no number, no name and no session. */
   deleting?: Date
-  duplicate_of?: ObjectId
+  /** Rows of the replaced system with the same number, at most 100. Their names sign in to this account. */
+  merged?: MergedUser[]
+  /** The text that the replaced system had as the number, where it is no phone number. */
   old_number?: string
+}
+
+/** A row of the replaced system inside the account with its number. `number`: as it was written. */
+export interface MergedUser {
+  id: ObjectId
+  username: string
+  number: string
+  created_on: Date
 }
 
 /** One sign-in, inside the row of its account. `id` is the token's `sid`: 24 hex digits. */

@@ -187,8 +187,8 @@ export const PersonalData = Type.Object({
   exported_at: Timestamp,
   user: { ...ref(CurrentUser), description: '`username` is empty before the account has a name' },
   former_numbers: Type.Array(ref(FormerNumber), { description: 'The account\'s earlier phone numbers' }),
-  duplicates: Type.Array(ref(User), {
-    description: 'Older users of the same number, with the number as it was written'
+  merged_users: Type.Array(ref(User), {
+    description: 'Users of the replaced system with the same number, which are part of this account now; the number as it was written'
   }),
   sessions: Type.Array(ref(Session)),
   login: Type.Optional(ref(LoginState)),
@@ -202,7 +202,7 @@ export const PersonalData = Type.Object({
       exported_at: '2026-05-05T08:00:00.000Z',
       user: meera,
       former_numbers: [],
-      duplicates: [],
+      merged_users: [],
       sessions: [],
       uploads: [],
       items: [],

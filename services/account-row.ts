@@ -4,6 +4,12 @@ import type { SessionDocument, UserDocument } from '../schemas/documents.js'
 const MAX_SESSIONS = 10
 const MAX_ENDED_LEGACY = 100
 
+/** Rows of the replaced system that one account may have taken in. */
+export const MAX_MERGED = 100
+
+/** In a row that is not converted yet, `admin` is what the replaced system let users write. */
+export const hasAdminRole = ({ admin, schema }: UserDocument) => admin === true && schema === 2
+
 export const UNBLOCKED = { blocked: { $ne: true } } as const
 
 /** The fields of a new account, except its number and its first session. */

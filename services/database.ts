@@ -53,7 +53,7 @@ export const indexes: Record<string, Index[]> = {
     { key: { 'former_numbers.number': 1 }, sparse: true },
     { key: { deleting: 1 }, sparse: true },
     { key: { schema: 1 } },
-    { key: { duplicate_of: 1 }, sparse: true }
+    { key: { 'merged.id': 1 }, sparse: true }
   ],
   released_numbers: [
     { key: { expires_at: 1 }, expireAfterSeconds: 0 }

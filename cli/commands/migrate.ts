@@ -11,7 +11,7 @@ const USAGE = 'Usage: npm run migrate [-- [--dry-run] [--keep-admins]]'
  * Migrates a database of the replaced system or of an earlier version, or with --dry-run only reports the changes. Exit
  * codes: 0 done, 1 failed, 2 misused.
  */
-export async function migrateCommand ({ args, env, print }: Call): Promise<number> {
+export async function migrateCommand ({ args, env, print, progress }: Call): Promise<number> {
   const { dryRun, keepAdmins } = readArguments(args, env)
   const { MONGO_URI: uri, DEFAULT_REGION: region } = readConfig(env)
   if (uri === undefined) throw new Error('MONGO_URI must be set: it names the database to migrate')
@@ -21,7 +21,8 @@ export async function migrateCommand ({ args, env, print }: Call): Promise<numbe
       region,
       keepAdmins,
       dryRun,
-      print
+      print,
+      progress: progress.show
     })
       .catch((cause: unknown) => {
         throw new Error('The migration stopped; what is done stays done, and another run does the rest', { cause })

@@ -9,7 +9,11 @@ import type { Note, OldUser } from './users.js'
  * marks a database of 0.3.0.
  */
 const ENDED = ['otps', 'idempotency', 'usage', 'sessions']
-const DROPPED_INDEXES = [['users', 'moved.at_1'], ['audit', 'subject_1_at_-1']] as const
+const DROPPED_INDEXES = [
+  ['users', 'moved.at_1'],
+  ['users', 'duplicate_of_1'],
+  ['audit', 'subject_1_at_-1']
+] as const
 /** Fields of items and uploads of 0.3.0 beside the owner's number. */
 const PROVENANCE = { session: '', started_at: '' } as const
 
@@ -29,15 +33,18 @@ async function isThere (db: Db, name: string): Promise<boolean> {
 }
 
 /**
- * Whether every row has the shape that the service reads. Costs two index reads, and one read of the names of
- * collections.
+ * How far a database is converted: 'done', 'begun' where the rest of its rows can be converted beside the service, or
+ * 'none'. Costs two index reads, and one read of the names of collections.
  */
-export async function isConverted (db: Db): Promise<boolean> {
-  return !await isOf030(db) &&
-    await db.collection('users', CONSISTENT).findOne({ schema: null }, { projection: { _id: 1 } }) === null
+export async function stateOfConversion (db: Db): Promise<'done' | 'begun' | 'none'> {
+  if (await isOf030(db)) return 'none'
+  if (await db.collection('users', CONSISTENT).findOne({ schema: null }, { projection: { _id: 1 } }) === null) {
+    return 'done'
+  }
+  return await takeovers(db).findOne({ _id: 'takeover' }) ? 'begun' : 'none'
 }
 
-/** Records when the service took over. The replaced system issued no token later. */
+/** Records when the replaced system stopped: at the first migration. It issued no token later. */
 export async function noteTakeover (db: Db, at: Date): Promise<void> {
   await takeovers(db).updateOne({ _id: 'takeover' }, { $setOnInsert: { at } }, { upsert: true })
 }

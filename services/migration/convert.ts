@@ -9,21 +9,26 @@ import {
 import { DUPLICATE_KEY, isDuplicateKey } from '../errors.js'
 import {
   changeOf,
-  uniqueValuesOf,
-  duplicateOf,
   GAVE_NAME_UP,
+  isAccount,
+  isOlder,
+  mergeOf,
+  nameToTake,
+  uniqueValuesOf,
   type Change,
-  type UniqueValues,
-  type Holders,
   type Note,
   type OldUser,
-  type Rules
+  type Rules,
+  type UniqueValues
 } from './users.js'
 
 const FIELDS: Array<keyof OldUser> = [
   'number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema',
-  'key_given_up'
+  'key_given_up', 'merged', 'deleting'
 ]
+
+/** Rows that are not converted, and those that 0.3.0 kept beside the row that has their number. */
+export const UNCONVERTED: Filter<OldUser> = { $or: [{ schema: { $ne: 2 } }, { duplicate_of: { $exists: true } }] }
 
 /** The most races with writes to one row. More than that means another fault. */
 const MAX_RACES = 100
@@ -36,27 +41,51 @@ const BATCH = 500
 export const BY_BATCH = { batchSize: BATCH }
 
 /**
- * Converts the rows of `users`, oldest first, by one compare-and-set each. The unique indexes, which must exist, tell
- * whether a number or a name is taken. The older of two rows keeps it, whichever is written first. So the run can stop
- * anywhere and be repeated, and the service may write meanwhile.
+ * Converts the rows of `users`, oldest first, by one compare-and-set each. Rows with one number become one account: the
+ * one that the service made for the number, else the oldest row. The unique indexes, which must exist, tell whether a
+ * number or a name is taken. The older of two accounts keeps the unique name. So the run can stop anywhere and be
+ * repeated, and the service may write meanwhile.
  */
-export async function convertUserRows (users: Collection<OldUser>, rules: Rules, note: Note): Promise<void> {
+export async function convertUserRows (
+  users: Collection<OldUser>,
+  rules: Rules,
+  note: Note,
+  progress: (rows: number) => void = () => {}
+): Promise<void> {
   const { region } = rules
-  const unconverted = users.find({ schema: { $ne: 2 } }, BY_BATCH).sort({ _id: 1 })
-  for await (const rows of batches(unconverted)) await convertBatch(rows)
+  const unconverted = users.find(UNCONVERTED, BY_BATCH).sort({ _id: 1 })
+  for await (const rows of batches(unconverted)) {
+    await convertBatch(rows)
+    progress(rows.length)
+  }
 
-  /** Writes rows without a conflict at once, then converts the others one by one. */
+  /** Writes rows without a conflict at once, then converts the others one by one, in their order. */
   async function convertBatch (rows: OldUser[]): Promise<void> {
-    const planned = rows.map(row => ({ row, change: changeOf(row, uniqueValuesOf(row, region), {}, rules) }))
+    const alone = rowsToConvertAlone(rows)
+    const planned = rows.filter(row => !alone.has(row)).map(row => ({
+      row,
+      change: changeOf(row, uniqueValuesOf(row, region), undefined, rules)
+    }))
     const writing = planned.filter(({ change }) => updateOf(change))
     const { matched, refused } = await writeAll(writing)
     const stale = matched < writing.length - refused.size
     for (const { row, change } of planned) {
-      if (refused.has(row)) continue
-      if (!stale || await isConverted(row)) noteRow(row, change)
-      else refused.add(row)
+      if (refused.has(row) || (stale && !await isConverted(row))) alone.add(row)
+      else noteRow(row, change)
     }
-    for (const row of rows) if (refused.has(row)) await convert(row)
+    for (const row of rows) if (alone.has(row)) await convert(row)
+  }
+
+  /** Rows with a number that a row before them has too, and rows that were duplicates already. */
+  function rowsToConvertAlone (rows: OldUser[]): Set<OldUser> {
+    const numbers = new Set<string>()
+    const alone = new Set<OldUser>()
+    for (const row of rows) {
+      const { phone } = uniqueValuesOf(row, region)
+      if (row.duplicate_of instanceof ObjectId || (phone !== undefined && numbers.has(phone))) alone.add(row)
+      if (phone !== undefined) numbers.add(phone)
+    }
+    return alone
   }
 
   async function writeAll (writing: Array<{ row: OldUser, change: Change }>): Promise<{
@@ -80,105 +109,97 @@ export async function convertUserRows (users: Collection<OldUser>, rules: Rules,
 
   async function isConverted ({ _id }: OldUser): Promise<boolean> {
     const row = await users.findOne({ _id })
-    return row !== null && updateOf(changeOf(row, uniqueValuesOf(row, region), {}, rules)) === undefined
+    return row !== null && updateOf(changeOf(row, uniqueValuesOf(row, region), undefined, rules)) === undefined
   }
 
-  async function convert (found: OldUser): Promise<void> {
-    let row = found
-    let held: Holders = {}
+  /** Each attempt reads the row and what conflicts with it anew. An attempt ends with a write, or a race is lost. */
+  async function convert ({ _id }: OldUser): Promise<void> {
     for (let race = 0; race < MAX_RACES; race++) {
-      const values = uniqueValuesOf(row, region)
-      const change = changeOf(row, values, held, rules)
-      try {
-        const update = updateOf(change)
-        if (held.phone && row.blocked === true) await block(held.phone)
-        if (!update || (await users.updateOne(asRead(row, FIELDS), update)).matchedCount === 1) {
-          return noteRow(row, change)
-        }
-        const changed = await users.findOne({ _id: row._id })
-        if (!changed) return
-        row = changed
-        held = {}
-      } catch (error) {
-        if (!isDuplicateKey(error)) throw error
-        held = await olderHolders(row._id, values)
-      }
+      const row = await users.findOne({ _id })
+      if (!row || await attempt(row)) return
     }
     throw new Error(
-      `The row ${String(found._id)} of users changed ${MAX_RACES} times while it was converted: stop every instance, run it again`
+      `The row ${String(_id)} of users changed ${MAX_RACES} times while it was converted: stop every instance, run it again`
     )
+  }
+
+  /** Whether the row is converted, or merged into another. */
+  async function attempt (row: OldUser): Promise<boolean> {
+    const values = uniqueValuesOf(row, region)
+    const account = await accountFor(row, values)
+    if (account === 'changed') return false
+    if (account) {
+      const merged = await merge(account, row)
+      if (merged !== 'full') return merged
+      if (row.blocked === true) await users.updateOne({ _id: account._id }, { $set: { blocked: true } })
+      values.full = account._id
+      delete values.phone
+    }
+    try {
+      const change = changeOf(row, values, await olderNameHolder(row, values.key), rules)
+      const update = updateOf(change)
+      if (update && (await users.updateOne(asRead(row, FIELDS), update)).matchedCount === 0) return false
+      noteRow(row, change)
+      return true
+    } catch (error) {
+      if (isDuplicateKey(error)) return false
+      throw error
+    }
+  }
+
+  /**
+   * The account that a row belongs to, if that is another row. If the row is the account, it takes in the row that has
+   * its number. 'changed': the rows are to be read again.
+   */
+  async function accountFor (row: OldUser, { phone }: UniqueValues): Promise<OldUser | 'changed' | null> {
+    if (row.duplicate_of instanceof ObjectId) return keeperOfDuplicate(users, row.duplicate_of)
+    const holder = phone === undefined ? null : await users.findOne({ number: phone, _id: { $ne: row._id } })
+    if (!holder || isAccount(holder, rules) || isOlder(holder, row)) return holder
+    return await merge(row, holder) === 'full' ? holder : 'changed'
+  }
+
+  /**
+   * Takes a row into an account by two writes. A run that stops between them leaves both rows, and the next one goes
+   * on. The service uses no row without a number that it signed in to, so the row is removed only as it was read.
+   */
+  async function merge (account: OldUser, row: OldUser): Promise<boolean | 'full'> {
+    const change = mergeOf(account, row, await olderNameHolder(row, nameToTake(account, row, region)), rules)
+    if (!change) return 'full'
+    try {
+      const update = updateOf(change)
+      if (update && (await users.updateOne(asRead(account, FIELDS), update)).matchedCount === 0) return false
+    } catch (error) {
+      if (isDuplicateKey(error)) return false
+      throw error
+    }
+    const { deletedCount } = await users.deleteOne({ ...asRead(row, FIELDS), ...asRead(row, ['sessions']) })
+    if (deletedCount === 0) return false
+    noteRow(row, change)
+    return true
+  }
+
+  /** The older row that has the name. A newer one gives it up. */
+  async function olderNameHolder (row: OldUser, key: string | undefined): Promise<ObjectId | undefined> {
+    const holder = key === undefined ? null : await users.findOne({ username_key: key, _id: { $ne: row._id } })
+    if (!holder) return undefined
+    if (isOlder(holder, row)) return holder._id
+    const { matchedCount } = await users.updateOne(asRead(holder, ['username_key']), {
+      $unset: { username_key: '' },
+      // it tells that 0.3.0 made the row
+      ...(holder.schema !== 2 && { $set: { key_given_up: true } })
+    })
+    if (matchedCount === 1) note(`users ${String(holder._id)}`, [GAVE_NAME_UP])
+    return undefined
   }
 
   function noteRow ({ _id }: OldUser, { done, open }: Change): void {
     note(`users ${String(_id)}`, done, open)
   }
+}
 
-  /** Blocks the keeper before it gets the number, so that an interrupted run unblocks no phone. */
-  async function block (keeper: ObjectId): Promise<void> {
-    await users.updateOne({ _id: keeper }, { $set: { blocked: true } })
-  }
-
-  /** The older rows that hold the claimed values. A newer row gives its value up and is not returned. */
-  async function olderHolders (id: ObjectId, { phone, key }: UniqueValues): Promise<Holders> {
-    return {
-      phone: phone === undefined
-        ? undefined
-        : await olderHolder(id, { number: phone }, holder => giveNumberUp(holder, id, phone, key)),
-      key: key === undefined ? undefined : await olderHolder(id, { username_key: key }, giveNameUp)
-    }
-  }
-
-  async function olderHolder (
-    id: ObjectId,
-    value: { number: string } | { username_key: string },
-    giveUp: (holder: OldUser) => Promise<void>
-  ): Promise<ObjectId | undefined> {
-    const holder = await users.findOne({ ...value, _id: { $ne: id } })
-    if (!holder) return undefined
-    if (holder._id instanceof ObjectId && holder._id.toHexString() < id.toHexString()) return holder._id
-    await giveUp(holder)
-    return undefined
-  }
-
-  /**
-   * Takes the claimed name too: a row with the name but without the number would keep the owner of both from signing in
-   * until the claimant has them.
-   */
-  async function giveNumberUp (
-    holder: OldUser,
-    claimant: ObjectId,
-    phone: string,
-    key: string | undefined
-  ): Promise<void> {
-    const named = key !== undefined && holder.username_key === key
-    if (holder.blocked === true) await block(claimant)
-    const givenUp = { number: '', ...(named && { username_key: '' as const }) } as const
-    const done = [duplicateOf(claimant, phone, holder), ...(named ? [GAVE_NAME_UP] : [])]
-    const set = { duplicate_of: claimant, old_number: phone, ...(named && noteOfName(holder)) }
-    await takeFrom(holder, ['number', 'username_key', 'blocked'], { $unset: givenUp, $set: set }, done)
-  }
-
-  async function giveNameUp (holder: OldUser): Promise<void> {
-    await takeFrom(holder, ['username_key'], {
-      $unset: { username_key: '' },
-      ...(holder.schema !== 2 && { $set: noteOfName(holder) })
-    }, [GAVE_NAME_UP])
-  }
-
-  /** A converted row needs none. */
-  function noteOfName ({ schema }: OldUser): { key_given_up?: true } {
-    return schema === 2 ? {} : { key_given_up: true }
-  }
-
-  async function takeFrom (
-    holder: OldUser,
-    fields: Array<keyof OldUser>,
-    update: UpdateFilter<OldUser>,
-    done: string[]
-  ): Promise<void> {
-    const { matchedCount } = await users.updateOne(asRead(holder, fields), update)
-    if (matchedCount === 1) note(`users ${String(holder._id)}`, done)
-  }
+/** The row that 0.3.0 kept in place of a duplicate, or the account that has taken it in. */
+export async function keeperOfDuplicate (users: Collection<OldUser>, id: ObjectId): Promise<OldUser | null> {
+  return await users.findOne({ _id: id }) ?? await users.findOne({ 'merged.id': id })
 }
 
 function updateOf ({ set, unset }: Change): UpdateFilter<OldUser> | undefined {

@@ -10,9 +10,9 @@ import { ensureIndexes, CONSISTENT, indexes } from '../database.js'
 import { isDuplicateKey } from '../errors.js'
 import { categoryOf, typeOf } from '../library/item.js'
 import { versionedLibrary } from '../library/version-writes.js'
-import { convertAccounts, noteTakeover } from './accounts.js'
+import { convertAccounts, isOf030, noteTakeover } from './accounts.js'
 import { previewUsers } from './preview.js'
-import { asRead, batches, BY_BATCH, convertUserRows, setDuplicatesAside } from './convert.js'
+import { asRead, batches, BY_BATCH, convertUserRows, setDuplicatesAside, UNCONVERTED } from './convert.js'
 import type { Note, OldUser, Rules } from './users.js'
 
 export interface MigrationOptions {
@@ -22,18 +22,22 @@ export interface MigrationOptions {
   keepAdmins?: boolean
   dryRun: boolean
   now?: () => Date
+  /** Is told how many rows of a collection are done. */
+  progress?: Progress
   /** Gets the report line by line: ids and their changes, phone numbers masked. */
   print: (line: string) => void
 }
+
+export type Progress = (collection: string, done: number, total: number) => void
 
 export interface Tally { changes: number, open: number }
 
 const MAX_BUILDS = 10
 
 /**
- * Migrates a database of the replaced system or of 0.3.0, while no service runs. Rows that are in order stay as they
- * are. So a second run finds nothing to do, and the next run finishes an interrupted one. `dryRun`: reports the same
- * and writes nothing.
+ * Migrates a database of the replaced system, beside the service or without it, or one of 0.3.0, without it. Rows that
+ * are in order stay as they are. So a second run finds nothing to do, and the next run finishes an interrupted one.
+ * `dryRun`: reports the same and writes nothing.
  */
 export async function migrate ({
   db,
@@ -41,6 +45,7 @@ export async function migrate ({
   keepAdmins = false,
   dryRun,
   now = () => new Date(),
+  progress = () => {},
   print
 }: MigrationOptions): Promise<Tally> {
   const tally = { changes: 0, open: 0 }
@@ -55,16 +60,27 @@ export async function migrate ({
   if (!dryRun) await noteTakeover(db, now())
   await dropOldCodes(db, dryRun, note)
   await replaceIndexes(db, dryRun, note)
-  await completeLibrary(db, dryRun, note)
+  await completeLibrary(db, dryRun, note, progress)
   // last: after it the database counts as converted
-  await convertAccounts(db, dryRun, note, () => convertUsers(users, { region, keepAdmins }, dryRun, note))
+  const rules = { region, keepAdmins, of030: await isOf030(db) }
+  await convertAccounts(db, dryRun, note, () => convertUsers(users, rules, dryRun, note, progress))
   return tally
 }
 
-async function convertUsers (users: Collection<OldUser>, rules: Rules, dryRun: boolean, note: Note): Promise<void> {
-  const rows = await users.countDocuments({ schema: { $ne: 2 } })
-  await (dryRun ? previewUsers : convertUserRows)(users, rules, note)
-  if (rows > 0) note('users', [`${rows} rows are accounts of this version`])
+async function convertUsers (
+  users: Collection<OldUser>,
+  rules: Rules,
+  dryRun: boolean,
+  note: Note,
+  progress: Progress
+): Promise<void> {
+  const total = await users.countDocuments(UNCONVERTED)
+  let done = 0
+  await (dryRun ? previewUsers : convertUserRows)(users, rules, note, rows => {
+    done += rows
+    progress('users', done, total)
+  })
+  if (total > 0) note('users', [`${total} rows converted`])
 }
 
 /** Drops the codes of the replaced system. Their ids are made by the database; ids of this service are strings. */
@@ -142,10 +158,12 @@ function described ({
 interface OldItem { _id: ObjectId, key?: string, url?: unknown, type?: unknown, category?: unknown }
 
 /** Writes the type and category that rows of `library` are listed with. */
-async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<void> {
+async function completeLibrary (db: Db, dryRun: boolean, note: Note, progress: Progress): Promise<void> {
   const library = versionedLibrary<OldItem>(db)
-  const incomplete = library.find({ $or: [{ type: null }, { category: null }] }, BY_BATCH).sort({ _id: 1 })
-  for await (const rows of batches(incomplete)) {
+  const incomplete = { $or: [{ type: null }, { category: null }] }
+  const total = await library.countDocuments(incomplete)
+  let done = 0
+  for await (const rows of batches(library.find(incomplete, BY_BATCH).sort({ _id: 1 }))) {
     const planned = rows.map(row => ({ row, set: missingOf(row) }))
     if (!dryRun) {
       await library.bulkWrite(
@@ -158,6 +176,8 @@ async function completeLibrary (db: Db, dryRun: boolean, note: Note): Promise<vo
     for (const { row, set } of planned) {
       note(`library ${String(row._id)}`, Object.entries(set).map(entry => entry.join(' ')))
     }
+    done += rows.length
+    progress('library', done, total)
   }
 }
 

@@ -1,35 +1,114 @@
 import { createHash } from 'node:crypto'
-import type { Collection, ObjectId } from 'mongodb'
-import { BY_BATCH } from './convert.js'
-import { changeOf, uniqueValuesOf, type UniqueValues, type Note, type OldUser, type Rules } from './users.js'
+import { ObjectId, type Collection } from 'mongodb'
+import { BY_BATCH, keeperOfDuplicate } from './convert.js'
+import {
+  changeOf,
+  GAVE_NAME_UP,
+  isAccount,
+  isOlder,
+  mergeOf,
+  nameToTake,
+  uniqueValuesOf,
+  type Note,
+  type OldUser,
+  type Rules,
+  type UniqueValues
+} from './users.js'
+
+/** The rows with one number: the oldest, and the one that has it in its normal form. */
+interface SameNumber { oldest: OldUser, holder?: OldUser }
 
 /**
- * Notes what convertUserRows would do, and writes nothing. Goes oldest first, so the first row that claims a number or
- * a name keeps it. Reads twice, to remember only repeated values.
+ * Notes what convertUserRows would do, and writes nothing. Reads three times, to remember only repeated values, and one
+ * or two rows for each repeated number.
  */
-export async function previewUsers (users: Collection<OldUser>, rules: Rules, note: Note): Promise<void> {
+export async function previewUsers (
+  users: Collection<OldUser>,
+  rules: Rules,
+  note: Note,
+  progress: (rows: number) => void = () => {}
+): Promise<void> {
   const { region } = rules
   const repeats = new Repeats()
   for await (const row of users.find({}, BY_BATCH)) {
-    for (const claim of namesOf(uniqueValuesOf(row, region))) repeats.add(claim)
+    const { phone, key } = uniqueValuesOf(row, region)
+    if (phone !== undefined) repeats.add(numberOf(phone))
+    if (key !== undefined) repeats.add(nameOf(key))
   }
 
-  const keepers = new Map<string, ObjectId>()
-  for await (const row of users.find({}, BY_BATCH).sort({ _id: 1 })) {
+  const sameNumbers = new Map<string, SameNumber>()
+  for await (const row of inOrder()) {
+    const { phone } = uniqueValuesOf(row, region)
+    if (phone === undefined || !repeats.has(numberOf(phone))) continue
+    const same = sameNumbers.get(phone) ?? { oldest: row }
+    if (row.number === phone) same.holder ??= row
+    sameNumbers.set(phone, same)
+  }
+
+  /** Accounts as they are after the rows before. */
+  const accounts = new Map<string, OldUser>()
+  const mergedInto = new Map<string, ObjectId>()
+  const nameHolders = new Map<string, ObjectId>()
+  for await (const row of inOrder()) {
+    await previewRow(accounts.get(String(row._id)) ?? row)
+    if (row.schema !== 2 || row.duplicate_of !== undefined) progress(1)
+  }
+
+  function inOrder () {
+    return users.find({}, BY_BATCH).sort({ _id: 1 })
+  }
+
+  async function previewRow (row: OldUser): Promise<void> {
     const values = uniqueValuesOf(row, region)
-    const change = changeOf(row, values, {
-      phone: keepers.get(`number ${values.phone}`),
-      key: keepers.get(`name ${values.key}`)
-    }, rules)
-    for (const claim of namesOf(values)) if (repeats.has(claim) && !keepers.has(claim)) keepers.set(claim, row._id)
-    if (row.schema !== 2) note(`users ${String(row._id)}`, change.done, change.open)
+    const account = await accountFor(row, values)
+    if (account) {
+      if (previewMerge(account, row)) return
+      values.full = account._id
+      delete values.phone
+    }
+    const { done, open } = changeOf(row, values, takeName(row, values.key, row._id), rules)
+    if (row.schema !== 2) note(`users ${String(row._id)}`, done, open)
+    else if (done.includes(GAVE_NAME_UP)) note(`users ${String(row._id)}`, [GAVE_NAME_UP])
+  }
+
+  async function accountFor (
+    { _id, duplicate_of: id }: OldUser,
+    { phone }: UniqueValues
+  ): Promise<OldUser | undefined> {
+    if (id instanceof ObjectId) {
+      const account = mergedInto.get(String(id)) ?? id
+      return accounts.get(String(account)) ?? await keeperOfDuplicate(users, account) ?? undefined
+    }
+    const same = phone === undefined ? undefined : sameNumbers.get(phone)
+    if (!same) return undefined
+    const { oldest, holder } = same
+    const account = holder && isAccount(holder, rules) ? holder : oldest
+    return account._id.equals(_id) ? undefined : accounts.get(String(account._id)) ?? account
+  }
+
+  /** Whether the account has room for the row. */
+  function previewMerge (account: OldUser, row: OldUser): boolean {
+    const change = mergeOf(account, row, takeName(row, nameToTake(account, row, region), account._id), rules)
+    if (!change) return false
+    accounts.set(String(account._id), { ...account, ...change.set } as OldUser)
+    mergedInto.set(String(row._id), account._id)
+    note(`users ${String(row._id)}`, change.done, change.open)
+    return true
+  }
+
+  /** The older row that has the name. If there is none, `taker` has it from now on. */
+  function takeName (row: OldUser, key: string | undefined, taker: ObjectId): ObjectId | undefined {
+    if (key === undefined || !repeats.has(nameOf(key))) return undefined
+    const holder = nameHolders.get(key)
+    if (holder && !holder.equals(row._id) && isOlder({ _id: holder }, row)) return holder
+    if (holder && !holder.equals(row._id)) note(`users ${String(holder)}`, [GAVE_NAME_UP])
+    nameHolders.set(key, taker)
+    return undefined
   }
 }
 
-const namesOf = ({ phone, key }: UniqueValues) => [
-  ...(phone === undefined ? [] : [`number ${phone}`]),
-  ...(key === undefined ? [] : [`name ${key}`])
-]
+const numberOf = (phone: string) => `number ${phone}`
+const nameOf = (key: string) => `name ${key}`
 
 /** The values that were added more than once, in 16 MiB plus their own size. A few others may count as such. */
 class Repeats {

@@ -1,5 +1,8 @@
 import { BSON, ObjectId } from 'mongodb'
+import type { MergedUser } from '../../schemas/documents.js'
+import { MAX_MERGED } from '../account-row.js'
 import { maskPhone, normalizePhone } from '../phone.js'
+import { storedTime } from '../stored-time.js'
 import { usernameKey } from '../users/username.js'
 
 /** A row of `users` before the migration: any field may be missing, or hold anything. */
@@ -12,21 +15,27 @@ export interface OldUser {
   blocked?: unknown
   /** 2 once the row is an account of this service. */
   schema?: number
-  /** Null while it is not yet known whether this row keeps the number in `old_number`. */
+  /**
+   * Null where another row had exactly the same number: `old_number` has it until the row is converted. In rows of
+   * 0.3.0 also the row that kept the number.
+   */
   duplicate_of?: ObjectId | null
   old_number?: unknown
   /** Set until the row is converted, where its `username_key` was taken from it. */
   key_given_up?: true
+  /** Rows with the same number that are part of this account now. */
+  merged?: MergedUser[]
+  /** The service adds them, also to a row that is not converted yet. */
+  sessions?: unknown
+  created_on?: unknown
+  deleting?: unknown
   /** In rows of 0.3.0. */
   number_since?: unknown
   moved?: unknown
 }
 
-/** The values of a row that must be unique. */
-export interface UniqueValues { phone?: string, key?: string }
-
-/** The older rows that hold these values. */
-export interface Holders { phone?: ObjectId, key?: ObjectId }
+/** The values of a row that must be unique. `full`: the account that has the number, but no room for another row. */
+export interface UniqueValues { phone?: string, key?: string, full?: ObjectId }
 
 export interface Change {
   set: Partial<Record<keyof OldUser, unknown>>
@@ -40,13 +49,9 @@ export interface Change {
 /** Writes one line of the report. */
 export type Note = (subject: string, done: string[], open?: string[]) => void
 
-/** The report of a duplicate. If its row was blocked, the keeper of the number becomes blocked. */
-export const duplicateOf = (
-  keeper: ObjectId,
-  phone: string,
-  { blocked }: OldUser
-) => `duplicate of ${String(keeper)} (${maskPhone(phone)})${blocked === true ? ', which it blocks' : ''}`
 export const GAVE_NAME_UP = 'unique name given up'
+const NO_LONGER_ADMIN = 'no longer an admin'
+const STAYS_ADMIN = 'stays an admin'
 
 const isParked = (row: OldUser) => row.duplicate_of === null && row.number === undefined
 const writtenNumber = (row: OldUser) => isParked(row) ? row.old_number : row.number
@@ -64,50 +69,42 @@ export function uniqueValuesOf (row: OldUser, region: string): UniqueValues {
   }
 }
 
-/** What the operator decides. */
+/** What decides beside the rows. */
 export interface Rules {
   /** The country of national numbers. */
   region: string
   /** Whether rows of the replaced system keep `admin: true`, which their users could set for themselves. */
   keepAdmins: boolean
+  /** Whether 0.3.0 made the database. */
+  of030: boolean
 }
 
 /**
- * The change that turns a row of the replaced system into one of this service, given the holders of its values. Empty
- * for a row that is one.
+ * The change that turns a row of the replaced system into an account, given the older row that has its name. Empty for
+ * a row that is one.
  */
-export function changeOf (row: OldUser, values: UniqueValues, held: Holders, { keepAdmins }: Rules): Change {
+export function changeOf (row: OldUser, values: UniqueValues, nameHolder: ObjectId | undefined, rules: Rules): Change {
   const change: Change = { set: {}, unset: {}, done: [], open: [] }
   if (!(row._id instanceof ObjectId)) change.open.push('its id is no ObjectId')
-  changeNumber(change, row, values.phone, held.phone)
-  changeName(change, row, values.key, held.key)
-  changeAdmin(change, row, keepAdmins)
+  changeNumber(change, row, values)
+  changeName(change, row, values.key, nameHolder)
+  changeAdmin(change, row, rules)
   if (row.schema !== 2) change.set.schema = 2
   for (const name of ['number_since', 'moved', 'key_given_up'] as const) if (row[name] !== undefined) change.unset[name] = ''
   return change
 }
 
-function changeNumber (
-  { set, unset, done, open }: Change,
-  row: OldUser,
-  phone: string | undefined,
-  keeper: ObjectId | undefined
-): void {
+function changeNumber ({ set, unset, done, open }: Change, row: OldUser, { phone, full }: UniqueValues): void {
+  if (row.duplicate_of !== undefined) unset.duplicate_of = ''
   if (phone === undefined) {
-    if (!(row.duplicate_of instanceof ObjectId)) open.push('no phone number')
-    if (row.duplicate_of === null) unset.duplicate_of = ''
+    open.push(full ? `${String(full)} has its number, and ${MAX_MERGED} merged rows` : 'no phone number')
     if (row.number === undefined) return
     unset.number = ''
     if (row.number !== null) set.old_number = textOf(row.number)
     done.push('number set aside')
-  } else if (keeper) {
-    set.duplicate_of = keeper
-    set.old_number = writtenNumber(row)
-    unset.number = ''
-    done.push(duplicateOf(keeper, phone, row))
   } else if (row.number !== phone) {
     set.number = phone
-    if (isParked(row)) Object.assign(unset, { duplicate_of: '', old_number: '' })
+    if (isParked(row)) unset.old_number = ''
     done.push(`number ${maskPhone(phone)}`)
   }
 }
@@ -136,25 +133,104 @@ function changeName (
     done.push('unique name')
     return
   }
-  open.push(holder ? `has the name of ${String(holder)}` : 'no name')
+  open.push(holder ? hasNameOf(holder) : 'no name')
   if (row.username_key === undefined) return
   unset.username_key = ''
   done.push(GAVE_NAME_UP)
 }
 
-function changeAdmin ({ set, done, open }: Change, row: OldUser, keepAdmins: boolean): void {
-  if (row.admin === false || (row.admin === true && isOwn(row))) return
-  if (row.admin === true && keepAdmins) {
-    open.push('stays an admin')
+const hasNameOf = (holder: ObjectId) => `has the name of ${String(holder)}`
+
+function changeAdmin ({ set, done, open }: Change, row: OldUser, rules: Rules): void {
+  if (row.admin === false || (row.admin === true && isOwn(row, rules))) return
+  if (row.admin === true && rules.keepAdmins) {
+    open.push(STAYS_ADMIN)
     return
   }
   set.admin = false
-  done.push(row.admin === true ? 'no longer an admin' : 'admin false')
+  done.push(row.admin === true ? NO_LONGER_ADMIN : 'admin false')
 }
 
-/** Whether this service or an earlier version of it wrote the row: the replaced system knew none of these fields. */
-const isOwn = ({ schema, username_key: key, key_given_up: givenUp }: OldUser) =>
-  schema !== undefined || key !== undefined || givenUp === true
+/** Whether this service or 0.3.0 wrote the row. The service beside the migration may give any row a `username_key`. */
+const isOwn = ({ schema, username_key: key, key_given_up: givenUp }: OldUser, { of030 }: Rules) =>
+  schema !== undefined || (of030 && (key !== undefined || givenUp === true))
+
+/** Whether a row keeps its number against older rows: the service or 0.3.0 made it, or users are signed in to it. */
+export const isAccount = (row: OldUser, rules: Rules) => isOwn(row, rules) || row.sessions !== undefined
+
+/**
+ * The change to an account that takes another row with its number in; the report is about that row. The account keeps
+ * its own name. If it has none, it gets the name of the row, which is unique unless `nameHolder` has it. Undefined when
+ * the account has no room.
+ */
+export function mergeOf (
+  account: OldUser,
+  row: OldUser,
+  nameHolder: ObjectId | undefined,
+  rules: Rules
+): Change | undefined {
+  const { merged: present = [] } = account
+  const ids = new Set([account._id, ...present.map(({ id }) => id)].map(String))
+  const merged = [toMerged(row), ...(row.merged ?? [])].filter(({ id }) => !ids.has(id.toHexString()))
+  if (present.length + merged.length > MAX_MERGED) return undefined
+  const { blocked, admin } = row
+  const number = textOf(row.number ?? row.old_number)
+  const change: Change = {
+    set: {
+      ...(merged.length > 0 && { merged: [...present, ...merged] }),
+      ...(blocked === true && account.blocked !== true && { blocked }),
+      ...(blocked === true && account.sessions !== undefined && { sessions: [] })
+    },
+    unset: {},
+    done: [
+      `merged into ${String(account._id)} (${maskPhone(normalizePhone(number, rules.region) ?? number)})` +
+        (blocked === true ? ', which it blocks' : '')
+    ],
+    open: []
+  }
+  if (row.username_key !== undefined) change.done.push(GAVE_NAME_UP)
+  if (textOf(account.username) === '' && textOf(row.username) !== '') {
+    nameByMerge(change, account, row, nameHolder, rules.region)
+  }
+  if (admin === true) {
+    const stays = rules.keepAdmins || isOwn(row, rules)
+    if (stays && account.admin !== true) change.set.admin = true
+    change[stays ? 'open' : 'done'].push(stays ? STAYS_ADMIN : NO_LONGER_ADMIN)
+  }
+  return change
+}
+
+function nameByMerge (
+  { set, done, open }: Change,
+  account: OldUser,
+  row: OldUser,
+  nameHolder: ObjectId | undefined,
+  region: string
+): void {
+  set.username = textOf(row.username)
+  done.push('names it')
+  const key = nameToTake(account, row, region)
+  if (key === undefined) return
+  if (nameHolder) open.push(hasNameOf(nameHolder))
+  else set.username_key = key
+}
+
+/** The unique name that an account without one takes from a row. A row gets its unique name when it is converted. */
+export function nameToTake (account: OldUser, row: OldUser, region: string): string | undefined {
+  return account.schema === 2 && textOf(account.username) === '' ? uniqueValuesOf(row, region).key : undefined
+}
+
+function toMerged ({ _id, username, number, old_number: oldNumber, created_on: createdOn }: OldUser): MergedUser {
+  return {
+    id: _id,
+    username: textOf(username),
+    number: textOf(number ?? oldNumber),
+    created_on: storedTime(createdOn, _id)
+  }
+}
+
+export const isOlder = ({ _id: a }: Pick<OldUser, '_id'>, { _id: b }: Pick<OldUser, '_id'>) =>
+  a instanceof ObjectId && a.toHexString() < String(b)
 
 /** Any stored value as text, so that nothing is lost. */
 function textOf (value: unknown): string {

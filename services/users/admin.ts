@@ -7,7 +7,7 @@ import { requirePhone } from '../phone.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import type { Roles } from './roles.js'
 import { usernameKey } from './username.js'
-import { toCurrentUser } from './users.js'
+import { findAccount, toCurrentUser } from './users.js'
 
 const MAX_PER_PAGE = 100
 const DEFAULT_PER_PAGE = 50
@@ -54,9 +54,9 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
     caller: Caller,
     requestContext: RequestContext
   ): Promise<ManagedUser> {
-    const there = { _id: new ObjectId(id), deleting: { $exists: false } }
-    const before = await users.findOne(there)
-    if (!before) throw userNotFound()
+    const before = await findAccount(users, new ObjectId(id))
+    if (!before || before.deleting) throw userNotFound()
+    const there = { _id: before._id, deleting: { $exists: false } }
     if (admin && roles.isTestNumber(before.number ?? '')) throw invalidField('admin', sentences.value)
     const changes = { ...(admin !== undefined && { admin }), ...(blocked !== undefined && { blocked }) }
     if (Object.keys(changes).length === 0) return toManagedUser(before)

@@ -91,6 +91,7 @@ export function createAccountDeletion ({
           username: '',
           username_key: '',
           former_numbers: '',
+          merged: '',
           ended_legacy: '',
           legacy_revoked_at: ''
         }

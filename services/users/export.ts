@@ -2,20 +2,19 @@ import type { Collection } from 'mongodb'
 import type {
   AuditDocument,
   LibraryDocument,
+  MergedUser,
   OtpDocument,
-  UploadDocument,
-  UserDocument
+  UploadDocument
 } from '../../schemas/documents.js'
 import type { LibraryItem } from '../../schemas/library.js'
-import type { LoginState, RecordedEvent } from '../../schemas/users.js'
+import type { LoginState, RecordedEvent, User } from '../../schemas/users.js'
 import type { createAudit } from '../audit.js'
 import { jsonText } from './json-text.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import type { createSessions } from '../sessions/sessions.js'
-import { toUser, toCurrentUser } from './users.js'
+import { toCurrentUser } from './users.js'
 
 export interface AccountExportOptions {
-  users: Collection<UserDocument>
   /** The state that the login has of a phone. */
   findLoginState: (phone: string) => Promise<OtpDocument | undefined>
   uploads: Collection<UploadDocument>
@@ -31,7 +30,6 @@ const BY_BATCH = { batchSize: 200 } as const
 
 /** Everything that is stored about an account. */
 export function createAccountExport ({
-  users,
   findLoginState,
   uploads,
   library,
@@ -59,7 +57,7 @@ export function createAccountExport ({
       exported_at: at,
       user: toCurrentUser(account),
       former_numbers: (account.former_numbers ?? []).map(({ number, until }) => ({ number, until: toText(until) })),
-      duplicates: map(users.find({ duplicate_of: owner }, BY_BATCH), row => toUser(row, true)),
+      merged_users: (account.merged ?? []).map(toMergedUser),
       sessions: sessions.present(caller),
       ...(otp && { login: toLoginState(otp) }),
       uploads: map(uploads.find({ owner }, BY_BATCH), ({ _id, started_at: startedAt }) => ({
@@ -72,6 +70,13 @@ export function createAccountExport ({
     return { at, text }
   }
 }
+
+const toMergedUser = ({ id, username, number, created_on: createdOn }: MergedUser): User => ({
+  _id: id.toHexString(),
+  username,
+  number,
+  created_on: toText(createdOn)
+})
 
 function toLoginState ({ challenge, sms, failures, locked_until: lockedUntil }: OtpDocument): LoginState {
   return {

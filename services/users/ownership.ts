@@ -39,13 +39,12 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
     return { _id, ...rest, user_id: FORMER_OWNER }
   }
 
-  /** Items and upload records stay, without owner; keys, usage and duplicates go. */
+  /** Items and upload records stay, without owner; keys and usage go. */
   async function disownAll (owner: ObjectId): Promise<void> {
     await uploads.updateMany({ owner }, { $unset: { owner: '' } })
     await disown(owner)
     await idempotency.deleteMany({ owner })
     await usage.deleteOne({ _id: owner })
-    await users.deleteMany({ duplicate_of: owner })
   }
 
   /** Batches, so that no write takes longer than the driver waits. */

@@ -1,5 +1,6 @@
 import type { Collection } from 'mongodb'
 import type { UserDocument } from '../../schemas/documents.js'
+import { hasAdminRole } from '../account-row.js'
 import { adminsOnly } from '../errors.js'
 import { maskPhone } from '../phone.js'
 import type { Caller, AccountStateOf, Log, RequestContext } from '../ports.js'
@@ -28,8 +29,8 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
   }
 
   /** Uses the row of the session check. A token of the replaced system never has admin rights. */
-  function isAdmin ({ account: { admin, number }, session }: Caller): boolean {
-    return admin === true && !session.legacy && !(number !== undefined && isTestNumber(number))
+  function isAdmin ({ account, session }: Caller): boolean {
+    return hasAdminRole(account) && !session.legacy && !isTestNumber(account.number ?? '')
   }
 
   /** 403 for other callers. */
@@ -45,15 +46,17 @@ export function createRoles ({ users, isTestNumber, adminNumbers }: RolesOptions
   }
 
   /**
-   * Makes admins of the accounts with listed numbers, and returns the new ones. To end a role, take its number off the
-   * list first.
+   * Makes admins of the accounts with listed numbers, and returns the new ones. A row that is not converted is left to
+   * the next start. To end a role, take its number off the list first.
    */
   async function grantConfiguredAdmins (): Promise<UserDocument[]> {
     const appointed: UserDocument[] = []
     for (const number of adminNumbers) {
-      const account = await users.findOneAndUpdate({ number, admin: { $ne: true } }, { $set: { admin: true } }, {
-        returnDocument: 'after'
-      })
+      const account = await users.findOneAndUpdate(
+        { number, schema: 2, admin: { $ne: true } },
+        { $set: { admin: true } },
+        { returnDocument: 'after' }
+      )
       if (account) appointed.push(account)
     }
     return appointed

@@ -1,7 +1,7 @@
 import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { UserDocument } from '../../schemas/documents.js'
 import type { CurrentUser, CurrentUserChange, User, UserCreation } from '../../schemas/users.js'
-import { newAccount, UNBLOCKED } from '../account-row.js'
+import { hasAdminRole, newAccount, UNBLOCKED } from '../account-row.js'
 import type { Accounts } from '../accounts.js'
 import {
   foreignNumber,
@@ -29,9 +29,6 @@ export interface UsersOptions {
   requireOwnNumber: boolean
   now: Clock
 }
-
-/** Rows of the replaced system with one number: at most this many names are checked. */
-const MAX_MERGED = 100
 
 /** A name as it was sent; a number in its normal form. */
 interface Wanted { username: string, number: string, admin: boolean }
@@ -107,16 +104,9 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
    */
   async function withPair (account: UserDocument, { username }: Wanted): Promise<UserDocument> {
     const key = usernameKey(username)
-    if (keyOf(account) === key || await hadName(account, key)) return account
+    if (keyOf(account) === key || hadName(account, key)) return account
     parseUsername(username)
     throw numberTaken()
-  }
-
-  async function hadName ({ _id }: UserDocument, key: string): Promise<boolean> {
-    const merged = await users
-      .find({ duplicate_of: _id }, { projection: { username: 1, username_key: 1 }, limit: MAX_MERGED })
-      .toArray()
-    return merged.some(row => keyOf(row) === key)
   }
 
   /** Gives an account its name; undefined when it has changed since it was read. */
@@ -177,10 +167,13 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
     })
   }
 
-  /** One user as the caller may see them. 404, also for an account without a name. */
+  /**
+   * One user as the caller may see them, also by the id of a row that the account took in. 404, also for an account
+   * without a name.
+   */
   async function get (id: string, caller: Caller): Promise<User> {
-    const user = await users.findOne({ _id: new ObjectId(id), username: { $exists: true } })
-    if (!user) throw userNotFound()
+    const user = await findAccount(users, new ObjectId(id))
+    if (user?.username === undefined) throw userNotFound()
     return toUser(user, user._id.equals(caller.account._id) || roles.isAdmin(caller))
   }
 
@@ -231,6 +224,14 @@ export function createUsers ({ users, accounts, roles, region, requireOwnNumber,
 /** Matches only while the session is there: an earlier block or sign-out wins. */
 const ofSession = ({ session: { id } }: Caller): Filter<UserDocument> => ({ 'sessions.id': id, ...UNBLOCKED })
 
+/** The account with this id, or the one that took in the row of the replaced system with this id. */
+export async function findAccount (users: Collection<UserDocument>, id: ObjectId): Promise<UserDocument | null> {
+  return await users.findOne({ _id: id }) ?? await users.findOne({ 'merged.id': id })
+}
+
+const hadName = ({ merged = [] }: UserDocument, key: string) =>
+  key !== '' && merged.some(({ username }) => usernameKey(username) === key)
+
 const keyOf = ({ username, username_key: key }: UserDocument) => key ?? usernameKey(String(username ?? ''))
 
 /** A user as others see them; `whole`: with every digit of the number. */
@@ -247,5 +248,5 @@ export function toUser (user: UserDocument, whole: boolean): User {
 /** A user as they see themselves. */
 export const toCurrentUser = (user: UserDocument): CurrentUser => ({
   ...toUser(user, true),
-  admin: user.admin === true
+  admin: hasAdminRole(user)
 })

@@ -1,6 +1,7 @@
 import { MongoClient, ObjectId, type Db, type Document } from 'mongodb'
 import t, { type Test } from 'tap'
 import { migrateCommand } from '../../cli/commands/migrate.js'
+import { noteTakeover } from '../../services/migration/accounts.js'
 import { migrate } from '../../services/migration/migration.js'
 import { findAccount } from '../helpers/accounts.js'
 import { ok } from '../helpers/answers.js'
@@ -22,24 +23,47 @@ const NOWHERE = 'mongodb://hidden:hidden@127.0.0.1:1/hidden'
 /** Such a run takes 10 s: the other tests do not wait for it. */
 const atNothing = run(NOWHERE)
 
+/** The time in an id of the fixture. */
+const IN_ID = oldId(0).getTimestamp()
+const merged = (n: number, username: string, number: string, at = new Date('2023-03-02T08:00:00.000Z')) =>
+  ({ id: oldId(n), username, number, created_on: at })
+
 /** Each row of the fixture that the migration changes, after the migration. `undefined`: no such field. */
 const migrated: Array<[id: ObjectId | string, Document]> = [
-  [oldId(1), { username: 'Meera', username_key: 'meera', number: '+919876543210', admin: false }],
-  [oldId(2), { username: 'Ravi', username_key: 'ravi', number: '+919876543211', admin: false }],
+  [
+    oldId(1),
+    {
+      username: 'Meera',
+      username_key: 'meera',
+      number: '+919876543210',
+      admin: false,
+      merged: [merged(8, 'Meera again', '+919876543210')]
+    }
+  ],
+  [
+    oldId(2),
+    {
+      username: 'Ravi',
+      username_key: 'ravi',
+      number: '+919876543211',
+      admin: false,
+      merged: [merged(7, 'Ravi again', '+919876543211')]
+    }
+  ],
   [
     oldId(3),
-    { username: 'Asha', username_key: 'asha', number: '+919876543212', admin: false, created_on: '2023-03-02T08:00:00' }
+    {
+      username: 'Asha',
+      username_key: 'asha',
+      number: '+919876543212',
+      admin: false,
+      created_on: '2023-03-02T08:00:00',
+      merged: [merged(9, 'Asha 2', '9876543212', IN_ID), merged(10, 'Asha 3', '9876543212', IN_ID)]
+    }
   ],
   [oldId(4), { number: '+919876543213', admin: false, created_on: 'Thu, 02 Mar 2023 08:00:00 GMT' }],
   [oldId(5), { number: '+919876543214', admin: false }],
   [oldId(6), { number: '+919876543215', admin: false, badge: 'first', created_on: 1677744000 }],
-  [oldId(7), { username_key: 'ravi again', number: undefined, duplicate_of: oldId(2), old_number: '+919876543211' }],
-  [
-    oldId(8),
-    { username_key: 'meera again', number: undefined, duplicate_of: oldId(1), old_number: '+919876543210', admin: false }
-  ],
-  [oldId(9), { number: undefined, duplicate_of: oldId(3), old_number: '9876543212' }],
-  [oldId(10), { number: undefined, duplicate_of: oldId(3), old_number: '9876543212', admin: false, created_on: null }],
   [oldId(11), { username: 'MEERA', username_key: undefined, number: '+919876543216' }],
   [oldId(12), { username: 'Zo\u00eb', username_key: 'zo\u00eb', number: '+919876543217' }],
   [oldId(13), { username: 'Zoe\u0308', username_key: undefined, number: '+919876543218' }],
@@ -121,7 +145,7 @@ t.test('npm run migrate never unblocks a phone, because the row that keeps the n
   for (const dryRun of [true, false]) {
     const lines: string[] = []
     await migrate({ db, region: 'IN', dryRun, print: line => lines.push(line) })
-    reports.push([...facts([...lines, ''])].filter(fact => fact.includes('duplicate of')))
+    reports.push([...facts([...lines, ''])].filter(fact => fact.includes('merged into')))
   }
   t.same(reports[0], reports[1], 'the dry run reported it')
   t.same(reports[0]!.map(fact => fact.includes('blocks')), [true, true, false])
@@ -224,13 +248,14 @@ t.test('npm run migrate with a failing write exits with 1 and one sentence witho
   )
 })
 
-t.test('the service refuses a database that is not migrated, and names the command', async t => {
+t.test('the service refuses a database that no migration has begun on, and names the command', async t => {
   const services = await startServices(t)
   const client = await connected(t, services.mongoUri)
   await fillOldDatabase(client.db())
   await t.rejects(startService(t, { services }), { message: /npm run migrate/ })
   await fillFrom030(client.db())
-  await t.rejects(startService(t, { services }), { message: /npm run migrate/ })
+  await noteTakeover(client.db(), new Date())
+  await t.rejects(startService(t, { services }), { message: /npm run migrate/ }, 'one of 0.3.0 until it is converted')
 })
 
 t.test('npm run migrate on a database of 0.3.0', async t => {
@@ -375,7 +400,7 @@ t.test(
     const keepers = oldUsers.filter(({ _id }) => [1, 2, 3, 4, 5, 6, 11, 12, 13, 18, 19].some(n => oldId(n).equals(_id)))
     for (const { _id, username, number, created_on: createdOn } of keepers) {
       const token = legacyToken(number)
-      const phone = migrated.find(([id]) => _id.equals(id))![1].number
+      const { number: phone, merged: others = [] } = migrated.find(([id]) => _id.equals(id))![1]
       const { status, body } = await service.call('GET', '/users/me', { token })
       t.match(
         { status, body },
@@ -383,6 +408,18 @@ t.test(
         `the owner of ${_id}`
       )
       if (typeof createdOn !== 'number') t.equal(body.created_on, '2023-03-02T08:00:00.000Z')
+      for (const { id, username: name } of others) {
+        t.match(
+          await service.call('POST', '/users', { token, json: { username: name.toUpperCase(), number: phone } }),
+          { status: 201, body: { user_id: _id.toHexString() } },
+          'the name of a merged row signs in'
+        )
+        t.match(
+          await service.call('GET', `/users/${id}`, { token }),
+          { status: 200, body: { _id: _id.toHexString(), username, number: phone } },
+          'the id of a merged row answers the account'
+        )
+      }
       if (String(username ?? '').trim().length < 2) continue
       for (const notation of [phone, `0${phone.slice(3)}`, `0091 ${phone.slice(3, 8)}-${phone.slice(8)}`]) {
         t.match(
@@ -445,7 +482,7 @@ async function isMigrated (t: Test, db: Db): Promise<void> {
     const row = await db.collection<Document>('users').findOne({ _id: id } as Document) as Document
     t.same(Object.fromEntries(Object.keys(wanted).map(field => [field, row[field]])), wanted, String(id))
   }
-  t.equal(await db.collection('users').countDocuments(), oldUsers.length)
+  t.equal(await db.collection('users').countDocuments(), oldUsers.length - 4)
   t.same(await db.collection('otps').find().toArray(), [{ _id: '+919876543299' }])
   t.same(await db.collection('library').find().sort({ _id: 1 }).toArray(), oldLibrary.map((item, n) => ({
     ...item,

@@ -8,7 +8,8 @@ export async function endOf (
 ): Promise<{ code: number, stdout: string, stderr: string }> {
   let stdout = ''
   try {
-    const code = await command({ args, env, print: line => { stdout += `${line}\n` } })
+    const print = (line: string) => { stdout += `${line}\n` }
+    const code = await command({ args, env, print, progress: { show () {}, end () {} } })
     return { code, stdout, stderr: '' }
   } catch (error) {
     return { stdout, ...failure(error as Error) }

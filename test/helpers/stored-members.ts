@@ -81,7 +81,7 @@ export const STORED = {
     legacy_revoked_at: value,
     ended_legacy: value,
     deleting: value,
-    duplicate_of: value,
+    merged: { id: value, username: value, number: value, created_on: value },
     old_number: value
   },
   released_numbers: { _id: value, until: value, expires_at: value },

@@ -77,7 +77,7 @@ t.test('PATCH /users/me', async t => {
       schema: 1,
       deleting: 0,
       former_numbers: [],
-      duplicate_of: meera.id,
+      merged: [{ username: 'x' }],
       $set: { admin: true },
       prototype: { admin: true }
     }

@@ -1,7 +1,7 @@
 import http from 'node:http'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { claimsOf, createCaller, createUser, freshName, makeAdmin, userRow } from '../helpers/accounts.js'
+import { claimsOf, createCaller, createUser, freshName, makeAdmin } from '../helpers/accounts.js'
 import { ok } from '../helpers/answers.js'
 import { otpStateOf, requestCode } from '../helpers/codes.js'
 import { insertItems } from '../helpers/items.js'
@@ -34,7 +34,7 @@ t.test('GET /users/me/export gives everything about the caller, as a file', asyn
   t.equal(headers.get('cache-control'), 'no-store')
   t.strictSame(
     Object.keys(body),
-    ['exported_at', 'user', 'former_numbers', 'duplicates', 'sessions', 'login', 'uploads', 'items', 'audit']
+    ['exported_at', 'user', 'former_numbers', 'merged_users', 'sessions', 'login', 'uploads', 'items', 'audit']
   )
   t.equal(body.exported_at, clock.now.toISOString())
   t.strictSame(body.user, {
@@ -101,35 +101,21 @@ t.test('An export tells what others did to the caller, but not who they are or w
   t.notOk(JSON.stringify(audit).includes(chief.phone.slice(-4)))
 })
 
-t.test('An export has the further users that the number once had; they go with the account', async t => {
-  const [meera, asha] = [await createUser(service), await createUser(service)]
-  const rows = [meera, asha].map(({ id, phone }) => ({
-    _id: new ObjectId(),
+t.test('An export has the users of the replaced system that the account took in', async t => {
+  const meera = await createUser(service)
+  const merged = {
+    id: new ObjectId(),
     username: freshName(),
-    username_key: freshName(),
-    old_number: phone.slice(3),
-    duplicate_of: new ObjectId(id),
-    admin: false,
-    created_on: clock.now
-  }))
-  await users.insertMany(rows.map(userRow))
-  const { body: { duplicates } } = await ok(call('GET', '/users/me/export', { token: meera.token }))
-  t.strictSame(
-    duplicates,
-    [
-      {
-        _id: rows[0]!._id.toHexString(),
-        username: rows[0]!.username,
-        number: meera.phone.slice(3),
-        created_on: clock.now.toISOString()
-      }
-    ]
-  )
+    number: meera.phone.slice(3),
+    created_on: new Date('2023-03-02T08:00:00.000Z')
+  }
+  await users.updateOne({ _id: new ObjectId(meera.id) }, { $set: { merged: [merged] } })
+  const { id, created_on: createdOn, ...shown } = merged
+  t.strictSame((await ok(call('GET', '/users/me/export', { token: meera.token }))).body.merged_users, [
+    { _id: id.toHexString(), ...shown, created_on: createdOn.toISOString() }
+  ])
   t.equal((await call('DELETE', '/users/me', { token: meera.token })).status, 204)
-  t.same(
-    await users.find({ _id: { $in: rows.map(({ _id }) => _id) } }).map(({ _id }) => _id).toArray(),
-    [rows[1]!._id]
-  )
+  t.equal((await users.findOne({ _id: new ObjectId(meera.id) }))!.merged, undefined, 'nothing of them stays')
 })
 
 t.test('The export of an account without a name has what there is', async t => {

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { accountOf, createCaller, findAccount, freshName, freshPhone, insertAccount } from '../helpers/accounts.js'
+import { accountOf, createCaller, findAccount, freshName, freshPhone } from '../helpers/accounts.js'
 import { answerOf, ok, refusal } from '../helpers/answers.js'
 import { startServices, withUriOption } from '../helpers/backends.js'
 import { failCommands } from '../helpers/fail-commands.js'
@@ -280,7 +280,7 @@ t.test('POST /users', async t => {
     for (const member of [
       '"admin":true',
       '"admin":false',
-      '"blocked":true,"moved":{},"duplicate_of":"x"',
+      '"blocked":true,"moved":{},"merged":[{"username":"x"}]',
       '"Admin":true,"prototype":{"admin":true}',
       '"role":"admin","_id":"665f1c2ab7e4d90012ab34cd"'
     ]) {
@@ -324,10 +324,9 @@ t.test('POST /users', async t => {
     const { phone, token } = await service.signIn()
     const created = await call('POST', '/users', { token, json: { username: `kept ${phone}`, number: phone } })
     t.equal(created.status, 201)
-    await insertAccount(service, {
-      username: `Merged ${phone}`,
-      duplicate_of: new ObjectId(created.body.user_id as string)
-    })
+    const id = new ObjectId(created.body.user_id as string)
+    const merged = { id: new ObjectId(), username: `Merged ${phone}`, number: phone, created_on: new Date(0) }
+    await service.app.collections.users.updateOne({ _id: id }, { $set: { merged: [merged] } })
     t.match(await call('POST', '/users', { token, json: { username: `MERGED ${phone}`, number: phone } }), {
       status: 201,
       body: { message: 'User created', user_id: created.body.user_id }
