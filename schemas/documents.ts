@@ -252,7 +252,10 @@ export interface LibraryDocument {
   duration_ms?: number
   /** `#rrggbb` */
   dominant_color?: string
-  /** GIFs and PNGs made of it. The key of each is `<size>.gif` or `<size>.png` beside `key`. */
+  /**
+   * GIFs and PNGs made of it. The key of each is `<size>.gif` or `<size>.png` beside `key`. A row without `key` has them
+   * in the folder `library/<_id>/`.
+   */
   renditions?: StoredRendition[]
   /**
    * For a request with an `Idempotency-Key`. A repeat finds the item by it if the process died before it stored the

@@ -1,8 +1,8 @@
-import type { Collection } from 'mongodb'
+import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
 import { createDeletionRecords } from './delete-item.js'
-import { folderOf, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
+import { folderOf, folderOfOldItem, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
 
 /** Rows read ahead: few enough that the cursor does not expire before the next read. */
 const BATCH_ROWS = 1000
@@ -70,6 +70,10 @@ export async function checkLibrary ({
     if (named.size > 0) await checkItem(item)
   }
   for (; !object.done; object = await objects.next()) await checkObject(object.value.key)
+  const oldItems = { key: { $not: { $gt: '' } }, 'renditions.0': { $exists: true } } as const
+  for await (const item of library.find(oldItems, { projection: FIELDS, batchSize: BATCH_ROWS })) {
+    if (item._id instanceof ObjectId) await checkRenditions(item, await objectsIn(folderOfOldItem(item._id), media))
+  }
   return result
 
   function report (subject: string, found: string, repaired?: string): void {
@@ -93,12 +97,19 @@ export async function checkLibrary ({
   }
 
   async function isInFlight (key: string): Promise<boolean> {
-    return await uploads.findOne(within(folderOf(key))) !== null
+    return await uploads.findOne(inFolderOf(key)) !== null
   }
 
   async function isNamed (key: string): Promise<boolean> {
-    const items = await library.find(within(folderOf(key)), { projection: FIELDS }).toArray()
+    const items = await library.find(inFolderOf(key), { projection: FIELDS }).toArray()
     return items.some(item => objectsOf(item).has(key))
+  }
+
+  /** The folder of an item of the replaced system has the item's id as its name. */
+  function inFolderOf (key: string) {
+    const folder = folderOf(key)
+    const [, id] = /^library\/([0-9a-f]{24})\/$/.exec(folder) ?? []
+    return id === undefined ? within(folder) : { $or: [within(folder), { _id: new ObjectId(id) }] }
   }
 
   /** Reads the objects first, then the row. If the row still exists, no removal took the objects. */
@@ -111,17 +122,22 @@ export async function checkLibrary ({
       if (fix) await removeItem(item)
       return report(subject, 'its original is missing, so it cannot be served', fix ? 'removed' : undefined)
     }
-    for (const rendition of item.renditions ?? []) {
-      const { size } = rendition
-      if (present.has(renditionKey(key, rendition))) continue
-      if (fix) await library.updateOne({ _id, key }, { $pull: { renditions: { size } } })
-      report(subject, `its rendition ${size} is missing`, fix ? 'dropped' : undefined)
-    }
+    await checkRenditions(item, present)
     for (const [name, size] of objectsOf(item)) {
       const actual = present.get(name)
       if (actual !== undefined && size !== undefined && actual !== size) {
         report(subject, `${name.slice(folderOf(key).length)} has ${actual} bytes in place of ${size}`)
       }
+    }
+  }
+
+  async function checkRenditions (item: LibraryDocument, present: Map<string, number>): Promise<void> {
+    const { _id, key, renditions = [] } = item
+    for (const rendition of renditions) {
+      const { size } = rendition
+      if (present.has(renditionKey(key || folderOfOldItem(_id), rendition))) continue
+      if (fix) await library.updateOne({ _id }, { $pull: { renditions: { size } } })
+      report(`library ${_id.toHexString()}`, `its rendition ${size} is missing`, fix ? 'dropped' : undefined)
     }
   }
 

@@ -3,7 +3,7 @@ import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } 
 import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
-import { folderOf, isItemFolder, isRootKey } from './object-keys.js'
+import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
 import { createObjectRemoval, type ObjectRemovalOptions } from './remove-objects.js'
 import type { LibraryStates } from './state.js'
 
@@ -44,7 +44,7 @@ export function createDeletionRecords ({ uploads, now, ...stores }: DeletionReco
 
   /** Deletes the objects of an item whose row is gone, then the upload record. */
   async function finish ({ _id, key = '' }: LibraryDocument): Promise<void> {
-    await removeObjects(key)
+    await removeObjects(_id, key)
     await uploads.deleteOne({ _id, state: 'removing' })
   }
 }
@@ -106,15 +106,16 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
   }
 
   /**
-   * The key of an item's objects; undefined where nothing may be removed. An owner could forge `key` and `url` in
-   * 0.3.0. So a key counts only in an item's folder, and a `url` only in a row of the replaced system, which has no
-   * owner.
+   * The key of an item's objects, or their folder; undefined where nothing may be removed. An owner could forge `key`
+   * and `url` in 0.3.0. So a key counts only in an item's folder, and a `url` only in a row of the replaced system,
+   * which has no owner.
    */
-  function removableKeyOf ({ key, url, owner }: LibraryDocument): string | undefined {
+  function removableKeyOf ({ _id, key, url, owner, renditions }: LibraryDocument): string | undefined {
     if (typeof key === 'string') return isItemFolder(folderOf(key)) ? key : undefined
     if (owner !== undefined || typeof url !== 'string') return undefined
     const rootKey = media.keyOf(url)
-    return rootKey !== undefined && isRootKey(rootKey) ? rootKey : undefined
+    if (rootKey !== undefined && isRootKey(rootKey)) return rootKey
+    return renditions ? folderOfOldItem(_id) : undefined
   }
 
   /**

@@ -4,7 +4,7 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem } from '../../schemas/library.js'
 import type { MediaStore } from '../ports.js'
 import { storedTime } from '../stored-time.js'
-import { renditionKey } from './object-keys.js'
+import { folderOfOldItem, renditionKey } from './object-keys.js'
 
 const BLUETOOTH_BYTES_PER_SECOND = 9000
 const FACTS = [
@@ -37,12 +37,13 @@ export function createToItem (media: Pick<MediaStore, 'url'>, urlRendition?: str
     }
   }
 
-  function renditionsOf ({ key, renditions }: LibraryDocument): LibraryItem['renditions'] {
-    if (!key || !renditions) return undefined
+  function renditionsOf ({ _id, key, renditions }: LibraryDocument): LibraryItem['renditions'] {
+    if (!renditions || !(key || _id instanceof ObjectId)) return undefined
+    const place = key || folderOfOldItem(_id)
     return Object.fromEntries(renditions.map(rendition => {
       const { size, content_type: type = 'image/gif', bytes, frames, duration_ms: duration } = rendition
       return [size, {
-        url: media.url(renditionKey(key, rendition)),
+        url: media.url(renditionKey(place, rendition)),
         content_type: type,
         bytes,
         frames,

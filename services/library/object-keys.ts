@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { ObjectId } from 'mongodb'
 import type { LibraryDocument, StoredRendition } from '../../schemas/documents.js'
 import type { MediaStore } from '../ports.js'
 
@@ -8,9 +9,11 @@ export const INCOMING = 'incoming/'
 
 /** A key for the original of a new item, in a folder of its own. */
 export const newItemKey = (extension: string) => `${LIBRARY}${randomUUID()}/original.${extension}`
+/** Where the renditions of an item of the replaced system lie: its original stays at the root of the bucket. */
+export const folderOfOldItem = (id: ObjectId) => `${LIBRARY}${id.toHexString()}/`
 /** A key for a file that a client posts to the store. */
 export const newStagingKey = () => `${INCOMING}${randomUUID()}`
-/** The key of a rendition beside the original at `key`. */
+/** The key of a rendition beside the original at `key`, or in a folder. */
 export function renditionKey (key: string, rendition: Pick<StoredRendition, 'size' | 'content_type'>): string {
   const { size, content_type: type } = rendition
   return `${folderOf(key)}${size}.${type === 'image/png' ? 'png' : 'gif'}`
@@ -28,10 +31,14 @@ export const isItemFolder = (folder: string) => /^library\/[^/]+\/$/.test(folder
  */
 export const isRootKey = (key: string) => /^[^/%?#]+$/.test(key)
 
-/** The objects that a row names: the key of each, and its size in bytes if the row has it. */
-export function objectsOf ({ key = '', size, renditions = [] }: LibraryDocument): Map<string, number | undefined> {
-  const made = renditions.map(rendition => [renditionKey(key, rendition), rendition.bytes] as const)
-  return new Map([[key, size], ...made])
+/**
+ * The objects that a row names in its folder: the key of each, and its size in bytes if the row has it. The original of
+ * a row of the replaced system is elsewhere.
+ */
+export function objectsOf ({ _id, key, size, renditions = [] }: LibraryDocument): Map<string, number | undefined> {
+  const place = key || folderOfOldItem(_id)
+  const made = renditions.map(rendition => [renditionKey(place, rendition), rendition.bytes] as const)
+  return new Map([...(key ? [[key, size] as const] : []), ...made])
 }
 
 /** The objects in a folder: the key of each, and its size in bytes. */

@@ -1,7 +1,7 @@
-import type { Collection } from 'mongodb'
+import type { Collection, ObjectId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { MediaStore } from '../ports.js'
-import { folderOf, isItemFolder, isRootKey } from './object-keys.js'
+import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
 
 export interface ObjectRemovalOptions {
   library: Collection<LibraryDocument>
@@ -10,12 +10,15 @@ export interface ObjectRemovalOptions {
 
 /**
  * Removes the objects of an item whose row is gone. An object of the replaced system stays while another row names it:
- * there, two uploads of files with one name shared an object. Does nothing for a key that is neither's.
+ * there, two uploads of files with one name shared an object. Its renditions go. Does nothing for a key that is
+ * neither's.
  */
 export function createObjectRemoval ({ library, media }: ObjectRemovalOptions) {
-  return async function removeObjects (key: string): Promise<void> {
-    if (isItemFolder(folderOf(key))) await media.remove(folderOf(key))
-    else if (isRootKey(key) && !await isNamed(key)) await media.removeObject(key)
+  return async function removeObjects (id: ObjectId, key: string): Promise<void> {
+    if (isItemFolder(folderOf(key))) return media.remove(folderOf(key))
+    if (!isRootKey(key)) return
+    await media.remove(folderOfOldItem(id))
+    if (!await isNamed(key)) await media.removeObject(key)
   }
 
   async function isNamed (key: string): Promise<boolean> {

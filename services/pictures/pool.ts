@@ -34,14 +34,17 @@ export function createPicturePool (
   const idle: PictureThread[] = []
   const living = new Set<PictureThread>()
   let closed = false
-  return { read: (bytes: Buffer<ArrayBuffer>, fit: Fit) => limit(() => read(bytes, fit)), close }
+  return {
+    read: (bytes: Buffer<ArrayBuffer>, fit: Fit, sizes = options.sizes) => limit(() => read(bytes, fit, sizes)),
+    close
+  }
 
-  async function read (bytes: Buffer<ArrayBuffer>, fit: Fit): Promise<Picture> {
+  async function read (bytes: Buffer<ArrayBuffer>, fit: Fit, sizes: string[]): Promise<Picture> {
     let thread: PictureThread | undefined
     try {
       thread = idle.pop() ?? await startThread()
       const begun = cpuMs()
-      const answer = await thread.ask({ bytes, fit, ...options, decodeSeconds }, wholeMs)
+      const answer = await thread.ask({ bytes, fit, ...options, sizes, decodeSeconds }, wholeMs)
       if ('exceededMs' in answer) throw tooSlow(answer.exceededMs, cpuMs() - begun)
       if ('damaged' in answer) throw damagedImage(new Error(answer.damaged))
       return withBuffers(answer.picture)

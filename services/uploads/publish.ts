@@ -81,7 +81,7 @@ export function createPublish ({ media, uploadRecords, quota, now }: PublishOpti
   }
 }
 
-const factsOf = ({
+export const factsOf = ({
   facts: { width, height, frames, duration_ms: duration, dominant_color: color }
 }: Picture): Partial<LibraryDocument> =>
   ({ width, height, frames, duration_ms: duration, dominant_color: color })

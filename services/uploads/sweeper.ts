@@ -180,7 +180,7 @@ export function createSweeper ({
   /** Deletes the record last, so that a failure is retried. An item that is written meanwhile is deleted too. */
   async function discard ({ _id, key, state, staging }: WithId<UploadDocument>): Promise<boolean> {
     await library.deleteOne({ _id })
-    if (key !== '') await (state === 'removing' ? removeObjects(key) : removeFolder(folderOf(key)))
+    if (key !== '') await (state === 'removing' ? removeObjects(_id, key) : removeFolder(folderOf(key)))
     if (staging) await media.removeObject(staging.key)
     await library.deleteOne({ _id })
     const { deletedCount } = await uploads.deleteOne({ _id, state: state === 'removing' ? state : 'sweeping' })
