@@ -3,6 +3,7 @@ import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js
 import { readConfig } from '../../services/config.js'
 import { databaseName, CONSISTENT } from '../../services/database.js'
 import { checkLibrary, type CheckResult } from '../../services/library/check.js'
+import { checkPublicAccess, toLines, type PublicAccess } from '../../services/library/public-access.js'
 import { versionedLibrary } from '../../services/library/version-writes.js'
 import { connectStore } from '../../services/store/connection.js'
 import { withMongo } from '../../services/with-mongo.js'
@@ -14,8 +15,9 @@ const INCONSISTENT = 3
 const SILENCE_MS = 60_000
 
 /**
- * Compares the library's rows with the store's objects, and with --fix repairs what it can. Exit codes: 0 consistent or
- * repaired, 1 failed, 2 misused, 3 still inconsistent.
+ * Compares the library's rows with the store's objects, and with --fix repairs what it can. Tries whether pictures of
+ * the replaced system are public. Exit codes: 0 consistent or repaired, 1 failed, 2 misused, 3 still inconsistent, or
+ * not public.
  */
 export async function checkLibraryCommand ({ args, env, print }: Call): Promise<number> {
   const { fix } = readArguments(args)
@@ -27,9 +29,10 @@ export async function checkLibraryCommand ({ args, env, print }: Call): Promise<
     const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
     try {
       const db = mongo.db(databaseName(uri))
+      const library = versionedLibrary<LibraryDocument>(db)
       const result = await checkLibrary({
         uploads: db.collection<UploadDocument>('uploads', CONSISTENT),
-        library: versionedLibrary<LibraryDocument>(db),
+        library,
         media,
         now: () => new Date(),
         fix,
@@ -37,19 +40,22 @@ export async function checkLibraryCommand ({ args, env, print }: Call): Promise<
       }).catch((cause: unknown) => {
         throw new Error('The check stopped; what is repaired stays repaired, and another run does the rest', { cause })
       })
-      print(summary(result))
-      return result.open > 0 ? INCONSISTENT : 0
+      const access = await checkPublicAccess({ library, urls: media, kind: 'old' })
+      toLines(access).forEach(print)
+      print(summary(result, access))
+      return result.open + access.refused.length > 0 ? INCONSISTENT : 0
     } finally {
       client.destroy()
     }
   })
 }
 
-function summary ({ items, unchecked, repaired, open }: CheckResult): string {
+function summary ({ items, unchecked, repaired, open }: CheckResult, { refused }: PublicAccess): string {
   const found = open + repaired === 0
     ? 'consistent'
     : [...(repaired > 0 ? [`${repaired} repaired`] : []), ...(open > 0 ? [`${open} inconsistent`] : [])].join(', ')
-  return `${items} items checked, ${unchecked} of the replaced system not judged: ${found}.`
+  const hidden = refused.length > 0 ? `; ${refused.length} of its pictures that were tried are not public` : ''
+  return `${items} items checked, ${unchecked} of the replaced system not judged${hidden}: ${found}.`
 }
 
 function readArguments (args: string[]): { fix: boolean } {

@@ -44,6 +44,12 @@ export async function stateOfConversion (db: Db): Promise<'done' | 'begun' | 'no
   return await takeovers(db).findOne({ _id: 'takeover' }) ? 'begun' : 'none'
 }
 
+/** Whether the replaced system wrote rows of the database: pictures without a key, or users before a migration. */
+export async function isTakenOver (db: Db): Promise<boolean> {
+  return await db.collection('library', CONSISTENT).findOne({ key: null }, { projection: { _id: 1 } }) !== null ||
+    (await stateOfConversion(db) !== 'done' && !await isOf030(db))
+}
+
 /** Records when the replaced system stopped: at the first migration. It issued no token later. */
 export async function noteTakeover (db: Db, at: Date): Promise<void> {
   await takeovers(db).updateOne({ _id: 'takeover' }, { $setOnInsert: { at } }, { upsert: true })

@@ -1,4 +1,5 @@
 import type { Config } from '../../schemas/env.js'
+import type { MediaStore } from '../ports.js'
 
 export type AddressConfig = Pick<Config,
   | 'S3_BUCKET'
@@ -28,6 +29,18 @@ export function addressesOf (config: AddressConfig): string[] {
     ...others.flatMap(place => [`https://${place}`, `http://${place}`])
   ])]
 }
+
+/** The addresses of objects in a bucket that has these addresses, and the keys of addresses. */
+export const createUrls = (addresses: string[]): Pick<MediaStore, 'url' | 'urlsOf' | 'keyOf'> => ({
+  url: key => `${addresses[0]}/${key}`,
+
+  urlsOf: key => addresses.map(address => `${address}/${key}`),
+
+  keyOf (url) {
+    const address = addresses.find(address => url.startsWith(`${address}/`))
+    return address && url.slice(address.length + 1)
+  }
+})
 
 function ownAddress ({ S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_FORCE_PATH_STYLE }: AddressConfig): string {
   if (!S3_ENDPOINT) return `https://${S3_BUCKET}.s3.${S3_REGION}.amazonaws.com`

@@ -17,6 +17,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import type { MediaStore } from '../ports.js'
+import { createUrls } from './addresses.js'
 import { createGatherBudget, type Reservation } from './gather-budget.js'
 
 /** Bytes. S3 takes no smaller part except the last. A gathered upload has this much in memory. */
@@ -125,14 +126,7 @@ export function createMediaStore ({
       await s3.send(new HeadBucketCommand({ Bucket }))
     },
 
-    url: key => `${addresses[0]}/${key}`,
-
-    urlsOf: key => addresses.map(address => `${address}/${key}`),
-
-    keyOf (url) {
-      const address = addresses.find(address => url.startsWith(`${address}/`))
-      return address && url.slice(address.length + 1)
-    }
+    ...createUrls(addresses)
   }
   return store
 

@@ -1,0 +1,4 @@
+import { preflightCommand } from './commands/preflight.js'
+import { runCommand } from './program.js'
+
+await runCommand(preflightCommand)
