@@ -253,8 +253,8 @@ export interface LibraryDocument {
   /** `#rrggbb` */
   dominant_color?: string
   /**
-   * GIFs and PNGs made of it. The key of each is `<size>.gif` or `<size>.png` beside `key`. A row without `key` has them
-   * in the folder `library/<_id>/`.
+   * GIFs and PNGs made of it. The key of each is `<size>.gif` or `<size>.png` beside `key`. A row without `key` has
+   * them in the folder `library/<_id>/`.
    */
   renditions?: StoredRendition[]
   /**
