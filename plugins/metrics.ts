@@ -12,10 +12,14 @@ declare module 'fastify' {
   }
 }
 
+/** Gauges whose names break the conventions of Prometheus: only a counter ends with `_total`. */
+const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
+
 /** `app.metrics`: the counters of this process, for Prometheus. */
 export default fp(async function metrics (app) {
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry, prefix: 'hookaba_' })
+  collectDefaultMetrics({ register: registry })
+  for (const name of MISNAMED) registry.removeSingleMetric(name)
   const events = new Counter({
     name: 'hookaba_events_total',
     help: 'Events, by the names of the audit and by reason',

@@ -99,7 +99,13 @@ export default fp<AppSettings>(async function mongo (app, { maxDatabaseWaitMs = 
     await ensureIndexes(database, app.log)
   })
   try {
-    await app.register(mongodb, { url, database: databaseName(url), forceClose: true, ...limits })
+    await app.register(mongodb, {
+      url,
+      database: databaseName(url),
+      forceClose: true,
+      monitorCommands: true,
+      ...limits
+    })
   } catch (cause) {
     throw mongoRefusal(url, cause)
   }

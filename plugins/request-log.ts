@@ -1,21 +1,32 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { maskAddress } from '../services/client-network.js'
-
-/** The pattern of a parameter in a route. */
-const PATTERN = /\([^/]*\)/g
+import { routeName } from '../services/route-name.js'
 
 /** Logs one line for each request, with its route: a typed path or query may hold a phone number or a token. */
 export default fp(async function requestLog (app) {
   app.addHook('onResponse', (request, reply, done) => {
-    const { method, clientAddress, routeOptions: { url: route = 'unknown' } } = request
     request.log.info({
       event: 'request.finished',
-      method,
-      route: route.replace(PATTERN, ''),
+      ...factsOf(request, reply),
       status: reply.statusCode,
-      network: maskAddress(clientAddress),
-      ms: Math.round(reply.elapsedTime)
+      bytes: Number(reply.getHeader('content-length') ?? 0)
     })
     done()
   })
-}, { name: 'request-log', dependencies: ['client-address'] })
+  // the client has left before the answer: there is none
+  app.addHook('onRequestAbort', (request, done) => {
+    request.log.info({ event: 'request.aborted', ...factsOf(request) })
+    done()
+  })
+
+  function factsOf ({ method, clientAddress, routeOptions, authenticated }: FastifyRequest, reply?: FastifyReply) {
+    return {
+      method,
+      route: routeName(routeOptions.url),
+      network: maskAddress(clientAddress),
+      ...(authenticated && { account: authenticated.account._id.toHexString() }),
+      ...(reply && { ms: Math.round(reply.elapsedTime) })
+    }
+  }
+}, { name: 'request-log', dependencies: ['client-address', 'request-caller'] })

@@ -1,9 +1,11 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import fp from 'fastify-plugin'
+import { Gauge, Histogram } from 'prom-client'
 import type { Config } from '../schemas/env.js'
 import { smsProviders } from '../services/config.js'
 import type { AppSettings, SendSms, SmsProvider } from '../services/ports.js'
+import { smsPolicy } from '../services/login/sms-policy.js'
 import { createConsoleSms } from '../services/sms/console.js'
 import { createFallback } from '../services/sms/fallback.js'
 import { createHttpSms } from '../services/sms/http.js'
@@ -16,6 +18,8 @@ declare module 'fastify' {
 
 /** Milliseconds for one provider. All of them together have twice this. */
 const TIMEOUT_MS = 4000
+/** Seconds. */
+const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8]
 const STATUS_PATH = '/webhooks/twilio/status'
 const RETRY: Retry = {
   random: () => randomInt(2 ** 32) / 2 ** 32,
@@ -26,9 +30,32 @@ type Retry = NonNullable<AppSettings['smsRetry']>
 
 /** `app.sendSms`: the providers of SMS_PROVIDER, the next one if one fails. */
 export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs = TIMEOUT_MS, smsRetry = RETRY }) {
-  const providers = smsProviders(app.config).map(name => provider(name, app.config, smsRetry))
-  app.decorate('sendSms', sendSms ?? createFallback(await Promise.all(providers), smsTimeoutMs, app.log))
-}, { name: 'sms', dependencies: ['env'] })
+  const { config, log, metrics: { registry } } = app
+  const duration = new Histogram({
+    name: 'hookaba_sms_duration_seconds',
+    help: 'SMS that were given to a provider, by provider and outcome',
+    labelNames: ['provider', 'outcome'],
+    buckets: BUCKETS,
+    registers: [registry]
+  })
+  const cap = new Gauge({
+    name: 'hookaba_sms_cap',
+    help: 'SMS that the whole service may send in an hour and in a day; 0: no cap',
+    labelNames: ['period'],
+    registers: [registry]
+  })
+  const { caps } = smsPolicy(config)
+  cap.set({ period: 'hour' }, caps.hour)
+  cap.set({ period: 'day' }, caps.day)
+  const providers = await Promise.all(smsProviders(config).map(async name => ({
+    name,
+    send: await provider(name, config, smsRetry)
+  })))
+  const send = createFallback(providers, smsTimeoutMs, log, (provider, outcome, seconds) => {
+    duration.observe({ provider, outcome }, seconds)
+  })
+  app.decorate('sendSms', sendSms ?? send)
+}, { name: 'sms', dependencies: ['env', 'metrics'] })
 
 async function provider (name: string, config: Config, retry: Retry): Promise<SmsProvider> {
   if (name === 'http') return createHttpSms({ url: config.SMS_HTTP_URL!, token: config.SMS_HTTP_TOKEN })

@@ -1,5 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { Counter, Histogram, type Registry } from 'prom-client'
+import type { LibraryDocument } from '../schemas/documents.js'
+import { isRefusal } from '../services/errors.js'
 import { createByteBudget } from '../services/uploads/byte-budget.js'
 import { createDecode } from '../services/uploads/decode.js'
 import { createDirectUploads } from '../services/uploads/direct-upload.js'
@@ -34,6 +37,8 @@ declare module 'fastify' {
  * again.
  */
 const WAITING_BYTES = 48 * 1024 * 1024
+/** Seconds. */
+const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 /** Seconds for an upload after its transfer: decoding, and writing the result. */
 const MARGIN_SECONDS = 60
 
@@ -62,10 +67,16 @@ export default fp(async function uploads (app) {
     limit,
     now
   }
-  app.decorate('uploads', {
-    ...createUploads({ ...common, library: collections.library }),
-    ...createDirectUploads({ ...common, ...collections, quota, media, lifeSeconds: config.UPLOAD_MAX_SECONDS })
+  const { upload, recall } = createUploads({ ...common, library: collections.library })
+  const { offer, complete } = createDirectUploads({
+    ...common,
+    ...collections,
+    quota,
+    media,
+    lifeSeconds: config.UPLOAD_MAX_SECONDS
   })
+  const counted = countUploads(app.metrics.registry)
+  app.decorate('uploads', { upload: counted(upload), recall, offer, complete: counted(complete) })
   const slots = createUploadSlots(config.MAX_REQUESTS)
   app.decorate('maxUploadsAtOnce', slots.maxOfOne)
   app.decorateRequest('endUpload', null)
@@ -78,4 +89,36 @@ export default fp(async function uploads (app) {
     route.onSend = [...[route.onSend ?? []].flat(), async (request: FastifyRequest) => request.endUpload?.()]
   })
   app.addHook('onClose', uploadRecords.close)
-}, { name: 'uploads', dependencies: ['env', 'clock', 'mongo', 's3', 'pictures', 'accounts', 'request-caller'] })
+}, {
+  name: 'uploads',
+  dependencies: ['env', 'clock', 'metrics', 'mongo', 's3', 'pictures', 'accounts', 'request-caller']
+})
+
+/** Counts and times uploads. A refused upload has no type, because its bytes may be of none. */
+function countUploads (registry: Registry) {
+  const duration = new Histogram({
+    name: 'hookaba_upload_duration_seconds',
+    help: 'Uploads from their first byte to their item, by type and outcome',
+    labelNames: ['type', 'outcome'],
+    buckets: BUCKETS,
+    registers: [registry]
+  })
+  const bytes = new Counter({
+    name: 'hookaba_upload_bytes_total',
+    help: 'Bytes of the files that became items',
+    registers: [registry]
+  })
+  return <Given extends unknown[]>(work: (...given: Given) => Promise<LibraryDocument>) =>
+    async (...given: Given): Promise<LibraryDocument> => {
+      const end = duration.startTimer()
+      try {
+        const item = await work(...given)
+        end({ type: item.content_type?.replace('image/', ''), outcome: 'stored' })
+        bytes.inc(item.size ?? 0)
+        return item
+      } catch (error) {
+        end({ type: '', outcome: isRefusal(error) ? 'refused' : 'failed' })
+        throw error
+      }
+    }
+}

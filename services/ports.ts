@@ -125,7 +125,7 @@ export interface IdempotencyLock { lock: KeyLock, fingerprint: () => Promise<Fin
 export interface Ownership {
   /** The last step after an insert: returns the item, without its owner if that account is deleted. */
   checkOwner (item: LibraryDocument): Promise<LibraryDocument>
-  /** Items and upload records stay, without owner; keys, usage and duplicates go. */
+  /** Items and upload records stay, without owner; keys and usage go. */
   disownAll (owner: ObjectId): Promise<void>
 }
 

@@ -36,6 +36,8 @@ export function createPicturePool (
   let closed = false
   return {
     read: (bytes: Buffer<ArrayBuffer>, fit: Fit, sizes = options.sizes) => limit(() => read(bytes, fit, sizes)),
+    /** Pictures that are being read, and those that wait for a thread. */
+    load: () => ({ active: limit.activeCount, waiting: limit.pendingCount, threads }),
     close
   }
 

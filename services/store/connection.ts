@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { S3Client } from '@aws-sdk/client-s3'
+import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler'
 import type { Config } from '../../schemas/env.js'
 import type { MediaStore } from '../ports.js'
@@ -18,13 +18,21 @@ const LARGE_BODY_BYTES = 256 * 1024
  */
 const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 
+/** `refused`: the store answered with an error. `unreachable`: it did not answer. */
+type StoreOutcome = 'ok' | 'refused' | 'unreachable'
+export type OnStoreCall = (operation: string, outcome: StoreOutcome, seconds: number) => void
+
 type StoreConfig = AddressConfig & Pick<Config, 'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY' | 'AWS_SESSION_TOKEN'>
 
 /**
  * Connects to the media store that the environment names. The caller destroys the client after use. Rejects with one
  * clear sentence if the bucket cannot be reached.
  */
-export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS): Promise<{
+export async function connectStore (
+  config: StoreConfig,
+  silenceMs = SILENCE_MS,
+  onCall: OnStoreCall = () => {}
+): Promise<{
   client: S3Client
   mediaStore: MediaStore
 }> {
@@ -56,6 +64,8 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
     priority: 'low',
     name: 'neverRetrySilence'
   })
+  client.middlewareStack.add((next, { commandName = 'unknown' }) => args =>
+    timed(() => next(args), commandName.replace(/Command$/, ''), onCall), { step: 'initialize', name: 'timeCalls' })
   client.middlewareStack.add(next => args => next(unsignedOverTls(args)), { step: 'build', name: 'unsignedOverTls' })
   const mediaStore = createMediaStore({
     s3: client,
@@ -71,6 +81,20 @@ export async function connectStore (config: StoreConfig, silenceMs = SILENCE_MS)
     throw storeRefusal(config, cause)
   }
   return { client, mediaStore }
+}
+
+/** Calls `onCall` when a call ends, with all its retries. The bytes of a streamed answer come later. */
+async function timed<T> (call: () => Promise<T>, operation: string, onCall: OnStoreCall): Promise<T> {
+  const began = performance.now()
+  const end = (outcome: StoreOutcome) => onCall(operation, outcome, (performance.now() - began) / 1000)
+  try {
+    const answer = await call()
+    end('ok')
+    return answer
+  } catch (error) {
+    end(error instanceof S3ServiceException && error.$response !== undefined ? 'refused' : 'unreachable')
+    throw error
+  }
 }
 
 /**

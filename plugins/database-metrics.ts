@@ -1,0 +1,56 @@
+import fp from 'fastify-plugin'
+import type { CommandFailedEvent, CommandSucceededEvent } from 'mongodb'
+import { Counter, Gauge, Histogram } from 'prom-client'
+
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+
+/** Counts and times the commands of the database by the driver's events, and shows its connections. */
+export default fp(async function databaseMetrics (app) {
+  const { client } = app.mongo
+  const registers = [app.metrics.registry]
+  const duration = new Histogram({
+    name: 'hookaba_mongodb_command_duration_seconds',
+    help: 'Commands that were sent to MongoDB, by command and outcome',
+    labelNames: ['command', 'outcome'],
+    buckets: BUCKETS,
+    registers
+  })
+  const unreachable = new Counter({
+    name: 'hookaba_mongodb_unreachable_total',
+    help: 'Checks of a MongoDB server that failed, and commands for which there was no connection',
+    registers
+  })
+  app.metrics.registry.registerMetric(new Gauge({
+    name: 'hookaba_mongodb_connections',
+    help: 'Connections to MongoDB that are in use or idle, and commands that wait for one',
+    labelNames: ['state'],
+    registers: [],
+    collect () {
+      this.set({ state: 'in_use' }, inUse)
+      this.set({ state: 'idle' }, Math.max(0, open - inUse))
+      this.set({ state: 'waiting' }, waiting)
+    }
+  }))
+  let open = 0
+  let inUse = 0
+  let waiting = 0
+  client.on('connectionCreated', () => { open++ })
+  client.on('connectionClosed', () => { open-- })
+  client.on('connectionCheckOutStarted', () => { waiting++ })
+  client.on('connectionCheckedOut', () => {
+    waiting--
+    inUse++
+  })
+  client.on('connectionCheckOutFailed', () => {
+    waiting--
+    unreachable.inc()
+  })
+  client.on('connectionCheckedIn', () => { inUse-- })
+  client.on('serverHeartbeatFailed', () => unreachable.inc())
+  client.on('commandSucceeded', event => observe(event, 'ok'))
+  client.on('commandFailed', event => observe(event, 'failed'))
+
+  function observe ({ commandName, duration: ms }: CommandSucceededEvent | CommandFailedEvent, outcome: string) {
+    duration.observe({ command: commandName, outcome }, ms / 1000)
+  }
+}, { name: 'database-metrics', dependencies: ['mongo', 'metrics'] })

@@ -1,0 +1,48 @@
+import fp from 'fastify-plugin'
+import { Gauge, Histogram } from 'prom-client'
+import { routeName } from '../services/route-name.js'
+
+/** Seconds, from a kept page to the longest wait for a provider. */
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** The status of a request whose client left before the answer. No server sends it; nginx logs it so. */
+const ABORTED = 499
+
+/** Counts and times requests by method, route and status, and shows how many are in progress. */
+export default fp(async function httpMetrics (app) {
+  const registers = [app.metrics.registry]
+  const duration = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Requests, by method, route and status; 499: the client left before the answer',
+    labelNames: ['method', 'route', 'status_code'],
+    buckets: BUCKETS,
+    registers
+  })
+  const inProgress = new Gauge({
+    name: 'http_requests_in_progress',
+    help: 'Requests that are not answered yet, probes included',
+    registers
+  })
+  app.metrics.registry.registerMetric(new Gauge({
+    name: 'http_connections',
+    help: 'Open connections of clients',
+    registers: [],
+    async collect () {
+      this.set(await new Promise<number>(resolve => app.server.getConnections((_error, count) => resolve(count ?? 0))))
+    }
+  }))
+  app.addHook('onRequest', ({ raw }, _reply, done) => {
+    inProgress.inc()
+    // also when the client leaves
+    raw.once('close', () => inProgress.dec())
+    done()
+  })
+  app.addHook('onResponse', ({ method, routeOptions }, reply, done) => {
+    const labels = { method, route: routeName(routeOptions.url), status_code: reply.statusCode }
+    duration.observe(labels, reply.elapsedTime / 1000)
+    done()
+  })
+  app.addHook('onRequestAbort', ({ method, routeOptions }, done) => {
+    duration.observe({ method, route: routeName(routeOptions.url), status_code: ABORTED }, 0)
+    done()
+  })
+}, { name: 'http-metrics', dependencies: ['metrics', 'security'] })
