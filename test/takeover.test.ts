@@ -5,10 +5,9 @@ import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { migrateCommand } from '../cli/commands/migrate.js'
 import { preflightCommand } from '../cli/commands/preflight.js'
-import { renditionsCommand } from '../cli/commands/renditions.js'
 import { ok } from './helpers/answers.js'
 import { environment, s3Client, startServices } from './helpers/backends.js'
-import { endOf } from './helpers/command.js'
+import { endOf, renditions } from './helpers/command.js'
 import { oldId } from './helpers/old-database.js'
 import { fillOldSystem, oldPeople, oldTokens } from './helpers/old-system.js'
 import { root } from './helpers/paths.js'
@@ -27,7 +26,7 @@ const VARIABLES = {
 t.test('After a takeover every token, every name and every picture of the replaced system works', async t => {
   const { services, env, pictures } = await oldSystem(t)
   t.match(await endOf(migrateCommand, [], env), { code: 0 })
-  t.match(await endOf(renditionsCommand, [], env), { code: 0 })
+  t.match(await endOf(renditions, [], env), { code: 0 })
   t.match(await endOf(preflightCommand, [], env), { code: 0, stdout: /Nothing is missing\.\n$/ })
   const service = await startService(t, { services, env: VARIABLES })
   const people = oldPeople()

@@ -3,6 +3,7 @@ import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js
 import { readConfig } from '../../services/config.js'
 import { databaseName, CONSISTENT } from '../../services/database.js'
 import { checkLibrary, type CheckResult } from '../../services/library/check.js'
+import { hasObject } from '../../services/library/object-keys.js'
 import { checkPublicAccess, toLines, type PublicAccess } from '../../services/library/public-access.js'
 import { versionedLibrary } from '../../services/library/version-writes.js'
 import { connectStore } from '../../services/store/connection.js'
@@ -40,7 +41,7 @@ export async function checkLibraryCommand ({ args, env, print }: Call): Promise<
       }).catch((cause: unknown) => {
         throw new Error('The check stopped; what is repaired stays repaired, and another run does the rest', { cause })
       })
-      const access = await checkPublicAccess({ library, urls: media, kind: 'old' })
+      const access = await checkPublicAccess({ library, urls: media, kind: 'old', has: key => hasObject(media, key) })
       toLines(access).forEach(print)
       print(summary(result, access))
       return result.open + access.refused.length > 0 ? INCONSISTENT : 0

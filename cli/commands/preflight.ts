@@ -3,6 +3,7 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import type { Env } from '../../schemas/env.js'
 import { isPlaceholder, listOf, parseDuration, readConfig } from '../../services/config.js'
 import { CONSISTENT, databaseName } from '../../services/database.js'
+import { hasObject } from '../../services/library/object-keys.js'
 import { checkPublicAccess, toLines } from '../../services/library/public-access.js'
 import { isTakenOver, stateOfConversion } from '../../services/migration/accounts.js'
 import type { MediaStore } from '../../services/ports.js'
@@ -16,8 +17,8 @@ const SILENCE_MS = 10_000
 /** The tokens of the replaced system live for ten years. */
 const OLD_TOKEN_SECONDS = 3650 * 86_400
 
-/** A finding: `advice` is absent where nothing is to be done. */
-interface Finding { subject: string, found: string, advice?: string }
+/** What to do, if anything. `isOptional`: the operator may leave it so. */
+interface Finding { subject: string, found: string, advice?: string, isOptional?: true }
 
 /**
  * Tells what this environment lacks for its database and bucket before the service starts on them, and changes nothing.
@@ -34,9 +35,10 @@ export async function preflightCommand ({ args, env, print }: Call): Promise<num
     try {
       const db = mongo.db(databaseName(uri))
       const library = db.collection<LibraryDocument>('library', CONSISTENT)
+      const has = (key: string) => hasObject(media, key)
       const access = {
-        old: await checkPublicAccess({ library, urls: media, kind: 'old' }),
-        new: await checkPublicAccess({ library, urls: media, kind: 'new' })
+        old: await checkPublicAccess({ library, urls: media, kind: 'old', has }),
+        new: await checkPublicAccess({ library, urls: media, kind: 'new', has })
       }
       const findings = [
         await conversion(db),
@@ -47,12 +49,13 @@ export async function preflightCommand ({ args, env, print }: Call): Promise<num
         pictures('new', access.new),
         await renditions(db, media, config)
       ]
-      for (const { subject, found, advice } of findings) {
-        print(advice === undefined ? `ok: ${subject}: ${found}` : `open: ${subject}: ${found}. ${advice}`)
+      for (const { subject, found, advice, isOptional } of findings) {
+        const mark = advice === undefined ? 'ok' : isOptional ? 'note' : 'open'
+        print(`${mark}: ${subject}: ${found}${advice === undefined ? '' : `. ${advice}`}`)
       }
       for (const line of [...toLines(access.old), ...toLines(access.new)]) print(line)
-      const missing = findings.filter(({ advice }) => advice !== undefined).length
-      print(missing === 0 ? 'Nothing is missing.' : `${missing} points to look at.`)
+      const missing = findings.filter(({ advice, isOptional }) => advice !== undefined && !isOptional).length
+      print(missing === 0 ? 'Nothing is missing.' : `Missing: ${missing}.`)
       return missing === 0 ? 0 : UNREADY
     } finally {
       client.destroy()
@@ -80,7 +83,10 @@ function takeoverVariables (
     {
       subject: 'JWT_LEGACY_SECRET',
       found: secret === undefined ? 'not set' : isKnown ? 'a known default' : 'set',
-      ...(secret === undefined && { advice: 'Set the secret of the replaced system, or every user signs in again' }),
+      ...(secret === undefined && {
+        advice: 'Set the secret of the replaced system. Where it was ever public, leave it so: every user signs in again',
+        isOptional: true
+      }),
       ...(isKnown && { advice: 'Anybody can make a token with it: see SECURITY.md before you accept such tokens' })
     },
     {
@@ -100,7 +106,7 @@ function people ({ ADMIN_NUMBERS: numbers }: Pick<Env, 'ADMIN_NUMBERS'>): Findin
   const count = listOf(numbers).length
   return {
     subject: 'ADMIN_NUMBERS',
-    found: count === 0 ? 'not set' : `${count} numbers`,
+    found: count === 0 ? 'not set' : 'set',
     ...(count === 0 && { advice: 'Name the first admins: nobody else can delete old pictures or block a user' })
   }
 }
@@ -109,7 +115,7 @@ function proxy ({ TRUST_PROXY: trusted }: Pick<Env, 'TRUST_PROXY'>): Finding {
   return {
     subject: 'TRUST_PROXY',
     found: trusted,
-    ...(trusted === 'off' && { advice: 'Set it where a proxy is before the service, or all clients share one limit' })
+    ...(trusted === 'off' && { advice: 'Set it where a proxy is before the service, or all clients share one limit', isOptional: true })
   }
 }
 
@@ -132,13 +138,13 @@ async function renditions (
   const sizes = listOf(RENDITION_SIZES)
   const lacking = await db.collection<LibraryDocument>('library', CONSISTENT).findOne({
     $and: [
-      { $or: [{ key: { $gt: '' } }, { url: { $gt: media.url(''), $lt: media.url('\u{10FFFF}') } }] },
+      { $or: [{ key: { $gt: '' } }, ...media.urlsOf('').map(url => ({ url: { $gt: url, $lt: `${url}\u{10FFFF}` } }))] },
       { $or: sizes.map(size => ({ 'renditions.size': { $ne: size } })) }
     ]
   }, { projection: { _id: 1 } })
   return {
     subject: 'renditions',
     found: lacking ? 'some items have none, or not every size' : 'complete',
-    ...(lacking && { advice: 'Run npm run renditions, which also names the pictures that can have none' })
+    ...(lacking && { advice: 'Run npm run renditions. It names the pictures that can have none', isOptional: true })
   }
 }

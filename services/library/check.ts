@@ -2,7 +2,7 @@ import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
 import { createDeletionRecords } from './delete-item.js'
-import { folderOf, folderOfOldItem, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
+import { folderOf, folderOfOldItem, hasObject, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
 
 /** Rows read ahead: few enough that the cursor does not expire before the next read. */
 const BATCH_ROWS = 1000
@@ -72,7 +72,7 @@ export async function checkLibrary ({
   for (; !object.done; object = await objects.next()) await checkObject(object.value.key)
   const oldItems = { key: { $not: { $gt: '' } }, 'renditions.0': { $exists: true } } as const
   for await (const item of library.find(oldItems, { projection: FIELDS, batchSize: BATCH_ROWS })) {
-    if (item._id instanceof ObjectId) await checkRenditions(item, await objectsIn(folderOfOldItem(item._id), media))
+    if (item._id instanceof ObjectId) await checkOldItem(item)
   }
   return result
 
@@ -86,14 +86,9 @@ export async function checkLibrary ({
    * item, then the objects.
    */
   async function checkObject (key: string): Promise<void> {
-    if (await isInFlight(key) || await isNamed(key) || await isInFlight(key) || !await isThere(key)) return
+    if (await isInFlight(key) || await isNamed(key) || await isInFlight(key) || !await hasObject(media, key)) return
     if (fix) await media.removeObject(key)
     report(`object ${key}`, 'no item has it', fix ? 'removed' : undefined)
-  }
-
-  async function isThere (key: string): Promise<boolean> {
-    const { value } = await media.list(key)[Symbol.asyncIterator]().next()
-    return value?.key === key
   }
 
   async function isInFlight (key: string): Promise<boolean> {
@@ -129,6 +124,13 @@ export async function checkLibrary ({
         report(subject, `${name.slice(folderOf(key).length)} has ${actual} bytes in place of ${size}`)
       }
     }
+  }
+
+  /** Reads the objects first, as for other items. */
+  async function checkOldItem ({ _id }: LibraryDocument): Promise<void> {
+    const present = await objectsIn(folderOfOldItem(_id), media)
+    const item = await library.findOne({ _id }, { projection: FIELDS })
+    if (item) await checkRenditions(item, present)
   }
 
   async function checkRenditions (item: LibraryDocument, present: Map<string, number>): Promise<void> {

@@ -110,12 +110,11 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
    * and `url` in 0.3.0. So a key counts only in an item's folder, and a `url` only in a row of the replaced system,
    * which has no owner.
    */
-  function removableKeyOf ({ _id, key, url, owner, renditions }: LibraryDocument): string | undefined {
+  function removableKeyOf ({ _id, key, url, owner }: LibraryDocument): string | undefined {
     if (typeof key === 'string') return isItemFolder(folderOf(key)) ? key : undefined
     if (owner !== undefined || typeof url !== 'string') return undefined
     const rootKey = media.keyOf(url)
-    if (rootKey !== undefined && isRootKey(rootKey)) return rootKey
-    return renditions ? folderOfOldItem(_id) : undefined
+    return rootKey !== undefined && isRootKey(rootKey) ? rootKey : folderOfOldItem(_id)
   }
 
   /**

@@ -26,10 +26,10 @@ export const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/') + 1)
 export const isItemFolder = (folder: string) => /^library\/[^/]+\/$/.test(folder)
 
 /**
- * Whether a key is that of an object of the replaced system: they lie at the root of the bucket. An address with other
- * characters may be encoded, and does not tell the key.
+ * Whether a key is that of an object of the replaced system: they lie at the root of the bucket. With other characters
+ * its address may be written in several ways, and a row does not tell whether it names the object.
  */
-export const isRootKey = (key: string) => /^[^/%?#]+$/.test(key)
+export const isRootKey = (key: string) => /^[\w.~-]+$/.test(key)
 
 /**
  * The objects that a row names in its folder: the key of each, and its size in bytes if the row has it. The original of
@@ -46,6 +46,12 @@ export async function objectsIn (folder: string, media: MediaStore): Promise<Map
   const found = new Map<string, number>()
   for await (const { key, size } of media.list(folder)) found.set(key, size)
   return found
+}
+
+/** Whether there is an object with exactly this key. */
+export async function hasObject (media: Pick<MediaStore, 'list'>, wanted: string): Promise<boolean> {
+  const { value } = await media.list(wanted)[Symbol.asyncIterator]().next()
+  return value?.key === wanted
 }
 
 /** Matches rows whose objects are in a folder. */

@@ -5,12 +5,16 @@ import type { MediaStore } from '../ports.js'
 /** Rows that are tried: the oldest, and as many of the newest. */
 const SAMPLE = 10
 const TIMEOUT_MS = 10_000
+/** The object, a redirect to it, or that it is empty. */
+const PUBLIC = /^(20[06]|30[12378]|416)$/
 
 export interface PublicAccessOptions {
   library: Pick<Collection<LibraryDocument>, 'find'>
   urls: Pick<MediaStore, 'url' | 'keyOf'>
   /** Whether pictures of the replaced system are tried, or those of this service. */
   kind: 'old' | 'new'
+  /** Whether the store has an object. Without it a picture that is gone counts as one that is not public. */
+  has?: (key: string) => Promise<boolean>
   /** Replaces `fetch`. */
   get?: typeof fetch
 }
@@ -29,6 +33,7 @@ export async function checkPublicAccess ({
   library,
   urls,
   kind,
+  has = async () => true,
   get = fetch
 }: PublicAccessOptions): Promise<PublicAccess> {
   const hasKey: Filter<LibraryDocument> = { key: { $gt: '' } }
@@ -38,14 +43,15 @@ export async function checkPublicAccess ({
     const rows = library.find(filter, { projection: { key: 1, url: 1 } }).sort({ _id: direction }).limit(SAMPLE)
     for await (const { _id, key, url = '' } of rows) {
       const address = key ? urls.url(key) : url
-      if (urls.keyOf(address) !== undefined) places.set(String(_id), { id: _id, address })
+      const place = urls.keyOf(address)
+      if (place !== undefined && await has(place)) places.set(String(_id), { id: _id, address })
     }
   }
   const answers = await Promise.all([...places.values()].map(async ({ id, address }) => ({
     id,
     answer: await answerOf(address, get)
   })))
-  return { tried: answers.length, refused: answers.filter(({ answer }) => !['200', '206'].includes(answer)) }
+  return { tried: answers.length, refused: answers.filter(({ answer }) => !PUBLIC.test(answer)) }
 }
 
 async function answerOf (address: string, get: typeof fetch): Promise<string> {

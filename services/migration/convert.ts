@@ -14,6 +14,7 @@ import {
   isOlder,
   mergeOf,
   nameToTake,
+  REMOVED,
   uniqueValuesOf,
   type Change,
   type Note,
@@ -22,7 +23,8 @@ import {
   type UniqueValues
 } from './users.js'
 
-const FIELDS: Array<keyof OldUser> = [
+/** What the rules read of a row, and what a write compares. */
+export const FIELDS: Array<keyof OldUser> = [
   'number', 'username', 'username_key', 'admin', 'blocked', 'duplicate_of', 'old_number', 'schema',
   'key_given_up', 'merged', 'deleting'
 ]
@@ -40,6 +42,16 @@ const MAX_RACES = 100
 const BATCH = 500
 export const BY_BATCH = { batchSize: BATCH }
 
+export interface UserCollections { users: Collection<OldUser>, released: Collection<{ _id: string }> }
+
+/** Numbers that users of this service gave up since the migration began. */
+export interface Releases {
+  /** Their account is deleted. */
+  deleted: Set<string>
+  /** Their account has another number now. */
+  former: Set<string>
+}
+
 /**
  * Converts the rows of `users`, oldest first, by one compare-and-set each. Rows with one number become one account: the
  * one that the service made for the number, else the oldest row. The unique indexes, which must exist, tell whether a
@@ -47,7 +59,7 @@ export const BY_BATCH = { batchSize: BATCH }
  * repeated, and the service may write meanwhile.
  */
 export async function convertUserRows (
-  users: Collection<OldUser>,
+  { users, released }: UserCollections,
   rules: Rules,
   note: Note,
   progress: (rows: number) => void = () => {}
@@ -61,7 +73,8 @@ export async function convertUserRows (
 
   /** Writes rows without a conflict at once, then converts the others one by one, in their order. */
   async function convertBatch (rows: OldUser[]): Promise<void> {
-    const alone = rowsToConvertAlone(rows)
+    const releases = await findReleases({ users, released }, rows, region)
+    const alone = rowsToConvertAlone(rows, releases)
     const planned = rows.filter(row => !alone.has(row)).map(row => ({
       row,
       change: changeOf(row, uniqueValuesOf(row, region), undefined, rules)
@@ -76,14 +89,17 @@ export async function convertUserRows (
     for (const row of rows) if (alone.has(row)) await convert(row)
   }
 
-  /** Rows with a number that a row before them has too, and rows that were duplicates already. */
-  function rowsToConvertAlone (rows: OldUser[]): Set<OldUser> {
-    const numbers = new Set<string>()
+  /** Rows that were duplicates, and rows with a number or a name that a row before them has, or an account had. */
+  function rowsToConvertAlone (rows: OldUser[], { deleted, former }: Releases): Set<OldUser> {
+    const numbers = new Set<string | undefined>([...deleted, ...former])
+    const names = new Set<string | undefined>()
     const alone = new Set<OldUser>()
     for (const row of rows) {
-      const { phone } = uniqueValuesOf(row, region)
-      if (row.duplicate_of instanceof ObjectId || (phone !== undefined && numbers.has(phone))) alone.add(row)
-      if (phone !== undefined) numbers.add(phone)
+      const { phone, key } = uniqueValuesOf(row, region)
+      const isRepeat = (phone !== undefined && numbers.has(phone)) || (key !== undefined && names.has(key))
+      if (isRepeat || row.duplicate_of instanceof ObjectId) alone.add(row)
+      numbers.add(phone)
+      names.add(key)
     }
     return alone
   }
@@ -126,12 +142,13 @@ export async function convertUserRows (
   /** Whether the row is converted, or merged into another. */
   async function attempt (row: OldUser): Promise<boolean> {
     const values = uniqueValuesOf(row, region)
+    if (values.phone !== undefined && await released.findOne({ _id: values.phone })) return remove(row)
     const account = await accountFor(row, values)
     if (account === 'changed') return false
     if (account) {
       const merged = await merge(account, row)
       if (merged !== 'full') return merged
-      if (row.blocked === true) await users.updateOne({ _id: account._id }, { $set: { blocked: true } })
+      if (row.blocked === true) await block(account)
       values.full = account._id
       delete values.phone
     }
@@ -148,23 +165,54 @@ export async function convertUserRows (
   }
 
   /**
-   * The account that a row belongs to, if that is another row. If the row is the account, it takes in the row that has
-   * its number. 'changed': the rows are to be read again.
+   * The account that a row belongs to, if that is another row. If the row is the account, a newer row that has its
+   * number gives it up, and is merged later. 'changed': the rows are to be read again.
    */
   async function accountFor (row: OldUser, { phone }: UniqueValues): Promise<OldUser | 'changed' | null> {
     if (row.duplicate_of instanceof ObjectId) return keeperOfDuplicate(users, row.duplicate_of)
-    const holder = phone === undefined ? null : await users.findOne({ number: phone, _id: { $ne: row._id } })
-    if (!holder || isAccount(holder, rules) || isOlder(holder, row)) return holder
-    return await merge(row, holder) === 'full' ? holder : 'changed'
+    if (phone === undefined) return null
+    const former = await users.findOne({ 'former_numbers.number': phone, _id: { $ne: row._id } })
+    if (former) return former
+    const holder = await users.findOne({ number: phone, _id: { $ne: row._id } })
+    if (!holder) return null
+    if (isAccount(holder, rules) || isOlder(holder, row)) return holder
+    if (holder.blocked === true) await block(row) // before it has the number, so that no phone is unblocked
+    await users.updateOne(
+      { ...asRead(holder, FIELDS), ...asRead(holder, ['sessions']) },
+      { $unset: { number: '' }, $set: { old_number: phone, duplicate_of: null } }
+    )
+    return 'changed'
+  }
+
+  /** The user has deleted the account that the service made for the number. */
+  async function remove (row: OldUser): Promise<boolean> {
+    if (!await deleteAsRead(row)) return false
+    note(`users ${String(row._id)}`, [REMOVED])
+    return true
+  }
+
+  /** The service may sign in to a row that is not converted, so it goes only as it was read. */
+  async function deleteAsRead (row: OldUser): Promise<boolean> {
+    const { deletedCount } = await users.deleteOne({ ...asRead(row, FIELDS), ...asRead(row, ['sessions']) })
+    return deletedCount === 1
+  }
+
+  async function block ({ _id, sessions }: OldUser): Promise<void> {
+    await users.updateOne({ _id }, { $set: { blocked: true, ...(sessions !== undefined && { sessions: [] }) } })
   }
 
   /**
    * Takes a row into an account by two writes. A run that stops between them leaves both rows, and the next one goes
-   * on. The service uses no row without a number that it signed in to, so the row is removed only as it was read.
+   * on.
    */
   async function merge (account: OldUser, row: OldUser): Promise<boolean | 'full'> {
-    const change = mergeOf(account, row, await olderNameHolder(row, nameToTake(account, row, region)), rules)
+    const key = nameToTake(account, row, region)
+    const change = mergeOf(account, row, await olderNameHolder(row, key), rules)
     if (!change) return 'full'
+    if (key !== undefined && row.username_key === key) {
+      await giveNameUp(row)
+      return false
+    }
     try {
       const update = updateOf(change)
       if (update && (await users.updateOne(asRead(account, FIELDS), update)).matchedCount === 0) return false
@@ -172,8 +220,7 @@ export async function convertUserRows (
       if (isDuplicateKey(error)) return false
       throw error
     }
-    const { deletedCount } = await users.deleteOne({ ...asRead(row, FIELDS), ...asRead(row, ['sessions']) })
-    if (deletedCount === 0) return false
+    if (!await deleteAsRead(row)) return false
     noteRow(row, change)
     return true
   }
@@ -183,17 +230,38 @@ export async function convertUserRows (
     const holder = key === undefined ? null : await users.findOne({ username_key: key, _id: { $ne: row._id } })
     if (!holder) return undefined
     if (isOlder(holder, row)) return holder._id
-    const { matchedCount } = await users.updateOne(asRead(holder, ['username_key']), {
+    await giveNameUp(holder)
+    return undefined
+  }
+
+  async function giveNameUp (row: OldUser): Promise<void> {
+    const { matchedCount } = await users.updateOne(asRead(row, ['username_key']), {
       $unset: { username_key: '' },
       // it tells that 0.3.0 made the row
-      ...(holder.schema !== 2 && { $set: { key_given_up: true } })
+      ...(row.schema !== 2 && { $set: { key_given_up: true } })
     })
-    if (matchedCount === 1) note(`users ${String(holder._id)}`, [GAVE_NAME_UP])
-    return undefined
+    if (matchedCount === 1) note(`users ${String(row._id)}`, [GAVE_NAME_UP])
   }
 
   function noteRow ({ _id }: OldUser, { done, open }: Change): void {
     note(`users ${String(_id)}`, done, open)
+  }
+}
+
+/** Which numbers of these rows users of this service gave up. Two reads. */
+export async function findReleases (
+  { users, released }: UserCollections,
+  rows: OldUser[],
+  region: string
+): Promise<Releases> {
+  const phones = [...new Set(rows.flatMap(row => uniqueValuesOf(row, region).phone ?? []))]
+  const [deleted, former] = await Promise.all([
+    released.find({ _id: { $in: phones } }, { projection: { _id: 1 } }).toArray(),
+    users.find({ 'former_numbers.number': { $in: phones } }, { projection: { former_numbers: 1 } }).toArray()
+  ])
+  return {
+    deleted: new Set(deleted.map(({ _id }) => _id)),
+    former: new Set(former.flatMap(({ former_numbers: numbers = [] }) => numbers.map(({ number }) => number)))
   }
 }
 

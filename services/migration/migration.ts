@@ -1,6 +1,5 @@
 import {
   MongoServerError,
-  type Collection,
   type Db,
   type Document,
   type IndexDescriptionInfo,
@@ -56,27 +55,29 @@ export async function migrate ({
       print(`${subject}: ${[...done, ...open.map(what => `open: ${what}`)].join('; ')}`)
     }
   }
-  const users = db.collection<OldUser>('users', CONSISTENT)
-  if (!dryRun) await noteTakeover(db, now())
   await dropOldCodes(db, dryRun, note)
   await replaceIndexes(db, dryRun, note)
+  // from here on the service can run beside
+  if (!dryRun) await noteTakeover(db, now())
   await completeLibrary(db, dryRun, note, progress)
   // last: after it the database counts as converted
   const rules = { region, keepAdmins, of030: await isOf030(db) }
-  await convertAccounts(db, dryRun, note, () => convertUsers(users, rules, dryRun, note, progress))
+  await convertAccounts(db, dryRun, note, () => convertUsers(db, rules, dryRun, note, progress))
   return tally
 }
 
 async function convertUsers (
-  users: Collection<OldUser>,
+  db: Db,
   rules: Rules,
   dryRun: boolean,
   note: Note,
   progress: Progress
 ): Promise<void> {
+  const users = db.collection<OldUser>('users', CONSISTENT)
   const total = await users.countDocuments(UNCONVERTED)
   let done = 0
-  await (dryRun ? previewUsers : convertUserRows)(users, rules, note, rows => {
+  const released = db.collection<{ _id: string }>('released_numbers', CONSISTENT)
+  await (dryRun ? previewUsers : convertUserRows)({ users, released }, rules, note, rows => {
     done += rows
     progress('users', done, total)
   })

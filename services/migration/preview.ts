@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
-import { ObjectId, type Collection } from 'mongodb'
-import { BY_BATCH, keeperOfDuplicate } from './convert.js'
+import { ObjectId } from 'mongodb'
+import {
+  batches,
+  BY_BATCH,
+  FIELDS,
+  findReleases,
+  keeperOfDuplicate,
+  type Releases,
+  type UserCollections
+} from './convert.js'
 import {
   changeOf,
   GAVE_NAME_UP,
@@ -8,7 +16,9 @@ import {
   isOlder,
   mergeOf,
   nameToTake,
+  REMOVED,
   uniqueValuesOf,
+  type Change,
   type Note,
   type OldUser,
   type Rules,
@@ -18,19 +28,25 @@ import {
 /** The rows with one number: the oldest, and the one that has it in its normal form. */
 interface SameNumber { oldest: OldUser, holder?: OldUser }
 
+/** What the rules read of a row. Sessions count only by being there. */
+const PROJECTION = {
+  ...Object.fromEntries(FIELDS.map(field => [field, 1])), 'sessions.id': 1, created_on: 1
+}
+
 /**
  * Notes what convertUserRows would do, and writes nothing. Reads three times, to remember only repeated values, and one
  * or two rows for each repeated number.
  */
 export async function previewUsers (
-  users: Collection<OldUser>,
+  collections: UserCollections,
   rules: Rules,
   note: Note,
   progress: (rows: number) => void = () => {}
 ): Promise<void> {
+  const { users } = collections
   const { region } = rules
   const repeats = new Repeats()
-  for await (const row of users.find({}, BY_BATCH)) {
+  for await (const row of users.find({}, { projection: PROJECTION, ...BY_BATCH })) {
     const { phone, key } = uniqueValuesOf(row, region)
     if (phone !== undefined) repeats.add(numberOf(phone))
     if (key !== undefined) repeats.add(nameOf(key))
@@ -45,41 +61,52 @@ export async function previewUsers (
     sameNumbers.set(phone, same)
   }
 
-  /** Accounts as they are after the rows before. */
+  /** Accounts that others share a number with, as they are after the rows before. */
   const accounts = new Map<string, OldUser>()
   const mergedInto = new Map<string, ObjectId>()
   const nameHolders = new Map<string, ObjectId>()
-  for await (const row of inOrder()) {
-    await previewRow(accounts.get(String(row._id)) ?? row)
-    if (row.schema !== 2 || row.duplicate_of !== undefined) progress(1)
+  for await (const rows of batches(inOrder())) {
+    const releases = await findReleases(collections, rows, region)
+    for (const row of rows) await previewRow(accounts.get(String(row._id)) ?? row, releases)
+    progress(rows.filter(({ schema, duplicate_of: id }) => schema !== 2 || id !== undefined).length)
   }
 
   function inOrder () {
-    return users.find({}, BY_BATCH).sort({ _id: 1 })
+    return users.find({}, { projection: PROJECTION, ...BY_BATCH }).sort({ _id: 1 })
   }
 
-  async function previewRow (row: OldUser): Promise<void> {
+  async function previewRow (row: OldUser, { deleted, former }: Releases): Promise<void> {
     const values = uniqueValuesOf(row, region)
-    const account = await accountFor(row, values)
+    const { phone = '' } = values
+    if (row.schema !== 2 && deleted.has(phone)) return note(`users ${String(row._id)}`, [REMOVED])
+    const account = await accountFor(row, values, former)
     if (account) {
       if (previewMerge(account, row)) return
       values.full = account._id
       delete values.phone
     }
-    const { done, open } = changeOf(row, values, takeName(row, values.key, row._id), rules)
-    if (row.schema !== 2) note(`users ${String(row._id)}`, done, open)
-    else if (done.includes(GAVE_NAME_UP)) note(`users ${String(row._id)}`, [GAVE_NAME_UP])
+    const change = changeOf(row, values, takeName(row, values.key, row._id), rules)
+    if (row.schema !== 2) note(`users ${String(row._id)}`, change.done, change.open)
+    else if (change.done.includes(GAVE_NAME_UP)) note(`users ${String(row._id)}`, [GAVE_NAME_UP])
+    if (sameNumbers.has(phone)) accounts.set(String(row._id), changed(row, change))
   }
 
   async function accountFor (
-    { _id, duplicate_of: id }: OldUser,
-    { phone }: UniqueValues
+    { _id, duplicate_of: id, schema }: OldUser,
+    { phone }: UniqueValues,
+    former: Set<string>
   ): Promise<OldUser | undefined> {
     if (id instanceof ObjectId) {
-      const account = mergedInto.get(String(id)) ?? id
-      return accounts.get(String(account)) ?? await keeperOfDuplicate(users, account) ?? undefined
+      const known = mergedInto.get(String(id)) ?? id
+      const account = accounts.get(String(known)) ?? await keeperOfDuplicate(users, known) ?? undefined
+      return account && isOlder(account, { _id }) ? { ...account, schema: 2 } : account
     }
-    const same = phone === undefined ? undefined : sameNumbers.get(phone)
+    if (phone === undefined || schema === 2) return undefined
+    if (former.has(phone)) {
+      const account = await users.findOne({ 'former_numbers.number': phone, _id: { $ne: _id } })
+      if (account) return accounts.get(String(account._id)) ?? account
+    }
+    const same = sameNumbers.get(phone)
     if (!same) return undefined
     const { oldest, holder } = same
     const account = holder && isAccount(holder, rules) ? holder : oldest
@@ -90,7 +117,7 @@ export async function previewUsers (
   function previewMerge (account: OldUser, row: OldUser): boolean {
     const change = mergeOf(account, row, takeName(row, nameToTake(account, row, region), account._id), rules)
     if (!change) return false
-    accounts.set(String(account._id), { ...account, ...change.set } as OldUser)
+    accounts.set(String(account._id), changed(account, change))
     mergedInto.set(String(row._id), account._id)
     note(`users ${String(row._id)}`, change.done, change.open)
     return true
@@ -105,6 +132,11 @@ export async function previewUsers (
     nameHolders.set(key, taker)
     return undefined
   }
+}
+
+function changed (row: OldUser, { set, unset }: Change): OldUser {
+  const kept = Object.entries(row).filter(([name]) => !(name in unset))
+  return { ...Object.fromEntries(kept), ...set } as OldUser
 }
 
 const numberOf = (phone: string) => `number ${phone}`

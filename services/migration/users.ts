@@ -29,6 +29,7 @@ export interface OldUser {
   sessions?: unknown
   created_on?: unknown
   deleting?: unknown
+  former_numbers?: Array<{ number: string }>
   /** In rows of 0.3.0. */
   number_since?: unknown
   moved?: unknown
@@ -50,6 +51,7 @@ export interface Change {
 export type Note = (subject: string, done: string[], open?: string[]) => void
 
 export const GAVE_NAME_UP = 'unique name given up'
+export const REMOVED = 'removed: its user has deleted the account since'
 const NO_LONGER_ADMIN = 'no longer an admin'
 const STAYS_ADMIN = 'stays an admin'
 
@@ -173,18 +175,21 @@ export function mergeOf (
   const ids = new Set([account._id, ...present.map(({ id }) => id)].map(String))
   const merged = [toMerged(row), ...(row.merged ?? [])].filter(({ id }) => !ids.has(id.toHexString()))
   if (present.length + merged.length > MAX_MERGED) return undefined
-  const { blocked, admin } = row
+  const { admin } = row
+  // 0.3.0 gave the block of a duplicate to its keeper, who may be unblocked since, and its right to nobody
+  const wasDuplicate = row.duplicate_of instanceof ObjectId
+  const blocked = row.blocked === true && !wasDuplicate
   const number = textOf(row.number ?? row.old_number)
   const change: Change = {
     set: {
       ...(merged.length > 0 && { merged: [...present, ...merged] }),
-      ...(blocked === true && account.blocked !== true && { blocked }),
-      ...(blocked === true && account.sessions !== undefined && { sessions: [] })
+      ...(blocked && account.blocked !== true && { blocked }),
+      ...(blocked && account.sessions !== undefined && { sessions: [] })
     },
     unset: {},
     done: [
       `merged into ${String(account._id)} (${maskPhone(normalizePhone(number, rules.region) ?? number)})` +
-        (blocked === true ? ', which it blocks' : '')
+        (blocked ? ', which it blocks' : '')
     ],
     open: []
   }
@@ -193,7 +198,7 @@ export function mergeOf (
     nameByMerge(change, account, row, nameHolder, rules.region)
   }
   if (admin === true) {
-    const stays = rules.keepAdmins || isOwn(row, rules)
+    const stays = !wasDuplicate && (rules.keepAdmins || isOwn(row, rules))
     if (stays && account.admin !== true) change.set.admin = true
     change[stays ? 'open' : 'done'].push(stays ? STAYS_ADMIN : NO_LONGER_ADMIN)
   }

@@ -2,7 +2,7 @@ import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { UserDocument } from '../../schemas/documents.js'
 import type { ManagedUser, UserChange, UserPage, UserQuery } from '../../schemas/users.js'
 import type { Accounts } from '../accounts.js'
-import { invalidField, sentences, userNotFound } from '../errors.js'
+import { invalidField, sentences, serverBusy, userNotFound } from '../errors.js'
 import { requirePhone } from '../phone.js'
 import type { Caller, Clock, RequestContext } from '../ports.js'
 import type { Roles } from './roles.js'
@@ -46,7 +46,7 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
 
   /**
    * Makes a user an admin or blocks them, or takes it back. One update, so that a blocked user has no session and gets
-   * none. 400 a test number as admin, 404.
+   * none. 400 a test number as admin, 404, 503 while a migration has not reached the user.
    */
   async function change (
     id: string,
@@ -58,6 +58,7 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
     if (!before || before.deleting) throw userNotFound()
     const there = { _id: before._id, deleting: { $exists: false } }
     if (admin && roles.isTestNumber(before.number ?? '')) throw invalidField('admin', sentences.value)
+    if (before.schema !== 2) throw serverBusy(new Error('the migration has not reached this user yet'))
     const changes = { ...(admin !== undefined && { admin }), ...(blocked !== undefined && { blocked }) }
     if (Object.keys(changes).length === 0) return toManagedUser(before)
 

@@ -2,7 +2,8 @@ import { MongoClient, type Db, type Document } from 'mongodb'
 import t, { type Test } from 'tap'
 import { migrateCommand } from '../../cli/commands/migrate.js'
 import { noteTakeover } from '../../services/migration/accounts.js'
-import { createUser } from '../helpers/accounts.js'
+import { createUser, freshPhone } from '../helpers/accounts.js'
+import { ok } from '../helpers/answers.js'
 import { startServices, type Services } from '../helpers/backends.js'
 import { endOf } from '../helpers/command.js'
 import { LEGACY_SECRET, legacyToken } from '../helpers/jws.js'
@@ -86,7 +87,50 @@ t.test('A name that only a merged row holds is free, and still signs in to its a
     await service.call('POST', '/users', { token, json: { username: 'asha', number: PHONE } }),
     { status: 201, body: { user_id: String(oldId(1)) } }
   )
-  t.not(stranger.id, String(oldId(1)))
+  t.match(await service.call('GET', '/users/me', { token: stranger.token }), {
+    status: 200,
+    body: { username: 'Asha' }
+  })
+})
+
+t.test('The rows of a number go with its account: to its new number, or away', async t => {
+  const { services, db } = await begunDatabase(t, [row(1, 'Meera', '9876543210'), row(2, 'Ravi', '9876543211')])
+  const service = await startService(t, { services })
+  const meera = await createUser(service, { phone: PHONE })
+  const ravi = await createUser(service, { phone: '+919876543211' })
+  const number = freshPhone()
+  await ok(service.call('POST', '/users/me/number', { token: meera.token, json: { number } }))
+  const otp = service.lastCode(number)
+  await ok(service.call('POST', '/users/me/number/verify', { token: meera.token, json: { number, otp } }))
+  t.equal((await service.call('DELETE', '/users/me', { token: ravi.token })).status, 204)
+  const { stdout } = await reportsAlike(t, services, db)
+  t.match(stdout, `users ${oldId(2)}: removed: its user has deleted the account since`)
+  t.match(await service.call('GET', `/users/${oldId(1)}`, { token: meera.token }), {
+    status: 200,
+    body: { _id: meera.id, number }
+  })
+  t.equal((await service.call('GET', `/users/${oldId(2)}`, { token: meera.token })).status, 404)
+})
+
+t.test('A dry run reports who names whom, who stays an admin, and whose name is taken', async t => {
+  for (const args of [[], ['--keep-admins']]) {
+    const { services, db } = await begunDatabase(t, [
+      row(1, 'First', '98765 43210'),
+      row(2, 'Second', PHONE, { admin: true }),
+      row(3, '', '98765 43211'),
+      row(4, 'Named', '+919876543211'),
+      row(5, '', '98765 43212'),
+      row(6, 'first', '9876543212'),
+      row(7, 'Named', '9876543213')
+    ])
+    await reportsAlike(t, services, db, args)
+    t.match(await accounts(db), [
+      { _id: oldId(1), username: 'First', admin: args.length > 0 },
+      { _id: oldId(3), username: 'Named', username_key: 'named' },
+      { _id: oldId(5), username: 'first', username_key: undefined },
+      { _id: oldId(7), username: 'Named', username_key: undefined }
+    ])
+  }
 })
 
 t.test('A row that the migration has not reached yet signs in, and its admin right counts for nothing', async t => {
@@ -101,6 +145,8 @@ t.test('A row that the migration has not reached yet signs in, and its admin rig
     body: { _id: String(oldId(2)), username: 'Mallory', admin: false }
   })
   t.equal((await service.call('GET', '/users', { token })).status, 403)
+  const { token: admin } = await service.signIn('+919876543219')
+  t.equal((await service.call('PATCH', `/users/${oldId(2)}`, { token: admin, json: { admin: true } })).status, 503)
   // the service's own field must not make it look like a row of this service
   t.equal((await service.call('PATCH', '/users/me', { token, json: { username: 'Mallory B' } })).status, 200)
   await reportsAlike(t, services, db)
@@ -118,15 +164,25 @@ t.test('What 0.3.0 kept as duplicates goes into their accounts, also after anoth
       username_key: 'meera two',
       duplicate_of: oldId(1),
       old_number: '98765 43210',
-      blocked: true
+      blocked: true,
+      admin: true
     }),
-    row(3, 'Lost', '', { number: undefined, duplicate_of: oldId(99), old_number: '98765 43212' })
+    row(3, 'Lost', '', { number: undefined, duplicate_of: oldId(99), old_number: '98765 43212' }),
+    row(4, '', '+919876543213'),
+    row(5, 'Asha', '', { number: undefined, username_key: 'asha', duplicate_of: oldId(4), old_number: '98765 43213' })
   ])
   await reportsAlike(t, services, db)
   t.match(await accounts(db), [
-    { _id: oldId(1), number: '+919876543219', blocked: true, merged: [{ id: oldId(2), number: '98765 43210' }] },
-    { _id: oldId(3), username: 'Lost', old_number: '98765 43212' }
-  ])
+    {
+      _id: oldId(1),
+      number: '+919876543219',
+      admin: false,
+      blocked: undefined,
+      merged: [{ id: oldId(2), number: '98765 43210' }]
+    },
+    { _id: oldId(3), username: 'Lost', old_number: '98765 43212' },
+    { _id: oldId(4), username: 'Asha', username_key: 'asha', merged: [{ id: oldId(5) }] }
+  ], '0.3.0 gave its block to the account, which may be unblocked since, and its right to nobody')
 })
 
 t.test('An account takes at most 100 rows in; a further one stays without a number, and its block counts', async t => {
@@ -157,8 +213,13 @@ async function begunDatabase (t: Test, rows: Document[]): Promise<{ services: Se
 }
 
 /** Migrates after a dry run that reports the same and changes nothing. A second run has nothing to do. */
-async function reportsAlike (t: Test, { mongoUri: uri }: Services, db: Db): Promise<{ stdout: string }> {
-  const run = (...args: string[]) => endOf(migrateCommand, args, { MONGO_URI: uri })
+async function reportsAlike (
+  t: Test,
+  { mongoUri: uri }: Services,
+  db: Db,
+  options: string[] = []
+): Promise<{ stdout: string }> {
+  const run = (...args: string[]) => endOf(migrateCommand, [...options, ...args], { MONGO_URI: uri })
   const before = (await dump(db)).users
   const dry = await run('--dry-run')
   t.same((await dump(db)).users, before, 'a dry run writes nothing')

@@ -24,17 +24,19 @@ export async function startServices (t: Test): Promise<Services> {
   const s3 = await startS3(t, path)
   const client = s3Client({ mongoUri: '', s3: { ...s3, bucket: name } })
   await client.send(new CreateBucketCommand({ Bucket: name }))
-  await client.send(new PutBucketPolicyCommand({
-    Bucket: name,
-    Policy: JSON.stringify({
-      Version: '2012-10-17',
-      Statement: [
-        { Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${name}/library/*` }
-      ]
-    })
-  }))
+  await publish(client, name, 'library/*')
   t.teardown(() => emptyAndDelete(client, name))
   return { mongoUri: mongo.href, s3: { ...s3, bucket: name } }
+}
+
+/** Permits everyone to read the objects of a bucket whose keys match. */
+export async function publish (client: S3Client, Bucket: string, keys: string): Promise<void> {
+  const Resource = `arn:aws:s3:::${Bucket}/${keys}`
+  const Policy = JSON.stringify({
+    Version: '2012-10-17',
+    Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource }]
+  })
+  await client.send(new PutBucketPolicyCommand({ Bucket, Policy }))
 }
 
 async function embeddedMongo (t: Test, path: string): Promise<string> {

@@ -1,4 +1,9 @@
+import { renditionsCommand } from '../../cli/commands/renditions.js'
 import { failure, type Call } from '../../cli/program.js'
+
+const WORKER = new URL('../../services/pictures/worker.js', import.meta.url)
+/** `npm run renditions`. */
+export const renditions = (call: Call) => renditionsCommand(call, WORKER)
 
 /** Runs a command of `cli/commands/` in this process. It ends as its program would end. */
 export async function endOf (
