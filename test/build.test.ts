@@ -62,6 +62,14 @@ t.test('the bundle of the image serves in production without the emulators, and 
   t.match(await service.json('GET', '/health/ready'), { status: 200 })
   t.match(await runProgram(join(folder, 'built/cli/check-library.js'), [], env), { code: 0 })
   t.match(await runProgram(join(folder, 'built/cli/migrate.js'), ['--dry-run'], env), { code: 0 })
+  t.match(await runProgram(join(folder, 'built/cli/preflight.js'), [], { ...env, ADMIN_NUMBERS: freshPhone() }), {
+    code: 0
+  })
+  const sizes = { RENDITION_SIZES: '64x64,32x32' }
+  t.match(await runProgram(join(folder, 'built/cli/renditions.js'), [], { ...env, ...sizes }), {
+    code: 0,
+    stdout: `library ${body.id}: 32x32\nRenditions made for 1 item.\n`
+  })
   t.equal(await service.kill('SIGTERM'), 0)
 })
 

@@ -16,9 +16,9 @@ const INCONSISTENT = 3
 const SILENCE_MS = 60_000
 
 /**
- * Compares the library's rows with the store's objects, and with --fix repairs what it can. Tries whether pictures of
- * the replaced system are public. Exit codes: 0 consistent or repaired, 1 failed, 2 misused, 3 still inconsistent, or
- * not public.
+ * Compares the library's rows with the store's objects, and with --fix repairs what it can. Checks whether pictures
+ * of the replaced system are public. Exit codes: 0 consistent or repaired, 1 failed, 2 misused, 3 still inconsistent,
+ * or not public.
  */
 export async function checkLibraryCommand ({ args, env, print }: Call): Promise<number> {
   const { fix } = readArguments(args)

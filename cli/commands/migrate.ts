@@ -12,7 +12,7 @@ const USAGE = 'Usage: npm run migrate [-- [--dry-run] [--keep-admins]]'
 
 /**
  * Migrates a database of the replaced system or of an earlier version, or with --dry-run only reports the changes.
- * Where S3_BUCKET is set, it also tries whether old pictures are public. Exit codes: 0 done, 1 failed, 2 misused.
+ * Where S3_BUCKET is set, it also checks whether old pictures are public. Exit codes: 0 done, 1 failed, 2 misused.
  */
 export async function migrateCommand ({ args, env, print, progress }: Call): Promise<number> {
   const { dryRun, keepAdmins } = readArguments(args, env)

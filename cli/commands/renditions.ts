@@ -45,7 +45,10 @@ export async function renditionsCommand ({ args, env, print, progress }: Call, w
       }).catch((cause: unknown) => {
         throw new Error('The command stopped; what is made stays made, and another run does the rest', { cause })
       })
-      const done = made === 0 ? 'Nothing to do' : `${made} items ${dryRun ? 'lack renditions (nothing was written)' : 'have what they lacked'}`
+      const items = made === 1 ? '1 item' : `${made} items`
+      const done = made === 0
+        ? 'Nothing to do'
+        : `Renditions ${dryRun ? 'to make' : 'made'} for ${items}${dryRun ? ' (nothing was written)' : ''}`
       print(`${done}${open > 0 ? `; ${open} open points to look at` : ''}.`)
       if (postponed > 0) throw new Error(`Run the command again for ${postponed} of them`)
       return 0

@@ -29,7 +29,7 @@ t.test('npm run renditions makes a size that is new in RENDITION_SIZES, and ever
   const dry = await run(services, ['--dry-run'], SIZES)
   t.strictSame(dry, {
     code: 0,
-    stdout: ids.map(id => `library ${id}: 32x32\n`).join('') + '2 items lack renditions (nothing was written).\n',
+    stdout: ids.map(id => `library ${id}: 32x32\n`).join('') + 'Renditions to make for 2 items (nothing was written).\n',
     stderr: ''
   })
   const unchanged = await service.call('GET', '/library', {
@@ -40,7 +40,7 @@ t.test('npm run renditions makes a size that is new in RENDITION_SIZES, and ever
 
   const real = await run(services, [], SIZES)
   t.match(real, { code: 0, stderr: '' })
-  t.same(sorted(real.stdout), sorted(dry.stdout.replace(/2 items.*/, '2 items have what they lacked.')))
+  t.same(sorted(real.stdout), sorted(dry.stdout.replace(/Renditions.*/, 'Renditions made for 2 items.')))
   const { body } = await ok(service.call('GET', '/library', {
     token,
     headers: { 'if-none-match': before.headers.get('etag')! }
@@ -85,7 +85,7 @@ t.test('npm run renditions serves old pictures at the panel\'s size, and deletio
     '7: open: its original is missing',
     '8: open: its original is not in this bucket',
     '9: open: its original is not in this bucket',
-    '3 items have what they lacked; 6 open points to look at.'
+    'Renditions made for 3 items; 6 open points to look at.'
   ].sort())
 
   const service = await startService(t, { services, env: { LIBRARY_URL_RENDITION: '64x64' } })
@@ -123,7 +123,7 @@ t.test('npm run check-library finds a lost rendition of an old picture, and one 
   t.equal(found.code, 3)
   t.same(found.stdout.split('\n').slice(0, 2), lines)
   t.match(await endOf(checkLibraryCommand, ['--fix'], environment(services)), { code: 0 })
-  t.match((await run(services)).stdout, '1 items have what they lacked.', 'the next run makes it again')
+  t.match((await run(services)).stdout, 'Renditions made for 1 item.', 'the next run makes it again')
 })
 
 t.test('An item of 0.3.0 that names the folder of another gets and removes nothing there', async t => {
