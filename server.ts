@@ -2,7 +2,9 @@ import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
 import { resolve } from 'node:path'
 import { isatty } from 'node:tty'
+import { setTimeout as wait } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
+import type { FastifyInstance } from 'fastify'
 import { buildApp, type AppOptions } from './app.js'
 import { runProgram } from './cli/program.js'
 import type { Env } from './schemas/env.js'
@@ -31,8 +33,10 @@ async function start (): Promise<undefined> {
   const standIns = await startStandIns(env)
   try {
     const app = await buildApp({ config: completeConfig(env, standIns.env), logger: logger(env) })
-    closeWithGrace({ delay: GRACE_MS, logger: app.log, skip: FATAL }, async ({ err }) => {
+    const drainMs = app.config.drainSeconds * 1000
+    closeWithGrace({ delay: drainMs + GRACE_MS, logger: app.log, skip: FATAL }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping after an error')
+      else await drain(app, drainMs)
       await app.close()
       await standIns.close()
     })
@@ -43,6 +47,14 @@ async function start (): Promise<undefined> {
     await standIns.close()
     throw error
   }
+}
+
+/** Serves on, but is not ready any more, so that load balancers send requests elsewhere. A second signal ends it. */
+async function drain ({ health, log }: FastifyInstance, ms: number): Promise<void> {
+  health.drain()
+  if (ms === 0) return
+  log.info({ event: 'server.drain_begun', seconds: ms / 1000 }, 'Not ready any more; the port closes after this time')
+  await wait(ms)
 }
 
 /**

@@ -6,6 +6,13 @@ const IDLE_CHECK_MS = 100
 /** Milliseconds until requests in progress are cut off. Their clean-up must finish before the process has to end. */
 const GRACE_MS = 7000
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Requests that are not answered yet, probes included. */
+    requestsInProgress: () => number
+  }
+}
+
 /**
  * During a graceful shutdown, requests in progress have limited time to finish, new ones on open connections get 503,
  * and a connection ends with its last answer.
@@ -13,6 +20,12 @@ const GRACE_MS = 7000
 export default fp(async function gracefulShutdown (app) {
   const sockets = new Set<Socket>()
   let stopping = false
+  let inProgress = 0
+  app.decorate('requestsInProgress', () => inProgress)
+  app.server.on('request', (_request, response) => {
+    inProgress++
+    response.once('close', () => { inProgress-- })
+  })
   app.server.on('connection', socket => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
@@ -20,6 +33,10 @@ export default fp(async function gracefulShutdown (app) {
   app.addHook('preClose', async () => {
     stopping = true
     if (!app.server.listening) return
+    app.log.info(
+      { event: 'server.stop_begun', requests: inProgress, connections: sockets.size },
+      'The port is closed; requests in progress are finished'
+    )
     const idle = setInterval(closeIdle, IDLE_CHECK_MS)
     const patience = setTimeout(cutOff, GRACE_MS)
     app.server.once('close', () => {

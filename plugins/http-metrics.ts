@@ -9,19 +9,19 @@ const ABORTED = 499
 
 /** Counts and times requests by method, route and status, and shows how many are in progress. */
 export default fp(async function httpMetrics (app) {
-  const registers = [app.metrics.registry]
   const duration = new Histogram({
     name: 'http_request_duration_seconds',
     help: 'Requests, by method, route and status; 499: the client left before the answer',
     labelNames: ['method', 'route', 'status_code'],
     buckets: BUCKETS,
-    registers
+    registers: [app.metrics.registry]
   })
-  const inProgress = new Gauge({
+  app.metrics.registry.registerMetric(new Gauge({
     name: 'http_requests_in_progress',
     help: 'Requests that are not answered yet, probes included',
-    registers
-  })
+    registers: [],
+    collect () { this.set(app.requestsInProgress()) }
+  }))
   app.metrics.registry.registerMetric(new Gauge({
     name: 'http_connections',
     help: 'Open connections of clients',
@@ -30,12 +30,6 @@ export default fp(async function httpMetrics (app) {
       this.set(await new Promise<number>(resolve => app.server.getConnections((_error, count) => resolve(count ?? 0))))
     }
   }))
-  app.addHook('onRequest', ({ raw }, _reply, done) => {
-    inProgress.inc()
-    // also when the client leaves
-    raw.once('close', () => inProgress.dec())
-    done()
-  })
   app.addHook('onResponse', ({ method, routeOptions }, reply, done) => {
     const labels = { method, route: routeName(routeOptions.url), status_code: reply.statusCode }
     duration.observe(labels, reply.elapsedTime / 1000)
@@ -45,4 +39,4 @@ export default fp(async function httpMetrics (app) {
     duration.observe({ method, route: routeName(routeOptions.url), status_code: ABORTED }, 0)
     done()
   })
-}, { name: 'http-metrics', dependencies: ['metrics', 'security'] })
+}, { name: 'http-metrics', dependencies: ['metrics', 'graceful-shutdown'] })

@@ -32,6 +32,7 @@ export const Env = Type.Object({
   CORS_ORIGINS: Text(),
   DOCS: Type.Optional(Type.Boolean()),
   METRICS_TOKEN: Text(),
+  DRAIN_SECONDS: OptionalInteger(0, 3600),
   MAX_CONNECTIONS: Integer(2000, 1),
   MAX_REQUESTS: Integer(500, 1),
 
@@ -78,6 +79,7 @@ export const Env = Type.Object({
   S3_ENDPOINT: Text(),
   S3_FORCE_PATH_STYLE: Type.Optional(Type.Boolean()),
   S3_PUBLIC_URL: Text(),
+  S3_PUBLIC_ENDPOINT: Text(),
   AWS_ACCESS_KEY_ID: Text(),
   AWS_SECRET_ACCESS_KEY: Text(),
   AWS_SESSION_TOKEN: Text(),
@@ -105,6 +107,8 @@ export type Config = Env & Required<Pick<Env, 'MONGO_URI' | 'S3_BUCKET' | 'OTP_S
   accessTokenSeconds: number
   /** SESSION_IDLE_TTL in seconds; 0: a session may be unused for as long as it lives. */
   sessionIdleSeconds: number
+  /** DRAIN_SECONDS, or its default. */
+  drainSeconds: number
   /** ADMIN_NUMBERS in E.164. */
   adminNumbers: string[]
 }

@@ -30,6 +30,8 @@ const parses = (parse: () => unknown) => { try { parse(); return true } catch { 
 const isUrl = (text: string) => isUrlWithQuery(text) && !text.includes('?')
 const isUrlWithQuery = (text: string) => /^https?:\/\/[^/?#@]+([/?][^#]*)?$/i.test(text) && parses(() => new URL(text))
 const isOrigin = (text: string) => isUrl(text) && new URL(text).origin === text
+/** The default in production: a load balancer asks for readiness some times within this. */
+const DRAIN_SECONDS = 5
 const MAX_TOKEN_SECONDS = 3650 * 86_400
 const isWeak = (secret: string | undefined) => secret === undefined ||
   Buffer.byteLength(secret) < 32 ||
@@ -45,7 +47,8 @@ const inProduction = (env: Env) => env.NODE_ENV === 'production'
 const testNumbers = (env: Env) => listOf(env.OTP_TEST_NUMBERS).map(entry =>
   normalizePhone(entry.split(':')[0]!, env.DEFAULT_REGION))
 const isPhone = (text: string, env: Env) => normalizePhone(text, env.DEFAULT_REGION) !== undefined
-const url = (name: keyof Env & ('PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' | 'S3_PUBLIC_URL')): Rule =>
+type UrlName = 'PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' | 'S3_PUBLIC_URL' | 'S3_PUBLIC_ENDPOINT'
+const url = (name: UrlName): Rule =>
   [
     name,
     env => env[name] !== undefined && !isUrl(env[name]),
@@ -247,6 +250,7 @@ const rules: Rule[] = [
   ['S3_REGION', env => !/^[a-z0-9-]{1,32}$/.test(env.S3_REGION), 'must be a region such as us-east-1'],
   url('S3_ENDPOINT'),
   url('S3_PUBLIC_URL'),
+  url('S3_PUBLIC_ENDPOINT'),
 
   [
     'RENDITION_SIZES',
@@ -385,10 +389,13 @@ export function completeConfig (env: Env, standIns: Partial<Env>): Config {
 }
 
 /** Values whose text `readConfig` has checked. */
-function parsedValues (env: Env): Pick<Config, 'accessTokenSeconds' | 'sessionIdleSeconds' | 'adminNumbers'> {
+function parsedValues (
+  env: Env
+): Pick<Config, 'accessTokenSeconds' | 'sessionIdleSeconds' | 'drainSeconds' | 'adminNumbers'> {
   return {
     accessTokenSeconds: parseDuration(env.ACCESS_TOKEN_TTL)!,
     sessionIdleSeconds: parseIdleTime(env.SESSION_IDLE_TTL)!,
+    drainSeconds: env.DRAIN_SECONDS ?? (inProduction(env) ? DRAIN_SECONDS : 0),
     adminNumbers: listOf(env.ADMIN_NUMBERS).map(number => normalizePhone(number, env.DEFAULT_REGION)!)
   }
 }

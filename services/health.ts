@@ -6,6 +6,7 @@ const RETRY_AFTER_SECONDS = 5
 const SHARED_MS = 1000
 /** A dependency that is silent for this long does not answer. */
 const TIMEOUT_MS = 3000
+const STOPPING = new Error('the process is stopping')
 
 export interface HealthOptions {
   /** Each check, by name, rejects when its dependency fails. */
@@ -18,11 +19,13 @@ interface Failed { name: string, error: unknown }
 
 /** Whether the dependencies of this process answer. They are asked at most once a second. */
 export function createHealth ({ checks, monotonic = () => performance.now() }: HealthOptions) {
+  let draining = false
   let latest: { begunAt: number, failed: Promise<Failed[]> } | undefined
-  return { ready }
+  return { ready, drain }
 
   /** Resolves when every check of the last second does; else 503, whose cause names them and holds the first error. */
   async function ready (): Promise<void> {
+    if (draining) throw new ServiceError(503, 'Not ready', { retryAfter: RETRY_AFTER_SECONDS, cause: STOPPING })
     if (!latest || monotonic() - latest.begunAt >= SHARED_MS) latest = { begunAt: monotonic(), failed: findFailed() }
     const failed = await latest.failed
     if (failed.length > 0) {
@@ -31,6 +34,11 @@ export function createHealth ({ checks, monotonic = () => performance.now() }: H
         cause: new Error(`${failed.map(({ name }) => name).join(', ')} cannot be reached`, { cause: failed[0]!.error })
       })
     }
+  }
+
+  /** From now on the process is not ready, whatever its dependencies answer. */
+  function drain (): void {
+    draining = true
   }
 
   async function findFailed (): Promise<Failed[]> {

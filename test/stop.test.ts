@@ -2,7 +2,7 @@ import t from 'tap'
 import { startClients, playRounds } from './helpers/crash-rounds.js'
 import { file, form } from './helpers/multipart.js'
 import { gifOf } from './helpers/small-pictures.js'
-import { environment } from './helpers/backends.js'
+import { environment, startServices } from './helpers/backends.js'
 import { eventually } from './helpers/wait.js'
 import { freshPhone } from './helpers/accounts.js'
 import { newClientRecord } from './helpers/upload-clients.js'
@@ -34,6 +34,22 @@ t.test('after SIGTERM under load the process exits with code 0 and drops no requ
     t.strictSame(await instance.problems(), [], `nothing is lost or left over after stop ${round + 1}`)
   })
   t.strictSame(problems, [], 'nothing is lost or left over at the end')
+})
+
+t.test('after SIGTERM the process is not ready, and serves on for DRAIN_SECONDS', async t => {
+  const services = await startServices(t)
+  const service = await startProcess(t, { ...environment(services), DRAIN_SECONDS: '600' })
+  const token = await signInTo(service, freshPhone())
+  process.kill(service.pid, 'SIGTERM')
+  await service.line(/"event":"server\.drain_begun","seconds":600/)
+  t.match(await service.json('GET', '/health/ready'), { status: 503, body: { error: 'Not ready' } })
+  t.match(await service.json('GET', '/health/live'), { status: 200 })
+  for (let n = 0; n < 3; n++) t.equal((await service.json('GET', '/library', { token })).status, 200)
+  t.equal(await service.kill('SIGTERM'), 1, 'a second signal ends it at once')
+
+  const short = await startProcess(t, { ...environment(services), DRAIN_SECONDS: '1' })
+  t.equal(await short.kill('SIGTERM'), 0)
+  t.match(short.output().find(line => line.includes('server.stop_begun')), /"requests":0/)
 })
 
 t.test(

@@ -6,7 +6,8 @@ export type AddressConfig = Pick<Config,
   | 'S3_REGION'
   | 'S3_ENDPOINT'
   | 'S3_FORCE_PATH_STYLE'
-  | 'S3_PUBLIC_URL'>
+  | 'S3_PUBLIC_URL'
+  | 'S3_PUBLIC_ENDPOINT'>
 
 /**
  * The addresses of the bucket, without a slash at the end. Items get the first. The replaced system wrote one of the
@@ -28,6 +29,12 @@ export function addressesOf (config: AddressConfig): string[] {
       : []),
     ...others.flatMap(place => [`https://${place}`, `http://${place}`])
   ])]
+}
+
+/** Where clients post direct uploads, if it is not the endpoint of the service. The form's signature has no host. */
+export function postAddressOf (config: AddressConfig): string | undefined {
+  const { S3_BUCKET, S3_PUBLIC_ENDPOINT, S3_FORCE_PATH_STYLE } = config
+  return S3_PUBLIC_ENDPOINT && addressAt(S3_PUBLIC_ENDPOINT, S3_BUCKET, S3_FORCE_PATH_STYLE !== false)
 }
 
 /** The addresses of objects in a bucket that has these addresses, and the keys of addresses. */

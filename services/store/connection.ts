@@ -4,7 +4,7 @@ import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-
 import type { Config } from '../../schemas/env.js'
 import type { MediaStore } from '../ports.js'
 import { storeRefusal } from '../startup-errors.js'
-import { addressesOf, type AddressConfig } from './addresses.js'
+import { addressesOf, postAddressOf, type AddressConfig } from './addresses.js'
 import { createMediaStore } from './media-store.js'
 
 /** Milliseconds of silence on a connection after which the store counts as gone. */
@@ -71,6 +71,7 @@ export async function connectStore (
     s3: client,
     bucket: config.S3_BUCKET,
     addresses: addressesOf(config),
+    postAddress: postAddressOf(config),
     trustworthy: isTrustworthy(config.S3_ENDPOINT),
     silenceMs: silenceMs * LARGE_BODY_FACTOR
   })

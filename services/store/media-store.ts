@@ -31,6 +31,8 @@ export interface MediaStoreOptions {
   bucket: string
   /** The addresses of the bucket. An item's url is the first, `/`, and its key. */
   addresses: string[]
+  /** Where clients post direct uploads; the endpoint without it. */
+  postAddress?: string
   /**
    * Whether nothing between here and the store can change the bytes, so that they may go without a signature, which
    * would need all of them beforehand.
@@ -52,6 +54,7 @@ export function createMediaStore ({
   s3,
   bucket: Bucket,
   addresses,
+  postAddress,
   trustworthy,
   silenceMs
 }: MediaStoreOptions): MediaStore {
@@ -113,13 +116,14 @@ export function createMediaStore ({
     },
 
     async presignPost (Key, contentType, size, Expires) {
-      return createPresignedPost(s3, {
+      const { url, fields } = await createPresignedPost(s3, {
         Bucket,
         Key,
         Expires,
         Fields: { 'Content-Type': contentType },
         Conditions: [['content-length-range', size, size]]
       })
+      return { url: postAddress ?? url, fields }
     },
 
     async ping () {

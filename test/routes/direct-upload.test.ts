@@ -358,6 +358,22 @@ t.test('An upload can be completed later when the store or the database failed',
   })
 })
 
+t.test('A client posts to S3_PUBLIC_ENDPOINT where it reaches the store by another address', async t => {
+  const { services, throughProxies } = await startFaultySetup(t)
+  const { endpoint } = services.s3
+  const service = await startService(t, { services: throughProxies, env: { S3_PUBLIC_ENDPOINT: endpoint } })
+  const { token } = await service.signIn()
+  const { status, body: offer } = await start(service, token, {
+    content_type: 'image/gif',
+    size: gif.length,
+    user_id: 'meera'
+  })
+  t.equal(status, 201)
+  t.ok(offer.url.startsWith(endpoint), offer.url)
+  t.equal(await post(offer, gif), 204)
+  t.equal((await complete(service, token, offer)).status, 201)
+})
+
 const start = (service: Service, token: string, json: object): Promise<Reply & { body: Offer }> => service.call(
   'POST',
   '/library/uploads',
