@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util'
 import { setting, stopAll } from './harness/processes.js'
 
-const ALL = ['endpoints', 'commands', 'uploads', 'list', 'renditions', 'instances', 'migration']
+const ALL = ['endpoints', 'commands', 'uploads', 'list', 'renditions', 'instances', 'migration', 'rolling']
 
 const {
   values: { quick, only },
