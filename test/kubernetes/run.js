@@ -41,7 +41,7 @@ if (programs === undefined) {
   console.log(`${names.length} files keep the schemas of Kubernetes.`)
 }
 
-/** Installs the validator once, into the user's cache. Returns the folder of its programs; undefined if it cannot be. */
+/** Installs the validator once, into the user's cache. Returns the folder of its programs, if it could. */
 function install () {
   const digest = createHash('sha256').update(readFileSync(requirements)).digest('hex').slice(0, 12)
   const home = join(cache, `kubernetes-${digest}`)
