@@ -38,7 +38,7 @@ t.test('npm start on its defaults, with a DATA_DIR of 0.3.0', async t => {
   let [token, id] = ['', '']
 
   t.test('it converts the data by itself, and people keep their data', async t => {
-    await first.line(/accounts of this version/)
+    await first.line(/rows converted/)
     const phone = '+919800000002'
     const token = await signInTo(first, phone)
     const { body: me } = await ok(first.json('GET', '/users/me', { token }))

@@ -1,7 +1,7 @@
 import type { Collection, Filter, ObjectId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { MediaStore } from '../ports.js'
-import { folderOf, folderOfOldItem, isItemFolder, isRootKey, within } from './object-keys.js'
+import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
 
 export interface ObjectRemovalOptions {
   library: Collection<LibraryDocument>
@@ -9,23 +9,20 @@ export interface ObjectRemovalOptions {
 }
 
 /**
- * Removes the objects of an item whose row is gone, unless they are another row's. In the replaced system two uploads
- * of files with one name shared an object. In 0.3.0 an owner could name the folder of another item: it belongs to the
- * oldest row. Does nothing for a key that is neither's.
+ * Removes the objects of an item whose row is gone. An object of the replaced system stays while another row names it:
+ * there, two uploads of files with one name shared an object. Its renditions go. Does nothing for a key that is
+ * neither's.
  */
 export function createObjectRemoval ({ library, media }: ObjectRemovalOptions) {
   return async function removeObjects (id: ObjectId, key: string): Promise<void> {
-    const folder = folderOf(key)
-    if (isItemFolder(folder)) {
-      if (!await isThere({ ...within(folder), _id: { $lt: id } })) await media.remove(folder)
-      return
-    }
+    if (isItemFolder(folderOf(key))) return media.remove(folderOf(key))
     if (!isRootKey(key)) return
     await media.remove(folderOfOldItem(id))
-    if (!await isThere({ $or: media.urlsOf(key).flatMap(spellings) })) await media.removeObject(key)
+    if (!await isNamed(key)) await media.removeObject(key)
   }
 
-  async function isThere (filter: Filter<LibraryDocument>): Promise<boolean> {
+  async function isNamed (key: string): Promise<boolean> {
+    const filter = { $or: media.urlsOf(key).flatMap(spellings) }
     return await library.findOne(filter, { projection: { _id: 1 } }) !== null
   }
 }

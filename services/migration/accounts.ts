@@ -1,5 +1,7 @@
 import { ObjectId, type AnyBulkWriteOperation, type Collection, type Db, type Document, type Filter } from 'mongodb'
+import type { LibraryDocument } from '../../schemas/documents.js'
 import { CONSISTENT, indexes } from '../database.js'
+import { folderOf } from '../library/object-keys.js'
 import { versionedLibrary } from '../library/version-writes.js'
 import { batches, BY_BATCH } from './convert.js'
 import type { Note, OldUser } from './users.js'
@@ -74,6 +76,7 @@ export async function convertAccounts (
   const given = await finishNumberChanges(db, dryRun, note)
   await convertUsers()
   await giveToAccounts({ users, library, given, dryRun, note })
+  await takeForgedKeys(versionedLibrary<LibraryDocument>(db), dryRun, note)
   if (!dryRun) {
     await library.updateMany({ $or: [{ session: { $exists: true } }, { started_at: { $exists: true } }] }, {
       $unset: PROVENANCE
@@ -149,6 +152,31 @@ async function giveToAccounts ({ users, library, given, dryRun, note }: {
   }
   if (made.size > 0) note('users', [`${made.size} accounts without a name made for numbers that own items`])
   if (items > 0) note('library', [`${items} items given to accounts`])
+}
+
+/**
+ * In 0.3.0 an owner could give an item the key of another one. A folder belongs to its oldest row. The others lose
+ * their key and their renditions, or their deletion would remove the files of the oldest.
+ */
+async function takeForgedKeys (library: Collection<LibraryDocument>, dryRun: boolean, note: Note): Promise<void> {
+  const projection = { key: 1 }
+  let sharing: Array<{ _id: ObjectId, key: string }> = []
+  const rows = library.find({ key: { $gt: '' } }, { projection, ...BY_BATCH }).sort({ key: 1 })
+  for await (const { _id, key = '' } of rows) {
+    if (sharing.length > 0 && folderOf(sharing[0]!.key) !== folderOf(key)) await settle()
+    sharing.push({ _id, key })
+  }
+  await settle()
+
+  async function settle (): Promise<void> {
+    const [oldest] = [...sharing].sort((a, b) => a._id.toHexString() < b._id.toHexString() ? -1 : 1)
+    for (const { _id } of sharing) {
+      if (_id === oldest!._id) continue
+      if (!dryRun) await library.updateOne({ _id }, { $unset: { key: '', renditions: '' } })
+      note(`library ${String(_id)}`, [`named the files of ${String(oldest!._id)}: has none now`])
+    }
+    sharing = []
+  }
 }
 
 async function accountsOf (users: Collection<OldUser>, phones: string[]): Promise<Map<string, ObjectId>> {

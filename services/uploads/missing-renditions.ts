@@ -118,10 +118,10 @@ export async function makeMissingRenditions ({
 
   /**
    * The keys that the original may have. An address of the replaced system may be encoded. Its objects lie at the root
-   * of the bucket. A row with an owner is none of its rows. A `key` may be forged in rows of 0.3.0.
+   * of the bucket. A row with an owner is none of its rows.
    */
   function originalsOf ({ key, url, owner }: LibraryDocument): string[] {
-    if (key) return isItemFolder(folderOf(key)) && /\/original\.\w+$/.test(key) ? [key] : []
+    if (key) return isItemFolder(folderOf(key)) ? [key] : []
     const rootKey = typeof url === 'string' && owner === undefined ? media.keyOf(url) : undefined
     if (rootKey === undefined) return []
     const [path = ''] = rootKey.split(/[?#]/, 1)
