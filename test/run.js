@@ -22,7 +22,7 @@ import { parseArgs } from 'node:util'
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** Runs the files of TEST_FILES. */
 const GROUP = 'test/group.js'
-const MAX_IN_PROCESS = 5
+const MAX_IN_PROCESS = 8
 /**
  * Tests that look at memory, descriptors or time, that restrict sharp, or that wait for a test at the top level. Each
  * has its own process.
