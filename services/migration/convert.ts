@@ -44,14 +44,6 @@ export const BY_BATCH = { batchSize: BATCH }
 
 export interface UserCollections { users: Collection<OldUser>, released: Collection<{ _id: string }> }
 
-/** Numbers that users of this service gave up since the migration began. */
-export interface Releases {
-  /** Their account is deleted. */
-  deleted: Set<string>
-  /** Their account has another number now. */
-  former: Set<string>
-}
-
 /**
  * Converts the rows of `users`, oldest first, by one compare-and-set each. Rows with one number become one account: the
  * one that the service made for the number, else the oldest row. The unique indexes, which must exist, tell whether a
@@ -73,8 +65,8 @@ export async function convertUserRows (
 
   /** Writes rows without a conflict at once, then converts the others one by one, in their order. */
   async function convertBatch (rows: OldUser[]): Promise<void> {
-    const releases = await findReleases({ users, released }, rows, region)
-    const alone = rowsToConvertAlone(rows, releases)
+    const givenUp = [...await findDeleted(released, rows, region), ...await findFormer(rows)]
+    const alone = rowsToConvertAlone(rows, givenUp)
     const planned = rows.filter(row => !alone.has(row)).map(row => ({
       row,
       change: changeOf(row, uniqueValuesOf(row, region), undefined, rules)
@@ -90,8 +82,8 @@ export async function convertUserRows (
   }
 
   /** Rows that were duplicates, and rows with a number or a name that a row before them has, or an account had. */
-  function rowsToConvertAlone (rows: OldUser[], { deleted, former }: Releases): Set<OldUser> {
-    const numbers = new Set<string | undefined>([...deleted, ...former])
+  function rowsToConvertAlone (rows: OldUser[], givenUp: string[]): Set<OldUser> {
+    const numbers = new Set<string | undefined>(givenUp)
     const names = new Set<string | undefined>()
     const alone = new Set<OldUser>()
     for (const row of rows) {
@@ -102,6 +94,13 @@ export async function convertUserRows (
       names.add(key)
     }
     return alone
+  }
+
+  /** Which numbers of these rows an account of this service had before another one. */
+  async function findFormer (rows: OldUser[]): Promise<string[]> {
+    const filter = { 'former_numbers.number': { $in: phonesOf(rows, region) } }
+    const accounts = await users.find(filter, { projection: { former_numbers: 1 } }).toArray()
+    return accounts.flatMap(({ former_numbers: numbers = [] }) => numbers.map(({ number }) => number))
   }
 
   async function writeAll (writing: Array<{ row: OldUser, change: Change }>): Promise<{
@@ -248,22 +247,18 @@ export async function convertUserRows (
   }
 }
 
-/** Which numbers of these rows users of this service gave up. Two reads. */
-export async function findReleases (
-  { users, released }: UserCollections,
+/** Which numbers of these rows belonged to an account of this service that was deleted. */
+export async function findDeleted (
+  released: UserCollections['released'],
   rows: OldUser[],
   region: string
-): Promise<Releases> {
-  const phones = [...new Set(rows.flatMap(row => uniqueValuesOf(row, region).phone ?? []))]
-  const [deleted, former] = await Promise.all([
-    released.find({ _id: { $in: phones } }, { projection: { _id: 1 } }).toArray(),
-    users.find({ 'former_numbers.number': { $in: phones } }, { projection: { former_numbers: 1 } }).toArray()
-  ])
-  return {
-    deleted: new Set(deleted.map(({ _id }) => _id)),
-    former: new Set(former.flatMap(({ former_numbers: numbers = [] }) => numbers.map(({ number }) => number)))
-  }
+): Promise<Set<string>> {
+  const found = await released.find({ _id: { $in: phonesOf(rows, region) } }, { projection: { _id: 1 } }).toArray()
+  return new Set(found.map(({ _id }) => _id))
 }
+
+const phonesOf = (rows: OldUser[], region: string) =>
+  [...new Set(rows.flatMap(row => uniqueValuesOf(row, region).phone ?? []))]
 
 /** The row that 0.3.0 kept in place of a duplicate, or the account that has taken it in. */
 export async function keeperOfDuplicate (users: Collection<OldUser>, id: ObjectId): Promise<OldUser | null> {

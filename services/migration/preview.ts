@@ -4,9 +4,8 @@ import {
   batches,
   BY_BATCH,
   FIELDS,
-  findReleases,
+  findDeleted,
   keeperOfDuplicate,
-  type Releases,
   type UserCollections
 } from './convert.js'
 import {
@@ -30,7 +29,7 @@ interface SameNumber { oldest: OldUser, holder?: OldUser }
 
 /** What the rules read of a row. Sessions count only by being there. */
 const PROJECTION = {
-  ...Object.fromEntries(FIELDS.map(field => [field, 1])), 'sessions.id': 1, created_on: 1
+  ...Object.fromEntries(FIELDS.map(field => [field, 1])), 'sessions.id': 1, 'former_numbers.number': 1, created_on: 1
 }
 
 /**
@@ -43,13 +42,16 @@ export async function previewUsers (
   note: Note,
   progress: (rows: number) => void = () => {}
 ): Promise<void> {
-  const { users } = collections
+  const { users, released } = collections
   const { region } = rules
   const repeats = new Repeats()
+  /** By their former numbers. The index that would find them may not be there yet. */
+  const moved = new Map<string, ObjectId>()
   for await (const row of users.find({}, { projection: PROJECTION, ...BY_BATCH })) {
     const { phone, key } = uniqueValuesOf(row, region)
     if (phone !== undefined) repeats.add(numberOf(phone))
     if (key !== undefined) repeats.add(nameOf(key))
+    for (const { number } of row.former_numbers ?? []) moved.set(number, row._id)
   }
 
   const sameNumbers = new Map<string, SameNumber>()
@@ -66,8 +68,8 @@ export async function previewUsers (
   const mergedInto = new Map<string, ObjectId>()
   const nameHolders = new Map<string, ObjectId>()
   for await (const rows of batches(inOrder())) {
-    const releases = await findReleases(collections, rows, region)
-    for (const row of rows) await previewRow(accounts.get(String(row._id)) ?? row, releases)
+    const deleted = await findDeleted(released, rows, region)
+    for (const row of rows) await previewRow(accounts.get(String(row._id)) ?? row, deleted)
     progress(rows.filter(({ schema, duplicate_of: id }) => schema !== 2 || id !== undefined).length)
   }
 
@@ -75,11 +77,11 @@ export async function previewUsers (
     return users.find({}, { projection: PROJECTION, ...BY_BATCH }).sort({ _id: 1 })
   }
 
-  async function previewRow (row: OldUser, { deleted, former }: Releases): Promise<void> {
+  async function previewRow (row: OldUser, deleted: Set<string>): Promise<void> {
     const values = uniqueValuesOf(row, region)
     const { phone = '' } = values
     if (row.schema !== 2 && deleted.has(phone)) return note(`users ${String(row._id)}`, [REMOVED])
-    const account = await accountFor(row, values, former)
+    const account = await accountFor(row, values)
     if (account) {
       if (previewMerge(account, row)) return
       values.full = account._id
@@ -93,8 +95,7 @@ export async function previewUsers (
 
   async function accountFor (
     { _id, duplicate_of: id, schema }: OldUser,
-    { phone }: UniqueValues,
-    former: Set<string>
+    { phone }: UniqueValues
   ): Promise<OldUser | undefined> {
     if (id instanceof ObjectId) {
       const known = mergedInto.get(String(id)) ?? id
@@ -102,10 +103,8 @@ export async function previewUsers (
       return account && isOlder(account, { _id }) ? { ...account, schema: 2 } : account
     }
     if (phone === undefined || schema === 2) return undefined
-    if (former.has(phone)) {
-      const account = await users.findOne({ 'former_numbers.number': phone, _id: { $ne: _id } })
-      if (account) return accounts.get(String(account._id)) ?? account
-    }
+    const mover = moved.get(phone)
+    if (mover && !mover.equals(_id)) return accounts.get(String(mover)) ?? (await users.findOne({ _id: mover }))!
     const same = sameNumbers.get(phone)
     if (!same) return undefined
     const { oldest, holder } = same
