@@ -28,6 +28,8 @@ interface Candidate extends Plan { index: Index, score: number, bounded: boolean
 const MAX_BRANCHES = 64
 /** A filter that leaves fewer keys than this is worth a sort in memory rather than a scan in order. */
 const FEW_KEYS = 1000
+/** The score of a field that is fixed to one value. */
+const POINT = 2
 
 /**
  * Chooses a plan: an index that finds only wanted documents, in the wanted order; else the index that leaves the fewest
@@ -112,7 +114,7 @@ function candidate (index: Index, branches: Filter[][], sort: SortField[]): Cand
     exact: bounds.every(({ exact }) => exact),
     bounded: bounds.every(({ points, bounded }) => points > 0 || bounded),
     complete: bounds.every(({ complete }) => complete),
-    score: Math.min(...bounds.map(({ points, bounded }) => points * 2 + Number(bounded)))
+    score: Math.min(...bounds.map(({ points, bounded }) => points * POINT + Number(bounded)))
   }
 }
 
@@ -146,6 +148,9 @@ function order (index: Index, bounds: IndexBounds[], sort: SortField[]): { sorte
 
 function choose (storage: Storage, candidates: Candidate[], sort: SortField[]): Plan | undefined {
   const bounded = candidates.filter(candidate => candidate.bounded)
+  const byId = bounded.find(({ index, score, ranges }) =>
+    index.name === '_id_' && score >= POINT && ranges.length < FEW_KEYS)
+  if (byId !== undefined) return byId // each of its ranges has one key at most
   const direct = bounded.find(({ sorted, complete }) => sorted && complete && sort.length > 0)
   if (direct !== undefined) return direct
   const keys = new Map(bounded.map(candidate =>
