@@ -1,13 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { hasBalancer, startBalancer } from './harness/balancer.js'
 import { makeBed } from './harness/bed.js'
-import { freePort } from './harness/listen.js'
 import { openConnections, percentile, toRequest } from './harness/load.js'
 import { proxyMongo } from './harness/mongo-proxy.js'
-import { launch } from './harness/processes.js'
 import { median, printTable } from './harness/rounds.js'
 import { FORM_TYPE, formAround } from './harness/send.js'
 import { smallPictures } from './harness/small-files.js'
@@ -49,7 +44,7 @@ async function measureCount (count, quick) {
       return proxy.uri
     }
   })
-  const balancer = await startBalancer(services)
+  const balancer = await balance(services)
   const next = await mixedLoad(services[0])
   await run(balancer.urls, next, quick ? 300 : ROUND_MS)
   const rounds = []
@@ -129,49 +124,11 @@ async function mixedLoad ({ token, other }) {
 }
 
 /** haproxy before the services; without it, the connections are divided among the services. */
-async function startBalancer (services) {
-  if (!isInstalled('haproxy')) {
+async function balance (services) {
+  if (!hasBalancer()) {
     console.log('\nhaproxy is not installed: the connections are spread over the processes without it')
     return { urls: services.map(({ url }) => url), async stop () {} }
   }
-  const port = await freePort()
-  const folder = mkdtempSync(join(tmpdir(), 'hookaba-haproxy-'))
-  const config = join(folder, 'haproxy.cfg')
-  writeFileSync(config, [
-    'defaults',
-    '  mode http',
-    '  timeout connect 5s',
-    '  timeout client 60s',
-    '  timeout server 60s',
-    'frontend all',
-    `  bind 127.0.0.1:${port}`,
-    '  default_backend services',
-    'backend services',
-    '  balance roundrobin',
-    '  option forwardfor',
-    ...services.map(({ url }, i) => `  server s${i} ${new URL(url).host}`),
-    ''
-  ].join('\n'))
-  const url = `http://127.0.0.1:${port}`
-  const balancer = await launch('haproxy', ['haproxy', '-f', config], {
-    log: join(folder, 'log'),
-    url: `${url}/health/live`,
-    isMeasured: false
-  })
-  return {
-    urls: [url],
-    async stop () {
-      await balancer.stop()
-      rmSync(folder, { recursive: true })
-    }
-  }
-}
-
-function isInstalled (program) {
-  try {
-    execFileSync(program, ['-v'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
+  const { url, stop } = await startBalancer(services.map(({ url }) => new URL(url).host), ['option forwardfor'])
+  return { urls: [url], stop }
 }

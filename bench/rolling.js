@@ -1,11 +1,11 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MongoClient } from 'mongodb'
+import { hasBalancer, startBalancer } from './harness/balancer.js'
 import { signIn } from './harness/bed.js'
 import { production } from './harness/environment.js'
 import { freePort } from './harness/listen.js'
@@ -23,9 +23,7 @@ const DRAIN_SECONDS = 2
 
 /** Restarts instances behind a load balancer that never repeats a request, one after the other, under load. */
 export async function rolling ({ quick }) {
-  try {
-    execFileSync('haproxy', ['-v'], { stdio: 'ignore' })
-  } catch {
+  if (!hasBalancer()) {
     console.log('NOT TRIED: haproxy is missing here (Debian\'s package haproxy)')
     return
   }
@@ -49,7 +47,12 @@ export async function rolling ({ quick }) {
   })
   const instances = []
   for (let i = 0; i < INSTANCES; i++) instances.push(await serve(i))
-  const balancer = await startBalancer(folder, ports)
+  const balancer = await startBalancer(ports.map(port => `127.0.0.1:${port}`), [
+    'retries 0',
+    'option httpchk GET /health/ready',
+    'http-check send hdr Host localhost',
+    `default-server check inter ${PROBE_MS}ms fall 1 rise 1`
+  ])
   const token = await signIn(balancer, 0)
 
   const load = startLoad(balancer.url, token, (await smallPictures())[0])
@@ -66,39 +69,11 @@ export async function rolling ({ quick }) {
   console.log(`${rounds * INSTANCES} restarts in ${seconds.toFixed(0)} s, ${requests} requests, ${uploads} of them uploads`)
   const sentence = `${failures.length} requests failed (goal: none)`
   printGoal(failures.length === 0, failures.length === 0 ? sentence : `${sentence}: ${[...new Set(failures)].join(', ')}`)
-  balancer.stop()
+  await balancer.stop()
   await Promise.all(instances.map(instance => instance.stop()))
   await client.db().dropDatabase()
   await client.close()
   await Promise.all([sink.stop(), mongo?.stop()])
-}
-
-async function startBalancer (folder, ports) {
-  const port = await freePort()
-  const config = join(folder, 'haproxy.cfg')
-  writeFileSync(config, [
-    'defaults',
-    '  mode http',
-    '  timeout connect 5s',
-    '  timeout client 60s',
-    '  timeout server 60s',
-    '  retries 0',
-    'frontend front',
-    `  bind 127.0.0.1:${port}`,
-    '  default_backend instances',
-    'backend instances',
-    '  balance roundrobin',
-    '  option httpchk GET /health/ready',
-    '  http-check send hdr Host localhost',
-    `  default-server check inter ${PROBE_MS}ms fall 1 rise 1`,
-    ...ports.map((port, i) => `  server s${i} 127.0.0.1:${port}`),
-    ''
-  ].join('\n'))
-  const child = spawn('haproxy', ['-f', config, '-db'], { stdio: ['ignore', 'ignore', 'ignore'] })
-  process.on('exit', () => child.kill())
-  const url = `http://127.0.0.1:${port}`
-  while (!await fetch(`${url}/health/ready`).then(({ ok }) => ok, () => false)) await sleep(50)
-  return { url, stop: () => child.kill() }
 }
 
 /** Clients that read the list, and upload each tenth time, over connections that they keep. */
