@@ -29,7 +29,8 @@ const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
  * 3. connections: refuses a request on a connection beyond MAX_CONNECTIONS.
  * 4. cors: lets pages read the answers below, and answers a preflight, which carries no token.
  * 5. request-deadline: begins the time that the request may wait for the database; authentication spends some of it.
- *    graceful-shutdown: refuses while the process stops. json: prepares the body. None needs another of these three.
+ *    graceful-shutdown: refuses while the process stops. json: prepares the body. http-metrics and request-log: notice
+ *    when the client leaves. None needs another of these five.
  * 6. jwt: authenticates, unless the route is public.
  * 7. The hooks of a scope of routes: an admin, a recent sign-in.
  * 8. uploads: takes a place for the caller, who is known by then. It hangs on the route, so that it comes last.

@@ -50,10 +50,10 @@ async function start (): Promise<undefined> {
 }
 
 /** Serves on, but is not ready any more, so that load balancers send requests elsewhere. A second signal ends it. */
-async function drain ({ health, log }: FastifyInstance, ms: number): Promise<void> {
-  health.drain()
+async function drain (app: FastifyInstance, ms: number): Promise<void> {
+  app.drain()
   if (ms === 0) return
-  log.info({ event: 'server.drain_begun', seconds: ms / 1000 }, 'Not ready any more; the port closes after this time')
+  app.log.info({ event: 'server.drain_begun', seconds: ms / 1000 }, 'Not ready any more; the port closes after this time')
   await wait(ms)
 }
 

@@ -17,9 +17,11 @@ export default fp(async function databaseMetrics (app) {
   })
   const unreachable = new Counter({
     name: 'hookaba_mongodb_unreachable_total',
-    help: 'Checks of a MongoDB server that failed, and commands for which there was no connection',
+    help: 'Checks of a MongoDB server that failed, and commands for which there was no connection or none was free',
+    labelNames: ['reason'],
     registers
   })
+  for (const reason of ['heartbeat', 'connection', 'pool_timeout']) unreachable.inc({ reason }, 0)
   app.metrics.registry.registerMetric(new Gauge({
     name: 'hookaba_mongodb_connections',
     help: 'Connections to MongoDB that are in use or idle, and commands that wait for one',
@@ -27,26 +29,28 @@ export default fp(async function databaseMetrics (app) {
     registers: [],
     collect () {
       this.set({ state: 'in_use' }, inUse)
-      this.set({ state: 'idle' }, Math.max(0, open - inUse))
+      this.set({ state: 'idle' }, open.size - inUse)
       this.set({ state: 'waiting' }, waiting)
     }
   }))
-  let open = 0
+  /** Connections that were there before this plugin are known when they are used. */
+  const open = new Set<string>()
   let inUse = 0
   let waiting = 0
-  client.on('connectionCreated', () => { open++ })
-  client.on('connectionClosed', () => { open-- })
+  client.on('connectionReady', event => { open.add(keyOf(event)) })
+  client.on('connectionClosed', event => { open.delete(keyOf(event)) })
   client.on('connectionCheckOutStarted', () => { waiting++ })
-  client.on('connectionCheckedOut', () => {
+  client.on('connectionCheckedOut', event => {
+    open.add(keyOf(event))
     waiting--
     inUse++
   })
-  client.on('connectionCheckOutFailed', () => {
+  client.on('connectionCheckOutFailed', ({ reason }) => {
     waiting--
-    unreachable.inc()
+    unreachable.inc({ reason: reason === 'timeout' ? 'pool_timeout' : 'connection' })
   })
   client.on('connectionCheckedIn', () => { inUse-- })
-  client.on('serverHeartbeatFailed', () => unreachable.inc())
+  client.on('serverHeartbeatFailed', () => unreachable.inc({ reason: 'heartbeat' }))
   client.on('commandSucceeded', event => observe(event, 'ok'))
   client.on('commandFailed', event => observe(event, 'failed'))
 
@@ -54,3 +58,6 @@ export default fp(async function databaseMetrics (app) {
     duration.observe({ command: commandName, outcome }, ms / 1000)
   }
 }, { name: 'database-metrics', dependencies: ['mongo', 'metrics'] })
+
+const keyOf = ({ address, connectionId }: { address: string, connectionId: number | '<monitor>' }) =>
+  `${address} ${connectionId}`

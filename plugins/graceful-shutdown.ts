@@ -10,6 +10,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Requests that are not answered yet, probes included. */
     requestsInProgress: () => number
+    /** From now on the process is not ready, and a connection ends with its next answer: its client finds another. */
+    drain: () => void
   }
 }
 
@@ -20,8 +22,13 @@ declare module 'fastify' {
 export default fp(async function gracefulShutdown (app) {
   const sockets = new Set<Socket>()
   let stopping = false
+  let draining = false
   let inProgress = 0
   app.decorate('requestsInProgress', () => inProgress)
+  app.decorate('drain', () => {
+    draining = true
+    app.health.drain()
+  })
   app.server.on('request', (_request, response) => {
     inProgress++
     response.once('close', () => { inProgress-- })
@@ -35,7 +42,7 @@ export default fp(async function gracefulShutdown (app) {
     if (!app.server.listening) return
     app.log.info(
       { event: 'server.stop_begun', requests: inProgress, connections: sockets.size },
-      'The port is closed; requests in progress are finished'
+      'The port closes; requests in progress are finished'
     )
     const idle = setInterval(closeIdle, IDLE_CHECK_MS)
     const patience = setTimeout(cutOff, GRACE_MS)
@@ -48,7 +55,7 @@ export default fp(async function gracefulShutdown (app) {
     done(stopping ? new ServiceError(503, 'Server is stopping', { retryAfter: 5 }) : undefined)
   })
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (stopping) reply.header('connection', 'close')
+    if (draining || stopping) reply.header('connection', 'close')
     done(null, payload)
   })
 
@@ -61,4 +68,4 @@ export default fp(async function gracefulShutdown (app) {
   function cutOff (): void {
     for (const socket of sockets) socket.destroy()
   }
-}, { name: 'graceful-shutdown', dependencies: ['cors'] })
+}, { name: 'graceful-shutdown', dependencies: ['cors', 'health'] })

@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { Gauge } from 'prom-client'
 import { createHealth } from '../services/health.js'
 
 declare module 'fastify' {
@@ -10,7 +11,17 @@ declare module 'fastify' {
 /** `app.health`: whether the database and the store answer. */
 export default fp(async function health (app) {
   const { mongo, mediaStore } = app
-  app.decorate('health', createHealth({
-    checks: { database: () => mongo.db!.command({ ping: 1 }), store: () => mediaStore.ping() }
+  const checks = { database: () => mongo.db!.command({ ping: 1 }), store: () => mediaStore.ping() }
+  const dependencies = createHealth({ checks })
+  app.decorate('health', dependencies)
+  app.metrics.registry.registerMetric(new Gauge({
+    name: 'hookaba_dependency_up',
+    help: 'Whether a dependency answers: 1 or 0',
+    labelNames: ['dependency'],
+    registers: [],
+    async collect () {
+      const failing = await dependencies.failing()
+      for (const dependency of Object.keys(checks)) this.set({ dependency }, failing.includes(dependency) ? 0 : 1)
+    }
   }))
-}, { name: 'health', dependencies: ['mongo', 's3'] })
+}, { name: 'health', dependencies: ['metrics', 'mongo', 's3'] })

@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Gauge, Histogram } from 'prom-client'
 import { routeName } from '../services/route-name.js'
@@ -30,13 +31,17 @@ export default fp(async function httpMetrics (app) {
       this.set(await new Promise<number>(resolve => app.server.getConnections((_error, count) => resolve(count ?? 0))))
     }
   }))
-  app.addHook('onResponse', ({ method, routeOptions }, reply, done) => {
-    const labels = { method, route: routeName(routeOptions.url), status_code: reply.statusCode }
-    duration.observe(labels, reply.elapsedTime / 1000)
+  app.addHook('onResponse', (request, reply, done) => {
+    observe(request, reply.statusCode, reply)
     done()
   })
-  app.addHook('onRequestAbort', ({ method, routeOptions }, done) => {
-    duration.observe({ method, route: routeName(routeOptions.url), status_code: ABORTED }, 0)
+  // Fastify's onRequestAbort does not know of a client that leaves after its whole request
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.raw.once('close', () => { if (!reply.raw.writableFinished) observe(request, ABORTED, reply) })
     done()
   })
+
+  function observe ({ method, routeOptions }: FastifyRequest, status: number, { elapsedTime }: FastifyReply): void {
+    duration.observe({ method, route: routeName(routeOptions.url), status_code: status }, elapsedTime / 1000)
+  }
 }, { name: 'http-metrics', dependencies: ['metrics', 'graceful-shutdown'] })

@@ -14,19 +14,21 @@ export default fp(async function requestLog (app) {
     })
     done()
   })
-  // the client has left before the answer: there is none
-  app.addHook('onRequestAbort', (request, done) => {
-    request.log.info({ event: 'request.aborted', ...factsOf(request) })
+  // a client that has left; Fastify's onRequestAbort does not know of one that has sent its whole request
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) request.log.info({ event: 'request.aborted', ...factsOf(request, reply) })
+    })
     done()
   })
 
-  function factsOf ({ method, clientAddress, routeOptions, authenticated }: FastifyRequest, reply?: FastifyReply) {
+  function factsOf ({ method, clientAddress, routeOptions, authenticated }: FastifyRequest, reply: FastifyReply) {
     return {
       method,
       route: routeName(routeOptions.url),
       network: maskAddress(clientAddress),
       ...(authenticated && { account: authenticated.account._id.toHexString() }),
-      ...(reply && { ms: Math.round(reply.elapsedTime) })
+      ms: Math.round(reply.elapsedTime)
     }
   }
 }, { name: 'request-log', dependencies: ['client-address', 'request-caller'] })

@@ -54,8 +54,12 @@ export default fp(async function uploads (app) {
     claimMs: MARGIN_SECONDS * 1000,
     now
   })
+  const counted = countUploads(app.metrics.registry)
   const common = {
-    uploadRecords,
+    uploadRecords: {
+      ...uploadRecords,
+      watch: <Item>(upload: Promise<Item>) => uploadRecords.watch(counted(upload))
+    },
     ingest: createIngest({
       media,
       limit,
@@ -67,16 +71,10 @@ export default fp(async function uploads (app) {
     limit,
     now
   }
-  const { upload, recall } = createUploads({ ...common, library: collections.library })
-  const { offer, complete } = createDirectUploads({
-    ...common,
-    ...collections,
-    quota,
-    media,
-    lifeSeconds: config.UPLOAD_MAX_SECONDS
+  app.decorate('uploads', {
+    ...createUploads({ ...common, library: collections.library }),
+    ...createDirectUploads({ ...common, ...collections, quota, media, lifeSeconds: config.UPLOAD_MAX_SECONDS })
   })
-  const counted = countUploads(app.metrics.registry)
-  app.decorate('uploads', { upload: counted(upload), recall, offer, complete: counted(complete) })
   const slots = createUploadSlots(config.MAX_REQUESTS)
   app.decorate('maxUploadsAtOnce', slots.maxOfOne)
   app.decorateRequest('endUpload', null)
@@ -98,7 +96,7 @@ export default fp(async function uploads (app) {
 function countUploads (registry: Registry) {
   const duration = new Histogram({
     name: 'hookaba_upload_duration_seconds',
-    help: 'Uploads from their first byte to their item, by type and outcome',
+    help: 'Uploads until they are an item, by type and outcome; of a direct upload, its completion',
     labelNames: ['type', 'outcome'],
     buckets: BUCKETS,
     registers: [registry]
@@ -108,17 +106,17 @@ function countUploads (registry: Registry) {
     help: 'Bytes of the files that became items',
     registers: [registry]
   })
-  return <Given extends unknown[]>(work: (...given: Given) => Promise<LibraryDocument>) =>
-    async (...given: Given): Promise<LibraryDocument> => {
-      const end = duration.startTimer()
-      try {
-        const item = await work(...given)
-        end({ type: item.content_type?.replace('image/', ''), outcome: 'stored' })
-        bytes.inc(item.size ?? 0)
-        return item
-      } catch (error) {
-        end({ type: '', outcome: isRefusal(error) ? 'refused' : 'failed' })
-        throw error
-      }
+  return async function counted<Item> (upload: Promise<Item>): Promise<Item> {
+    const end = duration.startTimer()
+    try {
+      const item = await upload
+      const { content_type: contentType = '', size = 0 } = item as LibraryDocument
+      end({ type: contentType.replace('image/', ''), outcome: 'stored' })
+      bytes.inc(size)
+      return item
+    } catch (error) {
+      end({ type: '', outcome: isRefusal(error) ? 'refused' : 'failed' })
+      throw error
     }
+  }
 }

@@ -21,19 +21,28 @@ interface Failed { name: string, error: unknown }
 export function createHealth ({ checks, monotonic = () => performance.now() }: HealthOptions) {
   let draining = false
   let latest: { begunAt: number, failed: Promise<Failed[]> } | undefined
-  return { ready, drain }
+  return { ready, drain, failing }
 
   /** Resolves when every check of the last second does; else 503, whose cause names them and holds the first error. */
   async function ready (): Promise<void> {
     if (draining) throw new ServiceError(503, 'Not ready', { retryAfter: RETRY_AFTER_SECONDS, cause: STOPPING })
-    if (!latest || monotonic() - latest.begunAt >= SHARED_MS) latest = { begunAt: monotonic(), failed: findFailed() }
-    const failed = await latest.failed
+    const failed = await shared()
     if (failed.length > 0) {
       throw new ServiceError(503, 'Not ready', {
         retryAfter: RETRY_AFTER_SECONDS,
         cause: new Error(`${failed.map(({ name }) => name).join(', ')} cannot be reached`, { cause: failed[0]!.error })
       })
     }
+  }
+
+  /** The names of the dependencies that do not answer, by the check of the last second. */
+  async function failing (): Promise<string[]> {
+    return (await shared()).map(({ name }) => name)
+  }
+
+  function shared (): Promise<Failed[]> {
+    if (!latest || monotonic() - latest.begunAt >= SHARED_MS) latest = { begunAt: monotonic(), failed: findFailed() }
+    return latest.failed
   }
 
   /** From now on the process is not ready, whatever its dependencies answer. */

@@ -49,7 +49,9 @@ t.test('/metrics counts requests, SMS, uploads, commands and calls of the store'
     ['hookaba_picture_duration_seconds_count{outcome="ok"}', 2],
     ['hookaba_pictures{state="active"}', 0],
     ['hookaba_mongodb_connections{state="waiting"}', 0],
-    ['hookaba_mongodb_unreachable_total', 0],
+    ['hookaba_mongodb_unreachable_total{reason="connection"}', 0],
+    ['hookaba_dependency_up{dependency="database"}', 1],
+    ['hookaba_dependency_up{dependency="store"}', 1],
     ['http_requests_in_progress', 1]
   ] as const) {
     t.equal(value(series), wanted, series)
@@ -90,6 +92,28 @@ t.test('Failures are counted: a provider, the store, the database, and a client 
   t.pass('all are counted')
   const left = service.logs.map(line => JSON.parse(line)).find(({ event }) => event === 'request.aborted')
   t.match(left, { method: 'POST', route: '/library/upload', network: '127.0.0.0/24' })
+})
+
+t.test('A client that leaves while a provider is silent is counted, although its request was whole', async t => {
+  const gateway = await startGateway(t)
+  gateway.behave(() => {})
+  const service = await startService(t, {
+    sendSms: undefined,
+    env: { SMS_PROVIDER: 'http', SMS_HTTP_URL: gateway.url }
+  })
+  const body = JSON.stringify({ phone: freshPhone() })
+  const socket = net.connect(Number(new URL(service.url).port), '127.0.0.1')
+  socket.write('POST /auth/request-otp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n' +
+    `Content-Length: ${body.length}\r\n\r\n${body}`)
+  await eventually(() => gateway.requests.length === 1, 'the provider has the SMS')
+  socket.destroy()
+  const name = 'http_request_duration_seconds_count{method="POST",route="/auth/request-otp",status_code="499"}'
+  await eventually(async () => (await scrape(service))(name) === 1, name)
+  t.match(service.logs.map(line => JSON.parse(line)).find(({ event }) => event === 'request.aborted'), {
+    method: 'POST',
+    route: '/auth/request-otp',
+    ms: Number
+  })
 })
 
 t.test('The number of series does not grow with phones, ids, paths and names', async t => {

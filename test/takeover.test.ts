@@ -1,16 +1,12 @@
-import { PutBucketPolicyCommand } from '@aws-sdk/client-s3'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { migrateCommand } from '../cli/commands/migrate.js'
 import { preflightCommand } from '../cli/commands/preflight.js'
 import { ok } from './helpers/answers.js'
-import { environment, s3Client, startServices } from './helpers/backends.js'
+import { environment, publishTakeover, s3Client, startServices } from './helpers/backends.js'
 import { endOf, renditions } from './helpers/command.js'
 import { oldId } from './helpers/old-database.js'
 import { fillOldSystem, oldPeople, oldTokens } from './helpers/old-system.js'
-import { root } from './helpers/paths.js'
 import { startService } from './helpers/service.js'
 
 const SECRET = 'the secret of the replaced system'
@@ -90,10 +86,6 @@ async function oldSystem (t: Test) {
   })
   const { bucket, endpoint } = services.s3
   const pictures = await fillOldSystem(mongo.db(), { client, bucket, address: `${endpoint}/${bucket}` })
-  const policy = await readFile(join(root, 'deploy/public-read-policy-takeover.json'), 'utf8')
-  await client.send(new PutBucketPolicyCommand({
-    Bucket: bucket,
-    Policy: policy.replaceAll(':::hookaba/', `:::${bucket}/`)
-  }))
+  await publishTakeover(client, bucket)
   return { services, pictures, env: { ...environment(services), ...VARIABLES } }
 }

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import { NoSuchKey, S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler'
 import type { Config } from '../../schemas/env.js'
 import type { MediaStore } from '../ports.js'
@@ -84,6 +84,12 @@ export async function connectStore (
   return { client, mediaStore }
 }
 
+/** That an object is not there is an answer like any other. */
+function outcomeOf (error: unknown): StoreOutcome {
+  if (error instanceof NoSuchKey) return 'ok'
+  return error instanceof S3ServiceException && error.$response !== undefined ? 'refused' : 'unreachable'
+}
+
 /** Calls `onCall` when a call ends, with all its retries. The bytes of a streamed answer come later. */
 async function timed<T> (call: () => Promise<T>, operation: string, onCall: OnStoreCall): Promise<T> {
   const began = performance.now()
@@ -93,7 +99,7 @@ async function timed<T> (call: () => Promise<T>, operation: string, onCall: OnSt
     end('ok')
     return answer
   } catch (error) {
-    end(error instanceof S3ServiceException && error.$response !== undefined ? 'refused' : 'unreachable')
+    end(outcomeOf(error))
     throw error
   }
 }

@@ -1,15 +1,12 @@
-import { PutBucketPolicyCommand, PutObjectCommand } from '@aws-sdk/client-s3'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import { checkLibraryCommand } from '../../cli/commands/check-library.js'
 import { migrateCommand } from '../../cli/commands/migrate.js'
 import { preflightCommand } from '../../cli/commands/preflight.js'
-import { environment, s3Client, startServices } from '../helpers/backends.js'
+import { environment, publishTakeover, s3Client, startServices } from '../helpers/backends.js'
 import { endOf, renditions } from '../helpers/command.js'
 import { dump, oldId } from '../helpers/old-database.js'
-import { root } from '../helpers/paths.js'
 import { gif } from '../helpers/small-pictures.js'
 
 const READY = {
@@ -104,10 +101,6 @@ async function oldSystem (t: Test) {
     env,
     run: (command: Parameters<typeof endOf>[0], more: Record<string, string> = {}) =>
       endOf(command, [], { ...env, ...more }),
-    /** Sets the policy for takeovers. */
-    async publish () {
-      const text = await readFile(join(root, 'deploy/public-read-policy-takeover.json'), 'utf8')
-      await client.send(new PutBucketPolicyCommand({ Bucket, Policy: text.replaceAll(':::hookaba/', `:::${Bucket}/`) }))
-    }
+    publish: () => publishTakeover(client, Bucket)
   }
 }

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, DeleteBucketCommand, DeleteObjectsCommand, ListObjectsV2Command, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import type { Test } from 'tap'
+import { root } from './paths.js'
 
 export interface Services {
   mongoUri: string
@@ -36,6 +37,14 @@ export async function publish (client: S3Client, Bucket: string, keys: string): 
     Version: '2012-10-17',
     Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource }]
   })
+  await client.send(new PutBucketPolicyCommand({ Bucket, Policy }))
+}
+
+/** Sets the policy for takeovers. Independent servers know no `NotResource`: there everything is public. */
+export async function publishTakeover (client: S3Client, Bucket: string): Promise<void> {
+  if (process.env.S3_ENDPOINT) return publish(client, Bucket, '*')
+  const policy = await readFile(join(root, 'deploy/public-read-policy-takeover.json'), 'utf8')
+  const Policy = policy.replaceAll(':::hookaba/', `:::${Bucket}/`)
   await client.send(new PutBucketPolicyCommand({ Bucket, Policy }))
 }
 
