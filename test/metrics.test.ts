@@ -68,7 +68,7 @@ t.test('/metrics counts requests, SMS, uploads, commands and calls of the store'
   }
 })
 
-t.test('Failures are counted: a provider, the store, the database, and a client that leaves', async t => {
+t.test('Failures are counted: a provider, the store, and a client that leaves', async t => {
   const services = await startServices(t)
   const proxy = await s3Proxy(services.s3)
   t.teardown(() => proxy.close())
@@ -81,6 +81,7 @@ t.test('Failures are counted: a provider, the store, the database, and a client 
   const token = await service.tokenFor(freshPhone())
   proxy.fault({ operation: 'PutObject', action: { do: 'answer', status: 403, code: 'AccessDenied' } })
   t.equal((await service.upload(token, gif)).status, 500)
+  proxy.fault({ operation: 'HeadBucket', action: { do: 'answer', status: 403, code: 'AccessDenied' } })
   await leaveInUpload(service, token)
   const series = [
     'hookaba_sms_duration_seconds_count{provider="http",outcome="failed"}',
@@ -90,6 +91,9 @@ t.test('Failures are counted: a provider, the store, the database, and a client 
   ]
   for (const name of series) await eventually(async () => (await scrape(service))(name)! > 0, name)
   t.pass('all are counted')
+  const isUp = 'hookaba_dependency_up{dependency="store"}'
+  await eventually(async () => (await scrape(service))(isUp) === 0, isUp)
+  t.equal((await scrape(service))('hookaba_dependency_up{dependency="database"}'), 1)
   const left = service.logs.map(line => JSON.parse(line)).find(({ event }) => event === 'request.aborted')
   t.match(left, { method: 'POST', route: '/library/upload', network: '127.0.0.0/24' })
 })

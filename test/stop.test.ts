@@ -44,6 +44,7 @@ t.test('after SIGTERM the process is not ready, and serves on for DRAIN_SECONDS'
   await service.line(/"event":"server\.drain_begun","seconds":600/)
   t.match(await service.json('GET', '/health/ready'), { status: 503, body: { error: 'Not ready' } })
   t.match(await service.json('GET', '/health/live'), { status: 200 })
+  t.equal((await fetch(`${service.url}/health/live`)).headers.get('connection'), 'close', 'clients find another')
   for (let n = 0; n < 3; n++) t.equal((await service.json('GET', '/library', { token })).status, 200)
   t.equal(await service.kill('SIGTERM'), 1, 'a second signal ends it at once')
 

@@ -155,7 +155,7 @@ export async function makeMissingRenditions ({
     if (!type) throw unsupportedFileType()
     const own = row.key ? {} : { content_type: type.contentType, size: bytes.length, sha256: sha256(bytes) }
     const picture = await pictures.read(bytes, FIT, lacked)
-    const made = await Promise.all(picture.renditions.map(rendition => put(row, rendition)))
+    const made = await allEnded(picture.renditions.map(rendition => put(row, rendition)))
     return { ...own, ...factsOf(picture), renditions: [...renditionsIn(row), ...made] }
   }
 
