@@ -10,8 +10,13 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, readlink, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
-import { build, stop } from 'esbuild'
 
+const { build, stop } = await import('esbuild').catch(error => {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+  console.error('The build needs esbuild, which is a development package: run `npm ci` first. ' +
+    'What was built before starts without it: `node dist/server.js`.')
+  process.exit(1)
+})
 const root = import.meta.dirname
 const builds = join(root, '.builds')
 const link = join(root, 'dist')

@@ -32,7 +32,7 @@ async function start (): Promise<undefined> {
   const env = readConfig(process.env)
   const standIns = await startStandIns(env)
   try {
-    const app = await buildApp({ config: completeConfig(env, standIns.env), logger: logger(env) })
+    const app = await buildApp({ config: completeConfig(env, standIns.env), logger: await logger(env) })
     const drainMs = app.config.drainSeconds * 1000
     closeWithGrace({ delay: drainMs + GRACE_MS, logger: app.log, skip: FATAL }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping after an error')
@@ -82,11 +82,12 @@ function endWithTerminal (): void {
  * production.
  */
 async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () => Promise<void> }> {
-  if (env.NODE_ENV === 'production') return { env: {}, close: async () => {} }
+  const { MONGO_URI, S3_BUCKET, JWT_SECRET_KEY, OTP_SECRET } = env
+  const isComplete = [MONGO_URI, S3_BUCKET, JWT_SECRET_KEY, OTP_SECRET].every(value => value !== undefined)
+  if (env.NODE_ENV === 'production' || isComplete) return { env: {}, close: async () => {} }
   const dataDir = resolve(env.DATA_DIR)
-  const { keepSecrets } = await import('./packages/emulators/secrets.js')
+  const { keepSecrets, startEmbedded } = await importEmulators()
   const secrets = await keepSecrets(dataDir)
-  const { startEmbedded } = await import('./packages/emulators/start.js')
   const { mongo, s3, close } = await startEmbedded({
     dataDir,
     mongo: env.MONGO_URI === undefined,
@@ -114,6 +115,19 @@ async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () 
   }
 }
 
+/** The emulators. The image does not have them. */
+async function importEmulators () {
+  try {
+    const { keepSecrets } = await import('./packages/emulators/secrets.js')
+    const { startEmbedded } = await import('./packages/emulators/start.js')
+    return { keepSecrets, startEmbedded }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
+    throw new Error('Refusing to start: the emulators are not installed here. Set NODE_ENV=production, ' +
+      'or all of MONGO_URI, S3_BUCKET, JWT_SECRET_KEY and OTP_SECRET, which they would replace.')
+  }
+}
+
 /** Migrates a database in DATA_DIR of an earlier version. No other process uses it. */
 async function convert (uri: string, { DEFAULT_REGION: region }: Env): Promise<void> {
   await withMongo(uri, async client => {
@@ -125,10 +139,10 @@ async function convert (uri: string, { DEFAULT_REGION: region }: Env): Promise<v
 }
 
 /** Readable lines on a terminal, else JSON lines. */
-function logger ({ LOG_LEVEL: level }: Env): AppOptions['logger'] {
+async function logger ({ LOG_LEVEL: level }: Env): Promise<AppOptions['logger']> {
   if (!process.stdout.isTTY) return { level, stream: bufferedStdout() }
-  const options = { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' }
-  return { level, transport: { target: 'pino-pretty', options } }
+  const { toTerminalLine } = await import('./terminal-log.js')
+  return { level, stream: { write: line => { process.stdout.write(toTerminalLine(line)) } } }
 }
 
 /**

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
 
 /** These packages find their own files, or machine code, by their place in node_modules. */
-const NOT_BUNDLED = ['sharp', '@fastify/swagger-ui', 'pino', 'pino-pretty']
+const NOT_BUNDLED = ['sharp', '@fastify/swagger-ui', 'pino']
 
 await build({
   absWorkingDir: join(import.meta.dirname, '..'),

@@ -195,6 +195,22 @@ t.test(
   }
 )
 
+t.test('on a terminal a request is one short line, and an SMS stands out', async t => {
+  const terminal = await startInTerminal(t, { DATA_DIR: await temporaryFolder(t), TERM: 'xterm-256color' })
+  const { status } = await fetch(`${terminal.url}/auth/request-otp`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"phone":"+919876543210"}'
+  })
+  t.equal(status, 200)
+  const sms = await terminal.line('SMS {"to"')
+  t.ok(sms.startsWith('\u001b['), 'it is coloured')
+  t.match(sms, /SMS \{"to":"\+919876543210"/)
+  t.match(await terminal.line('POST /auth/request-otp'), / 200, \d+ bytes, \d+ ms/)
+  t.ok((await terminal.line('POST /auth/request-otp')).length < 120)
+  t.match(await terminal.line('API documentation'), /INFO/)
+})
+
 t.test('a server whose terminal goes away exits with code 0, also when it prints', async t => {
   const dataDir = await temporaryFolder(t)
   for (const LOG_LEVEL of ['info', 'trace']) {

@@ -11,7 +11,7 @@ import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 import { built } from './paths.js'
 import { eventually } from './wait.js'
 
-const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|ADMIN_|TAP|npm_config_dry_run)/
+const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|OTEL_|ADMIN_|TAP|npm_config_dry_run)/
 
 export interface ServerProcess {
   url: string
@@ -105,6 +105,9 @@ export async function startProcess (
  * exit code.
  */
 export async function startInTerminal (t: Test, env: Record<string, string>): Promise<{
+  url: string
+  /** The first printed line with this text. */
+  line: (text: string) => Promise<string>
   close: () => void
   code: () => Promise<number>
 }> {
@@ -117,8 +120,13 @@ export async function startInTerminal (t: Test, env: Record<string, string>): Pr
     detached: true
   })
   t.teardown(() => { child.kill('SIGKILL') })
-  for await (const line of createInterface(child.stdout)) if (line.includes('/docs')) break
+  const lines: string[] = []
+  const reader = createInterface(child.stdout)
+  reader.on('line', text => lines.push(text))
+  const line = (text: string) => eventually(() => lines.find(printed => printed.includes(text)) ?? '', text)
   return {
+    url: /http:\/\/[\d.:]+/.exec(await line('/docs'))![0],
+    line,
     close () { child.kill('SIGKILL') },
     async code () {
       return Number(await eventually(() => readFile(path, 'utf8').catch(() => ''), 'the server in a terminal ends'))
