@@ -30,7 +30,8 @@ const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
  * 4. cors: lets pages read the answers below, and answers a preflight, which carries no token.
  * 5. request-deadline: begins the time that the request may wait for the database; authentication spends some of it.
  *    graceful-shutdown: refuses while the process stops. json: prepares the body. http-metrics and request-log: notice
- *    when the client leaves. None needs another of these five.
+ *    when the client leaves. request-spans: begins the span that commands and calls belong to. None needs another of
+ *    these six.
  * 6. jwt: authenticates, unless the route is public.
  * 7. The hooks of a scope of routes: an admin, a recent sign-in.
  * 8. uploads: takes a place for the caller, who is known by then. It hangs on the route, so that it comes last.

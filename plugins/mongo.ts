@@ -143,4 +143,4 @@ export default fp<AppSettings>(async function mongo (app, { maxDatabaseWaitMs = 
       await client.close()
     }
   }
-}, { name: 'mongo', dependencies: ['env'] })
+}, { name: 'mongo', dependencies: ['env', 'tracing'] })

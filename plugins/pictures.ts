@@ -3,7 +3,7 @@ import { Gauge, Histogram } from 'prom-client'
 import { listOf } from '../services/config.js'
 import { isDamage } from '../services/errors.js'
 import { createPicturePool } from '../services/pictures/pool.js'
-import type { AppSettings } from '../services/ports.js'
+import type { AppSettings, SpanFacts } from '../services/ports.js'
 
 type PicturePool = ReturnType<typeof createPicturePool>
 
@@ -16,6 +16,7 @@ declare module 'fastify' {
 
 /** Seconds. A picture may be decoded for ten seconds, and then encoded. */
 const BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+const SPAN: SpanFacts = { name: 'read picture', kind: 'internal', isFailure: error => !isDamage(error) }
 const WORKER = new URL('../services/pictures/worker.js', import.meta.url)
 
 /** `app.pictures`: the facts of pictures, and their renditions. */
@@ -48,7 +49,7 @@ export default fp<AppSettings>(async function pictures (app, { images = true, pi
     return async (...given) => {
       const end = duration.startTimer()
       try {
-        const picture = await read(...given)
+        const picture = await app.inSpan(SPAN, () => read(...given))
         end({ outcome: 'ok' })
         return picture
       } catch (error) {
@@ -57,4 +58,4 @@ export default fp<AppSettings>(async function pictures (app, { images = true, pi
       }
     }
   }
-}, { name: 'pictures', dependencies: ['env', 'metrics'] })
+}, { name: 'pictures', dependencies: ['env', 'metrics', 'tracing'] })

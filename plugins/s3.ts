@@ -21,9 +21,11 @@ export default fp<AppSettings>(async function s3 (app, { storeSilenceMs }) {
     buckets: BUCKETS,
     registers: [app.metrics.registry]
   })
-  const { client, mediaStore } = await connectStore(app.config, storeSilenceMs, (operation, outcome, seconds) => {
-    duration.observe({ operation, outcome }, seconds)
+  const { client, mediaStore } = await connectStore(app.config, {
+    silenceMs: storeSilenceMs,
+    onCall: (operation, outcome, seconds) => duration.observe({ operation, outcome }, seconds),
+    inSpan: app.inSpan
   })
   app.addHook('onClose', async () => client.destroy())
   app.decorate('mediaStore', mediaStore)
-}, { name: 's3', dependencies: ['env', 'metrics'] })
+}, { name: 's3', dependencies: ['env', 'metrics', 'tracing'] })

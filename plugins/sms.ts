@@ -1,10 +1,11 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
+import { styleText } from 'node:util'
 import fp from 'fastify-plugin'
 import { Gauge, Histogram } from 'prom-client'
 import type { Config } from '../schemas/env.js'
 import { smsProviders } from '../services/config.js'
-import type { AppSettings, SendSms, SmsProvider } from '../services/ports.js'
+import { NumberRefused, type AppSettings, type SendSms, type SmsProvider } from '../services/ports.js'
 import { smsPolicy } from '../services/login/sms-policy.js'
 import { createConsoleSms } from '../services/sms/console.js'
 import { createFallback } from '../services/sms/fallback.js'
@@ -47,15 +48,22 @@ export default fp<AppSettings>(async function sms (app, { sendSms, smsTimeoutMs 
   const { caps } = smsPolicy(config)
   cap.set({ period: 'hour' }, caps.hour)
   cap.set({ period: 'day' }, caps.day)
-  const providers = await Promise.all(smsProviders(config).map(async name => ({
-    name,
-    send: await provider(name, config, smsRetry)
-  })))
+  const providers = await Promise.all(smsProviders(config).map(async name => {
+    const send = await provider(name, config, smsRetry)
+    return {
+      name,
+      send: (...given: Parameters<SmsProvider>) => app.inSpan({
+        name: `SMS ${name}`,
+        kind: 'client',
+        isFailure: error => !(error instanceof NumberRefused)
+      }, () => send(...given))
+    }
+  }))
   const send = createFallback(providers, smsTimeoutMs, log, (provider, outcome, seconds) => {
     duration.observe({ provider, outcome }, seconds)
   })
   app.decorate('sendSms', sendSms ?? send)
-}, { name: 'sms', dependencies: ['env', 'metrics'] })
+}, { name: 'sms', dependencies: ['env', 'metrics', 'tracing'] })
 
 async function provider (name: string, config: Config, retry: Retry): Promise<SmsProvider> {
   if (name === 'http') return createHttpSms({ url: config.SMS_HTTP_URL!, token: config.SMS_HTTP_TOKEN })
@@ -72,6 +80,10 @@ async function provider (name: string, config: Config, retry: Retry): Promise<Sm
   })
 }
 
+/** On a terminal the line stands out among those of the log. */
 const print = (line: string) => new Promise<void>((resolve, reject) => {
-  process.stdout.write(line, error => error ? reject(error) : resolve())
+  const { stdout } = process
+  const isColoured = stdout.isTTY && stdout.hasColors()
+  const printed = isColoured ? `${styleText(['black', 'bgYellow'], line.trimEnd())}\n` : line
+  stdout.write(printed, error => error ? reject(error) : resolve())
 })

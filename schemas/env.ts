@@ -35,6 +35,8 @@ export const Env = Type.Object({
   DRAIN_SECONDS: OptionalInteger(0, 3600),
   MAX_CONNECTIONS: Integer(2000, 1),
   MAX_REQUESTS: Integer(500, 1),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Text(),
+  OTEL_EXPORTER_OTLP_PROTOCOL: OneOf(['http/protobuf', 'http/json'], 'http/protobuf'),
 
   LIMIT_SMS_PER_ADDRESS: Integer(30),
   LIMIT_FAILURES_PER_ADDRESS: Integer(100),

@@ -47,7 +47,8 @@ const inProduction = (env: Env) => env.NODE_ENV === 'production'
 const testNumbers = (env: Env) => listOf(env.OTP_TEST_NUMBERS).map(entry =>
   normalizePhone(entry.split(':')[0]!, env.DEFAULT_REGION))
 const isPhone = (text: string, env: Env) => normalizePhone(text, env.DEFAULT_REGION) !== undefined
-type UrlName = 'PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' | 'S3_PUBLIC_URL' | 'S3_PUBLIC_ENDPOINT'
+type UrlName = 'PUBLIC_URL' | 'TWILIO_API_URL' | 'S3_ENDPOINT' | 'S3_PUBLIC_URL' | 'S3_PUBLIC_ENDPOINT' |
+  'OTEL_EXPORTER_OTLP_ENDPOINT'
 const url = (name: UrlName): Rule =>
   [
     name,
@@ -98,6 +99,7 @@ const rules: Rule[] = [
     'must be off, true for private networks, or a list of addresses and networks'
   ],
   url('PUBLIC_URL'),
+  url('OTEL_EXPORTER_OTLP_ENDPOINT'),
   [
     'CORS_ORIGINS',
     env => !listOf(env.CORS_ORIGINS).every(isOrigin),

@@ -160,6 +160,19 @@ export type FormPart =
  */
 export type FormFile = Readable & { truncated?: boolean, minBytes?: number, maxBytes?: number }
 
+/** What a span tells. It holds nothing of a person. */
+export interface SpanFacts {
+  name: string
+  /** A call of another service, or work of this one. */
+  kind: 'client' | 'internal'
+  attributes?: Record<string, string | number>
+  /** Whether an error counts as a failure; without it each does. */
+  isFailure?: (error: unknown) => boolean
+}
+
+/** Runs work in a span of the current trace, if there is one. */
+export type InSpan = <T>(facts: SpanFacts, work: () => Promise<T>) => Promise<T>
+
 /** The settings of the code that builds the app: its environment, and what a test or an embedder replaces. */
 export interface AppSettings {
   config: Config

@@ -7,6 +7,7 @@ import { root } from './helpers/paths.js'
 import { uploadForm } from './helpers/multipart.js'
 import { gif, jpeg } from './helpers/small-pictures.js'
 import { environment, startServices } from './helpers/backends.js'
+import { startOtlpReceiver } from './helpers/otlp-receiver.js'
 import { scale } from './helpers/test-length.js'
 import { eventually } from './helpers/wait.js'
 import { freshPhone } from './helpers/accounts.js'
@@ -53,7 +54,20 @@ t.test('the bundle of the image serves in production without the emulators, and 
   const folder = await checkout(t)
   await run(process.execPath, ['deploy/bundle.js', 'built'], { cwd: folder })
   await rm(join(folder, 'packages'), { recursive: true })
-  const env = { ...environment(services), NODE_ENV: 'production', SMS_CONSOLE_IN_PRODUCTION: 'true', DOCS: 'true' }
+  await t.test('in development it says in one sentence that it has no emulators', async t => {
+    const { code, stderr } = await runProgram(join(folder, 'built/server.js'), [], { NODE_ENV: 'development' })
+    t.equal(code, 1)
+    t.match(stderr, /^Refusing to start: the emulators are not installed here\. .*\bMONGO_URI\b.*\n$/)
+  })
+
+  const receiver = await startOtlpReceiver(t)
+  const env = {
+    ...environment(services),
+    NODE_ENV: 'production',
+    SMS_CONSOLE_IN_PRODUCTION: 'true',
+    DOCS: 'true',
+    OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url
+  }
   const service = await startProcess(t, env, { program: join(folder, 'built/server.js') })
   const token = await signInTo(service, freshPhone())
   const { status, body } = await service.json('POST', '/library/upload', { token, body: uploadForm(gif) })
@@ -71,6 +85,15 @@ t.test('the bundle of the image serves in production without the emulators, and 
     stdout: `library ${body.id}: 32x32\nRenditions made for 1 item.\n`
   })
   t.equal(await service.kill('SIGTERM'), 0)
+  t.ok(receiver.requests.some(({ body }) => body.includes('insert library')), 'spans came before its end')
+})
+
+t.test('a build without its development packages says in one sentence what is missing', async t => {
+  const folder = await tinyCheckout(t)
+  await rm(join(folder, 'node_modules'))
+  const { code, stderr } = await build(folder).then(() => t.fail('it builds'), error => error)
+  t.equal(code, 1)
+  t.match(stderr, /^The build needs esbuild, .*npm ci.*node dist\/server\.js.*\n$/)
 })
 
 t.test('builds at the same time all succeed, and their output is complete', async t => {

@@ -27,7 +27,7 @@ export async function checkLibraryCommand ({ args, env, print }: Call): Promise<
     throw new Error('MONGO_URI and S3_BUCKET must be set: they name what is compared')
   }
   return withMongo(uri, async mongo => {
-    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
+    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, { silenceMs: SILENCE_MS })
     try {
       const db = mongo.db(databaseName(uri))
       const library = versionedLibrary<LibraryDocument>(db)

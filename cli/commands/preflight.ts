@@ -31,7 +31,7 @@ export async function preflightCommand ({ args, env, print }: Call): Promise<num
     throw new Error('MONGO_URI and S3_BUCKET must be set: they name the database and the bucket to look at')
   }
   return withMongo(uri, async mongo => {
-    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
+    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, { silenceMs: SILENCE_MS })
     try {
       const db = mongo.db(databaseName(uri))
       const library = db.collection<LibraryDocument>('library', CONSISTENT)

@@ -27,7 +27,7 @@ export async function renditionsCommand ({ args, env, print, progress }: Call, w
   const sizes = listOf(config.RENDITION_SIZES)
   const pool = createPicturePool({ sizes, maxBytes: config.RENDITION_MAX_BYTES }, worker)
   return withMongo(uri, async mongo => {
-    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, SILENCE_MS)
+    const { client, mediaStore: media } = await connectStore({ ...config, S3_BUCKET }, { silenceMs: SILENCE_MS })
     try {
       const db = mongo.db(databaseName(uri))
       const states = createLibraryState(db.collection<LibraryStateDocument>('library_state', CONSISTENT))

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { NoSuchKey, S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler'
 import type { Config } from '../../schemas/env.js'
-import type { MediaStore } from '../ports.js'
+import type { InSpan, MediaStore } from '../ports.js'
 import { storeRefusal } from '../startup-errors.js'
 import { addressesOf, postAddressOf, type AddressConfig } from './addresses.js'
 import { createMediaStore } from './media-store.js'
@@ -22,6 +22,12 @@ const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 type StoreOutcome = 'ok' | 'refused' | 'unreachable'
 export type OnStoreCall = (operation: string, outcome: StoreOutcome, seconds: number) => void
 
+interface StoreOptions {
+  silenceMs?: number
+  onCall?: OnStoreCall
+  inSpan?: InSpan
+}
+
 type StoreConfig = AddressConfig & Pick<Config, 'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY' | 'AWS_SESSION_TOKEN'>
 
 /**
@@ -30,8 +36,7 @@ type StoreConfig = AddressConfig & Pick<Config, 'AWS_ACCESS_KEY_ID' | 'AWS_SECRE
  */
 export async function connectStore (
   config: StoreConfig,
-  silenceMs = SILENCE_MS,
-  onCall: OnStoreCall = () => {}
+  { silenceMs = SILENCE_MS, onCall = () => {}, inSpan = (_facts, work) => work() }: StoreOptions = {}
 ): Promise<{
   client: S3Client
   mediaStore: MediaStore
@@ -64,8 +69,13 @@ export async function connectStore (
     priority: 'low',
     name: 'neverRetrySilence'
   })
-  client.middlewareStack.add((next, { commandName = 'unknown' }) => args =>
-    timed(() => next(args), commandName.replace(/Command$/, ''), onCall), { step: 'initialize', name: 'timeCalls' })
+  client.middlewareStack.add((next, { commandName = 'unknown' }) => args => {
+    const operation = commandName.replace(/Command$/, '')
+    const attributes = { 'rpc.system': 'aws-api', 'rpc.method': `S3/${operation}` }
+    const isFailure = (error: unknown) => outcomeOf(error) !== 'ok'
+    return inSpan({ name: `S3 ${operation}`, kind: 'client', attributes, isFailure }, () =>
+      timed(() => next(args), operation, onCall))
+  }, { step: 'initialize', name: 'observeCalls' })
   client.middlewareStack.add(next => args => next(unsignedOverTls(args)), { step: 'build', name: 'unsignedOverTls' })
   const mediaStore = createMediaStore({
     s3: client,
