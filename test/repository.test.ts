@@ -27,6 +27,28 @@ t.test('a lockfile that lost one integrity, or names a registry, is refused by n
   t.match(stderr, 'node_modules/sharp names the address of a registry')
 })
 
+t.test('the version is the same in every file that has one', async t => {
+  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  for (const [file, pattern] of [
+    ['package-lock.json', /"version": "([^"]+)"/],
+    ['openapi.json', /"version": "([^"]+)"/],
+    ['CHANGELOG.md', /^## (\S+)/m],
+    ['deploy/kubernetes/kustomization.yaml', /newTag: ([^ }]+)/],
+    ['deploy/kubernetes/migrate-job.yaml', /image: [^:\n]+:(\S+)/],
+    ...['data-file', 'emulators', 'mongo-emulator', 's3-emulator']
+      .map(name => [`packages/${name}/package.json`, /"version": "([^"]+)"/] as const)
+  ] as const) {
+    t.equal(pattern.exec(await readFile(join(root, file), 'utf8'))?.[1], version, file)
+  }
+})
+
+t.test('the workflow names each action by its commit', async t => {
+  const workflow = await readFile(join(root, '.github/workflows/ci.yml'), 'utf8')
+  const uses = [...workflow.matchAll(/uses: (\S+)/g)].map(([, action = '']) => action)
+  t.ok(uses.length > 3)
+  for (const action of uses) t.match(action, /^[\w.-]+\/[\w.-]+@[0-9a-f]{40}$/)
+})
+
 t.test('every test that the threat model names is there, under the title that it quotes', async t => {
   const model = await readFile(join(root, 'docs/threat-model.md'), 'utf8')
   const named = [...model.matchAll(/`((?:test|packages)\/[^`]+\.ts)`((?:,? "[^"]+")*)/g)]
