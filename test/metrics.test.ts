@@ -5,6 +5,8 @@ import { createUser, freshPhone } from './helpers/accounts.js'
 import { ok } from './helpers/answers.js'
 import { startServices } from './helpers/backends.js'
 import { s3Proxy } from './helpers/s3-proxy.js'
+import { mongoProxy } from './helpers/tcp-proxy.js'
+import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { startService, type Service } from './helpers/service.js'
 import { startGateway } from './helpers/sms-gateway.js'
 import { gif, png } from './helpers/small-pictures.js'
@@ -96,6 +98,27 @@ t.test('Failures are counted: a provider, the store, and a client that leaves', 
   t.equal((await scrape(service))('hookaba_dependency_up{dependency="database"}'), 1)
   const left = service.logs.map(line => JSON.parse(line)).find(({ event }) => event === 'request.aborted')
   t.match(left, { method: 'POST', route: '/library/upload', network: '127.0.0.0/24' })
+})
+
+t.test('A database that cannot be reached is counted, although no command was sent to it', async t => {
+  const services = await startServices(t)
+  const proxy = await mongoProxy(services.mongoUri)
+  t.teardown(proxy.close)
+  const service = await startService(t, {
+    services: { ...services, mongoUri: proxy.uri },
+    maxDatabaseWaitMs: MAX_WAIT_MS
+  })
+  await ok(service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } }))
+  await proxy.down()
+  t.equal((await service.call('POST', '/auth/request-otp', { json: { phone: freshPhone() } })).status, 500)
+  const reasons = ['heartbeat', 'connection'].map(reason => `hookaba_mongodb_unreachable_total{reason="${reason}"}`)
+  await eventually(async () => {
+    const value = await scrape(service)
+    return reasons.some(name => value(name)! > 0)
+  }, 'it is counted')
+  const isUp = 'hookaba_dependency_up{dependency="database"}'
+  await eventually(async () => (await scrape(service))(isUp) === 0, isUp)
+  t.equal((await scrape(service))('hookaba_mongodb_connections{state="in_use"}'), 0)
 })
 
 t.test('A client that leaves while a provider is silent is counted, although its request was whole', async t => {
