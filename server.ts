@@ -41,7 +41,8 @@ async function start (): Promise<undefined> {
       await standIns.close()
     })
     const host = env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
-    const address = await app.listen({ port: env.PORT, host }).catch((error: unknown) => { throw listenRefusal(error) })
+    const address = await app.listen({ port: env.PORT, host, backlog: env.MAX_CONNECTIONS })
+      .catch((error: unknown) => { throw listenRefusal(error) })
     if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
   } catch (error) {
     await standIns.close()

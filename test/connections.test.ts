@@ -7,6 +7,7 @@ import { eventually } from './helpers/wait.js'
 import { startService, type Service } from './helpers/service.js'
 import { startServices } from './helpers/backends.js'
 import { mongoProxy } from './helpers/tcp-proxy.js'
+import { loggedEvents } from './helpers/logs.js'
 import { answerFrom, exchange, raw } from './helpers/raw-http.js'
 
 const LIVE = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'
@@ -185,6 +186,31 @@ t.test(
     }
   }
 )
+
+t.test('many refusals at once are paced, all of them come, and the log counts them in one line', async t => {
+  const services = await startServices(t)
+  const proxy = await mongoProxy(services.mongoUri)
+  t.teardown(proxy.close)
+  const service = await startService(t, {
+    services: { ...services, mongoUri: proxy.uri },
+    maxDatabaseWaitMs: MAX_WAIT_MS,
+    env: { MAX_REQUESTS: '1' }
+  })
+  const { token } = await service.signIn()
+  proxy.throttle(0, 'down')
+  const held = service.call('GET', '/library', { token })
+  await eventually(async () => (await raw(service, { method: 'GET', path: '/.well-known/jwks.json' })).status === 503)
+  const crowd = Array.from({ length: 120 }, () => raw(service, { method: 'GET', path: '/.well-known/jwks.json' }))
+  t.equal((await service.call('GET', '/health/live')).status, 200)
+  for (const answer of await Promise.all(crowd)) t.match(answer, busy)
+  proxy.throttle(Infinity, 'down')
+  t.equal((await held).status, 200)
+  await service.app.close()
+  const lines = loggedEvents(service, 'overload.requests_refused')
+  t.ok(lines.every(({ level, msg }) => level === 40 && typeof msg === 'string'))
+  t.ok(lines.reduce((sum, { count }) => sum + count, 0) >= 121)
+  t.ok(lines.length < 60, 'far fewer lines than refusals')
+})
 
 t.test('a body that does not come is 408, and its rest is ignored', async t => {
   const service = await startService(t, { bodyMs: 500 })

@@ -75,11 +75,43 @@ const drive = (socket, next, isExpected, latencies) => new Promise((resolve, rej
   send()
 })
 
+/**
+ * One connection, whose requests come one after the other. `ask` resolves with the status, the seconds of `Retry-After`
+ * and the milliseconds until the whole answer; it rejects when the connection ends first.
+ */
+export async function openClient (url) {
+  const { hostname, port } = new URL(url)
+  const socket = connect({ host: hostname, port, noDelay: true })
+  await once(socket, 'connect')
+  let received = EMPTY
+  let asked
+  socket.on('data', chunk => {
+    received = Buffer.concat([received, chunk])
+    const end = received.indexOf('\r\n\r\n')
+    if (end < 0) return
+    const { status, length = 0, retryAfter } = readHead(received.latin1Slice(0, end))
+    if (received.length < end + 4 + length) return
+    received = EMPTY
+    asked?.resolve({ status, retryAfter, ms: performance.now() - asked.at })
+  })
+  socket.on('error', () => {})
+  socket.on('close', () => asked?.reject(new Error('the connection was closed before the answer')))
+  return {
+    ask: request => new Promise((resolve, reject) => {
+      if (socket.destroyed) return reject(new Error('the connection is closed'))
+      asked = { resolve, reject, at: performance.now() }
+      socket.write(request, 'latin1')
+    }),
+    close: () => socket.destroy()
+  }
+}
+
 function readHead (text) {
   const status = Number(text.slice(9, 12))
   if (status === 304) return { status, length: 0 }
   const [, length] = /\r\ncontent-length: *(\d+)/i.exec(text) ?? []
-  return { status, length: length && Number(length) }
+  const [, retryAfter] = /\r\nretry-after: *(\d+)/i.exec(text) ?? []
+  return { status, length: length && Number(length), retryAfter: Number(retryAfter ?? 0) }
 }
 
 /** The value that this share of the numbers does not exceed. */
