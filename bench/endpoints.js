@@ -2,7 +2,8 @@ import { readdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { bundle, makeBed } from './harness/bed.js'
 import { compareLists } from './harness/library.js'
-import { openConnections, percentile, toRequest } from './harness/load.js'
+import { toRequest } from './harness/load.js'
+import { measure, untilTime } from './harness/measure.js'
 import { interleaved, median, printGoal, printTable, ratio } from './harness/rounds.js'
 import { FORM_TYPE, formAround, get } from './harness/send.js'
 import { smallPictures } from './harness/small-files.js'
@@ -16,8 +17,6 @@ const REQUEST = '/auth/request-otp'
 const VERIFY = '/auth/verify-otp'
 /** A phone's second SMS is sent this long after its first. */
 const GAP_MS = 15_500
-/** After the last answer of a round, so that the work that no answer waits for counts as well. */
-const SETTLE_MS = 300
 const IDLE_MS = 3000
 const REQUESTS_BEFORE_MEMORY = 100_000
 const ADDRESSES = 1000
@@ -106,15 +105,6 @@ const readOf = (way, { toPath, expected }, { isMany }, i) => toRequest('GET', to
   address: isMany ? addressOf(i % ADDRESSES) : undefined,
   headers: expected === 304 ? { 'if-none-match': way.etag } : {}
 })
-
-/** Gives requests for this long after the first, and at least one for each connection. */
-function untilTime (milliseconds, connections, toRequest) {
-  let [end, i] = [Infinity, 0]
-  return () => {
-    if (i === 0) end = performance.now() + milliseconds
-    return i < connections || performance.now() < end ? toRequest(i++) : undefined
-  }
-}
 
 /** Gives these requests. */
 function each (requests) {
@@ -227,26 +217,6 @@ async function measureUploads ({ quick, only, rounds, ways, ...test }) {
     }
     if (!quick) await interleaved(1, ways, work)
     report(test, line, [{ load: UPLOADS, ways, runs: await interleaved(rounds, ways, work) }])
-  }
-}
-
-/** Sends the requests to a server. Resolves with what one of them costs. */
-async function measure (way, { connections }, next, expected) {
-  const open = await openConnections(way.url, connections)
-  const before = await usageOf(way.pid)
-  const { seconds, latencies } = await open.run(next, expected).catch(error => {
-    throw new Error(`${way.name} failed`, { cause: error })
-  })
-  await sleep(SETTLE_MS)
-  const after = await usageOf(way.pid)
-  open.close()
-  way.requests += latencies.length
-  return {
-    cpu: (after.cpuSeconds - before.cpuSeconds) / latencies.length,
-    speed: latencies.length / seconds,
-    p50: percentile(latencies, 0.5),
-    p99: percentile(latencies, 0.99),
-    memory: after.memory
   }
 }
 

@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util'
 import { setting, stopAll } from './harness/processes.js'
 
-const ALL = ['endpoints', 'commands', 'uploads', 'list', 'renditions', 'instances', 'migration', 'rolling', 'overload']
+const ALL = ['endpoints', 'commands', 'uploads', 'list', 'renditions', 'instances', 'migration', 'rolling', 'overload', 'observability']
 
 const {
   values: { quick, only },

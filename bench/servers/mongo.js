@@ -1,4 +1,4 @@
-/** The embedded stand-in for MongoDB in a process of its own. Its data is removed when it ends. */
+/** The emulator for MongoDB in a process of its own. Its data is removed when it ends. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
