@@ -25,27 +25,27 @@ const FATAL: Array<'SIGILL' | 'SIGTRAP' | 'SIGABRT' | 'SIGBUS' | 'SIGFPE' | 'SIG
   'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'
 ]
 
-/** Starts the process: environment, stand-ins for missing services, the app, and graceful shutdown. */
+/** Starts the process: environment, emulators for missing services, the app, and graceful shutdown. */
 async function start (): Promise<undefined> {
   growHeapGenerously()
   endWithTerminal()
   const env = readConfig(process.env)
-  const standIns = await startStandIns(env)
+  const emulators = await startEmulators(env)
   try {
-    const app = await buildApp({ config: completeConfig(env, standIns.env), logger: await logger(env) })
+    const app = await buildApp({ config: completeConfig(env, emulators.env), logger: await logger(env) })
     const drainMs = app.config.drainSeconds * 1000
     closeWithGrace({ delay: drainMs + GRACE_MS, logger: app.log, skip: FATAL }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping after an error')
       else await drain(app, drainMs)
       await app.close()
-      await standIns.close()
+      await emulators.close()
     })
     const host = env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
     const address = await app.listen({ port: env.PORT, host, backlog: env.MAX_CONNECTIONS })
       .catch((error: unknown) => { throw listenRefusal(error) })
     if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
   } catch (error) {
-    await standIns.close()
+    await emulators.close()
     throw error
   }
 }
@@ -82,7 +82,7 @@ function endWithTerminal (): void {
  * Starts a database and a bucket that the environment does not name, and makes secrets. All stay in DATA_DIR. Never in
  * production.
  */
-async function startStandIns (env: Env): Promise<{ env: Partial<Env>, close: () => Promise<void> }> {
+async function startEmulators (env: Env): Promise<{ env: Partial<Env>, close: () => Promise<void> }> {
   const { MONGO_URI, S3_BUCKET, JWT_SECRET_KEY, OTP_SECRET } = env
   const isComplete = [MONGO_URI, S3_BUCKET, JWT_SECRET_KEY, OTP_SECRET].every(value => value !== undefined)
   if (env.NODE_ENV === 'production' || isComplete) return { env: {}, close: async () => {} }

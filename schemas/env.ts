@@ -102,7 +102,7 @@ export const Env = Type.Object({
 export type Env = Static<typeof Env>
 
 /**
- * An environment that names every service that this process needs, set by the operator or by the embedded stand-ins.
+ * An environment that names every service that this process needs, set by the operator or by the emulators.
  */
 export type Config = Env & Required<Pick<Env, 'MONGO_URI' | 'S3_BUCKET' | 'OTP_SECRET'>> & {
   /** ACCESS_TOKEN_TTL in seconds. */

@@ -380,9 +380,12 @@ function areKeysFor (text: string, algorithm: Env['JWT_ALGORITHM']): boolean {
   return whole && first !== undefined && !others.includes(undefined) && (algorithm === 'HS256' || algorithm === first)
 }
 
-/** The environment with its stand-ins. Throws a ConfigError that names each service that is still not set. */
-export function completeConfig (env: Env, standIns: Partial<Env>): Config {
-  const { MONGO_URI, S3_BUCKET, OTP_SECRET, ...rest } = { ...env, ...standIns }
+/**
+ * The environment with replacements for what is not set. Throws a ConfigError that names each service that is missing
+ * all the same.
+ */
+export function completeConfig (env: Env, replacements: Partial<Env>): Config {
+  const { MONGO_URI, S3_BUCKET, OTP_SECRET, ...rest } = { ...env, ...replacements }
   if (MONGO_URI !== undefined && S3_BUCKET !== undefined && OTP_SECRET !== undefined) {
     return { ...rest, MONGO_URI, S3_BUCKET, OTP_SECRET, ...parsedValues(env) }
   }

@@ -7,7 +7,7 @@
  * SIGINT
  *
  * Both are installed once into the user's cache; they are tools, never dependencies. If one cannot be installed (no
- * Python 3, no Go, no network), the script says so and does not fail; its tests run on the embedded stand-in. An
+ * Python 3, no Go, no network), the script says so and does not fail; its tests run on the emulator. An
  * installed server that does not answer is a failure. Otherwise the exit code is tap's.
  */
 import { CreateBucketCommand, ListBucketsCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'

@@ -1,6 +1,6 @@
 import { startEmbedded } from './start.js'
 
-/** Prints the variables that point a client at both stand-ins, and runs these until SIGINT or SIGTERM. */
+/** Prints the variables that point a client at both emulators, and runs these until SIGINT or SIGTERM. */
 async function main (): Promise<void> {
   const [
     DATA_DIR, EMBEDDED_MONGO_PORT, EMBEDDED_S3_PORT

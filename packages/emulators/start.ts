@@ -19,7 +19,7 @@ export interface Embedded {
   mongo?: { uri: string }
   s3?: { endpoint: string, bucket: string, region: string, accessKeyId: string, secretAccessKey: string }
   /**
-   * Rejects when a stand-in ends by itself. Without a handler that is an unhandled rejection, which ends the process.
+   * Rejects when an emulator ends by itself. Without a handler that is an unhandled rejection, which ends the process.
    * Resolves after `close`.
    */
   exited: Promise<void>
@@ -32,7 +32,7 @@ const REGION = 'us-east-1'
 interface Launched { port: number, address: string, exited: Promise<void>, close: () => Promise<void> }
 
 /**
- * Starts the requested stand-ins, each in a worker, with their data in `dataDir`. Ports and credentials are chosen once
+ * Starts the requested emulators, each in a worker, with their data in `dataDir`. Ports and credentials are chosen once
  * and kept there in `embedded.json`. One process at a time can use the folder. Rejects with one clear sentence when
  * another process uses it, when a port is taken, and with NODE_ENV=production.
  */
@@ -45,7 +45,7 @@ export async function startEmbedded ({
 }: EmbeddedOptions): Promise<Embedded> {
   if (process.env.NODE_ENV === 'production') {
     throw new Error(
-      'The embedded stand-ins are for trying and for tests, and refuse to run with NODE_ENV=production: set MONGO_URI and S3_BUCKET'
+      'The emulators are for trying and for tests, and refuse to run with NODE_ENV=production: set MONGO_URI and S3_BUCKET'
     )
   }
   if (!mongo && !s3) return { exited: Promise.resolve(), close: async () => {} }

@@ -12,7 +12,7 @@ export type Report =
 
 interface Running { report: { port: number, address: string }, close: () => Promise<void> }
 
-/** The body of a worker: runs one stand-in until the first message asks it to end. */
+/** The body of a worker: runs one emulator until the first message asks it to end. */
 async function work (task: Task): Promise<void> {
   try {
     const { report, close } = await start(task)

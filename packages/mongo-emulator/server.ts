@@ -34,7 +34,7 @@ export interface MongoServer {
 }
 
 /**
- * Starts a stand-in for MongoDB: its wire protocol over an LMDB store, one command at a time.
+ * Starts the emulator of MongoDB: its wire protocol over an LMDB store, one command at a time.
  * The port is bound before the store is opened. Rejects with one clear sentence when the port is taken or the store
  * cannot be opened.
  */

@@ -12,7 +12,7 @@ const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 const FIRST_CHUNK = 32
 const LAST_CHUNK = 1024
 
-/** The files of the stand-in: documents, index entries, catalogue and sessions in one LMDB environment. */
+/** The files of the emulator: documents, index entries, catalogue and sessions in one LMDB environment. */
 export class Storage {
   readonly documents: ByteMap
   readonly indexes: ByteMap

@@ -13,7 +13,7 @@ export interface Services {
 
 /**
  * Makes a database and a bucket for this test, on the servers that MONGO_URI and S3_ENDPOINT name, else on the embedded
- * stand-ins. They are removed when `t` ends.
+ * emulators. They are removed when `t` ends.
  */
 export async function startServices (t: Test): Promise<Services> {
   const name = `hookaba-test-${randomBytes(5).toString('hex')}`

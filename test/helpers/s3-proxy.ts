@@ -1,5 +1,5 @@
 /**
- * An HTTP proxy that causes faults of S3 operations. It stands before the embedded stand-in and before independent
+ * An HTTP proxy that causes faults of S3 operations. It stands before the emulator and before independent
  * servers alike.
  */
 import { once } from 'node:events'

@@ -1,5 +1,5 @@
 /**
- * A TCP proxy that causes faults of connections; its terms are Toxiproxy's. It stands before the embedded stand-ins and
+ * A TCP proxy that causes faults of connections; its terms are Toxiproxy's. It stands before the emulators and
  * before independent servers alike. 'up' is the way from the client to the server, 'down' the way back.
  */
 import net, { type AddressInfo, type Socket } from 'node:net'

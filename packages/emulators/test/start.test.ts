@@ -16,7 +16,7 @@ import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { Embedded } from '../start.js'
 
-/** The stand-ins as `npm run build` makes them. */
+/** The emulators as `npm run build` makes them. */
 const compiled = fileURLToPath(new URL('..', import.meta.url))
 const { startEmbedded } = await import(
   pathToFileURL(join(compiled, 'start.js')).href
@@ -136,7 +136,7 @@ t.test('startEmbedded', async t => {
     )
   })
 
-  t.test('says when a stand-in has ended by itself', async t => {
+  t.test('says when an emulator has ended by itself', async t => {
     const folder = t.testdir()
     const [dataDir, script] = [join(folder, 'data'), join(folder, 'die.mjs')]
     await writeFile(script, `import { Worker } from 'node:worker_threads'
