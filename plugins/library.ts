@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import { CONSISTENT } from '../services/database.js'
 import { createItemDeletion } from '../services/library/delete-item.js'
+import { createItemEdit } from '../services/library/edit-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { createLibraryState } from '../services/library/state.js'
 import { createTotalCheck } from '../services/library/total-check.js'
@@ -8,10 +9,12 @@ import { packageVersion } from '../services/package-version.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    library: ReturnType<typeof createLibrary> & ReturnType<typeof createItemDeletion> & {
+    library: ReturnType<typeof createLibrary> &
+      ReturnType<typeof createItemEdit> &
+      ReturnType<typeof createItemDeletion> & {
       /** Corrects the total. The holder of the sweeper's lease calls it. */
-      checkTotal: ReturnType<typeof createTotalCheck>['run']
-    }
+        checkTotal: ReturnType<typeof createTotalCheck>['run']
+      }
   }
 }
 
@@ -24,16 +27,19 @@ export default fp(async function library (app) {
   const states = createLibraryState(collections.library_state)
   await states.read()
   const totalCheck = createTotalCheck({ states, countAll, log })
+  const { isAdmin } = roles
+  const library = createLibrary({
+    db: mongo.db!,
+    library: collections.library,
+    states,
+    media,
+    release: packageVersion,
+    urlRendition: config.LIBRARY_URL_RENDITION
+  })
   app.decorate('library', {
-    ...createLibrary({
-      db: mongo.db!,
-      library: collections.library,
-      states,
-      media,
-      release: packageVersion,
-      urlRendition: config.LIBRARY_URL_RENDITION
-    }),
-    ...createItemDeletion({ ...collections, states, media, isAdmin: roles.isAdmin, now }),
+    ...library,
+    ...createItemEdit({ library: collections.library, isAdmin, toItem: library.toItem }),
+    ...createItemDeletion({ ...collections, states, media, isAdmin, now }),
     checkTotal: totalCheck.run
   })
 

@@ -108,6 +108,9 @@ export const BadUserId = badRequest('The id is malformed', { error: 'Invalid use
 export const BadItemRemoval = badRequest('The id is malformed, or a body that need not be there', {
   error: 'Invalid library item id'
 })
+export const BadItemChange = badRequest('The id is malformed, or a field is wrong', {
+  errors: { title: ['Length must be between 0 and 255.'] }
+})
 export const BadUserChange = badRequest('The id is malformed, or a field is wrong', {
   errors: { blocked: ['Not a valid boolean.'] }
 })

@@ -88,7 +88,7 @@ export const AUDIT_EVENTS = [
   'otp.requested', 'otp.already_sent', 'otp.limited', 'otp.sent', 'otp.refused', 'otp.failed', 'otp.undelivered',
   'otp.verified', 'otp.rejected', 'otp.locked',
   'session.opened', 'session.refreshed', 'refresh_token.reused', 'session.revoked',
-  'library.removed', 'number_notice.sent',
+  'library.edited', 'library.removed', 'number_notice.sent',
   'user.created', 'user.renamed', 'number.changed', 'user.deleted', 'user.exported', 'user.rights_changed', 'access.denied'
 ] as const
 export type AuditEvent = typeof AUDIT_EVENTS[number]

@@ -67,7 +67,7 @@ t.test('the OpenAPI document', async t => {
         'GET /users/me',
         'GET /users/me/export',
         'GET /users/{id}',
-        'PATCH /users/me', 'PATCH /users/{id}',
+        'PATCH /library/{id}', 'PATCH /users/me', 'PATCH /users/{id}',
         'POST /auth/logout',
         'POST /auth/refresh',
         'POST /auth/request-otp',

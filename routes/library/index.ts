@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
   anyOperation,
+  BadItemChange,
   BadItemId,
   BadItemRemoval,
   BadQuery,
@@ -16,7 +17,14 @@ import {
   Unauthorized,
   UnsupportedMediaType
 } from '../../schemas/common.js'
-import { LibraryItem, LibraryItemId, LibraryPage, LibraryQuery, Revalidation } from '../../schemas/library.js'
+import {
+  LibraryItem,
+  LibraryItemChange,
+  LibraryItemId,
+  LibraryPage,
+  LibraryQuery,
+  Revalidation
+} from '../../schemas/library.js'
 import { namesTag, weakTag } from '../../services/library/entity-tag.js'
 import type { ListAnswer, ListOptions } from '../../services/library/library.js'
 
@@ -29,6 +37,27 @@ const ENCODINGS = ['gzip', 'identity']
 const routes: FastifyPluginAsyncTypebox = async app => {
   const { library } = app
   await app.register(readingRoutes)
+
+  app.patch(ITEM, {
+    config: { invalidParams: 'Invalid library item id' },
+    schema: {
+      operationId: 'changeLibraryItem',
+      tags: ['library'],
+      summary: 'Change the title and the category of an item',
+      description: 'For its owner and for admins. A member that is not sent stays as it is.',
+      params: LibraryItemId,
+      body: ref(LibraryItemChange),
+      response: {
+        200: { ...ref(LibraryItem), description: 'The item as it is now' },
+        ...refusals,
+        400: BadItemChange,
+        403: ForeignItem,
+        404: ItemNotFound,
+        413: TooLarge,
+        415: UnsupportedMediaType
+      }
+    }
+  }, ({ params, body, caller, requestContext }) => library.editItem(params.id, body, caller, requestContext))
 
   app.delete(ITEM, {
     config: { invalidParams: 'Invalid library item id' },

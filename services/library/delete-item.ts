@@ -1,9 +1,10 @@
 import { ObjectId, type Collection, type Filter } from 'mongodb'
 import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
-import { foreignItem, isDuplicateKey, itemNotFound } from '../errors.js'
+import { isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
 import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
+import { isOwner, requirePermission } from './permission.js'
 import { createObjectRemoval, type ObjectRemovalOptions } from './remove-objects.js'
 import type { LibraryStates } from './state.js'
 
@@ -85,7 +86,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     const row = await library.findOne({ _id })
     if (!row) throw itemNotFound()
     const item = { ...row, key: removableKeyOf(row) }
-    requirePermission(item, caller, requestContext)
+    requirePermission(item, caller, isAdmin, requestContext)
     if (item.key) await records.begin(item)
     const asRead = { _id, owner: item.owner ?? { $exists: false } } as Filter<LibraryDocument>
     const { deletedCount } = await library.deleteOne(asRead)
@@ -125,12 +126,6 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
   }
 
-  function requirePermission (item: LibraryDocument, caller: Caller, requestContext: RequestContext): void {
-    if (isOwner(item, caller) || isAdmin(caller)) return
-    requestContext.record('access.denied', caller.account, { reason: 'foreign item' })
-    throw foreignItem()
-  }
-
   async function deleteObjects (item: LibraryDocument, log: Log): Promise<void> {
     await records.finish(item).catch((err: unknown) => {
       log.warn(
@@ -140,6 +135,3 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     })
   }
 }
-
-const isOwner = ({ owner }: LibraryDocument, { account }: Caller) => owner instanceof ObjectId &&
-  owner.equals(account._id)

@@ -233,6 +233,10 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
       const token = await service.tokenFor(freshPhone())
       return { path: `/library/${await item(token)}`, token }
     },
+    changeLibraryItem: async () => {
+      const token = await service.tokenFor(freshPhone())
+      return { path: `/library/${await item(token)}`, token, json: { title: 'Dancing fox', category: '' } }
+    },
     uploadFile: async () => ({
       path: '/library/upload',
       token: await service.tokenFor(freshPhone()),

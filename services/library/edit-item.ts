@@ -1,0 +1,74 @@
+import { ObjectId, type Collection, type Filter, type UpdateFilter } from 'mongodb'
+import type { LibraryDocument } from '../../schemas/documents.js'
+import type { LibraryItem, LibraryItemChange } from '../../schemas/library.js'
+import { itemNotFound } from '../errors.js'
+import type { Caller, RequestContext } from '../ports.js'
+import { retryConflict } from '../retry.js'
+import { categoryOf, HIDDEN } from './item.js'
+import { isOwner, requirePermission } from './permission.js'
+import { titleWords } from './title-words.js'
+
+export interface ItemEditOptions {
+  library: Collection<LibraryDocument>
+  isAdmin: (caller: Caller) => boolean
+  toItem: (row: LibraryDocument) => LibraryItem
+}
+
+/** Changes the labels of items at a caller's request. */
+export function createItemEdit ({ library, isAdmin, toItem }: ItemEditOptions) {
+  return { editItem }
+
+  /**
+   * Changes the title and the category, where they are sent, for the item's owner or an admin. Without a text the title
+   * goes, and the category is that of the type. Resolves with the item as it is then. 403, 404.
+   */
+  async function editItem (
+    id: string,
+    change: LibraryItemChange,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<LibraryItem> {
+    const _id = new ObjectId(id)
+    await retryConflict('a library item', () => edit(_id, change, caller, requestContext))
+    const row = await library.findOne({ _id }, { projection: HIDDEN })
+    if (!row) throw itemNotFound()
+    return toItem(row)
+  }
+
+  /** Undefined if the owner changed after the item was read. */
+  async function edit (
+    _id: ObjectId,
+    change: LibraryItemChange,
+    caller: Caller,
+    requestContext: RequestContext
+  ): Promise<true | undefined> {
+    const row = await library.findOne({ _id })
+    if (!row) throw itemNotFound()
+    requirePermission(row, caller, isAdmin, requestContext)
+    const update = updateOf(change, toItem(row).type)
+    if (!update) return true
+    const asRead = { _id, owner: row.owner ?? { $exists: false } } as Filter<LibraryDocument>
+    const { matchedCount } = await library.updateOne(asRead, update)
+    if (matchedCount === 0) return undefined
+    requestContext.record('library.edited', row.owner ? { _id: row.owner } : null, {
+      id: _id.toHexString(),
+      ...(!isOwner(row, caller) && { by: caller.account._id.toHexString() })
+    })
+    return true
+  }
+}
+
+/** Undefined if nothing is to be changed. */
+function updateOf ({ title, category }: LibraryItemChange, type: string): UpdateFilter<LibraryDocument> | undefined {
+  if (title === undefined && category === undefined) return undefined
+  const set = {
+    ...(hasText(title) && { title, words: titleWords(title) }),
+    ...(category !== undefined && { category: hasText(category) ? category : categoryOf(type) })
+  }
+  return {
+    ...(Object.keys(set).length > 0 && { $set: set }),
+    ...(title !== undefined && !hasText(title) && { $unset: { title: '', words: '' } })
+  }
+}
+
+const hasText = (value: string | null | undefined): value is string => typeof value === 'string' && value.trim() !== ''
