@@ -78,6 +78,60 @@ export const oldLibrary: Document[] = [
   }
 ]
 
+/** The time in the ids of these rows. */
+const IN_ID = oldId(0).getTimestamp()
+const merged = (n: number, username: string, number: string, at = new Date('2023-03-02T08:00:00.000Z')) =>
+  ({ id: oldId(n), username, number, created_on: at })
+
+/** Each row of `oldUsers` that the migration changes, after the migration. `undefined`: no such field. */
+export const migrated: Array<[id: ObjectId | string, Document]> = [
+  [
+    oldId(1),
+    {
+      username: 'Meera',
+      username_key: 'meera',
+      number: '+919876543210',
+      admin: false,
+      merged: [merged(8, 'Meera again', '+919876543210')]
+    }
+  ],
+  [
+    oldId(2),
+    {
+      username: 'Ravi',
+      username_key: 'ravi',
+      number: '+919876543211',
+      admin: false,
+      merged: [merged(7, 'Ravi again', '+919876543211')]
+    }
+  ],
+  [
+    oldId(3),
+    {
+      username: 'Asha',
+      username_key: 'asha',
+      number: '+919876543212',
+      admin: false,
+      created_on: '2023-03-02T08:00:00',
+      merged: [merged(9, 'Asha 2', '9876543212', IN_ID), merged(10, 'Asha 3', '9876543212', IN_ID)]
+    }
+  ],
+  [oldId(4), { number: '+919876543213', admin: false, created_on: 'Thu, 02 Mar 2023 08:00:00 GMT' }],
+  [oldId(5), { number: '+919876543214', admin: false }],
+  [oldId(6), { number: '+919876543215', admin: false, badge: 'first', created_on: 1677744000 }],
+  [oldId(11), { username: 'MEERA', username_key: undefined, number: '+919876543216' }],
+  [oldId(12), { username: 'Zo\u00eb', username_key: 'zo\u00eb', number: '+919876543217' }],
+  [oldId(13), { username: 'Zoe\u0308', username_key: undefined, number: '+919876543218' }],
+  [oldId(14), { username_key: 'nobody', number: undefined, old_number: undefined }],
+  [oldId(15), { username_key: 'digits', number: undefined, old_number: '9876543219', duplicate_of: undefined }],
+  [oldId(16), { username_key: 'words', number: undefined, old_number: 'ask Ravi', duplicate_of: undefined }],
+  [oldId(17), { username: undefined, username_key: undefined, number: '+919876543220' }],
+  [oldId(18), { username: '42', username_key: '42', number: '+919876543221' }],
+  [oldId(19), { username: ' \u200b', username_key: undefined, number: '+919876543222' }],
+  [oldId(20), { number: undefined, old_number: undefined }],
+  ['made-by-hand', { username: 'Hand', username_key: undefined, number: undefined, old_number: '+919876543223' }]
+]
+
 const oldCodes: Document[] = [1, 2, 3].map(n => ({
   _id: oldId(200 + n),
   phone: `+9198765432${n}0`,

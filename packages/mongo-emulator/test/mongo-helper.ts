@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { MongoClient, type Db, type MongoClientOptions } from 'mongodb'
+import { MongoClient, MongoServerError, type Db, type Document, type MongoClientOptions } from 'mongodb'
 import type { Test } from 'tap'
 import { startMongo, type MongoOptions, type MongoServer } from '../server.js'
 
@@ -32,6 +32,22 @@ export async function connect (t: Test, uri: string, options: MongoClientOptions
   const client = new MongoClient(uri, { serverSelectionTimeoutMS: 5000, ...options })
   t.teardown(() => client.close())
   return await client.connect()
+}
+
+/** Types as they are on the wire, without the driver's conversions. */
+export const exact = { promoteValues: false, promoteLongs: false, bsonRegExp: true } as const
+
+/** The code, name and message of the server's error; the code `none` without one. */
+export const failure = async (promise: Promise<unknown>): Promise<Document> => {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof MongoServerError) {
+      return { code: error.code, codeName: error.codeName, message: error.message, ...error.errorResponse }
+    }
+    throw error
+  }
+  return { code: 'none' }
 }
 
 /** The result of `explain` for a query: the stages from the top, and the numbers of documents and keys examined. */
