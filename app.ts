@@ -24,14 +24,14 @@ const folder = (name: string) => fileURLToPath(new URL(name, import.meta.url))
  * The order of the onRequest hooks. A plugin names the one before it in its `dependencies`, because the order of the
  * file names would decide otherwise.
  *
+ * 0. request-end: tells the log, the metrics and the spans when the request is over, also when it is refused below.
  * 1. security: gives every answer its request id and its headers, also the refusals of the hooks below.
  * 2. overload: refuses a request beyond MAX_REQUESTS before any other work.
  * 3. connections: refuses a request on a connection beyond MAX_CONNECTIONS.
  * 4. cors: lets pages read the answers below, and answers a preflight, which carries no token.
  * 5. request-deadline: begins the time that the request may wait for the database; authentication spends some of it.
- *    graceful-shutdown: refuses while the process stops. json: prepares the body. http-metrics and request-log: notice
- *    when the client leaves. request-spans: begins the span that commands and calls belong to. None needs another of
- *    these six.
+ *    graceful-shutdown: refuses while the process stops. json: prepares the body. request-spans: begins the span that
+ *    commands and calls belong to. None needs another of these four.
  * 6. jwt: authenticates, unless the route is public.
  * 7. The hooks of a scope of routes: an admin, a recent sign-in.
  * 8. uploads: takes a place for the caller, who is known by then. It hangs on the route, so that it comes last.

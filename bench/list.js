@@ -18,7 +18,7 @@ const BETWEEN_VERSIONS = 16
 const DATABASE = 'hookaba-bench'
 
 /** CPU and throughput of `GET /library` as the library grows, in the service and in naive code for the same page. */
-export async function list ({ quick }) {
+export async function list ({ quick, only }) {
   const sink = await start('s3-sink.js')
   const mongo = process.env.MONGO_URI ? undefined : await start('mongo.js')
   const uri = new URL(process.env.MONGO_URI ?? mongo.uri)
@@ -28,7 +28,8 @@ export async function list ({ quick }) {
   await client.db().dropDatabase()
   await (await start('service.js', { env })).stop() // builds the indexes
   const pages = []
-  for (const rows of quick ? [10, 1000] : [10, 1000, 100_000, 1_000_000]) {
+  const sizes = (quick ? [10, 1000] : [10, 1000, 100_000, 1_000_000]).filter(rows => only === '' || rows === Number(only))
+  for (const rows of sizes) {
     await fill(client.db(), rows)
     pages.push({ rows, cpu: await compare(client.db(), env, rows, quick) })
   }

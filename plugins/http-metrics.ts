@@ -1,4 +1,3 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Gauge, Histogram } from 'prom-client'
 import { routeName } from '../services/route-name.js'
@@ -31,17 +30,8 @@ export default fp(async function httpMetrics (app) {
       this.set(await new Promise<number>(resolve => app.server.getConnections((_error, count) => resolve(count ?? 0))))
     }
   }))
-  app.addHook('onResponse', (request, reply, done) => {
-    observe(request, reply.statusCode, reply)
-    done()
+  app.onRequestEnd(({ method, routeOptions }, { elapsedTime, statusCode }, isAborted) => {
+    const labels = { method, route: routeName(routeOptions.url), status_code: isAborted ? ABORTED : statusCode }
+    duration.observe(labels, elapsedTime / 1000)
   })
-  // Fastify's onRequestAbort does not know of a client that leaves after its whole request
-  app.addHook('onRequest', (request, reply, done) => {
-    reply.raw.once('close', () => { if (!reply.raw.writableFinished) observe(request, ABORTED, reply) })
-    done()
-  })
-
-  function observe ({ method, routeOptions }: FastifyRequest, status: number, { elapsedTime }: FastifyReply): void {
-    duration.observe({ method, route: routeName(routeOptions.url), status_code: status }, elapsedTime / 1000)
-  }
-}, { name: 'http-metrics', dependencies: ['metrics', 'graceful-shutdown'] })
+}, { name: 'http-metrics', dependencies: ['metrics', 'graceful-shutdown', 'request-end'] })

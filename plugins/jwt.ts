@@ -92,7 +92,7 @@ export default fp(async function jwt (app) {
   name: 'jwt',
   dependencies: [
     'env', 'clock', 'mongo', 'accounts', 'roles', 'audit', 'request-caller',
-    'cors', 'request-deadline', 'graceful-shutdown', 'json', 'http-metrics', 'request-log', 'request-spans' // for the order: see app.ts
+    'cors', 'request-deadline', 'graceful-shutdown', 'json', 'request-spans' // for the order: see app.ts
   ]
 })
 

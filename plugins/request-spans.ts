@@ -1,5 +1,4 @@
 import type { Span } from '@opentelemetry/api'
-import type { FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import { routeName } from '../services/route-name.js'
 
@@ -25,19 +24,18 @@ export default fp(async function requestSpans (app) {
     const span = tracing.startRequest(`${method} ${route}`, { 'http.request.method': method, 'http.route': route }, headers)
     request.span = span
     request.log = reply.log = request.log.child({ trace_id: span.spanContext().traceId })
-    reply.raw.once('close', () => end(request, reply))
     tracing.run(span, done)
   })
   // the end of a body comes in another async context
   app.addHook('preValidation', ({ span }, _reply, done) => span ? tracing.run(span, done) : done())
 
-  function end ({ span }: { span?: Span }, { raw }: FastifyReply): void {
+  app.onRequestEnd(({ span }, { statusCode }, isAborted) => {
     if (!span) return
-    if (!raw.writableFinished) span.setAttribute('error.type', 'connection_closed')
+    if (isAborted) span.setAttribute('error.type', 'connection_closed')
     else {
-      span.setAttribute('http.response.status_code', raw.statusCode)
-      if (raw.statusCode >= 500) tracing!.markFailed(span, String(raw.statusCode))
+      span.setAttribute('http.response.status_code', statusCode)
+      if (statusCode >= 500) tracing.markFailed(span, String(statusCode))
     }
     span.end()
-  }
-}, { name: 'request-spans', dependencies: ['tracing', 'cors'] })
+  })
+}, { name: 'request-spans', dependencies: ['tracing', 'cors', 'request-end'] })

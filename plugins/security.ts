@@ -22,7 +22,7 @@ export default fp(async function security (app) {
     if (refusal) reply.header('connection', 'close')
     done(refusal)
   })
-}, { name: 'security', dependencies: ['error-handler'] })
+}, { name: 'security', dependencies: ['error-handler', 'request-end'] })
 
 function refuse ({ url = '', rawHeaders, httpVersion }: IncomingMessage): ServiceError | undefined {
   if (url.length > MAX_URL_LENGTH) return new ServiceError(414, 'URI too long')

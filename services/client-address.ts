@@ -83,8 +83,9 @@ export function clientAddress (peer: string, forwardedFor: string | undefined, t
   unreadable: boolean
 } {
   const own = normalAddress(peer) ?? peer
+  if (forwardedFor === undefined) return { address: own, unreadable: false }
   let address = own
-  for (const element of (forwardedFor ?? '').split(',').reverse()) {
+  for (const element of forwardedFor.split(',').reverse()) {
     if (!trusts(address)) break
     if (element.trim() === '') continue
     const next = readElement(element)

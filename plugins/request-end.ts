@@ -1,0 +1,28 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+
+/** `isAborted`: the client left before it had the whole answer. */
+type RequestEndListener = (request: FastifyRequest, reply: FastifyReply, isAborted: boolean) => void
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Calls a listener once at the end of each request. */
+    onRequestEnd: (listener: RequestEndListener) => void
+  }
+}
+
+/**
+ * The end of a request, whole or not. Fastify's onRequestAbort does not know of a client that leaves after its whole
+ * request, and each listener of a response costs as much as a metric.
+ */
+export default fp(async function requestEnd (app) {
+  const listeners: RequestEndListener[] = []
+  app.decorate('onRequestEnd', listener => { listeners.push(listener) })
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.raw.once('close', () => {
+      const isAborted = !reply.raw.writableFinished
+      for (const listener of listeners) listener(request, reply, isAborted)
+    })
+    done()
+  })
+}, { name: 'request-end' })
