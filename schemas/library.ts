@@ -93,17 +93,18 @@ const item = {
 export const LibraryItem = Type.Object(item, { $id: 'LibraryItem', examples: [example] })
 export type LibraryItem = Static<typeof LibraryItem>
 
-const label = (description: string, example: string) => Type.Optional(Type.Unsafe<string | null>({
-  type: ['string', 'null'],
-  maxLength: 255,
-  description,
-  examples: [example]
-}))
-
 export const LibraryItemChange = Type.Object({
-  title: label('Empty, blank or null: the item has no title any more', 'Dancing fox'),
-  category: label('Empty, blank or null: `GIF` or `Images` again, by the type', 'Animals')
-}, { $id: 'LibraryItemChange', examples: [{ title: 'Dancing fox', category: null }] })
+  title: Type.Optional(Type.String({
+    maxLength: 255,
+    description: 'Empty, blank or null: the item has no title any more',
+    examples: ['Dancing fox']
+  })),
+  category: Type.Optional(Type.String({
+    maxLength: 255,
+    description: 'Empty, blank or null: `GIF` or `Images` again, by the type',
+    examples: ['Animals']
+  }))
+}, { $id: 'LibraryItemChange', examples: [{ title: 'Dancing fox', category: '' }] })
 export type LibraryItemChange = Static<typeof LibraryItemChange>
 
 export const LibraryItemId = Type.Object({ id: ObjectIdHex })

@@ -30,7 +30,7 @@ function sentence ({
 }: ValidationFault): string {
   switch (keyword) {
     case 'required': return sentences.missing
-    case 'type': return sentences.type(String([params.type].flat()[0]))
+    case 'type': return sentences.type(String(params.type))
     case 'enum': return sentences.oneOf(params.allowedValues as string[])
     case 'minLength':
     case 'maxLength': return sentences.length(minLength, maxLength)

@@ -71,4 +71,4 @@ function updateOf ({ title, category }: LibraryItemChange, type: string): Update
   }
 }
 
-const hasText = (value: string | null | undefined): value is string => typeof value === 'string' && value.trim() !== ''
+const hasText = (value: string | undefined): value is string => value !== undefined && value.trim() !== ''
