@@ -17,6 +17,8 @@ import { listenRefusal } from './services/startup-errors.js'
 import { withMongo } from './services/with-mongo.js'
 
 const GRACE_MS = 10_000
+/** Node's default. A connection beyond MAX_CONNECTIONS still gets its answer. */
+const MIN_BACKLOG = 511
 const TERMINAL_CHECK_MS = 1000
 const LOG_BUFFER_LENGTH = 64 * 1024
 const LOG_DELAY_MS = 200
@@ -41,7 +43,8 @@ async function start (): Promise<undefined> {
       await emulators.close()
     })
     const host = env.HOST ?? (env.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1')
-    const address = await app.listen({ port: env.PORT, host, backlog: env.MAX_CONNECTIONS })
+    const backlog = Math.max(env.MAX_CONNECTIONS, MIN_BACKLOG)
+    const address = await app.listen({ port: env.PORT, host, backlog })
       .catch((error: unknown) => { throw listenRefusal(error) })
     if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
   } catch (error) {

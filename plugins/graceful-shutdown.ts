@@ -8,8 +8,6 @@ const GRACE_MS = 7000
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Requests that are not answered yet, probes included. */
-    requestsInProgress: () => number
     /** From now on the process is not ready, and a connection ends with its next answer: its client finds another. */
     drain: () => void
   }
@@ -23,15 +21,9 @@ export default fp(async function gracefulShutdown (app) {
   const sockets = new Set<Socket>()
   let stopping = false
   let draining = false
-  let inProgress = 0
-  app.decorate('requestsInProgress', () => inProgress)
   app.decorate('drain', () => {
     draining = true
     app.health.drain()
-  })
-  app.server.on('request', (_request, response) => {
-    inProgress++
-    response.once('close', () => { inProgress-- })
   })
   app.server.on('connection', socket => {
     sockets.add(socket)
@@ -41,7 +33,7 @@ export default fp(async function gracefulShutdown (app) {
     stopping = true
     if (!app.server.listening) return
     app.log.info(
-      { event: 'server.stop_begun', requests: inProgress, connections: sockets.size },
+      { event: 'server.stop_begun', requests: app.requestsInProgress(), connections: sockets.size },
       'The port closes; requests in progress are finished'
     )
     const idle = setInterval(closeIdle, IDLE_CHECK_MS)
@@ -68,4 +60,4 @@ export default fp(async function gracefulShutdown (app) {
   function cutOff (): void {
     for (const socket of sockets) socket.destroy()
   }
-}, { name: 'graceful-shutdown', dependencies: ['cors', 'health'] })
+}, { name: 'graceful-shutdown', dependencies: ['cors', 'health', 'request-end'] })

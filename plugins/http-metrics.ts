@@ -34,4 +34,4 @@ export default fp(async function httpMetrics (app) {
     const labels = { method, route: routeName(routeOptions.url), status_code: isAborted ? ABORTED : statusCode }
     duration.observe(labels, elapsedTime / 1000)
   })
-}, { name: 'http-metrics', dependencies: ['metrics', 'graceful-shutdown', 'request-end'] })
+}, { name: 'http-metrics', dependencies: ['metrics', 'request-end'] })

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { serverBusy } from '../services/errors.js'
+import { hasBody, isSurplus } from '../http-server.js'
+import { serverBusy, ServiceError } from '../services/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -37,13 +38,15 @@ const BODY = JSON.stringify({ error: BUSY.message })
 export default fp(async function overload (app) {
   const { MAX_REQUESTS } = app.config
   let inProgress = 0
-  const waiting: Array<() => void> = []
+  const waiting: Array<{ reply: FastifyReply, begin: () => void }> = []
   const refusals = paceRefusals(count => app.log.warn({ event: 'overload.requests_refused', count },
     'More requests at once than MAX_REQUESTS, or connections than MAX_CONNECTIONS: some were answered 503'))
   app.decorate('refuseBusy', refusals.add)
   app.decorateRequest('isCounted', false)
   app.addHook('onRequest', enter)
   app.addHook('preParsing', (request, _reply, _payload, done) => {
+    // nothing comes of such a body, not even its end, so that the request would never be over
+    if (request.raw.destroyed && hasBody(request.headers)) return done(new ServiceError(400, 'Client has left'))
     if (!request.raw.complete) leave(request)
     done()
   })
@@ -52,19 +55,25 @@ export default fp(async function overload (app) {
     leave(request)
     done(null, payload)
   })
-  app.addHook('preClose', async () => refusals.end())
+  app.addHook('preClose', async () => {
+    for (const { begin } of waiting.splice(0)) begin()
+    refusals.end()
+  })
 
   function enter (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
-    if (request.isCounted || request.routeOptions.config.isProbe) return done()
+    if (request.isCounted || request.routeOptions.config.isProbe || isSurplus(request.raw.socket)) return done()
     if (inProgress >= MAX_REQUESTS) return refusals.add(reply)
     request.isCounted = true
     inProgress++
     if (inProgress <= MAX_EAGER) done()
-    else if (waiting.push(done) === 1) setImmediate(beginSome)
+    else if (waiting.push({ reply, begin: done }) === 1) setImmediate(beginSome)
   }
 
   function beginSome (): void {
-    for (const begin of waiting.splice(0, MAX_BEGUN)) begin()
+    for (const { reply, begin } of waiting.splice(0, MAX_BEGUN)) {
+      if (reply.raw.destroyed) refusals.add(reply) // its client has left
+      else begin()
+    }
     if (waiting.length > 0) setImmediate(beginSome)
   }
 
@@ -76,37 +85,46 @@ export default fp(async function overload (app) {
 }, { name: 'overload', dependencies: ['env', 'security'] })
 
 /**
- * Answers MAX_REFUSALS replies in each tick, in the order in which they came. Each connection has one request at a
- * time, so at most as many wait as there are connections. `onRefused` is called with their number about once a second.
+ * Answers MAX_REFUSALS replies in each tick, in the order in which they came. One whose client leaves does not wait. So
+ * at most as many wait as there are connections. `onRefused` is called with their number about once a second.
  */
 function paceRefusals (onRefused: (count: number) => void) {
-  const waiting: FastifyReply[] = []
+  const waiting = new Set<FastifyReply>()
   let left = MAX_REFUSALS
   let ticks = 0
   let count = 0
   let timer: NodeJS.Timeout | undefined
+  let hasEnded = false
   return { add, end }
 
   function add (reply: FastifyReply): void {
+    if (hasEnded || reply.raw.destroyed) {
+      send(reply)
+      return
+    }
     timer ??= setInterval(tick, TICK_MS)
-    if (left > 0) send(reply)
-    else waiting.push(reply)
+    if (left > 0) return refuse(reply)
+    waiting.add(reply)
+    reply.raw.once('close', () => { if (waiting.delete(reply)) send(reply) })
   }
 
   function tick (): void {
     left = MAX_REFUSALS
-    for (const reply of waiting.splice(0, left)) send(reply)
+    for (const reply of waiting) {
+      if (left === 0) break
+      waiting.delete(reply)
+      refuse(reply)
+    }
     if (++ticks % TICKS_BETWEEN_LOGS !== 0) return
     if (count === 0) stop()
     else onRefused(count)
     count = 0
   }
 
-  function send (reply: FastifyReply): void {
+  function refuse (reply: FastifyReply): void {
     left--
     count++
-    // not thrown: the error handler would log each one
-    reply.code(BUSY.statusCode).header('retry-after', BUSY.retryAfter).type('application/json; charset=utf-8').send(BODY)
+    send(reply)
   }
 
   function stop (): void {
@@ -115,8 +133,19 @@ function paceRefusals (onRefused: (count: number) => void) {
   }
 
   function end (): void {
-    for (const reply of waiting.splice(0)) send(reply)
+    hasEnded = true
+    for (const reply of waiting) {
+      waiting.delete(reply)
+      refuse(reply)
+    }
     if (count > 0) onRefused(count)
     stop()
   }
 }
+
+/** Not thrown: the error handler would log each one. */
+const send = (reply: FastifyReply) => reply
+  .code(BUSY.statusCode)
+  .header('retry-after', BUSY.retryAfter)
+  .type('application/json; charset=utf-8')
+  .send(BODY)

@@ -8,6 +8,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Calls a listener once at the end of each request. */
     onRequestEnd: (listener: RequestEndListener) => void
+    /** Requests that are not answered yet, probes included. */
+    requestsInProgress: () => number
   }
 }
 
@@ -17,9 +19,13 @@ declare module 'fastify' {
  */
 export default fp(async function requestEnd (app) {
   const listeners: RequestEndListener[] = []
+  let inProgress = 0
   app.decorate('onRequestEnd', listener => { listeners.push(listener) })
+  app.decorate('requestsInProgress', () => inProgress)
   app.addHook('onRequest', (request, reply, done) => {
+    inProgress++
     reply.raw.once('close', () => {
+      inProgress--
       const isAborted = !reply.raw.writableFinished
       for (const listener of listeners) listener(request, reply, isAborted)
     })

@@ -41,7 +41,10 @@ export interface TracingOptions {
 export interface Tracing {
   /** Begins the span of a request. It continues the client's trace if `headers` name one (W3C Trace Context). */
   startRequest: (name: string, attributes: Attributes, headers: IncomingHttpHeaders) => Span
-  /** Begins a span within the current one. Returns nothing if none is current, or if that has ended. */
+  /**
+   * Begins a span within the current one. Returns nothing if none is current, if that has ended, or if the trace is not
+   * sampled.
+   */
   start: (facts: SpanFacts) => Span | undefined
   /** Runs work with this span as the current one. */
   run: <T>(span: Span, work: () => T) => T
@@ -103,10 +106,13 @@ export function createTracing ({ endpoint, protocol, onFailure }: TracingOptions
 
     flush () { provider.forceFlush().catch(errors => onFailure(String(errors))) },
 
-    stop: () => Promise.race([
-      provider.shutdown().catch(errors => onFailure(String(errors))),
-      wait(MAX_STOP_MS, undefined, { ref: false }).then(() => onFailure(`no answer within ${MAX_STOP_MS} ms of the stop`))
-    ])
+    async stop () {
+      const stopped = new AbortController()
+      const tooLate = wait(MAX_STOP_MS, undefined, { ref: false, signal: stopped.signal })
+        .then(() => onFailure(`no answer within ${MAX_STOP_MS} ms of the stop`), () => {})
+      await Promise.race([provider.shutdown().catch(errors => onFailure(String(errors))), tooLate])
+      stopped.abort()
+    }
   }
 
   function start ({ name, kind, attributes }: SpanFacts): Span | undefined {

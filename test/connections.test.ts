@@ -7,6 +7,7 @@ import { eventually } from './helpers/wait.js'
 import { startService, type Service } from './helpers/service.js'
 import { startServices } from './helpers/backends.js'
 import { mongoProxy } from './helpers/tcp-proxy.js'
+import { ok } from './helpers/answers.js'
 import { loggedEvents } from './helpers/logs.js'
 import { answerFrom, exchange, raw } from './helpers/raw-http.js'
 
@@ -193,23 +194,70 @@ t.test('many refusals at once are paced, all of them come, and the log counts th
   t.teardown(proxy.close)
   const service = await startService(t, {
     services: { ...services, mongoUri: proxy.uri },
-    maxDatabaseWaitMs: MAX_WAIT_MS,
     env: { MAX_REQUESTS: '1' }
   })
   const { token } = await service.signIn()
   proxy.throttle(0, 'down')
   const held = service.call('GET', '/library', { token })
   await eventually(async () => (await raw(service, { method: 'GET', path: '/.well-known/jwks.json' })).status === 503)
+  const began = performance.now()
   const crowd = Array.from({ length: 120 }, () => raw(service, { method: 'GET', path: '/.well-known/jwks.json' }))
   t.equal((await service.call('GET', '/health/live')).status, 200)
   for (const answer of await Promise.all(crowd)) t.match(answer, busy)
+  const seconds = (performance.now() - began) / 1000
+  t.ok(seconds > 0.1, '25 in each 50 ms at most')
   proxy.throttle(Infinity, 'down')
   t.equal((await held).status, 200)
   await service.app.close()
   const lines = loggedEvents(service, 'overload.requests_refused')
   t.ok(lines.every(({ level, msg }) => level === 40 && typeof msg === 'string'))
   t.ok(lines.reduce((sum, { count }) => sum + count, 0) >= 121)
-  t.ok(lines.length < 60, 'far fewer lines than refusals')
+  t.ok(lines.length <= seconds + 3, 'about one line a second')
+})
+
+t.test('a client that leaves while its request waits holds no place', async t => {
+  const services = await startServices(t)
+  const proxy = await mongoProxy(services.mongoUri)
+  t.teardown(proxy.close)
+  const service = await startService(t, { services: { ...services, mongoUri: proxy.uri }, env: { MAX_REQUESTS: '20' } })
+  const { token } = await service.signIn()
+  const isServed = async () => (await service.call('GET', '/library', { token })).status === 200
+  const body = '{"scope":"current"}'
+  const wholePost = `POST /auth/logout HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n` +
+    `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  await ok(service.call('GET', '/library', { token }))
+
+  for (let round = 0; round < 2; round++) {
+    proxy.throttle(0, 'down')
+    const leaving = Array.from({ length: 20 }, () => connect(t, service))
+    for (const client of leaving) client.write(wholePost)
+    await eventually(() => service.app.requestsInProgress() === 20, 'all have come')
+    for (const client of leaving) client.destroy()
+    await eventually(() => service.app.requestsInProgress() === 0, 'the service has noticed')
+    proxy.throttle(Infinity, 'down')
+    await eventually(isServed, 'a further request is served')
+  }
+  t.ok(await isServed(), 'and none of them has ended the session')
+})
+
+t.test('with many requests in progress each is served, also after some of their clients have left', async t => {
+  const services = await startServices(t)
+  const proxy = await mongoProxy(services.mongoUri)
+  t.teardown(proxy.close)
+  const service = await startService(t, { services: { ...services, mongoUri: proxy.uri } })
+  const { token } = await service.signIn()
+  proxy.throttle(0, 'down')
+  const get = `GET /library HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`
+  const leaving = Array.from({ length: 60 }, () => connect(t, service))
+  for (const client of leaving) client.write(get)
+  const staying = Array.from({ length: 200 }, () => service.call('GET', '/library', { token }))
+  await eventually(() => service.app.requestsInProgress() === 260, 'all have come')
+  for (const client of leaving) client.destroy()
+  await eventually(() => service.app.requestsInProgress() === 200, 'the service has noticed')
+  proxy.throttle(Infinity, 'down')
+  t.ok((await Promise.all(staying)).every(({ status }) => status === 200))
+  await eventually(() => service.app.requestsInProgress() === 0, 'none is in progress')
+  t.equal((await service.call('GET', '/library', { token })).status, 200)
 })
 
 t.test('a body that does not come is 408, and its rest is ignored', async t => {

@@ -88,7 +88,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     const item = { ...row, key: removableKeyOf(row) }
     requirePermission(item, caller, isAdmin, requestContext)
     if (item.key) await records.begin(item)
-    const asRead = { _id, owner: item.owner ?? { $exists: false } } as Filter<LibraryDocument>
+    const asRead = { _id, owner: { $eq: item.owner ?? null } } as Filter<LibraryDocument>
     const { deletedCount } = await library.deleteOne(asRead)
     if (deletedCount === 0) {
       if (!await library.findOne({ _id })) {

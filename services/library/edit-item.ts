@@ -1,10 +1,11 @@
 import { ObjectId, type Collection, type Filter, type UpdateFilter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem, LibraryItemChange } from '../../schemas/library.js'
-import { itemNotFound } from '../errors.js'
+import { FieldError, itemNotFound, sentences } from '../errors.js'
 import type { Caller, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
 import { categoryOf, HIDDEN } from './item.js'
+import { isLabel } from './label.js'
 import { isOwner, requirePermission } from './permission.js'
 import { titleWords } from './title-words.js'
 
@@ -20,7 +21,7 @@ export function createItemEdit ({ library, isAdmin, toItem }: ItemEditOptions) {
 
   /**
    * Changes the title and the category, where they are sent, for the item's owner or an admin. Without a text the title
-   * goes, and the category is that of the type. Resolves with the item as it is then. 403, 404.
+   * goes, and the category is that of the type. Resolves with the item as it is then. 400, 403, 404.
    */
   async function editItem (
     id: string,
@@ -28,6 +29,7 @@ export function createItemEdit ({ library, isAdmin, toItem }: ItemEditOptions) {
     caller: Caller,
     requestContext: RequestContext
   ): Promise<LibraryItem> {
+    validateLabels(change)
     const _id = new ObjectId(id)
     await retryConflict('a library item', () => edit(_id, change, caller, requestContext))
     const row = await library.findOne({ _id }, { projection: HIDDEN })
@@ -47,7 +49,7 @@ export function createItemEdit ({ library, isAdmin, toItem }: ItemEditOptions) {
     requirePermission(row, caller, isAdmin, requestContext)
     const update = updateOf(change, toItem(row).type)
     if (!update) return true
-    const asRead = { _id, owner: row.owner ?? { $exists: false } } as Filter<LibraryDocument>
+    const asRead = { _id, owner: { $eq: row.owner ?? null } } as Filter<LibraryDocument>
     const { matchedCount } = await library.updateOne(asRead, update)
     if (matchedCount === 0) return undefined
     requestContext.record('library.edited', row.owner ? { _id: row.owner } : null, {
@@ -69,6 +71,13 @@ function updateOf ({ title, category }: LibraryItemChange, type: string): Update
     ...(Object.keys(set).length > 0 && { $set: set }),
     ...(title !== undefined && !hasText(title) && { $unset: { title: '', words: '' } })
   }
+}
+
+/** A lone surrogate would be stored as another character. */
+function validateLabels (change: LibraryItemChange): void {
+  const wrong = Object.entries(change).filter(([name, value]) =>
+    ['title', 'category'].includes(name) && hasText(value) && !isLabel(value))
+  if (wrong.length > 0) throw new FieldError(Object.fromEntries(wrong.map(([name]) => [name, [sentences.value]])))
 }
 
 const hasText = (value: string | undefined): value is string => value !== undefined && value.trim() !== ''

@@ -12,10 +12,11 @@ import {
   uploadNotFound,
   uploadUnderWay
 } from '../errors.js'
+import { isLabel, MAX_LABEL } from '../library/label.js'
 import { newItemKey, newStagingKey } from '../library/object-keys.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
 import type { createDecode } from './decode.js'
-import { isLabel, MAX_LABEL, uploadedFields } from './form.js'
+import { uploadedFields } from './form.js'
 import { detectType, type createIngest, type StoredFile } from './ingest.js'
 import type { createPublish } from './publish.js'
 import type { createQuota } from './quota.js'

@@ -11,9 +11,9 @@ import {
   noSelectedFile,
   sentences
 } from '../errors.js'
+import { isLabel, MAX_LABEL } from '../library/label.js'
 import type { FormFile, FormPart } from '../ports.js'
 
-export const MAX_LABEL = 255
 const OPTIONAL = ['category', 'title'] as const
 type FieldValues = Map<string, unknown>
 
@@ -113,10 +113,6 @@ export const uploadedFields = ({
   ...(title !== undefined && !isBlank(title) && { title: String(title) }),
   ...(isFit(fit) && { fit })
 })
-
-/** Whether a value may be a label of a file. It is stored as sent. */
-export const isLabel = (value: unknown): value is string =>
-  typeof value === 'string' && value.trim() !== '' && [...value].length <= MAX_LABEL && !/\p{Cs}/u.test(value)
 
 /** Generated clients and HTML forms send empty fields for missing ones. */
 const isBlank = (value: unknown) => typeof value === 'string' && value.trim() === ''

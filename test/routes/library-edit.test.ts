@@ -92,6 +92,7 @@ t.test('PATCH /library/{id}', async t => {
         title: ['Length must be between 0 and 255.'],
         category: ['Length must be between 0 and 255.']
       }],
+      [{ title: '\ud800', category: 'Cats' }, { title: ['Not a valid value.'] }],
       [[], { _schema: ['Invalid input.'] }]
     ] as const) {
       const { status, body } = await edit(id, json)
