@@ -15,7 +15,7 @@ declare module 'fastify' {
 
 /**
  * The end of a request, whole or not. Fastify's onRequestAbort does not know of a client that leaves after its whole
- * request, and each listener of a response costs as much as a metric.
+ * request. The log, the metrics and the spans share one listener of the response.
  */
 export default fp(async function requestEnd (app) {
   const listeners: RequestEndListener[] = []

@@ -86,6 +86,8 @@ t.test('the bundle of the image serves in production without the emulators, and 
   })
   t.equal(await service.kill('SIGTERM'), 0)
   t.ok(receiver.requests.some(({ body }) => body.includes('insert library')), 'spans came before its end')
+  const development = await startProcess(t, { ...env, NODE_ENV: 'development' }, { program: join(folder, 'built/server.js') })
+  t.match(await development.json('GET', '/health/ready'), { status: 200 }, 'it needs no emulator when all is configured')
 })
 
 t.test('a build without its development packages says in one sentence what is missing', async t => {

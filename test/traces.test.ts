@@ -8,7 +8,7 @@ import { plain, startOtlpReceiver, type ReceivedSpan } from './helpers/otlp-rece
 import { startProcess, temporaryFolder } from './helpers/server-process.js'
 import { startService, type Service } from './helpers/service.js'
 import { startGateway } from './helpers/sms-gateway.js'
-import { gif } from './helpers/small-pictures.js'
+import { gif, png } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
 
 for (const name of Object.keys(process.env)) if (name.startsWith('OTEL_')) delete process.env[name]
@@ -114,6 +114,16 @@ t.test('a failed call is marked, with the kind of its error and no message', asy
     t.equal(span.status.message, undefined)
     t.type(plain(span.attributes)['error.type'], 'string')
   }
+})
+
+t.test('a damaged picture is refused, which is no failure of the service', async t => {
+  const { receiver, service } = await startTraced(t)
+  const token = await service.tokenFor(freshPhone())
+  const damaged = Buffer.from(png)
+  damaged.fill(0xff, png.length - 24, png.length - 16) // the end of the pixels
+  t.equal((await service.upload(token, damaged)).status, 400)
+  await service.app.close()
+  t.match(receiver.spans().find(({ name }) => name === 'read picture'), { status: { code: 0 } })
 })
 
 t.test('a client that leaves ends its span, which is not marked as failed', async t => {

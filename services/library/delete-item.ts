@@ -1,10 +1,10 @@
-import { ObjectId, type Collection, type Filter } from 'mongodb'
+import { ObjectId, type Collection } from 'mongodb'
 import type { IdempotencyDocument, LibraryDocument, UploadDocument, UploadKey } from '../../schemas/documents.js'
 import { isDuplicateKey, itemNotFound } from '../errors.js'
 import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
 import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
-import { isOwner, requirePermission } from './permission.js'
+import { recordItemEvent, requirePermission, withSameOwner } from './permission.js'
 import { createObjectRemoval, type ObjectRemovalOptions } from './remove-objects.js'
 import type { LibraryStates } from './state.js'
 
@@ -88,8 +88,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     const item = { ...row, key: removableKeyOf(row) }
     requirePermission(item, caller, isAdmin, requestContext)
     if (item.key) await records.begin(item)
-    const asRead = { _id, owner: { $eq: item.owner ?? null } } as Filter<LibraryDocument>
-    const { deletedCount } = await library.deleteOne(asRead)
+    const { deletedCount } = await library.deleteOne(withSameOwner(item))
     if (deletedCount === 0) {
       if (!await library.findOne({ _id })) {
         await states.changed(0) // the other request may not have made its version yet
@@ -98,10 +97,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
       if (item.key) await records.cancel(item)
       return undefined
     }
-    requestContext.record('library.removed', item.owner ? { _id: item.owner } : null, {
-      id: _id.toHexString(),
-      ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() })
-    })
+    recordItemEvent('library.removed', item, caller, requestContext)
     if (item.upload_key) await freeKey(item.upload_key)
     return item
   }

@@ -1,4 +1,4 @@
-import { ObjectId, type Collection, type Filter, type UpdateFilter } from 'mongodb'
+import { ObjectId, type Collection, type UpdateFilter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem, LibraryItemChange } from '../../schemas/library.js'
 import { FieldError, itemNotFound, sentences } from '../errors.js'
@@ -6,7 +6,7 @@ import type { Caller, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
 import { categoryOf, HIDDEN } from './item.js'
 import { isLabel } from './label.js'
-import { isOwner, requirePermission } from './permission.js'
+import { recordItemEvent, requirePermission, withSameOwner } from './permission.js'
 import { titleWords } from './title-words.js'
 
 export interface ItemEditOptions {
@@ -49,13 +49,9 @@ export function createItemEdit ({ library, isAdmin, toItem }: ItemEditOptions) {
     requirePermission(row, caller, isAdmin, requestContext)
     const update = updateOf(change, toItem(row).type)
     if (!update) return true
-    const asRead = { _id, owner: { $eq: row.owner ?? null } } as Filter<LibraryDocument>
-    const { matchedCount } = await library.updateOne(asRead, update)
+    const { matchedCount } = await library.updateOne(withSameOwner(row), update)
     if (matchedCount === 0) return undefined
-    requestContext.record('library.edited', row.owner ? { _id: row.owner } : null, {
-      id: _id.toHexString(),
-      ...(!isOwner(row, caller) && { by: caller.account._id.toHexString() })
-    })
+    recordItemEvent('library.edited', row, caller, requestContext)
     return true
   }
 }

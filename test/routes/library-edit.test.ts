@@ -1,6 +1,8 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { auditOf, freshPhone } from '../helpers/accounts.js'
+import { createItemEdit } from '../../services/library/edit-item.js'
+import type { Caller } from '../../services/ports.js'
+import { auditOf, freshPhone, requestContextOf } from '../helpers/accounts.js'
 import { ok } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
 import { findItem, itemRow } from '../helpers/items.js'
@@ -69,6 +71,30 @@ t.test('PATCH /library/{id}', async t => {
     t.match(await edit(id, { title: 'Ours' }, boss.token), { status: 200, body: { title: 'Ours' } })
     const row = (await auditOf(service.app, meera.phone)).find(({ details }) => details?.id === id)
     t.match(row, { event: 'library.edited', details: { by: /^[0-9a-f]{24}$/ } })
+  })
+
+  t.test('an item that changes hands between read and write is not changed by its former owner', async t => {
+    const { library } = service.app.collections
+    const _id = new ObjectId(await upload())
+    const owner = (await library.findOne({ _id }))!.owner!
+    const { editItem } = createItemEdit({
+      library: new Proxy(library, {
+        get: (target, name) => name !== 'findOne'
+          ? Reflect.get(target, name)
+          : async (filter: object) => {
+            const row = await target.findOne(filter)
+            await target.updateOne({ _id }, { $set: { owner: new ObjectId() } })
+            return row
+          }
+      }),
+      isAdmin: () => false,
+      toItem: service.app.library.toItem
+    })
+    const caller = { account: { _id: owner } } as Caller
+    await t.rejects(editItem(_id.toHexString(), { title: 'Mine' }, caller, requestContextOf(service.app)), {
+      message: 'Library item is not your own'
+    })
+    t.notOk((await library.findOne({ _id }))!.title)
   })
 
   t.test('an admin changes an item of the replaced system, which has no type', async t => {
