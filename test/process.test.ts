@@ -211,6 +211,22 @@ t.test('on a terminal a request is one short line, and an SMS stands out', async
   t.match(await terminal.line('API documentation'), /INFO/)
 })
 
+t.test('on a terminal without colours no line has a control character', async t => {
+  const terminal = await startInTerminal(t, {
+    DATA_DIR: await temporaryFolder(t),
+    TERM: 'xterm-256color',
+    NO_COLOR: '1'
+  })
+  await fetch(`${terminal.url}/auth/request-otp`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"phone":"+919876543210"}'
+  })
+  for (const text of ['SMS {"to"', 'POST /auth/request-otp', 'API documentation']) {
+    t.notMatch(await terminal.line(text), /\p{Cc}/u)
+  }
+})
+
 t.test('a server whose terminal goes away exits with code 0, also when it prints', async t => {
   const dataDir = await temporaryFolder(t)
   for (const LOG_LEVEL of ['info', 'trace']) {

@@ -11,7 +11,8 @@ import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 import { built } from './paths.js'
 import { eventually } from './wait.js'
 
-const OURS = /^(NODE_ENV|PORT|HOST|LOG_LEVEL|DATA_DIR|MONGO_|JWT_|OTP_|SMS_|S3_|AWS_|UPLOAD_|TWILIO_|EMBEDDED_|LIMIT_|FRAUD_|OTEL_|ADMIN_|TAP|npm_config_dry_run)/
+/** A process inherits these: no setting of the service, and nothing by which a CI changes its output. */
+const INHERITED = /^(PATH|HOME|USER|LANG|TMPDIR|TZ)$/
 
 export interface ServerProcess {
   url: string
@@ -31,7 +32,7 @@ export interface ServerProcess {
 
 function environment (env: Record<string, string>): NodeJS.ProcessEnv {
   return {
-    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !OURS.test(name) && name !== 'NODE_OPTIONS')),
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => INHERITED.test(name))),
     ...env
   }
 }
