@@ -14,10 +14,11 @@ declare module 'fastify' {
 
 /** `app.exportAccount`: the personal data of an account. */
 export default fp(async function accountExport (app) {
-  const { audit, collections, library: { toItem }, login, sessions, now } = app
+  const { audit, blocks, collections, library: { toItem }, login, sessions, now } = app
   const { exportOf } = createAccountExport({
     ...collections,
     findLoginState: login.findState,
+    listBlocks: blocks.list,
     sessions,
     audit,
     toItem,
@@ -25,4 +26,4 @@ export default fp(async function accountExport (app) {
   })
   const inTurn = createExports()
   app.decorate('exportAccount', (caller, requestContext) => inTurn(() => exportOf(caller, requestContext)))
-}, { name: 'account-export', dependencies: ['clock', 'mongo', 'audit', 'library', 'login', 'sessions'] })
+}, { name: 'account-export', dependencies: ['clock', 'mongo', 'audit', 'blocks', 'library', 'login', 'sessions'] })

@@ -1,10 +1,12 @@
 import fp from 'fastify-plugin'
+import type { LibraryDocument } from '../schemas/documents.js'
 import { CONSISTENT } from '../services/database.js'
 import { createItemDeletion } from '../services/library/delete-item.js'
 import { createItemEdit } from '../services/library/edit-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { createLibraryState } from '../services/library/state.js'
 import { createTotalCheck } from '../services/library/total-check.js'
+import { HIDDEN_ITEMS } from '../services/library/view.js'
 import { packageVersion } from '../services/package-version.js'
 
 declare module 'fastify' {
@@ -33,6 +35,7 @@ export default fp(async function library (app) {
     library: collections.library,
     states,
     media,
+    isAdmin,
     release: packageVersion,
     urlRendition: config.LIBRARY_URL_RENDITION
   })
@@ -43,8 +46,11 @@ export default fp(async function library (app) {
     checkTotal: totalCheck.run
   })
 
+  /** Two counts by indexes: the whole is valid if nothing is written meanwhile. */
   function countAll (): Promise<number> {
-    return app.withDedicatedConnection(COUNT_TIMEOUT_MS, db =>
-      db.collection('library', CONSISTENT).countDocuments({}, { hint: { _id: 1 } }))
+    return app.withDedicatedConnection(COUNT_TIMEOUT_MS, async db => {
+      const items = db.collection<LibraryDocument>('library', CONSISTENT)
+      return await items.countDocuments({}, { hint: { _id: 1 } }) - await items.countDocuments(HIDDEN_ITEMS)
+    })
   }
 }, { name: 'library', dependencies: ['env', 'clock', 'mongo', 's3', 'roles'] })

@@ -11,6 +11,8 @@ import type {
   MigrationDocument,
   OtpDocument,
   ReleasedNumberDocument,
+  ReportDocument,
+  ReportStateDocument,
   UploadDocument,
   UsageDocument,
   UserDocument
@@ -35,6 +37,8 @@ export interface Collections {
   usage: Collection<UsageDocument>
   library: Collection<LibraryDocument>
   library_state: Collection<LibraryStateDocument>
+  reports: Collection<ReportDocument>
+  report_states: Collection<ReportStateDocument>
   leases: Collection<LeaseDocument>
 }
 
@@ -129,6 +133,8 @@ export default fp<AppSettings>(async function mongo (app, { maxDatabaseWaitMs = 
       createLibraryState(libraryState)
     ),
     library_state: libraryState,
+    reports: boundedCollection<ReportDocument>(db, 'reports', CONSISTENT),
+    report_states: boundedCollection<ReportStateDocument>(db, 'report_states', CONSISTENT),
     leases: boundedCollection<LeaseDocument>(db, 'leases', CONSISTENT)
   })
 

@@ -6,11 +6,12 @@ import * as common from '../schemas/common.js'
 import * as health from '../schemas/health.js'
 import * as keys from '../schemas/keys.js'
 import * as library from '../schemas/library.js'
+import * as moderation from '../schemas/moderation.js'
 import * as users from '../schemas/users.js'
 import * as webhooks from '../schemas/webhooks.js'
 import { packageVersion } from '../services/package-version.js'
 
-const shared = [auth, common, health, keys, library, users, webhooks].flatMap(module => Object.values(module)).filter(
+const shared = [auth, common, health, keys, library, moderation, users, webhooks].flatMap(Object.values).filter(
   isShared
 )
 
@@ -48,6 +49,7 @@ export default fp(async function swagger (app) {
         { name: 'auth', description: 'Sign in' },
         { name: 'users', description: 'The user directory' },
         { name: 'library', description: 'The shared library of images and GIFs' },
+        { name: 'moderation', description: 'Reports of items, and their review' },
         { name: 'webhooks', description: 'Reports of other services' },
         { name: 'health', description: 'For load balancers and orchestrators' }
       ],

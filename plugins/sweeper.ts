@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fp from 'fastify-plugin'
 import { Counter } from 'prom-client'
-import { createLease } from '../services/uploads/lease.js'
+import { createLease } from '../services/lease.js'
 import { createSweeper, type Swept } from '../services/uploads/sweeper.js'
 
 declare module 'fastify' {
@@ -22,7 +22,7 @@ const KINDS = ['uploads', 'multipart_uploads', 'staged', 'accounts', 'failed'] a
  * process at a time.
  */
 export default fp(async function sweeper (app) {
-  const { collections, config, library, metrics, now, log } = app
+  const { collections, config, library, metrics, moderation, now, log } = app
   const lease = createLease({ leases: collections.leases, name: 'sweep', holder: randomUUID(), seconds: LEASE_SECONDS })
   const sweeper = createSweeper({
     ...collections,
@@ -31,6 +31,7 @@ export default fp(async function sweeper (app) {
     deletion: app.accountDeletion,
     lease,
     checkTotal: library.checkTotal,
+    clearFormerOwners: moderation.clearFormerOwners,
     longestSeconds: config.UPLOAD_MAX_SECONDS,
     now,
     log
@@ -72,4 +73,4 @@ export default fp(async function sweeper (app) {
     })
     busy = false
   }
-}, { name: 'sweeper', dependencies: ['env', 'clock', 'mongo', 's3', 'metrics', 'accounts', 'library'] })
+}, { name: 'sweeper', dependencies: ['env', 'clock', 'mongo', 's3', 'metrics', 'accounts', 'library', 'moderation'] })

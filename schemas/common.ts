@@ -111,6 +111,12 @@ export const BadItemRemoval = badRequest('The id is malformed, or a body that ne
 export const BadItemChange = badRequest('The id is malformed, or a field is wrong', {
   errors: { title: ['Length must be between 0 and 255.'] }
 })
+export const BadReport = badRequest('The id is malformed, or a field is missing or wrong', {
+  errors: { reason: ['Must be one of: spam, nudity, hate, violence, copyright, other.'] }
+})
+export const BadReview = badRequest('The id is malformed, or a field is missing or wrong', {
+  errors: { decision: ['Must be one of: keep, hide, remove.'] }
+})
 export const BadUserChange = badRequest('The id is malformed, or a field is wrong', {
   errors: { blocked: ['Not a valid boolean.'] }
 })
@@ -134,6 +140,13 @@ export const ForeignItem = refusal('The item belongs to another account', 'Libra
 export const Unsigned = refusal('Twilio did not sign it, or nothing was asked of Twilio', 'Signature does not match')
 export const OldSignIn = refusal('The caller\'s sign-in is more than 10 minutes old', 'Please sign in again to do this')
 export const UserNotFound = refusal('There is no such user', 'User not found')
+export const OwnItem = refusal('The item is the caller\'s own', 'Library item is your own')
+export const TooManyReports = refusal(
+  'The caller has reported 50 items within 24 hours',
+  'Too many reports',
+  retryAfter
+)
+export const BlockConflict = refusal('The caller has blocked as many accounts as can be', 'You have blocked 200 users already')
 export const UploadNotFound = refusal('The caller has no such upload', 'Upload not found')
 export const CompletionConflict = refusal(
   'Nothing is posted yet, or it is just being completed',

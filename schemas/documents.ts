@@ -1,5 +1,6 @@
 import type { ObjectId } from 'mongodb'
 import type { Fit, RenditionType } from './library.js'
+import type { ReportReason } from './moderation.js'
 
 /** One code. Guesses are compared with it until it expires. */
 export interface Challenge {
@@ -87,6 +88,14 @@ export interface UserDocument {
   merged?: MergedUser[]
   /** The text that the replaced system had as the number, where it is no phone number. */
   old_number?: string
+  /** Accounts whose items the caller does not want to see, at most 200. */
+  blocks?: Array<{ id: ObjectId, at: Date }>
+  /** The items that the account reported: the newest 500. */
+  reported?: ObjectId[]
+  /** The times of its last 50 reports. */
+  report_times?: Date[]
+  /** When an item of the account was hidden last. A sweep removes it when none is hidden any more. */
+  has_hidden?: Date
 }
 
 /** A row of the replaced system inside the account with its number. `number`: as it was written. */
@@ -262,7 +271,54 @@ export interface LibraryDocument {
    * answer.
    */
   upload_key?: UploadKey
+  /** Only its owner and admins see the item: reports have hidden it, or a review. */
+  hidden?: 'reports' | 'review'
+  /** A review has kept it: reports hide it no more. */
+  kept?: true
   created_at: Date
+}
+
+/**
+ * Collection `reports`: one for each account and item. Without `account` that account is deleted. It goes with its
+ * item.
+ */
+export interface ReportDocument {
+  _id: ObjectId
+  item: ObjectId
+  account?: ObjectId
+  reason: ReportReason
+  comment?: string
+  created_at: Date
+  /** No review has closed it yet. */
+  open?: true
+  /** The account was old enough for the report to hide the item. */
+  counts_for_hiding: boolean
+  /** It is not counted in `report_states` yet. */
+  uncounted?: true
+}
+
+/**
+ * Collection `report_states`: the reports of an item, counted. `_id` is the item's. A worker sends the events that have
+ * no time yet.
+ */
+export interface ReportStateDocument {
+  _id: ObjectId
+  /** Random, and new after each write. The next write is compared with it. */
+  version: string
+  /** Open reports. */
+  open: number
+  /** The same by reason. */
+  reasons: Partial<Record<ReportReason, number>>
+  /** The times of the first and of the last open report. Absent while none is open. */
+  first_at?: Date
+  last_at?: Date
+  /** When the moderators were told, or the worker gave up. */
+  reported_event_at?: Date
+  hidden_event_at?: Date
+  /** When the worker looks at it next. Absent if nothing is left to do. */
+  due_at?: Date
+  /** The first failure to deliver the present event, and their number. */
+  failing?: { since: Date, times: number }
 }
 
 /** Collection `library_state`: one document, which every write to `library` changes. */
@@ -270,7 +326,7 @@ export interface LibraryStateDocument {
   _id: 'library'
   /** Random, and another one after each write. */
   version: string
-  /** The number of items, if they were counted. */
+  /** The number of items that are not hidden, if they were counted. */
   total: number
   counted: boolean
 }

@@ -95,6 +95,10 @@ export const Env = Type.Object({
   RENDITION_SIZES: Type.String({ default: '64x64' }),
   LIBRARY_URL_RENDITION: Text(),
 
+  REPORTS_TO_HIDE: Integer(3),
+  MODERATION_WEBHOOK_URL: Text(),
+  MODERATION_WEBHOOK_SECRET: Text(),
+
   ADMIN_NUMBERS: Text(),
   USERS_REQUIRE_OWN_NUMBER: Flag(true)
 })

@@ -10,7 +10,7 @@ const rendition = {
   duration_ms: 1920,
   ble_seconds: 2.1
 }
-const example = {
+export const itemExample = {
   id: '665f1c2ab7e4d90012ab34cd',
   url: `${folder}/original.gif`,
   original_url: `${folder}/original.gif`,
@@ -54,7 +54,7 @@ const item = {
   id: ObjectIdHex,
   url: Type.String({
     description: 'Where anybody fetches the bytes, without a header; never changes',
-    examples: [example.url]
+    examples: [itemExample.url]
   }),
   user_id: Type.String({ description: 'The label the uploader chose', examples: ['meera'] }),
   created_at: Timestamp,
@@ -68,7 +68,7 @@ const item = {
   title: Type.Optional(Type.String({ examples: ['Dancing fox'] })),
   original_url: Type.Optional(Type.String({
     description: 'The file as it was uploaded, without its metadata',
-    examples: [example.original_url]
+    examples: [itemExample.original_url]
   })),
   content_type: Type.Optional(Type.String({ description: 'Decided by the bytes', examples: ['image/gif'] })),
   size: Type.Optional(Type.Integer({ description: 'Bytes of the original', examples: [48213] })),
@@ -84,13 +84,16 @@ const item = {
     examples: [1920]
   })),
   dominant_color: Type.Optional(Type.String({ pattern: '^#[0-9a-f]{6}$', examples: ['#e87830'] })),
+  hidden: Type.Optional(Type.Boolean({
+    description: 'True on an item that only its owner and admins see, because reports or a review have hidden it. Its files stay where they are until the item is removed'
+  })),
   renditions: Type.Optional(Type.Record(Type.String(), ref(Rendition), {
     description: 'Made for the panel of the bag, by their size, fitted on black: a GIF of what is animated, with every ' +
       'frame and the same duration, which loops for ever; a PNG of a still'
   }))
 }
 
-export const LibraryItem = Type.Object(item, { $id: 'LibraryItem', examples: [example] })
+export const LibraryItem = Type.Object(item, { $id: 'LibraryItem', examples: [itemExample] })
 export type LibraryItem = Static<typeof LibraryItem>
 
 export const LibraryItemChange = Type.Object({
@@ -117,7 +120,7 @@ export const Revalidation = Type.Object({
 export const FileUploaded = Type.Object({
   message: Type.String({ examples: ['File uploaded'] }),
   ...item
-}, { $id: 'FileUploaded', examples: [{ message: 'File uploaded', ...example }] })
+}, { $id: 'FileUploaded', examples: [{ message: 'File uploaded', ...itemExample }] })
 
 const TYPES = ['gif', 'image'] as const
 const filterText = (description: string) => Type.Optional(Type.String({ minLength: 1, maxLength: 255, description }))
@@ -159,7 +162,7 @@ export const LibraryPage = Type.Object({
 }, {
   $id: 'LibraryPage',
   examples: [
-    { items: [example], page: 1, per_page: 10, total: 1, total_pages: 1, total_exact: true, next_cursor: null }
+    { items: [itemExample], page: 1, per_page: 10, total: 1, total_pages: 1, total_exact: true, next_cursor: null }
   ]
 })
 export type LibraryPage = Static<typeof LibraryPage>
@@ -238,7 +241,7 @@ export const DirectUpload = Type.Object({
   $id: 'DirectUpload',
   examples: [
     {
-      id: example.id,
+      id: itemExample.id,
       url: 'https://hookaba.s3.ap-south-1.amazonaws.com/',
       fields: {
         key: 'incoming/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e',
@@ -246,7 +249,7 @@ export const DirectUpload = Type.Object({
         Policy: '…',
         'X-Amz-Signature': '…'
       },
-      expires_at: example.created_at
+      expires_at: itemExample.created_at
     }
   ]
 })

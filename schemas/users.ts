@@ -2,6 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { OtpResult, Session } from './auth.js'
 import { NextCursor, NullableTimestamp, ObjectIdHex, PageNumber, PhoneNumber, ref, Timestamp } from './common.js'
 import { LibraryItem } from './library.js'
+import { Block, OwnReport } from './moderation.js'
 
 export const UserCreation = Type.Object({
   username: Type.String({
@@ -194,6 +195,8 @@ export const PersonalData = Type.Object({
   login: Type.Optional(ref(LoginState)),
   uploads: Type.Array(ref(OpenUpload), { description: 'Uploads in progress' }),
   items: Type.Array(ref(LibraryItem), { description: 'The caller\'s own, newest first' }),
+  blocks: Type.Array(ref(Block), { description: 'The accounts that the caller has blocked' }),
+  reports: Type.Array(ref(OwnReport), { description: 'The caller\'s reports of items that are still there' }),
   audit: Type.Array(ref(RecordedEvent), { description: 'The audit rows of the last 90 days, newest first' })
 }, {
   $id: 'PersonalData',
@@ -206,6 +209,8 @@ export const PersonalData = Type.Object({
       sessions: [],
       uploads: [],
       items: [],
+      blocks: [],
+      reports: [],
       audit: [
         {
           at: '2026-05-05T08:00:00.000Z',

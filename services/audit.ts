@@ -21,7 +21,7 @@ const MERGED = 'events.merged'
 /** Events that change a right. Each has a row of its own, which is written before the answer. */
 const RIGHTS = new Set<AuditEvent>([
   'otp.verified', 'session.opened', 'session.revoked', 'refresh_token.reused', 'user.created', 'number.changed',
-  'user.deleted', 'user.rights_changed'
+  'user.deleted', 'user.rights_changed', 'library.hidden', 'library.reviewed'
 ])
 export const changesRight = (event: AuditEvent) => RIGHTS.has(event)
 

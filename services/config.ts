@@ -7,6 +7,7 @@ import { mongoUriFault } from './database.js'
 import { TAKEN_WHOLE } from './environment.js'
 import { isRegion, normalizePhone } from './phone.js'
 import { isGuessable } from './secret-strength.js'
+import { webhookKey } from './standard-webhook.js'
 
 /** The environment cannot be used. The message names every wrong variable and the rule it breaks, never a value. */
 export class ConfigError extends Error {
@@ -65,18 +66,19 @@ const renamed: Record<string, keyof Env> = {
   FRAUD_MIN_TEXTS: 'FRAUD_MIN_SMS'
 }
 
-/** Without TLS, codes and numbers can be read on the way to the provider. */
-const notPlain = (name: 'SMS_HTTP_URL' | 'TWILIO_API_URL'): Rule =>
+/** Without TLS, codes, numbers and reports can be read on the way. */
+const notPlain = (name: 'SMS_HTTP_URL' | 'TWILIO_API_URL' | 'MODERATION_WEBHOOK_URL'): Rule =>
   [
     name,
     env => inProduction(env) && /^http:/i.test(env[name] ?? '') && !isLoopback(new URL(env[name]!).hostname),
-    'must be an https URL in production, unless the gateway is on this machine'
+    'must be an https URL in production, unless its host is this machine'
   ]
 const isLoopback = (host: string) => host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
 
 /** No two are equal: a leak in one use must not open another. */
 const SECRETS = [
-  'JWT_SECRET_KEY', 'OTP_SECRET', 'METRICS_TOKEN', 'SMS_HTTP_TOKEN', 'TWILIO_AUTH_TOKEN', 'AWS_SECRET_ACCESS_KEY'
+  'JWT_SECRET_KEY', 'OTP_SECRET', 'METRICS_TOKEN', 'SMS_HTTP_TOKEN', 'TWILIO_AUTH_TOKEN', 'AWS_SECRET_ACCESS_KEY',
+  'MODERATION_WEBHOOK_SECRET'
 ] as const
 const secretsOf = (env: Env, name: typeof SECRETS[number]) => name === 'JWT_SECRET_KEY'
   ? listOf(env[name])
@@ -242,6 +244,22 @@ const rules: Rule[] = [
   ],
   url('TWILIO_API_URL'),
   notPlain('TWILIO_API_URL'),
+  [
+    'MODERATION_WEBHOOK_URL',
+    env => env.MODERATION_WEBHOOK_URL !== undefined && !isUrlWithQuery(env.MODERATION_WEBHOOK_URL),
+    'must be an http or https URL without credentials or fragment'
+  ],
+  notPlain('MODERATION_WEBHOOK_URL'),
+  [
+    'MODERATION_WEBHOOK_SECRET',
+    env => env.MODERATION_WEBHOOK_URL !== undefined && env.MODERATION_WEBHOOK_SECRET === undefined,
+    'must be set with MODERATION_WEBHOOK_URL'
+  ],
+  [
+    'MODERATION_WEBHOOK_SECRET',
+    env => env.MODERATION_WEBHOOK_SECRET !== undefined && webhookKey(env.MODERATION_WEBHOOK_SECRET) === undefined,
+    'must be whsec_ and 24 to 64 bytes in base64'
+  ],
 
   ['S3_BUCKET', env => inProduction(env) && env.S3_BUCKET === undefined, 'must be set in production'],
   [

@@ -53,7 +53,8 @@ export const indexes: Record<string, Index[]> = {
     { key: { 'former_numbers.number': 1 }, sparse: true },
     { key: { deleting: 1 }, sparse: true },
     { key: { schema: 1 } },
-    { key: { 'merged.id': 1 }, sparse: true }
+    { key: { 'merged.id': 1 }, sparse: true },
+    { key: { has_hidden: 1 }, sparse: true }
   ],
   released_numbers: [
     { key: { expires_at: 1 }, expireAfterSeconds: 0 }
@@ -79,7 +80,23 @@ export const indexes: Record<string, Index[]> = {
     { key: { 'upload_key.digest': 1 }, partialFilterExpression: { 'upload_key.digest': ANY_TEXT } },
     { key: { words: 1, ...NEWEST_FIRST }, partialFilterExpression: { words: ANY_TEXT } },
     { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } },
-    { key: { url: 1 }, partialFilterExpression: { url: ANY_TEXT } }
+    { key: { url: 1 }, partialFilterExpression: { url: ANY_TEXT } },
+    { key: { hidden: 1 }, partialFilterExpression: { hidden: ANY_TEXT } }
+  ],
+  reports: [
+    {
+      key: { account: 1, item: 1 },
+      name: 'unique_account_item',
+      unique: true,
+      partialFilterExpression: { account: { $exists: true } }
+    },
+    { key: { item: 1, open: 1, created_at: -1 } },
+    { key: { uncounted: 1 }, sparse: true }
+  ],
+  report_states: [
+    { key: { open: -1, _id: 1 } },
+    { key: { first_at: 1 }, sparse: true },
+    { key: { due_at: 1 }, sparse: true }
   ]
 }
 

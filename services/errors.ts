@@ -93,6 +93,10 @@ export const tooManyItems = (quota: number) => new ServiceError(413, `Your libra
 
 export const itemNotFound = () => new ServiceError(404, 'Library item not found')
 export const foreignItem = () => new ServiceError(403, 'Library item is not your own')
+export const ownItem = () => new ServiceError(403, 'Library item is your own')
+export const tooManyReports = (retryAfter: number) => new ServiceError(429, 'Too many reports', { retryAfter })
+export const ownAccount = () => new ServiceError(400, 'You cannot block yourself')
+export const tooManyBlocks = (max: number) => new ServiceError(409, `You have blocked ${max} users already`)
 export const uploadNotFound = () => new ServiceError(404, 'Upload not found')
 export const nothingUploaded = () => new ServiceError(409, 'Nothing is uploaded yet')
 export const uploadUnderWay = () => new ServiceError(409, 'The upload is being completed')

@@ -88,7 +88,8 @@ export const AUDIT_EVENTS = [
   'otp.requested', 'otp.already_sent', 'otp.limited', 'otp.sent', 'otp.refused', 'otp.failed', 'otp.undelivered',
   'otp.verified', 'otp.rejected', 'otp.locked',
   'session.opened', 'session.refreshed', 'refresh_token.reused', 'session.revoked',
-  'library.edited', 'library.removed', 'number_notice.sent',
+  'library.edited', 'library.removed', 'library.reported', 'library.hidden', 'library.reviewed', 'number_notice.sent',
+  'block.added', 'block.removed',
   'user.created', 'user.renamed', 'number.changed', 'user.deleted', 'user.exported', 'user.rights_changed', 'access.denied'
 ] as const
 export type AuditEvent = typeof AUDIT_EVENTS[number]
@@ -125,7 +126,7 @@ export interface IdempotencyLock { lock: KeyLock, fingerprint: () => Promise<Fin
 export interface Ownership {
   /** The last step after an insert: returns the item, without its owner if that account is deleted. */
   checkOwner (item: LibraryDocument): Promise<LibraryDocument>
-  /** Items and upload records stay, without owner; keys and usage go. */
+  /** Items, upload records and reports stay, without the account; keys and usage go. */
   disownAll (owner: ObjectId): Promise<void>
 }
 

@@ -56,15 +56,18 @@ t.test('the OpenAPI document', async t => {
       t.match(served.openapi, /^3\.1\./)
       t.same(operations.map(({ name }) => name).sort(), [
         'DELETE /auth/sessions/{id}', 'DELETE /library/{id}', 'DELETE /users/me',
+        'DELETE /users/me/blocks/{id}',
         'GET /.well-known/jwks.json',
         'GET /auth/sessions',
         'GET /health/live',
         'GET /health/ready',
         'GET /library',
+        'GET /library/reports',
         'GET /library/{id}',
         'GET /metrics',
         'GET /users',
         'GET /users/me',
+        'GET /users/me/blocks',
         'GET /users/me/export',
         'GET /users/{id}',
         'PATCH /library/{id}', 'PATCH /users/me', 'PATCH /users/{id}',
@@ -75,10 +78,13 @@ t.test('the OpenAPI document', async t => {
         'POST /library/upload',
         'POST /library/uploads',
         'POST /library/uploads/{id}/complete',
+        'POST /library/{id}/reports',
+        'POST /library/{id}/review',
         'POST /users',
         'POST /users/me/number',
         'POST /users/me/number/verify',
-        'POST /webhooks/twilio/status'
+        'POST /webhooks/twilio/status',
+        'PUT /users/me/blocks/{id}'
       ])
       t.equal(new Set(operations.map(({ operation }) => operation.operationId)).size, operations.length)
       const tags = served.tags.map(({ name }) => name)

@@ -4,7 +4,7 @@ import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand, type
 import { ObjectId } from 'mongodb'
 import t, { type Test } from 'tap'
 import type { UploadDocument } from '../schemas/documents.js'
-import { createLease } from '../services/uploads/lease.js'
+import { createLease } from '../services/lease.js'
 import { sha256 } from './helpers/bytes.js'
 import { gif, png } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'

@@ -85,14 +85,15 @@ function upsert ({ records, collection }: Source, filter: Filter, update: Update
   return { upserted: doc.get('_id'), after: doc }
 }
 
-/** Deletes the first document that the query finds, or all. Returns their number. */
-export function deleteMatching (source: Source, query: Query, multi: boolean): number {
-  let deleted = 0
+/** Deletes the first document that the query finds, or all. Returns their number, and the last of them. */
+export function deleteMatching (source: Source, query: Query, multi: boolean): { deleted: number, last?: Doc } {
+  const result: { deleted: number, last?: Doc } = { deleted: 0 }
   for (const record of recordNumbers(source, query, multi)) {
     const stored = source.records.read(source.collection, record)
     if (stored === undefined) continue
     source.records.remove(source.collection, stored)
-    deleted++
+    result.deleted++
+    result.last = stored.doc
   }
-  return deleted
+  return result
 }

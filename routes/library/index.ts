@@ -12,7 +12,12 @@ import {
   ItemNotFound,
   NoContent,
   NotModified,
+  OwnItem,
+  AdminsOnly,
+  BadReport,
+  BadReview,
   ref,
+  TooManyReports,
   TooLarge,
   Unauthorized,
   UnsupportedMediaType
@@ -25,21 +30,23 @@ import {
   LibraryQuery,
   Revalidation
 } from '../../schemas/library.js'
+import { Report, ReportReceived, Review } from '../../schemas/moderation.js'
 import { namesTag, weakTag } from '../../services/library/entity-tag.js'
 import type { ListAnswer, ListOptions } from '../../services/library/library.js'
 
 const refusals = { ...anyOperation, 401: Unauthorized }
 /** Without the pattern the router would accept an empty id. */
 const ITEM = '/:id(^[\\s\\S]+$)'
+const invalidParams = 'Invalid library item id'
 const REVALIDATED = 'private, no-cache'
 const ENCODINGS = ['gzip', 'identity']
 
 const routes: FastifyPluginAsyncTypebox = async app => {
-  const { library } = app
+  const { library, moderation, roles } = app
   await app.register(readingRoutes)
 
   app.patch(ITEM, {
-    config: { invalidParams: 'Invalid library item id' },
+    config: { invalidParams },
     preValidation: nullsAsEmpty,
     schema: {
       operationId: 'changeLibraryItem',
@@ -61,7 +68,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, ({ params, body, caller, requestContext }) => library.editItem(params.id, body, caller, requestContext))
 
   app.delete(ITEM, {
-    config: { invalidParams: 'Invalid library item id' },
+    config: { invalidParams },
     schema: {
       operationId: 'removeLibraryItem',
       tags: ['library'],
@@ -81,6 +88,56 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   }, async ({ params, caller, requestContext }, reply) => {
     await library.deleteItem(params.id, caller, requestContext)
     return reply.code(204).send()
+  })
+
+  app.post('/:id/reports', {
+    config: { invalidParams, reports: true },
+    schema: {
+      operationId: 'reportLibraryItem',
+      tags: ['moderation'],
+      summary: 'Report an item',
+      description: 'One report for each account and item: a repeated one adds none. From then on the caller\'s lists leave the item out. Enough reports by accounts that are at least 24 hours old hide it from everybody but its owner and admins. The owner never learns who reported it.',
+      params: LibraryItemId,
+      body: ref(Report),
+      response: {
+        201: { ...ref(ReportReceived), description: 'The report is stored' },
+        ...refusals,
+        400: BadReport,
+        403: OwnItem,
+        404: ItemNotFound,
+        413: TooLarge,
+        415: UnsupportedMediaType,
+        429: TooManyReports
+      }
+    }
+  }, async ({ params, body, caller, requestContext }, reply) => {
+    await moderation.report(params.id, body, caller, requestContext)
+    return reply.code(201).send({ message: 'Report received' })
+  })
+
+  app.post('/:id/review', {
+    config: { invalidParams },
+    onRequest: async ({ caller, requestContext }) => roles.requireAdmin(caller, requestContext),
+    schema: {
+      operationId: 'reviewLibraryItem',
+      tags: ['moderation'],
+      summary: 'Decide on an item and close its reports (admins)',
+      params: LibraryItemId,
+      body: ref(Review),
+      response: {
+        200: { ...ref(LibraryItem), description: 'The item, after `keep` and `hide`' },
+        204: { ...NoContent, description: 'After `remove`' },
+        ...refusals,
+        400: BadReview,
+        403: AdminsOnly,
+        404: ItemNotFound,
+        413: TooLarge,
+        415: UnsupportedMediaType
+      }
+    }
+  }, async ({ params, body, caller, requestContext }, reply) => {
+    const item = await moderation.review(params.id, body, caller, requestContext)
+    return item ?? reply.code(204).send()
   })
 
   async function readingRoutes (app: Parameters<FastifyPluginAsyncTypebox>[0]): Promise<void> {
@@ -104,11 +161,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }, async (request, reply) => {
       const { query, caller } = request
-      return sendPage(reply, await library.list(query, caller.account._id, listOptions(request, reply)))
+      return sendPage(reply, await library.list(query, caller, listOptions(request, reply)))
     })
 
     app.get(ITEM, {
-      config: { invalidParams: 'Invalid library item id' },
+      config: { invalidParams },
       schema: {
         operationId: 'getLibraryItem',
         tags: ['library'],
@@ -123,7 +180,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
           404: ItemNotFound
         }
       }
-    }, ({ params }) => library.get(params.id))
+    }, ({ params, caller }) => library.get(params.id, caller))
   }
 }
 

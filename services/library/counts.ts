@@ -15,7 +15,7 @@ export interface Count { total: number, exact: boolean }
 export function createCounts (library: Collection<LibraryDocument>) {
   const kept = new LRUCache<string, Promise<Count>>({ max: MAX_KEPT, ttl: KEPT_MS })
 
-  return { of, upToBound }
+  return { of, upToBound, difference }
 
   /** The count of a list, which `key` names, in this state of the library. Callers share one `make` and its failure. */
   function of (state: LibraryState, key: string, make: () => Promise<Count>): Promise<Count> {
@@ -27,6 +27,15 @@ export function createCounts (library: Collection<LibraryDocument>) {
   async function upToBound (filter: Filter<LibraryDocument>): Promise<Count> {
     const total = await library.countDocuments(filter, { limit: MAX_COUNTED + 1 })
     return { total: Math.min(total, MAX_COUNTED), exact: total <= MAX_COUNTED }
+  }
+
+  /** By how many items a caller's own view is larger than the shared one, by the rows in which they differ. */
+  async function difference (filter: Filter<LibraryDocument>): Promise<number> {
+    const groups = await library.aggregate<{ _id: string | null, rows: number }>([
+      { $match: filter },
+      { $group: { _id: '$hidden', rows: { $sum: 1 } } }
+    ]).toArray()
+    return groups.reduce((sum, { _id: hidden, rows }) => sum + (hidden === null ? -rows : rows), 0)
   }
 
   function load (name: string, make: () => Promise<Count>): Promise<Count> {

@@ -4,7 +4,7 @@ import type { LibraryItem, LibraryItemChange } from '../../schemas/library.js'
 import { FieldError, itemNotFound, sentences } from '../errors.js'
 import type { Caller, RequestContext } from '../ports.js'
 import { retryConflict } from '../retry.js'
-import { categoryOf, HIDDEN } from './item.js'
+import { categoryOf, PRIVATE_FIELDS } from './item.js'
 import { isLabel } from './label.js'
 import { recordItemEvent, requirePermission, withSameOwner } from './permission.js'
 import { titleWords } from './title-words.js'
@@ -32,7 +32,7 @@ export function createItemEdit ({ library, isAdmin, toItem }: ItemEditOptions) {
     validateLabels(change)
     const _id = new ObjectId(id)
     await retryConflict('a library item', () => edit(_id, change, caller, requestContext))
-    const row = await library.findOne({ _id }, { projection: HIDDEN })
+    const row = await library.findOne({ _id }, { projection: PRIVATE_FIELDS })
     if (!row) throw itemNotFound()
     return toItem(row)
   }

@@ -11,8 +11,8 @@ const FACTS = [
   'title', 'content_type', 'size', 'sha256', 'width', 'height', 'frames', 'duration_ms', 'dominant_color'
 ] as const
 
-/** The fields of a row that no client sees. */
-export const HIDDEN = { words: 0, upload_key: 0 } as const
+/** The fields of a row that no client sees, and that may be long. */
+export const PRIVATE_FIELDS = { words: 0, upload_key: 0 } as const
 
 /**
  * Turns a row into the item that clients see. A row of the replaced system gets defaults for missing fields. An item's
@@ -33,6 +33,7 @@ export function createToItem (media: Pick<MediaStore, 'url'>, urlRendition?: str
       owner_id: row.owner instanceof ObjectId ? row.owner.toHexString() : null,
       original_url: original,
       ...factsOf(row),
+      ...(row.hidden && { hidden: true }),
       ...(renditions && { renditions })
     }
   }

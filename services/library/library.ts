@@ -1,19 +1,21 @@
-import { ObjectId, type Collection, type Db, type WithId } from 'mongodb'
+import { ObjectId, type Collection, type Db, type Filter, type WithId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { LibraryItem, LibraryPage, LibraryQuery } from '../../schemas/library.js'
 import { withinDeadline, withOwnDeadline } from '../request-deadline.js'
 import { NEWEST_FIRST } from '../database.js'
 import { invalidField, itemNotFound, sentences } from '../errors.js'
 import { firstBatch } from '../first-batch.js'
-import type { MediaStore } from '../ports.js'
+import type { Caller, MediaStore } from '../ports.js'
 import { createCounts, MAX_COUNTED, type Count } from './counts.js'
 import { after, cursorAfter, OTHER_ID_TYPES, readCursor } from './cursor.js'
 import { weakTag } from './entity-tag.js'
-import { createToItem, HIDDEN, publicId } from './item.js'
+import { createToItem, PRIVATE_FIELDS, publicId } from './item.js'
 import { createKeptPages, type KeptPage } from './kept-pages.js'
 import { conditionsOf, filterOf, type Conditions } from './query.js'
 import { createSearch, isBeyond, isPlace, type SearchWindow } from './search.js'
+import { isOwner } from './permission.js'
 import type { LibraryState, LibraryStates } from './state.js'
+import { viewOf, type View } from './view.js'
 
 const MAX_PER_PAGE = 100
 const MAX_OTHER_IDS = 1000
@@ -26,6 +28,7 @@ export interface LibraryOptions {
   library: Collection<LibraryDocument>
   states: Pick<LibraryStates, 'read'>
   media: Pick<MediaStore, 'url'>
+  isAdmin: (caller: Caller) => boolean
   /** The version of the package. Another one may make another page of the same rows. */
   release?: string
   /** The size of the rendition that an item's `url` points to, if the item has it. */
@@ -40,7 +43,7 @@ export interface ListOptions {
   isKnown?: (tag: string) => boolean
 }
 
-/** `page` is absent if the client has it. `tag` is absent for `mine`: its ETag is made of the bytes. */
+/** `page` is absent if the client has it. `tag` is absent for a list of the caller's own: its bytes make its ETag. */
 export interface ListAnswer { page?: KeptPage, tag?: string }
 
 /** A query that is checked and complete. */
@@ -52,6 +55,10 @@ interface Plan {
   conditions: Conditions
   /** Names the conditions. */
   name: string
+  /** The list is for this caller alone, and not kept. */
+  isOwn: boolean
+  /** By which items an unfiltered list of the caller's own differs from the shared one. */
+  difference?: Filter<LibraryDocument>
 }
 
 /** The library as clients see it. */
@@ -60,6 +67,7 @@ export function createLibrary ({
   library,
   states,
   media,
+  isAdmin,
   release = '',
   urlRendition
 }: LibraryOptions) {
@@ -76,12 +84,12 @@ export function createLibrary ({
    * cursor a page costs the same at any depth, and a client that reads to the end gets every item once that was there
    * all the while. A page shows every write that was acknowledged before the request, by any instance. 400.
    */
-  function list (query: LibraryQuery, caller: ObjectId, options: ListOptions): Promise<ListAnswer> {
+  function list (query: LibraryQuery, caller: Caller, options: ListOptions): Promise<ListAnswer> {
     return withinDeadline(async () => {
-      const plan = planOf(query, caller)
+      const plan = planOf(query, caller, isAdmin(caller))
       const state = await states.read()
       const read = async () => options.serialize(await readPage(plan, state))
-      if (query.mine) return { page: { text: await read() } }
+      if (plan.isOwn) return { page: { text: await read() } }
       const key = JSON.stringify([state.version, plan.page, plan.perPage, plan.cursor, plan.name, ...settings])
       const tag = weakTag(key)
       if (options.isKnown?.(tag)) return { tag }
@@ -91,14 +99,15 @@ export function createLibrary ({
 
   async function readPage (plan: Plan, state: LibraryState): Promise<LibraryPage> {
     const { page, perPage, skip, cursor } = plan
-    const { rows, end, filter } = await isPast(plan, state) ? { rows: [] } : await readRows(plan)
+    const known = skip === 0 ? undefined : await totalOf(plan, state)
+    const { rows, end, filter } = isPast(plan, known) ? { rows: [] } : await readRows(plan)
     const shown = rows.slice(0, perPage)
     const last = rows.length > perPage ? shown.at(-1)! : end
     const seen = rows.length === 0 ? 0 : skip + rows.length
     const isLastPage = cursor === undefined && rows.length <= perPage && (rows.length > 0 || skip === 0)
     const { total: counted, exact } = isLastPage && seen <= MAX_COUNTED
       ? { total: seen, exact: !end }
-      : await totalOf(plan, state, cursor === undefined && filter ? { filter, end } : undefined)
+      : known ?? await totalOf(plan, state, cursor === undefined && filter ? { filter, end } : undefined)
     const total = exact ? Math.max(counted, seen) : counted
     return {
       items: shown.map(toItem),
@@ -116,7 +125,7 @@ export function createLibrary ({
     rows: Array<WithId<LibraryDocument>>
   } & SearchWindow> {
     const { filter, end } = await rangeOf(conditions, cursor)
-    const options = { sort: NEWEST_FIRST, skip, limit: perPage + 1, projection: HIDDEN }
+    const options = { sort: NEWEST_FIRST, skip, limit: perPage + 1, projection: PRIVATE_FIELDS }
     const rows = await firstBatch(db, library, filter, options)
     return { rows: end ? rows.filter(row => !isBeyond(row, end)) : rows, end, filter }
   }
@@ -129,46 +138,51 @@ export function createLibrary ({
     return windowFrom(conditions, start)
   }
 
-  /** Whether the page is surely past the end, so that it is not read. The total may be too low for some minutes. */
-  async function isPast (plan: Plan, state: LibraryState): Promise<boolean> {
-    if (plan.skip === 0) return false
-    const { total, exact } = await totalOf(plan, state)
-    return exact && plan.skip >= total + MAX_MISSED
-  }
-
-  /** The total. A search with more rows than one window counts the first window (`range`), and is not exact. */
-  async function totalOf ({ conditions, name }: Plan, state: LibraryState, range?: SearchWindow): Promise<Count> {
-    if (conditions.all.length === 0 && state.counted) return { total: Math.max(0, state.total), exact: true }
-    return counts.of(state, name, async () => {
+  /** The total. A search with more rows than one window counts that window (`range`), and is not exact. */
+  async function totalOf (plan: Plan, state: LibraryState, range?: SearchWindow): Promise<Count> {
+    const { conditions, name, isOwn, difference } = plan
+    if (!conditions.isFiltered && state.counted) {
+      const more = difference ? await counts.difference(difference) : 0
+      return { total: Math.max(0, state.total + more), exact: true }
+    }
+    const count = async () => {
       const { filter, end } = range ?? await rangeOf(conditions)
       const { total, exact } = await counts.upToBound(filter)
       return { total, exact: exact && !end }
-    })
+    }
+    return isOwn ? count() : counts.of(state, name, count)
   }
 
-  /** One item; 404. */
-  async function get (id: string): Promise<LibraryItem> {
-    const row = await library.findOne({ _id: new ObjectId(id) }, { projection: HIDDEN }) ?? await findByPublicId(id)
-    if (!row) throw itemNotFound()
+  /** One item; 404. A hidden one is there for its owner and for admins alone. */
+  async function get (id: string, caller: Caller): Promise<LibraryItem> {
+    const own = await library.findOne({ _id: new ObjectId(id) }, { projection: PRIVATE_FIELDS })
+    const row = own ?? await findByPublicId(id)
+    if (!row || (row.hidden && !isOwner(row, caller) && !isAdmin(caller))) throw itemNotFound()
     return toItem(row)
   }
 
   /** Finds a row of the replaced system, whose id is no ObjectId, by its public id. */
   async function findByPublicId (id: string): Promise<WithId<LibraryDocument> | undefined> {
     const rows = await library
-      .find({ _id: { $type: OTHER_ID_TYPES } } as object, { limit: MAX_OTHER_IDS, projection: HIDDEN })
+      .find({ _id: { $type: OTHER_ID_TYPES } } as object, { limit: MAX_OTHER_IDS, projection: PRIVATE_FIELDS })
       .toArray()
     return rows.find(row => publicId(row._id) === id)
   }
 }
 
+/** Whether the page is surely past the end, so that it is not read. The total may be too low for some minutes. */
+const isPast = ({ skip }: Plan, known: Count | undefined) => known?.exact === true && skip >= known.total + MAX_MISSED
+
 /** 400. */
-function planOf (query: LibraryQuery, caller: ObjectId): Plan {
+function planOf (query: LibraryQuery, caller: Caller, isAdmin: boolean): Plan {
   const { page = 1, per_page: asked = 10, cursor } = query
   if (cursor !== undefined && query.page !== undefined) throw invalidField('page', sentences.value)
   if (cursor !== undefined) readCursor(cursor)
   const perPage = Math.min(asked, MAX_PER_PAGE)
-  const conditions = conditionsOf(query, caller)
+  // an owner's own list has everything
+  const { condition, difference }: View = query.mine ? {} : viewOf(caller, isAdmin)
+  const conditions = conditionsOf(query, caller.account._id, condition)
   const name = JSON.stringify(conditions.all, (_name, value) => value instanceof RegExp ? value.source : value)
-  return { page, perPage, skip: (page - 1) * perPage, cursor, conditions, name }
+  const isOwn = query.mine === true || difference !== undefined
+  return { page, perPage, skip: (page - 1) * perPage, cursor, conditions, name, isOwn, difference }
 }

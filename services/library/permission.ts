@@ -1,12 +1,12 @@
 import { ObjectId, type Filter } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
-import { foreignItem } from '../errors.js'
+import { foreignItem, itemNotFound } from '../errors.js'
 import type { AuditEvent, Caller, RequestContext } from '../ports.js'
 
-const isOwner = ({ owner }: LibraryDocument, { account }: Caller) => owner instanceof ObjectId &&
+export const isOwner = ({ owner }: LibraryDocument, { account }: Caller) => owner instanceof ObjectId &&
   owner.equals(account._id)
 
-/** Only the owner of an item and admins may change or delete it. 403. */
+/** Only the owner of an item and admins may change or delete it. 403; 404 if it is hidden from the caller. */
 export function requirePermission (
   item: LibraryDocument,
   caller: Caller,
@@ -14,6 +14,7 @@ export function requirePermission (
   requestContext: RequestContext
 ): void {
   if (isOwner(item, caller) || isAdmin(caller)) return
+  if (item.hidden) throw itemNotFound()
   requestContext.record('access.denied', caller.account, { reason: 'foreign item' })
   throw foreignItem()
 }
@@ -27,10 +28,12 @@ export function recordItemEvent (
   event: AuditEvent,
   item: LibraryDocument,
   caller: Caller,
-  requestContext: RequestContext
+  requestContext: RequestContext,
+  details: { decision?: string } = {}
 ): void {
   requestContext.record(event, item.owner ? { _id: item.owner } : null, {
     id: item._id.toHexString(),
+    ...details,
     ...(!isOwner(item, caller) && { by: caller.account._id.toHexString() })
   })
 }

@@ -10,8 +10,10 @@ const MAX_LEADS = 4
 
 /** The conditions that every row of a list meets. An index serves each in the order of lists, but for a RegExp. */
 export interface Conditions {
-  /** All of them. */
+  /** All of them, that of the caller's view last: no index serves it. */
   all: Condition[]
+  /** Whether there are others than that of the view. */
+  isFiltered: boolean
   /** Those by which a search with several conditions may read. Empty for any other list. */
   leads: Condition[]
 }
@@ -19,7 +21,8 @@ export interface Conditions {
 /** The conditions on stored fields for a query. A search for a text without any word finds nothing. */
 export function conditionsOf (
   { type, category, user_id: userId, mine, q }: LibraryQuery,
-  caller: ObjectId
+  caller: ObjectId,
+  view?: Condition
 ): Conditions {
   const owner: Condition[] = mine ? [{ owner: caller }] : []
   const words = q === undefined ? [] : withoutBeginnings(searchedWords(q))
@@ -31,9 +34,13 @@ export function conditionsOf (
   const searched: Condition[] = q !== undefined && words.length === 0
     ? [{ words: { $in: [] } }]
     : words.map(word => ({ words: word }))
-  const all = [...searched, ...owner, ...others]
+  const asked = [...searched, ...owner, ...others]
   const leads = [...owner, ...searched.filter(({ words }) => typeof words === 'string').sort(byLength)]
-  return { all, leads: words.length > 0 && all.length > 1 ? leads.slice(0, MAX_LEADS) : [] }
+  return {
+    all: view ? [...asked, view] : asked,
+    isFiltered: asked.length > 0,
+    leads: words.length > 0 && asked.length > 1 ? leads.slice(0, MAX_LEADS) : []
+  }
 }
 
 /** A word that begins another one is in every row that has the other. */

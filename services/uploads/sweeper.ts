@@ -4,7 +4,7 @@ import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within
 import { createObjectRemoval } from '../library/remove-objects.js'
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
 import { settledWithin } from '../settled-within.js'
-import type { createLease } from './lease.js'
+import type { createLease } from '../lease.js'
 
 /** Added to an upload's longest time, for its last writes and for clocks that differ. */
 const MARGIN_SECONDS = 60
@@ -20,6 +20,8 @@ export interface SweeperOptions {
   lease: ReturnType<typeof createLease>
   /** Corrects the total of the library; at once if `isSuspicious`. */
   checkTotal: (isSuspicious: boolean) => Promise<void>
+  /** Ends the own lists of accounts without a hidden item. */
+  clearFormerOwners: () => Promise<void>
   /** The longest an upload may take. */
   longestSeconds: number
   now: Clock
@@ -55,6 +57,7 @@ export function createSweeper ({
   deletion,
   lease,
   checkTotal,
+  clearFormerOwners,
   longestSeconds,
   now,
   log
@@ -87,17 +90,22 @@ export function createSweeper ({
     mayBeUnversioned = false
     const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
     for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
-    if (!stopping.signal.aborted) await checkTotal(mayBeUnversioned).catch(countFailed)
+    if (!stopping.signal.aborted) {
+      await checkTotal(mayBeUnversioned).catch(failed('The items of the library could not be counted'))
+      await clearFormerOwners().catch(failed('The owners of hidden items could not be looked up'))
+    }
     await lease.release().catch((err: unknown) => {
       log.warn({ event: 'sweep.failed', err }, 'The lease of the sweeper could not be released: it runs out by itself')
     })
     if (Object.values(swept).some(count => count > 0)) log.info({ event: 'sweep.finished', ...swept })
     return swept
 
-    function countFailed (err: unknown): void {
-      if (stopping.signal.aborted) return
-      swept.failed++
-      log.error({ event: 'sweep.failed', err }, 'The items of the library could not be counted: the next sweep does it')
+    function failed (sentence: string) {
+      return (err: unknown): void => {
+        if (stopping.signal.aborted) return
+        swept.failed++
+        log.error({ event: 'sweep.failed', err }, `${sentence}: the next sweep does it`)
+      }
     }
   }
 

@@ -93,7 +93,11 @@ export function createAccountDeletion ({
           former_numbers: '',
           merged: '',
           ended_legacy: '',
-          legacy_revoked_at: ''
+          legacy_revoked_at: '',
+          blocks: '',
+          reported: '',
+          report_times: '',
+          has_hidden: ''
         }
       }
     )

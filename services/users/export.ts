@@ -4,9 +4,11 @@ import type {
   LibraryDocument,
   MergedUser,
   OtpDocument,
+  ReportDocument,
   UploadDocument
 } from '../../schemas/documents.js'
 import type { LibraryItem } from '../../schemas/library.js'
+import type { BlockList, OwnReport } from '../../schemas/moderation.js'
 import type { LoginState, RecordedEvent, User } from '../../schemas/users.js'
 import type { createAudit } from '../audit.js'
 import { jsonText } from './json-text.js'
@@ -19,6 +21,8 @@ export interface AccountExportOptions {
   findLoginState: (phone: string) => Promise<OtpDocument | undefined>
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
+  reports: Collection<ReportDocument>
+  listBlocks: (caller: Caller) => Promise<BlockList>
   sessions: Pick<ReturnType<typeof createSessions>, 'present'>
   audit: Pick<ReturnType<typeof createAudit>, 'each'>
   toItem: (row: LibraryDocument) => LibraryItem
@@ -33,6 +37,8 @@ export function createAccountExport ({
   findLoginState,
   uploads,
   library,
+  reports,
+  listBlocks,
   sessions,
   audit,
   toItem,
@@ -52,6 +58,7 @@ export function createAccountExport ({
     const { account } = caller
     const { _id: owner, number = '' } = account
     const otp = await findLoginState(number)
+    const { blocks } = await listBlocks(caller)
     requestContext.record('user.exported', account)
     const text = jsonText({
       exported_at: at,
@@ -65,6 +72,8 @@ export function createAccountExport ({
         started_at: startedAt
       })),
       items: map(library.find({ owner }, BY_BATCH).sort({ created_at: -1, _id: -1 }), toItem),
+      blocks,
+      reports: map(reports.find({ account: owner }, BY_BATCH), toOwnReport),
       audit: map(audit.each(owner), toRecordedEvent)
     })
     return { at, text }
@@ -95,6 +104,13 @@ function toLoginState ({ challenge, sms, failures, locked_until: lockedUntil }: 
       })
   }
 }
+
+const toOwnReport = ({ item, reason, comment, created_at: at }: ReportDocument): OwnReport => ({
+  item_id: item.toHexString(),
+  reason,
+  ...(comment !== undefined && { comment }),
+  created_at: toText(at)
+})
 
 /** An event for its account. Hides another account that caused it, and its network. */
 function toRecordedEvent ({

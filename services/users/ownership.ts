@@ -2,6 +2,7 @@ import type { Collection, ObjectId, UpdateFilter } from 'mongodb'
 import type {
   IdempotencyDocument,
   LibraryDocument,
+  ReportDocument,
   UploadDocument,
   UsageDocument,
   UserDocument
@@ -19,10 +20,18 @@ export interface OwnershipOptions {
   library: Collection<LibraryDocument>
   idempotency: Collection<IdempotencyDocument>
   usage: Collection<UsageDocument>
+  reports: Collection<ReportDocument>
 }
 
 /** The data of an account, and its fate when the account is deleted. Everything here can be repeated. */
-export function createOwnership ({ users, uploads, library, idempotency, usage }: OwnershipOptions): Ownership {
+export function createOwnership ({
+  users,
+  uploads,
+  library,
+  idempotency,
+  usage,
+  reports
+}: OwnershipOptions): Ownership {
   return { checkOwner, disownAll }
 
   /**
@@ -39,12 +48,13 @@ export function createOwnership ({ users, uploads, library, idempotency, usage }
     return { _id, ...rest, user_id: FORMER_OWNER }
   }
 
-  /** Items and upload records stay, without owner; keys and usage go. */
+  /** Items, upload records and reports stay, without the account; keys and usage go. */
   async function disownAll (owner: ObjectId): Promise<void> {
     await uploads.updateMany({ owner }, { $unset: { owner: '' } })
     await disown(owner)
     await idempotency.deleteMany({ owner })
     await usage.deleteOne({ _id: owner })
+    await reports.updateMany({ account: owner }, { $unset: { account: '' }, $set: { counts_for_hiding: false } })
   }
 
   /** Batches, so that no write takes longer than the driver waits. */

@@ -48,6 +48,7 @@ export const STORED = {
       reason: value,
       by: value,
       id: value,
+      decision: value,
       session: value,
       admin: value,
       blocked: value,
@@ -82,7 +83,11 @@ export const STORED = {
     ended_legacy: value,
     deleting: value,
     merged: { id: value, username: value, number: value, created_on: value },
-    old_number: value
+    old_number: value,
+    blocks: { id: value, at: value },
+    reported: value,
+    report_times: value,
+    has_hidden: value
   },
   released_numbers: { _id: value, until: value, expires_at: value },
   migration: { _id: value, at: value },
@@ -128,10 +133,35 @@ export const STORED = {
     duration_ms: value,
     dominant_color: value,
     renditions: rendition,
+    hidden: value,
+    kept: value,
     upload_key: { digest: value, fingerprint, replayed: value },
     created_at: value
   },
   library_state: { _id: value, version: value, total: value, counted: value },
+  reports: {
+    _id: value,
+    item: value,
+    account: value,
+    reason: value,
+    comment: value,
+    created_at: value,
+    open: value,
+    counts_for_hiding: value,
+    uncounted: value
+  },
+  report_states: {
+    _id: value,
+    version: value,
+    open: value,
+    reasons: { spam: value, nudity: value, hate: value, violence: value, copyright: value, other: value },
+    first_at: value,
+    last_at: value,
+    reported_event_at: value,
+    hidden_event_at: value,
+    due_at: value,
+    failing: { since: value, times: value }
+  },
   leases: { _id: value, holder: value, until: value }
 } satisfies { [C in keyof Collections]: Record<Names<DocumentOf<Collections[C]>>, Shape> }
 

@@ -34,7 +34,7 @@ t.test('GET /users/me/export gives everything about the caller, as a file', asyn
   t.equal(headers.get('cache-control'), 'no-store')
   t.strictSame(
     Object.keys(body),
-    ['exported_at', 'user', 'former_numbers', 'merged_users', 'sessions', 'login', 'uploads', 'items', 'audit']
+    ['exported_at', 'user', 'former_numbers', 'merged_users', 'sessions', 'login', 'uploads', 'items', 'blocks', 'reports', 'audit']
   )
   t.equal(body.exported_at, clock.now.toISOString())
   t.strictSame(body.user, {

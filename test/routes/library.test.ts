@@ -1,12 +1,12 @@
 import { MongoClient, ObjectId, type Document } from 'mongodb'
 import t from 'tap'
 import { MAX_WAIT_MS } from '../../services/request-deadline.js'
-import type { LibraryDocument } from '../../schemas/documents.js'
+import type { LibraryDocument, SessionDocument } from '../../schemas/documents.js'
 import type { LibraryPage, LibraryQuery } from '../../schemas/library.js'
 import { createLibrary } from '../../services/library/library.js'
 import { createLibraryState } from '../../services/library/state.js'
 import { versionedLibrary } from '../../services/library/version-writes.js'
-import { claimsOf, insertRows } from '../helpers/accounts.js'
+import { claimsOf, insertRows, userRow } from '../helpers/accounts.js'
 import { answerOf, ok, refusal } from '../helpers/answers.js'
 import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { createdAt, itemRow } from '../helpers/items.js'
@@ -224,10 +224,12 @@ t.test('Documents that a page reads', async t => {
     db,
     library: db.collection('library'),
     states: createLibraryState(db.collection('library_state')),
-    media: { url: key => `https://media.example.com/${key}` }
+    media: { url: key => `https://media.example.com/${key}` },
+    isAdmin: () => false
   })
+  const caller = { account: userRow({ _id: mine }), session: {} as SessionDocument }
   const list = async (query: LibraryQuery): Promise<LibraryPage> => {
-    const { page } = await library.list(query, mine, { serialize: JSON.stringify })
+    const { page } = await library.list(query, caller, { serialize: JSON.stringify })
     return JSON.parse(page!.text)
   }
   await service.app.sweeper.sweep() // counts the rows

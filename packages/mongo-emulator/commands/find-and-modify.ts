@@ -1,15 +1,14 @@
-import { failedToParse } from '../errors.js'
 import { filterOf } from '../match-parse.js'
 import { queryFor } from '../queries.js'
 import { retryableWriteOf } from '../sessions.js'
-import { updateMatching } from '../statements.js'
+import { deleteMatching, updateMatching } from '../statements.js'
 import { parseUpdate } from '../update/parse.js'
 import { toDoc, type Doc, type Value } from '../values.js'
 import { flagField } from './fields.js'
 import type { Command, CommandTable, Request, Services } from './types.js'
 import { locateSource } from './write.js'
 
-/** `findAndModify`: updates one document and answers with it, as it was before or is after. It removes none. */
+/** `findAndModify`: removes one document, or updates it, and answers with it as it was before or is after. */
 const findAndModify: Command = {
   fields: ['query', 'remove', 'update', 'new', 'upsert'],
   writes: true,
@@ -25,7 +24,7 @@ const findAndModify: Command = {
 }
 
 function modify (request: Request, services: Services): Doc {
-  if (flagField(request, 'remove')) throw failedToParse("'remove'=true is not supported by this server")
+  if (flagField(request, 'remove')) return remove(request, services)
   const upsert = flagField(request, 'upsert')
   const query = queryFor(filterOf(request.body.get('query') ?? undefined, 'findAndModify.query'))
   const update = parseUpdate(request.body.get('update'), services.now())
@@ -40,6 +39,13 @@ function modify (request: Request, services: Services): Doc {
     },
     value: (flagField(request, 'new') ? after : before) ?? null
   })
+}
+
+function remove (request: Request, services: Services): Doc {
+  const source = locateSource(request, services, false)
+  const query = queryFor(filterOf(request.body.get('query') ?? undefined, 'findAndModify.query'))
+  const { deleted, last } = source === undefined ? { deleted: 0 } : deleteMatching(source, query, false)
+  return toDoc({ lastErrorObject: { n: deleted }, value: last ?? null })
 }
 
 export const findAndModifyCommands: CommandTable = { findAndModify }

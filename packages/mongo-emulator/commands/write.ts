@@ -172,7 +172,7 @@ const checkDelete = (request: Request) => (statement: Doc): void => {
 const executeDelete = (request: Request): Execute => (statement, locate) => {
   const query = queryFor(filterOf(statement.get('q'), `${request.name}.q`))
   const source = locate(false)
-  return toDoc({ n: source === undefined ? 0 : deleteMatching(source, query, limitOf(statement) === 0) })
+  return toDoc({ n: source === undefined ? 0 : deleteMatching(source, query, limitOf(statement) === 0).deleted })
 }
 
 const deleteCommand: Command = {

@@ -1,6 +1,6 @@
 import type { Collection } from 'mongodb'
-import type { LeaseDocument } from '../../schemas/documents.js'
-import { isDuplicateKey } from '../errors.js'
+import type { LeaseDocument } from '../schemas/documents.js'
+import { isDuplicateKey } from './errors.js'
 
 export interface LeaseOptions {
   leases: Collection<LeaseDocument>

@@ -1,0 +1,36 @@
+import fp from 'fastify-plugin'
+import { createForgetReports } from '../services/library/forget-reports.js'
+import { createHiddenOwners } from '../services/library/hidden-owners.js'
+import { createItemHiding } from '../services/library/hide-item.js'
+import { createReportCounts, type ReportCounts } from '../services/library/report-counts.js'
+import { createReportQueue } from '../services/library/report-queue.js'
+import { createReports } from '../services/library/reports.js'
+import { createReview } from '../services/library/review.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    moderation: ReturnType<typeof createReports> &
+      ReturnType<typeof createReview> &
+      ReturnType<typeof createReportQueue> & {
+        counts: ReportCounts
+        forgetReports: ReturnType<typeof createForgetReports>
+        clearFormerOwners: ReturnType<typeof createHiddenOwners>
+      }
+  }
+}
+
+/** `app.moderation`: reports of items, and what admins make of them. */
+export default fp(async function moderation (app) {
+  const { accounts, collections, config, library: { deleteItem, toItem }, now, recordEvent } = app
+  const hiding = createItemHiding({ ...collections, accounts, recordEvent, now })
+  const counts = createReportCounts({ ...collections, hiding, reportsToHide: config.REPORTS_TO_HIDE, now })
+  const forgetReports = createForgetReports(collections)
+  app.decorate('moderation', {
+    ...createReports({ ...collections, accounts, counts, now }),
+    ...createReview({ ...collections, hiding, counts, deleteItem, toItem }),
+    ...createReportQueue({ ...collections, forgetReports, toItem }),
+    counts,
+    forgetReports,
+    clearFormerOwners: createHiddenOwners({ ...collections, now })
+  })
+}, { name: 'moderation', dependencies: ['env', 'clock', 'mongo', 'accounts', 'audit', 'library'] })
