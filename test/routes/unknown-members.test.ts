@@ -237,6 +237,28 @@ async function requestsOf (service: Service): Promise<Record<string, () => Promi
       const token = await service.tokenFor(freshPhone())
       return { path: `/library/${await item(token)}`, token, json: { title: 'Dancing fox', category: '' } }
     },
+    reportLibraryItem: async () => {
+      const { token } = await somebody(service)
+      return {
+        path: `/library/${await item((await somebody(service)).token)}/reports`,
+        token,
+        json: { reason: 'spam', comment: 'An advertisement' }
+      }
+    },
+    reviewLibraryItem: async () => ({
+      path: `/library/${await item((await somebody(service)).token)}/review`,
+      token: admin.token,
+      json: { decision: 'hide' }
+    }),
+    addBlock: async () => ({
+      path: `/users/me/blocks/${(await somebody(service)).id}`,
+      token: (await somebody(service)).token
+    }),
+    removeBlock: async () => {
+      const [{ token }, { id }] = [await somebody(service), await somebody(service)]
+      await ok(call('PUT', `/users/me/blocks/${id}`, { token }))
+      return { path: `/users/me/blocks/${id}`, token }
+    },
     uploadFile: async () => ({
       path: '/library/upload',
       token: await service.tokenFor(freshPhone()),
@@ -342,8 +364,9 @@ async function played (
   const { status, text } = await ok(sent(service, method, request, more))
   const after = await eventually(async () => {
     const documents = await everything(service)
-    return documents.every(({ collection, document }) => collection !== 'uploads' || document.state !== 'removing') &&
-      documents
+    return documents.every(({ collection, document }) =>
+      !(collection === 'uploads' && document.state === 'removing') &&
+      !(collection === 'report_states' && document.due_at)) && documents
   })
   const changed = after
     .filter(({ collection, id, document }) =>
