@@ -24,7 +24,7 @@ declare module 'fastify' {
 
 const LEASE_SECONDS = 60
 const EVERY_MS = 5_000
-const MAX_DELIVERY_MS = 5_000
+const MAX_DELIVERY_MS = 15_000
 const OUTCOMES: DeliveryOutcome[] = ['delivered', 'failed', 'given_up']
 
 /**
@@ -71,14 +71,19 @@ export default fp(async function moderationWorker (app) {
   })
   let busy = false
   let isDue = false
+  let isClosing = false
   let timer: NodeJS.Timeout | undefined
   app.decorate('moderationWorker', { run: worker.run })
   app.addHook('onReady', async () => {
     inBackground()
     if (config.SWEEP_INTERVAL_SECONDS > 0) timer = setInterval(inBackground, EVERY_MS).unref()
   })
-  app.addHook('onResponse', async request => { if (request.routeOptions.config.reports) inBackground() })
+  app.addHook('onResponse', (request, reply, done) => {
+    if (request.routeOptions.config.reports && reply.statusCode === 201) inBackground()
+    done()
+  })
   app.addHook('onClose', async () => {
+    isClosing = true
     clearInterval(timer)
     await worker.close()
   })
@@ -103,6 +108,7 @@ export default fp(async function moderationWorker (app) {
     while (isDue) {
       isDue = false
       await worker.run().catch((err: unknown) => {
+        if (isClosing) return
         log.error({ event: 'moderation.failed', err }, 'The work on reports failed: it is tried again in 5 s')
       })
     }

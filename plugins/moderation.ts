@@ -6,6 +6,7 @@ import { createReportCounts, type ReportCounts } from '../services/library/repor
 import { createReportQueue } from '../services/library/report-queue.js'
 import { createReports } from '../services/library/reports.js'
 import { createReview } from '../services/library/review.js'
+import { withinDeadline } from '../services/request-deadline.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -21,16 +22,24 @@ declare module 'fastify' {
 
 /** `app.moderation`: reports of items, and what admins make of them. */
 export default fp(async function moderation (app) {
-  const { accounts, collections, config, library: { deleteItem, toItem }, now, recordEvent } = app
-  const hiding = createItemHiding({ ...collections, accounts, recordEvent, now })
+  const { accounts, audit, collections, config, library: { deleteItem, toItem }, now, roles } = app
+  const hiding = createItemHiding({
+    ...collections,
+    accounts,
+    recordEvent: (...event) => {
+      app.recordEvent(...event)
+      return withinDeadline(() => audit.flush())
+    },
+    now
+  })
   const counts = createReportCounts({ ...collections, hiding, reportsToHide: config.REPORTS_TO_HIDE, now })
   const forgetReports = createForgetReports(collections)
   app.decorate('moderation', {
-    ...createReports({ ...collections, accounts, counts, now }),
+    ...createReports({ ...collections, accounts, counts, isTestNumber: roles.isTestNumber, now }),
     ...createReview({ ...collections, hiding, counts, deleteItem, toItem }),
     ...createReportQueue({ ...collections, forgetReports, toItem }),
     counts,
     forgetReports,
     clearFormerOwners: createHiddenOwners({ ...collections, now })
   })
-}, { name: 'moderation', dependencies: ['env', 'clock', 'mongo', 'accounts', 'audit', 'library'] })
+}, { name: 'moderation', dependencies: ['env', 'clock', 'mongo', 'accounts', 'audit', 'library', 'roles'] })

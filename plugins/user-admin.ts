@@ -9,6 +9,6 @@ declare module 'fastify' {
 
 /** `app.userAdmin`: the actions of admins on users. */
 export default fp(async function userAdmin (app) {
-  const { accounts, collections: { users }, config, roles, now } = app
-  app.decorate('userAdmin', createUserAdmin({ users, accounts, roles, region: config.DEFAULT_REGION, now }))
+  const { accounts, collections: { reports, users }, config, roles, now } = app
+  app.decorate('userAdmin', createUserAdmin({ users, reports, accounts, roles, region: config.DEFAULT_REGION, now }))
 }, { name: 'user-admin', dependencies: ['env', 'clock', 'mongo', 'accounts', 'roles'] })

@@ -105,6 +105,7 @@ export const BadUserCreation = badRequest('A field is missing or wrong, or the `
   errors: { number: ['Missing data for required field.'] }
 })
 export const BadUserId = badRequest('The id is malformed', { error: 'Invalid user id' })
+export const BadBlock = badRequest('The id is malformed, or the caller\'s own', { error: 'You cannot block yourself' })
 export const BadItemRemoval = badRequest('The id is malformed, or a body that need not be there', {
   error: 'Invalid library item id'
 })
@@ -146,7 +147,7 @@ export const TooManyReports = refusal(
   'Too many reports',
   retryAfter
 )
-export const BlockConflict = refusal('The caller has blocked as many accounts as can be', 'You have blocked 200 users already')
+export const BlockConflict = refusal('The caller has blocked as many accounts as can be', 'You have blocked 200 accounts already')
 export const UploadNotFound = refusal('The caller has no such upload', 'Upload not found')
 export const CompletionConflict = refusal(
   'Nothing is posted yet, or it is just being completed',

@@ -273,6 +273,7 @@ export interface LibraryDocument {
   upload_key?: UploadKey
   /** Only its owner and admins see the item: reports have hidden it, or a review. */
   hidden?: 'reports' | 'review'
+  hidden_at?: Date
   /** A review has kept it: reports hide it no more. */
   kept?: true
   created_at: Date
@@ -293,7 +294,7 @@ export interface ReportDocument {
   open?: true
   /** The account was old enough for the report to hide the item. */
   counts_for_hiding: boolean
-  /** It is not counted in `report_states` yet. */
+  /** `report_states` may not know of it yet, or not of its review. */
   uncounted?: true
 }
 
@@ -309,6 +310,8 @@ export interface ReportStateDocument {
   open: number
   /** The same by reason. */
   reasons: Partial<Record<ReportReason, number>>
+  /** Random, and new with the first open report. The ids of its events are made of it. */
+  period?: string
   /** The times of the first and of the last open report. Absent while none is open. */
   first_at?: Date
   last_at?: Date
@@ -317,7 +320,7 @@ export interface ReportStateDocument {
   hidden_event_at?: Date
   /** When the worker looks at it next. Absent if nothing is left to do. */
   due_at?: Date
-  /** The first failure to deliver the present event, and their number. */
+  /** The failures to deliver the present event: the time of the first, and how many they are. */
   failing?: { since: Date, times: number }
 }
 

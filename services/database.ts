@@ -81,7 +81,7 @@ export const indexes: Record<string, Index[]> = {
     { key: { words: 1, ...NEWEST_FIRST }, partialFilterExpression: { words: ANY_TEXT } },
     { key: { key: 1 }, partialFilterExpression: { key: ANY_TEXT } },
     { key: { url: 1 }, partialFilterExpression: { url: ANY_TEXT } },
-    { key: { hidden: 1 }, partialFilterExpression: { hidden: ANY_TEXT } }
+    { key: { hidden: 1, owner: 1 }, partialFilterExpression: { hidden: ANY_TEXT } }
   ],
   reports: [
     {

@@ -96,7 +96,7 @@ export const foreignItem = () => new ServiceError(403, 'Library item is not your
 export const ownItem = () => new ServiceError(403, 'Library item is your own')
 export const tooManyReports = (retryAfter: number) => new ServiceError(429, 'Too many reports', { retryAfter })
 export const ownAccount = () => new ServiceError(400, 'You cannot block yourself')
-export const tooManyBlocks = (max: number) => new ServiceError(409, `You have blocked ${max} users already`)
+export const tooManyBlocks = (max: number) => new ServiceError(409, `You have blocked ${max} accounts already`)
 export const uploadNotFound = () => new ServiceError(404, 'Upload not found')
 export const nothingUploaded = () => new ServiceError(409, 'Nothing is uploaded yet')
 export const uploadUnderWay = () => new ServiceError(409, 'The upload is being completed')

@@ -97,7 +97,7 @@ t.test('after a review the first new report is told again', async t => {
   const id = await upload()
   await ok(report(id, 0))
   await eventually(() => receiver.received[0])
-  t.equal((await service.call('POST', `/library/${id}/review`, { token: boss.token, json: { decision: 'keep' } })).status, 200)
+  await ok(service.call('POST', `/library/${id}/review`, { token: boss.token, json: { decision: 'keep' } }))
   service.clock.advance(1)
   await ok(report(id, 1))
   const [first, second] = [receiver.received[0]!, await eventually(() => receiver.received[1])]
@@ -138,6 +138,90 @@ t.test('a delivery that fails is repeated with growing pauses, over a restart, a
   t.match((await service.call('GET', '/metrics')).text, /hookaba_webhook_deliveries_total\{outcome="failed"\} 8/)
 })
 
+t.test('reports and their repetitions do not shorten the pauses, and each event has a day of its own', async t => {
+  const { receiver, service, upload, report } = await start(t)
+  const id = await upload()
+  receiver.answer.status = 500
+  await ok(report(id, 0))
+  await eventually(() => loggedEvents(service, 'webhook.failed')[0])
+  for (const i of [0, 0, 1, 1]) {
+    await ok(report(id, i))
+    await work(service, 1)
+  }
+  t.equal(receiver.received.length, 1, 'not within 5 s')
+  await work(service, 1)
+  t.equal(receiver.received.length, 2)
+  service.clock.advance(DAY - 60)
+  await ok(report(id, 2))
+  await service.app.moderationWorker.run()
+  service.clock.advance(3600)
+  await service.app.moderationWorker.run() // gives the first event up
+  t.equal(loggedEvents(service, 'webhook.given_up').length, 1)
+  await service.app.moderationWorker.run()
+  const hidden = receiver.received.filter(({ text }) => JSON.parse(text).type === 'item.hidden')
+  t.equal(hidden.length, 1)
+  receiver.answer.status = 204
+  await work(service, 5)
+  t.equal(receiver.received.at(-1)!.headers['webhook-id'], hidden[0]!.headers['webhook-id'])
+  t.equal(loggedEvents(service, 'webhook.given_up').length, 1)
+})
+
+t.test('an item that cannot be finished does not hold the others up', async t => {
+  const { service, upload, told } = await start(t)
+  const ids = [await upload(), await upload()]
+  const { reports } = service.app.collections
+  await reports.insertMany(ids.map(item => ({
+    _id: new ObjectId(),
+    item: new ObjectId(item),
+    account: new ObjectId(),
+    reason: 'spam',
+    created_at: service.clock.now,
+    open: true,
+    counts_for_hiding: true,
+    uncounted: true
+  })))
+  // a report whose time is no time cannot be counted
+  await reports.updateOne({ item: new ObjectId(ids[0]) }, { $set: { created_at: null as never } })
+  await service.app.collections.report_states.insertOne({
+    _id: new ObjectId(ids[0]),
+    version: 'a',
+    open: 0,
+    reasons: {},
+    due_at: new Date(0)
+  })
+  await work(service)
+  t.match(loggedEvents(service, 'moderation.failed'), [{ level: 50, id: ids[0] }])
+  t.strictSame([...told(ids[1]!).values()], ['item.reported'])
+})
+
+t.test('a review that is cut off at any of its commands leaves no stale entry', async t => {
+  const { services, service, appName, upload, report, told } = await start(t)
+  const boss = await service.signIn(admin)
+  const commands = ['find', 'update', 'insert', 'aggregate', 'findAndModify']
+  const review = (id: string) =>
+    service.call('POST', `/library/${id}/review`, { token: boss.token, json: { decision: 'keep' } })
+  let cut = 0
+  for (let skip = 1; skip <= 9; skip++) {
+    const id = await upload()
+    await ok(report(id, 0))
+    await eventually(() => told(id).size === 1)
+    await service.app.moderationWorker.run()
+    const heal = await failCommands(services.mongoUri, { commands, appName, skip, errorCode: 20 })
+    const { status } = await review(id)
+    await heal()
+    if (status !== 200) cut++
+    await work(service)
+    const state = (await service.app.collections.report_states.findOne({ _id: new ObjectId(id) }))!
+    const open = await service.app.collections.reports.countDocuments({ item: new ObjectId(id), open: true })
+    t.equal(state.open, open, `cut after ${skip} commands: the queue says how many are open`)
+    if (open > 0) t.equal((await review(id)).status, 200)
+    service.clock.advance(1)
+    await ok(report(id, 1))
+    await eventually(() => told(id).size === 2, `the next period is told, cut after ${skip} commands`)
+  }
+  t.ok(cut >= 4, `${cut} reviews were cut off`)
+})
+
 t.test('a receiver that comes back gets what was missed', async t => {
   const { receiver, service, upload, report, told } = await start(t)
   const id = await upload()
@@ -162,7 +246,8 @@ t.test('no request waits for a receiver that is silent, and the stop does not ei
 
 t.test('of several processes one tells the moderators', async t => {
   const { receiver, services, settings, service, upload } = await start(t)
-  const others = [await startService(t, { services, env: settings }), await startService(t, { services, env: settings })]
+  const another = () => startService(t, { services, env: settings })
+  const others = [await another(), await another()]
   const ids: ObjectId[] = []
   for (let i = 0; i < 5; i++) ids.push(new ObjectId(await upload()))
   const at = service.clock.now
@@ -186,7 +271,7 @@ t.test('of several processes one tells the moderators', async t => {
   )
 })
 
-t.test('a report that is cut off at any of its commands loses neither the hiding nor an event', async t => {
+t.test('a report that is cut off at any of its commands loses neither hiding nor event', async t => {
   const { services, service, appName, upload, report, told } = await start(t)
   const commands = ['find', 'update', 'insert', 'aggregate', 'findAndModify']
   let cut = 0

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
+import type { LibraryDocument, ReportDocument, ReportStateDocument, UploadDocument } from '../../schemas/documents.js'
 import { readConfig } from '../../services/config.js'
 import { databaseName, CONSISTENT } from '../../services/database.js'
 import { checkLibrary, type CheckResult } from '../../services/library/check.js'
@@ -34,6 +34,8 @@ export async function checkLibraryCommand ({ args, env, print }: Call): Promise<
       const result = await checkLibrary({
         uploads: db.collection<UploadDocument>('uploads', CONSISTENT),
         library,
+        reports: db.collection<ReportDocument>('reports', CONSISTENT),
+        report_states: db.collection<ReportStateDocument>('report_states', CONSISTENT),
         media,
         now: () => new Date(),
         fix,

@@ -2,13 +2,14 @@ import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
 import { createDeletionRecords } from './delete-item.js'
+import type { ForgetReportsOptions } from './forget-reports.js'
 import { folderOf, folderOfOldItem, hasObject, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
 
 /** Rows read ahead: few enough that the cursor does not expire before the next read. */
 const BATCH_ROWS = 1000
 const FIELDS = { key: 1, owner: 1, size: 1, renditions: 1 }
 
-export interface LibraryCheckOptions {
+export interface LibraryCheckOptions extends ForgetReportsOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
   media: MediaStore
@@ -39,7 +40,8 @@ export async function checkLibrary ({
   media,
   now,
   fix,
-  print
+  print,
+  ...collections
 }: LibraryCheckOptions): Promise<CheckResult> {
   const result: CheckResult = {
     items: 0,
@@ -47,7 +49,7 @@ export async function checkLibrary ({
     repaired: 0,
     open: 0
   }
-  const deletion = createDeletionRecords({ uploads, library, media, now })
+  const deletion = createDeletionRecords({ ...collections, uploads, library, media, now })
   const objects = media.list(LIBRARY)[Symbol.asyncIterator]()
   let object = await objects.next()
   const items = library.find({ key: { $gt: '' } }, { projection: FIELDS, batchSize: BATCH_ROWS }).sort({ key: 1 })

@@ -4,6 +4,7 @@ import type { LibraryDocument } from '../../schemas/documents.js'
 import { withOwnDeadline } from '../request-deadline.js'
 import { KEPT_MS } from './kept-pages.js'
 import type { LibraryState } from './state.js'
+import { HIDDEN_ITEMS } from './view.js'
 
 /** The most items that a count counts. */
 export const MAX_COUNTED = 10_000
@@ -15,7 +16,7 @@ export interface Count { total: number, exact: boolean }
 export function createCounts (library: Collection<LibraryDocument>) {
   const kept = new LRUCache<string, Promise<Count>>({ max: MAX_KEPT, ttl: KEPT_MS })
 
-  return { of, upToBound, difference }
+  return { of, upToBound, shown, difference }
 
   /** The count of a list, which `key` names, in this state of the library. Callers share one `make` and its failure. */
   function of (state: LibraryState, key: string, make: () => Promise<Count>): Promise<Count> {
@@ -29,13 +30,29 @@ export function createCounts (library: Collection<LibraryDocument>) {
     return { total: Math.min(total, MAX_COUNTED), exact: total <= MAX_COUNTED }
   }
 
-  /** By how many items a caller's own view is larger than the shared one, by the rows in which they differ. */
-  async function difference (filter: Filter<LibraryDocument>): Promise<number> {
+  /**
+   * Counts what a filter finds and is not hidden, 10,000 items at most. Two counts by indexes: one that looks for
+   * `hidden` would read each row.
+   */
+  async function shown (filter: Filter<LibraryDocument>): Promise<Count> {
+    const hidden = await library.countDocuments({ ...HIDDEN_ITEMS, $and: [filter] })
+    const total = await library.countDocuments(filter, { limit: MAX_COUNTED + hidden + 1 }) - hidden
+    return { total: Math.min(total, MAX_COUNTED), exact: total <= MAX_COUNTED }
+  }
+
+  /**
+   * By how many items a caller's own view is larger than the shared one, by the rows in which they differ: 10,000 at
+   * most.
+   */
+  async function difference (filter: Filter<LibraryDocument>): Promise<Count> {
     const groups = await library.aggregate<{ _id: string | null, rows: number }>([
       { $match: filter },
+      { $limit: MAX_COUNTED + 1 },
       { $group: { _id: '$hidden', rows: { $sum: 1 } } }
     ]).toArray()
-    return groups.reduce((sum, { _id: hidden, rows }) => sum + (hidden === null ? -rows : rows), 0)
+    const sum = (isHidden: boolean) => groups.reduce((sum, { _id: hidden, rows }) =>
+      sum + ((hidden !== null) === isHidden ? rows : 0), 0)
+    return { total: sum(true) - sum(false), exact: sum(true) + sum(false) <= MAX_COUNTED }
   }
 
   function load (name: string, make: () => Promise<Count>): Promise<Count> {

@@ -5,7 +5,7 @@ import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js
 import { retryConflict } from '../retry.js'
 import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
 import { recordItemEvent, requirePermission, withSameOwner } from './permission.js'
-import { createForgetReports, type ForgetReportsOptions } from './forget-reports.js'
+import { createForgetReports } from './forget-reports.js'
 import { createObjectRemoval, type ObjectRemovalOptions } from './remove-objects.js'
 import type { LibraryStates } from './state.js'
 
@@ -51,7 +51,7 @@ export function createDeletionRecords ({ uploads, now, ...stores }: DeletionReco
   }
 }
 
-export interface ItemDeletionOptions extends DeletionRecordsOptions, ForgetReportsOptions {
+export interface ItemDeletionOptions extends DeletionRecordsOptions {
   media: Pick<MediaStore, 'remove' | 'removeObject' | 'urlsOf' | 'keyOf'>
   idempotency: Collection<IdempotencyDocument>
   isAdmin: (caller: Caller) => boolean
@@ -74,12 +74,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     const _id = new ObjectId(id)
     const item = await retryConflict('a library item', () => deleteRow(_id, caller, requestContext))
     if (item.key) await deleteObjects(item, requestContext.log)
-    await forgetReports(_id).catch((err: unknown) => {
-      requestContext.log.warn(
-        { event: 'report.cleanup_failed', id, err },
-        'The reports of a deleted item could not be deleted: the next look at the queue deletes them'
-      )
-    })
+    else await forgetReports(_id)
   }
 
   /**
@@ -134,7 +129,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     await records.finish(item).catch((err: unknown) => {
       log.warn(
         { event: 'upload.cleanup_failed', key: item.key, err },
-        'The objects of a deleted item could not be deleted: a later sweep deletes them'
+        'The objects and reports of a deleted item could not be deleted: a later sweep deletes them'
       )
     })
   }

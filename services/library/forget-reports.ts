@@ -9,7 +9,7 @@ export interface ForgetReportsOptions {
 /** Deletes the reports of an item that is gone, and their counts. */
 export function createForgetReports ({ reports, report_states: states }: ForgetReportsOptions) {
   return async function forgetReports (item: ObjectId): Promise<void> {
-    await reports.deleteMany({ item })
-    await states.deleteOne({ _id: item })
+    const { deletedCount } = await reports.deleteMany({ item })
+    if (deletedCount > 0) await states.deleteOne({ _id: item })
   }
 }

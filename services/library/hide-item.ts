@@ -8,8 +8,8 @@ export interface HideItemOptions {
   library: Collection<LibraryDocument>
   users: Collection<UserDocument>
   accounts: Pick<Accounts, 'forget'>
-  /** Records an event without naming the request: the owner of an item never learns who reported it. */
-  recordEvent: RequestContext['record']
+  /** Records an event without naming the request, because the owner must not learn who reported. Waits for its row. */
+  recordEvent: (...event: Parameters<RequestContext['record']>) => Promise<void>
   now: Clock
 }
 
@@ -19,17 +19,20 @@ export type ItemHiding = ReturnType<typeof createItemHiding>
 export function createItemHiding ({ library, users, accounts, recordEvent, now }: HideItemOptions) {
   return { hideByReports, hideByReview, keep }
 
-  /** Hides an item, unless it is hidden already or a review has kept it. Does nothing if the item is gone. */
+  /**
+   * Hides an item, unless it is hidden already or a review has kept it. An update that finds it hidden makes a new
+   * version of the library all the same: the process that hid it may have died before.
+   */
   async function hideByReports (_id: ObjectId): Promise<void> {
     const row = await library.findOne({ _id }, { projection: { owner: 1, hidden: 1, kept: 1 } })
-    if (!row || row.hidden || row.kept) return
-    await noteForOwner(row)
+    if (!row || row.kept) return
+    if (!row.hidden) await noteForOwner(row)
     const { matchedCount } = await library.updateOne(
       { _id, hidden: { $exists: false }, kept: { $exists: false } },
-      { $set: { hidden: 'reports' } }
+      { $set: { hidden: 'reports', hidden_at: now() } }
     )
     if (matchedCount === 0) return
-    recordEvent('library.hidden', row.owner ? { _id: row.owner } : null, {
+    await recordEvent('library.hidden', row.owner ? { _id: row.owner } : null, {
       id: _id.toHexString(),
       reason: 'reports'
     })
@@ -38,13 +41,13 @@ export function createItemHiding ({ library, users, accounts, recordEvent, now }
   /** 404. */
   async function hideByReview (_id: ObjectId): Promise<LibraryDocument> {
     await noteForOwner(await get(_id))
-    await library.updateOne({ _id }, { $set: { hidden: 'review' } })
+    await library.updateOne({ _id }, { $set: { hidden: 'review', hidden_at: now() } })
     return get(_id)
   }
 
   /** Shows an item. Reports hide it no more. 404. */
   async function keep (_id: ObjectId): Promise<LibraryDocument> {
-    await library.updateOne({ _id }, { $set: { kept: true }, $unset: { hidden: '' } })
+    await library.updateOne({ _id }, { $set: { kept: true }, $unset: { hidden: '', hidden_at: '' } })
     return get(_id)
   }
 
@@ -54,7 +57,7 @@ export function createItemHiding ({ library, users, accounts, recordEvent, now }
     return row
   }
 
-  /** Before the item is hidden, so that its owner sees it all the time. */
+  /** Before the item is hidden, so that its owner goes on to see it. */
   async function noteForOwner ({ owner }: LibraryDocument): Promise<void> {
     if (!owner) return
     const account = await users.findOneAndUpdate({ _id: owner }, { $set: { has_hidden: now() } })

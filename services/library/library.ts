@@ -141,16 +141,17 @@ export function createLibrary ({
   /** The total. A search with more rows than one window counts that window (`range`), and is not exact. */
   async function totalOf (plan: Plan, state: LibraryState, range?: SearchWindow): Promise<Count> {
     const { conditions, name, isOwn, difference } = plan
-    if (!conditions.isFiltered && state.counted) {
-      const more = difference ? await counts.difference(difference) : 0
-      return { total: Math.max(0, state.total + more), exact: true }
+    if (conditions.asked.length === 0 && state.counted) {
+      if (!difference) return { total: Math.max(0, state.total), exact: true }
+      const { total, exact } = await counts.of(state, name, () => counts.difference(difference))
+      return { total: Math.max(0, state.total + total), exact }
     }
-    const count = async () => {
+    return counts.of(state, name, async () => {
+      if (!isOwn && conditions.leads.length === 0) return counts.shown(filterOf(conditions.asked))
       const { filter, end } = range ?? await rangeOf(conditions)
       const { total, exact } = await counts.upToBound(filter)
       return { total, exact: exact && !end }
-    }
-    return isOwn ? count() : counts.of(state, name, count)
+    })
   }
 
   /** One item; 404. A hidden one is there for its owner and for admins alone. */
@@ -182,7 +183,8 @@ function planOf (query: LibraryQuery, caller: Caller, isAdmin: boolean): Plan {
   // an owner's own list has everything
   const { condition, difference }: View = query.mine ? {} : viewOf(caller, isAdmin)
   const conditions = conditionsOf(query, caller.account._id, condition)
-  const name = JSON.stringify(conditions.all, (_name, value) => value instanceof RegExp ? value.source : value)
+  const text = JSON.stringify(conditions.all, (_name, value) => value instanceof RegExp ? value.source : value)
+  const name = difference ? weakTag(text) : text // the conditions of a view of its own may be long
   const isOwn = query.mine === true || difference !== undefined
   return { page, perPage, skip: (page - 1) * perPage, cursor, conditions, name, isOwn, difference }
 }

@@ -1,4 +1,4 @@
-import type { Collection, ObjectId } from 'mongodb'
+import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, ReportDocument, ReportStateDocument } from '../../schemas/documents.js'
 import type { createLease } from '../lease.js'
 import type { Clock, Log, MediaStore } from '../ports.js'
@@ -9,10 +9,13 @@ import type { ReportCounts } from './report-counts.js'
 const COUNTED_AFTER_MS = 30_000
 const MAX_IN_A_ROUND = 100
 const CLOSE_MS = 900
+const PUT_OFF_MS = 60_000
 const SECOND = 1000
 /** The pauses after a delivery that failed. The last one repeats for a day. */
 const PAUSES_MS = [5, 30, 120, 600, 1800, 3600].map(seconds => seconds * SECOND)
 const GIVE_UP_MS = 24 * 3600 * SECOND
+
+type EventKind = 'reported' | 'hidden'
 
 /** A message to the moderators. A repeated one has the same `id`. */
 export interface ModerationEvent {
@@ -77,45 +80,61 @@ export function createModerationWorker ({
 
   /** Without work it asks the database twice, and needs no lease. */
   async function runOnce (): Promise<void> {
-    const items = [...await uncountedItems(), ...await dueItems()]
-    for (const item of items) {
-      if (stopping.signal.aborted || !await lease.hold()) return
-      await finish(item)
+    if (stopping.signal.aborted) return
+    const items = await itemsWithWork()
+    if (items.length === 0) return
+    let isReceiving = deliver !== undefined
+    try {
+      for (const item of items) {
+        if (stopping.signal.aborted || !await lease.hold()) return
+        isReceiving = await finish(item, isReceiving).catch((err: unknown) => putOff(item, err)) ?? isReceiving
+      }
+    } finally {
+      await lease.release()
     }
-    if (items.length > 0) await lease.release()
   }
 
-  async function uncountedItems (): Promise<ObjectId[]> {
-    const before = new Date(now().getTime() - COUNTED_AFTER_MS)
-    return reports
-      .find({ uncounted: true, created_at: { $lte: before } })
+  async function itemsWithWork (): Promise<ObjectId[]> {
+    const at = now()
+    const uncounted = reports
+      .find({ uncounted: true, created_at: { $lte: new Date(at.getTime() - COUNTED_AFTER_MS) } })
       .limit(MAX_IN_A_ROUND)
       .map(({ item }) => item)
-      .toArray()
-  }
-
-  async function dueItems (): Promise<ObjectId[]> {
-    return states
-      .find({ due_at: { $lte: now() } })
+    const due = states
+      .find({ due_at: { $lte: at } })
       .sort({ due_at: 1 })
       .limit(MAX_IN_A_ROUND)
       .map(({ _id }) => _id)
-      .toArray()
+    const all = [...await uncounted.toArray(), ...await due.toArray()]
+    return [...new Map(all.map(item => [item.toHexString(), item])).values()]
   }
 
-  async function finish (item: ObjectId): Promise<void> {
+  /**
+   * Counts, hides and tells what is to be told of an item. Resolves with whether the receiver takes messages: after one
+   * that failed, no more are sent in this round.
+   */
+  async function finish (item: ObjectId, isReceiving: boolean): Promise<boolean> {
     const uncounted = await reports.find({ item, uncounted: true }, { projection: { _id: 1 } }).toArray()
     const state = await counts.judge(item)
-    const row = await library.findOne({ _id: item }, { projection: { key: 1, url: 1, owner: 1, hidden: 1 } })
-    if (!row) return forgetReports(item)
+    const row = await library.findOne({ _id: item })
+    if (!row) {
+      await forgetReports(item)
+      await states.deleteOne({ _id: item })
+      return isReceiving
+    }
     if (uncounted.length > 0) {
       await reports.updateMany({ _id: { $in: uncounted.map(({ _id }) => _id) } }, { $unset: { uncounted: '' } })
     }
-    for (const kind of dueEvents(state, row)) if (!await tell(kind, state, row)) return
-    await states.updateOne({ _id: item, version: state.version }, { $unset: { due_at: '', failing: '' } })
+    const events = dueEvents(state, row)
+    if (events.length > 0 && !(isReceiving && state.due_at! <= now())) return isReceiving
+    for (const [i, kind] of events.entries()) {
+      if (!await tell(kind, i === 0 ? state : { ...state, failing: undefined }, row)) return false
+    }
+    await states.updateOne({ _id: item, version: state.version }, { $unset: { due_at: '' } })
+    return isReceiving
   }
 
-  function dueEvents (state: ReportStateDocument, row: LibraryDocument): Array<'reported' | 'hidden'> {
+  function dueEvents (state: ReportStateDocument, row: LibraryDocument): EventKind[] {
     if (!deliver || state.open === 0) return []
     return [
       ...(state.reported_event_at ? [] : ['reported' as const]),
@@ -123,59 +142,68 @@ export function createModerationWorker ({
     ]
   }
 
-  /** Delivers an event and marks it. False if it is to be tried again later. */
-  async function tell (kind: 'reported' | 'hidden', state: ReportStateDocument, row: LibraryDocument): Promise<boolean> {
-    const { _id, first_at: firstAt } = state
-    const mark = { $set: { [`${kind}_event_at`]: now() }, $unset: { failing: '' as const } }
-    const present = { _id, first_at: firstAt } // a review and a new report begin another event
+  /** Delivers an event and marks it. False if the receiver does not take it. */
+  async function tell (kind: EventKind, state: ReportStateDocument, row: LibraryDocument): Promise<boolean> {
     try {
       await deliver!(eventOf(kind, state, row), stopping.signal)
     } catch (err) {
-      if (stopping.signal.aborted) return false
-      if (await postpone(state, err)) return false
-      await states.updateOne(present, mark)
-      return true
+      if (!stopping.signal.aborted) await postpone(kind, state, err)
+      return false
     }
     onDelivery('delivered')
-    await states.updateOne(present, mark)
+    await mark(kind, state)
     return true
   }
 
-  /** False after a day of failures: the event is given up. */
-  async function postpone ({ _id, version, failing }: ReportStateDocument, err: unknown): Promise<boolean> {
+  /** A review and a new report begin a new period, with events of its own. */
+  async function mark (kind: EventKind, { _id, period }: ReportStateDocument): Promise<void> {
+    await states.updateOne({ _id, period }, {
+      $set: { [`${kind}_event_at`]: now() },
+      $unset: { failing: '' }
+    })
+  }
+
+  /** Sends the event again later. Gives it up after a day of failures. */
+  async function postpone (kind: EventKind, state: ReportStateDocument, err: unknown): Promise<void> {
     const at = now()
-    const { since, times } = failing ?? { since: at, times: 0 }
+    const { _id, period, failing: { since, times } = { since: at, times: 0 } } = state
     const id = _id.toHexString()
     if (at.getTime() - since.getTime() >= GIVE_UP_MS) {
       onDelivery('given_up')
       log.error({ event: 'webhook.given_up', id, err },
         'The moderators could not be told of a report for a day: see GET /library/reports, and check MODERATION_WEBHOOK_URL')
-      return false
+      return mark(kind, state)
     }
     onDelivery('failed')
     const pause = PAUSES_MS[Math.min(times, PAUSES_MS.length - 1)]!
     log.warn({ event: 'webhook.failed', id, err },
       `MODERATION_WEBHOOK_URL did not take a message to the moderators: it is sent again in ${pause / SECOND} s`)
-    await states.updateOne({ _id, version }, {
+    await states.updateOne({ _id, period }, {
       $set: { due_at: new Date(at.getTime() + pause), failing: { since, times: times + 1 } }
     })
-    return true
+  }
+
+  /** Lets the other items of the round be finished. */
+  async function putOff (_id: ObjectId, err: unknown): Promise<undefined> {
+    log.error({ event: 'moderation.failed', id: _id.toHexString(), err },
+      'The reports of an item could not be counted: it is tried again in a minute')
+    await states.updateOne({ _id }, { $set: { due_at: new Date(now().getTime() + PUT_OFF_MS) } })
   }
 
   function eventOf (
-    kind: 'reported' | 'hidden',
-    { _id, open, reasons, first_at: firstAt, last_at: lastAt }: ReportStateDocument,
-    { key, url, owner }: LibraryDocument
+    kind: EventKind,
+    { _id, open, reasons, period, first_at: firstAt }: ReportStateDocument,
+    { key, url, owner, hidden_at: hiddenAt }: LibraryDocument
   ): ModerationEvent {
     const itemId = _id.toHexString()
     return {
-      id: `${itemId}-${firstAt!.getTime()}-${kind}`,
+      id: `${period!}-${kind}`,
       body: {
         type: `item.${kind}`,
-        timestamp: (kind === 'reported' ? firstAt! : lastAt!).toISOString(),
+        timestamp: ((kind === 'hidden' && hiddenAt) || firstAt!).toISOString(),
         data: {
           item_id: itemId,
-          owner_id: owner?.toHexString() ?? null,
+          owner_id: owner instanceof ObjectId ? owner.toHexString() : null,
           url: key ? media.url(key) : String(url ?? ''),
           count: open,
           reasons

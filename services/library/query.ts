@@ -12,8 +12,8 @@ const MAX_LEADS = 4
 export interface Conditions {
   /** All of them, that of the caller's view last: no index serves it. */
   all: Condition[]
-  /** Whether there are others than that of the view. */
-  isFiltered: boolean
+  /** The same without that of the view. */
+  asked: Condition[]
   /** Those by which a search with several conditions may read. Empty for any other list. */
   leads: Condition[]
 }
@@ -38,7 +38,7 @@ export function conditionsOf (
   const leads = [...owner, ...searched.filter(({ words }) => typeof words === 'string').sort(byLength)]
   return {
     all: view ? [...asked, view] : asked,
-    isFiltered: asked.length > 0,
+    asked,
     leads: words.length > 0 && asked.length > 1 ? leads.slice(0, MAX_LEADS) : []
   }
 }

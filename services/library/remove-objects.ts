@@ -1,20 +1,28 @@
 import type { Collection, Filter, ObjectId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { MediaStore } from '../ports.js'
+import { createForgetReports, type ForgetReportsOptions } from './forget-reports.js'
 import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
 
-export interface ObjectRemovalOptions {
+export interface ObjectRemovalOptions extends ForgetReportsOptions {
   library: Collection<LibraryDocument>
   media: Pick<MediaStore, 'remove' | 'removeObject' | 'urlsOf'>
 }
 
 /**
- * Removes the objects of an item whose row is gone. An object of the replaced system stays while another row names it:
- * there, two uploads of files with one name shared an object. Its renditions go. Does nothing for a key that is
- * neither's.
+ * Removes the objects and the reports of an item whose row is gone. An object of the replaced system stays while
+ * another row names it: there, two uploads of files with one name shared an object. Its renditions go. Removes no
+ * object for a key that is neither's.
  */
-export function createObjectRemoval ({ library, media }: ObjectRemovalOptions) {
-  return async function removeObjects (id: ObjectId, key: string): Promise<void> {
+export function createObjectRemoval ({ library, media, ...collections }: ObjectRemovalOptions) {
+  const forgetReports = createForgetReports(collections)
+
+  return async function remove (id: ObjectId, key: string): Promise<void> {
+    await removeObjects(id, key)
+    await forgetReports(id)
+  }
+
+  async function removeObjects (id: ObjectId, key: string): Promise<void> {
     if (isItemFolder(folderOf(key))) return media.remove(folderOf(key))
     if (!isRootKey(key)) return
     await media.remove(folderOfOldItem(id))

@@ -16,6 +16,9 @@ export interface ReportCountsOptions {
   now: Clock
 }
 
+const EVENTS = { reported_event_at: '', hidden_event_at: '', failing: '' } as const
+const TIMES = { period: '', first_at: '', last_at: '', due_at: '' } as const
+
 /** Open reports of one reason. */
 interface Group { _id: ReportReason, count: number, counting: number, first: Date, last: Date }
 
@@ -46,7 +49,7 @@ export function createReportCounts ({
   async function recount (_id: ObjectId): Promise<{ state: ReportStateDocument, counting: number } | undefined> {
     const before = await states.findOne({ _id })
     const groups = await countOpen(_id)
-    const update = updateOf(groups, before === null || before.open === 0)
+    const update = updateOf(groups, before)
     try {
       const state = await states.findOneAndUpdate({ _id, version: before?.version ?? { $exists: false } }, update, {
         upsert: before === null,
@@ -74,24 +77,26 @@ export function createReportCounts ({
     ]).toArray()
   }
 
-  /** `isFirst`: nothing was open before, so that events are due again. */
-  function updateOf (groups: Group[], isFirst: boolean): UpdateFilter<ReportStateDocument> {
-    const open = sum(groups, 'count')
-    const marks = { reported_event_at: '', hidden_event_at: '', failing: '' } as const
+  function updateOf (groups: Group[], before: ReportStateDocument | null): UpdateFilter<ReportStateDocument> {
+    const set = {
+      version: randomUUID(),
+      open: sum(groups, 'count'),
+      reasons: Object.fromEntries(groups.map(({ _id: reason, count }) => [reason, count]))
+    }
+    if (groups.length === 0) return { $set: set, $unset: { ...EVENTS, ...TIMES } }
+    const first = new Date(Math.min(...groups.map(({ first }) => first.getTime())))
+    const last = new Date(Math.max(...groups.map(({ last }) => last.getTime())))
+    // the earlier ones are closed, even if their review was not counted
+    const isNewPeriod = !before?.first_at || before.first_at < first
     return {
       $set: {
-        version: randomUUID(),
-        open,
-        reasons: Object.fromEntries(groups.map(({ _id: reason, count }) => [reason, count])),
-        ...(open > 0 && {
-          first_at: new Date(Math.min(...groups.map(({ first }) => first.getTime()))),
-          last_at: new Date(Math.max(...groups.map(({ last }) => last.getTime()))),
-          due_at: now()
-        })
+        ...set,
+        first_at: first,
+        last_at: last,
+        ...(isNewPeriod && { period: randomUUID() }),
+        ...((isNewPeriod || !before.failing) && { due_at: now() })
       },
-      ...(open === 0
-        ? { $unset: { ...marks, first_at: '', last_at: '', due_at: '' } as const }
-        : isFirst && { $unset: marks })
+      ...(isNewPeriod && { $unset: EVENTS })
     }
   }
 }

@@ -1,4 +1,5 @@
 import { ObjectId, type Collection, type Filter } from 'mongodb'
+import pLimit from 'p-limit'
 import type { LibraryDocument, ReportDocument, ReportStateDocument } from '../../schemas/documents.js'
 import type { LibraryItem } from '../../schemas/library.js'
 import type { ReportComment, ReportedItem, ReportPage, ReportQuery } from '../../schemas/moderation.js'
@@ -8,6 +9,8 @@ import { PRIVATE_FIELDS } from './item.js'
 const MAX_PER_PAGE = 100
 const DEFAULT_PER_PAGE = 20
 const MAX_COMMENTS = 20
+/** Reads at the same time, so that a page does not take the whole pool of connections. */
+const MAX_READS = 10
 
 export interface ReportQueueOptions {
   library: Collection<LibraryDocument>
@@ -45,7 +48,7 @@ export function createReportQueue ({
     const ids = page.map(({ _id }) => _id)
     const rows = await library.find({ _id: { $in: ids } }, { projection: PRIVATE_FIELDS }).toArray()
     const items = new Map(rows.map(row => [row._id.toHexString(), row]))
-    const entries = await Promise.all(page.map(state => entryOf(state, items.get(state._id.toHexString()))))
+    const entries = await pLimit(MAX_READS).map(page, state => entryOf(state, items.get(state._id.toHexString())))
     return {
       reports: entries.filter(entry => entry !== undefined),
       next_cursor: found.length > size ? cursorAfter(page.at(-1)!) : null

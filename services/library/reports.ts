@@ -20,11 +20,13 @@ export interface ReportsOptions {
   reports: Collection<ReportDocument>
   accounts: Pick<Accounts, 'forget'>
   counts: Pick<ReportCounts, 'judge'>
+  /** Whether others know the code of a number: the reports of its account hide nothing. */
+  isTestNumber: (phone: string) => boolean
   now: Clock
 }
 
 /** Reports of items, by the people who see them. */
-export function createReports ({ library, users, reports, accounts, counts, now }: ReportsOptions) {
+export function createReports ({ library, users, reports, accounts, counts, isTestNumber, now }: ReportsOptions) {
   return { report }
 
   /**
@@ -43,22 +45,23 @@ export function createReports ({ library, users, reports, accounts, counts, now 
     if (!row || row.hidden) throw itemNotFound()
     if (isOwner(row, caller)) throw ownItem()
     const { account } = caller
-    await note(account, item)
-    const _id = new ObjectId()
-    const isNew = await insertIfAbsent(reports, {
-      _id,
-      item,
-      account: account._id,
+    const own = { item, account: account._id }
+    const present = await reports.findOne(own, { projection: { uncounted: 1 } })
+    if (present && !present.uncounted) return
+    if (!present) await note(account, item)
+    const isNew = !present && await insertIfAbsent(reports, {
+      _id: new ObjectId(),
+      ...own,
       reason,
       ...(comment.trim() !== '' && { comment }),
       created_at: now(),
       open: true,
-      counts_for_hiding: isOldEnough(account),
+      counts_for_hiding: mayHide(caller),
       uncounted: true
     })
     if (isNew) requestContext.record('library.reported', account, { id, reason })
     await counts.judge(item)
-    await reports.updateOne({ item, account: account._id }, { $unset: { uncounted: '' } })
+    await reports.updateOne(own, { $unset: { uncounted: '' } })
   }
 
   /** Writes the item and the time into the caller's row, once, and so keeps the bound of a day. */
@@ -92,8 +95,9 @@ export function createReports ({ library, users, reports, accounts, counts, now 
     throw tooManyReports(Math.max(1, Math.ceil((oldest.getTime() + DAY_MS - at.getTime()) / 1000)))
   }
 
-  /** So that nobody hides an item with accounts made for it. */
-  function isOldEnough ({ _id, created_on: createdOn }: UserDocument): boolean {
-    return now().getTime() - storedTime(createdOn, _id).getTime() >= DAY_MS
+  /** No report hides anything that comes from an account made for it, or from one that others can sign in to. */
+  function mayHide ({ account: { _id, number = '', created_on: createdOn }, session }: Caller): boolean {
+    const isOldEnough = now().getTime() - storedTime(createdOn, _id).getTime() >= DAY_MS
+    return isOldEnough && !session.legacy && !isTestNumber(number)
   }
 }

@@ -21,7 +21,7 @@ export function createReview ({ reports, hiding, counts, deleteItem, toItem }: R
 
   /**
    * Keeps, hides or removes an item, and closes its open reports. Resolves with the item, or with undefined after a
-   * removal. A review that was cut off leaves the reports open: repeat it. 404.
+   * removal. If it is cut off, the reports are still open, or the moderation worker counts them. 404.
    */
   async function review (
     id: string,
@@ -33,8 +33,9 @@ export function createReview ({ reports, hiding, counts, deleteItem, toItem }: R
     const item = new ObjectId(id)
     const row = await (decision === 'keep' ? hiding.keep(item) : hiding.hideByReview(item))
     recordItemEvent('library.reviewed', row, caller, requestContext, { decision })
-    await reports.updateMany({ item, open: true }, { $unset: { open: '' } })
+    await reports.updateMany({ item, open: true }, { $unset: { open: '' }, $set: { uncounted: true } })
     await counts.judge(item)
+    await reports.updateMany({ item, open: { $exists: false }, uncounted: true }, { $unset: { uncounted: '' } })
     return toItem(row)
   }
 }

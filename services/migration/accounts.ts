@@ -18,6 +18,8 @@ const DROPPED_INDEXES = [
 ] as const
 /** Fields of items and uploads of 0.3.0 beside the owner's number. */
 const PROVENANCE = { session: '', started_at: '' } as const
+/** Further fields of items that mean something in this version, and that 0.3.0 let users write. */
+const FORGED = { ...PROVENANCE, hidden: '', hidden_at: '', kept: '' } as const
 
 interface OwnedRow { _id: unknown, owner?: string }
 
@@ -78,9 +80,8 @@ export async function convertAccounts (
   await giveToAccounts({ users, library, given, dryRun, note })
   await takeForgedKeys(versionedLibrary<LibraryDocument>(db), dryRun, note)
   if (!dryRun) {
-    await library.updateMany({ $or: [{ session: { $exists: true } }, { started_at: { $exists: true } }] }, {
-      $unset: PROVENANCE
-    })
+    const present = Object.keys(FORGED).map(name => ({ [name]: { $exists: true } }))
+    await library.updateMany({ $or: present }, { $unset: FORGED })
   }
   await endUploads(db, dryRun, note)
   await endLegacyTokens(db, dryRun, note)

@@ -1,5 +1,10 @@
 import type { Collection, Filter, ObjectId, WithId } from 'mongodb'
-import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
+import type {
+  LibraryDocument,
+  ReportDocument,
+  ReportStateDocument,
+  UploadDocument
+} from '../../schemas/documents.js'
 import { folderOf, INCOMING, isItemFolder, LIBRARY, objectsIn, objectsOf, within } from '../library/object-keys.js'
 import { createObjectRemoval } from '../library/remove-objects.js'
 import type { Clock, Log, MediaStore, Ownership, UnfinishedDeletions } from '../ports.js'
@@ -14,6 +19,8 @@ const CLOSE_MS = 900
 export interface SweeperOptions {
   uploads: Collection<UploadDocument>
   library: Collection<LibraryDocument>
+  reports: Collection<ReportDocument>
+  report_states: Collection<ReportStateDocument>
   media: MediaStore
   ownership: Pick<Ownership, 'checkOwner'>
   deletion: UnfinishedDeletions
@@ -52,6 +59,8 @@ interface Task {
 export function createSweeper ({
   uploads,
   library,
+  reports,
+  report_states: states,
   media,
   ownership,
   deletion,
@@ -63,7 +72,7 @@ export function createSweeper ({
   log
 }: SweeperOptions) {
   const stopping = new AbortController()
-  const removeObjects = createObjectRemoval({ library, media })
+  const removeObjects = createObjectRemoval({ library, media, reports, report_states: states })
   let working: Promise<unknown> = Promise.resolve()
   /** Whether this round has met an upload or a deletion that died with its item written or deleted. */
   let mayBeUnversioned = false

@@ -1,5 +1,5 @@
 import { ObjectId, type Collection, type Filter } from 'mongodb'
-import type { UserDocument } from '../../schemas/documents.js'
+import type { ReportDocument, UserDocument } from '../../schemas/documents.js'
 import type { ManagedUser, UserChange, UserPage, UserQuery } from '../../schemas/users.js'
 import type { Accounts } from '../accounts.js'
 import { invalidField, sentences, serverBusy, userNotFound } from '../errors.js'
@@ -16,6 +16,7 @@ const LAST = '\u{10FFFF}'
 
 export interface UserAdminOptions {
   users: Collection<UserDocument>
+  reports: Collection<ReportDocument>
   accounts: Pick<Accounts, 'forget'>
   roles: Pick<Roles, 'isTestNumber'>
   region: string
@@ -23,7 +24,7 @@ export interface UserAdminOptions {
 }
 
 /** Admin actions on users. The calling code has checked that the caller is an admin. */
-export function createUserAdmin ({ users, accounts, roles, region, now }: UserAdminOptions) {
+export function createUserAdmin ({ users, reports, accounts, roles, region, now }: UserAdminOptions) {
   return { list, change }
 
   /**
@@ -46,7 +47,8 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
 
   /**
    * Makes a user an admin or blocks them, or takes it back. One update, so that a blocked user has no session and gets
-   * none. 400 a test number as admin, 404, 503 while a migration has not reached the user.
+   * none. The open reports of a blocked user hide nothing any more. 400 a test number as admin, 404, 503 while a
+   * migration has not reached the user.
    */
   async function change (
     id: string,
@@ -71,6 +73,7 @@ export function createUserAdmin ({ users, accounts, roles, region, now }: UserAd
     accounts.forget(before)
     if (!user) throw userNotFound()
     accounts.forget(user)
+    if (blocked) await reports.updateMany({ account: user._id, open: true }, { $set: { counts_for_hiding: false } })
     const by = caller.account._id.toHexString()
     if (blocked) {
       for (const { id: session } of before.sessions ?? []) {

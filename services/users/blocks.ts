@@ -41,6 +41,7 @@ export function createBlocks ({ users, accounts, now }: BlocksOptions) {
   async function add (id: string, { account }: Caller, requestContext: RequestContext): Promise<void> {
     const blocked = new ObjectId(id)
     if (blocked.equals(account._id)) throw ownAccount()
+    if (blocksOf(account).some(other => other.equals(blocked))) return
     if (!await users.findOne({ _id: blocked, ...EXISTING }, { projection: { _id: 1 } })) throw userNotFound()
     if (await push(account, blocked)) return requestContext.record('block.added', account, { id })
     const present = await users.findOne({ _id: account._id, ...EXISTING })

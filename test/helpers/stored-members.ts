@@ -134,6 +134,7 @@ export const STORED = {
     dominant_color: value,
     renditions: rendition,
     hidden: value,
+    hidden_at: value,
     kept: value,
     upload_key: { digest: value, fingerprint, replayed: value },
     created_at: value
@@ -155,6 +156,7 @@ export const STORED = {
     version: value,
     open: value,
     reasons: { spam: value, nudity: value, hate: value, violence: value, copyright: value, other: value },
+    period: value,
     first_at: value,
     last_at: value,
     reported_event_at: value,

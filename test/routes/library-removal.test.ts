@@ -268,7 +268,7 @@ t.test('DELETE /library/{id} while something fails', async t => {
   t.test('A database that fails at the item is a 500; another try does it, or a sweep', async t => {
     for (const next of [remove, sweep]) {
       const { id } = await uploaded(service, token)
-      const heal = await failing('delete')
+      const heal = await failing('findAndModify')
       t.equal(failureOf(await remove(id)), 'Internal server error')
       await heal()
       t.strictSame(await setup.left(), { objects: 1, multipartUploads: 0, uploads: 1, library: 1 })
@@ -279,7 +279,7 @@ t.test('DELETE /library/{id} while something fails', async t => {
 
   t.test('A database that fails after the item is a 204, and the note goes with a sweep', async t => {
     const { id } = await uploaded(service, token)
-    const heal = await failing('delete', 1)
+    const heal = await failing('delete')
     t.equal((await remove(id)).status, 204)
     await heal()
     t.strictSame(await setup.left(), { ...setup.empty, uploads: 1 })

@@ -4,18 +4,23 @@ import { accountOf, auditOf, freshPhone } from '../helpers/accounts.js'
 import { ok, refusal } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
 import { findItem } from '../helpers/items.js'
+import { LEGACY_SECRET, legacyToken } from '../helpers/jws.js'
 import { startService } from '../helpers/service.js'
 import { gif } from '../helpers/small-pictures.js'
 import { idsOf } from '../helpers/library-pages.js'
 
 const DAY = 24 * 3600
 const admin = freshPhone()
+const TEST_NUMBER = '+919999900000'
 const notFound = { status: 404, body: { error: 'Library item not found' } }
 const received = { status: 201, body: { message: 'Report received' } }
 
 t.test('reports and reviews', async t => {
   const services = await startServices(t)
-  const service = await startService(t, { services, env: { ADMIN_NUMBERS: admin } })
+  const service = await startService(t, {
+    services,
+    env: { ADMIN_NUMBERS: admin, OTP_TEST_NUMBERS: `${TEST_NUMBER}:123456`, JWT_LEGACY_SECRET: LEGACY_SECRET }
+  })
   const other = await startService(t, { services })
   const { call, app: { collections } } = service
   const owner = await service.signIn()
@@ -102,6 +107,23 @@ t.test('reports and reviews', async t => {
     t.ok(await isListed(id, fourth))
     for (const account of [first, second]) t.match(await report(id, account), received)
     t.ok(await isListed(id, fourth), 'two others are not enough')
+    t.match(await report(id, third), received)
+    t.notOk(await isListed(id, fourth))
+  })
+
+  t.test('reports of blocked accounts, of test numbers and by old tokens hide nothing', async t => {
+    const id = await upload()
+    const bad = await service.signIn()
+    const tester = { token: await service.tokenFor(TEST_NUMBER) }
+    const old = { token: legacyToken(freshPhone()) }
+    await ok(call('GET', '/library', old))
+    service.clock.advance(DAY)
+    for (const account of [bad, tester, old]) t.match(await report(id, account), received)
+    const badId = (await accountOf(service.app, bad.phone)).toHexString()
+    await ok(call('PATCH', `/users/${badId}`, { token: boss.token, json: { blocked: true } }))
+    for (const account of [first, second]) t.match(await report(id, account), received)
+    t.match(await entryOf(id), { count: 5 })
+    t.ok(await isListed(id, fourth))
     t.match(await report(id, third), received)
     t.notOk(await isListed(id, fourth))
   })
@@ -274,6 +296,7 @@ t.test('reports and reviews', async t => {
     await service.app.sweeper.sweep()
     t.ok((await collections.users.findOne({ number: owner.phone }))!.has_hidden, 'one is hidden')
     await review(id, 'keep')
+    service.clock.advance(3600)
     await service.app.sweeper.sweep()
     t.notOk((await collections.users.findOne({ number: owner.phone }))!.has_hidden)
   })

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import t from 'tap'
 import { parseDuration, parseTrustProxy, readConfig } from '../../services/config.js'
 import { refusal } from '../helpers/config-refusal.js'
@@ -42,6 +42,14 @@ t.test('readConfig refuses every bad configuration by its name, and repeats no v
     LOG_LEVEL: ['loud'],
     TRUST_PROXY: ['3', 'nearby', '10.0.0.0/99'],
     PUBLIC_URL: ['api.example.com', 'https://user:pass@api.example.com', 'https://api.example.com/?a=b'],
+    REPORTS_TO_HIDE: ['-1', 'three', '1.5'],
+    MODERATION_WEBHOOK_SECRET: [
+      'secret',
+      'whsec_short',
+      `whsec_${'A'.repeat(200)}`,
+      'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw MfKQ9r8GKYo=',
+      'MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='
+    ],
     SMS_HTTP_URL: ['http://user:pass@gateway.example.com', 'ftp://gateway.example.com'],
     S3_ENDPOINT: ['http://key:pass@s3.example.com', 'localhost:9000'],
     CORS_ORIGINS: ['https://a.example.com/path'],
@@ -96,6 +104,10 @@ t.test('readConfig refuses every bad configuration by its name, and repeats no v
     { name: 'OTP_TEST_NUMBERS', value: '+919999900000:123456', rest: { ADMIN_NUMBERS: '+919876543210,9999900000' } },
     { name: 'SMS_WEB_ORIGIN', value: `${'a'.repeat(55)}.com`, rest: { SMS_BRAND: 'é'.repeat(30) } }
   ]
+  for (const value of ['http://user:pass@hooks.example.com', 'ftp://hooks.example.com', 'hooks.example.com']) {
+    const MODERATION_WEBHOOK_SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='
+    badBeside.push({ name: 'MODERATION_WEBHOOK_URL', value, rest: { MODERATION_WEBHOOK_SECRET } })
+  }
   const cases = [
     ...Object.entries(bad).flatMap(([name, values]) => values.map(value => ({ name, value, rest: {} }))),
     ...badBeside
@@ -256,7 +268,13 @@ t.test(
       t.equal(refusal({ OTP_SECRET: strong, [name]: strong }), 'accepted', 'on a laptop')
     }
 
-    for (const name of ['SMS_HTTP_URL', 'TWILIO_API_URL']) {
+    t.match(
+      refusal({ MODERATION_WEBHOOK_URL: 'https://hooks.example.com' }),
+      /MODERATION_WEBHOOK_SECRET must be set with MODERATION_WEBHOOK_URL/
+    )
+    const MODERATION_WEBHOOK_SECRET = `whsec_${randomBytes(32).toString('base64')}`
+    for (const name of ['SMS_HTTP_URL', 'TWILIO_API_URL', 'MODERATION_WEBHOOK_URL']) {
+      const others = { JWT_SECRET_KEY: 'q1Zt4Xv6Ny1Rm8Lc3Hs5Jd0GfAb7Kp2W', MODERATION_WEBHOOK_SECRET }
       for (const url of [
         'http://gateway.example.com/send', 'HTTP://10.0.0.5/send', 'http://127.0.0.1.example.com',
         'http://localhost.example.com'
@@ -272,7 +290,7 @@ t.test(
       ]) {
         t.equal(refusal({ ...production, ...others, [name]: url }), 'accepted', url)
       }
-      t.equal(refusal({ [name]: 'http://gateway.example.com/send' }), 'accepted', 'on a laptop')
+      t.equal(refusal({ ...others, [name]: 'http://gateway.example.com/send' }), 'accepted', 'on a laptop')
     }
   }
 )

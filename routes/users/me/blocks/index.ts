@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import {
   anyOperation,
+  BadBlock,
   BadUserId,
   BlockConflict,
   NoContent,
@@ -40,7 +41,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: {
         204: NoContent,
         ...refusals,
-        400: BadUserId,
+        400: BadBlock,
         404: UserNotFound,
         409: BlockConflict,
         413: TooLarge,
