@@ -3,16 +3,21 @@ import neostandard from 'neostandard'
 /** Modules beside app.ts, which app.ts and plugins use. */
 const BESIDE_APP = ['http-server', 'error-answers', 'response-serializers']
 
+/** The program, and the module beside it that starts emulators. */
+const PROCESS = ['server', 'backing-services']
+
 /**
  * Data flows one way: schemas ← services ← plugins, routes ← app ← server, cli. The emulators know nothing of the app.
  */
 const mayNotImport = {
-  schemas: ['services', 'plugins', 'routes', 'packages', 'app', ...BESIDE_APP, 'server', 'cli'],
-  services: ['plugins', 'routes', 'packages', 'app', ...BESIDE_APP, 'server', 'cli'],
-  plugins: ['plugins', 'routes', 'packages', 'app', 'server', 'cli'],
-  routes: ['routes', 'plugins', 'packages', 'app', ...BESIDE_APP, 'server', 'cli'],
-  cli: ['plugins', 'routes', 'app', ...BESIDE_APP, 'server'],
-  packages: ['schemas', 'services', 'plugins', 'routes', 'app', ...BESIDE_APP, 'server', 'cli']
+  schemas: ['services', 'plugins', 'routes', 'packages', 'app', ...BESIDE_APP, ...PROCESS, 'cli'],
+  services: ['plugins', 'routes', 'packages', 'app', ...BESIDE_APP, ...PROCESS, 'cli'],
+  plugins: ['plugins', 'routes', 'packages', 'app', ...PROCESS, 'cli'],
+  routes: ['routes', 'plugins', 'packages', 'app', ...BESIDE_APP, ...PROCESS, 'cli'],
+  cli: ['plugins', 'routes', 'app', ...BESIDE_APP, ...PROCESS],
+  // it acts as a client of the app
+  'cli/demo': ['plugins', 'routes', ...BESIDE_APP, 'server'],
+  packages: ['schemas', 'services', 'plugins', 'routes', 'app', ...BESIDE_APP, ...PROCESS, 'cli']
 }
 
 /**
@@ -57,7 +62,7 @@ const forbid = (rooms, message) => rooms.length === 0
 const importDirection = [
   ...Object.keys(mayNotImport).map(folder => restrict([`${folder}/**/*.ts`], patternsOf(folder))),
   restrict(BESIDE_APP.map(name => `${name}.ts`), [{
-    regex: '^\\./((plugins|routes|packages|cli)/|(app|server)\\.js$)',
+    regex: '^\\./((plugins|routes|packages|cli)/|(app|server|backing-services)\\.js$)',
     message: 'A module beside app.ts knows neither the app nor its parts.'
   }]),
   restrict(

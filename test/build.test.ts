@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -74,6 +75,7 @@ t.test('the bundle of the image serves in production without the emulators, and 
   t.match({ status, body }, { status: 201, body: { renditions: { '64x64': { frames: Number } } } })
   t.equal((await fetch(`${service.url}/docs/static/index.css`)).status, 200)
   t.match(await service.json('GET', '/health/ready'), { status: 200 })
+  t.notOk(existsSync(join(folder, 'built/cli/demo')), 'the demo data stay out of the image')
   t.match(await runProgram(join(folder, 'built/cli/check-library.js'), [], env), { code: 0 })
   t.match(await runProgram(join(folder, 'built/cli/migrate.js'), ['--dry-run'], env), { code: 0 })
   t.match(await runProgram(join(folder, 'built/cli/preflight.js'), [], { ...env, ADMIN_NUMBERS: freshPhone() }), {

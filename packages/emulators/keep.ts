@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Values that clients use and must find again after a restart. */
@@ -31,6 +31,9 @@ export function readKept (dataDir: string): Kept {
   }
   return kept
 }
+
+/** Whether a process has written `embedded.json` in this folder. */
+export const isKept = (dataDir: string) => existsSync(join(dataDir, 'embedded.json'))
 
 /** Replaces `embedded.json` whole, readable by its owner only. */
 export function writeKept (dataDir: string, kept: Kept): void {

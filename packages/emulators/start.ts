@@ -1,8 +1,10 @@
 import { join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { hasStore } from '../data-file/data-file.js'
-import { readKept, writeKept, type Kept } from './keep.js'
-import { lockFolder } from './lock.js'
+import { mongoUri } from '../mongo-emulator/address.js'
+import { s3Endpoint } from '../s3-emulator/address.js'
+import { isKept, readKept, writeKept, type Kept } from './keep.js'
+import { FolderInUse, lockFolder } from './lock.js'
 import { ownOnly } from './own-only.js'
 import type { Report, Task } from './worker.js'
 
@@ -25,6 +27,9 @@ export interface Embedded {
   exited: Promise<void>
   close: () => Promise<void>
 }
+
+/** `isJoined`: another process runs the emulators, and `close` leaves them alone. */
+export interface Joined extends Omit<Embedded, 'exited'> { isJoined?: true }
 
 const BUCKET = 'hookaba'
 const REGION = 'us-east-1'
@@ -102,6 +107,48 @@ export async function startEmbedded ({
   } catch (error) {
     await end()
     throw error
+  }
+}
+
+/**
+ * Starts the emulators, or uses those of the process that uses `dataDir`. Rejects as `startEmbedded` does, and when
+ * that process has no such emulator.
+ */
+export async function startOrJoin (options: EmbeddedOptions): Promise<Joined> {
+  try {
+    return await startEmbedded(options)
+  } catch (error) {
+    if (!(error instanceof FolderInUse)) throw error
+    return joined(options, error.pid)
+  }
+}
+
+function joined ({ dataDir, mongo, s3, mongoPort, s3Port }: EmbeddedOptions, pid: number): Joined {
+  const folder = resolve(dataDir)
+  if (!isKept(folder)) {
+    throw new Error(`Process ${pid}, which uses the data folder ${folder}, has just begun: try again in a moment`)
+  }
+  const { mongoPort: keptMongoPort, s3Port: keptS3Port, accessKeyId, secretAccessKey } = readKept(folder)
+  const port = (name: string, variable: string, number: number | undefined) => {
+    if (number !== undefined) return number
+    throw new Error(
+      `Process ${pid}, which uses the data folder ${folder}, has no port of an embedded ${name} there: set ${variable} as it is set for that process`
+    )
+  }
+  return {
+    ...(mongo && { mongo: { uri: mongoUri(port('MongoDB', 'EMBEDDED_MONGO_PORT', mongoPort ?? keptMongoPort)) } }),
+    ...(s3 &&
+      {
+        s3: {
+          endpoint: s3Endpoint(port('S3', 'EMBEDDED_S3_PORT', s3Port ?? keptS3Port)),
+          bucket: BUCKET,
+          region: REGION,
+          accessKeyId,
+          secretAccessKey
+        }
+      }),
+    isJoined: true,
+    close: async () => {}
   }
 }
 

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { damaged, opened } from '../data-file/data-file.js'
+import { HOST, mongoUri } from './address.js'
 import { Catalog } from './catalog.js'
 import type { Services } from './commands/types.js'
 import { serve } from './connection.js'
@@ -11,8 +12,6 @@ import { Records } from './records.js'
 import { Sessions } from './sessions.js'
 import { Storage } from './storage.js'
 import { startMonitor } from './ttl.js'
-
-const HOST = '127.0.0.1'
 
 export interface MongoOptions {
   /** The directory the data lives in; made when it is not there. */
@@ -55,7 +54,7 @@ export async function startMongo ({
   const monitor = startMonitor(services, ttlIntervalMs)
   return {
     port: bound,
-    uri: `mongodb://${address}/hookaba?directConnection=true`,
+    uri: mongoUri(bound),
     close: async () => {
       monitor.stop()
       for (const socket of sockets) socket.destroy()

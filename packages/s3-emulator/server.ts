@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { opened } from '../data-file/data-file.js'
+import { HOST, s3Endpoint } from './address.js'
 import { secondsNow, type Settings } from './call.js'
 import { handle } from './handler.js'
 import { formerPublicReadPolicy, publicReadPolicy } from './policy.js'
@@ -29,7 +30,6 @@ export interface S3Server {
   close: () => Promise<void>
 }
 
-const HOST = '127.0.0.1'
 const HEADERS_TIMEOUT_MS = 60_000
 const IDLE_TIMEOUT_MS = 120_000
 const KEEP_ALIVE_MS = 65_000
@@ -86,7 +86,7 @@ export async function startS3 (options: S3Options): Promise<S3Server> {
   }
   return {
     port: bound,
-    endpoint: `http://${HOST}:${bound}`,
+    endpoint: s3Endpoint(bound),
     close: async () => await (closing ??= close())
   }
 }

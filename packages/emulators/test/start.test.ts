@@ -14,11 +14,12 @@ import {
 } from '@aws-sdk/client-s3'
 import { MongoClient } from 'mongodb'
 import t, { type Test } from 'tap'
+import { lockFolder } from '../lock.js'
 import type { Embedded } from '../start.js'
 
 /** The emulators as `npm run build` makes them. */
 const compiled = fileURLToPath(new URL('..', import.meta.url))
-const { startEmbedded } = await import(
+const { startEmbedded, startOrJoin } = await import(
   pathToFileURL(join(compiled, 'start.js')).href
 ) as typeof import('../start.js')
 
@@ -57,6 +58,48 @@ async function run (t: Test, env: Record<string, string>): Promise<{
     stderr: () => err
   }
 }
+
+t.test('startOrJoin', async t => {
+  t.test('uses the emulators of the process that has the folder, and leaves them running', async t => {
+    const dataDir = t.testdir()
+    const first = await startEmbedded({ dataDir, mongo: true, s3: true })
+    t.teardown(first.close)
+    const { mongo, s3, isJoined, close } = await startOrJoin({ dataDir, mongo: true, s3: true })
+    t.same({ mongo, s3, isJoined }, { mongo: first.mongo, s3: first.s3, isJoined: true })
+    await close()
+    t.equal(await regionOf(first), 'us-east-1')
+  })
+
+  t.test('starts them where no process has the folder', async t => {
+    const dataDir = t.testdir()
+    const own = await startOrJoin({ dataDir, s3: true })
+    t.equal(own.isJoined, undefined)
+    t.equal(await regionOf(own), 'us-east-1')
+    await own.close()
+    await (await startEmbedded({ dataDir, s3: true })).close()
+  })
+
+  t.test('names the variable of a port that is not kept, and uses the one that is given', async t => {
+    const dataDir = t.testdir()
+    const squatter = createServer().listen(0, '127.0.0.1')
+    await once(squatter, 'listening')
+    const { port } = squatter.address() as AddressInfo
+    squatter.close()
+    await once(squatter, 'close')
+    const first = await startEmbedded({ dataDir, s3: true, s3Port: port })
+    t.teardown(first.close)
+    await t.rejects(startOrJoin({ dataDir, s3: true }), { message: /^Process \d+.* embedded S3 .*EMBEDDED_S3_PORT/ })
+    t.equal((await startOrJoin({ dataDir, s3: true, s3Port: port })).s3?.endpoint, first.s3?.endpoint)
+    await t.rejects(startOrJoin({ dataDir, mongo: true }), { message: /embedded MongoDB .*EMBEDDED_MONGO_PORT/ })
+  })
+
+  t.test('says so when the process that has the folder has written no ports yet', async t => {
+    const dataDir = t.testdir()
+    const unlock = lockFolder(dataDir)
+    t.teardown(unlock)
+    await t.rejects(startOrJoin({ dataDir, s3: true }), { message: /^Process \d+.* has just begun: try again/ })
+  })
+})
 
 t.test('startEmbedded', async t => {
   t.test('data, ports and credentials stay for the next process, however the last one ended', async t => {
