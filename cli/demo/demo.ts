@@ -4,7 +4,7 @@ import type { Config } from '../../schemas/env.js'
 import { completeConfig, readConfig, sendsRealTexts } from '../../services/config.js'
 import type { AppSettings } from '../../services/ports.js'
 import { Misuse, type Call } from '../program.js'
-import { PEOPLE, PICTURES, type Picture } from './content.js'
+import { MODERATOR, PEOPLE, PICTURES, type Picture } from './content.js'
 import { fill } from './fill.js'
 import { createInbox } from './visitor.js'
 
@@ -68,7 +68,8 @@ function nextSteps (config: ReturnType<typeof readConfig>): string[] {
     sendsRealTexts(config)
       ? 'No SMS reaches them. Name them in OTP_TEST_NUMBERS, or start the service with SMS_PROVIDER=console.'
       : 'The service prints the code where it runs, in place of an SMS.',
+    'Maya sees every picture. The lists of Tom and Lena leave out what they have reported.',
     `Next: run npm start, if it does not run yet, and open ${address}`,
-    `Moderators see the reports. To be one, stop the service, run ADMIN_NUMBERS=${PEOPLE[0]!.number} npm start, and sign in with that number.`
+    `To see the reports, stop the service, run ADMIN_NUMBERS=${MODERATOR} npm start, and sign in with that number.`
   ]
 }

@@ -7,6 +7,8 @@ import { endOf } from '../helpers/command.js'
 import { runProgram, signInTo, startProcess, temporaryFolder } from '../helpers/server-process.js'
 import { startService } from '../helpers/service.js'
 
+/** Of nobody before; made an admin by ADMIN_NUMBERS. */
+const MODERATOR = '+12025550104'
 const MAYA = '+12025550101'
 const TOM = '+12025550102'
 const PROGRAM = 'cli/demo/main.js'
@@ -34,11 +36,11 @@ t.test('npm run demo on an empty DATA_DIR, and npm start after it', async t => {
     t.notMatch(stdout, /^user: /m, 'the users were there')
     const lines = [...killed.stdout.split('\n').slice(0, 5), ...stdout.split('\n')]
     t.equal(new Set(lines.filter(line => /^(gif|image): /.test(line))).size, 12, 'each run made its part')
-    t.match(stdout, /^Added 0 users and \d+ pictures\.$/m)
-    for (const text of [MAYA, TOM, 'http://localhost:5000/', `ADMIN_NUMBERS=${MAYA} npm start`]) t.match(stdout, text)
+    t.match(stdout, /^Added 0 users, \d+ pictures and 4 reports\.$/m)
+    for (const text of [MAYA, TOM, 'http://localhost:5000/', `ADMIN_NUMBERS=${MODERATOR} npm start`]) t.match(stdout, text)
   })
 
-  const service = await startProcess(t, { DATA_DIR })
+  const service = await startProcess(t, { DATA_DIR, ADMIN_NUMBERS: MODERATOR })
   const token = await signInTo(service, MAYA)
   const items = async (): Promise<Item[]> => (await ok(service.json('GET', '/library?per_page=100', { token }))).body.items
   const before = await items()
@@ -68,12 +70,24 @@ t.test('npm run demo on an empty DATA_DIR, and npm start after it', async t => {
     }
   })
 
+  await t.test('an admin finds the reports of two users about items of the third, which stay visible', async t => {
+    const admin = await signInTo(service, MODERATOR)
+    const { body: { reports } } = await ok(service.json('GET', '/library/reports', { token: admin }))
+    t.same(reports.map(({ count }: { count: number }) => count), [2, 1, 1])
+    t.match(reports[0], { item: { title: 'Smiley with sunglasses' }, reasons: { copyright: 1, spam: 1 } })
+    for (const { item, comments } of reports) {
+      t.equal(item.user_id, 'Maya')
+      t.equal(item.hidden, undefined)
+      t.equal(comments.length, 1)
+    }
+  })
+
   await t.test('beside the running service it adds what is missing, and the service shows that at once', async t => {
     const gone = before.find(({ user_id: label, type }) => label === 'Maya' && type === 'image')!
     t.equal((await service.json('DELETE', `/library/${gone.id}`, { token })).status, 204)
     const { code, stdout } = await endOf(demoCommand, [], { DATA_DIR })
     t.equal(code, 0)
-    t.match(stdout, new RegExp(`^image: ${gone.title}, .*\nAdded 0 users and 1 picture\\.\n`))
+    t.match(stdout, new RegExp(`^image: ${gone.title}, .*\n(report: .*\n)+Added 0 users, 1 picture and \\d reports?\\.\n`))
     const [newest, ...others] = await items()
     t.equal(newest!.title, gone.title)
     t.same(others, before.filter(({ id }) => id !== gone.id))
@@ -84,7 +98,7 @@ t.test('npm run demo on an empty DATA_DIR, and npm start after it', async t => {
     for (let run = 0; run < 2; run++) {
       const { code, stdout, stderr } = await endOf(demoCommand, [], { DATA_DIR })
       t.same([code, stderr], [0, ''])
-      t.match(stdout, /^The demo is there already: 3 users and 12 pictures\. Nothing was added\.\n/)
+      t.match(stdout, /^The demo is there already: 3 users, 12 pictures and 4 reports\. Nothing was added\.\n/)
     }
     t.same(await items(), now)
     t.same(await service.json('GET', '/auth/sessions', { token }), sessions)
@@ -110,7 +124,7 @@ t.test('npm run demo fills the database and the bucket that are configured, also
     environment(services)
   )
   t.equal(code, 0)
-  t.match(stdout, /^Added 3 users and 2 pictures\.$/m)
+  t.match(stdout, /^Added 3 users, 2 pictures and 0 reports\.$/m)
   t.ok(passed >= 14 && passed <= 16, `it waited ${passed} s for the next SMS`)
   const { token } = await service.signIn(TOM)
   t.equal((await ok(service.call('GET', '/library', { token }))).body.total, 2)
