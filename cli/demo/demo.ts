@@ -51,13 +51,14 @@ export async function demoCommand (
   return 0
 }
 
-/** No SMS leaves the process, and it does nothing but the demo. */
+/** No SMS and no message to moderators leaves the process, and it does nothing but the demo. */
 const forDemo = (config: Config): Config => ({
   ...config,
   SMS_PROVIDER: 'console',
   OTP_TEST_NUMBERS: undefined,
   SWEEP_INTERVAL_SECONDS: 0,
-  OTEL_EXPORTER_OTLP_ENDPOINT: undefined
+  OTEL_EXPORTER_OTLP_ENDPOINT: undefined,
+  MODERATION_WEBHOOK_URL: undefined
 })
 
 function nextSteps (config: ReturnType<typeof readConfig>): string[] {
