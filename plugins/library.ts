@@ -5,7 +5,7 @@ import { createItemDeletion } from '../services/library/delete-item.js'
 import { createItemEdit } from '../services/library/edit-item.js'
 import { createLibrary } from '../services/library/library.js'
 import { createLibraryState } from '../services/library/state.js'
-import { createTotalCheck } from '../services/library/total-check.js'
+import { createTotalCheck, type TotalCheckOptions } from '../services/library/total-check.js'
 import { HIDDEN_ITEMS } from '../services/library/view.js'
 import { packageVersion } from '../services/package-version.js'
 
@@ -47,10 +47,11 @@ export default fp(async function library (app) {
   })
 
   /** Two counts by indexes: the whole is valid if nothing is written meanwhile. */
-  function countAll (): Promise<number> {
+  function countAll (): ReturnType<TotalCheckOptions['countAll']> {
     return app.withDedicatedConnection(COUNT_TIMEOUT_MS, async db => {
       const items = db.collection<LibraryDocument>('library', CONSISTENT)
-      return await items.countDocuments({}, { hint: { _id: 1 } }) - await items.countDocuments(HIDDEN_ITEMS)
+      const hidden = await items.countDocuments(HIDDEN_ITEMS)
+      return { shown: await items.countDocuments({}, { hint: { _id: 1 } }) - hidden, hidden }
     })
   }
 }, { name: 'library', dependencies: ['env', 'clock', 'mongo', 's3', 'roles'] })

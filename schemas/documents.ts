@@ -329,8 +329,9 @@ export interface LibraryStateDocument {
   _id: 'library'
   /** Random, and another one after each write. */
   version: string
-  /** The number of items that are not hidden, if they were counted. */
+  /** The number of items that are not hidden, and of those that are, if they were counted. */
   total: number
+  hidden: number
   counted: boolean
 }
 

@@ -59,7 +59,7 @@ t.test('no list misses a write that another instance has acknowledged, and total
   let now = 0
   const check = createTotalCheck({
     states,
-    countAll: () => rows.countDocuments(),
+    countAll: async () => ({ shown: await rows.countDocuments(), hidden: 0 }),
     log: lister.app.log,
     monotonic: () => now
   })

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { eventually } from './helpers/wait.js'
-import { createUser, freshPhone } from './helpers/accounts.js'
+import { createUser, freshPhone, makeAdmin } from './helpers/accounts.js'
 import { startService, type Service } from './helpers/service.js'
 import { startServices } from './helpers/backends.js'
 import { openApiCheck, type OpenApiDocument } from './helpers/openapi-check.js'
@@ -261,7 +261,9 @@ t.test(
         [`${verb.toUpperCase()} ${template}`, requestBody?.required === true])))
     for (const { name, method, path } of operations.filter(({ type = 'application/json' }) =>
       type === 'application/json')) {
-      const token = await service.tokenFor(freshPhone())
+      const phone = freshPhone()
+      const token = await service.tokenFor(phone)
+      await makeAdmin(service, phone) // so that no right is missing
       const ways = [
         [],
         [JSON_TYPE],

@@ -31,10 +31,11 @@ export function createCounts (library: Collection<LibraryDocument>) {
   }
 
   /**
-   * Counts what a filter finds and is not hidden, 10,000 items at most. Two counts by indexes: one that looks for
-   * `hidden` would read each row.
+   * Counts what a filter finds and is not hidden, 10,000 items at most. Where items are hidden it takes two counts by
+   * indexes: one that looks for `hidden` would read each row.
    */
-  async function shown (filter: Filter<LibraryDocument>): Promise<Count> {
+  async function shown (filter: Filter<LibraryDocument>, state: LibraryState): Promise<Count> {
+    if (state.counted && state.hidden === 0) return upToBound(filter)
     const hidden = await library.countDocuments({ ...HIDDEN_ITEMS, $and: [filter] })
     const total = await library.countDocuments(filter, { limit: MAX_COUNTED + hidden + 1 }) - hidden
     return { total: Math.min(total, MAX_COUNTED), exact: total <= MAX_COUNTED }

@@ -147,7 +147,7 @@ export function createLibrary ({
       return { total: Math.max(0, state.total + total), exact }
     }
     return counts.of(state, name, async () => {
-      if (!isOwn && conditions.leads.length === 0) return counts.shown(filterOf(conditions.asked))
+      if (!isOwn && conditions.leads.length === 0) return counts.shown(filterOf(conditions.asked), state)
       const { filter, end } = range ?? await rangeOf(conditions)
       const { total, exact } = await counts.upToBound(filter)
       return { total, exact: exact && !end }

@@ -25,25 +25,26 @@ export function createLibraryState (states: Collection<LibraryStateDocument>) {
     for (;;) {
       const state = await states.findOne({ _id })
       if (state) return state
-      await insertIfAbsent(states, { _id, version: randomUUID(), total: 0, counted: false })
+      await insertIfAbsent(states, { _id, version: randomUUID(), total: 0, hidden: 0, counted: false })
     }
   }
 
   /**
-   * Writes a new version after a write that added this many items. It has its own time, because the write is done
-   * already.
+   * Writes a new version after a write that added this many items, and this many hidden ones. It has its own time,
+   * because the write is done already.
    */
-  async function changed (added: number): Promise<void> {
-    await withOwnDeadline(() => states.updateOne({ _id }, { $set: { version: randomUUID() }, $inc: { total: added } }))
+  async function changed (added: number, hidden = 0): Promise<void> {
+    await withOwnDeadline(() =>
+      states.updateOne({ _id }, { $set: { version: randomUUID() }, $inc: { total: added, hidden } }))
   }
 
   /**
-   * Adds the difference to the total, which then counts as exact, and writes a new version. False if another write has
-   * changed the version meanwhile.
+   * Adds the difference to the total, which then counts as exact, sets the number of hidden items, and writes a new
+   * version. False if another write has changed the version meanwhile.
    */
-  async function correct (version: string, difference: number): Promise<boolean> {
+  async function correct (version: string, difference: number, hidden: number): Promise<boolean> {
     const { matchedCount } = await states.updateOne({ _id, version }, {
-      $set: { version: randomUUID(), counted: true },
+      $set: { version: randomUUID(), counted: true, hidden },
       $inc: { total: difference }
     })
     return matchedCount === 1

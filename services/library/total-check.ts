@@ -7,8 +7,8 @@ const AGAIN_AFTER_MS = 60_000
 
 export interface TotalCheckOptions {
   states: LibraryStates
-  /** Counts every item, however long that takes. */
-  countAll: () => Promise<number>
+  /** Counts every item, however long that takes: those that are shown, and those that are hidden. */
+  countAll: () => Promise<{ shown: number, hidden: number }>
   log: Pick<Log, 'warn'>
   /** A monotonic clock in milliseconds. */
   monotonic?: () => number
@@ -37,9 +37,10 @@ export function createTotalCheck ({
     if (isSuspicious) dueAt = -Infinity // until a count is valid
     const state = await states.read()
     if (state.counted && monotonic() < dueAt) return
-    const difference = await countAll() - state.total
+    const { shown, hidden } = await countAll()
+    const difference = shown - state.total
     const isSure = !state.counted || isSeenAgain(difference)
-    if (!await states.correct(state.version, isSure ? difference : 0)) return
+    if (!await states.correct(state.version, isSure ? difference : 0, hidden)) return
     if (state.counted && isSure && difference !== 0) {
       log.warn({ event: 'library.total_corrected', difference }, 'The total of the library was wrong and has been corrected')
     }

@@ -25,8 +25,8 @@ interface Counts {
   deletedCount?: number
 }
 
-/** A write that is done. `added`: by how much the number of items grew that are not hidden. */
-interface Written<Result> { result: Result, added: number, foundNothing?: boolean }
+/** A write that is done. `added` and `hidden`: by how much the numbers of shown and of hidden items grew. */
+interface Written<Result> { result: Result, added: number, hidden?: number, foundNothing?: boolean }
 
 /**
  * The same collection, but every write through it ends with a new version of the library. The write is acknowledged
@@ -61,11 +61,11 @@ export function versionWrites<T extends Document> (
   })
 
   async function versioned<Result> (write: Promise<Written<Result>>): Promise<Result> {
-    const { result, added, foundNothing } = await write.catch((error: unknown) => {
+    const { result, added, hidden, foundNothing } = await write.catch((error: unknown) => {
       states.changed(0).catch(() => {}) // the write may be done all the same; the client does not wait for this
       throw error
     })
-    if (!foundNothing) await states.changed(added)
+    if (!foundNothing) await states.changed(added, hidden)
     return result
   }
 
@@ -74,6 +74,7 @@ export function versionWrites<T extends Document> (
     return {
       result: { acknowledged: true, deletedCount: row ? 1 : 0 },
       added: row && !row.hidden ? -1 : 0,
+      hidden: row?.hidden ? -1 : 0,
       foundNothing: row === null
     }
   }
@@ -81,9 +82,11 @@ export function versionWrites<T extends Document> (
   async function updateHidden (filter: Filter<T>, update: UpdateFilter<T>): Promise<Written<UpdateResult<T>>> {
     const before = await library.findOneAndUpdate(filter, update)
     const matched = before ? 1 : 0
+    const added = before ? Number(!isHiding(update)) - Number(!before.hidden) : 0
     return {
       result: { acknowledged: true, matchedCount: matched, modifiedCount: matched, upsertedCount: 0, upsertedId: null },
-      added: before ? Number(!isHiding(update)) - Number(!before.hidden) : 0
+      added,
+      hidden: -added
     }
   }
 }

@@ -139,7 +139,7 @@ export const STORED = {
     upload_key: { digest: value, fingerprint, replayed: value },
     created_at: value
   },
-  library_state: { _id: value, version: value, total: value, counted: value },
+  library_state: { _id: value, version: value, total: value, hidden: value, counted: value },
   reports: {
     _id: value,
     item: value,

@@ -168,7 +168,7 @@ t.test('an upload whose version cannot be written is 500 and leaves nothing; the
   const states = createLibraryState(one.app.collections.library_state)
   const check = createTotalCheck({
     states,
-    countAll: () => rows.countDocuments(),
+    countAll: async () => ({ shown: await rows.countDocuments(), hidden: 0 }),
     log: one.app.log,
     monotonic: () => time
   })

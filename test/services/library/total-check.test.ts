@@ -27,7 +27,7 @@ const start = (whileCounting = async () => {}) => createTotalCheck({
   async countAll () {
     counts++
     await whileCounting()
-    return unversioned.countDocuments()
+    return { shown: await unversioned.countDocuments(), hidden: 0 }
   },
   log: { warn: (details: object) => { warnings.push(details) } },
   monotonic: () => time
