@@ -1,16 +1,15 @@
 import fp from 'fastify-plugin'
-import type { CommandFailedEvent, CommandSucceededEvent } from 'mongodb'
 import { Counter, Gauge, Histogram } from 'prom-client'
 
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
-/** Counts and times the commands of the database by the driver's events, and shows its connections. */
+/** Counts and times the commands of the database, and shows its connections by the driver's events. */
 export default fp(async function databaseMetrics (app) {
   const { client } = app.mongo
   const registers = [app.metrics.registry]
   const duration = new Histogram({
     name: 'hookaba_mongodb_command_duration_seconds',
-    help: 'Commands that were sent to MongoDB, by command and outcome',
+    help: 'Commands to MongoDB with their wait for a connection, by command and outcome',
     labelNames: ['command', 'outcome'],
     buckets: BUCKETS,
     registers
@@ -29,21 +28,20 @@ export default fp(async function databaseMetrics (app) {
     registers: [],
     collect () {
       this.set({ state: 'in_use' }, inUse)
-      this.set({ state: 'idle' }, open.size - inUse)
+      this.set({ state: 'idle' }, Math.max(0, open - inUse))
       this.set({ state: 'waiting' }, waiting)
     }
   }))
-  /** Connections that were there before this plugin are known when they are used. */
-  const open = new Set<string>()
+  let open = 0
   let inUse = 0
   let waiting = 0
-  client.on('connectionReady', event => { open.add(keyOf(event)) })
-  client.on('connectionClosed', event => { open.delete(keyOf(event)) })
+  client.on('connectionReady', () => { open++ })
+  client.on('connectionClosed', () => { open-- })
   client.on('connectionCheckOutStarted', () => { waiting++ })
-  client.on('connectionCheckedOut', event => {
-    open.add(keyOf(event))
+  client.on('connectionCheckedOut', () => {
     waiting--
     inUse++
+    open = Math.max(open, inUse) // connections that were there before this plugin are known when they are used
   })
   client.on('connectionCheckOutFailed', ({ reason }) => {
     waiting--
@@ -51,13 +49,5 @@ export default fp(async function databaseMetrics (app) {
   })
   client.on('connectionCheckedIn', () => { inUse-- })
   client.on('serverHeartbeatFailed', () => unreachable.inc({ reason: 'heartbeat' }))
-  client.on('commandSucceeded', event => observe(event, 'ok'))
-  client.on('commandFailed', event => observe(event, 'failed'))
-
-  function observe ({ commandName, duration: ms }: CommandSucceededEvent | CommandFailedEvent, outcome: string) {
-    duration.observe({ command: commandName, outcome }, ms / 1000)
-  }
+  app.onDatabaseCommand((command, outcome, ms) => { duration.observe({ command, outcome }, ms / 1000) })
 }, { name: 'database-metrics', dependencies: ['mongo', 'metrics'] })
-
-const keyOf = ({ address, connectionId }: { address: string, connectionId: number | '<monitor>' }) =>
-  `${address} ${connectionId}`

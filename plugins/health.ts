@@ -10,8 +10,8 @@ declare module 'fastify' {
 
 /** `app.health`: whether the database and the store answer. */
 export default fp(async function health (app) {
-  const { mongo, mediaStore } = app
-  const checks = { database: () => mongo.db!.command({ ping: 1 }), store: () => mediaStore.ping() }
+  const { database, mediaStore } = app
+  const checks = { database: () => database.command({ ping: 1 }), store: () => mediaStore.ping() }
   const dependencies = createHealth({ checks })
   app.decorate('health', dependencies)
   app.metrics.registry.registerMetric(new Gauge({

@@ -25,13 +25,13 @@ const COUNT_TIMEOUT_MS = 50_000
 
 /** `app.library`: the items, in pages and one by one. */
 export default fp(async function library (app) {
-  const { collections, config, mediaStore: media, mongo, roles, now, log } = app
+  const { collections, config, database, mediaStore: media, roles, now, log } = app
   const states = createLibraryState(collections.library_state)
   await states.read()
   const totalCheck = createTotalCheck({ states, countAll, log })
   const { isAdmin } = roles
   const library = createLibrary({
-    db: mongo.db!,
+    db: database,
     library: collections.library,
     states,
     media,

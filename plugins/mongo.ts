@@ -25,6 +25,7 @@ import { stateOfConversion } from '../services/migration/accounts.js'
 import type { AppSettings } from '../services/ports.js'
 import { MAX_WAIT_MS } from '../services/request-deadline.js'
 import { mongoRefusal } from '../services/startup-errors.js'
+import { timedDatabase, type CommandListener, type TimedDatabase } from '../services/timed-commands.js'
 
 export interface Collections {
   otps: Collection<OtpDocument | CounterDocument>
@@ -44,7 +45,10 @@ export interface Collections {
 
 declare module 'fastify' {
   interface FastifyInstance {
+    database: TimedDatabase
     collections: Collections
+    /** Calls a listener at the end of each command of `app.database` and `app.collections`. */
+    onDatabaseCommand: (listener: CommandListener) => void
     /**
      * Runs work on its own connection, whose commands may take this many milliseconds: longer than a request would
      * wait. Rejects if the app closes meanwhile.
@@ -79,8 +83,8 @@ const UNCONVERTED = 'The database at MONGO_URI was made by an earlier version or
   'back it up, stop every instance of it, and run `npm run migrate`'
 
 /**
- * `app.mongo` and `app.collections`: connected, and with every index that the rules need. Each write to `library` makes
- * a new version of it.
+ * `app.mongo`, `app.database` and `app.collections`: connected, and with every index that the rules need. Each write to
+ * `library` makes a new version of it.
  */
 export default fp<AppSettings>(async function mongo (app, { maxDatabaseWaitMs = MAX_WAIT_MS }) {
   const { MONGO_URI: url } = app.config
@@ -107,13 +111,16 @@ export default fp<AppSettings>(async function mongo (app, { maxDatabaseWaitMs = 
       url,
       database: databaseName(url),
       forceClose: true,
-      monitorCommands: true,
+      ...(app.tracing && { monitorCommands: true }),
       ...limits
     })
   } catch (cause) {
     throw mongoRefusal(url, cause)
   }
-  const db = app.mongo.db!
+  const listeners: CommandListener[] = []
+  const db = timedDatabase(app.mongo.db!, (...command) => { for (const listener of listeners) listener(...command) })
+  app.decorate('onDatabaseCommand', listener => { listeners.push(listener) })
+  app.decorate('database', db)
   app.decorate('withDedicatedConnection', async (socketTimeoutMS, work) => {
     return withClient({ ...limits, socketTimeoutMS, minPoolSize: 0, maxPoolSize: 1 }, client =>
       work(client.db(databaseName(url))))

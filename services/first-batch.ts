@@ -18,7 +18,7 @@ export interface FirstBatchOptions { limit: number, skip?: number, sort?: Docume
  * once, as the driver does with a cursor (Retryable Reads specification).
  */
 export async function firstBatch<T extends Document> (
-  db: Db,
+  db: Pick<Db, 'command'>,
   collection: Collection<T>,
   filter: Filter<T>,
   options: FirstBatchOptions

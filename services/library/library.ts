@@ -23,7 +23,7 @@ const MAX_OTHER_IDS = 1000
 const MAX_MISSED = 100
 
 export interface LibraryOptions {
-  db: Db
+  db: Pick<Db, 'command'>
   /** In `db`. */
   library: Collection<LibraryDocument>
   states: Pick<LibraryStates, 'read'>
