@@ -9,6 +9,8 @@ declare module 'fastify' {
      * The client's address, for limits, audit and log: the peer's, or the one reported by the proxies of TRUST_PROXY.
      */
     clientAddress: string
+    /** `clientAddress` once it was read. */
+    knownAddress: string | undefined
   }
 }
 
@@ -20,23 +22,21 @@ declare module 'fastify' {
 export default fp(async function clientAddress (app) {
   const networks = parseTrustProxy(app.config.TRUST_PROXY)
   const trusts = networks ? trustsOf(networks) : () => false
-  const known = new WeakMap<IncomingMessage, string>()
   const warned = new Set<string>()
 
   // Node keeps the address then, also for a connection that has ended when it is asked for
   app.server.on('connection', socket => socket.remoteAddress)
 
+  app.decorateRequest('knownAddress', undefined)
   app.decorateRequest('clientAddress', {
     getter () {
-      const { raw } = this
-      const address = known.get(raw) ?? read(raw)
-      known.set(raw, address)
-      return address
+      this.knownAddress ??= read(this.raw)
+      return this.knownAddress
     }
   })
 
   function read ({ socket, headers }: IncomingMessage): string {
-    const forwardedFor = [headers['x-forwarded-for'] ?? []].flat().join(',') || undefined
+    const forwardedFor = String(headers['x-forwarded-for'] ?? '') || undefined
     if (forwardedFor !== undefined && !networks) {
       warnOnce(
         'proxy.not_trusted',

@@ -13,7 +13,8 @@ export default fp(async function requestLog (app) {
       network: maskAddress(clientAddress),
       account: authenticated?.account._id.toHexString(),
       ms: Math.round(reply.elapsedTime),
-      ...(!isAborted && { status: reply.statusCode, bytes: Number(reply.getHeader('content-length') ?? 0) })
+      status: isAborted ? undefined : reply.statusCode,
+      bytes: isAborted ? undefined : Number(reply.getHeader('content-length') ?? 0)
     })
   })
 }, { name: 'request-log', dependencies: ['client-address', 'request-caller', 'request-end'] })

@@ -1,4 +1,4 @@
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIP, isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { LRUCache } from 'lru-cache'
 
@@ -44,6 +44,7 @@ function parseNetwork (text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
  * address.
  */
 export function normalAddress (text: string): string | undefined {
+  if (isIPv4(text)) return text
   const address = text.replace(/%.*$/s, '')
   const version = isIP(address)
   if (version === 0) return undefined
