@@ -1,14 +1,18 @@
 /**
- * Does the same work by each way in turn, A B A B …, so that other load of the machine affects all alike. Resolves with
- * the results of `measure`, one list for each way.
+ * Does the same work by each way in turn, in a new random order in each round, so that other load of the machine, and
+ * what one way leaves behind for the next, affect all alike. Resolves with the results of `measure`, one list for each
+ * way.
  */
 export async function interleaved (rounds, ways, measure) {
   const results = ways.map(() => [])
   for (let round = 0; round < rounds; round++) {
-    for (const [i, way] of ways.entries()) results[i].push(await measure(way, round))
+    for (const i of shuffled([...ways.keys()])) results[i].push(await measure(ways[i], round))
   }
   return results
 }
+
+const shuffled = values => values.map(value => ({ value, place: Math.random() }))
+  .sort((a, b) => a.place - b.place).map(({ value }) => value)
 
 export function median (numbers) {
   const sorted = numbers.toSorted((a, b) => a - b)
