@@ -132,7 +132,7 @@ export function createLibrary ({
 
   async function rangeOf (conditions: Conditions, cursor?: string): Promise<SearchWindow> {
     const start = cursor === undefined ? undefined : readCursor(cursor)
-    const filter = filterOf(conditions.all)
+    const filter = filterOf(conditions.all, conditions.view)
     if (conditions.leads.length === 0) return { filter: start ? after(start, filter) : filter }
     if (start && !isPlace(start)) throw invalidField('cursor', sentences.value) // no search gives such a cursor
     return windowFrom(conditions, start)
@@ -141,13 +141,13 @@ export function createLibrary ({
   /** The total. A search with more rows than one window counts that window (`range`), and is not exact. */
   async function totalOf (plan: Plan, state: LibraryState, range?: SearchWindow): Promise<Count> {
     const { conditions, name, isOwn, difference } = plan
-    if (conditions.asked.length === 0 && state.counted) {
+    if (conditions.all.length === 0 && state.counted) {
       if (!difference) return { total: Math.max(0, state.total), exact: true }
       const { total, exact } = await counts.of(state, name, () => counts.difference(difference))
       return { total: Math.max(0, state.total + total), exact }
     }
     return counts.of(state, name, async () => {
-      if (!isOwn && conditions.leads.length === 0) return counts.shown(filterOf(conditions.asked), state)
+      if (!isOwn && conditions.leads.length === 0) return counts.shown(filterOf(conditions.all), state)
       const { filter, end } = range ?? await rangeOf(conditions)
       const { total, exact } = await counts.upToBound(filter)
       return { total, exact: exact && !end }
@@ -183,7 +183,8 @@ function planOf (query: LibraryQuery, caller: Caller, isAdmin: boolean): Plan {
   // an owner's own list has everything
   const { condition, difference }: View = query.mine ? {} : viewOf(caller, isAdmin)
   const conditions = conditionsOf(query, caller.account._id, condition)
-  const text = JSON.stringify(conditions.all, (_name, value) => value instanceof RegExp ? value.source : value)
+  const { all } = conditions
+  const text = JSON.stringify([all, condition], (_name, value) => value instanceof RegExp ? value.source : value)
   const name = difference ? weakTag(text) : text // the conditions of a view of its own may be long
   const isOwn = query.mine === true || difference !== undefined
   return { page, perPage, skip: (page - 1) * perPage, cursor, conditions, name, isOwn, difference }

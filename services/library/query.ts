@@ -8,12 +8,12 @@ type Condition = Filter<LibraryDocument>
 /** Conditions by which a search may read. The longest words are the rarest, as a rule. */
 const MAX_LEADS = 4
 
-/** The conditions that every row of a list meets. An index serves each in the order of lists, but for a RegExp. */
+/** The conditions that every row of a list meets. */
 export interface Conditions {
-  /** All of them, that of the caller's view last: no index serves it. */
+  /** Those of the query. An index serves each in the order of lists, but for a RegExp. */
   all: Condition[]
-  /** The same without that of the view. */
-  asked: Condition[]
+  /** That of the caller's view. It names neither the fields of the others nor `$and`. */
+  view: Condition
   /** Those by which a search with several conditions may read. Empty for any other list. */
   leads: Condition[]
 }
@@ -22,7 +22,7 @@ export interface Conditions {
 export function conditionsOf (
   { type, category, user_id: userId, mine, q }: LibraryQuery,
   caller: ObjectId,
-  view?: Condition
+  view: Condition = {}
 ): Conditions {
   const owner: Condition[] = mine ? [{ owner: caller }] : []
   const words = q === undefined ? [] : withoutBeginnings(searchedWords(q))
@@ -34,12 +34,12 @@ export function conditionsOf (
   const searched: Condition[] = q !== undefined && words.length === 0
     ? [{ words: { $in: [] } }]
     : words.map(word => ({ words: word }))
-  const asked = [...searched, ...owner, ...others]
+  const all = [...searched, ...owner, ...others]
   const leads = [...owner, ...searched.filter(({ words }) => typeof words === 'string').sort(byLength)]
   return {
-    all: view ? [...asked, view] : asked,
-    asked,
-    leads: words.length > 0 && asked.length > 1 ? leads.slice(0, MAX_LEADS) : []
+    all,
+    view,
+    leads: words.length > 0 && all.length > 1 ? leads.slice(0, MAX_LEADS) : []
   }
 }
 
@@ -51,5 +51,5 @@ const withoutBeginnings = (words: Array<string | RegExp>) => words.filter(word =
 const byLength = (a: Condition, b: Condition) => String(b.words).length - String(a.words).length
 
 /** The filter for conditions. The first is the one that an index should serve. */
-export const filterOf = ([first = {}, ...rest]: Condition[]): Filter<LibraryDocument> =>
-  rest.length === 0 ? first : { ...first, $and: rest }
+export const filterOf = ([first, ...rest]: Condition[], view?: Condition): Filter<LibraryDocument> =>
+  ({ ...first, ...view, ...(rest.length > 0 && { $and: rest }) })

@@ -31,16 +31,16 @@ type Find = (filter: Filter<LibraryDocument>, options: FirstBatchOptions) => Pro
  */
 export function createSearch (find: Find, maxExamined = MAX_EXAMINED) {
   /** The window that begins after a place, or with the newest row. */
-  return async function windowFrom ({ all, leads }: Conditions, start?: Place): Promise<SearchWindow> {
+  return async function windowFrom ({ all, view, leads }: Conditions, start?: Place): Promise<SearchWindow> {
     const ends = await Promise.all(leads.map(lead => lastExamined(lead, start)))
     const rarest = ends.reduce((best, end, i) => reachesFurther(end, ends[best]) ? i : best, 0)
     const [lead, end] = [leads[rarest]!, ends[rarest]]
     const conditions = [lead, ...all.filter(condition => condition !== lead)]
-    return { filter: between(conditions, start, end), end }
+    return { filter: between(filterOf(conditions, view), start, end), end }
   }
 
   async function lastExamined (lead: Filter<LibraryDocument>, start?: Place): Promise<Place | undefined> {
-    const [row] = await find(between([lead], start), {
+    const [row] = await find(between(lead, start), {
       sort: NEWEST_FIRST,
       skip: maxExamined - 1,
       limit: 1,
@@ -64,9 +64,8 @@ function reachesFurther (end: Place | undefined, other: Place | undefined): bool
   return !end || end.created_at < other.created_at
 }
 
-/** Each alternative is one range of the index that begins with the first condition. */
-function between (conditions: Array<Filter<LibraryDocument>>, start?: Place, end?: Place): Filter<LibraryDocument> {
-  const filter = filterOf(conditions)
+/** Each alternative is one range of the index that begins with the filter's first condition. */
+function between (filter: Filter<LibraryDocument>, start?: Place, end?: Place): Filter<LibraryDocument> {
   const least = { $gte: end?.created_at ?? EARLIEST }
   if (!start) return { ...filter, created_at: least }
   return {

@@ -2,7 +2,7 @@ import { ObjectId } from 'mongodb'
 import t from 'tap'
 import { accountOf, auditEvents, freshPhone, insertAccount, insertRows, userRow } from '../helpers/accounts.js'
 import { ok } from '../helpers/answers.js'
-import { startServices } from '../helpers/backends.js'
+import { startServices, withUriOption } from '../helpers/backends.js'
 import { itemRow } from '../helpers/items.js'
 import { idsOf } from '../helpers/library-pages.js'
 import { startService } from '../helpers/service.js'
@@ -105,7 +105,8 @@ t.test('GET, PUT and DELETE /users/me/blocks', async t => {
 })
 
 t.test('200 blocks and 50 reports change nobody else\'s list, and cost three commands', async t => {
-  const services = await startServices(t)
+  const given = await startServices(t)
+  const services = { ...given, mongoUri: withUriOption(given.mongoUri, 'monitorCommands', 'true') }
   const service = await startService(t, { services, env: { ADMIN_NUMBERS: admin } })
   const { call, app: { collections } } = service
   const [blocker, somebody, boss] = [await service.signIn(), await service.signIn(), await service.signIn(admin)]
