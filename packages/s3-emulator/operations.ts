@@ -44,6 +44,7 @@ const OPERATIONS: readonly Operation[] = [
 
   { method: 'GET', level: 'object', access: 'public', run: getObject },
   { method: 'HEAD', level: 'object', access: 'public', run: getObject },
+  { method: 'OPTIONS', level: 'object', access: 'public', run: preflight },
   { method: 'PUT', level: 'object', when: ['uploadId', 'partNumber'], run: uploadPart },
   { method: 'PUT', level: 'object', run: putObject },
   { method: 'POST', level: 'object', when: ['uploads'], run: createMultipartUpload },
@@ -67,4 +68,10 @@ export function findOperation ({ method, bucket, key, query }: Target): Operatio
     throw new S3Error('NotImplemented', undefined, { Query: unknown.join(', ') })
   }
   return found
+}
+
+/** Any web page may read public objects, with any header (Fetch Standard, "CORS-preflight request"). */
+async function preflight ({ headers }: Call): Promise<Reply> {
+  const asked = headers.get('access-control-request-headers')
+  return { status: 200, headers: { 'access-control-allow-methods': 'GET, HEAD', 'access-control-allow-headers': asked } }
 }

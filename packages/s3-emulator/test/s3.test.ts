@@ -353,4 +353,18 @@ t.test('anonymous callers read what the policy allows, and nothing else', async 
   await client.send(new PutBucketPolicyCommand({ Bucket, Policy: policy(`arn:aws:s3:::${Bucket}/l?brary/*`) }))
   const shown = await fetch(`${endpoint}/${Bucket}/library/shown`, { headers: { origin: 'http://app.test' } })
   t.match([shown.status, shown.headers.get('access-control-allow-origin')], [200, '*'])
+  const preflight = (key: string) => fetch(`${endpoint}/${Bucket}/${key}`, {
+    method: 'OPTIONS',
+    headers: {
+      origin: 'http://app.test',
+      'access-control-request-method': 'GET',
+      'access-control-request-headers': 'range'
+    }
+  })
+  t.match(Object.fromEntries((await preflight('library/shown')).headers), {
+    'access-control-allow-origin': '*',
+    'access-control-allow-methods': 'GET, HEAD',
+    'access-control-allow-headers': 'range'
+  })
+  t.equal((await preflight('other')).status, 403)
 })
