@@ -10,6 +10,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, readlink, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
+import { consoleBuild } from './console/build.js'
 
 const { build, stop } = await import('esbuild').catch(error => {
   if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
@@ -60,9 +61,11 @@ async function compile () {
     logLevel: 'warning',
     write: false
   })
+  const page = await build({ ...consoleBuild, outdir: join(outdir, 'console'), write: false })
   await stop()
-  return outputFiles.map(({ path, contents }) => ({ path: relative(outdir, path), contents })).sort((a, b) =>
-    a.path < b.path ? -1 : 1)
+  return [...outputFiles, ...page.outputFiles]
+    .map(({ path, contents }) => ({ path: relative(outdir, path), contents }))
+    .sort((a, b) => a.path < b.path ? -1 : 1)
 }
 
 /** The sources in a folder that an image may leave out. */

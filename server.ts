@@ -8,7 +8,7 @@ import { buildApp, type AppOptions } from './app.js'
 import { startEmulators } from './backing-services.js'
 import { runProgram } from './cli/program.js'
 import type { Env } from './schemas/env.js'
-import { completeConfig, readConfig } from './services/config.js'
+import { completeConfig, hasConsole, hasDocs, readConfig } from './services/config.js'
 import { growHeapGenerously } from './services/heap.js'
 import { listenRefusal } from './services/startup-errors.js'
 
@@ -42,7 +42,8 @@ async function start (): Promise<undefined> {
     const backlog = Math.max(env.MAX_CONNECTIONS, MIN_BACKLOG)
     const address = await app.listen({ port: env.PORT, host, backlog })
       .catch((error: unknown) => { throw listenRefusal(error) })
-    if (app.hasRoute({ method: 'GET', url: '/openapi.json' })) app.log.info(`API documentation at ${address}/docs`)
+    if (hasConsole(env)) app.log.info(`Console at ${address}`)
+    if (hasDocs(env)) app.log.info(`API documentation at ${address}/docs`)
   } catch (error) {
     await emulators.close()
     throw error

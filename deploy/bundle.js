@@ -4,16 +4,18 @@
  */
 import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
+import { consoleBuild } from '../console/build.js'
 
 /** These packages find their own files, or machine code, by their place in node_modules. */
 const NOT_BUNDLED = ['sharp', '@fastify/swagger-ui', 'pino']
 
+const outdir = resolve(process.argv[2])
 await build({
   absWorkingDir: join(import.meta.dirname, '..'),
   // autoload finds plugins and routes as files, and a thread loads worker.js: these keep their places
   entryPoints: ['server.ts', 'cli/*.ts', 'plugins/*.ts', 'routes/**/*.ts', 'services/pictures/worker.ts'],
   outbase: '.',
-  outdir: resolve(process.argv[2]),
+  outdir,
   format: 'esm',
   platform: 'node',
   target: 'node20',
@@ -27,3 +29,4 @@ await build({
   sourcesContent: false,
   logLevel: 'warning'
 })
+await build({ ...consoleBuild, outdir: join(outdir, 'console') })

@@ -9,6 +9,7 @@ import * as library from '../schemas/library.js'
 import * as moderation from '../schemas/moderation.js'
 import * as users from '../schemas/users.js'
 import * as webhooks from '../schemas/webhooks.js'
+import { hasDocs } from '../services/config.js'
 import { packageVersion } from '../services/package-version.js'
 
 const shared = [auth, common, health, keys, library, moderation, users, webhooks].flatMap(Object.values).filter(
@@ -33,7 +34,7 @@ const PAGE_POLICY = {
  */
 export default fp(async function swagger (app) {
   for (const schema of shared) app.addSchema(schema)
-  const { DOCS, NODE_ENV, PUBLIC_URL } = app.config
+  const { PUBLIC_URL } = app.config
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
@@ -69,7 +70,7 @@ export default fp(async function swagger (app) {
       buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `schema${index}`
     }
   })
-  if (!(DOCS ?? NODE_ENV !== 'production')) return
+  if (!hasDocs(app.config)) return
 
   const json = once(() => Buffer.from(JSON.stringify(app.swagger())))
   const yaml = once(() => Buffer.from(app.swagger({ yaml: true })))

@@ -31,6 +31,7 @@ export const Env = Type.Object({
   PUBLIC_URL: Text(),
   CORS_ORIGINS: Text(),
   DOCS: Type.Optional(Type.Boolean()),
+  CONSOLE: Type.Optional(Type.Boolean()),
   METRICS_TOKEN: Text(),
   DRAIN_SECONDS: OptionalInteger(0, 3600),
   MAX_CONNECTIONS: Integer(2000, 1),

@@ -45,6 +45,9 @@ export const smsProviders = (env: Env) => listOf(env.SMS_PROVIDER).map(name => n
 export const sendsRealTexts = (env: Env) => smsProviders(env).some(name => name !== 'console')
 const uses = (env: Env, provider: string) => smsProviders(env).includes(provider)
 const inProduction = (env: Env) => env.NODE_ENV === 'production'
+/** Whether the API's own description is served, and whether the console is. */
+export const hasDocs = (env: Pick<Env, 'NODE_ENV' | 'DOCS'>) => env.DOCS ?? env.NODE_ENV !== 'production'
+export const hasConsole = (env: Pick<Env, 'NODE_ENV' | 'DOCS' | 'CONSOLE'>) => env.CONSOLE ?? hasDocs(env)
 const testNumbers = (env: Env) => listOf(env.OTP_TEST_NUMBERS).map(entry =>
   normalizePhone(entry.split(':')[0]!, env.DEFAULT_REGION))
 const isPhone = (text: string, env: Env) => normalizePhone(text, env.DEFAULT_REGION) !== undefined

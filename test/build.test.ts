@@ -24,7 +24,7 @@ async function checkout (t: Test): Promise<string> {
   const folder = await temporaryFolder(t)
   const files = (await readdir(root)).filter(name => name.endsWith('.ts'))
   for (const name of [
-    ...files, 'package.json', 'build.js', 'cli', 'deploy', 'plugins', 'routes', 'services', 'schemas', 'packages'
+    ...files, 'package.json', 'build.js', 'cli', 'console', 'deploy', 'plugins', 'routes', 'services', 'schemas', 'packages'
   ]) {
     await cp(join(root, name), join(folder, name), { recursive: true })
   }

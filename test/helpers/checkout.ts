@@ -19,6 +19,7 @@ export async function tinyCheckout (t: Test): Promise<string> {
   for (const name of await readdir(root)) {
     if (name.endsWith('.ts')) await writeFile(join(folder, name), 'export {}\n')
   }
+  await cp(join(root, 'console'), join(folder, 'console'), { recursive: true })
   await writeFile(join(folder, 'app.ts'), 'export const version: number = 1\n')
   return folder
 }

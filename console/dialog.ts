@@ -1,0 +1,12 @@
+import { fill } from './dom.js'
+
+const messages = document.getElementById('messages')!
+
+/**
+ * Opens a dialog over the page. The messages go with it, because what lies behind a modal dialog is not read out.
+ */
+export function openDialog (dialog: HTMLDialogElement, ...children: Node[]): void {
+  fill(dialog, ...children, messages)
+  dialog.onclose = () => { (document.querySelector('dialog[open]') ?? document.body).append(messages) }
+  dialog.showModal()
+}

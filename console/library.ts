@@ -1,0 +1,104 @@
+import { attempt } from './announce.js'
+import { api, ask, type Item } from './api.js'
+import { button, choice, field, fill, form, h } from './dom.js'
+import { openItem } from './item.js'
+import type { Me } from './me.js'
+import { ledPanel } from './panel/led-panel.js'
+import { playbackButton } from './panel/playback.js'
+import { count, titleOf, wayToTheBag } from './words.js'
+import type { View } from './view.js'
+
+const PER_PAGE = 24
+
+/** The shared library as a grid of LED panels. */
+export function libraryView (me: Me): View {
+  const search = h('input', { type: 'search', placeholder: 'Words of the title', maxLength: 255 })
+  const type = choice([['', 'All'], ['gif', 'GIFs'], ['image', 'Pictures']])
+  const categories = h('datalist', { id: 'categories' })
+  const category = h('input', { attrs: { list: 'categories' }, maxLength: 255, placeholder: 'Any' })
+  const mine = h('input', { type: 'checkbox' })
+  const total = h('p', { class: 'total' })
+  const grid = h('ul', { class: 'grid' })
+  const more = button('Show more', () => attempt(next), 'more')
+  const known = new Set<string>()
+  let cursor: string | null = null
+  let asked = 0
+
+  const filters = form(show,
+    field('Search', search),
+    field('Type', type),
+    field('Category', category),
+    h('label', { class: 'check' }, mine, ' Only mine'),
+    h('button', { class: 'visually-hidden' }, 'Search'),
+    categories)
+  filters.classList.add('filters')
+  filters.role = 'search'
+  for (const control of [search, type, category, mine]) control.addEventListener('change', () => show())
+  const element = h('section', { class: 'library' },
+    h('div', { class: 'heading' }, h('h1', { tabIndex: -1 }, 'Library'), total, playbackButton()),
+    filters, grid, more)
+  more.hidden = true
+  return { element, show }
+
+  async function show (): Promise<void> {
+    await attempt(() => load(undefined))
+  }
+
+  async function next (): Promise<void> {
+    const before = grid.children.length
+    await load(cursor ?? undefined)
+    grid.children[before]?.querySelector<HTMLElement>('.open')?.focus()
+  }
+
+  async function load (from: string | undefined): Promise<void> {
+    const number = ++asked
+    const page = await ask(api.GET('/library', {
+      params: {
+        query: {
+          per_page: PER_PAGE,
+          ...(from !== undefined && { cursor: from }),
+          ...(search.value.trim() !== '' && { q: search.value }),
+          ...(type.value !== '' && { type: type.value as 'gif' | 'image' }),
+          ...(category.value.trim() !== '' && { category: category.value.trim() }),
+          ...(mine.checked && { mine: true })
+        }
+      }
+    }))
+    if (number !== asked) return // a later question was asked meanwhile
+    const cards = page.items.map(card)
+    if (from === undefined) fill(grid, ...cards)
+    else grid.append(...cards)
+    cursor = page.next_cursor
+    more.hidden = cursor === null
+    total.textContent = `${page.total_exact ? '' : 'at least '}${count(page.total, 'picture')}`
+    if (grid.children.length === 0) fill(grid, nothing())
+    for (const item of page.items) known.add(item.category)
+    fill(categories, ...[...known].sort().map(value => h('option', { value })))
+  }
+
+  function card (item: Item): HTMLElement {
+    const title = titleOf(item)
+    const open = button(title, () => { openItem(item, me, { changed: replace, gone: show }) }, 'open')
+    const element = h('li', { class: 'card' },
+      ledPanel(title, item, { isNamedBeside: true }).element,
+      h('div', { class: 'words' },
+        h('h2', {}, open),
+        h('p', { class: 'by' }, item.user_id === item.owner_id ? 'Somebody without a name' : item.user_id),
+        h('p', { class: 'bag' }, wayToTheBag(item) ?? item.category)),
+      item.hidden && h('p', { class: 'badge' }, 'Hidden'))
+    element.dataset.id = item.id
+    return element
+  }
+
+  function replace (item: Item): void {
+    grid.querySelector(`[data-id="${item.id}"]`)?.replaceWith(card(item))
+  }
+
+  function nothing (): HTMLElement {
+    const isFiltered = [search.value, type.value, category.value].some(value => value !== '')
+    return h('li', { class: 'empty' },
+      ledPanel('A panel without a picture').element,
+      h('p', {}, isFiltered ? 'Nothing matches these filters.' : mine.checked ? 'You have uploaded nothing yet.' : 'The library is empty.'),
+      !isFiltered && h('a', { href: '#upload', class: 'button main' }, 'Upload the first picture'))
+  }
+}

@@ -1,0 +1,176 @@
+import type { Item } from '../api.js'
+import { h } from '../dom.js'
+import { canDecode, loadRendition, SIDE, type Animation } from './animation.js'
+import { paint } from './leds.js'
+import { isPaused, whenPlaybackChanges } from './playback.js'
+
+export interface LedPanel {
+  element: HTMLElement
+  /** Shows frames that were decoded elsewhere. Without them all LEDs are off. */
+  show: (animation?: Animation) => void
+}
+
+interface Screen {
+  isVisible: boolean
+  wasInPage: boolean
+  appear: () => void
+  disappear: () => void
+  resize: (width: number) => void
+  draw: (now: number) => void
+  playbackChanged: () => void
+}
+
+/** All LEDs are off. */
+const DARK: Animation = { frames: [new ImageData(SIDE, SIDE)], delays: [0] }
+
+const screens = new Map<Element, Screen>()
+const visibility = new IntersectionObserver(entries => {
+  for (const { target, isIntersecting } of entries) {
+    const screen = screens.get(target)
+    if (!screen || screen.isVisible === isIntersecting) continue
+    screen.isVisible = isIntersecting
+    if (isIntersecting) screen.appear()
+    else screen.disappear()
+  }
+  if (!isTicking) tick(performance.now())
+}, { rootMargin: '64px' })
+const sizes = new ResizeObserver(entries => {
+  for (const { target, contentRect } of entries) screens.get(target)?.resize(contentRect.width)
+})
+
+whenPlaybackChanges(() => { for (const screen of screens.values()) screen.playbackChanged() })
+
+let isTicking = false
+/** Draws the panels that are seen, once for each frame of the display. It rests when none is. */
+function tick (now: number): void {
+  isTicking = false
+  for (const [element, screen] of screens) {
+    screen.wasInPage ||= element.isConnected
+    if (!element.isConnected && screen.wasInPage) remove(element)
+    else if (screen.isVisible) {
+      screen.draw(now)
+      isTicking = true
+    }
+  }
+  if (isTicking) requestAnimationFrame(tick)
+}
+
+function remove (element: Element): void {
+  screens.get(element)?.disappear()
+  screens.delete(element)
+  visibility.unobserve(element)
+  sizes.unobserve(element)
+}
+
+/**
+ * An LED panel of 64x64 round pixels. With an item it plays the item's rendition while it is seen. Without one it shows
+ * what `show` is given; at first all LEDs are off. While playback is paused it stands still, and has a button of its
+ * own to play. `isNamedBeside`: the label stands beside the panel, so screen readers need not read it twice.
+ */
+export function ledPanel (label: string, item?: Item, { isNamedBeside = false } = {}): LedPanel {
+  const name = isNamedBeside ? { ariaHidden: 'true' } : { role: 'img', ariaLabel: label }
+  const canvas = h('canvas', { width: SIDE, height: SIDE, ...name })
+  const play = h('button', { type: 'button', class: 'panel-play', hidden: true })
+  const element = h('div', { class: 'panel' }, canvas, play)
+  const context = canvas.getContext('2d')!
+  const rendition = item?.renditions?.['64x64']
+  let animation = DARK
+  let loading: AbortController | undefined
+  let fallback: HTMLImageElement | undefined
+  let isPlayedAlone = false
+  let began = 0
+  let drawn = -1
+
+  const screen: Screen = {
+    isVisible: false,
+    wasInPage: false,
+    appear () {
+      if (!item) return
+      loading = new AbortController()
+      load(loading.signal).catch(() => { if (!loading?.signal.aborted) showPicture() })
+    },
+    disappear () {
+      loading?.abort()
+      hidePicture()
+      if (item) animation = DARK // loadRendition keeps the frames, within a bound
+    },
+    resize (width) {
+      const cell = Math.max(1, Math.floor(width * devicePixelRatio / SIDE))
+      canvas.width = canvas.height = cell * SIDE
+      canvas.style.width = canvas.style.height = `${cell * SIDE / devicePixelRatio}px`
+      drawn = -1
+    },
+    draw (now) {
+      const index = isPlaying() ? frameAt(animation, now - began) : Math.max(drawn, 0)
+      if (index === drawn) return
+      paint(context, animation.frames[index]!)
+      drawn = index
+    },
+    playbackChanged () {
+      isPlayedAlone = false
+      refresh()
+    }
+  }
+
+  play.addEventListener('click', () => {
+    isPlayedAlone = !isPlayedAlone
+    refresh()
+  })
+  screens.set(element, screen)
+  visibility.observe(element)
+  sizes.observe(element)
+  return { element, show }
+
+  async function load (signal: AbortSignal): Promise<void> {
+    const isAnimated = rendition?.content_type === 'image/gif'
+    if (!rendition || (isAnimated && !canDecode)) return showPicture()
+    const loaded = await loadRendition(rendition.url, rendition.content_type, signal)
+    if (!signal.aborted) show(loaded)
+  }
+
+  function show (next = DARK): void {
+    animation = next
+    began = performance.now()
+    drawn = -1
+    refresh()
+  }
+
+  /** Shows the picture itself under a mask, where its frames cannot be read. The browser plays it. */
+  function showPicture (): void {
+    if (!item) return
+    element.classList.add('is-picture')
+    fallback ??= h('img', { alt: '', decoding: 'async' })
+    refresh()
+  }
+
+  function hidePicture (): void {
+    fallback?.remove()
+    fallback = undefined
+  }
+
+  function refresh (): void {
+    const moves = fallback ? item?.type === 'gif' : animation.frames.length > 1
+    play.hidden = !(moves && isPaused())
+    play.textContent = isPlayedAlone ? 'Pause' : 'Play'
+    play.ariaLabel = `${play.textContent} ${label}`
+    if (!fallback || !item) return
+    if (moves && !isPlaying()) fallback.remove()
+    else {
+      fallback.src = rendition?.url ?? item.url
+      element.append(fallback)
+    }
+  }
+
+  function isPlaying (): boolean {
+    return isPlayedAlone || !isPaused()
+  }
+}
+
+/** The frame that is shown after a time. */
+function frameAt ({ delays }: Animation, ms: number): number {
+  const total = delays.reduce((sum, delay) => sum + delay, 0)
+  if (total === 0) return 0
+  let rest = ms % total
+  const index = delays.findIndex(delay => (rest -= delay) < 0)
+  return Math.max(index, 0)
+}

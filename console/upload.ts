@@ -1,0 +1,136 @@
+import { announce, attempt, complain } from './announce.js'
+import { upload, type Fit } from './api.js'
+import { button, field, fill, form, h } from './dom.js'
+import { labelOf, type Me } from './me.js'
+import { canDecode, decode } from './panel/animation.js'
+import { drawFitted, FITS } from './panel/fit.js'
+import { ledPanel } from './panel/led-panel.js'
+import { Refusal } from './refusal.js'
+import type { View } from './view.js'
+import { BITMAP_BYTES, bytes, titleOf, wayToTheBag } from './words.js'
+
+const TYPES = 'image/gif,image/png,image/jpeg,image/webp'
+/** A preview of a longer animation begins anew after these. */
+const MAX_PREVIEW_FRAMES = 300
+/** The panel takes 9,000 bytes a second by Bluetooth. */
+const STILL_SECONDS = Math.ceil(BITMAP_BYTES / 900) / 10
+
+/** Chooses a file, shows it on three panels, and uploads it. The form keeps what it holds until that has succeeded. */
+export function uploadView (me: Me): View {
+  const input = h('input', { type: 'file', accept: TYPES })
+  const drop = h('label', { class: 'drop' }, input,
+    h('span', { class: 'drop-words' }, 'Choose a picture, or drop it here'),
+    h('span', { class: 'hint' }, 'GIF, PNG, JPEG or WebP'))
+  const chosen = h('p', { class: 'chosen' })
+  const previews = FITS.map(({ fit, words, hint }) => {
+    const panel = ledPanel(`Preview: ${words}`)
+    const radio = h('input', { type: 'radio', name: 'fit', value: fit, checked: fit === 'contain' })
+    return { panel, radio, element: h('label', { class: 'fit' }, panel.element, h('span', {}, radio, ` ${words}`), h('small', {}, hint)) }
+  })
+  const title = h('input', { maxLength: 255 })
+  const category = h('input', { maxLength: 255 })
+  const bar = h('progress', { max: 1, value: 0, ariaLabel: 'Upload' })
+  const progress = h('p', { class: 'progress', hidden: true }, bar, h('span', {}))
+  const send = h('button', { class: 'main', disabled: true }, 'Upload')
+  const result = h('div', { class: 'result', hidden: true })
+  let file: File | undefined
+  let key = crypto.randomUUID()
+  let preview = 0
+
+  input.addEventListener('change', () => { choose(input.files?.[0]) })
+  const details = form(() => attempt(start),
+    drop, chosen,
+    h('fieldset', { class: 'fits' }, h('legend', {}, 'How it goes on the panel'), ...previews.map(({ element }) => element)),
+    h('div', { class: 'pair' },
+      field('Title', title, 'If you like'),
+      field('Category', category, 'If you like')),
+    h('div', { class: 'actions' }, send, progress))
+  details.addEventListener('input', () => { key = crypto.randomUUID() }) // another upload than the one before
+  const element = h('section', { class: 'upload' }, h('h1', { tabIndex: -1 }, 'Upload'), result, details)
+  for (const name of ['dragenter', 'dragover'] as const) {
+    element.addEventListener(name, event => {
+      event.preventDefault()
+      drop.classList.add('is-over')
+    })
+  }
+  for (const name of ['dragleave', 'drop'] as const) element.addEventListener(name, () => { drop.classList.remove('is-over') })
+  element.addEventListener('drop', event => {
+    event.preventDefault()
+    choose(event.dataTransfer?.files[0])
+  })
+  return { element }
+
+  function choose (next: File | undefined): void {
+    if (!next) return
+    file = next
+    key = crypto.randomUUID()
+    send.disabled = false
+    result.hidden = true
+    chosen.textContent = `${next.name}, ${bytes(next.size)}`
+    showPreviews(next, ++preview)
+  }
+
+  async function showPreviews (picture: File, number: number): Promise<void> {
+    try {
+      const animations = await decode(
+        await picture.arrayBuffer(),
+        picture.type,
+        FITS.map(({ fit }) => drawFitted(fit)),
+        MAX_PREVIEW_FRAMES
+      )
+      if (number !== preview) return
+      animations.forEach((animation, i) => { previews[i]!.panel.show(animation) })
+      const isStill = animations[0]!.frames.length === 1 && (canDecode || picture.type === 'image/jpeg')
+      chosen.textContent += isStill
+        ? `. ${bytes(BITMAP_BYTES)}, about ${STILL_SECONDS} s to the bag.`
+        : '. How long it takes to the bag is known after the upload.'
+    } catch {
+      if (number !== preview) return
+      for (const { panel } of previews) panel.show()
+      complain(new Refusal('This browser cannot show the file. It may be damaged, or no picture.', 0))
+    }
+  }
+
+  async function start (): Promise<void> {
+    if (!file) return
+    const { value: fit } = previews.find(({ radio }) => radio.checked)!.radio
+    tell(0)
+    try {
+      const item = await upload(
+        { file, user_id: labelOf(me), title: title.value, category: category.value, fit: fit as Fit },
+        { key, onProgress: tell }
+      )
+      const words = `${titleOf(item)} is uploaded: ${wayToTheBag(item) ?? 'no rendition'}.`
+      announce(words)
+      reset()
+      result.hidden = false
+      fill(result,
+        ledPanel(titleOf(item), item).element,
+        h('div', {}, h('p', {}, words), h('p', { class: 'actions' },
+          h('a', { class: 'button', href: '#library' }, 'See it in the library'),
+          button('Dismiss', () => { result.hidden = true }, 'quiet'))))
+    } catch (error) {
+      // the answer is kept under its key: without an answer the same upload may be tried again, and is stored once
+      if (error instanceof Refusal && error.status >= 400 && error.status < 500) key = crypto.randomUUID()
+      throw error
+    } finally {
+      progress.hidden = true
+    }
+  }
+
+  function tell (share: number): void {
+    progress.hidden = false
+    bar.value = share
+    progress.lastElementChild!.textContent = share < 1 ? `${Math.floor(share * 100)} %` : 'The server looks at it …'
+  }
+
+  function reset (): void {
+    details.reset()
+    file = undefined
+    key = crypto.randomUUID()
+    preview++
+    send.disabled = true
+    chosen.textContent = ''
+    for (const { panel } of previews) panel.show()
+  }
+}
