@@ -14,7 +14,7 @@ export function accountView (me: Me, { renamed, signOut }: { renamed: () => void
     h('h1', { tabIndex: -1 }, 'Account'),
     h('p', {}, `Signed in as ${me.phone}.`, me.isAdmin && ' You are an admin.'),
     form(() => attempt(saveName),
-      field('Name', name, 'Other people see it beside what you upload. Everything else works without one.'),
+      field('Name', name, 'Other people see it beside what you upload. Without one, each sign-in ends the one before; all else works.'),
       h('button', { class: 'main' }, 'Save the name')),
     h('h2', {}, 'Devices'),
     h('p', { class: 'hint' }, 'Each sign-in is listed. End those that you do not know.'),

@@ -7,6 +7,9 @@ const messages = document.getElementById('messages')!
  */
 export function openDialog (dialog: HTMLDialogElement, ...children: Node[]): void {
   fill(dialog, ...children, messages)
-  dialog.onclose = () => { (document.querySelector('dialog[open]') ?? document.body).append(messages) }
+  dialog.onclose = () => {
+    (document.querySelector('dialog[open]') ?? document.body).append(messages)
+    dialog.replaceChildren()
+  }
   dialog.showModal()
 }

@@ -197,6 +197,63 @@ export interface paths {
         patch: operations["changeLibraryItem"];
         trace?: never;
     };
+    "/library/{id}/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report an item
+         * @description One report for each account and item: a repeated one adds none. From then on the caller's lists leave the item out. Enough reports by accounts that are at least 24 hours old hide it from everybody but its owner and admins. The owner never learns who reported it.
+         */
+        post: operations["reportLibraryItem"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/library/{id}/review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Decide on an item and close its reports (admins) */
+        post: operations["reviewLibraryItem"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/library/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The items with open reports, most reported first (admins)
+         * @description An entry whose count changes meanwhile may come twice, or be missed in one walk.
+         */
+        get: operations["listReports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/library/upload": {
         parameters: {
             query?: never;
@@ -369,6 +426,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/users/me/blocks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The accounts that the caller has blocked */
+        get: operations["listBlocks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/blocks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Block an account
+         * @description Its items are left out of the caller's lists and of their totals, at once on this instance and within 10 s elsewhere. `GET /library/{id}` still shows one. At most 200 accounts.
+         */
+        put: operations["addBlock"];
+        post?: never;
+        /** Take a block back */
+        delete: operations["removeBlock"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users/me/number": {
         parameters: {
             query?: never;
@@ -444,86 +539,6 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/library/{id}/reports": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["reportItem"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/library/reports": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["listReports"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/library/{id}/review": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["reviewItem"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/users/me/blocks": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["listBlocks"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/users/me/blocks/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put: operations["block"];
-        post?: never;
-        delete: operations["unblock"];
         options?: never;
         head?: never;
         patch?: never;
@@ -983,6 +998,8 @@ export interface components {
             duration_ms?: number;
             /** @example #e87830 */
             dominant_color?: string;
+            /** @description True on an item that only its owner and admins see, because reports or a review have hidden it. Its files stay where they are until the item is removed */
+            hidden?: boolean;
             /** @description Made for the panel of the bag, by their size, fitted on black: a GIF of what is animated, with every frame and the same duration, which loops for ever; a PNG of a still */
             renditions?: {
                 [key: string]: components["schemas"]["Rendition"];
@@ -1088,11 +1105,12 @@ export interface components {
             duration_ms?: number;
             /** @example #e87830 */
             dominant_color?: string;
+            /** @description True on an item that only its owner and admins see, because reports or a review have hidden it. Its files stay where they are until the item is removed */
+            hidden?: boolean;
             /** @description Made for the panel of the bag, by their size, fitted on black: a GIF of what is animated, with every frame and the same duration, which loops for ever; a PNG of a still */
             renditions?: {
                 [key: string]: components["schemas"]["Rendition"];
             };
-            hidden?: boolean;
         };
         /**
          * @example {
@@ -1231,6 +1249,260 @@ export interface components {
              * @enum {string}
              */
             fit?: "contain" | "cover" | "fill";
+        };
+        /**
+         * @example {
+         *       "user_id": "665f1c2ab7e4d90012ab34ce",
+         *       "username": "arjun",
+         *       "created_at": "2026-05-04T10:11:12.345Z"
+         *     }
+         */
+        Block: {
+            /**
+             * @description 24 lower-case hex digits
+             * @example 665f1c2ab7e4d90012ab34cd
+             */
+            user_id: string;
+            /**
+             * @description Empty where the account has no name
+             * @example arjun
+             */
+            username: string;
+            /**
+             * Format: date-time
+             * @description UTC, milliseconds
+             * @example 2026-05-04T10:11:12.345Z
+             */
+            created_at: string;
+        };
+        /**
+         * @example {
+         *       "blocks": [
+         *         {
+         *           "user_id": "665f1c2ab7e4d90012ab34ce",
+         *           "username": "arjun",
+         *           "created_at": "2026-05-04T10:11:12.345Z"
+         *         }
+         *       ]
+         *     }
+         */
+        BlockList: {
+            blocks: components["schemas"]["Block"][];
+        };
+        /**
+         * @example {
+         *       "item_id": "665f1c2ab7e4d90012ab34cd",
+         *       "reason": "spam",
+         *       "created_at": "2026-05-04T10:11:12.345Z"
+         *     }
+         */
+        OwnReport: {
+            /**
+             * @description 24 lower-case hex digits
+             * @example 665f1c2ab7e4d90012ab34cd
+             */
+            item_id: string;
+            /** @example spam */
+            reason: string;
+            comment?: string;
+            /**
+             * Format: date-time
+             * @description UTC, milliseconds
+             * @example 2026-05-04T10:11:12.345Z
+             */
+            created_at: string;
+        };
+        /**
+         * @example {
+         *       "reason": "spam",
+         *       "comment": "An advertisement"
+         *     }
+         */
+        Report: {
+            /**
+             * @example spam
+             * @enum {string}
+             */
+            reason: "spam" | "nudity" | "hate" | "violence" | "copyright" | "other";
+            /**
+             * @description For the moderators. Empty or blank, it counts as not sent
+             * @example An advertisement
+             */
+            comment?: string;
+        };
+        /**
+         * @example {
+         *       "reason": "spam",
+         *       "text": "An advertisement",
+         *       "created_at": "2026-05-04T10:11:12.345Z"
+         *     }
+         */
+        ReportComment: {
+            /** @example spam */
+            reason: string;
+            /** @example An advertisement */
+            text: string;
+            /**
+             * Format: date-time
+             * @description UTC, milliseconds
+             * @example 2026-05-04T10:11:12.345Z
+             */
+            created_at: string;
+        };
+        /**
+         * @example {
+         *       "reports": [
+         *         {
+         *           "item": {
+         *             "id": "665f1c2ab7e4d90012ab34cd",
+         *             "url": "https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/original.gif",
+         *             "original_url": "https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/original.gif",
+         *             "user_id": "meera",
+         *             "created_at": "2026-05-04T10:11:12.345Z",
+         *             "type": "gif",
+         *             "category": "GIF",
+         *             "owner_id": "665f1c2ab7e4d90012ab34ce",
+         *             "title": "Dancing fox",
+         *             "content_type": "image/gif",
+         *             "size": 48213,
+         *             "sha256": "6c63cc5063ac82d8bbc925f9a31adf3a87f1510c021e0fde51854d60484b5019",
+         *             "width": 320,
+         *             "height": 240,
+         *             "frames": 24,
+         *             "duration_ms": 1920,
+         *             "dominant_color": "#e87830",
+         *             "renditions": {
+         *               "64x64": {
+         *                 "url": "https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/64x64.gif",
+         *                 "content_type": "image/gif",
+         *                 "bytes": 18213,
+         *                 "frames": 24,
+         *                 "duration_ms": 1920,
+         *                 "ble_seconds": 2.1
+         *               }
+         *             }
+         *           },
+         *           "count": 2,
+         *           "reasons": {
+         *             "spam": 2
+         *           },
+         *           "first_at": "2026-05-04T10:11:12.345Z",
+         *           "last_at": "2026-05-04T12:11:12.345Z",
+         *           "comments": [
+         *             {
+         *               "reason": "spam",
+         *               "text": "An advertisement",
+         *               "created_at": "2026-05-04T10:11:12.345Z"
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "next_cursor": null
+         *     }
+         */
+        ReportPage: {
+            reports: components["schemas"]["ReportedItem"][];
+            /** @description For the page after this; null at the end */
+            next_cursor: string | null;
+        };
+        /**
+         * @example {
+         *       "message": "Report received"
+         *     }
+         */
+        ReportReceived: {
+            /** @example Report received */
+            message: string;
+        };
+        /**
+         * @example {
+         *       "item": {
+         *         "id": "665f1c2ab7e4d90012ab34cd",
+         *         "url": "https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/original.gif",
+         *         "original_url": "https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/original.gif",
+         *         "user_id": "meera",
+         *         "created_at": "2026-05-04T10:11:12.345Z",
+         *         "type": "gif",
+         *         "category": "GIF",
+         *         "owner_id": "665f1c2ab7e4d90012ab34ce",
+         *         "title": "Dancing fox",
+         *         "content_type": "image/gif",
+         *         "size": 48213,
+         *         "sha256": "6c63cc5063ac82d8bbc925f9a31adf3a87f1510c021e0fde51854d60484b5019",
+         *         "width": 320,
+         *         "height": 240,
+         *         "frames": 24,
+         *         "duration_ms": 1920,
+         *         "dominant_color": "#e87830",
+         *         "renditions": {
+         *           "64x64": {
+         *             "url": "https://media.example.com/library/7b0c1d5e-3a51-4a0c-9d8e-1f2a3b4c5d6e/64x64.gif",
+         *             "content_type": "image/gif",
+         *             "bytes": 18213,
+         *             "frames": 24,
+         *             "duration_ms": 1920,
+         *             "ble_seconds": 2.1
+         *           }
+         *         }
+         *       },
+         *       "count": 2,
+         *       "reasons": {
+         *         "spam": 2
+         *       },
+         *       "first_at": "2026-05-04T10:11:12.345Z",
+         *       "last_at": "2026-05-04T12:11:12.345Z",
+         *       "comments": [
+         *         {
+         *           "reason": "spam",
+         *           "text": "An advertisement",
+         *           "created_at": "2026-05-04T10:11:12.345Z"
+         *         }
+         *       ]
+         *     }
+         */
+        ReportedItem: {
+            item: components["schemas"]["LibraryItem"];
+            /**
+             * @description Open reports
+             * @example 2
+             */
+            count: number;
+            /**
+             * @description The same by reason
+             * @example {
+             *       "spam": 2
+             *     }
+             */
+            reasons: {
+                [key: string]: number;
+            };
+            /**
+             * Format: date-time
+             * @description UTC, milliseconds
+             * @example 2026-05-04T10:11:12.345Z
+             */
+            first_at: string;
+            /**
+             * Format: date-time
+             * @description UTC, milliseconds
+             * @example 2026-05-04T10:11:12.345Z
+             */
+            last_at: string;
+            /** @description The 20 newest, newest first */
+            comments: components["schemas"]["ReportComment"][];
+        };
+        /**
+         * @example {
+         *       "decision": "keep"
+         *     }
+         */
+        Review: {
+            /**
+             * @description `keep` shows the item, and later reports hide it no more; `hide` shows it to its owner and admins alone; `remove` deletes it and its files
+             * @example keep
+             * @enum {string}
+             */
+            decision: "keep" | "hide" | "remove";
         };
         /**
          * @example {
@@ -1504,6 +1776,8 @@ export interface components {
          *       "sessions": [],
          *       "uploads": [],
          *       "items": [],
+         *       "blocks": [],
+         *       "reports": [],
          *       "audit": [
          *         {
          *           "at": "2026-05-05T08:00:00.000Z",
@@ -1534,6 +1808,10 @@ export interface components {
             uploads: components["schemas"]["OpenUpload"][];
             /** @description The caller's own, newest first */
             items: components["schemas"]["LibraryItem"][];
+            /** @description The accounts that the caller has blocked */
+            blocks: components["schemas"]["Block"][];
+            /** @description The caller's reports of items that are still there */
+            reports: components["schemas"]["OwnReport"][];
             /** @description The audit rows of the last 90 days, newest first */
             audit: components["schemas"]["RecordedEvent"][];
         };
@@ -1678,20 +1956,6 @@ export interface components {
             To?: string;
             /** @example 30003 */
             ErrorCode?: string;
-        };
-        QueuedItem: {
-            item: components["schemas"]["LibraryItem"];
-            count: number;
-            reasons: {
-                [key: string]: number;
-            };
-            first_at: string;
-            last_at: string;
-            comments: {
-                reason: string;
-                text: string;
-                created_at: string;
-            }[];
         };
     };
     responses: never;
@@ -3169,6 +3433,461 @@ export interface operations {
             };
             /** @description The content type is not one that this operation reads */
             415: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The header fields are too large */
+            431: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description A dependency failed, or the service has a bug */
+            500: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The server is stopping, not ready, or overloaded */
+            503: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+        };
+    };
+    reportLibraryItem: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description 24 lower-case hex digits
+                 * @example 665f1c2ab7e4d90012ab34cd
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Report"];
+            };
+        };
+        responses: {
+            /** @description The report is stored */
+            201: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportReceived"];
+                };
+            };
+            /** @description The id is malformed, or a field is missing or wrong */
+            400: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvalidRequest"];
+                };
+            };
+            /** @description No, a bad or an expired access token */
+            401: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description RFC 6750 §3 */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The item is the caller's own */
+            403: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description There is no such item */
+            404: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body did not come in time */
+            408: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body is larger than 16 KiB */
+            413: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The content type is not one that this operation reads */
+            415: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The caller has reported 50 items within 24 hours */
+            429: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The header fields are too large */
+            431: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description A dependency failed, or the service has a bug */
+            500: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The server is stopping, not ready, or overloaded */
+            503: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+        };
+    };
+    reviewLibraryItem: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description 24 lower-case hex digits
+                 * @example 665f1c2ab7e4d90012ab34cd
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Review"];
+            };
+        };
+        responses: {
+            /** @description The item, after `keep` and `hide` */
+            200: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LibraryItem"];
+                };
+            };
+            /** @description After `remove` */
+            204: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The id is malformed, or a field is missing or wrong */
+            400: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvalidRequest"];
+                };
+            };
+            /** @description No, a bad or an expired access token */
+            401: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description RFC 6750 §3 */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description Only for admins */
+            403: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description There is no such item */
+            404: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body did not come in time */
+            408: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body is larger than 16 KiB */
+            413: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The content type is not one that this operation reads */
+            415: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The header fields are too large */
+            431: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description A dependency failed, or the service has a bug */
+            500: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The server is stopping, not ready, or overloaded */
+            503: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+        };
+    };
+    listReports: {
+        parameters: {
+            query?: {
+                /** @description Above 100 is served as 100 */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportPage"];
+                };
+            };
+            /** @description A query parameter is wrong */
+            400: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvalidRequest"];
+                };
+            };
+            /** @description No, a bad or an expired access token */
+            401: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description RFC 6750 §3 */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description Only for admins */
+            403: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body did not come in time */
+            408: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
                 headers: {
                     /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
                     "x-request-id"?: string;
@@ -4880,6 +5599,389 @@ export interface operations {
             };
         };
     };
+    listBlocks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them, newest first */
+            200: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockList"];
+                };
+            };
+            /** @description The request is malformed */
+            400: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvalidRequest"];
+                };
+            };
+            /** @description No, a bad or an expired access token */
+            401: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description RFC 6750 §3 */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body did not come in time */
+            408: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The header fields are too large */
+            431: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description A dependency failed, or the service has a bug */
+            500: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The server is stopping, not ready, or overloaded */
+            503: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+        };
+    };
+    addBlock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description 24 lower-case hex digits
+                 * @example 665f1c2ab7e4d90012ab34cd
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The id is malformed */
+            400: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvalidRequest"];
+                };
+            };
+            /** @description No, a bad or an expired access token */
+            401: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description RFC 6750 §3 */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description There is no such user */
+            404: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body did not come in time */
+            408: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The caller has blocked as many accounts as can be */
+            409: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body is larger than 16 KiB */
+            413: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The content type is not one that this operation reads */
+            415: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The header fields are too large */
+            431: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description A dependency failed, or the service has a bug */
+            500: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The server is stopping, not ready, or overloaded */
+            503: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+        };
+    };
+    removeBlock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description 24 lower-case hex digits
+                 * @example 665f1c2ab7e4d90012ab34cd
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The id is malformed */
+            400: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvalidRequest"];
+                };
+            };
+            /** @description No, a bad or an expired access token */
+            401: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description RFC 6750 §3 */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body did not come in time */
+            408: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The body is larger than 16 KiB */
+            413: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The URL is too long */
+            414: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The content type is not one that this operation reads */
+            415: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The header fields are too large */
+            431: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description A dependency failed, or the service has a bug */
+            500: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+            /** @description The server is stopping, not ready, or overloaded */
+            503: {
+                headers: {
+                    /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */
+                    "x-request-id"?: string;
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorMessage"];
+                };
+            };
+        };
+    };
     requestNumberChange: {
         parameters: {
             query?: never;
@@ -5407,220 +6509,6 @@ export interface operations {
                     "x-request-id"?: string;
                     /** @description Seconds to wait before another try */
                     "Retry-After"?: number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorMessage"];
-                };
-            };
-        };
-    };
-    reportItem: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": {
-                    /** @enum {string} */
-                    reason: "spam" | "nudity" | "hate" | "violence" | "copyright" | "other";
-                    comment?: string;
-                };
-            };
-        };
-        responses: {
-            /** @description x */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        message: string;
-                    };
-                };
-            };
-            /** @description x */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorMessage"];
-                };
-            };
-        };
-    };
-    listReports: {
-        parameters: {
-            query?: {
-                limit?: number;
-                cursor?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        reports: components["schemas"]["QueuedItem"][];
-                        next_cursor: string | null;
-                    };
-                };
-            };
-            /** @description x */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorMessage"];
-                };
-            };
-        };
-    };
-    reviewItem: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": {
-                    /** @enum {string} */
-                    decision: "keep" | "hide" | "remove";
-                };
-            };
-        };
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LibraryItem"];
-                };
-            };
-            /** @description x */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description x */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorMessage"];
-                };
-            };
-        };
-    };
-    listBlocks: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        blocks: {
-                            user_id: string;
-                            username: string;
-                            created_at: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description x */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorMessage"];
-                };
-            };
-        };
-    };
-    block: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description x */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorMessage"];
-                };
-            };
-        };
-    };
-    unblock: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description x */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description x */
-            404: {
-                headers: {
                     [name: string]: unknown;
                 };
                 content: {

@@ -1,14 +1,13 @@
 import { announce, attempt } from './announce.js'
 import { api, ask, askOr, type Item } from './api.js'
 import { button, fill, h } from './dom.js'
-import type { paths } from './openapi.js'
+import type { components, paths } from './openapi.js'
 import { ledPanel } from './panel/led-panel.js'
 import { REASONS, type Reason } from './reasons.js'
 import type { View } from './view.js'
 import { count, date, titleOf, wayToTheBag } from './words.js'
 
-type Queue = paths['/library/reports']['get']['responses'][200]['content']['application/json']
-type Entry = Queue['reports'][number]
+type Entry = components['schemas']['ReportedItem']
 type Decision = paths['/library/{id}/review']['post']['requestBody']['content']['application/json']['decision']
 
 const PER_PAGE = 50

@@ -23,9 +23,9 @@ export function uploadView (me: Me): View {
     h('span', { class: 'hint' }, 'GIF, PNG, JPEG or WebP'))
   const chosen = h('p', { class: 'chosen' })
   const previews = FITS.map(({ fit, words, hint }) => {
-    const panel = ledPanel(`Preview: ${words}`)
+    const panel = ledPanel(words, undefined, { isNamedBeside: true })
     const radio = h('input', { type: 'radio', name: 'fit', value: fit, checked: fit === 'contain' })
-    return { panel, radio, element: h('label', { class: 'fit' }, panel.element, h('span', {}, radio, ` ${words}`), h('small', {}, hint)) }
+    return { panel, radio, element: h('div', { class: 'fit' }, panel.element, h('label', {}, radio, ` ${words}`), h('small', {}, hint)) }
   })
   const title = h('input', { maxLength: 255 })
   const category = h('input', { maxLength: 255 })

@@ -1,61 +1,27 @@
-/**
- * Operates the page at /docs in a headless Chromium, as a newcomer would: signs in, uploads two files, creates a user
- * after a 400.
- *
- *   npm run test:browser [-- --screenshot FILE]
- *
- * Without Chromium the page is not tried; the script says so, and does not fail.
- */
-import { spawn } from 'node:child_process'
+/** The page at /docs, as a newcomer uses it: signs in, uploads two files, creates a user after a 400. */
 import { deepStrictEqual as same, match } from 'node:assert'
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { chromium } from 'playwright-core'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { startService } from './service.js'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 const NUMBER = '+919876543210' // the example of the page
 const OTHER = '+919876543211'
 const GIF = Buffer.from('R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=', 'base64')
 
-const { values: { screenshot } } = parseArgs({ options: { screenshot: { type: 'string' } } })
-const executablePath = process.env.CHROMIUM ??
-  ['chromium', 'chromium-browser', 'google-chrome']
-    .flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name)))
-    .find(
-      existsSync
-    )
-if (executablePath) await main()
-else {
-  console.log(
-    'NOT TRIED: the page at /docs, because there is no Chromium here (chromium, chromium-browser or google-chrome)'
-  )
-}
-
-async function main () {
-  const folder = await mkdtemp(join(tmpdir(), 'hookaba-browser-'))
-  const service = await startService(folder)
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+export async function operateDocs (browser, shoot) {
+  const service = await startService()
   try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 1600 } })
     page.setDefaultTimeout(120_000)
-    await operate(page, service.url, folder)
-    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true })
+    await operate(page, service)
+    await shoot(page, 'docs')
   } finally {
-    await browser.close()
-    service.child.kill()
-    await once(service.child, 'exit')
-    await rm(folder, { recursive: true, force: true })
+    await service.stop()
   }
 }
 
-async function operate (page, url, folder) {
+async function operate (page, service) {
+  const { url, folder } = service
   const problems = []
   page.on('pageerror', (error) => problems.push(error.message))
   await page.goto(`${url}/docs`)
@@ -63,7 +29,7 @@ async function operate (page, url, folder) {
   const verify = await open(page, 'verifyOtp')
   await verify.locator('textarea').fill(JSON.stringify({ phone: NUMBER, otp: '000000' }))
   same(await execute(verify), [200, { success: false, message: 'Invalid OTP' }])
-  const { access_token: token } = await signIn(url, NUMBER)
+  const token = await service.signIn(NUMBER)
   await page.locator('.btn.authorize').first().click()
   await page.locator('.modal-ux input').fill(token)
   await page.locator('.modal-ux button.authorize').click()
@@ -132,35 +98,4 @@ async function fieldOf (block, name) {
   return await row.locator('select').count() > 0
     ? row.locator('select').inputValue()
     : row.locator('input[type=text]').inputValue()
-}
-
-/** Signs in as an app would, with the code of the SMS that the console provider prints. */
-async function signIn (url, phone) {
-  const post = async (path, body) => (await fetch(url + path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body)
-  })).json()
-  await post('/auth/request-otp', { phone })
-  return post('/auth/verify-otp', { phone, otp: '123456' })
-}
-
-/** Starts the built service with default settings and an empty data folder. Resolves when it is ready. */
-async function startService (folder) {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  const { PATH, HOME } = process.env
-  const child = spawn(process.execPath, [join(root, 'dist/server.js')], {
-    cwd: folder,
-    env: { PATH, HOME, PORT: String(port), DATA_DIR: join(folder, 'data'), OTP_TEST_NUMBERS: `${NUMBER}:123456` },
-    stdio: ['ignore', 'ignore', 'inherit']
-  })
-  const url = `http://127.0.0.1:${port}`
-  while (!await fetch(`${url}/health/ready`).then(({ ok }) => ok, () => false)) {
-    if (child.exitCode !== null) throw new Error('the service did not start')
-    await sleep(100)
-  }
-  return { url, child }
 }

@@ -1,0 +1,474 @@
+/** The console, as a newcomer and a moderator use it. Nothing sleeps: every step waits for what the page shows. */
+import { deepStrictEqual as same, match, ok } from 'node:assert'
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { startService } from './service.js'
+
+const ADMIN = '+919876543210'
+const OWNER = '+919876543211'
+const READER = '+919876543212'
+const NEWCOMER = '+919876543213'
+/** Three frames of 100, 50 and 200 ms: a red LED that moves. */
+const GIF = Buffer.from('R0lGODlhAgACAIEAAP8AAAAAAAAAAAAAACH/C05FVFNDQVBFMi4wAwEAAAAh+QQACgAAACwAAAAAAgACAAAIBgABCAQQEAAh+QQBBQABACwAAAAAAgACAIEA/wAAAAAAAAAAAAAIBgABCAQQEAAh+QQBFAABACwAAAAAAgACAIEAAP8AAAAAAAAAAAAIBgABCAQQEAA7', 'base64')
+const QUEUE = 20
+const TIMEOUT_MS = 120_000
+const PHONE_WIDTH = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
+const APPEARANCES = { light: {}, dark: { colorScheme: 'dark' }, phone: PHONE_WIDTH }
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+export async function operateConsole (browser, shoot) {
+  for (const scenario of [newcomer, expiredSession, failedUploads, neighbours, moderator, otherBrowsers, appearance]) {
+    const service = await startService(scenario === newcomer ? {} : { ADMIN_NUMBERS: ADMIN })
+    const contexts = []
+    const problems = []
+    const open = async (options = {}) => {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options })
+      contexts.push(context)
+      const page = await context.newPage()
+      page.setDefaultTimeout(TIMEOUT_MS)
+      page.on('pageerror', error => problems.push(error.stack))
+      page.on('console', message => {
+        // a browser writes a line for each answer of 400 and above, which the page shows to the person
+        if (message.type() === 'error' && !/^Failed to load resource/.test(message.text())) problems.push(message.text())
+      })
+      await page.goto(service.url)
+      return page
+    }
+    try {
+      await scenario({ service, open, shoot })
+      same(problems, [], 'no errors in the browser console')
+      console.log(`ok: ${scenario.name}`)
+    } finally {
+      for (const context of contexts) await context.close()
+      await service.stop()
+    }
+  }
+}
+
+/** The first minute on defaults: the code is the one that the process prints. */
+async function newcomer ({ service, open, shoot }) {
+  const page = await open()
+  await page.getByLabel('Phone number').fill('12')
+  await page.getByRole('button', { name: 'Send code' }).click()
+  await said(page, /Phone number: Not a valid phone number\./)
+  await signIn(page, service, NEWCOMER, async () => {
+    await page.getByText('The code is printed in the terminal of npm start').waitFor()
+    await page.getByLabel('Code of the SMS').fill('12')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await said(page, /This code is not right/)
+  })
+  await page.getByText('The library is empty.').waitFor()
+  await shoot(page, 'empty')
+  await page.getByRole('link', { name: 'Upload the first picture' }).click()
+  await choose(page, GIF)
+  await page.getByText(`three.gif, ${GIF.length} bytes`).waitFor()
+  for (const i of [0, 1, 2]) await plays(page.locator('.fit canvas').nth(i))
+  await page.getByRole('textbox', { name: 'Title' }).fill('<img src=x onerror=alert(1)>')
+  await page.locator('.fit label', { hasText: 'Filled' }).click()
+  await shoot(page, 'upload')
+  const uploaded = page.waitForResponse(response => response.url().endsWith('/library/upload'))
+  await page.getByRole('button', { name: 'Upload', exact: true }).click()
+  const item = await (await uploaded).json()
+  const { bytes, ble_seconds: seconds } = item.renditions['64x64']
+  await said(page, new RegExp(`is uploaded: ${bytes} bytes, ${seconds} s to the bag`))
+  same([item.user_id, item.title], [item.owner_id, '<img src=x onerror=alert(1)>'], 'the label of an account without a name is its id')
+  await page.getByRole('link', { name: 'See it in the library' }).click()
+  await page.getByRole('button', { name: '<img src=x' }).waitFor()
+  await page.getByText('Somebody without a name').waitFor()
+  await plays(page.locator('.card canvas'))
+  same(await page.locator('img[src=x]').count(), 0)
+  await page.getByRole('link', { name: 'Account' }).click()
+  await page.getByLabel('Name').fill('meera')
+  await page.getByRole('button', { name: 'Save the name' }).click()
+  await said(page, /Your name is meera\./)
+  await page.reload()
+  await page.locator('.who', { hasText: 'meera' }).waitFor()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await said(page, /You are signed out\./)
+  await page.getByLabel('Phone number').waitFor()
+}
+
+/** The session ends while a form is filled in. */
+async function expiredSession ({ service, open, shoot }) {
+  const page = await open()
+  await signIn(page, service, NEWCOMER)
+  await page.getByRole('link', { name: 'Upload', exact: true }).click()
+  await choose(page, GIF)
+  const title = page.getByRole('textbox', { name: 'Title' })
+  await title.fill('Kept')
+  const { token } = JSON.parse(await page.evaluate(() => localStorage.getItem('hookaba.session')))
+  same((await service.call('POST', '/auth/logout', { token, json: {} })).status, 204)
+  await page.getByRole('button', { name: 'Upload', exact: true }).click()
+  const dialog = page.getByRole('dialog', { name: 'Sign in again' })
+  await dialog.getByText('Your session has ended. What you typed is still here.').waitFor()
+  await page.keyboard.press('Escape')
+  await accessible(page, 'sign in again')
+  await shoot(page, 'expired')
+  await enterCode(dialog, service, NEWCOMER)
+  await dialog.waitFor({ state: 'hidden' })
+  same(await title.inputValue(), 'Kept')
+  await page.getByRole('button', { name: 'Upload', exact: true }).click()
+  await said(page, /^Kept is uploaded/)
+
+  const { token: next } = JSON.parse(await page.evaluate(() => localStorage.getItem('hookaba.session')))
+  same((await service.call('POST', '/auth/logout', { token: next, json: { scope: 'all' } })).status, 204)
+  await page.reload()
+  await said(page, /Your session has ended/)
+  await signIn(page, service, NEWCOMER)
+  await page.getByRole('link', { name: 'Library', exact: true }).click()
+  await page.getByRole('button', { name: 'Kept' }).waitFor()
+}
+
+/** The server refuses a file, the connection is cut, the server is busy: nothing that was chosen is lost. */
+async function failedUploads ({ service, open }) {
+  const page = await open()
+  await signIn(page, service, NEWCOMER)
+  await page.getByRole('link', { name: 'Upload', exact: true }).click()
+  const send = page.getByRole('button', { name: 'Upload', exact: true })
+  const title = page.getByRole('textbox', { name: 'Title' })
+  const keys = []
+  page.on('request', request => {
+    if (request.url().endsWith('/library/upload')) keys.push(request.headers()['idempotency-key'])
+  })
+  await title.fill('Persistent')
+  await page.locator('.fit label', { hasText: 'Stretched' }).click()
+  const kept = async () => same([await title.inputValue(), await page.getByRole('radio', { name: 'Stretched' }).isChecked()], ['Persistent', true])
+
+  await choose(page, GIF.subarray(0, 60), 'damaged.gif')
+  await said(page, /This browser cannot show the file/)
+  await send.click()
+  await said(page, /The server cannot read this picture to its end/)
+  await choose(page, Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'), 'script.svg')
+  await send.click()
+  await said(page, /This is no GIF, PNG, JPEG or WebP/)
+  await kept()
+
+  await choose(page, GIF)
+  const answers = [
+    route => route.abort('connectionreset'),
+    route => route.fulfill({ status: 503, headers: { 'retry-after': '3' }, json: { error: 'Server is busy' } }),
+    route => route.fulfill({ status: 413, json: { error: 'File is larger than 10485760 bytes' } }),
+    route => route.fulfill({ status: 429, headers: { 'retry-after': '120' }, json: { error: 'Too many uploads at the same time' } })
+  ]
+  const sentences = [
+    /The server cannot be reached/,
+    /The server is busy or stopping\. Try again in 3 seconds/,
+    /File is larger than 10485760 bytes\./,
+    /Too many uploads at the same time\. Try again in 2 minutes\./
+  ]
+  for (const [i, answer] of answers.entries()) {
+    await page.route('**/library/upload', answer, { times: 1 })
+    await send.click()
+    await said(page, sentences[i])
+    await kept()
+  }
+  await send.click()
+  await said(page, /^Persistent is uploaded/)
+  same(await title.inputValue(), '')
+  const [, , cut, busy, large, many, done] = keys
+  same([busy, large], [cut, cut], 'an upload without an answer keeps its key, so that it is stored once')
+  same(new Set([cut, many, done]).size, 3, 'one that was refused gets another key')
+
+  await page.context().setOffline(true)
+  await page.getByRole('link', { name: 'Library', exact: true }).click()
+  await said(page, /The server cannot be reached/)
+  await page.context().setOffline(false)
+}
+
+/** Search, filters, pages, changing, deleting, reporting and blocking. */
+async function neighbours ({ service, open, shoot }) {
+  const owner = await service.signIn(OWNER)
+  await service.call('POST', '/users', { token: owner, json: { username: 'leila', number: OWNER } })
+  for (let i = 0; i < 30; i++) {
+    await service.upload(owner, GIF, { user_id: 'leila', title: `Fox ${i}`, category: i % 2 ? 'Animals' : 'GIF' })
+  }
+  // without a name, the second sign-in would end the first one
+  const named = { username: 'ravi', number: READER }
+  same((await service.call('POST', '/users', { token: await service.signIn(READER), json: named })).status, 201)
+  const page = await open()
+  await signIn(page, service, READER)
+  await page.getByText('30 pictures').waitFor()
+  const cards = page.locator('.card')
+  await shoot(page, 'full')
+  same(await cards.count(), 24)
+  await page.getByRole('button', { name: 'Show more' }).click()
+  await page.getByRole('button', { name: 'Fox 0', exact: true }).waitFor()
+  same(await cards.count(), 30)
+  await page.getByLabel('Search').fill('fox 7')
+  await page.keyboard.press('Enter')
+  await page.getByText('1 picture', { exact: true }).waitFor()
+  await page.getByLabel('Search').fill('')
+  await page.getByLabel('Category').fill('Animals')
+  await page.keyboard.press('Enter')
+  await page.getByText('15 pictures').waitFor()
+  await page.getByLabel('Type').selectOption('Pictures')
+  await page.getByText('Nothing matches these filters.').waitFor()
+  await page.getByLabel('Type').selectOption('All')
+  await page.getByLabel('Category').fill('')
+  await page.getByLabel('Only mine').check()
+  await page.getByText('You have uploaded nothing yet.').waitFor()
+  await page.getByLabel('Only mine').uncheck()
+  await page.getByText('30 pictures').waitFor()
+
+  // with the keyboard alone
+  await page.getByRole('button', { name: 'Fox 29' }).focus()
+  await page.keyboard.press('Enter')
+  const dialog = page.getByRole('dialog', { name: 'Fox 29' })
+  await plays(dialog.locator('canvas'))
+  await page.keyboard.press('Escape')
+  same(await page.evaluate(() => document.activeElement?.textContent), 'Fox 29', 'the focus returns')
+
+  await page.keyboard.press('Enter')
+  await dialog.getByText('Report it').click()
+  await dialog.getByLabel('Reason').selectOption('Violence')
+  await dialog.getByLabel('Comment').fill('It flickers.')
+  await page.route('**/reports', route => route.abort(), { times: 1 })
+  await dialog.getByRole('button', { name: 'Send the report' }).click()
+  await said(page, /cannot be reached/)
+  same(await dialog.getByLabel('Comment').inputValue(), 'It flickers.')
+  await dialog.getByRole('button', { name: 'Send the report' }).click()
+  await said(page, /A moderator will look at it/)
+  await page.getByText('29 pictures').waitFor()
+  same(await page.getByRole('button', { name: 'Fox 29' }).count(), 0)
+
+  await page.getByRole('button', { name: 'Fox 28' }).click()
+  await page.getByRole('button', { name: 'Block the uploader' }).click()
+  await page.getByRole('button', { name: 'Hide all of their pictures from me' }).click()
+  await page.getByText('The library is empty.').waitFor()
+  await page.getByRole('link', { name: 'Account' }).click()
+  await page.locator('.rows', { hasText: 'leila' }).waitFor()
+  await page.getByRole('button', { name: 'Unblock' }).click()
+  await page.getByText('You have blocked nobody.').waitFor()
+
+  const elsewhere = await service.signIn(READER)
+  await page.reload()
+  await page.getByRole('button', { name: 'End', exact: true }).first().click()
+  await said(page, /The session has ended/)
+  same((await service.call('GET', '/auth/sessions', { token: elsewhere })).status, 401)
+  same((await service.call('GET', '/library', { token: elsewhere })).status, 401)
+
+  await page.getByRole('link', { name: 'Upload', exact: true }).click()
+  await choose(page, GIF)
+  await page.getByRole('textbox', { name: 'Title' }).fill('Mine')
+  await page.getByRole('button', { name: 'Upload', exact: true }).click()
+  await page.getByRole('link', { name: 'See it in the library' }).click()
+  await page.getByRole('button', { name: 'Mine' }).click()
+  const own = page.getByRole('dialog', { name: 'Mine' })
+  await own.getByRole('textbox', { name: 'Title' }).fill('Ours')
+  await own.getByLabel('Category').fill('Foxes')
+  await own.getByRole('button', { name: 'Save' }).click()
+  await said(page, /^Saved\.$/)
+  await page.getByRole('button', { name: 'Ours' }).click()
+  await page.getByRole('dialog', { name: 'Ours' }).getByRole('button', { name: 'Delete' }).click()
+  await page.getByRole('button', { name: 'Delete it for good' }).click()
+  await said(page, /^Ours is deleted\.$/)
+  await page.getByText('29 pictures').waitFor()
+}
+
+/** A queue of twenty, worked off with the keyboard; then people are searched, blocked and unblocked. */
+async function moderator ({ service, open, shoot }) {
+  const owner = await service.signIn(OWNER)
+  await service.call('POST', '/users', { token: owner, json: { username: 'leila', number: OWNER } })
+  const reporter = await service.signIn(READER)
+  const items = []
+  for (let i = 0; i < QUEUE; i++) {
+    const item = await service.upload(owner, GIF, { user_id: 'leila', title: `Fox ${i}` })
+    items.push(item)
+    const json = { reason: 'spam', comment: `<b>Comment ${i}</b>` }
+    same((await service.call('POST', `/library/${item.id}/reports`, { token: reporter, json })).status, 201)
+  }
+  const page = await open()
+  await signIn(page, service, ADMIN)
+  await page.getByRole('link', { name: 'Reports' }).click()
+  await page.locator('.reports .total', { hasText: `${QUEUE} pictures` }).waitFor()
+  await plays(page.locator('.report canvas'))
+  await page.locator('.report').getByText(/^<b>Comment/).waitFor()
+  await accessible(page, 'reports')
+  await shoot(page, 'moderating')
+
+  const decided = {}
+  const name = async () => /\d+/.exec(await page.locator('.report h2').textContent())[0]
+  for (let left = QUEUE; left > 2; left--) {
+    const [key, decision] = [['k', 'Kept'], ['h', 'Hidden'], ['r', 'Removed']][left % 3]
+    const number = await name()
+    decided[number] = key
+    await page.keyboard.press(key)
+    await said(page, new RegExp(`^${decision}: Fox ${number}\\. ${left - 1} left\\.$`))
+  }
+  await page.getByLabel('Keys decide').uncheck()
+  await page.getByRole('button', { name: 'Keep' }).focus()
+  await page.keyboard.press('r')
+  same(await page.locator('.report h2').count(), 1, 'no key decides while they are off')
+  await page.locator('.reports .total', { hasText: /^2 pictures$/ }).waitFor()
+  await page.getByLabel('Keys decide').check()
+  await page.locator('.report').focus()
+  const skipped = await name()
+  await page.keyboard.press('s')
+  await page.locator('.report h2', { hasNotText: `Fox ${skipped}` }).waitFor()
+  await page.keyboard.press('b')
+  await said(page, /The owner is blocked/)
+  await page.getByRole('button', { name: 'Unblock the owner' }).waitFor()
+  for (const rest of ['1 left', 'No reports are open']) {
+    decided[await name()] = 'k'
+    await page.keyboard.press('k')
+    await said(page, new RegExp(rest))
+  }
+  await page.locator('.report', { hasText: 'No reports are open.' }).waitFor()
+
+  const statuses = { k: 200, h: 404, r: 404 }
+  for (const [number, key] of Object.entries(decided)) {
+    const { status } = await service.call('GET', `/library/${items[number].id}`, { token: reporter })
+    same(status, statuses[key], `Fox ${number}: ${key}`)
+  }
+  same((await service.call('GET', '/library', { token: owner })).status, 401, 'the owner is signed out')
+
+  await page.getByRole('link', { name: 'People' }).click()
+  await page.getByLabel('Name or phone number').fill('LEI')
+  await page.getByRole('button', { name: 'Search' }).click()
+  await page.getByRole('button', { name: 'Unblock leila' }).click()
+  await said(page, /leila is unblocked/)
+  await page.getByLabel('Name or phone number').fill(OWNER)
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Block leila' }).click()
+  await said(page, /leila is blocked and signed out/)
+  await page.getByLabel('Name or phone number').fill('nobody')
+  await page.keyboard.press('Enter')
+  await page.getByText('Nobody is found.').waitFor()
+}
+
+/** A store without CORS, a person who wants less motion, and the times of the frames. */
+async function otherBrowsers ({ service, open, shoot }) {
+  const owner = await service.signIn(OWNER)
+  await service.upload(owner, GIF, { user_id: 'leila', title: 'Fox' })
+
+  const without = await open()
+  await without.route('**/64x64.gif', route => route.request().resourceType() === 'fetch' ? route.abort() : route.continue())
+  await signIn(without, service, READER)
+  await without.waitForFunction(() => document.querySelector('.panel.is-picture img')?.naturalWidth === 64)
+  await shoot(without, 'without-cors')
+  await without.getByRole('button', { name: 'Pause panels' }).click()
+  await without.locator('.panel img').waitFor({ state: 'detached' })
+
+  const still = await open({ reducedMotion: 'reduce' })
+  await signIn(still, service, OWNER)
+  const canvas = still.locator('.card canvas')
+  await still.getByRole('button', { name: 'Play Fox' }).waitFor()
+  await still.getByRole('button', { name: 'Play panels' }).waitFor()
+  await shoot(still, 'reduced-motion')
+  const first = await picture(canvas)
+  await frames(still, 30)
+  same(await picture(canvas), first, 'it stands still')
+  await still.getByRole('button', { name: 'Play Fox' }).click()
+  await plays(canvas)
+
+  const timed = await open()
+  await timed.clock.install()
+  await timed.goto(service.url)
+  await signIn(timed, service, NEWCOMER)
+  await timed.locator('.card canvas').waitFor()
+  await timed.clock.pauseAt(Date.now() + 3_600_000)
+  const changes = []
+  let before = await picture(timed.locator('.card canvas'))
+  for (let ms = 0; ms < 1400; ms += 10) {
+    await timed.clock.runFor(10)
+    const now = await picture(timed.locator('.card canvas'))
+    if (now !== before) changes.push(ms)
+    before = now
+  }
+  const spans = changes.slice(1).map((ms, i) => ms - changes[i])
+  for (const [i, span] of spans.entries()) {
+    const near = [100, 50, 200].filter(wanted => Math.abs(span - wanted) <= 20)
+    same(near.length, 1, `a frame was shown for ${span} ms`)
+    spans[i] = near[0]
+  }
+  match(spans.concat(spans).join(' '), /100 50 200 100 50/)
+}
+
+/** Every view in light, in dark and at a phone's width: axe finds no violation, and nothing is wider than the page. */
+async function appearance ({ service, open, shoot }) {
+  const owner = await service.signIn(OWNER)
+  await service.call('POST', '/users', { token: owner, json: { username: 'leila', number: OWNER } })
+  const title = 'A fox with a title that is longer than its card is wide'
+  const item = await service.upload(owner, GIF, { user_id: 'leila', title })
+  const reader = await service.signIn(READER)
+  const json = { reason: 'other', comment: 'x'.repeat(300) }
+  same((await service.call('POST', `/library/${item.id}/reports`, { token: reader, json })).status, 201)
+  await service.upload(reader, GIF, { user_id: 'a'.repeat(60) })
+  for (const [name, options] of Object.entries(APPEARANCES)) {
+    const page = await open(options)
+    const check = async view => {
+      await accessible(page, `${view}, ${name}`)
+      ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), `${view}, ${name}: too wide`)
+      await shoot(page, `${name}-${view}`)
+    }
+    await check('sign-in')
+    await signIn(page, service, ADMIN, () => check('code'))
+    await page.locator('.card').nth(1).waitFor()
+    await check('library')
+    await page.getByRole('button', { name: 'A fox' }).click()
+    await page.getByText('Report it').click()
+    await page.getByText('Change it').click()
+    await check('item')
+    await page.keyboard.press('Escape')
+    await page.getByRole('link', { name: 'Upload' }).click()
+    await choose(page, GIF)
+    await page.getByText('three.gif').waitFor()
+    await check('upload')
+    for (const view of ['Account', 'Reports', 'People']) {
+      await page.getByRole('link', { name: view }).click()
+      await page.locator({ Account: '.rows .badge', Reports: '.report h2', People: '.people .rows li' }[view]).first().waitFor()
+      await check(view.toLowerCase())
+    }
+  }
+}
+
+/** Signs in on the page, with the code that the process prints. */
+async function signIn (page, service, phone, beforeCode = () => {}) {
+  await page.getByLabel('Phone number').fill(phone)
+  await enterCode(page, service, phone, beforeCode)
+  await page.locator('#bar nav').waitFor()
+}
+
+async function enterCode (place, service, phone, beforeCode = () => {}) {
+  const code = await service.codeAfter(phone, () => place.getByRole('button', { name: 'Send code' }).click())
+  await place.getByLabel('Code of the SMS').waitFor()
+  await beforeCode()
+  await place.getByLabel('Code of the SMS').fill(code)
+  await place.getByRole('button', { name: 'Sign in' }).click()
+}
+
+async function choose (page, buffer, name = 'three.gif') {
+  await page.locator('input[type=file]').setInputFiles({ name, mimeType: name.endsWith('svg') ? 'image/svg+xml' : 'image/gif', buffer })
+}
+
+/** Waits until the page has said a sentence in one of its live regions. */
+async function said (page, pattern) {
+  await page.locator('#news p, #trouble p', { hasText: pattern }).waitFor()
+}
+
+const picture = canvas => canvas.evaluate(element => element.toDataURL())
+
+/** Waits until a panel has shown three different pictures. */
+async function plays (canvas) {
+  await canvas.waitFor()
+  await canvas.page().waitForFunction(element => {
+    element.seen ??= new Set()
+    element.seen.add(element.toDataURL())
+    return element.seen.size >= 3
+  }, await canvas.elementHandle())
+}
+
+/** Lets a page draw this many frames. */
+async function frames (page, count) {
+  await page.evaluate(count => new Promise(resolve => {
+    const next = () => count-- > 0 ? window.requestAnimationFrame(next) : resolve()
+    next()
+  }), count)
+}
+
+/** Fails with every rule of WCAG 2.2 A and AA, and of good practice, that axe finds broken. */
+async function accessible (page, view) {
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate(() => window.axe.run())
+  same(violations.map(({ id, nodes }) => [id, ...nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)]), [], view)
+}
