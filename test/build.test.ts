@@ -73,7 +73,9 @@ t.test('the bundle of the image serves in production without the emulators, and 
   const token = await signInTo(service, freshPhone())
   const { status, body } = await service.json('POST', '/library/upload', { token, body: uploadForm(gif) })
   t.match({ status, body }, { status: 201, body: { renditions: { '64x64': { frames: Number } } } })
-  t.equal((await fetch(`${service.url}/docs/static/index.css`)).status, 200)
+  for (const path of ['/docs/static/index.css', '/', '/console.js', '/console.css']) {
+    t.equal((await fetch(service.url + path)).status, 200, path)
+  }
   t.match(await service.json('GET', '/health/ready'), { status: 200 })
   t.notOk(existsSync(join(folder, 'built/cli/demo')), 'the demo data stay out of the image')
   t.match(await runProgram(join(folder, 'built/cli/check-library.js'), [], env), { code: 0 })
