@@ -5726,7 +5726,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The id is malformed */
+            /** @description The id is malformed, or the caller's own */
             400: {
                 headers: {
                     /** @description The id of the request: its own `x-request-id` where that has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = -` and no phone number, else a new one */

@@ -1,7 +1,6 @@
 /** The console, as a newcomer and a moderator use it. Nothing sleeps: every step waits for what the page shows. */
 import { deepStrictEqual as same, match, ok } from 'node:assert'
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
 import { startService } from './service.js'
 
 const ADMIN = '+919876543210'
@@ -14,7 +13,6 @@ const QUEUE = 20
 const TIMEOUT_MS = 120_000
 const PHONE_WIDTH = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
 const APPEARANCES = { light: {}, dark: { colorScheme: 'dark' }, phone: PHONE_WIDTH }
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 export async function operateConsole (browser, shoot) {
   for (const scenario of [newcomer, expiredSession, failedUploads, neighbours, moderator, otherBrowsers, appearance]) {
@@ -468,7 +466,7 @@ async function frames (page, count) {
 
 /** Fails with every rule of WCAG 2.2 A and AA, and of good practice, that axe finds broken. */
 async function accessible (page, view) {
-  await page.evaluate(axe)
+  await page.evaluate(axe.source)
   const { violations } = await page.evaluate(() => window.axe.run())
   same(violations.map(({ id, nodes }) => [id, ...nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)]), [], view)
 }
