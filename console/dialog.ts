@@ -8,6 +8,7 @@ const messages = document.getElementById('messages')!
 export function openDialog (dialog: HTMLDialogElement, ...children: Node[]): void {
   fill(dialog, ...children, messages)
   dialog.onclose = () => {
+    if (dialog.open) return // opened again before this event came
     (document.querySelector('dialog[open]') ?? document.body).append(messages)
     dialog.replaceChildren()
   }
