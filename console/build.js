@@ -10,5 +10,6 @@ export const consoleBuild = {
   target: 'es2022',
   bundle: true,
   minify: true,
+  tsconfigRaw: {}, // tsconfig.json is for the type check, and an image may leave it out
   logLevel: 'warning'
 }

@@ -18,12 +18,13 @@ export default fp(async function console (app) {
       scope.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect('docs/'))
       return
     }
-    const policy = pagePolicy(new URL(mediaStore.url('')).origin)
+    const policy = pagePolicy(mediaStore.urlsOf(''))
     scope.addHook('onRequest', (_request, reply, done) => {
       reply.header('content-security-policy', policy)
       done()
     })
-    const { default: fastifyStatic } = await import('@fastify/static') // not at the top: without CONSOLE it is not loaded
+    // not at the top: without CONSOLE it is not loaded
+    const { default: fastifyStatic } = await import('@fastify/static')
     await scope.register(fastifyStatic, {
       root: FILES,
       wildcard: false, // a route for each file: every other path stays without one
@@ -32,14 +33,19 @@ export default fp(async function console (app) {
   })
 }, { name: 'console', dependencies: ['env', 's3', 'security'] })
 
-/** The page needs its own files, this service's answers, and the pictures of the store, and nothing else. */
-function pagePolicy (store: string): string {
+/**
+ * The page needs its own files, this service's answers, and the pictures of the bucket, and nothing else. `addresses`
+ * are those of the bucket, the present one first. Their path is part of the policy: a host may have other people's
+ * buckets, too.
+ */
+function pagePolicy (addresses: string[]): string {
+  const [present, ...former] = addresses.map(address => new URL(address).href.replace(/[;,]/g, encodeURIComponent))
   return Object.entries({
     'default-src': "'none'",
     'script-src': "'self'",
     'style-src': "'self'",
-    'img-src': `'self' blob: ${store}`,
-    'connect-src': `'self' ${store}`,
+    'img-src': ["'self'", present, ...former].join(' '),
+    'connect-src': `'self' ${present}`,
     'base-uri': "'none'",
     'form-action': "'none'",
     'frame-ancestors': "'none'",

@@ -24,9 +24,11 @@ export default fp(async function security (app) {
   })
 }, { name: 'security', dependencies: ['error-handler', 'request-end'] })
 
-function refuse ({ url = '', rawHeaders, httpVersion }: IncomingMessage): ServiceError | undefined {
+function refuse ({ method, url = '', rawHeaders, httpVersion }: IncomingMessage): ServiceError | undefined {
   if (url.length > MAX_URL_LENGTH) return new ServiceError(414, 'URI too long')
   if (rawHeaders.length / 2 > MAX_HEADERS) return new ServiceError(431, 'Request header fields too large')
+  // RFC 9112 §3.2.4; the router would read it as the path /
+  if (url.startsWith('*') && method !== 'OPTIONS') return new ServiceError(400, 'Bad request')
   const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && /^host$/i.test(rawHeaders[i - 1]!))
   if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1') || !hosts.every(isHost)) {
     return new ServiceError(400, 'Bad request')

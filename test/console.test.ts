@@ -31,8 +31,8 @@ t.test('the console', async t => {
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob: https://media.example.com",
-        "connect-src 'self' https://media.example.com",
+        `img-src 'self' ${service.app.mediaStore.urlsOf('').join(' ')}`,
+        "connect-src 'self' https://media.example.com/pictures/",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -41,6 +41,7 @@ t.test('the console', async t => {
       ].join('; '), path)
       t.match(headers, { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer' })
     }
+    t.equal(service.app.mediaStore.urlsOf('')[0], 'https://media.example.com/pictures/')
     t.notMatch((await get('/')).text, /<script(?![^>]* src=)|<style|\son\w+=|\sstyle=/, 'no inline script or style')
     t.match((await get('/health/live')).headers['content-security-policy'], /^default-src 'none';frame-ancestors 'none'$/)
   })

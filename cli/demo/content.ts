@@ -15,7 +15,7 @@ export interface Person { username: string, number: string }
 /** `title` tells whether the person has uploaded it already. Without a category it gets the service's default. */
 export interface Picture { by: Person, title: string, category?: string, filename: string, make: () => Buffer }
 
-/** Of a picture of somebody else. */
+/** The picture is somebody else's. */
 export interface Report { by: Person, of: Picture, reason: ReportReason, comment?: string }
 
 /** Numbers that are reserved for fiction (North American Numbering Plan, 555-0100 to 555-0199). */

@@ -1,7 +1,7 @@
 import { buildApp } from '../../app.js'
 import { startEmulators } from '../../backing-services.js'
 import type { Config } from '../../schemas/env.js'
-import { completeConfig, readConfig, sendsRealTexts } from '../../services/config.js'
+import { completeConfig, hasConsole, readConfig, sendsRealTexts } from '../../services/config.js'
 import type { AppSettings } from '../../services/ports.js'
 import { Misuse, type Call } from '../program.js'
 import { MODERATOR, PEOPLE, PICTURES, type Picture } from './content.js'
@@ -10,7 +10,7 @@ import { createInbox } from './visitor.js'
 
 const USAGE = 'Usage: npm run demo'
 
-/** What a test replaces: the clock, what waits, and the pictures. */
+/** A test replaces the clock, the waits and the pictures. */
 export interface Replaced extends Pick<AppSettings, 'now'> {
   pass?: (seconds: number) => Promise<void>
   pictures?: Picture[]
@@ -70,7 +70,7 @@ function nextSteps (config: ReturnType<typeof readConfig>): string[] {
       ? 'No SMS reaches them. Name them in OTP_TEST_NUMBERS, or start the service with SMS_PROVIDER=console.'
       : 'The service prints the code where it runs, in place of an SMS.',
     'Maya sees every picture. The lists of Tom and Lena leave out what they have reported.',
-    `Next: run npm start, if it does not run yet, and open ${address}`,
+    `Next: run npm start, if it does not run yet${hasConsole(config) ? `, and open ${address}` : ''}.`,
     `To see the reports, stop the service, run ADMIN_NUMBERS=${MODERATOR} npm start, and sign in with that number.`
   ]
 }
