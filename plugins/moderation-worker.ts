@@ -6,7 +6,7 @@ import {
   createModerationWorker,
   type DeliveryOutcome,
   type ModerationEvent
-} from '../services/library/moderation-worker.js'
+} from '../services/library/moderation/worker.js'
 import { webhookHeaders, webhookKey } from '../services/standard-webhook.js'
 
 declare module 'fastify' {

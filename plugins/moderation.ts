@@ -1,11 +1,11 @@
 import fp from 'fastify-plugin'
-import { createForgetReports } from '../services/library/forget-reports.js'
-import { createHiddenOwners } from '../services/library/hidden-owners.js'
-import { createItemHiding } from '../services/library/hide-item.js'
-import { createReportCounts, type ReportCounts } from '../services/library/report-counts.js'
-import { createReportQueue } from '../services/library/report-queue.js'
-import { createReports } from '../services/library/reports.js'
-import { createReview } from '../services/library/review.js'
+import { createForgetReports } from '../services/library/moderation/forget-reports.js'
+import { createHiddenOwners } from '../services/library/moderation/hidden-owners.js'
+import { createItemHiding } from '../services/library/moderation/hide-item.js'
+import { createReportCounts, type ReportCounts } from '../services/library/moderation/report-counts.js'
+import { createReportQueue } from '../services/library/moderation/report-queue.js'
+import { createReports } from '../services/library/moderation/reports.js'
+import { createReview } from '../services/library/moderation/review.js'
 import { withinDeadline } from '../services/request-deadline.js'
 
 declare module 'fastify' {

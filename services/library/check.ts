@@ -2,7 +2,7 @@ import { ObjectId, type Collection } from 'mongodb'
 import type { LibraryDocument, UploadDocument } from '../../schemas/documents.js'
 import type { Clock, MediaStore } from '../ports.js'
 import { createDeletionRecords } from './delete-item.js'
-import type { ForgetReportsOptions } from './forget-reports.js'
+import type { ForgetReportsOptions } from './moderation/forget-reports.js'
 import { folderOf, folderOfOldItem, hasObject, isItemFolder, LIBRARY, objectsIn, objectsOf, renditionKey, within } from './object-keys.js'
 
 /** Rows read ahead: few enough that the cursor does not expire before the next read. */

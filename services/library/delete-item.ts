@@ -5,7 +5,7 @@ import type { Caller, Clock, Log, MediaStore, RequestContext } from '../ports.js
 import { retryConflict } from '../retry.js'
 import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
 import { recordItemEvent, requirePermission, withSameOwner } from './permission.js'
-import { createForgetReports } from './forget-reports.js'
+import { createForgetReports } from './moderation/forget-reports.js'
 import { createObjectRemoval, type ObjectRemovalOptions } from './remove-objects.js'
 import type { LibraryStates } from './state.js'
 

@@ -1,7 +1,7 @@
 import type { Collection, Filter, ObjectId } from 'mongodb'
 import type { LibraryDocument } from '../../schemas/documents.js'
 import type { MediaStore } from '../ports.js'
-import { createForgetReports, type ForgetReportsOptions } from './forget-reports.js'
+import { createForgetReports, type ForgetReportsOptions } from './moderation/forget-reports.js'
 import { folderOf, folderOfOldItem, isItemFolder, isRootKey } from './object-keys.js'
 
 export interface ObjectRemovalOptions extends ForgetReportsOptions {

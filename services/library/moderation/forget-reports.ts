@@ -1,5 +1,5 @@
 import type { Collection, ObjectId } from 'mongodb'
-import type { ReportDocument, ReportStateDocument } from '../../schemas/documents.js'
+import type { ReportDocument, ReportStateDocument } from '../../../schemas/documents.js'
 
 export interface ForgetReportsOptions {
   reports: Collection<ReportDocument>

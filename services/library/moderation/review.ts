@@ -1,10 +1,10 @@
 import { ObjectId, type Collection } from 'mongodb'
-import type { LibraryDocument, ReportDocument } from '../../schemas/documents.js'
-import type { LibraryItem } from '../../schemas/library.js'
-import type { Review } from '../../schemas/moderation.js'
-import type { Caller, RequestContext } from '../ports.js'
+import type { LibraryDocument, ReportDocument } from '../../../schemas/documents.js'
+import type { LibraryItem } from '../../../schemas/library.js'
+import type { Review } from '../../../schemas/moderation.js'
+import type { Caller, RequestContext } from '../../ports.js'
 import type { ItemHiding } from './hide-item.js'
-import { recordItemEvent } from './permission.js'
+import { recordItemEvent } from '../permission.js'
 import type { ReportCounts } from './report-counts.js'
 
 export interface ReviewOptions {

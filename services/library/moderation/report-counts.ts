@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Collection, ObjectId, UpdateFilter } from 'mongodb'
-import type { ReportDocument, ReportStateDocument } from '../../schemas/documents.js'
-import type { ReportReason } from '../../schemas/moderation.js'
-import { isDuplicateKey } from '../errors.js'
-import type { Clock } from '../ports.js'
-import { retryConflict } from '../retry.js'
+import type { ReportDocument, ReportStateDocument } from '../../../schemas/documents.js'
+import type { ReportReason } from '../../../schemas/moderation.js'
+import { isDuplicateKey } from '../../errors.js'
+import type { Clock } from '../../ports.js'
+import { retryConflict } from '../../retry.js'
 import type { ItemHiding } from './hide-item.js'
 
 export interface ReportCountsOptions {

@@ -1,7 +1,7 @@
 import type { Collection } from 'mongodb'
-import type { LibraryDocument, UserDocument } from '../../schemas/documents.js'
-import type { Clock } from '../ports.js'
-import { HIDDEN_ITEMS } from './view.js'
+import type { LibraryDocument, UserDocument } from '../../../schemas/documents.js'
+import type { Clock } from '../../ports.js'
+import { HIDDEN_ITEMS } from '../view.js'
 
 /** Longer than any request takes between the note in the owner's row and the hiding, on any clock. */
 const SETTLED_MS = 10 * 60_000

@@ -1,8 +1,8 @@
 import type { Collection, ObjectId } from 'mongodb'
-import type { LibraryDocument, UserDocument } from '../../schemas/documents.js'
-import type { Accounts } from '../accounts.js'
-import { itemNotFound } from '../errors.js'
-import type { Clock, RequestContext } from '../ports.js'
+import type { LibraryDocument, UserDocument } from '../../../schemas/documents.js'
+import type { Accounts } from '../../accounts.js'
+import { itemNotFound } from '../../errors.js'
+import type { Clock, RequestContext } from '../../ports.js'
 
 export interface HideItemOptions {
   library: Collection<LibraryDocument>

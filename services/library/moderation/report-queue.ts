@@ -1,10 +1,10 @@
 import { ObjectId, type Collection, type Filter } from 'mongodb'
 import pLimit from 'p-limit'
-import type { LibraryDocument, ReportDocument, ReportStateDocument } from '../../schemas/documents.js'
-import type { LibraryItem } from '../../schemas/library.js'
-import type { ReportComment, ReportedItem, ReportPage, ReportQuery } from '../../schemas/moderation.js'
-import { invalidField, sentences } from '../errors.js'
-import { PRIVATE_FIELDS } from './item.js'
+import type { LibraryDocument, ReportDocument, ReportStateDocument } from '../../../schemas/documents.js'
+import type { LibraryItem } from '../../../schemas/library.js'
+import type { ReportComment, ReportedItem, ReportPage, ReportQuery } from '../../../schemas/moderation.js'
+import { invalidField, sentences } from '../../errors.js'
+import { PRIVATE_FIELDS } from '../item.js'
 
 const MAX_PER_PAGE = 100
 const DEFAULT_PER_PAGE = 20

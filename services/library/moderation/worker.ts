@@ -1,8 +1,8 @@
 import { ObjectId, type Collection } from 'mongodb'
-import type { LibraryDocument, ReportDocument, ReportStateDocument } from '../../schemas/documents.js'
-import type { createLease } from '../lease.js'
-import type { Clock, Log, MediaStore } from '../ports.js'
-import { settledWithin } from '../settled-within.js'
+import type { LibraryDocument, ReportDocument, ReportStateDocument } from '../../../schemas/documents.js'
+import type { createLease } from '../../lease.js'
+import type { Clock, Log, MediaStore } from '../../ports.js'
+import { settledWithin } from '../../settled-within.js'
 import type { ReportCounts } from './report-counts.js'
 
 /** No request takes longer than this between a report and its count. */
