@@ -67,7 +67,7 @@ function enter (person: Me): void {
     library: () => libraryView(person),
     upload: () => uploadView(person),
     account: () => accountView(person, { renamed: showBar, signOut }),
-    ...(person.isAdmin && { reports: reportsView, people: peopleView })
+    ...(person.isAdmin && { reports: () => reportsView(person), people: () => peopleView(person) })
   }
   shown = new Map()
   fill(main)

@@ -47,11 +47,42 @@ export function choice (options: Array<[value: string, words: string]>): HTMLSel
   return h('select', {}, ...options.map(([value, words]) => h('option', { value }, words)))
 }
 
-/** A button that runs a task, and takes no second press until it is over. */
-export function button (words: string, task: () => unknown, classes = ''): HTMLButtonElement {
+/**
+ * A button that runs a task, and takes no second press until it is over. Buttons with the same `lock` wait for each
+ * other.
+ */
+export function button (words: string, task: () => unknown, classes = '', lock?: HTMLElement): HTMLButtonElement {
   const element = h('button', { type: 'button', class: classes }, words)
-  element.addEventListener('click', () => busy(element, task))
+  element.addEventListener('click', () => busy(lock ?? element, task))
   return element
+}
+
+/** A second press within this time belongs to a double click. */
+const DOUBLE_MS = 500
+
+/** A button that asks once more before it acts. A double click or a held key is no answer. */
+export function twice (words: string, question: string, task: () => unknown, classes = 'quiet'): HTMLElement {
+  let askedAt = Infinity
+  const sure = h('button', { type: 'button', class: 'danger' }, question)
+  const cancel = h('button', { type: 'button', class: 'quiet' }, 'Cancel')
+  const first = h('button', { type: 'button', class: classes }, words)
+  const ask = (isAsked: boolean) => {
+    first.hidden = isAsked
+    sure.hidden = cancel.hidden = !isAsked
+    ;(isAsked ? sure : first).focus()
+  }
+  first.addEventListener('click', event => {
+    askedAt = event.timeStamp
+    ask(true)
+  })
+  for (const [element, act] of [[sure, () => busy(sure, task)], [cancel, () => ask(false)]] as const) {
+    element.addEventListener('click', event => {
+      if (event.detail <= 1 && event.timeStamp - askedAt >= DOUBLE_MS) act()
+    })
+    element.addEventListener('keydown', event => { if (event.repeat) event.preventDefault() })
+  }
+  sure.hidden = cancel.hidden = true
+  return h('div', { class: 'twice' }, first, cancel, sure) // a double click ends on the button that does no harm
 }
 
 /** A form whose submission runs a task. Its own buttons wait until that is over. */
@@ -64,9 +95,17 @@ export function form (task: () => unknown, ...children: Child[]): HTMLFormElemen
   return element
 }
 
-/** Runs a task of an element, one at a time. The focus stays where it is. */
-function busy (element: HTMLElement, task: () => unknown): void {
-  if (element.getAttribute('aria-busy') === 'true') return
-  element.setAttribute('aria-busy', 'true')
-  Promise.resolve(task()).finally(() => { element.removeAttribute('aria-busy') })
+const locked = new WeakSet<HTMLElement>()
+
+/** Runs a task, one at a time for each `lock`. The buttons that wait for it keep the focus. */
+export function busy (lock: HTMLElement, task: () => unknown): void {
+  if (locked.has(lock)) return
+  locked.add(lock)
+  const buttons = [lock, ...lock.querySelectorAll('button')].filter(element => element instanceof HTMLButtonElement)
+    .filter(element => !(lock instanceof HTMLFormElement) || element.type === 'submit')
+  for (const element of buttons) element.ariaDisabled = 'true'
+  Promise.resolve(task()).finally(() => {
+    locked.delete(lock)
+    for (const element of buttons) element.ariaDisabled = null
+  })
 }

@@ -1,7 +1,7 @@
 import { announce, attempt } from './announce.js'
 import { api, ask, askOr, type Item } from './api.js'
 import { openDialog } from './dialog.js'
-import { button, choice, field, form, h } from './dom.js'
+import { button, choice, field, form, h, twice } from './dom.js'
 import type { Me } from './me.js'
 import { ledPanel } from './panel/led-panel.js'
 import { REASONS, type Reason } from './reasons.js'
@@ -73,18 +73,6 @@ export function openItem (item: Item, me: Me, effects: Effects): void {
       await effects.gone()
     }))
   }
-}
-
-/** A button that asks once more before it acts. */
-function twice (words: string, question: string, task: () => unknown): HTMLElement {
-  const sure = button(question, task, 'danger')
-  const first = button(words, () => {
-    first.hidden = true
-    sure.hidden = false
-    sure.focus()
-  }, 'quiet')
-  sure.hidden = true
-  return h('p', { class: 'twice' }, first, sure)
 }
 
 function facts (item: Item): HTMLElement {

@@ -1,6 +1,7 @@
 import { announce, attempt } from './announce.js'
 import { api, ask } from './api.js'
-import { button, field, fill, form, h } from './dom.js'
+import { button, field, fill, form, h, twice } from './dom.js'
+import type { Me } from './me.js'
 import type { components } from './openapi.js'
 import type { View } from './view.js'
 import { date } from './words.js'
@@ -9,7 +10,7 @@ type User = components['schemas']['ManagedUser']
 const PER_PAGE = 50
 
 /** For admins: finds users, blocks them and lets them in again. */
-export function peopleView (): View {
+export function peopleView (me: Me): View {
   const query = h('input', { type: 'search', maxLength: 64 })
   const list = h('ul', { class: 'rows' })
   const more = button('Show more', () => attempt(() => load(cursor ?? undefined)), 'more')
@@ -47,20 +48,23 @@ export function peopleView (): View {
 
   function row (user: User): HTMLElement {
     const words = user.blocked ? 'Unblock' : 'Block'
-    const change = button(words, () => attempt(async () => {
+    const task = () => attempt(async () => {
       const body = { blocked: !user.blocked }
       const changed = await ask(api.PATCH('/users/{id}', { params: { path: { id: user._id } }, body }))
       announce(`${user.username} is ${changed.blocked ? 'blocked and signed out' : 'unblocked'}.`)
       const next = row({ ...user, blocked: changed.blocked ?? body.blocked })
       element.replaceWith(next)
       next.querySelector('button')?.focus()
-    }), user.blocked ? 'quiet' : 'danger quiet')
-    change.ariaLabel = `${words} ${user.username}`
+    })
+    const change = user.blocked
+      ? button(words, task, 'quiet')
+      : twice(words, `Block ${user.username} and end all sessions`, task, 'danger quiet')
+    ;(change.querySelector('button') ?? change).ariaLabel = `${words} ${user.username}`
     const element = h('li', {},
       h('div', {}, h('strong', {}, user.username), h('small', {}, `${user.number}, since ${date(user.created_on)}`)),
       user.admin && h('span', { class: 'badge' }, 'Admin'),
       user.blocked && h('span', { class: 'badge is-bad' }, 'Blocked'),
-      change)
+      user._id !== me.account && change) // nobody locks themself out
     return element
   }
 }

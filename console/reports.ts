@@ -1,9 +1,11 @@
 import { announce, attempt } from './announce.js'
-import { api, ask, askOr, type Item } from './api.js'
-import { button, fill, h } from './dom.js'
+import { api, ask } from './api.js'
+import { busy, button, fill, h } from './dom.js'
+import type { Me } from './me.js'
 import type { components, paths } from './openapi.js'
 import { ledPanel } from './panel/led-panel.js'
 import { REASONS, type Reason } from './reasons.js'
+import { Refusal } from './refusal.js'
 import type { View } from './view.js'
 import { count, date, titleOf, wayToTheBag } from './words.js'
 
@@ -11,55 +13,82 @@ type Entry = components['schemas']['ReportedItem']
 type Decision = paths['/library/{id}/review']['post']['requestBody']['content']['application/json']['decision']
 
 const PER_PAGE = 50
+/** The next page is loaded when fewer entries wait. */
+const FEW = 10
+/** A key decides only when the picture has been seen for this long. */
+const LOOK_MS = 400
 const DONE: Record<Decision, string> = { keep: 'Kept', hide: 'Hidden', remove: 'Removed' }
 
 /** For admins: the reported items, one at a time. Each decision has a key, which is shown on its button. */
-export function reportsView (): View {
+export function reportsView (me: Me): View {
   const place = h('p', { class: 'total' })
   const card = h('article', { class: 'report', tabIndex: -1 })
   const withKeys = h('input', { type: 'checkbox', checked: true })
+  const undo = h('ul', { class: 'rows' })
+  const justBlocked = h('div', { hidden: true }, h('h2', {}, 'Blocked just now'), undo)
   const element = h('section', { class: 'reports' },
     h('div', { class: 'heading' },
       h('h1', { tabIndex: -1 }, 'Reports'), place,
       h('label', { class: 'check' }, withKeys, ' Keys decide')),
-    card)
+    card, justBlocked)
   /** Entries that wait, the one that is shown first. */
   let queue: Entry[] = []
-  let cursor: string | null = null
-  let blocked: string | undefined
+  /** The page after the queue: undefined is the first one, null none. */
+  let cursor: string | null | undefined
   let actions = new Map<string, HTMLButtonElement>()
+  /** When the picture was painted, on the clock of `event.timeStamp`. */
+  let paintedAt = Infinity
+  /** The owners that were blocked here, each with the title of a picture. */
+  const blocked = new Map<string, string>()
 
   document.addEventListener('keydown', event => {
-    const { target, key, ctrlKey, metaKey, altKey } = event
-    const isTyping = target instanceof Element && target.closest('input, textarea, select, dialog') !== null
-    if (element.hidden || !element.isConnected || isTyping || !withKeys.checked || ctrlKey || metaKey || altKey) return
+    if (element.hidden || !element.isConnected || !withKeys.checked) return
+    const { target, key, repeat, ctrlKey, metaKey, altKey, shiftKey } = event
+    if (repeat || ctrlKey || metaKey || altKey || shiftKey || document.querySelector('dialog[open]')) return
+    if (target instanceof Element && target.closest('input, textarea, select') !== null) return
+    if (!(event.timeStamp - paintedAt >= LOOK_MS)) return
     actions.get(key.toLowerCase())?.click()
   })
   return { element, show }
 
-  async function show (): Promise<void> {
-    await attempt(async () => {
-      await load(undefined)
-      showFirst()
-    })
+  function show (): void {
+    busy(card, () => attempt(async () => {
+      const shown = queue[0]?.item.id
+      try {
+        await collect([], undefined)
+        queue.sort((a, b) => Number(b.item.id === shown) - Number(a.item.id === shown))
+      } finally {
+        showFirst()
+      }
+    }))
   }
 
-  async function load (from: string | undefined): Promise<void> {
-    const query = { limit: PER_PAGE, ...(from !== undefined && { cursor: from }) }
-    const page = await ask(api.GET('/library/reports', { params: { query } }))
-    queue = page.reports
-    cursor = page.next_cursor
+  /** Fills the queue with these entries and the pages from a cursor on, until enough wait. A page may be empty. */
+  async function collect (entries: Entry[], from: string | null | undefined): Promise<void> {
+    while (entries.length < FEW && from !== null) {
+      const query = { limit: PER_PAGE, ...(from !== undefined && { cursor: from }) }
+      const page = await ask(api.GET('/library/reports', { params: { query } }))
+      const known = new Set(entries.map(({ item }) => item.id))
+      entries = [...entries, ...page.reports.filter(({ item }) => !known.has(item.id))]
+      from = page.next_cursor
+    }
+    queue = entries
+    cursor = from
   }
 
   function showFirst (): void {
     const entry = queue[0]
-    blocked = undefined
     place.textContent = entry ? `${count(queue.length, 'picture')}${cursor === null ? '' : ' and more'}` : ''
     actions = entry ? actionsFor(entry) : new Map()
-    if (!entry) return fill(card, h('p', { class: 'none' }, 'No reports are open.'))
+    if (!entry) return showNothing()
     const { item } = entry
+    const picture = h('img', { alt: '' })
+    waitForPaint(picture)
+    picture.src = item.original_url ?? item.url
     fill(card,
-      h('div', { class: 'pictures' }, ledPanel(titleOf(item), item).element, original(item)),
+      h('div', { class: 'pictures' },
+        ledPanel(titleOf(item), item).element,
+        h('figure', {}, picture, h('figcaption', {}, 'Original'))),
       h('div', { class: 'about' },
         h('h2', {}, titleOf(item)),
         h('p', {}, `From ${item.user_id}, ${date(item.created_at)}`, item.hidden && h('span', { class: 'badge is-bad' }, 'Hidden')),
@@ -72,53 +101,96 @@ export function reportsView (): View {
         h('div', { class: 'decisions' }, ...actions.values())))
   }
 
+  function showNothing (): void {
+    const isAll = cursor === null
+    fill(card,
+      h('p', { class: 'none' }, isAll ? 'No reports are open.' : 'The next reports are not loaded yet.'),
+      !isAll && button('Load them', show, 'more'))
+  }
+
+  function waitForPaint (picture: HTMLImageElement): void {
+    paintedAt = Infinity
+    card.classList.remove('is-painted')
+    const painted = () => {
+      if (!picture.isConnected) return
+      paintedAt = performance.now()
+      card.classList.add('is-painted')
+    }
+    picture.addEventListener('load', painted)
+    picture.addEventListener('error', painted)
+  }
+
   function actionsFor (entry: Entry): Map<string, HTMLButtonElement> {
-    const owner = entry.item.owner_id
+    const { owner_id: owner } = entry.item
     const entries: Array<[key: string, words: string, task: () => unknown, classes: string]> = [
       ['k', 'Keep', () => decide(entry, 'keep'), ''],
       ['h', 'Hide', () => decide(entry, 'hide'), ''],
       ['r', 'Remove', () => decide(entry, 'remove'), 'danger']
     ]
-    if (owner !== null) entries.push(['b', 'Block the owner', () => block(owner), 'danger'])
+    if (owner !== null && owner !== me.account && !blocked.has(owner)) { // nobody locks themself out
+      entries.push(['b', 'Block the owner', () => block(owner, titleOf(entry.item)), 'danger'])
+    }
     entries.push(['s', 'Skip', skip, 'quiet'])
     return new Map(entries.map(([key, words, task, classes]) => {
-      const element = button(words, () => attempt(async () => { await task() }), classes)
+      const element = button(words, () => attempt(async () => { await task() }), classes, card)
       element.append(' ', h('kbd', {}, key.toUpperCase()))
       element.setAttribute('aria-keyshortcuts', key.toUpperCase())
       return [key, element]
     }))
   }
 
-  async function decide ({ item }: Entry, decision: Decision): Promise<void> {
-    // 404: another moderator was first
-    await askOr(404, api.POST('/library/{id}/review', { params: { path: { id: item.id } }, body: { decision } }))
-    await advance(`${DONE[decision]}: ${titleOf(item)}.`)
+  async function decide (entry: Entry, decision: Decision): Promise<void> {
+    const { id } = entry.item
+    let outcome = DONE[decision]
+    await ask(api.POST('/library/{id}/review', { params: { path: { id } }, body: { decision } })).catch(error => {
+      if (!(error instanceof Refusal && error.status === 404)) throw error
+      outcome = 'Somebody else removed it before'
+    })
+    await advance(entry, `${outcome}: ${titleOf(entry.item)}.`)
   }
 
-  async function block (owner: string): Promise<void> {
-    const next = blocked === undefined
-    await ask(api.PATCH('/users/{id}', { params: { path: { id: owner } }, body: { blocked: next } }))
-    blocked = next ? owner : undefined
-    actions.get('b')!.firstChild!.textContent = next ? 'Unblock the owner' : 'Block the owner'
-    announce(next ? 'The owner is blocked and signed out. Decide about the picture too.' : 'The owner is unblocked.')
+  async function block (owner: string, title: string): Promise<void> {
+    await ask(api.PATCH('/users/{id}', { params: { path: { id: owner } }, body: { blocked: true } }))
+    blocked.set(owner, title)
+    actions.get('b')!.remove()
+    actions.delete('b')
+    showBlocked()
+    card.focus()
+    announce('The owner is blocked and signed out. Decide about the picture too.')
   }
 
-  async function skip (): Promise<void> {
-    const [first, ...rest] = queue
-    queue = first && rest.length > 0 ? [...rest, first] : queue
+  async function unblock (owner: string): Promise<void> {
+    await ask(api.PATCH('/users/{id}', { params: { path: { id: owner } }, body: { blocked: false } }))
+    blocked.delete(owner)
+    showBlocked()
+    showFirst()
+    card.focus()
+    announce('The owner is unblocked.')
+  }
+
+  /** An owner without a name is in no list of people, so this is the place to undo a slip. */
+  function showBlocked (): void {
+    justBlocked.hidden = blocked.size === 0
+    fill(undo, ...[...blocked].map(([owner, title]) => h('li', {},
+      h('div', {}, h('strong', {}, `The owner of ${title}`), h('small', {}, `Account ${owner}`)),
+      button('Unblock', () => attempt(() => unblock(owner)), 'quiet', card))))
+  }
+
+  function skip (): void {
+    queue.push(...queue.splice(0, 1))
     showFirst()
     card.focus()
   }
 
-  async function advance (words: string): Promise<void> {
-    queue = queue.slice(1)
-    if (queue.length === 0) await load(undefined)
-    showFirst()
-    card.focus()
+  /** The decision is stored, so its entry leaves in any case, also if the next ones cannot be loaded. */
+  async function advance (entry: Entry, words: string): Promise<void> {
+    queue = queue.filter(other => other !== entry)
+    try {
+      await collect(queue, queue.length === 0 && cursor === null ? undefined : cursor)
+    } finally {
+      showFirst()
+      card.focus()
+    }
     announce(`${words} ${queue.length === 0 ? 'No reports are open.' : `${queue.length} left.`}`)
   }
-}
-
-function original (item: Item): HTMLElement {
-  return h('figure', {}, h('img', { src: item.original_url ?? item.url, alt: '', loading: 'lazy' }), h('figcaption', {}, 'Original'))
 }

@@ -19,7 +19,7 @@ export async function operateConsole (browser, shoot) {
     const service = await startService(scenario === newcomer ? {} : { ADMIN_NUMBERS: ADMIN })
     const contexts = []
     const problems = []
-    const open = async (options = {}) => {
+    const open = async ({ ownClock = false, ...options } = {}) => {
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options })
       contexts.push(context)
       const page = await context.newPage()
@@ -29,6 +29,7 @@ export async function operateConsole (browser, shoot) {
         // a browser writes a line for each answer of 400 and above, which the page shows to the person
         if (message.type() === 'error' && !/^Failed to load resource/.test(message.text())) problems.push(message.text())
       })
+      if (ownClock) await page.clock.install()
       await page.goto(service.url)
       return page
     }
@@ -183,7 +184,7 @@ async function neighbours ({ service, open, shoot }) {
   // without a name, the second sign-in would end the first one
   const named = { username: 'ravi', number: READER }
   same((await service.call('POST', '/users', { token: await service.signIn(READER), json: named })).status, 201)
-  const page = await open()
+  const page = await open({ ownClock: true })
   await signIn(page, service, READER)
   await page.getByText('30 pictures').waitFor()
   const cards = page.locator('.card')
@@ -230,8 +231,7 @@ async function neighbours ({ service, open, shoot }) {
   same(await page.getByRole('button', { name: 'Fox 29' }).count(), 0)
 
   await page.getByRole('button', { name: 'Fox 28' }).click()
-  await page.getByRole('button', { name: 'Block the uploader' }).click()
-  await page.getByRole('button', { name: 'Hide all of their pictures from me' }).click()
+  await confirm(page, 'Block the uploader', 'Hide all of their pictures from me')
   await page.getByText('The library is empty.').waitFor()
   await page.getByRole('link', { name: 'Account' }).click()
   await page.locator('.rows', { hasText: 'leila' }).waitFor()
@@ -250,6 +250,8 @@ async function neighbours ({ service, open, shoot }) {
   await page.getByRole('textbox', { name: 'Title' }).fill('Mine')
   await page.getByRole('button', { name: 'Upload', exact: true }).click()
   await page.getByRole('link', { name: 'See it in the library' }).click()
+  let deletions = 0
+  page.on('request', request => { if (request.method() === 'DELETE') deletions++ })
   await page.getByRole('button', { name: 'Mine' }).click()
   const own = page.getByRole('dialog', { name: 'Mine' })
   await own.getByRole('textbox', { name: 'Title' }).fill('Ours')
@@ -257,9 +259,23 @@ async function neighbours ({ service, open, shoot }) {
   await own.getByRole('button', { name: 'Save' }).click()
   await said(page, /^Saved\.$/)
   await page.getByRole('button', { name: 'Ours' }).click()
-  await page.getByRole('dialog', { name: 'Ours' }).getByRole('button', { name: 'Delete' }).click()
-  await page.getByRole('button', { name: 'Delete it for good' }).click()
+  const ours = page.getByRole('dialog', { name: 'Ours' })
+  await page.clock.pauseAt(Date.now() + 3_600_000)
+  await ours.getByRole('button', { name: 'Delete', exact: true }).dblclick()
+  await ours.getByRole('button', { name: 'Delete it for good' }).dblclick() // too soon after the question
+  await ours.getByRole('button', { name: 'Cancel' }).waitFor()
+  await page.clock.fastForward(500)
+  await ours.getByRole('button', { name: 'Cancel' }).click()
+  await page.keyboard.down('Enter')
+  for (let i = 0; i < 3; i++) {
+    await page.clock.fastForward(500)
+    await page.keyboard.down('Enter') // held
+  }
+  await page.keyboard.up('Enter')
+  await page.clock.fastForward(500)
+  await ours.getByRole('button', { name: 'Delete it for good' }).click()
   await said(page, /^Ours is deleted\.$/)
+  same(deletions, 1, 'a double click or a held key is no answer')
   await page.getByText('29 pictures').waitFor()
 }
 
@@ -268,6 +284,9 @@ async function moderator ({ service, open, shoot }) {
   const owner = await service.signIn(OWNER)
   await service.call('POST', '/users', { token: owner, json: { username: 'leila', number: OWNER } })
   const reporter = await service.signIn(READER)
+  const own = await service.upload(await service.signIn(ADMIN), GIF, { user_id: 'admin', title: 'Fox 100' })
+  const mine = { token: reporter, json: { reason: 'other', comment: '<b>Comment 100</b>' } }
+  same((await service.call('POST', `/library/${own.id}/reports`, mine)).status, 201)
   const items = []
   for (let i = 0; i < QUEUE; i++) {
     const item = await service.upload(owner, GIF, { user_id: 'leila', title: `Fox ${i}` })
@@ -275,45 +294,79 @@ async function moderator ({ service, open, shoot }) {
     const json = { reason: 'spam', comment: `<b>Comment ${i}</b>` }
     same((await service.call('POST', `/library/${item.id}/reports`, { token: reporter, json })).status, 201)
   }
-  const page = await open()
+  const page = await open({ ownClock: true })
+  let reviews = 0
+  page.on('request', request => { if (request.url().endsWith('/review')) reviews++ })
   await signIn(page, service, ADMIN)
   await page.getByRole('link', { name: 'Reports' }).click()
-  await page.locator('.reports .total', { hasText: `${QUEUE} pictures` }).waitFor()
+  await page.locator('.reports .total', { hasText: `${QUEUE + 1} pictures` }).waitFor()
   await plays(page.locator('.report canvas'))
   await page.locator('.report').getByText(/^<b>Comment/).waitFor()
   await accessible(page, 'reports')
   await shoot(page, 'moderating')
 
+  await page.clock.pauseAt(Date.now() + 3_600_000)
   const decided = {}
   const name = async () => /\d+/.exec(await page.locator('.report h2').textContent())[0]
-  for (let left = QUEUE; left > 2; left--) {
+  for (let left = QUEUE + 1; left > 2; left--) {
     const [key, decision] = [['k', 'Kept'], ['h', 'Hidden'], ['r', 'Removed']][left % 3]
     const number = await name()
+    if (number === '100') same(await page.getByRole('button', { name: 'Block the owner' }).count(), 0)
     decided[number] = key
+    await look(page)
     await page.keyboard.press(key)
     await said(page, new RegExp(`^${decision}: Fox ${number}\\. ${left - 1} left\\.$`))
+    await page.keyboard.press(key) // before anybody can have seen the next one
   }
+  same(reviews, QUEUE - 1, 'a picture that was not seen is not decided')
   await page.getByLabel('Keys decide').uncheck()
   await page.getByRole('button', { name: 'Keep' }).focus()
+  await look(page)
   await page.keyboard.press('r')
-  same(await page.locator('.report h2').count(), 1, 'no key decides while they are off')
+  await page.getByRole('link', { name: 'People' }).click() // its answer comes after that of a decision
+  await page.getByText(OWNER).waitFor()
+  await page.getByRole('link', { name: 'Reports' }).click()
+  same(reviews, QUEUE - 1, 'no key decides while they are off')
   await page.locator('.reports .total', { hasText: /^2 pictures$/ }).waitFor()
   await page.getByLabel('Keys decide').check()
   await page.locator('.report').focus()
   const skipped = await name()
+  await look(page)
+  for (const wrong of ['Shift+K', 'Control+k', 'Alt+r']) await page.keyboard.press(wrong)
   await page.keyboard.press('s')
-  await page.locator('.report h2', { hasNotText: `Fox ${skipped}` }).waitFor()
+  await page.locator('.report h2', { hasNotText: new RegExp(`^Fox ${skipped}$`) }).waitFor()
+  await look(page)
   await page.keyboard.press('b')
   await said(page, /The owner is blocked/)
-  await page.getByRole('button', { name: 'Unblock the owner' }).waitFor()
-  for (const rest of ['1 left', 'No reports are open']) {
-    decided[await name()] = 'k'
-    await page.keyboard.press('k')
-    await said(page, new RegExp(rest))
-  }
+  await page.keyboard.press('b')
+  await page.locator('.reports .rows').getByText(/^The owner of Fox/).waitFor()
+  await page.getByRole('button', { name: 'Unblock' }).click()
+  await said(page, /The owner is unblocked/)
+  await look(page)
+  await page.keyboard.press('b')
+  await said(page, /The owner is blocked/)
+
+  const first = await name()
+  decided[first] = 'k'
+  let answer
+  await page.route('**/review', route => new Promise(resolve => { answer = () => resolve(route.continue()) }), { times: 1 })
+  await page.keyboard.down('k')
+  await page.keyboard.press('r')
+  await page.keyboard.press('s')
+  answer()
+  await said(page, new RegExp(`^Kept: Fox ${first}\\. 1 left\\.$`))
+  await look(page)
+  await page.keyboard.down('k') // still held
+  await page.keyboard.up('k')
+  decided[await name()] = 'k'
+  await page.keyboard.press('k')
+  await said(page, /No reports are open/)
+  same(reviews, QUEUE + 1, 'neither a held key nor a second one decides')
   await page.locator('.report', { hasText: 'No reports are open.' }).waitFor()
 
   const statuses = { k: 200, h: 404, r: 404 }
+  delete decided[100]
+  same(Object.keys(decided).length, QUEUE)
   for (const [number, key] of Object.entries(decided)) {
     const { status } = await service.call('GET', `/library/${items[number].id}`, { token: reporter })
     same(status, statuses[key], `Fox ${number}: ${key}`)
@@ -327,7 +380,7 @@ async function moderator ({ service, open, shoot }) {
   await said(page, /leila is unblocked/)
   await page.getByLabel('Name or phone number').fill(OWNER)
   await page.keyboard.press('Enter')
-  await page.getByRole('button', { name: 'Block leila' }).click()
+  await confirm(page, 'Block leila', 'Block leila and end all sessions')
   await said(page, /leila is blocked and signed out/)
   await page.getByLabel('Name or phone number').fill('nobody')
   await page.keyboard.press('Enter')
@@ -442,6 +495,19 @@ async function choose (page, buffer, name = 'three.gif') {
 /** Waits until the page has said a sentence in one of its live regions. */
 async function said (page, pattern) {
   await page.locator('#news p, #trouble p', { hasText: pattern }).waitFor()
+}
+
+/** Waits until the reported picture is painted, and has been seen for a while. */
+async function look (page) {
+  await page.locator('.report.is-painted').waitFor()
+  await page.clock.fastForward(500)
+}
+
+/** Answers the question of a button that asks once more. */
+async function confirm (page, words, question) {
+  await page.getByRole('button', { name: words, exact: true }).click()
+  await page.clock.fastForward(500)
+  await page.getByRole('button', { name: question, exact: true }).click()
 }
 
 const picture = canvas => canvas.evaluate(element => element.toDataURL())
