@@ -19,6 +19,9 @@ api.use({
     const session = findSession()
     if (session) request.headers.set('authorization', `Bearer ${session.token}`)
     return request
+  },
+  onResponse ({ request, response }) {
+    if (response.status === 401) sessionEnded(request.headers.get('authorization'))
   }
 })
 
@@ -28,6 +31,14 @@ export function whenSessionEnds (listener: () => void): void {
   onSessionEnd = listener
 }
 
+/** A late answer to the session before says nothing about the one that is kept now. */
+function sessionEnded (authorization: string | null): void {
+  const session = findSession()
+  if (session && authorization !== `Bearer ${session.token}`) return
+  forgetSession()
+  onSessionEnd()
+}
+
 /** The data of an answer. Throws a Refusal for every answer outside 2xx, and where there is none. */
 export async function ask<T> (
   call: Promise<{ data?: T, error?: unknown, response: Response }>
@@ -35,7 +46,7 @@ export async function ask<T> (
   const { data, error, response } = await call.catch(() => { throw new Refusal(UNREACHABLE, 0) })
   if (response.ok) return data as NonNullable<T>
   const { headers, status } = response
-  throw refuse(status, error, headers.get('retry-after'), headers.get('x-request-id'))
+  throw toRefusal(status, error, headers.get('retry-after'), headers.get('x-request-id'))
 }
 
 /** The same for a call whose refusal with this status is an answer: undefined. */
@@ -49,21 +60,13 @@ export async function askOr<T> (
   })
 }
 
-function refuse (status: number, body: unknown, retryAfter: string | null, requestId: string | null): Refusal {
-  if (status === 401 && findSession()) {
-    forgetSession()
-    onSessionEnd()
-  }
-  return toRefusal(status, body, retryAfter, requestId)
-}
-
 /**
  * Uploads a form, and tells how much of it has left. It uses XMLHttpRequest, because fetch tells no progress.
  * `key` is an Idempotency-Key: the same upload under the same key is stored once.
  */
 export function upload (
   fields: Omit<UploadForm, 'file'> & { file: File },
-  { key, onProgress }: { key: string, onProgress: (share: number) => void }
+  { key, signal, onProgress }: { key: string, signal: AbortSignal, onProgress: (share: number) => void }
 ): Promise<Uploaded> {
   const body = new FormData()
   const { file, ...others } = fields
@@ -72,16 +75,20 @@ export function upload (
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
     request.open('POST', `${base}/library/upload`)
-    request.setRequestHeader('authorization', `Bearer ${findSession()?.token ?? ''}`)
+    const authorization = `Bearer ${findSession()?.token ?? ''}`
+    request.setRequestHeader('authorization', authorization)
     request.setRequestHeader('idempotency-key', key)
     request.responseType = 'json'
     request.upload.addEventListener('progress', ({ loaded, total }) => { onProgress(total > 0 ? loaded / total : 0) })
+    signal.addEventListener('abort', () => { request.abort() })
+    request.addEventListener('abort', () => { reject(new Refusal('The upload is cancelled. Nothing is lost.', 0)) })
     request.addEventListener('error', () => { reject(new Refusal(UNREACHABLE, 0)) })
     request.addEventListener('load', () => {
       const { status, response } = request
+      if (status === 401) sessionEnded(authorization)
       if (status === 201) resolve(response as Uploaded)
       else {
-        reject(refuse(
+        reject(toRefusal(
           status,
           response,
           request.getResponseHeader('retry-after'),

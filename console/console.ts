@@ -1,7 +1,7 @@
 import { accountView } from './account.js'
 import { announce, attempt, hush } from './announce.js'
 import { api, ask, whenSessionEnds } from './api.js'
-import { openDialog } from './dialog.js'
+import { closeDialog, openDialog } from './dialog.js'
 import { button, fill, h } from './dom.js'
 import { libraryView } from './library.js'
 import { loadMe, type Me } from './me.js'
@@ -32,11 +32,14 @@ window.addEventListener('hashchange', () => {
   show()
 })
 again.addEventListener('cancel', event => { event.preventDefault() }) // there is nothing to go back to
+again.addEventListener('close', () => { if (me && !findSession() && !again.open) again.showModal() }) // Escape, twice
+window.addEventListener('storage', followOtherTab)
 whenSessionEnds(signInAgain)
 await begin()
 
 /** Shows the sign-in, or the view that the address names. */
 async function begin (): Promise<void> {
+  leave()
   const session = findSession()
   if (!session) return welcome()
   const loaded = await attempt(() => loadMe(session))
@@ -56,8 +59,10 @@ function welcome (): void {
 
 function leave (): void {
   me = undefined
+  for (const view of shown.values()) view.leave?.()
   shown = new Map()
   fill(bar)
+  for (const dialog of document.querySelectorAll('dialog')) closeDialog(dialog)
   document.title = 'Hookaba'
 }
 
@@ -106,19 +111,30 @@ function showBar (): void {
 
 /** Signs in over what is open, so that nothing is lost. Another person begins anew. */
 function signInAgain (): void {
-  if (!me || again.open) {
-    if (!me) welcome()
+  if (!me) {
+    if (!main.querySelector('.sign-in')) welcome()
     return
   }
+  if (again.open) return
   const { account, phone } = me
   openDialog(again,
     h('h2', {}, 'Sign in again'),
     h('p', {}, 'Your session has ended. What you typed is still here.'),
     signInForm((session: Session) => {
-      again.close()
+      closeDialog(again)
       if (session.account !== account) return begin()
+      shown.get(nameOfView())?.show?.()
       announce('You are signed in again. Repeat what you did last.')
-    }, phone))
+    }, phone),
+    h('p', { class: 'actions' }, button('Leave', welcome, 'quiet')))
+}
+
+/** Another tab has signed in or out. */
+function followOtherTab (): void {
+  const session = findSession()
+  if (session?.account === me?.account) closeDialog(again)
+  else if (session) begin()
+  else signInAgain()
 }
 
 async function signOut (): Promise<void> {

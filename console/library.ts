@@ -3,10 +3,13 @@ import { api, ask, type Item } from './api.js'
 import { button, choice, field, fill, form, h } from './dom.js'
 import { openItem } from './item.js'
 import type { Me } from './me.js'
+import type { paths } from './openapi.js'
 import { ledPanel } from './panel/led-panel.js'
 import { playbackButton } from './panel/playback.js'
 import { count, titleOf, wayToTheBag } from './words.js'
 import type { View } from './view.js'
+
+type Query = NonNullable<paths['/library']['get']['parameters']['query']>
 
 const PER_PAGE = 24
 
@@ -20,9 +23,14 @@ export function libraryView (me: Me): View {
   const total = h('p', { class: 'total' })
   const grid = h('ul', { class: 'grid' })
   const more = button('Show more', () => attempt(next), 'more')
+  const heading = h('h1', { tabIndex: -1 }, 'Library')
   const known = new Set<string>()
-  let cursor: string | null = null
+  /** The page after what is shown. */
+  let after: Query | undefined
+  let shownTotal = { pictures: 0, isExact: true }
   let asked = 0
+  /** The first page that is under way: Enter in a field asks for it twice. */
+  let underWay = ''
 
   const filters = form(show,
     field('Search', search),
@@ -35,42 +43,46 @@ export function libraryView (me: Me): View {
   filters.role = 'search'
   for (const control of [search, type, category, mine]) control.addEventListener('change', () => show())
   const element = h('section', { class: 'library' },
-    h('div', { class: 'heading' }, h('h1', { tabIndex: -1 }, 'Library'), total, playbackButton()),
+    h('div', { class: 'heading' }, heading, total, playbackButton()),
     filters, grid, more)
   more.hidden = true
   return { element, show }
 
   async function show (): Promise<void> {
-    await attempt(() => load(undefined))
+    const query = firstPage()
+    const text = JSON.stringify(query)
+    if (text === underWay) return
+    underWay = text
+    await attempt(() => load(query))
+    if (underWay === text) underWay = ''
   }
 
   async function next (): Promise<void> {
     const before = grid.children.length
-    await load(cursor ?? undefined)
+    if (after) await load(after)
     grid.children[before]?.querySelector<HTMLElement>('.open')?.focus()
   }
 
-  async function load (from: string | undefined): Promise<void> {
+  function firstPage (): Query {
+    return {
+      per_page: PER_PAGE,
+      ...(search.value.trim() !== '' && { q: search.value }),
+      ...(type.value !== '' && { type: type.value as 'gif' | 'image' }),
+      ...(category.value.trim() !== '' && { category: category.value.trim() }),
+      ...(mine.checked && { mine: true })
+    }
+  }
+
+  async function load (query: Query): Promise<void> {
     const number = ++asked
-    const page = await ask(api.GET('/library', {
-      params: {
-        query: {
-          per_page: PER_PAGE,
-          ...(from !== undefined && { cursor: from }),
-          ...(search.value.trim() !== '' && { q: search.value }),
-          ...(type.value !== '' && { type: type.value as 'gif' | 'image' }),
-          ...(category.value.trim() !== '' && { category: category.value.trim() }),
-          ...(mine.checked && { mine: true })
-        }
-      }
-    }))
+    const page = await ask(api.GET('/library', { params: { query } }))
     if (number !== asked) return // a later question was asked meanwhile
     const cards = page.items.map(card)
-    if (from === undefined) fill(grid, ...cards)
+    if (query.cursor === undefined) fill(grid, ...cards)
     else grid.append(...cards)
-    cursor = page.next_cursor
-    more.hidden = cursor === null
-    total.textContent = `${page.total_exact ? '' : 'at least '}${count(page.total, 'picture')}`
+    after = page.next_cursor === null ? undefined : { ...query, cursor: page.next_cursor }
+    more.hidden = !after
+    showTotal(page.total, page.total_exact)
     if (grid.children.length === 0) fill(grid, nothing())
     for (const item of page.items) known.add(item.category)
     fill(categories, ...[...known].sort().map(value => h('option', { value })))
@@ -78,7 +90,7 @@ export function libraryView (me: Me): View {
 
   function card (item: Item): HTMLElement {
     const title = titleOf(item)
-    const open = button(title, () => { openItem(item, me, { changed: replace, gone: show }) }, 'open')
+    const open = button(title, () => { openItem(item, me, { changed: replace, gone: remove, blocked }) }, 'open')
     const element = h('li', { class: 'card' },
       ledPanel(title, item, { isNamedBeside: true }).element,
       h('div', { class: 'words' },
@@ -90,8 +102,34 @@ export function libraryView (me: Me): View {
     return element
   }
 
+  function showTotal (pictures: number, isExact: boolean): void {
+    shownTotal = { pictures, isExact }
+    total.textContent = `${isExact ? '' : 'at least '}${count(pictures, 'picture')}`
+  }
+
   function replace (item: Item): void {
-    grid.querySelector(`[data-id="${item.id}"]`)?.replaceWith(card(item))
+    const next = card(item)
+    cardOf(item)?.replaceWith(next)
+    next.querySelector<HTMLElement>('.open')?.focus()
+  }
+
+  /** Takes one card out. The pages that were loaded after it stay. */
+  function remove (item: Item): void {
+    const old = cardOf(item)
+    const next = old?.nextElementSibling ?? old?.previousElementSibling
+    ;(next?.querySelector<HTMLElement>('.open') ?? heading).focus()
+    if (old) showTotal(Math.max(0, shownTotal.pictures - 1), shownTotal.isExact)
+    old?.remove()
+    if (grid.children.length === 0) show()
+  }
+
+  function blocked (): void {
+    heading.focus()
+    show()
+  }
+
+  function cardOf ({ id }: Item): Element | null {
+    return grid.querySelector(`[data-id="${id}"]`)
   }
 
   function nothing (): HTMLElement {

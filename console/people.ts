@@ -2,20 +2,23 @@ import { announce, attempt } from './announce.js'
 import { api, ask } from './api.js'
 import { button, field, fill, form, h, twice } from './dom.js'
 import type { Me } from './me.js'
-import type { components } from './openapi.js'
+import type { components, paths } from './openapi.js'
 import type { View } from './view.js'
 import { date } from './words.js'
 
 type User = components['schemas']['ManagedUser']
+type Query = NonNullable<paths['/users']['get']['parameters']['query']>
 const PER_PAGE = 50
 
 /** For admins: finds users, blocks them and lets them in again. */
 export function peopleView (me: Me): View {
-  const query = h('input', { type: 'search', maxLength: 64 })
+  const words = h('input', { type: 'search', maxLength: 64 })
   const list = h('ul', { class: 'rows' })
-  const more = button('Show more', () => attempt(() => load(cursor ?? undefined)), 'more')
-  let cursor: string | null = null
-  const search = form(show, field('Name or phone number', query, 'The beginning of the name, or the whole number'),
+  const more = button('Show more', () => attempt(async () => { if (after) await load(after) }), 'more')
+  /** The page after what is shown. */
+  let after: Query | undefined
+  let asked = 0
+  const search = form(show, field('Name or phone number', words, 'The beginning of the name, or the whole number'),
     h('button', { class: 'main' }, 'Search'))
   search.role = 'search'
   search.classList.add('filters')
@@ -23,31 +26,29 @@ export function peopleView (me: Me): View {
   return { element, show }
 
   async function show (): Promise<void> {
-    await attempt(() => load(undefined))
+    await attempt(() => load(firstPage()))
   }
 
-  async function load (from: string | undefined): Promise<void> {
-    const text = query.value.trim()
+  function firstPage (): Query {
+    const text = words.value.trim()
     const isNumber = /^\+?[\p{Nd}\s()-]{6,}$/u.test(text)
-    const page = await ask(api.GET('/users', {
-      params: {
-        query: {
-          limit: PER_PAGE,
-          ...(from !== undefined && { cursor: from }),
-          ...(text !== '' && (isNumber ? { number: text } : { username: text }))
-        }
-      }
-    }))
+    return { limit: PER_PAGE, ...(text !== '' && (isNumber ? { number: text } : { username: text })) }
+  }
+
+  async function load (query: Query): Promise<void> {
+    const number = ++asked
+    const page = await ask(api.GET('/users', { params: { query } }))
+    if (number !== asked) return // a later question was asked meanwhile
     const rows = page.users.map(row)
-    if (from === undefined) fill(list, ...rows)
+    if (query.cursor === undefined) fill(list, ...rows)
     else list.append(...rows)
     if (list.children.length === 0) fill(list, h('li', { class: 'none' }, 'Nobody is found.'))
-    cursor = page.next_cursor
-    more.hidden = cursor === null
+    after = page.next_cursor === null ? undefined : { ...query, cursor: page.next_cursor }
+    more.hidden = !after
   }
 
   function row (user: User): HTMLElement {
-    const words = user.blocked ? 'Unblock' : 'Block'
+    const verb = user.blocked ? 'Unblock' : 'Block'
     const task = () => attempt(async () => {
       const body = { blocked: !user.blocked }
       const changed = await ask(api.PATCH('/users/{id}', { params: { path: { id: user._id } }, body }))
@@ -57,9 +58,9 @@ export function peopleView (me: Me): View {
       next.querySelector('button')?.focus()
     })
     const change = user.blocked
-      ? button(words, task, 'quiet')
-      : twice(words, `Block ${user.username} and end all sessions`, task, 'danger quiet')
-    ;(change.querySelector('button') ?? change).ariaLabel = `${words} ${user.username}`
+      ? button(verb, task, 'quiet')
+      : twice(verb, `Block ${user.username} and end all sessions`, task, 'danger quiet')
+    ;(change.querySelector('button') ?? change).ariaLabel = `${verb} ${user.username}`
     const element = h('li', {},
       h('div', {}, h('strong', {}, user.username), h('small', {}, `${user.number}, since ${date(user.created_on)}`)),
       user.admin && h('span', { class: 'badge' }, 'Admin'),

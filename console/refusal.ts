@@ -15,6 +15,7 @@ export const UNREACHABLE = 'The server cannot be reached. Check the connection a
 const IN_OTHER_WORDS: Record<string, string> = {
   'Unsupported file type': 'This is no GIF, PNG, JPEG or WebP. Choose another file.',
   'Damaged or unreasonable image': 'The server cannot read this picture to its end, or it is too large. Choose another file.',
+  'A request with this Idempotency-Key is still running': 'The first try is still running. Wait, and try again then.',
   'Username already in use': 'Somebody else has this name. Choose another one.'
 }
 

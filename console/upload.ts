@@ -30,20 +30,27 @@ export function uploadView (me: Me): View {
   const title = h('input', { maxLength: 255 })
   const category = h('input', { maxLength: 255 })
   const bar = h('progress', { max: 1, value: 0, ariaLabel: 'Upload' })
-  const progress = h('p', { class: 'progress', hidden: true }, bar, h('span', {}))
+  const percent = h('span', {})
+  const cancel = h('button', { type: 'button', class: 'quiet' }, 'Cancel')
+  const progress = h('p', { class: 'progress', hidden: true }, bar, percent, cancel)
   const send = h('button', { class: 'main', disabled: true }, 'Upload')
   const result = h('div', { class: 'result', hidden: true })
   let file: File | undefined
   let key = crypto.randomUUID()
   let preview = 0
+  let running: AbortController | undefined
 
+  cancel.addEventListener('click', leave)
   input.addEventListener('change', () => { choose(input.files?.[0]) })
-  const details = form(() => attempt(start),
+  const contents = h('fieldset', { class: 'contents' },
     drop, chosen,
-    h('fieldset', { class: 'fits' }, h('legend', {}, 'How it goes on the panel'), ...previews.map(({ element }) => element)),
+    h('fieldset', { class: 'fits' },
+      h('legend', {}, 'How it goes on the panel'), ...previews.map(({ element }) => element)),
     h('div', { class: 'pair' },
       field('Title', title, 'If you like'),
-      field('Category', category, 'If you like')),
+      field('Category', category, 'If you like')))
+  const details = form(() => attempt(start),
+    contents,
     h('div', { class: 'actions' }, send, progress))
   details.addEventListener('input', () => { key = crypto.randomUUID() }) // another upload than the one before
   const element = h('section', { class: 'upload' }, h('h1', { tabIndex: -1 }, 'Upload'), result, details)
@@ -58,10 +65,14 @@ export function uploadView (me: Me): View {
     event.preventDefault()
     choose(event.dataTransfer?.files[0])
   })
-  return { element }
+  return { element, leave }
+
+  function leave (): void {
+    running?.abort()
+  }
 
   function choose (next: File | undefined): void {
-    if (!next) return
+    if (!next || running) return
     file = next
     key = crypto.randomUUID()
     send.disabled = false
@@ -94,11 +105,13 @@ export function uploadView (me: Me): View {
   async function start (): Promise<void> {
     if (!file) return
     const { value: fit } = previews.find(({ radio }) => radio.checked)!.radio
+    running = new AbortController()
+    contents.disabled = true // what is chosen during an upload would be lost after it
     tell(0)
     try {
       const item = await upload(
         { file, user_id: labelOf(me), title: title.value, category: category.value, fit: fit as Fit },
-        { key, onProgress: tell }
+        { key, signal: running.signal, onProgress: tell }
       )
       const words = `${titleOf(item)} is uploaded: ${wayToTheBag(item) ?? 'no rendition'}.`
       announce(words)
@@ -110,18 +123,26 @@ export function uploadView (me: Me): View {
           h('a', { class: 'button', href: '#library' }, 'See it in the library'),
           button('Dismiss', () => { result.hidden = true }, 'quiet'))))
     } catch (error) {
-      // the answer is kept under its key: without an answer the same upload may be tried again, and is stored once
-      if (error instanceof Refusal && error.status >= 400 && error.status < 500) key = crypto.randomUUID()
+      if (!element.isConnected) return // the person has left
+      // the answer is kept under its key: while there is none, the same upload is tried again and stored once
+      if (error instanceof Refusal && isFinal(error.status)) key = crypto.randomUUID()
       throw error
     } finally {
+      running = undefined
+      contents.disabled = false
       progress.hidden = true
     }
+  }
+
+  /** 401: the session has ended. 409: the first try is still running. */
+  function isFinal (status: number): boolean {
+    return status >= 400 && status < 500 && status !== 401 && status !== 409
   }
 
   function tell (share: number): void {
     progress.hidden = false
     bar.value = share
-    progress.lastElementChild!.textContent = share < 1 ? `${Math.floor(share * 100)} %` : 'The server looks at it …'
+    percent.textContent = share < 1 ? `${Math.floor(share * 100)} %` : 'The server looks at it …'
   }
 
   function reset (): void {

@@ -3,4 +3,6 @@ export interface View {
   element: HTMLElement
   /** Called each time the view comes to the front. */
   show?: () => void | Promise<void>
+  /** Called when the person leaves. */
+  leave?: () => void
 }

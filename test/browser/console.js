@@ -15,7 +15,10 @@ const PHONE_WIDTH = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 
 const APPEARANCES = { light: {}, dark: { colorScheme: 'dark' }, phone: PHONE_WIDTH }
 
 export async function operateConsole (browser, shoot) {
-  for (const scenario of [newcomer, expiredSession, failedUploads, neighbours, moderator, otherBrowsers, appearance]) {
+  const scenarios = [
+    newcomer, expiredSession, twoTabs, failedUploads, neighbours, moderator, otherBrowsers, appearance
+  ]
+  for (const scenario of scenarios) {
     const service = await startService(scenario === newcomer ? {} : { ADMIN_NUMBERS: ADMIN })
     const contexts = []
     const problems = []
@@ -100,7 +103,8 @@ async function expiredSession ({ service, open, shoot }) {
   await page.getByRole('button', { name: 'Upload', exact: true }).click()
   const dialog = page.getByRole('dialog', { name: 'Sign in again' })
   await dialog.getByText('Your session has ended. What you typed is still here.').waitFor()
-  await page.keyboard.press('Escape')
+  for (let i = 0; i < 3; i++) await page.keyboard.press('Escape') // a browser lets no page refuse the second one
+  await dialog.getByLabel('Phone number').waitFor()
   await accessible(page, 'sign in again')
   await shoot(page, 'expired')
   await enterCode(dialog, service, NEWCOMER)
@@ -116,6 +120,46 @@ async function expiredSession ({ service, open, shoot }) {
   await signIn(page, service, NEWCOMER)
   await page.getByRole('link', { name: 'Library', exact: true }).click()
   await page.getByRole('button', { name: 'Kept' }).waitFor()
+}
+
+/** Two tabs of one browser, and an answer that comes too late. */
+async function twoTabs ({ service, open }) {
+  const owner = await service.signIn(OWNER)
+  await service.upload(owner, GIF, { user_id: 'leila', title: 'Kept' })
+  const page = await open()
+  await signIn(page, service, READER)
+  const other = await page.context().newPage()
+  await other.goto(service.url)
+  await other.getByRole('button', { name: 'Kept' }).click()
+  await page.getByRole('link', { name: 'Account' }).click()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await said(page, /You are signed out/)
+  const there = other.getByRole('dialog', { name: 'Sign in again' })
+  await there.getByLabel('Phone number').waitFor()
+  await signIn(page, service, READER)
+  await there.waitFor({ state: 'hidden' })
+  let answer
+  await page.route('**/library?*', route => new Promise(resolve => {
+    answer = () => resolve(route.fulfill({ status: 401, json: { error: 'Unauthorized' } }))
+  }), { times: 1 })
+  const late = page.waitForResponse(response => response.status() === 401)
+  await page.getByRole('link', { name: 'Library', exact: true }).click()
+  await page.getByRole('link', { name: 'Account' }).click()
+  await page.getByText('This one').waitFor()
+  await page.evaluate(() => {
+    const session = JSON.parse(localStorage.getItem('hookaba.session'))
+    localStorage.setItem('hookaba.session', JSON.stringify({ ...session, token: `${session.token}2` }))
+  })
+  answer()
+  await late
+  await said(page, /Your session has ended/)
+  same(await page.getByRole('dialog', { name: 'Sign in again' }).count(), 0)
+  await page.evaluate(() => localStorage.removeItem('hookaba.session'))
+  await other.getByRole('button', { name: 'Leave' }).click()
+  await other.getByRole('heading', { name: 'Pictures for the bag' }).waitFor()
+  same(await other.getByRole('dialog').count(), 0)
+  await signIn(other, service, NEWCOMER)
+  await page.locator('.who', { hasText: NEWCOMER }).waitFor()
 }
 
 /** The server refuses a file, the connection is cut, the server is busy: nothing that was chosen is lost. */
@@ -145,16 +189,24 @@ async function failedUploads ({ service, open }) {
   await choose(page, GIF)
   const answers = [
     route => route.abort('connectionreset'),
+    route => route.fulfill({ status: 409, json: { error: 'A request with this Idempotency-Key is still running' } }),
     route => route.fulfill({ status: 503, headers: { 'retry-after': '3' }, json: { error: 'Server is busy' } }),
     route => route.fulfill({ status: 413, json: { error: 'File is larger than 10485760 bytes' } }),
     route => route.fulfill({ status: 429, headers: { 'retry-after': '120' }, json: { error: 'Too many uploads at the same time' } })
   ]
   const sentences = [
     /The server cannot be reached/,
+    /The first try is still running\./,
     /The server is busy or stopping\. Try again in 3 seconds/,
     /File is larger than 10485760 bytes\./,
     /Too many uploads at the same time\. Try again in 2 minutes\./
   ]
+  await page.route('**/library/upload', () => {}, { times: 1 })
+  await send.click()
+  await page.waitForFunction(() => document.querySelector('fieldset').disabled)
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await said(page, /The upload is cancelled/)
+  await kept()
   for (const [i, answer] of answers.entries()) {
     await page.route('**/library/upload', answer, { times: 1 })
     await send.click()
@@ -164,8 +216,8 @@ async function failedUploads ({ service, open }) {
   await send.click()
   await said(page, /^Persistent is uploaded/)
   same(await title.inputValue(), '')
-  const [, , cut, busy, large, many, done] = keys
-  same([busy, large], [cut, cut], 'an upload without an answer keeps its key, so that it is stored once')
+  const [, , cancelled, cut, running, busy, large, many, done] = keys
+  same([cut, running, busy, large], Array(4).fill(cancelled), 'an upload without an answer keeps its key, so that it is stored once')
   same(new Set([cut, many, done]).size, 3, 'one that was refused gets another key')
 
   await page.context().setOffline(true)
