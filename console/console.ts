@@ -34,6 +34,11 @@ window.addEventListener('hashchange', () => {
 again.addEventListener('cancel', event => { event.preventDefault() }) // there is nothing to go back to
 again.addEventListener('close', () => { if (me && !findSession() && !again.open) again.showModal() }) // Escape, twice
 window.addEventListener('storage', followOtherTab)
+for (const name of ['dragover', 'drop'] as const) {
+  window.addEventListener(name, event => {
+    if (event.dataTransfer?.types.includes('Files')) event.preventDefault() // the browser would leave the page for the file
+  })
+}
 whenSessionEnds(signInAgain)
 await begin()
 

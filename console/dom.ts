@@ -51,7 +51,7 @@ export function choice (options: Array<[value: string, words: string]>): HTMLSel
  * A button that runs a task, and takes no second press until it is over. Buttons with the same `lock` wait for each
  * other.
  */
-export function button (words: string, task: () => unknown, classes = '', lock?: HTMLElement): HTMLButtonElement {
+export function button (words: string | Node, task: () => unknown, classes = '', lock?: HTMLElement): HTMLButtonElement {
   const element = h('button', { type: 'button', class: classes }, words)
   element.addEventListener('click', () => busy(lock ?? element, task))
   return element

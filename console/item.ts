@@ -25,7 +25,7 @@ export function openItem (item: Item, me: Me, effects: Effects): void {
   const content = h('div', { class: 'item' },
     ledPanel(title, item).element,
     h('div', { class: 'about' },
-      h('h2', { tabIndex: -1, autofocus: true }, title),
+      h('h2', { tabIndex: -1, autofocus: true }, h('bdi', {}, title)),
       facts(item),
       item.hidden && h('p', { class: 'badge' }, 'Hidden after reports: only you and moderators see it'),
       isOwn ? changes() : me.isAdmin && h('details', {}, h('summary', {}, 'Change it'), changes()),
@@ -84,14 +84,14 @@ export function openItem (item: Item, me: Me, effects: Effects): void {
 
 function facts (item: Item): HTMLElement {
   const entries: Array<[name: string, value: string | undefined]> = [
-    ['From', item.user_id],
+    ['Label', item.user_id],
     ['Uploaded', date(item.created_at)],
     ['Category', item.category],
     ['On the panel', wayToTheBag(item)],
     ['Original', item.width === undefined ? undefined : original(item)]
   ]
   return h('dl', {}, ...entries.flatMap(([name, value]) =>
-    value === undefined ? [] : [h('div', {}, h('dt', {}, name), h('dd', {}, value))]))
+    value === undefined ? [] : [h('div', {}, h('dt', {}, name), h('dd', {}, h('bdi', {}, value)))]))
 }
 
 function original ({ width, height, size, frames = 1 }: Item): string {

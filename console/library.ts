@@ -90,12 +90,13 @@ export function libraryView (me: Me): View {
 
   function card (item: Item): HTMLElement {
     const title = titleOf(item)
-    const open = button(title, () => { openItem(item, me, { changed: replace, gone: remove, blocked }) }, 'open')
+    const open = button(h('bdi', {}, title), () => { openItem(item, me, { changed: replace, gone: remove, blocked }) }, 'open')
     const element = h('li', { class: 'card' },
       ledPanel(title, item, { isNamedBeside: true }).element,
       h('div', { class: 'words' },
         h('h2', {}, open),
-        h('p', { class: 'by' }, item.user_id === item.owner_id ? 'Somebody without a name' : item.user_id),
+        h('p', { class: 'by' },
+          item.user_id === item.owner_id ? 'Somebody without a name' : h('bdi', {}, item.user_id)),
         h('p', { class: 'bag' }, wayToTheBag(item) ?? item.category)),
       item.hidden && h('p', { class: 'badge' }, 'Hidden'))
     element.dataset.id = item.id

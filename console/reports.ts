@@ -1,5 +1,5 @@
 import { announce, attempt } from './announce.js'
-import { api, ask } from './api.js'
+import { api, ask, askOr } from './api.js'
 import { busy, button, fill, h } from './dom.js'
 import type { Me } from './me.js'
 import type { components, paths } from './openapi.js'
@@ -82,6 +82,8 @@ export function reportsView (me: Me): View {
     actions = entry ? actionsFor(entry) : new Map()
     if (!entry) return showNothing()
     const { item } = entry
+    const owner = h('p', {})
+    attempt(() => showOwner(owner, item.owner_id))
     const picture = h('img', { alt: '' })
     waitForPaint(picture)
     picture.src = item.original_url ?? item.url
@@ -90,15 +92,24 @@ export function reportsView (me: Me): View {
         ledPanel(titleOf(item), item).element,
         h('figure', {}, picture, h('figcaption', {}, 'Original'))),
       h('div', { class: 'about' },
-        h('h2', {}, titleOf(item)),
-        h('p', {}, `From ${item.user_id}, ${date(item.created_at)}`, item.hidden && h('span', { class: 'badge is-bad' }, 'Hidden')),
+        h('h2', {}, h('bdi', {}, titleOf(item))),
+        owner,
+        h('p', {}, 'Label ', h('bdi', {}, item.user_id), `, ${date(item.created_at)}`,
+          item.hidden && h('span', { class: 'badge is-bad' }, 'Hidden')),
         h('p', { class: 'hint' }, wayToTheBag(item) ?? ''),
         h('ul', { class: 'reasons' }, ...Object.entries(entry.reasons).map(([reason, n]) =>
           h('li', {}, h('strong', {}, String(n)), ` ${REASONS[reason as Reason] ?? reason}`))),
         h('p', { class: 'hint' }, `${count(entry.count, 'report')}, first ${date(entry.first_at)}, last ${date(entry.last_at)}`),
         h('ul', { class: 'comments' }, ...entry.comments.map(({ reason, text }) =>
-          h('li', {}, h('small', {}, REASONS[reason as Reason] ?? reason), h('q', {}, text)))),
+          h('li', {}, h('small', {}, REASONS[reason as Reason] ?? reason), h('q', {}, h('bdi', {}, text))))),
         h('div', { class: 'decisions' }, ...actions.values())))
+  }
+
+  /** The account itself. The label is what its owner wrote on the upload, perhaps somebody else's name. */
+  async function showOwner (place: HTMLElement, id: string | null): Promise<void> {
+    if (id === null) return fill(place, 'It belongs to no account.')
+    const user = await askOr(404, api.GET('/users/{id}', { params: { path: { id } } }))
+    fill(place, 'From ', ...(user ? [h('bdi', {}, user.username), `, ${user.number}`] : ['an account without a name']))
   }
 
   function showNothing (): void {
@@ -172,7 +183,7 @@ export function reportsView (me: Me): View {
   function showBlocked (): void {
     justBlocked.hidden = blocked.size === 0
     fill(undo, ...[...blocked].map(([owner, title]) => h('li', {},
-      h('div', {}, h('strong', {}, `The owner of ${title}`), h('small', {}, `Account ${owner}`)),
+      h('div', {}, h('strong', {}, 'The owner of ', h('bdi', {}, title)), h('small', {}, `Account ${owner}`)),
       button('Unblock', () => attempt(() => unblock(owner)), 'quiet', card))))
   }
 

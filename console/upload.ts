@@ -12,6 +12,8 @@ import { BITMAP_BYTES, bytes, titleOf, wayToTheBag } from './words.js'
 const TYPES = 'image/gif,image/png,image/jpeg,image/webp'
 /** A preview of a longer animation begins anew after these. */
 const MAX_PREVIEW_FRAMES = 300
+/** A larger file is not read before the server has accepted it. */
+const MAX_PREVIEW_BYTES = 64e6
 /** The panel takes 9,000 bytes a second by Bluetooth. */
 const STILL_SECONDS = Math.ceil(BITMAP_BYTES / 900) / 10
 
@@ -82,12 +84,17 @@ export function uploadView (me: Me): View {
   }
 
   async function showPreviews (picture: File, number: number): Promise<void> {
+    if (!TYPES.split(',').includes(picture.type) || picture.size > MAX_PREVIEW_BYTES) {
+      for (const { panel } of previews) panel.show()
+      chosen.textContent += '. There is no preview of this file.'
+      return
+    }
     try {
       const animations = await decode(
         await picture.arrayBuffer(),
         picture.type,
         FITS.map(({ fit }) => drawFitted(fit)),
-        MAX_PREVIEW_FRAMES
+        { maxFrames: MAX_PREVIEW_FRAMES }
       )
       if (number !== preview) return
       animations.forEach((animation, i) => { previews[i]!.panel.show(animation) })

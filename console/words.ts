@@ -10,7 +10,13 @@ export function bytes (count: number): string {
 export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString()} ${n === 1 ? one : many}`
 
 /** The title of an item, or a name for one that has none. */
-export const titleOf = ({ title, type }: Item) => title ?? (type === 'gif' ? 'Animation without a title' : 'Picture without a title')
+export function titleOf ({ title, type }: Item): string {
+  if (title !== undefined && isVisible(title)) return title
+  return type === 'gif' ? 'Animation without a title' : 'Picture without a title'
+}
+
+/** Whether a text has a character that is seen. The ones that are taken out are letters and symbols without a shape. */
+const isVisible = (text: string) => /[\p{L}\p{N}\p{P}\p{S}]/u.test(text.replace(/[\u115F\u1160\u2800\u3164\uFFA0]/g, ''))
 
 /** A still goes to the bag as a bitmap with 24 bits for each LED. */
 export const BITMAP_BYTES = 64 * 64 * 3

@@ -21,7 +21,7 @@ export async function decode (
   bytes: ArrayBuffer,
   type: string,
   draws: Draw[],
-  maxFrames = Infinity
+  { maxFrames = Infinity, signal }: { maxFrames?: number, signal?: AbortSignal } = {}
 ): Promise<Animation[]> {
   const surfaces = draws.map(draw => ({ draw, context: newContext(), frames: [] as ImageData[] }))
   const delays: number[] = []
@@ -40,6 +40,7 @@ export async function decode (
       const { frameCount } = decoder.tracks.selectedTrack!
       const exact = type === 'image/gif' ? gifDelays(new Uint8Array(bytes)) : []
       for (let frameIndex = 0; frameIndex < Math.min(frameCount, maxFrames); frameIndex++) {
+        signal?.throwIfAborted()
         const { image } = await decoder.decode({ frameIndex })
         add(image, image.displayWidth, image.displayHeight)
         delays.push(exact[frameIndex] ?? (image.duration ?? 0) / 1000)
@@ -76,13 +77,55 @@ export async function loadRendition (url: string, type: string, signal: AbortSig
     kept.set(url, found)
     return found
   }
+  const load = loads.get(url) ?? startLoad(url, type)
+  load.waiting++
+  const leave = () => {
+    if (--load.waiting > 0) return
+    loads.delete(url)
+    load.end.abort()
+  }
+  signal.addEventListener('abort', leave, { once: true })
+  return await load.animation.finally(() => { signal.removeEventListener('abort', leave) })
+}
+
+/** A rendition that is loaded, for each panel that waits for it. It ends when none waits any more. */
+interface Load { animation: Promise<Animation>, waiting: number, end: AbortController }
+const loads = new Map<string, Load>()
+
+function startLoad (url: string, type: string): Load {
+  const end = new AbortController()
+  const animation = fetchAnimation(url, type, end.signal)
+  const load = { animation, waiting: 0, end }
+  loads.set(url, load)
+  animation.catch(() => {}).finally(() => { if (loads.get(url) === load) loads.delete(url) })
+  return load
+}
+
+async function fetchAnimation (url: string, type: string, signal: AbortSignal): Promise<Animation> {
   const response = await fetch(url, { signal, credentials: 'omit' })
   if (!response.ok) throw new Error(`the store answered ${response.status}`)
-  const [animation] = await decode(await response.arrayBuffer(), type, [
-    (context, picture) => context.drawImage(picture, 0, 0, SIDE, SIDE)
-  ])
+  const bytes = await response.arrayBuffer()
+  const draws: Draw[] = [(context, picture) => context.drawImage(picture, 0, 0, SIDE, SIDE)]
+  const [animation] = await inTurn(() => decode(bytes, type, draws, { signal }))
   keep(url, animation!)
   return animation!
+}
+
+const MAX_DECODES = 2
+let decodes = 0
+const waiting: Array<() => void> = []
+
+/** Runs a decode when fewer than MAX_DECODES run. */
+async function inTurn<T> (task: () => Promise<T>): Promise<T> {
+  if (decodes < MAX_DECODES) decodes++
+  else await new Promise<void>(resolve => { waiting.push(resolve) }) // takes over the place of the one that ends
+  try {
+    return await task()
+  } finally {
+    const next = waiting.shift()
+    if (next) next()
+    else decodes--
+  }
 }
 
 function keep (url: string, animation: Animation): void {

@@ -16,7 +16,8 @@ interface Screen {
   appear: () => void
   disappear: () => void
   resize: (width: number) => void
-  draw: (now: number) => void
+  /** Returns whether the next frame of the display may need another one. */
+  draw: (now: number) => boolean
   playbackChanged: () => void
 }
 
@@ -32,7 +33,7 @@ const visibility = new IntersectionObserver(entries => {
     if (isIntersecting) screen.appear()
     else screen.disappear()
   }
-  if (!isTicking) tick(performance.now())
+  wake()
 }, { rootMargin: '64px' })
 const sizes = new ResizeObserver(entries => {
   for (const { target, contentRect } of entries) screens.get(target)?.resize(contentRect.width)
@@ -40,19 +41,20 @@ const sizes = new ResizeObserver(entries => {
 
 whenPlaybackChanges(() => { for (const screen of screens.values()) screen.playbackChanged() })
 
-let isTicking = false
-/** Draws the panels that are seen, once for each frame of the display. It rests when none is. */
+let isAwake = false
+function wake (): void {
+  if (!isAwake) requestAnimationFrame(tick)
+  isAwake = true
+}
+
+/** Draws the panels that are seen, once for each frame of the display. It rests when none of them moves. */
 function tick (now: number): void {
-  isTicking = false
+  isAwake = false
   for (const [element, screen] of screens) {
     screen.wasInPage ||= element.isConnected
     if (!element.isConnected && screen.wasInPage) remove(element)
-    else if (screen.isVisible) {
-      screen.draw(now)
-      isTicking = true
-    }
+    else if (screen.isVisible && screen.draw(now)) wake()
   }
-  if (isTicking) requestAnimationFrame(tick)
 }
 
 function remove (element: Element): void {
@@ -79,32 +81,46 @@ export function ledPanel (label: string, item?: Item, { isNamedBeside = false } 
   let fallback: HTMLImageElement | undefined
   let isPlayedAlone = false
   let began = 0
-  let drawn = -1
+  let index = 0
+  let isPainted = false
+  let cell = 1
 
   const screen: Screen = {
     isVisible: false,
     wasInPage: false,
     appear () {
+      setSize(cell * SIDE)
       if (!item) return
       loading = new AbortController()
-      load(loading.signal).catch(() => { if (!loading?.signal.aborted) showPicture() })
+      const { signal } = loading
+      load(signal).catch(() => { if (!signal.aborted) showPicture() })
     },
     disappear () {
       loading?.abort()
       hidePicture()
-      if (item) animation = DARK // loadRendition keeps the frames, within a bound
+      setSize(1) // a canvas that is not seen takes no memory
+      if (!item) return
+      animation = DARK // loadRendition keeps the frames, within a bound
+      index = 0
     },
     resize (width) {
-      const cell = Math.max(1, Math.floor(width * devicePixelRatio / SIDE))
-      canvas.width = canvas.height = cell * SIDE
+      cell = Math.max(1, Math.floor(width * devicePixelRatio / SIDE))
       canvas.style.width = canvas.style.height = `${cell * SIDE / devicePixelRatio}px`
-      drawn = -1
+      if (screen.isVisible) setSize(cell * SIDE)
     },
     draw (now) {
-      const index = isPlaying() ? frameAt(animation, now - began) : Math.max(drawn, 0)
-      if (index === drawn) return
-      paint(context, animation.frames[index]!)
-      drawn = index
+      if (fallback) {
+        if (!isPainted && isLoaded(fallback)) {
+          paint(context, fallback)
+          isPainted = true
+        }
+        return false
+      }
+      const next = isPlaying() ? frameAt(animation, now - began) : index
+      if (next !== index || !isPainted) paint(context, animation.frames[next]!)
+      index = next
+      isPainted = true
+      return animation.frames.length > 1 && isPlaying()
     },
     playbackChanged () {
       isPlayedAlone = false
@@ -129,23 +145,36 @@ export function ledPanel (label: string, item?: Item, { isNamedBeside = false } 
   }
 
   function show (next = DARK): void {
+    hidePicture()
     animation = next
     began = performance.now()
-    drawn = -1
+    index = 0
+    isPainted = false
     refresh()
   }
 
-  /** Shows the picture itself under a mask, where its frames cannot be read. The browser plays it. */
+  function setSize (side: number): void {
+    canvas.width = canvas.height = side // this also empties it
+    isPainted = false
+    wake()
+  }
+
+  /**
+   * Shows the picture itself under a mask, where its frames cannot be read. The browser plays it. While it stands still
+   * the canvas shows its first frame.
+   */
   function showPicture (): void {
     if (!item) return
-    element.classList.add('is-picture')
-    fallback ??= h('img', { alt: '', decoding: 'async' })
+    fallback = h('img', { alt: '', decoding: 'async', on: { load: wake } })
+    fallback.src = rendition?.url ?? item.url
+    isPainted = false
     refresh()
   }
 
   function hidePicture (): void {
     fallback?.remove()
     fallback = undefined
+    element.classList.remove('is-picture')
   }
 
   function refresh (): void {
@@ -153,18 +182,20 @@ export function ledPanel (label: string, item?: Item, { isNamedBeside = false } 
     play.hidden = !(moves && isPaused())
     play.textContent = isPlayedAlone ? 'Pause' : 'Play'
     play.ariaLabel = `${play.textContent} ${label}`
-    if (!fallback || !item) return
-    if (moves && !isPlaying()) fallback.remove()
-    else {
-      fallback.src = rendition?.url ?? item.url
-      element.append(fallback)
-    }
+    wake()
+    if (!fallback) return
+    const isStill = moves && !isPlaying()
+    element.classList.toggle('is-picture', !isStill)
+    if (isStill) fallback.remove()
+    else element.append(fallback)
   }
 
   function isPlaying (): boolean {
     return isPlayedAlone || !isPaused()
   }
 }
+
+const isLoaded = (picture: HTMLImageElement) => picture.complete && picture.naturalWidth > 0
 
 /** The frame that is shown after a time. */
 function frameAt ({ delays }: Animation, ms: number): number {

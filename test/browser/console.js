@@ -1,6 +1,7 @@
 /** The console, as a newcomer and a moderator use it. Nothing sleeps: every step waits for what the page shows. */
 import { deepStrictEqual as same, match, ok } from 'node:assert'
 import axe from 'axe-core'
+import { PNG } from 'pngjs'
 import { startService } from './service.js'
 
 const ADMIN = '+919876543210'
@@ -376,7 +377,7 @@ async function moderator ({ service, open, shoot }) {
   await look(page)
   await page.keyboard.press('r')
   await page.getByRole('link', { name: 'People' }).click() // its answer comes after that of a decision
-  await page.getByText(OWNER).waitFor()
+  await page.locator('.people .rows', { hasText: OWNER }).waitFor()
   await page.getByRole('link', { name: 'Reports' }).click()
   same(reviews, QUEUE - 1, 'no key decides while they are off')
   await page.locator('.reports .total', { hasText: /^2 pictures$/ }).waitFor()
@@ -451,6 +452,10 @@ async function otherBrowsers ({ service, open, shoot }) {
   await shoot(without, 'without-cors')
   await without.getByRole('button', { name: 'Pause panels' }).click()
   await without.locator('.panel img').waitFor({ state: 'detached' })
+  await frames(without, 2)
+  ok(await isRed(without.locator('.card .panel')), 'the first frame is seen while it stands still')
+  await without.getByRole('button', { name: 'Play panels' }).click()
+  await without.locator('.panel.is-picture img').waitFor()
 
   const still = await open({ reducedMotion: 'reduce' })
   await signIn(still, service, OWNER)
@@ -458,9 +463,11 @@ async function otherBrowsers ({ service, open, shoot }) {
   await still.getByRole('button', { name: 'Play Fox' }).waitFor()
   await still.getByRole('button', { name: 'Play panels' }).waitFor()
   await shoot(still, 'reduced-motion')
+  await frames(still, 2)
   const first = await picture(canvas)
   await frames(still, 30)
   same(await picture(canvas), first, 'it stands still')
+  ok(await isRed(canvas), 'its first frame is seen')
   await still.getByRole('button', { name: 'Play Fox' }).click()
   await plays(canvas)
 
@@ -563,6 +570,12 @@ async function confirm (page, words, question) {
 }
 
 const picture = canvas => canvas.evaluate(element => element.toDataURL())
+
+/** Whether a red LED is on. */
+async function isRed (panel) {
+  const { data } = PNG.sync.read(await panel.screenshot())
+  return data.some((red, i) => i % 4 === 0 && red > 200 && data[i + 1] < 80)
+}
 
 /** Waits until a panel has shown three different pictures. */
 async function plays (canvas) {
