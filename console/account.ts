@@ -9,20 +9,23 @@ import { date } from './words.js'
 export function accountView (me: Me, { renamed, signOut }: { renamed: () => void, signOut: () => void }): View {
   const name = h('input', { value: me.name ?? '', maxLength: 64 })
   const sessions = h('ul', { class: 'rows' })
+  const devices = h('h2', { tabIndex: -1 }, 'Devices')
+  const blockedPeople = h('h2', { tabIndex: -1 }, 'Blocked people')
   const blocks = h('ul', { class: 'rows' })
   const element = h('section', { class: 'account' },
     h('h1', { tabIndex: -1 }, 'Account'),
     h('p', {}, `Signed in as ${me.phone}.`, me.isAdmin && ' You are an admin.'),
     form(() => attempt(saveName),
-      field('Name', name, 'Other people see it beside what you upload. Without one, each sign-in ends the one before; all else works.'),
+      field('Name', name, 'Other people see it beside what you upload. Without one, each sign-in ends the one before; ' +
+        'all else works.'),
       h('button', { class: 'main' }, 'Save the name')),
-    h('h2', {}, 'Devices'),
+    devices,
     h('p', { class: 'hint' }, 'Each sign-in is listed. End those that you do not know.'),
     sessions,
     h('p', { class: 'actions' },
       button('End all others', () => attempt(endOthers), 'quiet'),
       button('Sign out', signOut, 'quiet')),
-    h('h2', {}, 'Blocked people'),
+    blockedPeople,
     h('p', { class: 'hint' }, 'Their pictures are left out of your library.'),
     blocks)
   return { element, show }
@@ -53,6 +56,7 @@ export function accountView (me: Me, { renamed, signOut }: { renamed: () => void
         ? h('span', { class: 'badge' }, 'This one')
         : button('End', () => attempt(async () => {
           await askOr(404, api.DELETE('/auth/sessions/{id}', { params: { path: { id: session.id } } }))
+          devices.focus()
           announce('The session has ended.')
           await showSessions()
         }), 'quiet'))))
@@ -61,9 +65,12 @@ export function accountView (me: Me, { renamed, signOut }: { renamed: () => void
   async function showBlocks (): Promise<void> {
     const page = await ask(api.GET('/users/me/blocks'))
     fill(blocks, ...page.blocks.map(block => h('li', {},
-      h('div', {}, h('strong', {}, block.username || 'Somebody without a name'), h('small', {}, `Since ${date(block.created_at)}`)),
+      h('div', {},
+        h('strong', {}, block.username || 'Somebody without a name'),
+        h('small', {}, `Since ${date(block.created_at)}`)),
       button('Unblock', () => attempt(async () => {
         await ask(api.DELETE('/users/me/blocks/{id}', { params: { path: { id: block.user_id } } }))
+        blockedPeople.focus()
         announce('You see their pictures again.')
         await showBlocks()
       }), 'quiet'))), page.blocks.length === 0 && h('li', { class: 'none' }, 'You have blocked nobody.'))

@@ -1,10 +1,11 @@
 import { accountView } from './account.js'
 import { announce, attempt, hush } from './announce.js'
-import { api, ask, whenSessionEnds } from './api.js'
+import { api, askOr, whenSessionEnds } from './api.js'
 import { closeDialog, openDialog } from './dialog.js'
 import { button, fill, h } from './dom.js'
 import { libraryView } from './library.js'
 import { loadMe, type Me } from './me.js'
+import { playbackButton } from './panel/playback.js'
 import { peopleView } from './people.js'
 import { reportsView } from './reports.js'
 import { findSession, forgetSession, type Session } from './session.js'
@@ -17,6 +18,7 @@ const WORDS: Record<string, string> = {
 }
 const main = document.getElementById('view')!
 const bar = document.getElementById('bar')!
+const playback = document.getElementById('playback')!
 const again = document.getElementById('again') as HTMLDialogElement
 let me: Me | undefined
 let views: Record<string, () => View> = {}
@@ -36,7 +38,8 @@ again.addEventListener('close', () => { if (me && !findSession() && !again.open)
 window.addEventListener('storage', followOtherTab)
 for (const name of ['dragover', 'drop'] as const) {
   window.addEventListener(name, event => {
-    if (event.dataTransfer?.types.includes('Files')) event.preventDefault() // the browser would leave the page for the file
+    // the browser would leave the page for the file
+    if (event.dataTransfer?.types.includes('Files')) event.preventDefault()
   })
 }
 whenSessionEnds(signInAgain)
@@ -50,7 +53,9 @@ async function begin (): Promise<void> {
   const loaded = await attempt(() => loadMe(session))
   if (loaded) enter(loaded)
   else if (findSession()) {
-    fill(main, h('section', { class: 'welcome' }, h('h1', {}, 'The console cannot start'), button('Try again', () => begin(), 'main')))
+    fill(main, h('section', { class: 'welcome' },
+      h('h1', {}, 'The console cannot start'),
+      button('Try again', begin, 'main')))
   }
 }
 
@@ -67,6 +72,7 @@ function leave (): void {
   for (const view of shown.values()) view.leave?.()
   shown = new Map()
   fill(bar)
+  fill(playback)
   for (const dialog of document.querySelectorAll('dialog')) closeDialog(dialog)
   document.title = 'Hookaba'
 }
@@ -81,6 +87,7 @@ function enter (person: Me): void {
   }
   shown = new Map()
   fill(main)
+  fill(playback, playbackButton())
   showBar()
   show()
 }
@@ -104,7 +111,7 @@ function show (): void {
 
 function nameOfView (): string {
   const name = location.hash.slice(1)
-  return name in views ? name : 'library'
+  return Object.hasOwn(views, name) ? name : 'library'
 }
 
 function showBar (): void {
@@ -144,7 +151,7 @@ function followOtherTab (): void {
 
 async function signOut (): Promise<void> {
   await attempt(async () => {
-    await ask(api.POST('/auth/logout', { body: { scope: 'current' } }))
+    await askOr(401, api.POST('/auth/logout', { body: { scope: 'current' } }))
     forgetSession()
     welcome()
     announce('You are signed out.')

@@ -1,6 +1,6 @@
 type Child = Node | string | null | undefined | false
 
-/** What an element may be given: its own properties, attributes with a dash or `role`, classes, and listeners. */
+/** An element's own properties, its classes, its listeners, and attributes that are no properties. */
 type Properties<T> = Partial<Omit<T, 'style' | 'dataset' | 'children'>> & {
   class?: string
   on?: Partial<{ [K in keyof HTMLElementEventMap]: (event: HTMLElementEventMap[K]) => void }>
@@ -16,6 +16,7 @@ export function h<K extends keyof HTMLElementTagNameMap> (
   const element = document.createElement(tag)
   const { class: classes, on = {}, attrs = {}, ...own } = properties
   Object.assign(element, own)
+  if (tag === 'ul') element.role = 'list' // Safari takes a list without bullets for none
   if (classes) element.className = classes
   for (const [name, value] of Object.entries(attrs)) element.setAttribute(name, value)
   for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener as EventListener)
@@ -51,7 +52,12 @@ export function choice (options: Array<[value: string, words: string]>): HTMLSel
  * A button that runs a task, and takes no second press until it is over. Buttons with the same `lock` wait for each
  * other.
  */
-export function button (words: string | Node, task: () => unknown, classes = '', lock?: HTMLElement): HTMLButtonElement {
+export function button (
+  words: string | Node,
+  task: () => unknown,
+  classes = '',
+  lock?: HTMLElement
+): HTMLButtonElement {
   const element = h('button', { type: 'button', class: classes }, words)
   element.addEventListener('click', () => busy(lock ?? element, task))
   return element
@@ -103,7 +109,7 @@ export function busy (lock: HTMLElement, task: () => unknown): void {
   locked.add(lock)
   const buttons = [lock, ...lock.querySelectorAll('button')].filter(element => element instanceof HTMLButtonElement)
     .filter(element => !(lock instanceof HTMLFormElement) || element.type === 'submit')
-  for (const element of buttons) element.ariaDisabled = 'true'
+  for (const element of buttons) element.ariaDisabled = 'true' // not disabled: it keeps the focus
   Promise.resolve(task()).finally(() => {
     locked.delete(lock)
     for (const element of buttons) element.ariaDisabled = null

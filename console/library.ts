@@ -5,7 +5,6 @@ import { openItem } from './item.js'
 import type { Me } from './me.js'
 import type { paths } from './openapi.js'
 import { ledPanel } from './panel/led-panel.js'
-import { playbackButton } from './panel/playback.js'
 import { count, titleOf, wayToTheBag } from './words.js'
 import type { View } from './view.js'
 
@@ -20,7 +19,7 @@ export function libraryView (me: Me): View {
   const categories = h('datalist', { id: 'categories' })
   const category = h('input', { attrs: { list: 'categories' }, maxLength: 255, placeholder: 'Any' })
   const mine = h('input', { type: 'checkbox' })
-  const total = h('p', { class: 'total' })
+  const total = h('p', { class: 'total', role: 'status' })
   const grid = h('ul', { class: 'grid' })
   const more = button('Show more', () => attempt(next), 'more')
   const heading = h('h1', { tabIndex: -1 }, 'Library')
@@ -43,7 +42,7 @@ export function libraryView (me: Me): View {
   filters.role = 'search'
   for (const control of [search, type, category, mine]) control.addEventListener('change', () => show())
   const element = h('section', { class: 'library' },
-    h('div', { class: 'heading' }, heading, total, playbackButton()),
+    h('div', { class: 'heading' }, heading, total),
     filters, grid, more)
   more.hidden = true
   return { element, show }
@@ -90,7 +89,8 @@ export function libraryView (me: Me): View {
 
   function card (item: Item): HTMLElement {
     const title = titleOf(item)
-    const open = button(h('bdi', {}, title), () => { openItem(item, me, { changed: replace, gone: remove, blocked }) }, 'open')
+    const effects = { changed: replace, gone: remove, blocked }
+    const open = button(h('bdi', {}, title), () => { openItem(item, me, effects) }, 'open')
     const element = h('li', { class: 'card' },
       ledPanel(title, item, { isNamedBeside: true }).element,
       h('div', { class: 'words' },
@@ -135,9 +135,10 @@ export function libraryView (me: Me): View {
 
   function nothing (): HTMLElement {
     const isFiltered = [search.value, type.value, category.value].some(value => value !== '')
+    const words = mine.checked ? 'You have uploaded nothing yet.' : 'The library is empty.'
     return h('li', { class: 'empty' },
       ledPanel('A panel without a picture').element,
-      h('p', {}, isFiltered ? 'Nothing matches these filters.' : mine.checked ? 'You have uploaded nothing yet.' : 'The library is empty.'),
+      h('p', {}, isFiltered ? 'Nothing matches these filters.' : words),
       !isFiltered && h('a', { href: '#upload', class: 'button main' }, 'Upload the first picture'))
   }
 }

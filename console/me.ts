@@ -12,7 +12,7 @@ export interface Me {
 
 export async function loadMe ({ account, phone }: Session): Promise<Me> {
   const user = await askOr(404, api.GET('/users/me'))
-  if (user) return { account, phone, name: user.username, isAdmin: user.admin }
+  if (user) return { account, phone: user.number, name: user.username, isAdmin: user.admin }
   // the API tells nothing about an account without a name, so ask for what only admins get
   const page = await askOr(403, api.GET('/users', { params: { query: { limit: 1 } } }))
   return { account, phone, name: undefined, isAdmin: page !== undefined }

@@ -14,7 +14,8 @@ export const UNREACHABLE = 'The server cannot be reached. Check the connection a
 /** Sentences of the API that say more to a person in other words. */
 const IN_OTHER_WORDS: Record<string, string> = {
   'Unsupported file type': 'This is no GIF, PNG, JPEG or WebP. Choose another file.',
-  'Damaged or unreasonable image': 'The server cannot read this picture to its end, or it is too large. Choose another file.',
+  'Damaged or unreasonable image':
+    'The server cannot read this picture to its end, or it is too large. Choose another file.',
   'A request with this Idempotency-Key is still running': 'The first try is still running. Wait, and try again then.',
   'Username already in use': 'Somebody else has this name. Choose another one.'
 }
@@ -30,7 +31,8 @@ export function toRefusal (
   requestId: string | null
 ): Refusal {
   const { error, errors } = (body ?? {}) as RefusalBody
-  const wait = retryAfter === null ? 'later' : `in ${inWords(Number(retryAfter))}`
+  const seconds = retryAfter === null ? NaN : Number(retryAfter) // a proxy may answer a date
+  const wait = Number.isFinite(seconds) ? `in ${inWords(seconds)}` : 'later'
   if (status === 401) return new Refusal('Your session has ended. Sign in again. What you typed is still here.', status)
   if (status === 429) return new Refusal(`${error ?? 'Too many requests'}. Try again ${wait}.`, status)
   if (status === 503) return new Refusal(`The server is busy or stopping. Try again ${wait}. Nothing is lost.`, status)

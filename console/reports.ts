@@ -4,6 +4,7 @@ import { busy, button, fill, h } from './dom.js'
 import type { Me } from './me.js'
 import type { components, paths } from './openapi.js'
 import { ledPanel } from './panel/led-panel.js'
+import { isPaused } from './panel/playback.js'
 import { REASONS, type Reason } from './reasons.js'
 import { Refusal } from './refusal.js'
 import type { View } from './view.js'
@@ -21,15 +22,15 @@ const DONE: Record<Decision, string> = { keep: 'Kept', hide: 'Hidden', remove: '
 
 /** For admins: the reported items, one at a time. Each decision has a key, which is shown on its button. */
 export function reportsView (me: Me): View {
-  const place = h('p', { class: 'total' })
-  const card = h('article', { class: 'report', tabIndex: -1 })
+  const place = h('p', { class: 'total', role: 'status' })
+  const card = h('article', { class: 'report', tabIndex: -1, attrs: { 'aria-labelledby': 'reported' } })
   const withKeys = h('input', { type: 'checkbox', checked: true })
   const undo = h('ul', { class: 'rows' })
   const justBlocked = h('div', { hidden: true }, h('h2', {}, 'Blocked just now'), undo)
   const element = h('section', { class: 'reports' },
     h('div', { class: 'heading' },
       h('h1', { tabIndex: -1 }, 'Reports'), place,
-      h('label', { class: 'check' }, withKeys, ' Keys decide')),
+      h('label', { class: 'check' }, withKeys, ' Keyboard shortcuts')),
     card, justBlocked)
   /** Entries that wait, the one that is shown first. */
   let queue: Entry[] = []
@@ -43,11 +44,12 @@ export function reportsView (me: Me): View {
 
   document.addEventListener('keydown', event => {
     if (element.hidden || !element.isConnected || !withKeys.checked) return
-    const { target, key, repeat, ctrlKey, metaKey, altKey, shiftKey } = event
+    const { target, key, code, repeat, ctrlKey, metaKey, altKey, shiftKey } = event
     if (repeat || ctrlKey || metaKey || altKey || shiftKey || document.querySelector('dialog[open]')) return
-    if (target instanceof Element && target.closest('input, textarea, select') !== null) return
+    if (target instanceof Element && target.closest('input:not([type=checkbox]), textarea, select') !== null) return
     if (!(event.timeStamp - paintedAt >= LOOK_MS)) return
-    actions.get(key.toLowerCase())?.click()
+    const isLatin = /^[ -~]$/.test(key)
+    actions.get(isLatin ? key.toLowerCase() : code.replace('Key', '').toLowerCase())?.click()
   })
   return { element, show }
 
@@ -85,24 +87,28 @@ export function reportsView (me: Me): View {
     const owner = h('p', {})
     attempt(() => showOwner(owner, item.owner_id))
     const picture = h('img', { alt: '' })
-    waitForPaint(picture)
-    picture.src = item.original_url ?? item.url
+    const showOriginal = () => { picture.src = item.original_url ?? item.url }
+    const isOnRequest = isPaused() && item.type === 'gif' // the browser would play it
+    if (!isOnRequest) showOriginal()
     fill(card,
       h('div', { class: 'pictures' },
         ledPanel(titleOf(item), item).element,
-        h('figure', {}, picture, h('figcaption', {}, 'Original'))),
+        h('figure', {}, picture, h('figcaption', {}, 'Original'),
+          isOnRequest && button('Show the original', showOriginal))),
       h('div', { class: 'about' },
-        h('h2', {}, h('bdi', {}, titleOf(item))),
+        h('h2', { id: 'reported' }, h('bdi', {}, titleOf(item))),
         owner,
         h('p', {}, 'Label ', h('bdi', {}, item.user_id), `, ${date(item.created_at)}`,
           item.hidden && h('span', { class: 'badge is-bad' }, 'Hidden')),
         h('p', { class: 'hint' }, wayToTheBag(item) ?? ''),
         h('ul', { class: 'reasons' }, ...Object.entries(entry.reasons).map(([reason, n]) =>
           h('li', {}, h('strong', {}, String(n)), ` ${REASONS[reason as Reason] ?? reason}`))),
-        h('p', { class: 'hint' }, `${count(entry.count, 'report')}, first ${date(entry.first_at)}, last ${date(entry.last_at)}`),
+        h('p', { class: 'hint' },
+          `${count(entry.count, 'report')}, first ${date(entry.first_at)}, last ${date(entry.last_at)}`),
         h('ul', { class: 'comments' }, ...entry.comments.map(({ reason, text }) =>
           h('li', {}, h('small', {}, REASONS[reason as Reason] ?? reason), h('q', {}, h('bdi', {}, text))))),
         h('div', { class: 'decisions' }, ...actions.values())))
+    waitForPaint(picture, isOnRequest)
   }
 
   /** The account itself. The label is what its owner wrote on the upload, perhaps somebody else's name. */
@@ -115,11 +121,12 @@ export function reportsView (me: Me): View {
   function showNothing (): void {
     const isAll = cursor === null
     fill(card,
-      h('p', { class: 'none' }, isAll ? 'No reports are open.' : 'The next reports are not loaded yet.'),
+      h('p', { class: 'none', id: 'reported' },
+        isAll ? 'No reports are open.' : 'The next reports are not loaded yet.'),
       !isAll && button('Load them', show, 'more'))
   }
 
-  function waitForPaint (picture: HTMLImageElement): void {
+  function waitForPaint (picture: HTMLImageElement, isOnRequest: boolean): void {
     paintedAt = Infinity
     card.classList.remove('is-painted')
     const painted = () => {
@@ -127,6 +134,7 @@ export function reportsView (me: Me): View {
       paintedAt = performance.now()
       card.classList.add('is-painted')
     }
+    if (isOnRequest) requestAnimationFrame(painted) // the panel shows the first frame
     picture.addEventListener('load', painted)
     picture.addEventListener('error', painted)
   }

@@ -9,9 +9,14 @@ export interface Session {
 
 const KEY = 'hookaba.session'
 
+/** Undefined also where the browser lets the page store nothing, and for a damaged entry. */
 export function findSession (): Session | undefined {
-  const text = localStorage.getItem(KEY)
-  return text === null ? undefined : JSON.parse(text) as Session
+  try {
+    const session = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Session>
+    return session.token && session.phone && session.account ? session as Session : undefined
+  } catch {
+    return undefined
+  }
 }
 
 export function keepSession (token: string, phone: string): Session {

@@ -27,8 +27,10 @@ export function uploadView (me: Me): View {
   const previews = FITS.map(({ fit, words, hint }) => {
     const panel = ledPanel(words, undefined, { isNamedBeside: true })
     const radio = h('input', { type: 'radio', name: 'fit', value: fit, checked: fit === 'contain' })
-    return { panel, radio, element: h('div', { class: 'fit' }, panel.element, h('label', {}, radio, ` ${words}`), h('small', {}, hint)) }
+    const element = h('div', { class: 'fit' }, panel.element, h('label', {}, radio, ` ${words}`), h('small', {}, hint))
+    return { panel, radio, element }
   })
+  const heading = h('h1', { tabIndex: -1 }, 'Upload')
   const title = h('input', { maxLength: 255 })
   const category = h('input', { maxLength: 255 })
   const bar = h('progress', { max: 1, value: 0, ariaLabel: 'Upload' })
@@ -43,7 +45,10 @@ export function uploadView (me: Me): View {
   let running: AbortController | undefined
 
   cancel.addEventListener('click', leave)
-  input.addEventListener('change', () => { choose(input.files?.[0]) })
+  input.addEventListener('change', () => {
+    choose(input.files?.[0])
+    input.value = '' // the same file may be chosen again
+  })
   const contents = h('fieldset', { class: 'contents' },
     drop, chosen,
     h('fieldset', { class: 'fits' },
@@ -55,14 +60,16 @@ export function uploadView (me: Me): View {
     contents,
     h('div', { class: 'actions' }, send, progress))
   details.addEventListener('input', () => { key = crypto.randomUUID() }) // another upload than the one before
-  const element = h('section', { class: 'upload' }, h('h1', { tabIndex: -1 }, 'Upload'), result, details)
+  const element = h('section', { class: 'upload' }, heading, result, details)
   for (const name of ['dragenter', 'dragover'] as const) {
     element.addEventListener(name, event => {
       event.preventDefault()
       drop.classList.add('is-over')
     })
   }
-  for (const name of ['dragleave', 'drop'] as const) element.addEventListener(name, () => { drop.classList.remove('is-over') })
+  for (const name of ['dragleave', 'drop'] as const) {
+    element.addEventListener(name, () => { drop.classList.remove('is-over') })
+  }
   element.addEventListener('drop', event => {
     event.preventDefault()
     choose(event.dataTransfer?.files[0])
@@ -71,6 +78,11 @@ export function uploadView (me: Me): View {
 
   function leave (): void {
     running?.abort()
+  }
+
+  function dismiss (): void {
+    result.hidden = true
+    heading.focus()
   }
 
   function choose (next: File | undefined): void {
@@ -98,7 +110,8 @@ export function uploadView (me: Me): View {
       )
       if (number !== preview) return
       animations.forEach((animation, i) => { previews[i]!.panel.show(animation) })
-      const isStill = animations[0]!.frames.length === 1 && (canDecode || picture.type === 'image/jpeg')
+      const isKnown = canDecode || ['image/jpeg', 'image/png'].includes(picture.type)
+      const isStill = isKnown && animations[0]!.frames.length === 1
       chosen.textContent += isStill
         ? `. ${bytes(BITMAP_BYTES)}, about ${STILL_SECONDS} s to the bag.`
         : '. How long it takes to the bag is known after the upload.'
@@ -128,7 +141,7 @@ export function uploadView (me: Me): View {
         ledPanel(titleOf(item), item).element,
         h('div', {}, h('p', {}, words), h('p', { class: 'actions' },
           h('a', { class: 'button', href: '#library' }, 'See it in the library'),
-          button('Dismiss', () => { result.hidden = true }, 'quiet'))))
+          button('Dismiss', dismiss, 'quiet'))))
     } catch (error) {
       if (!element.isConnected) return // the person has left
       // the answer is kept under its key: while there is none, the same upload is tried again and stored once

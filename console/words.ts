@@ -1,6 +1,7 @@
 import type { Item } from './api.js'
 
-export const date = (iso: string) => new Date(iso).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })
+export const date = (iso: string) =>
+  new Date(iso).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 
 export function bytes (count: number): string {
   if (count < 1000) return `${count} bytes`
@@ -16,7 +17,8 @@ export function titleOf ({ title, type }: Item): string {
 }
 
 /** Whether a text has a character that is seen. The ones that are taken out are letters and symbols without a shape. */
-const isVisible = (text: string) => /[\p{L}\p{N}\p{P}\p{S}]/u.test(text.replace(/[\u115F\u1160\u2800\u3164\uFFA0]/g, ''))
+const isVisible = (text: string) =>
+  /[\p{L}\p{N}\p{P}\p{S}]/u.test(text.replace(/[\u115F\u1160\u2800\u3164\uFFA0]/g, ''))
 
 /** A still goes to the bag as a bitmap with 24 bits for each LED. */
 export const BITMAP_BYTES = 64 * 64 * 3

@@ -1,8 +1,8 @@
-import { gifDelays } from './gif-delays.js'
+import { DEFAULT_MS, gifDelays } from './gif-delays.js'
 
 export const SIDE = 64
 const FRAME_BYTES = SIDE * SIDE * 4
-const ANIMATED_TYPES = ['image/gif', 'image/webp', 'image/png']
+const ANIMATED_TYPES = ['image/gif', 'image/webp'] // of an animated PNG the server takes the default image
 
 /** Frames of 64x64 pixels, and the milliseconds that each is shown. A still has one frame. */
 export interface Animation { frames: ImageData[], delays: number[] }
@@ -43,7 +43,7 @@ export async function decode (
         signal?.throwIfAborted()
         const { image } = await decoder.decode({ frameIndex })
         add(image, image.displayWidth, image.displayHeight)
-        delays.push(exact[frameIndex] ?? (image.duration ?? 0) / 1000)
+        delays.push(exact[frameIndex] ?? (image.duration || DEFAULT_MS * 1000) / 1000)
         image.close()
       }
     } finally {

@@ -19,7 +19,10 @@ export function placeOf (fit: Fit, width: number, height: number): Rectangle {
 
 export function drawFitted (fit: Fit) {
   return (context: CanvasRenderingContext2D, picture: CanvasImageSource, width: number, height: number): void => {
+    const place = placeOf(fit, width, height)
+    // the server enlarges by repetition where the factor is whole
+    context.imageSmoothingEnabled = place[2] % width !== 0 || place[3] % height !== 0
     context.imageSmoothingQuality = 'high'
-    context.drawImage(picture, ...placeOf(fit, width, height))
+    context.drawImage(picture, ...place)
   }
 }

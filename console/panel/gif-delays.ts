@@ -1,7 +1,8 @@
 const EXTENSION = 0x21
 const GRAPHIC_CONTROL = 0xF9
 const IMAGE = 0x2C
-const DEFAULT_MS = 100
+/** The time of a frame that has none of its own. */
+export const DEFAULT_MS = 100
 
 /**
  * The time of each frame of a GIF in milliseconds, as the panel of the bag plays it: a frame without a delay takes

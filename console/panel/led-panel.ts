@@ -1,6 +1,7 @@
 import type { Item } from '../api.js'
 import { h } from '../dom.js'
 import { canDecode, loadRendition, SIDE, type Animation } from './animation.js'
+import { frameAt } from './frame-at.js'
 import { paint } from './leds.js'
 import { isPaused, whenPlaybackChanges } from './playback.js'
 
@@ -116,7 +117,7 @@ export function ledPanel (label: string, item?: Item, { isNamedBeside = false } 
         }
         return false
       }
-      const next = isPlaying() ? frameAt(animation, now - began) : index
+      const next = isPlaying() ? frameAt(animation.delays, now - began) : index
       if (next !== index || !isPainted) paint(context, animation.frames[next]!)
       index = next
       isPainted = true
@@ -196,12 +197,3 @@ export function ledPanel (label: string, item?: Item, { isNamedBeside = false } 
 }
 
 const isLoaded = (picture: HTMLImageElement) => picture.complete && picture.naturalWidth > 0
-
-/** The frame that is shown after a time. */
-function frameAt ({ delays }: Animation, ms: number): number {
-  const total = delays.reduce((sum, delay) => sum + delay, 0)
-  if (total === 0) return 0
-  let rest = ms % total
-  const index = delays.findIndex(delay => (rest -= delay) < 0)
-  return Math.max(index, 0)
-}
