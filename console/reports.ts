@@ -42,6 +42,8 @@ export function reportsView (me: Me): View {
   /** The owners that were blocked here, each with the title of a picture. */
   const blocked = new Map<string, string>()
 
+  // the second press of a double click would decide about the next picture
+  card.addEventListener('click', event => { if (event.detail > 1) event.stopPropagation() }, { capture: true })
   document.addEventListener('keydown', event => {
     if (element.hidden || !element.isConnected || !withKeys.checked) return
     const { target, key, code, repeat, ctrlKey, metaKey, altKey, shiftKey } = event
