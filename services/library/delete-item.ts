@@ -73,8 +73,7 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
   async function deleteItem (id: string, caller: Caller, requestContext: RequestContext): Promise<void> {
     const _id = new ObjectId(id)
     const item = await retryConflict('a library item', () => deleteRow(_id, caller, requestContext))
-    if (item.key) await deleteObjects(item, requestContext.log)
-    else await forgetReports(_id)
+    await deleteRest(item, requestContext.log)
   }
 
   /**
@@ -125,11 +124,12 @@ export function createItemDeletion ({ idempotency, isAdmin, states, ...stores }:
     await idempotency.deleteOne({ _id: digest, answer: { $exists: false } }).catch(() => {})
   }
 
-  async function deleteObjects (item: LibraryDocument, log: Log): Promise<void> {
-    await records.finish(item).catch((err: unknown) => {
+  /** An item without a removable key has no upload record: the queue of reports meets what is left of its reports. */
+  async function deleteRest (item: LibraryDocument, log: Log): Promise<void> {
+    await (item.key ? records.finish(item) : forgetReports(item._id)).catch((err: unknown) => {
       log.warn(
         { event: 'upload.cleanup_failed', key: item.key, err },
-        'The objects and reports of a deleted item could not be deleted: a later sweep deletes them'
+        'The objects and reports of a deleted item could not be deleted: a later sweep, or the next look at the queue, does it'
       )
     })
   }

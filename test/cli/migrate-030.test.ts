@@ -102,6 +102,17 @@ t.test('npm run migrate on a database of 0.3.0', async t => {
     }
   )
 
+  t.test('an item that a user of 0.3.0 has hidden or kept is as any other', async t => {
+    const { services, db } = await databaseOf030(t)
+    const library = db.collection('library')
+    const [first, second] = await library.find({}, { projection: { _id: 1 } }).limit(2).toArray()
+    await library.updateOne({ _id: first!._id }, { $set: { hidden: { a: 1 }, hidden_at: 'never' } })
+    await library.updateOne({ _id: second!._id }, { $set: { kept: true } })
+    t.equal((await run(services.mongoUri)).code, 0)
+    const forged = ['hidden', 'hidden_at', 'kept'].map(name => ({ [name]: { $exists: true } }))
+    t.equal(await library.countDocuments({ $or: forged }), 0)
+  })
+
   t.test('items that belong to a phone number are converted also without a collection of sessions', async t => {
     const { services, db } = await databaseOf030(t)
     await db.dropCollection('sessions')

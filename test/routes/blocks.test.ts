@@ -1,6 +1,15 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { accountOf, auditEvents, freshPhone, insertAccount, insertRows, userRow } from '../helpers/accounts.js'
+import type { SessionDocument } from '../../schemas/documents.js'
+import {
+  accountOf,
+  auditEvents,
+  freshPhone,
+  insertAccount,
+  insertRows,
+  requestContextOf,
+  userRow
+} from '../helpers/accounts.js'
 import { ok } from '../helpers/answers.js'
 import { startServices, withUriOption } from '../helpers/backends.js'
 import { itemRow } from '../helpers/items.js'
@@ -90,6 +99,13 @@ t.test('GET, PUT and DELETE /users/me/blocks', async t => {
     t.equal((await block(at(409).toHexString(), blocker)).status, 204)
     const stored = await collections.users.findOne({ number: blocker.phone })
     t.equal(stored!.blocks!.length, 200)
+  })
+
+  t.test('an account that is deleted between its session check and its block is 401, and blocks nobody', async t => {
+    const account = await insertAccount(service, { deleting: service.clock.now })
+    const caller = { account, session: {} as SessionDocument }
+    await t.rejects(service.app.blocks.add(arjunId, caller, requestContextOf(service.app)), { message: 'Invalid access token' })
+    t.notOk('blocks' in (await collections.users.findOne({ _id: account._id }))!)
   })
 
   t.test('blocks go with the account, and are in the export', async t => {

@@ -1,6 +1,7 @@
 import { ObjectId } from 'mongodb'
 import t from 'tap'
-import { accountOf, auditOf, freshPhone } from '../helpers/accounts.js'
+import type { SessionDocument } from '../../schemas/documents.js'
+import { accountOf, auditOf, freshPhone, insertAccount, requestContextOf } from '../helpers/accounts.js'
 import { ok, refusal } from '../helpers/answers.js'
 import { startServices } from '../helpers/backends.js'
 import { findItem } from '../helpers/items.js'
@@ -210,12 +211,25 @@ t.test('reports and reviews', async t => {
     t.equal(await collections.reports.countDocuments({ item: new ObjectId(ids[2]) }), 0)
   })
 
-  t.test('an entry whose item is gone without its reports leaves the queue', async t => {
+  t.test('an entry whose item is gone without its reports or their counts leaves the queue', async t => {
+    for (const hasReports of [true, false]) {
+      const id = await upload()
+      await report(id, first)
+      await collections.library.deleteOne({ _id: new ObjectId(id) })
+      if (!hasReports) await collections.reports.deleteMany({ item: new ObjectId(id) })
+      t.equal(await entryOf(id), undefined)
+      t.equal(await collections.report_states.countDocuments({ _id: new ObjectId(id) }), 0)
+      t.equal(await collections.reports.countDocuments({ item: new ObjectId(id) }), 0)
+    }
+  })
+
+  t.test('an account that is deleted between its session check and its report is 401, and reports nothing', async t => {
     const id = await upload()
-    await report(id, first)
-    await collections.library.deleteOne({ _id: new ObjectId(id) })
-    t.equal(await entryOf(id), undefined)
-    t.equal(await collections.report_states.countDocuments({ _id: new ObjectId(id) }), 0)
+    const account = await insertAccount(service, { deleting: service.clock.now })
+    const { report } = service.app.moderation
+    const caller = { account, session: {} as SessionDocument }
+    await t.rejects(report(id, { reason: 'spam' }, caller, requestContextOf(service.app)), { message: 'Invalid access token' })
+    t.equal(await collections.reports.countDocuments({ account: account._id }), 0)
   })
 
   t.test('an admin hides, keeps and removes, and the owner\'s audit tells; others may not', async t => {

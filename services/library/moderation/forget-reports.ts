@@ -6,10 +6,9 @@ export interface ForgetReportsOptions {
   report_states: Collection<ReportStateDocument>
 }
 
-/** Deletes the reports of an item that is gone, and their counts. */
+/** Deletes the reports of an item that is gone, and their counts. It can be repeated, and then deletes what is left. */
 export function createForgetReports ({ reports, report_states: states }: ForgetReportsOptions) {
   return async function forgetReports (item: ObjectId): Promise<void> {
-    const { deletedCount } = await reports.deleteMany({ item })
-    if (deletedCount > 0) await states.deleteOne({ _id: item })
+    await Promise.all([reports.deleteMany({ item }), states.deleteOne({ _id: item })])
   }
 }

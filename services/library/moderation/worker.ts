@@ -119,7 +119,6 @@ export function createModerationWorker ({
     const row = await library.findOne({ _id: item })
     if (!row) {
       await forgetReports(item)
-      await states.deleteOne({ _id: item })
       return isReceiving
     }
     if (uncounted.length > 0) {
