@@ -11,7 +11,8 @@ export async function interleaved (rounds, ways, measure) {
   return results
 }
 
-const shuffled = values => values.map(value => ({ value, place: Math.random() }))
+/** The values in a random order. */
+export const shuffled = values => values.map(value => ({ value, place: Math.random() }))
   .sort((a, b) => a.place - b.place).map(({ value }) => value)
 
 export function median (numbers) {
