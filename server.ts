@@ -8,6 +8,7 @@ import { buildApp, type AppOptions } from './app.js'
 import { startEmulators } from './backing-services.js'
 import { runProgram } from './cli/program.js'
 import type { Env } from './schemas/env.js'
+import { bufferedOutput } from './services/buffered-output.js'
 import { completeConfig, hasConsole, hasDocs, readConfig } from './services/config.js'
 import { growHeapGenerously } from './services/heap.js'
 import { listenRefusal } from './services/startup-errors.js'
@@ -16,8 +17,6 @@ const GRACE_MS = 10_000
 /** Node's default. A connection beyond MAX_CONNECTIONS still gets its answer. */
 const MIN_BACKLOG = 511
 const TERMINAL_CHECK_MS = 1000
-const LOG_BUFFER_LENGTH = 64 * 1024
-const LOG_DELAY_MS = 200
 /** After such a signal no graceful shutdown is possible: a handler would return to the failed instruction for ever. */
 const FATAL: Array<'SIGILL' | 'SIGTRAP' | 'SIGABRT' | 'SIGBUS' | 'SIGFPE' | 'SIGSEGV'> = [
   'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'
@@ -80,30 +79,9 @@ function endWithTerminal (): void {
 
 /** Readable lines on a terminal, else JSON lines. */
 async function logger ({ LOG_LEVEL: level }: Env): Promise<AppOptions['logger']> {
-  if (!process.stdout.isTTY) return { level, stream: bufferedStdout() }
+  if (!process.stdout.isTTY) return { level, stream: bufferedOutput(process.stdout) }
   const { toTerminalLine } = await import('./terminal-log.js')
   return { level, stream: { write: line => { process.stdout.write(toTerminalLine(line)) } } }
-}
-
-/**
- * Writes many lines at a time, because each write costs as much as a seventh of a small request. Writes the rest when
- * the process exits. A process that is killed loses the lines of LOG_DELAY_MS at most. pino's own buffer is not used:
- * at the exit it waits for ever for an output whose reader has gone (sonic-boom 4, `flushSync`).
- */
-function bufferedStdout (): { write: (line: string) => void } {
-  let lines = ''
-  const flush = () => {
-    if (lines !== '') process.stdout.write(lines)
-    lines = ''
-  }
-  setInterval(flush, LOG_DELAY_MS).unref()
-  process.once('exit', flush)
-  return {
-    write (line) {
-      lines += line
-      if (lines.length > LOG_BUFFER_LENGTH) flush()
-    }
-  }
 }
 
 await runProgram(start)
