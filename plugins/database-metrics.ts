@@ -1,24 +1,24 @@
 import fp from 'fastify-plugin'
-import { Counter, Gauge, Histogram } from 'prom-client'
+import { Counter, Gauge } from 'prom-client'
+import { createSeriesHistogram } from '../services/series-histogram.js'
 
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
 /** Counts and times the commands of the database, and shows its connections by the driver's events. */
 export default fp(async function databaseMetrics (app) {
   const { client } = app.mongo
-  const registers = [app.metrics.registry]
-  const duration = new Histogram({
+  const observe = createSeriesHistogram({
+    registry: app.metrics.registry,
     name: 'hookaba_mongodb_command_duration_seconds',
     help: 'Commands to MongoDB with their wait for a connection, by command and outcome',
     labelNames: ['command', 'outcome'],
-    buckets: BUCKETS,
-    registers
+    buckets: BUCKETS
   })
   const unreachable = new Counter({
     name: 'hookaba_mongodb_unreachable_total',
     help: 'Checks of a MongoDB server that failed, and commands for which there was no connection or none was free',
     labelNames: ['reason'],
-    registers
+    registers: [app.metrics.registry]
   })
   for (const reason of ['heartbeat', 'connection', 'pool_timeout']) unreachable.inc({ reason }, 0)
   app.metrics.registry.registerMetric(new Gauge({
@@ -49,5 +49,5 @@ export default fp(async function databaseMetrics (app) {
   })
   client.on('connectionCheckedIn', () => { inUse-- })
   client.on('serverHeartbeatFailed', () => unreachable.inc({ reason: 'heartbeat' }))
-  app.onDatabaseCommand((command, outcome, ms) => { duration.observe({ command, outcome }, ms / 1000) })
+  app.onDatabaseCommand((command, outcome, ms) => { observe(ms / 1000, command, outcome) })
 }, { name: 'database-metrics', dependencies: ['mongo', 'metrics'] })

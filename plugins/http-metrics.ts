@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
-import { Gauge, Histogram } from 'prom-client'
+import { Gauge } from 'prom-client'
 import { routeName } from '../services/route-name.js'
+import { createSeriesHistogram } from '../services/series-histogram.js'
 
 /** Seconds, from a kept page to the longest wait for a provider. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -9,12 +10,12 @@ const ABORTED = 499
 
 /** Counts and times requests by method, route and status, and shows how many are in progress. */
 export default fp(async function httpMetrics (app) {
-  const duration = new Histogram({
+  const observe = createSeriesHistogram({
+    registry: app.metrics.registry,
     name: 'http_request_duration_seconds',
     help: 'Requests, by method, route and status; 499: the client left before the answer',
     labelNames: ['method', 'route', 'status_code'],
-    buckets: BUCKETS,
-    registers: [app.metrics.registry]
+    buckets: BUCKETS
   })
   app.metrics.registry.registerMetric(new Gauge({
     name: 'http_requests_in_progress',
@@ -31,7 +32,6 @@ export default fp(async function httpMetrics (app) {
     }
   }))
   app.onRequestEnd(({ method, routeOptions }, { elapsedTime, statusCode }, isAborted) => {
-    const labels = { method, route: routeName(routeOptions.url), status_code: isAborted ? ABORTED : statusCode }
-    duration.observe(labels, elapsedTime / 1000)
+    observe(elapsedTime / 1000, method, routeName(routeOptions.url), isAborted ? ABORTED : statusCode)
   })
 }, { name: 'http-metrics', dependencies: ['metrics', 'request-end'] })
