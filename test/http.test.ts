@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { startService } from './helpers/service.js'
+import { pinoLine } from './helpers/pino-line.js'
 import { exchange, raw } from './helpers/raw-http.js'
 import { scale } from './helpers/test-length.js'
 
@@ -432,6 +433,26 @@ t.test('every kind of HTTP request', async t => {
     t.strictSame(await routeOf('DELETE', '/library/secret'), [['DELETE', '/library/:id', 400]])
     t.strictSame(await routeOf('GET', '/library?page=1'), [['GET', '/library', 200]])
     t.strictSame(await routeOf('GET', '/nothing/here'), [['GET', 'unknown', 404]])
+  })
+
+  t.test('the log line of a request is the one that pino makes', async t => {
+    service.logs.length = 0
+    await service.call('GET', '/library', { token, headers: { 'x-request-id': 'mine:1' } })
+    await service.call('GET', '/nothing')
+    const lines = service.logs.filter(line => line.includes('"request.finished"'))
+    t.equal(lines.length, 2)
+    for (const line of lines) {
+      t.equal(line, pinoLine(line))
+      t.match(JSON.parse(line), { time: Number, method: 'GET', network: '127.0.0.0/24', ms: Number, bytes: Number })
+    }
+  })
+
+  t.test('at the level `warn` a request has no log line', async t => {
+    const lines: string[] = []
+    const quiet = await startService(t, { logger: { level: 'warn', stream: { write: line => { lines.push(line) } } } })
+    t.equal((await quiet.call('GET', '/health/live')).status, 200)
+    t.equal((await quiet.call('GET', '/library')).status, 401)
+    t.strictSame(lines.filter(line => line.includes('"request.')), [])
   })
 
   t.test('a URL without a route is 404 or 405, whatever its body is', async t => {

@@ -4,6 +4,7 @@ import t from 'tap'
 import { createUser, freshPhone } from './helpers/accounts.js'
 import { ok } from './helpers/answers.js'
 import { startServices } from './helpers/backends.js'
+import { pinoLine } from './helpers/pino-line.js'
 import { s3Proxy } from './helpers/s3-proxy.js'
 import { mongoProxy } from './helpers/tcp-proxy.js'
 import { MAX_WAIT_MS } from '../services/request-deadline.js'
@@ -96,8 +97,9 @@ t.test('Failures are counted: a provider, the store, and a client that leaves', 
   const isUp = 'hookaba_dependency_up{dependency="store"}'
   await eventually(async () => (await scrape(service))(isUp) === 0, isUp)
   t.equal((await scrape(service))('hookaba_dependency_up{dependency="database"}'), 1)
-  const left = service.logs.map(line => JSON.parse(line)).find(({ event }) => event === 'request.aborted')
-  t.match(left, { method: 'POST', route: '/library/upload', network: '127.0.0.0/24' })
+  const left = service.logs.find(line => line.includes('"request.aborted"'))!
+  t.match(JSON.parse(left), { method: 'POST', route: '/library/upload', network: '127.0.0.0/24' })
+  t.equal(left, pinoLine(left))
 })
 
 t.test('A database that cannot be reached is counted, although no command was sent to it', async t => {
