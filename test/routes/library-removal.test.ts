@@ -255,6 +255,29 @@ t.test('DELETE /library/{id} while something fails', async t => {
     t.strictSame(await setup.left(), setup.empty)
   })
 
+  t.test('An item without objects is gone though its reports cannot be deleted; the queue deletes them', async t => {
+    const { library, reports, report_states: states } = service.app.collections
+    const row = {
+      _id: new ObjectId(),
+      key: 'forged/original.gif',
+      owner: new ObjectId(),
+      user_id: 'meera',
+      created_at: service.clock.now
+    }
+    await library.insertOne(row)
+    const id = row._id.toHexString()
+    await ok(service.call('POST', `/library/${id}/reports`, { token, json: { reason: 'spam' } }))
+    service.logs.length = 0
+    const heal = await failing('delete')
+    t.equal((await remove(id)).status, 204)
+    await heal()
+    t.ok(service.logs.some(line => line.includes('could not be deleted')))
+    t.equal((await remove(id)).status, 404)
+    await ok(service.call('GET', '/library/reports', { token }))
+    t.equal(await reports.countDocuments({ item: row._id }), 0)
+    t.equal(await states.countDocuments({ _id: row._id }), 0)
+  })
+
   t.test('A database that fails at the note is a 500, and all is as it was', async t => {
     const { id } = await uploaded(service, token)
     const heal = await failing('update')

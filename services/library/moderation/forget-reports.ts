@@ -6,9 +6,13 @@ export interface ForgetReportsOptions {
   report_states: Collection<ReportStateDocument>
 }
 
-/** Deletes the reports of an item that is gone, and their counts. It can be repeated, and then deletes what is left. */
+/**
+ * Deletes the reports of an item that is gone, then their counts, by which the queue finds what is left. It can be
+ * repeated.
+ */
 export function createForgetReports ({ reports, report_states: states }: ForgetReportsOptions) {
   return async function forgetReports (item: ObjectId): Promise<void> {
-    await Promise.all([reports.deleteMany({ item }), states.deleteOne({ _id: item })])
+    await reports.deleteMany({ item })
+    await states.deleteOne({ _id: item })
   }
 }
