@@ -9,7 +9,7 @@ import { sha256 } from './helpers/bytes.js'
 import { gif, png } from './helpers/small-pictures.js'
 import { eventually } from './helpers/wait.js'
 import { s3Client, startServices } from './helpers/backends.js'
-import { staleAfterSeconds, startService, type Reply, type Service } from './helpers/service.js'
+import { PATIENCE, staleAfterSeconds, startService, type Reply, type Service } from './helpers/service.js'
 import { findAccount, insertAccount, userRow } from './helpers/accounts.js'
 import { ok } from './helpers/answers.js'
 import { findItem } from './helpers/items.js'
@@ -184,10 +184,11 @@ t.test('the lease of a sweep', async t => {
 
 t.test('a sweep among others', async t => {
   const setup = await startFaultySetup(t)
-  const one = await setup.start({ storeSilenceMs: 2000 })
+  const one = await setup.start({ storeSilenceMs: PATIENCE.storeSilenceMs })
+  const impatient = await setup.start({ storeSilenceMs: 2000, now: () => one.clock.now })
   const two = await setup.start({ now: () => one.clock.now })
   const bucket = await opened(t, one)
-  await eventually(async () => await one.app.sweeper.sweep() && await two.app.sweeper.sweep())
+  for (const { app: { sweeper } } of [one, impatient, two]) await eventually(() => sweeper.sweep())
   const leases = setup.client.db().collection<{ _id: string, holder: string }>('leases')
   const swept = (uploads: number) => ({ uploads, failed: 0 })
   const fill = async (count: number) => {
@@ -229,6 +230,19 @@ t.test('a sweep among others', async t => {
     t.strictSame(await setup.left(), setup.empty)
   })
 
+  t.test('an object that another process deletes at the same time is no failure', async t => {
+    await fill(1)
+    // the Versity S3 gateway answers like this to one of two simultaneous deletions
+    setup.s3.fault({
+      operation: 'DeleteObject',
+      action: { do: 'answer', status: 404, code: 'NoSuchKey' },
+      times: 1
+    })
+    t.match(await one.app.sweeper.sweep(), swept(1))
+    t.match(await setup.left(), { uploads: 0, objects: 1 }, 'the other one has still to delete it')
+    await one.app.mediaStore.remove('library/')
+  })
+
   const refusal = { do: 'answer', status: 403, code: 'AccessDenied' } as const
   for (const [name, fault] of Object.entries({
     'refuses one deletion': { operation: 'DeleteObject', action: refusal, times: 1 },
@@ -238,7 +252,8 @@ t.test('a sweep among others', async t => {
     t.test(`when the store ${name}, the other rows are swept, and that one by the next sweep`, async t => {
       await fill(4)
       setup.s3.fault(fault)
-      t.match(await one.app.sweeper.sweep(), { uploads: 3, failed: 1 })
+      const { app: { sweeper } } = fault.action.do === 'silence' ? impatient : one
+      t.match(await sweeper.sweep(), { uploads: 3, failed: 1 })
       t.match(await setup.left(), { uploads: 1, objects: 1 })
       t.match(await one.app.sweeper.sweep(), swept(1))
       t.strictSame(await setup.left(), setup.empty)
@@ -273,7 +288,11 @@ t.test('a sweep among others', async t => {
     const { hit } = setup.s3.fault({ operation: 'DeleteObject', action: { do: 'silence' }, times: 1 })
     const patient = await setup.start({ storeSilenceMs: 600_000, now: () => one.clock.now })
     await hit
+    const deletions = () => setup.s3.requests.filter(({ operation }) => operation === 'DeleteObject').length
+    const before = deletions()
     await patient.app.close()
+    await eventually(() => patient.logs.some(line => line.includes('"sweep.failed"')), 'the end of that step')
+    t.equal(deletions(), before, 'nor tries again')
     setup.s3.clear()
     t.match(await setup.left(), { uploads: 3 }, 'nothing was begun after')
     await leases.deleteMany({})

@@ -115,14 +115,19 @@ async function timed<T> (call: () => Promise<T>, operation: string, onCall: OnSt
 }
 
 /**
- * Refuses an answer that would fill the memory. Allows more silence for a large body: the operating system buffers some
- * 4 MB and sends them unseen by this process, so a store that takes less than a megabyte a second would look dead. A
- * stream is timed where it is read (services/store/media-store.ts), because here the silence of the client would look
- * like the store's.
+ * Refuses an answer that would fill the memory.
+ *
+ * Refuses every call after `destroy`. The SDK would retry those that `destroy` breaks off, on new connections, while
+ * another process already does the work of this one.
+ *
+ * Allows more silence for a large body: the operating system buffers some 4 MB and sends them unseen by this process,
+ * so a store that takes less than a megabyte a second would look dead. A stream is timed where it is read
+ * (services/store/media-store.ts), because here the silence of the client would look like the store's.
  */
 class PatientHandler extends NodeHttpHandler {
   readonly #large: NodeHttpHandler
   readonly #streaming: NodeHttpHandler
+  #isDestroyed = false
 
   constructor (options: NodeHttpHandlerOptions & { socketTimeout: number }) {
     super(options)
@@ -133,6 +138,7 @@ class PatientHandler extends NodeHttpHandler {
   override async handle (...[
     request, options
   ]: Parameters<NodeHttpHandler['handle']>): ReturnType<NodeHttpHandler['handle']> {
+    if (this.#isDestroyed) throw new Error('the connection to the media store is closed')
     const answer = await this.#answer(request, options)
     const { response } = answer
     if (response.statusCode >= 300 || request.query['x-id'] !== 'GetObject') {
@@ -148,6 +154,7 @@ class PatientHandler extends NodeHttpHandler {
   }
 
   override destroy (): void {
+    this.#isDestroyed = true
     super.destroy()
     this.#large.destroy()
     this.#streaming.destroy()

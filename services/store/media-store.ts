@@ -89,7 +89,7 @@ export function createMediaStore ({
     },
 
     async removeObject (Key) {
-      await s3.send(new DeleteObjectCommand({ Bucket, Key }))
+      await s3.send(new DeleteObjectCommand({ Bucket, Key })).catch(unlessGone)
     },
 
     async * list (Prefix) {
@@ -271,6 +271,7 @@ function confirmed ({ ETag }: { ETag?: string }): void {
   if (!ETag) throw new Error('the store did not confirm the object')
 }
 
+/** S3 itself answers 204 to the deletion of a missing object. Other stores answer 404 if two delete it at once. */
 function unlessGone (error: unknown): void {
-  if (!(error instanceof S3ServiceException && error.name === 'NoSuchUpload')) throw error
+  if (!(error instanceof S3ServiceException && ['NoSuchUpload', 'NoSuchKey'].includes(error.name))) throw error
 }
