@@ -291,8 +291,10 @@ t.test('a sweep among others', async t => {
     const deletions = () => setup.s3.requests.filter(({ operation }) => operation === 'DeleteObject').length
     const before = deletions()
     await patient.app.close()
-    await eventually(() => patient.logs.some(line => line.includes('"sweep.failed"')), 'the end of that step')
+    const lines = (text: string) => patient.logs.filter(line => line.includes(text)).length
+    await eventually(() => lines('lease of the sweeper could not be released') === 1, 'the end of the sweep')
     t.equal(deletions(), before, 'nor tries again')
+    t.equal(lines('A step of the sweep failed'), 1, 'nor begins another step')
     setup.s3.clear()
     t.match(await setup.left(), { uploads: 3 }, 'nothing was begun after')
     await leases.deleteMany({})

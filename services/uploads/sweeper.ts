@@ -98,7 +98,9 @@ export function createSweeper ({
     if (stopping.signal.aborted || !await lease.hold()) return undefined
     mayBeUnversioned = false
     const swept: Swept = { uploads: 0, multipart_uploads: 0, staged: 0, accounts: 0, failed: 0 }
-    for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) await doAll(tasks(), swept)
+    for (const tasks of [staleUploads, strayMultipartUploads, strayStaged, deletedAccounts]) {
+      if (!stopping.signal.aborted) await doAll(tasks(), swept)
+    }
     if (!stopping.signal.aborted) {
       await checkTotal(mayBeUnversioned).catch(failed('The items of the library could not be counted'))
       await clearFormerOwners().catch(failed('The owners of hidden items could not be looked up'))

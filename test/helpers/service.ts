@@ -90,6 +90,7 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
   })
   t.teardown(async () => {
     await app.close()
+    if (!t.passing()) console.error(`${t.fullname}: warnings and errors of the service:\n${troublesIn(logs)}`)
     const leak = leakIn(logs, {
       codes: sms.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []),
       secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey]
@@ -170,6 +171,9 @@ export const foldersOf = (keys: string[]) => [...new Set(keys.map(key => key.sli
 
 /** Upload records, without the notes of what the store may still finish, which wait for a sweep. */
 export const UPLOAD_RECORDS = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
+
+/** The last warnings and errors, for a person who looks for the cause of a failed test. */
+const troublesIn = (logs: string[]) => logs.filter(line => /"level":[4-6]0/.test(line)).slice(-20).join('')
 
 /** The kind of secret that a log holds; undefined for none. The process id and the times of a line are skipped. */
 function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets: string[] }): string | undefined {
