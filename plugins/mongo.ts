@@ -74,7 +74,6 @@ const limitsFor = (maxWaitMs: number): MongoClientOptions => ({
 const NO_LIMIT: MongoClientOptions = {
   socketTimeoutMS: 0,
   connectTimeoutMS: 0,
-  serverSelectionTimeoutMS: 2000,
   minPoolSize: 0,
   maxPoolSize: 1
 }

@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import type { InSpan } from '../services/ports.js'
+import type { AppSettings, InSpan } from '../services/ports.js'
 import type { Tracing } from '../services/tracing.js'
 
 declare module 'fastify' {
@@ -15,7 +15,7 @@ declare module 'fastify' {
  * `app.tracing`, `app.inSpan`: OpenTelemetry. It is loaded only if OTEL_EXPORTER_OTLP_ENDPOINT is set. It stops last,
  * after everything that has spans.
  */
-export default fp(async function tracing (app) {
+export default fp<AppSettings>(async function tracing (app, { traceStopMs: maxStopMs }) {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: protocol } = app.config
   if (endpoint === undefined) {
     app.decorate('tracing', undefined)
@@ -26,6 +26,7 @@ export default fp(async function tracing (app) {
   const tracing = createTracing({
     endpoint,
     protocol,
+    maxStopMs,
     onFailure: reason => app.log.warn({ event: 'trace.failed', reason },
       'OpenTelemetry reports a fault: spans are lost, or a variable OTEL_… is ignored')
   })

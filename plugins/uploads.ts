@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import { Counter, Histogram, type Registry } from 'prom-client'
 import type { LibraryDocument } from '../schemas/documents.js'
 import { isRefusal } from '../services/errors.js'
+import type { AppSettings } from '../services/ports.js'
 import { createByteBudget } from '../services/uploads/byte-budget.js'
 import { createDecode } from '../services/uploads/decode.js'
 import { createDirectUploads } from '../services/uploads/direct-upload.js'
@@ -43,10 +44,10 @@ const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 const MARGIN_SECONDS = 60
 
 /** `app.uploads`: brings files into the library. */
-export default fp(async function uploads (app) {
+export default fp<AppSettings>(async function uploads (app, { cleanupWaitMs }) {
   const { config, collections, mediaStore: media, ownership, pictures, now } = app
   const limit = config.UPLOAD_MAX_BYTES
-  const uploadRecords = createUploadRecords({ ...collections, ownership, media, now })
+  const uploadRecords = createUploadRecords({ ...collections, ownership, media, now, cleanupWaitMs })
   const quota = createQuota({
     ...collections,
     maxBytes: config.UPLOAD_QUOTA_BYTES,

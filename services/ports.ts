@@ -189,6 +189,10 @@ export interface AppSettings {
   maxDatabaseWaitMs?: number
   /** How long the media store may be silent before it counts as gone, in milliseconds. */
   storeSilenceMs?: number
+  /** How long an upload that is refused or fails may wait for its clean-up before it is answered, in milliseconds. */
+  cleanupWaitMs?: number
+  /** How long the end of the app may wait for the receiver of traces, in milliseconds. */
+  traceStopMs?: number
   /** How long a client may read nothing of an answer before its connection ends, in milliseconds. */
   stallMs?: number
   /** How long a body that is no upload may take, in milliseconds. */

@@ -36,6 +36,8 @@ export interface TracingOptions {
   protocol: 'http/protobuf' | 'http/json'
   /** Called when the SDK loses spans or ignores a variable. It is called for all traces of the process. */
   onFailure: (reason: string) => void
+  /** How long `stop` may take, in milliseconds. */
+  maxStopMs?: number
 }
 
 export interface Tracing {
@@ -53,7 +55,7 @@ export interface Tracing {
   markFailed: (span: Span, errorType: string) => void
   /** Begins to send the spans that are left. */
   flush: () => void
-  /** Sends the spans that are left, within MAX_STOP_MS. */
+  /** Sends the spans that are left, within `maxStopMs`. */
   stop: () => Promise<void>
 }
 
@@ -65,7 +67,7 @@ export interface Tracing {
  * The packages that instrument libraries are not used. They replace functions of modules when these are loaded; in the
  * image all modules are in one bundle, so that there is nothing to replace.
  */
-export function createTracing ({ endpoint, protocol, onFailure }: TracingOptions): Tracing {
+export function createTracing ({ endpoint, protocol, onFailure, maxStopMs = MAX_STOP_MS }: TracingOptions): Tracing {
   diag.setLogger(
     { error: onFailure, warn: onFailure, info () {}, debug () {}, verbose () {} },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true }
@@ -108,8 +110,8 @@ export function createTracing ({ endpoint, protocol, onFailure }: TracingOptions
 
     async stop () {
       const stopped = new AbortController()
-      const tooLate = wait(MAX_STOP_MS, undefined, { ref: false, signal: stopped.signal })
-        .then(() => onFailure(`no answer within ${MAX_STOP_MS} ms of the stop`), () => {})
+      const tooLate = wait(maxStopMs, undefined, { ref: false, signal: stopped.signal })
+        .then(() => onFailure(`no answer within ${maxStopMs} ms of the stop`), () => {})
       await Promise.race([provider.shutdown().catch(errors => onFailure(String(errors))), tooLate])
       stopped.abort()
     }

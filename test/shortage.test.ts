@@ -34,6 +34,9 @@ t.test(
       )
     }
     const sockets = await openSockets(FILES)
+    // it needs more than two for a thread
+    const descriptors = async () => (await readdir(`/proc/${service.pid}/fd`)).length
+    if (process.platform === 'linux') await eventually(async () => await descriptors() >= FILES - 2)
     for (const answer of await Promise.all([upload(gif), upload(jpeg)])) {
       t.match(answer, { status: 503, retryAfter: '5', body: { error: 'Service is out of resources' } })
     }

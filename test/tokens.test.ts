@@ -40,6 +40,8 @@ const service = await startService(t, {
   env: { JWT_SECRET_KEY: SECRET, JWT_PRIVATE_KEY: pem(keys.ec) + pem(keys.ed) }
 })
 const { call, clock } = service
+await service.app.sweeper.sweep() // the work of the start is over
+await service.app.moderationWorker.run()
 const asked = { users: 0, anything: 0 }
 service.app.mongo.client.on('commandStarted', ({ command, commandName }) => {
   asked.anything++

@@ -8,7 +8,7 @@ import { retry } from '../retry.js'
 import { settledWithin } from '../settled-within.js'
 
 /** Milliseconds that a refusal waits for its clean-up before it is answered. The clean-up goes on. */
-const CLEANUP_WAIT_MS = 500
+export const CLEANUP_WAIT_MS = 500
 const MAX_CLEANUP_ATTEMPTS = 100
 /** Milliseconds that `close` waits for uploads, and then again for their clean-up. */
 const CLOSE_MS = 900
@@ -19,13 +19,21 @@ export interface UploadRecordsOptions {
   ownership: Pick<Ownership, 'checkOwner'>
   media: MediaStore
   now: Clock
+  cleanupWaitMs?: number
 }
 
 /**
  * The upload records. A record exists before the first byte is stored, and until the item is in the library or nothing
  * of it is left.
  */
-export function createUploadRecords ({ uploads, library, ownership, media, now }: UploadRecordsOptions) {
+export function createUploadRecords ({
+  uploads,
+  library,
+  ownership,
+  media,
+  now,
+  cleanupWaitMs = CLEANUP_WAIT_MS
+}: UploadRecordsOptions) {
   const stopping = new AbortController()
   const cleaning = new Set<Promise<boolean>>()
   const inFlight = new Set<Promise<unknown>>()
@@ -97,8 +105,8 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
 
   /**
    * Removes what an upload left because of `error`, and retries while the store or the database is away. Resolves after
-   * at most 500 ms; the removal goes on. A direct upload that failed, but was not refused, is staged again. Undefined:
-   * nothing was begun.
+   * at most `cleanupWaitMs`; the removal goes on. A direct upload that failed, but was not refused, is staged again.
+   * Undefined: nothing was begun.
    */
   async function abandon (record: UploadDocument | undefined, error: unknown, log: Log): Promise<void> {
     if (!record) return
@@ -107,7 +115,7 @@ export function createUploadRecords ({ uploads, library, ownership, media, now }
       isStagedAgain: record.staging !== undefined && !isRefusal(error),
       isOutcomeUnknown: isOutcomeUnknown(error)
     }
-    await settledWithin(cleanUp(failed, log), CLEANUP_WAIT_MS)
+    await settledWithin(cleanUp(failed, log), cleanupWaitMs)
   }
 
   function cleanUp (failed: FailedUpload, log: Log): Promise<boolean> {

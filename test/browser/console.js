@@ -422,9 +422,11 @@ async function moderator ({ service, open, shoot }) {
   const first = await name()
   decided[first] = 'k'
   let answer
-  await page.route('**/review', route => new Promise(resolve => {
-    answer = () => resolve(route.continue())
-  }), { times: 1 })
+  const answered = new Promise(resolve => { answer = resolve })
+  await page.route('**/review', async route => {
+    await answered
+    await route.continue()
+  }, { times: 1 })
   await page.keyboard.down('k')
   await page.keyboard.press('r')
   await page.keyboard.press('s')

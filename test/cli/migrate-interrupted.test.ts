@@ -18,8 +18,12 @@ t.test(
     const end = await dump(db)
 
     for (const killAfterLines of [20, 4, 1, 12, 30].slice(0, scale({ short: 1, long: 5 }))) {
-      await refill(db)
-      t.equal((await runProcess(uri, { killAfterLines })).code, null, `killed after ${killAfterLines} lines`)
+      let code
+      for (let tries = 0; tries < 10 && code !== null; tries++) { // on a busy machine the kill may come after the end
+        await refill(db)
+        code = (await runProcess(uri, { killAfterLines })).code
+      }
+      t.equal(code, null, `killed after ${killAfterLines} lines`)
       t.equal((await run(uri)).code, 0)
       t.same(await dump(db), end)
     }

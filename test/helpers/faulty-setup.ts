@@ -3,6 +3,7 @@ import { MongoClient } from 'mongodb'
 import type { Test } from 'tap'
 import { MAX_WAIT_MS } from '../../services/request-deadline.js'
 import { SILENCE_MS } from '../../services/store/connection.js'
+import { CLEANUP_WAIT_MS } from '../../services/uploads/upload-records.js'
 import { eventually } from './wait.js'
 import { foldersOf, UPLOAD_RECORDS, startService, type Service, type ServiceOptions } from './service.js'
 import { s3Client, startServices, type Services } from './backends.js'
@@ -10,7 +11,7 @@ import { s3Proxy } from './s3-proxy.js'
 import { mongoProxy, tcpProxy } from './tcp-proxy.js'
 
 /** As in production: faults are what these tests are about. */
-const LIMITS = { maxDatabaseWaitMs: MAX_WAIT_MS, storeSilenceMs: SILENCE_MS }
+const LIMITS = { maxDatabaseWaitMs: MAX_WAIT_MS, storeSilenceMs: SILENCE_MS, cleanupWaitMs: CLEANUP_WAIT_MS }
 
 export interface FaultySetup {
   s3: Awaited<ReturnType<typeof s3Proxy>>

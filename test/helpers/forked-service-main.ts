@@ -4,13 +4,13 @@
  */
 import { buildApp } from '../../app.js'
 import { completeConfig, readConfig } from '../../services/config.js'
+import { PATIENCE } from './patience.js'
 
-const { STORE_SILENCE_MS, IMAGES } = process.env
 const app = await buildApp({
   config: completeConfig(readConfig(process.env), {}),
   sendSms: async () => {},
-  ...(STORE_SILENCE_MS && { storeSilenceMs: Number(STORE_SILENCE_MS) }),
-  images: IMAGES !== 'false'
+  ...PATIENCE,
+  images: process.env.IMAGES !== 'false'
 })
 const url = await app.listen({ port: 0, host: '127.0.0.1' })
 process.on('message', () => process.send!(process.resourceUsage().maxRSS * 1024))

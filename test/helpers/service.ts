@@ -8,6 +8,7 @@ import { openApiCheck, type OpenApiDocument } from './openapi-check.js'
 import { environment, s3Client, startServices, type Services } from './backends.js'
 import { freshPhone, requestContextOf } from './accounts.js'
 import { uploadForm } from './multipart.js'
+import { PATIENCE } from './patience.js'
 
 export interface CallOptions {
   token?: string
@@ -62,8 +63,6 @@ tap.teardown(() => { if (leaks.length > 0) throw new Error(leaks.join('\n')) })
 
 export interface ServiceOptions extends Partial<AppOptions> { env?: Record<string, string>, services?: Services }
 
-/** So that no request fails because the machine is busy. A test of a limit sets the real one. */
-export const PATIENCE = { maxDatabaseWaitMs: 60_000, storeSilenceMs: 60_000 }
 /** A test that takes long would meet later ones, which ask the database and remove things. */
 const ONE_SWEEP = { SWEEP_INTERVAL_SECONDS: '0' }
 
@@ -90,7 +89,8 @@ export async function startService (t: Test, { env, ...options }: ServiceOptions
   })
   t.teardown(async () => {
     await app.close()
-    if (!t.passing()) console.error(`${t.fullname}: warnings and errors of the service:\n${troublesIn(logs)}`)
+    const warnings = warningsIn(logs)
+    if (!t.passing() && warnings) console.error(`${t.fullname}: warnings and errors of the service:\n${warnings}`)
     const leak = leakIn(logs, {
       codes: sms.flatMap(({ body }) => /\b\d{6}\b/.exec(body)?.[0] ?? []),
       secrets: [config.JWT_SECRET_KEY!, config.OTP_SECRET, services.s3.secretAccessKey]
@@ -173,7 +173,7 @@ export const foldersOf = (keys: string[]) => [...new Set(keys.map(key => key.sli
 export const UPLOAD_RECORDS = { $nor: [{ state: 'removing' as const, owner: { $exists: false } }] }
 
 /** The last warnings and errors, for a person who looks for the cause of a failed test. */
-const troublesIn = (logs: string[]) => logs.filter(line => /"level":[4-6]0/.test(line)).slice(-20).join('')
+const warningsIn = (logs: string[]) => logs.filter(line => /"level":[4-6]0/.test(line)).slice(-20).join('')
 
 /** The kind of secret that a log holds; undefined for none. The process id and the times of a line are skipped. */
 function leakIn (logs: string[], { codes, secrets }: { codes: string[], secrets: string[] }): string | undefined {

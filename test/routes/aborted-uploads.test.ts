@@ -5,12 +5,13 @@ import { gif, gifOf } from '../helpers/small-pictures.js'
 import { scale } from '../helpers/test-length.js'
 import { hangUp, KIB, MIB, open, picture, send, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
+import { PATIENCE } from '../helpers/patience.js'
 
 /** Whether each fault is tried in each way. */
 const WHOLE = scale({ short: 0, long: 1 }) === 1
 
 const setup = await startFaultySetup(t)
-const service = await setup.start()
+const service = await setup.start({ storeSilenceMs: PATIENCE.storeSilenceMs })
 const { token } = await service.signIn()
 
 t.test('Uploads of a client that goes away', async t => {

@@ -9,6 +9,7 @@ import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { type Reply, type Service, startService } from '../helpers/service.js'
 import { gif, png } from '../helpers/small-pictures.js'
 import { eventually } from '../helpers/wait.js'
+import { PATIENCE } from '../helpers/patience.js'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 interface Offer { id: string, url: string, fields: Record<string, string>, expires_at: string }
@@ -287,7 +288,7 @@ t.test('Direct uploads', async t => {
 
 t.test('An upload can be completed later when the store or the database failed', async t => {
   const setup = await startFaultySetup(t)
-  const service = await setup.start()
+  const service = await setup.start({ storeSilenceMs: PATIENCE.storeSilenceMs })
   const { token } = await service.signIn()
   const direct = async () => {
     const { body: offer } = await ok(start(service, token, {

@@ -7,8 +7,10 @@ import { failureOf, ok } from '../helpers/answers.js'
 import { s3Client } from '../helpers/backends.js'
 import { failCommands } from '../helpers/fail-commands.js'
 import { startFaultySetup } from '../helpers/faulty-setup.js'
-import { PATIENCE, type Service, startService } from '../helpers/service.js'
+import { type Service, startService } from '../helpers/service.js'
 import { gif, png } from '../helpers/small-pictures.js'
+import { PATIENCE } from '../helpers/patience.js'
+import { eventually } from '../helpers/wait.js'
 
 const admin = freshPhone()
 
@@ -200,8 +202,10 @@ t.test('DELETE /library/{id}', async t => {
 t.test('DELETE /library/{id} while something fails', async t => {
   const setup = await startFaultySetup(t)
   const admin = freshPhone()
-  const service = await setup.start({ ...PATIENCE, env: { ADMIN_NUMBERS: admin } })
-  const impatient = await setup.start({ storeSilenceMs: 1500, now: () => service.clock.now })
+  const { storeSilenceMs } = PATIENCE
+  const service = await setup.start({ storeSilenceMs, env: { ADMIN_NUMBERS: admin } })
+  const impatient = await setup.start({ now: () => service.clock.now })
+  for (const { app: { sweeper } } of [service, impatient]) await eventually(() => sweeper.sweep())
   const { token } = await service.signIn(admin)
   const remove = (id: string) => service.call('DELETE', `/library/${id}`, { token })
   const failing = (command: string, skip = 0) => failCommands(setup.services.mongoUri, {

@@ -11,7 +11,7 @@ import {
 
 const NO_PHONE = refusal({ phone: ['Not a valid phone number.'] })
 /** Milliseconds: short for gateways that do not answer, long for those that do, however slow the machine is. */
-const SHORT_MS = 600
+const SHORT_MS = 2000
 const LONG_MS = 60_000
 const TWILIO = {
   TWILIO_ACCOUNT_SID: 'AC00000000000000000000000000000001',

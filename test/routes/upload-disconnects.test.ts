@@ -71,7 +71,8 @@ interface Held { descriptors: number, heap: number, buffers: number }
  * after the last byte may have made an item.
  */
 async function settled ({ services, app: { collections, mediaStore, server } }: Service): Promise<Held> {
-  await eventually(async () => await collections.uploads.countDocuments() === 0 && await connectionsTo(server) === 0)
+  // the connections first: each may yet begin a record
+  await eventually(async () => await connectionsTo(server) === 0 && await collections.uploads.countDocuments() === 0)
   const folders = new Set<string>()
   for await (const { key } of mediaStore.list('')) folders.add(key.slice(0, key.lastIndexOf('/')))
   const unfinished = []

@@ -69,7 +69,6 @@ async function slowStore (t: Test, env: Record<string, string>) {
   // a hundred uploads of one account are an eighth of MAX_REQUESTS
   const service = await forkService(t, services, {
     UPLOAD_MAX_BYTES: String(40 * MIB),
-    STORE_SILENCE_MS: '60000',
     MAX_REQUESTS: '800',
     ...env
   })

@@ -6,9 +6,10 @@ import { failureOf } from '../helpers/answers.js'
 import { startFaultySetup } from '../helpers/faulty-setup.js'
 import { file, form } from '../helpers/multipart.js'
 import { gif, gifOf } from '../helpers/small-pictures.js'
-import { PATIENCE, type Reply } from '../helpers/service.js'
+import type { Reply } from '../helpers/service.js'
 import { json, MIB, open, send, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
+import { PATIENCE } from '../helpers/patience.js'
 
 /** The number of uploads that fill the memory for files before decoding, and one more. */
 const SLOW = 7

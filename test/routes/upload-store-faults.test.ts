@@ -8,6 +8,7 @@ import { gif, gifOf } from '../helpers/small-pictures.js'
 import { scale } from '../helpers/test-length.js'
 import { KIB, MIB, pieces, send, tooLarge, user } from '../helpers/upload-requests.js'
 import { eventually } from '../helpers/wait.js'
+import { PATIENCE } from '../helpers/patience.js'
 
 /** Whether each fault is tried in each way. */
 const WHOLE = scale({ short: 0, long: 1 }) === 1
@@ -22,11 +23,11 @@ interface FaultCase {
 }
 
 const setup = await startFaultySetup(t)
-const service = await setup.start()
+const service = await setup.start({ storeSilenceMs: PATIENCE.storeSilenceMs })
 const { token } = await service.signIn()
 
 t.test('Uploads to a store that fails', async t => {
-  const impatient = await setup.start({ storeSilenceMs: 1500 })
+  const impatient = await setup.start()
   const small = gif.length
   const big = 6 * MIB
   const put = storeFaults('PutObject')

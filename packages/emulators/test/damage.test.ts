@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -43,13 +43,20 @@ async function run (DATA_DIR: string, ports: Record<string, string>) {
   return { started: out.includes('S3_FORCE_PATH_STYLE'), lines, end }
 }
 
-/** Ports that are free now, for runs one after the other. */
+/** Ports for runs one after the other. The system gives ports of this range to nobody who asks for any. */
 async function freePorts (): Promise<Record<string, string>> {
-  const servers = [createServer(), createServer()]
-  for (const server of servers) await once(server.listen(0, '127.0.0.1'), 'listening')
-  const [mongo, s3] = servers.map(server => String((server.address() as AddressInfo).port))
-  for (const server of servers) await once(server.close(), 'close')
-  return { EMBEDDED_MONGO_PORT: mongo!, EMBEDDED_S3_PORT: s3! }
+  return { EMBEDDED_MONGO_PORT: await freePort(), EMBEDDED_S3_PORT: await freePort() }
+}
+
+async function freePort (): Promise<string> {
+  for (;;) {
+    const port = randomInt(20_000, 32_000)
+    const server = createServer().listen(port, '127.0.0.1')
+    const isFree = await once(server, 'listening').then(() => true, () => false)
+    if (!isFree) continue
+    await once(server.close(), 'close')
+    return String(port)
+  }
 }
 
 type Running = Awaited<ReturnType<typeof run>>

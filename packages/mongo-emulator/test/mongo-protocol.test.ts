@@ -285,7 +285,7 @@ t.test('starting and closing', async t => {
   await t.rejects(startMongo({ path: scratch(t), port: first.port }), {
     message: `Embedded MongoDB cannot listen on 127.0.0.1:${first.port}: the port is already in use`
   })
-  const client = await connect(t, first.uri, { serverSelectionTimeoutMS: 200 })
+  const client = await connect(t, first.uri, { serverSelectionTimeoutMS: 2000 })
   await client.db('test').collection('kept').insertOne({ a: 1 })
   await client.db('test').collection('kept').createIndex({ a: 1 }, { unique: true })
   const stale = client.db('test').collection('kept').find()
